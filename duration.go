@@ -1,0 +1,69 @@
+package hostler
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is a time span whose text form people write: "90s", "10m", "1h30m",
+// "2d", or a bare number of seconds.
+type Duration time.Duration
+
+// D returns the span as a time.Duration.
+func (d Duration) D() time.Duration { return time.Duration(d) }
+
+// String returns the text form.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. Negative spans are
+// refused.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := ParseDuration(string(b))
+	if err != nil {
+		return err
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// ParseDuration reads a span as people write it: everything that
+// time.ParseDuration takes, a "d" suffix for days of 24 hours, or a bare number
+// of seconds. Negative spans are refused.
+func ParseDuration(s string) (time.Duration, error) {
+	v, ok := parseSpan(strings.TrimSpace(s))
+	if !ok || v < 0 {
+		return 0, Errorf(CodeInvalid,
+			"not a duration; write it like 90s, 10m, 1h30m or 2d",
+			"不是合法的时长；请写成 90s、10m、1h30m 或 2d")
+	}
+	return v, nil
+}
+
+func parseSpan(s string) (time.Duration, bool) {
+	if n, err := strconv.ParseFloat(s, 64); err == nil {
+		return spanOf(n, time.Second)
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseFloat(days, 64)
+		if err != nil {
+			return 0, false
+		}
+		return spanOf(n, 24*time.Hour)
+	}
+	v, err := time.ParseDuration(s)
+	return v, err == nil
+}
+
+// spanOf multiplies without overflow; a NaN or a span beyond 292 years is
+// refused.
+func spanOf(n float64, unit time.Duration) (time.Duration, bool) {
+	v := n * float64(unit)
+	if !(v >= 0 && v < 1<<63) {
+		return 0, false
+	}
+	return time.Duration(v), true
+}
