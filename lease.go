@@ -118,6 +118,9 @@ type Heartbeat struct {
 	Worker   WorkerID   `json:"worker"`
 	Held     []LeaseRef `json:"held"`
 	Draining bool       `json:"draining"`
+	// Succeeded and Failed count what the worker ended since it registered.
+	Succeeded int64 `json:"succeeded"`
+	Failed    int64 `json:"failed"`
 }
 
 // HeartbeatReply says what the worker must stop.

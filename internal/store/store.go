@@ -1,0 +1,169 @@
+// Package store keeps everything that Hostler must not lose, in SQLite or in
+// PostgreSQL.
+//
+// Model: a Store runs functions in transactions (InTx, View); the methods of Tx
+// are the statements, grouped by file after the objects they touch. Rows of
+// ordinary objects and the queue's transitions are written once, in the neutral
+// SQL that Driver describes.
+//
+// The queue is split so that its hot part stays small and history stays cold: a
+// live job has one row in job and one in exactly one of sched, wait, ready,
+// running and parked; an ended one has one row in done. Invariants, checked by
+// CheckInvariants after every scenario of the tests:
+//
+//	I1  a lane has waiting jobs of unpaused queues only if inflight = lim
+//	I2  inflight = the lane's ready and running jobs, plus those in sched and
+//	    parked that hold it
+//	I3  each terminal write of a running job matched (id, worker, fence)
+//	I4  every id is in exactly one of ready, wait, sched, running, parked, done
+//
+// Locks are always taken in this order: the pause lock, queues by name, lanes by
+// id, then rows of the queue.
+package store
+
+import (
+	"context"
+	"time"
+
+	"hostler.dev/hostler"
+)
+
+// Store is the database behind one server, or one of several.
+type Store struct {
+	db  Driver
+	log Driver
+}
+
+// New makes a Store over a driver for the main tables and one for the job
+// output; they are the same for PostgreSQL.
+func New(db, log Driver) *Store { return &Store{db: db, log: log} }
+
+// Tx is one transaction.
+type Tx struct {
+	ctx context.Context //nolint:containedctx // a Tx lives inside one call of InTx or View
+	c   Conn
+	now time.Time
+}
+
+// Now is the time of the transaction by the database's clock.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+// Now is the database's clock.
+func (s *Store) Now() time.Time { return s.db.Now() }
+
+// Kind is "sqlite" or "postgres".
+func (s *Store) Kind() string { return s.db.Name() }
+
+// InTx runs fn in one read-write transaction; nil means that it is durable. See
+// Driver.InTx for what fn may do.
+func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
+	return inTx(ctx, s.db, fn)
+}
+
+// View runs fn on one consistent snapshot.
+func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
+	return s.db.View(ctx, func(c Conn) error {
+		return fn(&Tx{ctx: ctx, c: c, now: s.db.Now()})
+	})
+}
+
+func inTx(ctx context.Context, d Driver, fn func(tx *Tx) error) error {
+	return d.InTx(ctx, func(c Conn) error {
+		return fn(&Tx{ctx: ctx, c: c, now: d.Now()})
+	})
+}
+
+// Wake tells the engines of all servers that there is new work.
+func (s *Store) Wake() { s.db.Wake() }
+
+// Woken returns a channel that receives after Wake; see Driver.Woken.
+func (s *Store) Woken() (<-chan struct{}, func()) { return s.db.Woken() }
+
+// Maintain keeps the database in shape and drops history older than keep.
+func (s *Store) Maintain(ctx context.Context, keep time.Duration) error {
+	if err := s.db.Maintain(ctx, keep); err != nil {
+		return err
+	}
+	if s.log == s.db {
+		return nil
+	}
+	return s.log.Maintain(ctx, keep)
+}
+
+// Stats describes the database.
+func (s *Store) Stats(ctx context.Context) (Stats, error) { return s.db.Stats(ctx) }
+
+// Close releases the database.
+func (s *Store) Close() error {
+	err := s.db.Close()
+	if s.log != s.db {
+		if lerr := s.log.Close(); err == nil {
+			err = lerr
+		}
+	}
+	return err
+}
+
+// Micros is t as stored: microseconds since 1970 UTC; 0 for the zero time.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// Time reads a stored time.
+func Time(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+func timePtr(us int64) *time.Time {
+	if us == 0 {
+		return nil
+	}
+	t := Time(us)
+	return &t
+}
+
+// Exec runs a statement of neutral SQL and returns how many rows it changed.
+func (tx *Tx) Exec(sql string, args ...any) (int64, error) {
+	return tx.c.Exec(tx.ctx, sql, args...)
+}
+
+// each runs a query and calls scan for every row.
+func (tx *Tx) each(sql string, args []any, scan func(r Rows) error) error {
+	rows, err := tx.c.Query(tx.ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// one runs a query for at most one row and reports whether there was one.
+func (tx *Tx) one(sql string, args []any, dest ...any) (found bool, err error) {
+	err = tx.each(sql, args, func(r Rows) error {
+		found = true
+		return r.Scan(dest...)
+	})
+	return found, err
+}
+
+// NewID allocates one id.
+func (tx *Tx) NewID() (int64, error) {
+	ids, err := tx.c.NewIDs(tx.ctx, 1)
+	if err != nil {
+		return 0, err
+	}
+	return ids[0], nil
+}
+
+var errNoRow = hostler.Errorf(hostler.CodeNotFound, "it does not exist", "不存在")
