@@ -118,6 +118,9 @@ type Heartbeat struct {
 	Worker   WorkerID   `json:"worker"`
 	Held     []LeaseRef `json:"held"`
 	Draining bool       `json:"draining"`
+	// Wait is how long the answer may be held back until there is something to
+	// cancel or to drop; the lease is extended at once.
+	Wait time.Duration `json:"wait"`
 	// Succeeded and Failed count what the worker ended since it registered.
 	Succeeded int64 `json:"succeeded"`
 	Failed    int64 `json:"failed"`
@@ -125,7 +128,7 @@ type Heartbeat struct {
 
 // HeartbeatReply says what the worker must stop.
 type HeartbeatReply struct {
-	// LeaseUntil is when the lease ends, as a span from the moment the request
+	// LeaseFor is how long the lease lasts, counted from the moment the request
 	// was sent, so that clocks need not agree.
 	LeaseFor time.Duration `json:"lease_for"`
 	Cancel   []LeaseRef    `json:"cancel,omitempty"` // a person asked to cancel these

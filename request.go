@@ -92,3 +92,35 @@ type ActionInfo struct {
 	Enabled    bool            `json:"enabled"`
 	Schema     json.RawMessage `json:"schema" doc:"JSON Schema 2020-12 of args"`
 }
+
+// LogEntry is one piece of a job's output with its position, from which a
+// reader resumes.
+type LogEntry struct {
+	Pos     int64 `json:"pos"`
+	Attempt int   `json:"attempt"`
+	LogLine
+}
+
+// JobsCreated answers POST /api/v1/jobs.
+type JobsCreated struct {
+	Run   RunID   `json:"run"`
+	Count int     `json:"count"`
+	Job   *Job    `json:"job,omitempty" doc:"the job, when there is only one"`
+	Jobs  []JobID `json:"jobs" doc:"ids of the jobs, at most the first 1,000"`
+}
+
+// BulkRequest selects jobs by filter or by ids for a bulk change.
+type BulkRequest struct {
+	Filter *JobFilter `json:"filter,omitempty"`
+	IDs    []JobID    `json:"ids,omitempty" maxItems:"1000"`
+	State  State      `json:"state,omitempty" doc:"resolve only: succeeded or failed"`
+	Note   string     `json:"note,omitempty" maxLength:"2000"`
+}
+
+// BulkResult is what became of the jobs of a bulk change. More
+// says that more jobs match: send the same request again.
+type BulkResult struct {
+	Matched int           `json:"matched"`
+	Items   []ItemOutcome `json:"items"`
+	More    bool          `json:"more"`
+}
