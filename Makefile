@@ -1,0 +1,33 @@
+# Hostler's commands. `make run` and `make test` set up what they need first.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X hostler.dev/hostler/internal/cli.version=$(VERSION)
+LISTEN  ?= 127.0.0.1:9000
+DATA    ?= ./data
+
+.PHONY: build run test check fmt bench clean
+
+build: ## build bin/hostler
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/hostler ./cmd/hostler
+
+run: ## set up, build, and serve a sample project on embedded SQLite
+	@scripts/setup.sh run
+	@$(MAKE) --no-print-directory build
+	bin/hostler serve --listen $(LISTEN) --data $(DATA) --seed-sample
+
+test: ## set up, then every test on both stores; see scripts/test.sh
+	@scripts/setup.sh test
+	@scripts/test.sh
+
+check: ## formatting and lint
+	@scripts/check.sh
+
+fmt: ## format the code
+	@scripts/check.sh fmt
+
+bench: build ## the durable lifecycle per second, on this machine
+	bin/hostler bench
+	@if [ -f bench/go.mod ]; then cd bench && go run .; fi
+
+clean: ## remove what build made; data stays
+	rm -rf bin

@@ -1,0 +1,54 @@
+package importtest
+
+// Rules are the arrows of the architecture.
+func Rules() []Rule {
+	return []Rule{
+		{Package: "."},
+		{Package: "client"},
+		{Package: "cmd/hostler", May: []string{"internal/cli"}},
+
+		// The ways in.
+		{Package: "internal/cli", May: []string{"client", "internal/server", "internal/config"}},
+		{Package: "internal/server", May: []string{"client", "internal/..."}},
+		{Package: "internal/config"},
+		{Package: "internal/api/...", May: []string{"internal/api/...", "internal/app", "internal/auth", "internal/flow", "internal/schedule"}},
+
+		// The rules of the house, over the store.
+		{Package: "internal/app", May: []string{"internal/store", "internal/auth", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog"}},
+		{Package: "internal/engine", May: []string{"internal/store", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog"}},
+		{Package: "internal/notify", May: []string{"internal/store"}},
+
+		// The worker knows neither store nor engine: all it has is the
+		// Dispatcher.
+		{Package: "internal/worker", May: []string{"internal/action", "internal/runlog", "client"}},
+		{Package: "internal/action"},
+		{Package: "internal/action/...", May: []string{"internal/action/..."}},
+
+		// Pure.
+		{Package: "internal/auth"},
+		{Package: "internal/flow"},
+		{Package: "internal/schedule"},
+		{Package: "internal/secret"},
+		{Package: "internal/runlog"},
+
+		// The bottom.
+		{Package: "internal/store"},
+		{Package: "internal/store/sqlite", May: []string{"internal/store"}},
+		{Package: "internal/store/postgres", May: []string{"internal/store"}},
+		{Package: "internal/store/storetest", May: []string{"internal/store/..."}},
+
+		{Package: "internal/importtest"},
+	}
+}
+
+// Homes are the outside libraries that have one place.
+func Homes() []Home {
+	return []Home{
+		{Library: "github.com/danielgtaylor/huma/v2", Packages: []string{"internal/api/..."}},
+		{Library: "github.com/spf13/cobra", Packages: []string{"internal/cli"}},
+		{Library: "github.com/jackc/pgx/v5", Packages: []string{"internal/store/postgres"}},
+		{Library: "modernc.org/sqlite", Packages: []string{"internal/store/sqlite"}},
+		{Library: "golang.org/x/crypto/ssh", Packages: []string{"internal/action/ssh", "internal/app"}},
+		{Library: "github.com/tink-crypto/tink-go/v2", Packages: []string{"internal/secret"}},
+	}
+}
