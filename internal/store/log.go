@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"hostler.dev/hostler"
+)
+
+// readAhead is how many blocks one read of the log takes at a time.
+const readAhead = 16
+
+// AppendLog stores one block of a job's output; nil means that it is durable. A
+// block that is already there is left as it is. Whether the lease still holds is
+// for the caller to check. CodeTooLarge: the block, or the job's log, is over a
+// limit of the format.
+func (s *Store) AppendLog(ctx context.Context, job hostler.JobID, fence int64, attempt, seq int, lines []hostler.LogLine) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	if err := checkBlock(fence, seq, lines); err != nil {
+		return err
+	}
+	data := EncodeBlock(lines)
+	return inTx(ctx, s.log, func(tx *Tx) error {
+		// Stamped by the database's clock: retention must not trust a worker's.
+		_, err := tx.Exec(`INSERT INTO log_block (job, fence, seq, attempt, at, size, data) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (job, fence, seq) DO NOTHING`,
+			int64(job), fence, int64(seq), int64(attempt), Micros(tx.now), int64(textSize(lines)), data)
+		return err
+	})
+}
+
+func checkBlock(fence int64, seq int, lines []hostler.LogLine) error {
+	if seq < 1 || fence < 0 {
+		return hostler.Invalid("seq", "chunks of output are counted from 1", "输出分块从 1 开始编号")
+	}
+	if seq >= inlineSeq || fence >= 1<<posFenceBits || len(lines) > maxBlockLines || textSize(lines) > maxBlockBytes {
+		return hostler.Errorf(hostler.CodeTooLarge,
+			"a chunk of output holds at most %d lines and %d bytes",
+			"每个输出分块最多 %d 行、%d 字节", maxBlockLines, maxBlockBytes)
+	}
+	return nil
+}
+
+func textSize(lines []hostler.LogLine) int {
+	n := 0
+	for i := range lines {
+		n += len(lines[i].Text)
+	}
+	return n
+}
+
+// ReadLog reads a job's output in order, over all its attempts: at most limit
+// lines after the position after (0 for the start). It returns the position to
+// go on from; fewer lines than limit means that there are no more by now.
+func (s *Store) ReadLog(ctx context.Context, job hostler.JobID, after int64, limit int) (entries []hostler.LogEntry, next int64, err error) {
+	// Before the blocks: whoever sees the end sees all that came before it.
+	last, err := s.inlineBlock(ctx, job)
+	if err != nil {
+		return nil, after, err
+	}
+	fence, seq, _ := splitPosition(max(after, 0))
+	for len(entries) < limit {
+		blocks, err := s.logBlocks(ctx, `SELECT fence, seq, attempt, data FROM log_block
+WHERE job = ? AND (fence, seq) >= (?, ?) ORDER BY fence, seq LIMIT ?`, int64(job), fence, seq, int64(readAhead))
+		if err != nil {
+			return nil, after, err
+		}
+		full := len(blocks) == readAhead
+		if !full && last != nil {
+			blocks = append(blocks, *last)
+		}
+		for i := range blocks {
+			if entries, err = blocks[i].appendAfter(entries, after); err != nil {
+				return nil, after, fmt.Errorf("output of job %v: %w", job, err)
+			}
+		}
+		if !full {
+			break
+		}
+		fence, seq = blocks[len(blocks)-1].fence, blocks[len(blocks)-1].seq+1
+	}
+	if len(entries) > limit {
+		entries = entries[:limit]
+	}
+	if len(entries) == 0 {
+		return nil, after, nil
+	}
+	return entries, entries[len(entries)-1].Pos, nil
+}
+
+// TailLog reads the last n lines of a job's output, in order.
+func (s *Store) TailLog(ctx context.Context, job hostler.JobID, n int) ([]hostler.LogEntry, error) {
+	last, err := s.inlineBlock(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	var parts [][]hostler.LogEntry // last first
+	have := 0
+	add := func(b *logBlock) error {
+		part, err := b.appendAfter(nil, 0)
+		if err != nil {
+			return fmt.Errorf("output of job %v: %w", job, err)
+		}
+		parts = append(parts, part)
+		have += len(part)
+		return nil
+	}
+	if last != nil {
+		if err := add(last); err != nil {
+			return nil, err
+		}
+	}
+	fence, seq := int64(math.MaxInt64), int64(0)
+	for have < n {
+		blocks, err := s.logBlocks(ctx, `SELECT fence, seq, attempt, data FROM log_block
+WHERE job = ? AND (fence, seq) < (?, ?) ORDER BY fence DESC, seq DESC LIMIT ?`, int64(job), fence, seq, int64(readAhead))
+		if err != nil {
+			return nil, err
+		}
+		for i := range blocks {
+			if err := add(&blocks[i]); err != nil {
+				return nil, err
+			}
+			fence, seq = blocks[i].fence, blocks[i].seq
+		}
+		if len(blocks) < readAhead {
+			break
+		}
+	}
+	slices.Reverse(parts)
+	all := slices.Concat(parts...)
+	return all[max(0, len(all)-max(n, 0)):], nil
+}
+
+// logBlock is one stored block of output.
+type logBlock struct {
+	fence, seq, attempt int64
+	data                []byte
+}
+
+// appendAfter decodes the block and adds the lines after a position.
+func (b *logBlock) appendAfter(entries []hostler.LogEntry, after int64) ([]hostler.LogEntry, error) {
+	if position(b.fence, b.seq, maxBlockLines-1) <= after {
+		return entries, nil
+	}
+	lines, err := DecodeBlock(b.data)
+	if err != nil {
+		return nil, err
+	}
+	for i := range lines {
+		if pos := position(b.fence, b.seq, i); pos > after {
+			entries = append(entries, hostler.LogEntry{Pos: pos, Attempt: int(b.attempt), LogLine: lines[i]})
+		}
+	}
+	return entries, nil
+}
+
+func (s *Store) logBlocks(ctx context.Context, sql string, args ...any) ([]logBlock, error) {
+	var blocks []logBlock
+	err := s.log.View(ctx, func(c Conn) error {
+		blocks = nil
+		return (&Tx{ctx: ctx, c: c}).each(sql, args, func(r Rows) error {
+			var b logBlock
+			if err := r.Scan(&b.fence, &b.seq, &b.attempt, &b.data); err != nil {
+				return err
+			}
+			blocks = append(blocks, b)
+			return nil
+		})
+	})
+	return blocks, err
+}
+
+// inlineBlock reads the output that came with the report of an ended job; nil
+// when there is none.
+func (s *Store) inlineBlock(ctx context.Context, job hostler.JobID) (*logBlock, error) {
+	b := logBlock{seq: inlineSeq}
+	var found bool
+	err := s.View(ctx, func(tx *Tx) (err error) {
+		found, err = tx.one(`SELECT fence, attempt, output FROM done WHERE id = ?`, []any{int64(job)}, &b.fence, &b.attempt, &b.data)
+		return err
+	})
+	if err != nil || !found || len(b.data) == 0 {
+		return nil, err
+	}
+	return &b, nil
+}
