@@ -1,0 +1,3 @@
+// Package postgres is the store's driver for PostgreSQL, the database of any
+// number of servers.
+package postgres

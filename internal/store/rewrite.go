@@ -1,0 +1,193 @@
+package store
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Dialect is the SQL that a driver's database speaks; its value is the driver's
+// name.
+type Dialect string
+
+// The dialects.
+const (
+	SQLite   Dialect = "sqlite"
+	Postgres Dialect = "postgres"
+)
+
+// maxRewrites bounds a Rewriter's cache: text that is made anew for every call
+// must not fill the memory.
+const maxRewrites = 4096
+
+// Rewriter translates the neutral SQL that Driver describes into one dialect
+// and remembers what it made. The zero value is not usable; see NewRewriter.
+type Rewriter struct {
+	dialect Dialect
+	cache   sync.Map // rewriteKey → string
+	size    atomic.Int64
+}
+
+type rewriteKey struct{ sql, cols string }
+
+// NewRewriter makes a Rewriter for a dialect.
+func NewRewriter(d Dialect) *Rewriter { return &Rewriter{dialect: d} }
+
+// Rewrite translates sql; cols are the columns of "@rows", if sql has it.
+func (r *Rewriter) Rewrite(sql string, cols []Col) string {
+	key := rewriteKey{sql, signature(cols)}
+	if done, ok := r.cache.Load(key); ok {
+		return done.(string)
+	}
+	done := Rewrite(r.dialect, sql, cols)
+	if r.size.Add(1) <= maxRewrites {
+		r.cache.Store(key, done)
+	}
+	return done
+}
+
+func signature(cols []Col) string {
+	if len(cols) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, c := range cols {
+		b.WriteString(c.Name)
+		b.WriteByte("ITB"[c.Type])
+	}
+	return b.String()
+}
+
+// Rewrite translates neutral SQL into a dialect. Quoted text, quoted names and
+// comments stay as they are. The parameters of "@rows" are the first ones: one
+// array per column on PostgreSQL, one value per column and row on SQLite.
+func Rewrite(d Dialect, sql string, cols []Col) string {
+	w := rewriter{dialect: d, cols: cols}
+	if strings.Contains(sql, rowsWord) && d == Postgres {
+		w.params = len(cols)
+	}
+	for sql != "" {
+		n := w.next(sql)
+		w.last = sql[n-1]
+		sql = sql[n:]
+	}
+	return w.out.String()
+}
+
+const rowsWord = "@rows"
+
+// lockClause is what follows FOR in a locking read.
+var lockClause = regexp.MustCompile(`^FOR (?:NO KEY UPDATE|UPDATE|KEY SHARE|SHARE)(?: OF [a-z_, ]*[a-z_])?(?: SKIP LOCKED| NOWAIT)?\b`)
+
+// rewriter is the state of one translation.
+type rewriter struct {
+	dialect Dialect
+	cols    []Col
+	out     strings.Builder
+	params  int
+	last    byte // the last byte read; 0 at the start
+}
+
+// next translates the head of sql and returns how much of it that was.
+func (w *rewriter) next(sql string) int {
+	switch sql[0] {
+	case '\'', '"':
+		return w.copy(sql, quoted(sql))
+	case '-':
+		if strings.HasPrefix(sql, "--") {
+			return w.copy(sql, comment(sql))
+		}
+	case '?':
+		w.out.WriteString(w.param())
+		return 1
+	case '@':
+		if strings.HasPrefix(sql, rowsWord) {
+			w.out.WriteString(w.rows())
+			return len(rowsWord)
+		}
+	case 'N', 'I', 'F':
+		if n := w.keyword(sql); n > 0 {
+			return n
+		}
+	}
+	return w.copy(sql, 1)
+}
+
+func (w *rewriter) copy(sql string, n int) int {
+	w.out.WriteString(sql[:n])
+	return n
+}
+
+// quoted is the length of the quoted text or name at the head of sql. A doubled
+// quote reads as the end of one text and the start of the next.
+func quoted(sql string) int {
+	if end := strings.IndexByte(sql[1:], sql[0]); end >= 0 {
+		return end + 2
+	}
+	return len(sql)
+}
+
+func comment(sql string) int {
+	if end := strings.IndexByte(sql, '\n'); end >= 0 {
+		return end
+	}
+	return len(sql)
+}
+
+// keyword translates "IN ?*", "NOT IN ?*" and locking clauses; 0 means that sql
+// starts with none of them.
+func (w *rewriter) keyword(sql string) int {
+	if isWord(w.last) {
+		return 0
+	}
+	for _, k := range [...]struct{ neutral, postgres, sqlite string }{
+		{"NOT IN ?*", "<> ALL(%s)", "NOT IN (SELECT value FROM json_each(%s))"},
+		{"IN ?*", "= ANY(%s)", "IN (SELECT value FROM json_each(%s))"},
+	} {
+		if !strings.HasPrefix(sql, k.neutral) {
+			continue
+		}
+		form := k.sqlite
+		if w.dialect == Postgres {
+			form = k.postgres
+		}
+		fmt.Fprintf(&w.out, form, w.param())
+		return len(k.neutral)
+	}
+	if w.dialect == SQLite {
+		return len(lockClause.FindString(sql))
+	}
+	return 0
+}
+
+func isWord(b byte) bool {
+	return b == '_' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
+}
+
+func (w *rewriter) param() string {
+	if w.dialect == SQLite {
+		return "?"
+	}
+	w.params++
+	return fmt.Sprintf("$%d", w.params)
+}
+
+func (w *rewriter) rows() string {
+	if w.dialect == SQLite {
+		return "(SELECT " + w.list(func(_ int, c Col) string { return "? AS " + c.Name }) + ") AS v"
+	}
+	return "unnest(" + w.list(func(i int, c Col) string { return fmt.Sprintf("$%d::%s[]", i+1, postgresTypes[c.Type]) }) +
+		") AS v(" + w.list(func(_ int, c Col) string { return c.Name }) + ")"
+}
+
+var postgresTypes = map[ColType]string{Int: "bigint", Text: "text", Bytes: "bytea"}
+
+func (w *rewriter) list(item func(i int, c Col) string) string {
+	items := make([]string, len(w.cols))
+	for i, c := range w.cols {
+		items[i] = item(i, c)
+	}
+	return strings.Join(items, ", ")
+}

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// Value turns an argument of a statement into what the drivers bind: int64,
+// float64, string, []byte, []int64 or []string. Named types become what they
+// are made of, a bool becomes 0 or 1, and nil bytes become no bytes.
+func Value(v any) (any, error) {
+	switch v := v.(type) {
+	case int64, string, float64, []int64, []string:
+		return v, nil
+	case []byte:
+		if v == nil {
+			return []byte{}, nil
+		}
+		return v, nil
+	case int:
+		return int64(v), nil
+	case bool:
+		return bit(v), nil
+	}
+	return reflectValue(v)
+}
+
+func reflectValue(v any) (any, error) {
+	r := reflect.ValueOf(v)
+	switch {
+	case r.CanInt():
+		return r.Int(), nil
+	case r.CanUint() && r.Uint() < 1<<63:
+		return int64(r.Uint()), nil
+	case r.Kind() == reflect.String:
+		return r.String(), nil
+	case r.Kind() == reflect.Bool:
+		return bit(r.Bool()), nil
+	case r.Kind() == reflect.Slice && r.Type().Elem().Kind() == reflect.Uint8:
+		return append([]byte{}, r.Bytes()...), nil
+	case r.Kind() == reflect.Slice && r.Type().Elem().Kind() == reflect.Int64:
+		out := make([]int64, r.Len())
+		for i := range out {
+			out[i] = r.Index(i).Int()
+		}
+		return out, nil
+	case r.Kind() == reflect.Slice && r.Type().Elem().Kind() == reflect.String:
+		out := make([]string, r.Len())
+		for i := range out {
+			out[i] = r.Index(i).String()
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("store: cannot bind a %T", v)
+}
