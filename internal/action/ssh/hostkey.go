@@ -1,0 +1,149 @@
+package ssh
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+)
+
+var errNobodyToAsk = errors.New("no authority for host keys")
+
+// hostKeyCheck makes the callback that judges a server's key. It runs before
+// authentication, so that a refused server sees no credential.
+func hostKeyCheck(ctx context.Context, r *route, c *action.Call, seen *gossh.PublicKey) gossh.HostKeyCallback {
+	return func(_ string, _ net.Addr, key gossh.PublicKey) error {
+		if err := judge(ctx, r, c, key); err != nil {
+			return err
+		}
+		*seen = key
+		return nil
+	}
+}
+
+func judge(ctx context.Context, r *route, c *action.Call, key gossh.PublicKey) error {
+	print := gossh.FingerprintSHA256(key)
+	pinned := keysIn(r.asset, hostler.HostKeyPinned)
+	switch {
+	case contains(keysIn(r.asset, hostler.HostKeyRevoked), key):
+		return failed(hostler.ErrKindHostKey,
+			"%s shows the host key %s (%s), which was revoked; nothing was sent to it",
+			"%s 出示的主机密钥 %s（%s）已被吊销；未发送任何凭据", r.where(), print, key.Type()).final()
+	case contains(pinned, key):
+		return nil
+	case len(pinned) > 0:
+		_ = offer(ctx, r, c, key) // recorded, so that a person can accept it
+		return failed(hostler.ErrKindHostKey,
+			"the host key of %s changed: it shows %s (%s), pinned is %s. Nothing was sent to it. "+
+				"If the host was reinstalled, compare the fingerprint and run: hostler asset hostkey accept %s",
+			"%s 的主机密钥已变化：当前为 %s（%s），已固定的是 %s。未发送任何凭据。"+
+				"若主机确已重装，请核对指纹后执行：hostler asset hostkey accept %s",
+			r.where(), print, key.Type(), fingerprints(pinned), r.asset.Name).final()
+	case r.asset.HostKey != hostler.HostKeyAcceptNew:
+		_ = offer(ctx, r, c, key)
+		return failed(hostler.ErrKindHostKey,
+			"the host key of %s is not known: it shows %s (%s), and the asset is strict. Nothing was sent to it. "+
+				"Compare the fingerprint and run: hostler asset hostkey accept %s",
+			"%s 的主机密钥未知：当前为 %s（%s），该资产要求严格校验。未发送任何凭据。"+
+				"请核对指纹后执行：hostler asset hostkey accept %s",
+			r.where(), print, key.Type(), r.asset.Name).final()
+	}
+	if err := offer(ctx, r, c, key); err != nil {
+		return failed(hostler.ErrKindHostKey,
+			"the host key %s (%s) of %s was not accepted. See: hostler asset hostkey list %s",
+			"主机密钥 %s（%s，%s）未被接受。请查看：hostler asset hostkey list %s",
+			print, key.Type(), r.where(), r.asset.Name).because(err)
+	}
+	return nil
+}
+
+func offer(ctx context.Context, r *route, c *action.Call, key gossh.PublicKey) error {
+	if c.PinHostKey == nil {
+		return errNobodyToAsk
+	}
+	return c.PinHostKey(ctx, hostler.HostKeyOffer{
+		Address: r.addr, Type: key.Type(), PublicKey: authorizedForm(key),
+	})
+}
+
+func authorizedForm(key gossh.PublicKey) string {
+	return strings.TrimSpace(string(gossh.MarshalAuthorizedKey(key)))
+}
+
+// trusts says whether the key that a kept connection was opened with is still
+// good for a job that comes with newer decisions.
+func trusts(a *hostler.LeaseAsset, key gossh.PublicKey) bool {
+	pinned := keysIn(a, hostler.HostKeyPinned)
+	switch {
+	case contains(keysIn(a, hostler.HostKeyRevoked), key):
+		return false
+	case len(pinned) > 0:
+		return contains(pinned, key)
+	}
+	return a.HostKey == hostler.HostKeyAcceptNew
+}
+
+// keysIn lists the readable keys of a state.
+func keysIn(a *hostler.LeaseAsset, state string) []gossh.PublicKey {
+	var keys []gossh.PublicKey
+	for _, k := range a.HostKeys {
+		if k.State != state {
+			continue
+		}
+		if key, _, _, _, err := gossh.ParseAuthorizedKey([]byte(k.PublicKey)); err == nil {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func contains(keys []gossh.PublicKey, key gossh.PublicKey) bool {
+	return slices.ContainsFunc(keys, func(k gossh.PublicKey) bool {
+		return bytes.Equal(k.Marshal(), key.Marshal())
+	})
+}
+
+func fingerprints(keys []gossh.PublicKey) string {
+	all := make([]string, len(keys))
+	for i, k := range keys {
+		all[i] = gossh.FingerprintSHA256(k)
+	}
+	return strings.Join(all, ", ")
+}
+
+// hostKeyAlgorithms puts the algorithms of pinned keys first: a server with
+// several keys must show one that is known. Host certificates are left out, as
+// no authority for them is configured.
+func hostKeyAlgorithms(a *hostler.LeaseAsset) []string {
+	var known []string
+	for _, k := range keysIn(a, hostler.HostKeyPinned) {
+		known = append(known, algorithmsOf(k.Type())...)
+	}
+	var first, rest []string
+	for _, alg := range gossh.SupportedAlgorithms().HostKeys {
+		switch {
+		case strings.Contains(alg, "-cert-"):
+		case slices.Contains(known, alg):
+			first = append(first, alg)
+		default:
+			rest = append(rest, alg)
+		}
+	}
+	return append(first, rest...)
+}
+
+// algorithmsOf lists the signature algorithms of a key type: an RSA key signs
+// with several (RFC 8332).
+func algorithmsOf(keyType string) []string {
+	if keyType == gossh.KeyAlgoRSA {
+		return []string{gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256}
+	}
+	return []string{keyType}
+}

@@ -1,0 +1,428 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+)
+
+const (
+	// fullFor is how long a connection that refused a session is left alone,
+	// unless one of its sessions ends before.
+	fullFor = 500 * time.Millisecond
+	// maxBarren is how often in a row a connection without any session may
+	// refuse one before the server is taken to refuse them all.
+	maxBarren = 6
+	// maxLosses is how often in a row a connection may break under a job that
+	// has not started yet.
+	maxLosses = 3
+	// dialPause is how long a failed additional connection is not tried again.
+	dialPause = 5 * time.Second
+	// closeWait bounds the wait for the server's half of a session's end.
+	closeWait = 5 * time.Second
+)
+
+// pool is the connections of one route. Family.mu guards it.
+type pool struct {
+	conns []*conn
+	users int // calls that look for a connection in it now
+	// dialing is the one dial in progress, whose outcome all who wait share.
+	dialing   *dialing
+	noDialTil time.Time
+	// changed is closed, and replaced, when waiting may have become pointless.
+	changed chan struct{}
+}
+
+type dialing struct {
+	done chan struct{}
+	err  error
+}
+
+// conn is a kept connection. Family.mu guards what follows since.
+type conn struct {
+	family  *Family
+	route   *route
+	client  *gossh.Client
+	hostKey gossh.PublicKey
+	via     *conn // held while this one stands
+	stop    context.CancelFunc
+
+	since, used time.Time
+	open        int // sessions and forwards in use
+	dead        bool
+	fullTil     time.Time // refused a session; wall clock of this process
+	barren      int       // refusals in a row without any session open
+	idle        *time.Timer
+}
+
+func (c *conn) snapshot() Session {
+	return Session{
+		Address: c.route.host, Port: c.route.port, User: c.route.user(),
+		Since: c.since, LastUsed: c.used, Running: c.open,
+	}
+}
+
+// trusted says whether a job that comes with these decisions about host keys
+// may use the connection.
+func (c *conn) trusted(r *route) bool {
+	if !trusts(r.asset, c.hostKey) {
+		return false
+	}
+	return r.via == nil || c.via.trusted(r.via)
+}
+
+// session is an open session of a kept connection.
+type session struct {
+	gossh.Channel
+	requests <-chan *gossh.Request
+	conn     *conn
+}
+
+// want is what somebody needs of a connection.
+type want struct {
+	session bool // a new session, which the server may refuse; else a forward
+	urgent  bool // may exceed MaxConnections: something must be killed
+}
+
+// open gives a session on a connection of the route. It waits while the server
+// allows no more, and dials when there is no connection or none has room.
+func (f *Family) open(ctx context.Context, r *route, c *action.Call, urgent bool) (*session, error) {
+	losses := 0
+	for {
+		conn, err := f.take(ctx, r, c, want{session: true, urgent: urgent})
+		if err != nil {
+			return nil, err
+		}
+		s, err := conn.newSession(ctx)
+		var refused *gossh.OpenChannelError
+		switch {
+		case err == nil:
+			f.opened(conn)
+			return s, nil
+		case ctx.Err() != nil:
+			f.release(conn)
+			return nil, stopped(ctx, "before it started", "尚未开始")
+		case errors.As(err, &refused):
+			if f.refusedBy(conn) {
+				return nil, failed(hostler.ErrKindRefused,
+					"%s lets %q log in but refuses to open a session (MaxSessions)",
+					"%s 允许 %q 登录，但拒绝打开会话（MaxSessions）", r.where(), r.user()).because(err)
+			}
+		default:
+			_ = conn.client.Close()
+			f.drop(conn)
+			f.release(conn)
+			if losses++; losses >= maxLosses {
+				return nil, failed(hostler.ErrKindConnLost,
+					"the connection to %s breaks again and again", "与 %s 的连接反复中断", r.where()).because(err)
+			}
+		}
+	}
+}
+
+// hold gives a connection of the route to forward through; release gives it
+// back.
+func (f *Family) hold(ctx context.Context, r *route, c *action.Call) (*conn, error) {
+	return f.take(ctx, r, c, want{})
+}
+
+// take finds, awaits or makes a connection and counts its use.
+func (f *Family) take(ctx context.Context, r *route, c *action.Call, w want) (*conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.enter(r.key)
+	defer f.leave(r.key, p)
+	for {
+		if f.closed {
+			return nil, failed(hostler.ErrKindConnLost, "the worker is stopping", "工作节点正在停止")
+		}
+		if conn := p.pick(r, w); conn != nil {
+			conn.use()
+			return conn, nil
+		}
+		if p.mayDial(f.opts.MaxConnections, w) {
+			if err := f.dialInto(ctx, p, r, c); err != nil && len(p.conns) == 0 {
+				return nil, err
+			}
+			continue
+		}
+		if err := f.await(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (f *Family) enter(key string) *pool {
+	p := f.pools[key]
+	if p == nil {
+		p = &pool{changed: make(chan struct{})}
+		f.pools[key] = p
+	}
+	p.users++
+	return p
+}
+
+func (f *Family) leave(key string, p *pool) {
+	p.users--
+	f.tidy(key, p)
+}
+
+// tidy forgets a pool that nothing needs.
+func (f *Family) tidy(key string, p *pool) {
+	if p.users == 0 && len(p.conns) == 0 && f.pools[key] == p {
+		delete(f.pools, key)
+	}
+}
+
+// pick chooses the connection with the fewest uses that has room. One that the
+// newest decisions about host keys condemn is retired.
+func (p *pool) pick(r *route, w want) *conn {
+	now := time.Now()
+	var best *conn
+	for _, c := range p.conns {
+		switch {
+		case c.dead, w.session && now.Before(c.fullTil):
+		case !c.trusted(r):
+			c.retire()
+		case best == nil || c.open < best.open:
+			best = c
+		}
+	}
+	p.conns = without(p.conns, func(c *conn) bool { return c.dead })
+	return best
+}
+
+func (p *pool) mayDial(limit int, w want) bool {
+	if p.dialing != nil {
+		return false
+	}
+	return len(p.conns) == 0 || (w.urgent || len(p.conns) < limit) && time.Now().After(p.noDialTil)
+}
+
+// dialInto makes a connection for everybody who waits in the pool. It is called
+// with mu held and gives it up meanwhile.
+func (f *Family) dialInto(ctx context.Context, p *pool, r *route, c *action.Call) error {
+	d := &dialing{done: make(chan struct{})}
+	p.dialing = d
+	f.mu.Unlock()
+	conn, err := f.dial(ctx, r, c)
+	f.mu.Lock()
+	p.dialing = nil
+	if ctx.Err() == nil {
+		d.err = err
+	}
+	if err != nil {
+		p.noDialTil = time.Now().Add(dialPause)
+	} else {
+		f.adopt(p, conn)
+	}
+	close(d.done)
+	p.wake()
+	return err
+}
+
+// adopt puts a new connection into its pool and starts what watches it.
+func (f *Family) adopt(p *pool, c *conn) {
+	if f.closed {
+		_ = c.client.Close()
+		c.dead = true
+		f.releaseLocked(c.via)
+		return
+	}
+	ctx, stop := context.WithCancel(f.life)
+	c.stop = stop
+	p.conns = append(p.conns, c)
+	f.wg.Go(c.watch)
+	f.wg.Go(func() { c.keepAlive(ctx, f.opts.KeepAlive) })
+	f.rest(c)
+}
+
+// await waits until the pool changes, or a while: refusals have a time limit.
+// Who waits for a dial without which there is no connection shares its error,
+// unless that error is the other's own end.
+func (f *Family) await(ctx context.Context, p *pool) error {
+	d, changed := p.dialing, p.changed
+	f.mu.Unlock()
+	timer := time.NewTimer(fullFor)
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	timer.Stop()
+	f.mu.Lock()
+	if ctx.Err() != nil {
+		return stopped(ctx, "while it waited for a connection", "正在等待连接")
+	}
+	if d != nil && d.finished() && d.err != nil && len(p.conns) == 0 {
+		return d.err
+	}
+	return nil
+}
+
+func (d *dialing) finished() bool {
+	select {
+	case <-d.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *pool) wake() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// use counts one more use. Family.mu is held.
+func (c *conn) use() {
+	c.open++
+	c.used = c.family.opts.Now()
+	if c.idle != nil {
+		c.idle.Stop()
+		c.idle = nil
+	}
+}
+
+// opened notes that the server does open sessions.
+func (f *Family) opened(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.barren = 0
+}
+
+// refusedBy ends a use that the server refused and leaves the connection alone
+// for a while. It says whether the server seems to refuse every session.
+func (f *Family) refusedBy(c *conn) (always bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.fullTil = time.Now().Add(fullFor)
+	c.open--
+	if c.open > 0 {
+		return false
+	}
+	c.barren++
+	f.rest(c)
+	return c.barren >= maxBarren
+}
+
+// release ends a use; nil is none.
+func (f *Family) release(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.releaseLocked(c)
+}
+
+func (f *Family) releaseLocked(c *conn) {
+	if c == nil {
+		return
+	}
+	c.open--
+	c.fullTil = time.Time{}
+	c.used = f.opts.Now()
+	f.rest(c)
+	if p := f.pools[c.route.key]; p != nil {
+		p.wake()
+	}
+}
+
+// rest begins the idle time of a connection without uses, or ends a retired
+// one.
+func (f *Family) rest(c *conn) {
+	if c.open > 0 {
+		return
+	}
+	if c.dead || f.closed {
+		_ = c.client.Close()
+		return
+	}
+	c.idle = time.AfterFunc(f.opts.IdleTimeout, func() { f.expire(c) })
+}
+
+// expire closes a connection whose idle time is over.
+func (f *Family) expire(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.open == 0 {
+		c.retire()
+	}
+}
+
+// retire takes no more uses; the last one to end closes the connection.
+// Family.mu is held.
+func (c *conn) retire() {
+	c.dead = true
+	if c.open == 0 {
+		_ = c.client.Close()
+	}
+}
+
+// drop forgets a connection that ended. It may be called again.
+func (f *Family) drop(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.dead = true
+	if c.idle != nil {
+		c.idle.Stop()
+		c.idle = nil
+	}
+	if c.stop == nil {
+		return
+	}
+	c.stop()
+	c.stop = nil
+	f.releaseLocked(c.via)
+	if p := f.pools[c.route.key]; p != nil {
+		p.conns = without(p.conns, func(o *conn) bool { return o == c })
+		p.wake()
+		f.tidy(c.route.key, p)
+	}
+}
+
+// newSession opens a session. The protocol has no way to give up waiting, so
+// what opens after the context's end is closed again.
+func (c *conn) newSession(ctx context.Context) (*session, error) {
+	type answer struct {
+		session *session
+		err     error
+	}
+	got := make(chan answer)
+	given := make(chan struct{})
+	defer close(given)
+	started := c.family.start(func() {
+		ch, reqs, err := c.client.OpenChannel("session", nil)
+		a := answer{&session{Channel: ch, requests: reqs, conn: c}, err}
+		select {
+		case got <- a:
+		case <-given:
+			if err == nil {
+				go gossh.DiscardRequests(reqs)
+				_ = ch.Close()
+			}
+		}
+	})
+	if !started {
+		return nil, context.Canceled
+	}
+	select {
+	case a := <-got:
+		return a.session, a.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func without(conns []*conn, gone func(*conn) bool) []*conn {
+	var kept []*conn
+	for _, c := range conns {
+		if !gone(c) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
