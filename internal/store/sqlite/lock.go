@@ -1,0 +1,46 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hostler.dev/hostler"
+)
+
+// LockFolder makes this process the only server on a data folder. The system
+// gives the lock back however the process ends.
+func LockFolder(dir string) (release func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "hostler.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errLocked(dir, f.Name())
+		}
+		return nil, fmt.Errorf("lock the data folder: %w", err)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func errLocked(dir, file string) error {
+	pid := "?"
+	if b, err := os.ReadFile(file); err == nil {
+		pid = strings.TrimSpace(string(b))
+	}
+	return hostler.Errorf(hostler.CodeConflict,
+		"another Hostler server (pid %s) uses the data folder %s: stop it, choose another --data, or use PostgreSQL for several servers",
+		"数据目录 %[2]s 正被另一个 Hostler 服务进程（pid %[1]s）使用：请停止它、改用其他 --data，或使用 PostgreSQL 运行多个服务", pid, dir)
+}

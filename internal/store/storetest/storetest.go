@@ -1,0 +1,89 @@
+// Package storetest runs one suite against every database that the store speaks
+// to: real ones, fresh for each test, with a clock that the test moves.
+package storetest
+
+import (
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/sqlite"
+)
+
+// Harness is a fresh store on one database.
+type Harness struct {
+	Store *store.Store
+	Kind  string // "sqlite" or "postgres"
+	clock *Clock
+	open  func(tb testing.TB, c *Clock) *store.Store
+}
+
+// Now is the test's clock.
+func (h *Harness) Now() time.Time { return h.clock.Now() }
+
+// Advance moves the test's clock.
+func (h *Harness) Advance(d time.Duration) { h.clock.Advance(d) }
+
+// Reset replaces the store by an empty one.
+func (h *Harness) Reset(tb testing.TB) { h.Store = h.open(tb, h.clock) }
+
+// Each runs fn once per database.
+func Each(t *testing.T, fn func(t *testing.T, h *Harness)) {
+	t.Helper()
+	for _, d := range []struct {
+		kind string
+		open func(tb testing.TB, c *Clock) *store.Store
+	}{
+		{"sqlite", openSQLite},
+	} {
+		t.Run(d.kind, func(t *testing.T) {
+			c := NewClock()
+			fn(t, &Harness{Store: d.open(t, c), Kind: d.kind, clock: c, open: d.open})
+		})
+	}
+}
+
+func openSQLite(tb testing.TB, c *Clock) *store.Store {
+	tb.Helper()
+	dir := tb.TempDir()
+	db, err := sqlite.Open(filepath.Join(dir, "hostler.db"), sqlite.Options{Now: c.Now})
+	if err != nil {
+		tb.Fatalf("open sqlite: %v", err)
+	}
+	log, err := sqlite.OpenLog(filepath.Join(dir, "log.db"), sqlite.Options{Now: c.Now})
+	if err != nil {
+		tb.Fatalf("open sqlite log: %v", err)
+	}
+	s := store.New(db, log)
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+// Clock is a clock that stands still until it is moved.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock makes a clock at the real time, to the microsecond.
+func NewClock() *Clock { return &Clock{now: time.Now().UTC().Truncate(time.Microsecond)} }
+
+// Now is the clock's time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
