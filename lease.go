@@ -150,6 +150,7 @@ const (
 // Report ends one lease.
 type Report struct {
 	LeaseRef
+	Attempt int             `json:"attempt"`
 	Outcome Outcome         `json:"outcome"`
 	Result  json.RawMessage `json:"result,omitempty"`
 	Error   *JobError       `json:"error,omitempty"`

@@ -17,15 +17,14 @@
 //	I3  each terminal write of a running job matched (id, worker, fence)
 //	I4  every id is in exactly one of ready, wait, sched, running, parked, done
 //
-// Locks are always taken in this order: the pause lock, queues by name, lanes by
-// id, then rows of the queue.
+// Locks are always taken in this order: the pause lock, queues by name, running
+// jobs by id, lanes by id, then the rows of sched, wait, ready and parked. Only a
+// claim takes rows of ready first, and it waits for no lane.
 package store
 
 import (
 	"context"
 	"time"
-
-	"hostler.dev/hostler"
 )
 
 // Store is the database behind one server, or one of several.
@@ -43,6 +42,8 @@ type Tx struct {
 	ctx context.Context //nolint:containedctx // a Tx lives inside one call of InTx or View
 	c   Conn
 	now time.Time
+	// woke says that jobs came into ready or sched: the engines must look.
+	woke bool
 }
 
 // Now is the time of the transaction by the database's clock.
@@ -55,7 +56,7 @@ func (s *Store) Now() time.Time { return s.db.Now() }
 func (s *Store) Kind() string { return s.db.Name() }
 
 // InTx runs fn in one read-write transaction; nil means that it is durable. See
-// Driver.InTx for what fn may do.
+// Driver.InTx for what fn may do. When it made jobs ready, engines are woken.
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	return inTx(ctx, s.db, fn)
 }
@@ -68,13 +69,18 @@ func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
 }
 
 func inTx(ctx context.Context, d Driver, fn func(tx *Tx) error) error {
-	return d.InTx(ctx, func(c Conn) error {
-		return fn(&Tx{ctx: ctx, c: c, now: d.Now()})
+	woke := false
+	err := d.InTx(ctx, func(c Conn) error {
+		tx := &Tx{ctx: ctx, c: c, now: d.Now()}
+		err := fn(tx)
+		woke = tx.woke
+		return err
 	})
+	if err == nil && woke {
+		d.Wake()
+	}
+	return err
 }
-
-// Wake tells the engines of all servers that there is new work.
-func (s *Store) Wake() { s.db.Wake() }
 
 // Woken returns a channel that receives after Wake; see Driver.Woken.
 func (s *Store) Woken() (<-chan struct{}, func()) { return s.db.Woken() }
@@ -165,5 +171,3 @@ func (tx *Tx) NewID() (int64, error) {
 	}
 	return ids[0], nil
 }
-
-var errNoRow = hostler.Errorf(hostler.CodeNotFound, "it does not exist", "不存在")

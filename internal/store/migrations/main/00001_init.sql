@@ -143,6 +143,7 @@ CREATE TABLE worker (
   succeeded ${INT} NOT NULL DEFAULT 0,
   failed ${INT} NOT NULL DEFAULT 0
 )${HOT};
+CREATE INDEX worker_live ON worker (id) WHERE dead = 0;
 
 CREATE TABLE lane (
   id ${INT} PRIMARY KEY,
@@ -179,6 +180,7 @@ CREATE TABLE job (
   args TEXT NOT NULL
 )${HOT};
 CREATE INDEX job_run ON job (run, id) WHERE run <> 0;
+CREATE INDEX job_lane ON job (lane) WHERE lane <> 0;
 CREATE INDEX job_expires ON job (expires_at) WHERE expires_at <> 0;
 
 -- attempt and losses count what was; fence grows with each lease.
@@ -196,14 +198,13 @@ CREATE TABLE sched (
 CREATE TABLE wait (
   lane ${INT} NOT NULL,
   prio ${INT} NOT NULL,
-  seq ${INT} NOT NULL,
+  queued_at ${INT} NOT NULL,
   id ${INT} NOT NULL UNIQUE,
   queue TEXT NOT NULL,
   attempt ${INT} NOT NULL,
   losses ${INT} NOT NULL,
   fence ${INT} NOT NULL,
-  queued_at ${INT} NOT NULL,
-  PRIMARY KEY (lane, prio, seq)
+  PRIMARY KEY (lane, prio, queued_at, id)
 )${HOT_NO_ROWID};
 CREATE INDEX wait_queue ON wait (queue);
 
@@ -236,7 +237,6 @@ CREATE TABLE running (
   fence ${INT} NOT NULL,
   queued_at ${INT} NOT NULL,
   started_at ${INT} NOT NULL,
-  deadline_at ${INT} NOT NULL,
   cancel_at ${INT} NOT NULL DEFAULT 0,
   cancel_by TEXT NOT NULL DEFAULT '',
   progress TEXT NOT NULL DEFAULT ''
@@ -256,8 +256,7 @@ CREATE TABLE parked (
   started_at ${INT} NOT NULL,
   since ${INT} NOT NULL,
   error TEXT NOT NULL,
-  result TEXT NOT NULL,
-  output ${BYTES} NOT NULL
+  result TEXT NOT NULL
 );
 
 CREATE TABLE attempt (

@@ -1,0 +1,249 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+)
+
+const (
+	// sharedPoll is how often a waiting lease looks on a shared database: a job
+	// kept for another worker becomes free without anybody waking us.
+	sharedPoll = 250 * time.Millisecond
+	// cancelPoll is how often a held-back heartbeat looks for cancels.
+	cancelPoll = 250 * time.Millisecond
+	// ambiguousTries is how often a report whose commit got lost is repeated.
+	ambiguousTries = 3
+)
+
+// Register implements hostler.Dispatcher.
+func (e *Engine) Register(ctx context.Context, w hostler.WorkerInfo) (id hostler.WorkerID, err error) {
+	err = e.store.InTx(ctx, func(tx *store.Tx) error {
+		id, err = tx.RegisterWorker(w)
+		return err
+	})
+	return id, err
+}
+
+// Lease implements hostler.Dispatcher.
+func (e *Engine) Lease(ctx context.Context, req hostler.LeaseRequest) ([]hostler.Lease, error) {
+	woken, stop := e.store.Woken()
+	defer stop()
+	over := time.NewTimer(req.Wait)
+	defer over.Stop()
+	var poll <-chan time.Time
+	if !e.cfg.Sole {
+		t := time.NewTicker(sharedPoll)
+		defer t.Stop()
+		poll = t.C
+	}
+	for {
+		leases, err := e.claim(ctx, req)
+		if err != nil || len(leases) > 0 {
+			return leases, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-over.C:
+			return nil, nil
+		case <-woken:
+		case <-poll:
+		}
+	}
+}
+
+func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) ([]hostler.Lease, error) {
+	var got store.Claimed
+	err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+		got, err = tx.Claim(req.Worker, req.Slots)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if got.Overdue {
+		if _, err := e.dueOnce(ctx); err != nil {
+			e.log.ErrorContext(ctx, "overdue jobs could not be expired", "err", err)
+		}
+	}
+	return e.resolve(ctx, req.Worker, got.Leases)
+}
+
+// resolve fills in assets and credentials. When that fails the jobs are handed
+// back: they were not started.
+func (e *Engine) resolve(ctx context.Context, w hostler.WorkerID, leases []hostler.Lease) ([]hostler.Lease, error) {
+	refs := make([]*hostler.Lease, len(leases))
+	for i := range leases {
+		refs[i] = &leases[i]
+	}
+	err := e.cfg.Resolve(ctx, refs)
+	if err == nil || len(leases) == 0 {
+		return leases, err
+	}
+	back := make([]hostler.Report, len(leases))
+	for i := range leases {
+		back[i] = hostler.Report{LeaseRef: leases[i].LeaseRef, Outcome: hostler.OutcomeHandBack}
+	}
+	// Should this fail too, the next heartbeat finds them leased and not held.
+	_, backErr := e.Report(context.WithoutCancel(ctx), w, back)
+	return nil, errors.Join(err, backErr)
+}
+
+// Heartbeat implements hostler.Dispatcher.
+func (e *Engine) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (hostler.HeartbeatReply, error) {
+	var reply hostler.HeartbeatReply
+	err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+		reply, err = tx.Heartbeat(hb)
+		return err
+	})
+	if err != nil {
+		e.forget(hb.Worker)
+		return reply, err
+	}
+	if e.news(hb.Worker, reply.Cancel) || len(reply.Drop) > 0 || hb.Wait <= 0 {
+		return reply, nil
+	}
+	return e.holdBack(ctx, hb, reply)
+}
+
+// holdBack waits for something to tell the worker.
+func (e *Engine) holdBack(ctx context.Context, hb hostler.Heartbeat, reply hostler.HeartbeatReply) (hostler.HeartbeatReply, error) {
+	over := time.NewTimer(hb.Wait)
+	defer over.Stop()
+	look := time.NewTicker(cancelPoll)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return reply, nil // the lease was extended; that is the answer
+		case <-over.C:
+			return reply, nil
+		case <-look.C:
+		}
+		err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+			reply.Cancel, err = tx.CancelsAsked(hb.Worker)
+			return err
+		})
+		if err != nil {
+			return reply, nil // the next heartbeat will say
+		}
+		if e.news(hb.Worker, reply.Cancel) {
+			return reply, nil
+		}
+	}
+}
+
+// news reports whether the worker has not been told of one of the cancels, and
+// remembers that it is now.
+func (e *Engine) news(w hostler.WorkerID, cancels []hostler.LeaseRef) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	was, is, news := e.told[w], make(map[hostler.LeaseRef]bool, len(cancels)), false
+	for _, ref := range cancels {
+		news = news || !was[ref]
+		is[ref] = true
+	}
+	e.told[w] = is
+	return news
+}
+
+func (e *Engine) forget(w hostler.WorkerID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.told, w)
+}
+
+// Report implements hostler.Dispatcher. A commit whose answer got lost is
+// repeated: reports are idempotent.
+func (e *Engine) Report(ctx context.Context, w hostler.WorkerID, reports []hostler.Report) ([]error, error) {
+	if err := e.keepOutput(ctx, w, reports); err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		var acks []error
+		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			acks, err = tx.Finish(w, reports)
+			return err
+		})
+		var lost *store.AmbiguousError
+		if errors.As(err, &lost) && try < ambiguousTries {
+			continue
+		}
+		return acks, err
+	}
+}
+
+// inlineSeq is the log sequence number of output that came with a report of an
+// attempt that need not be the last: behind every chunk of that attempt.
+const inlineSeq = 1 << 30
+
+// keepOutput stores the output of reports that may not end their job, whose
+// place in the history does not exist yet.
+func (e *Engine) keepOutput(ctx context.Context, w hostler.WorkerID, reports []hostler.Report) error {
+	for i := range reports {
+		r := &reports[i]
+		if len(r.Output) == 0 || r.Outcome == hostler.OutcomeSucceeded || r.Outcome == hostler.OutcomeCancelled {
+			continue
+		}
+		err := e.AppendLog(ctx, w, hostler.LogChunk{LeaseRef: r.LeaseRef, Attempt: r.Attempt, Seq: inlineSeq, Lines: r.Output})
+		if err != nil && hostler.CodeOf(err) != hostler.CodeStale {
+			return err
+		}
+		r.Output = nil
+	}
+	return nil
+}
+
+// AppendLog implements hostler.Dispatcher.
+func (e *Engine) AppendLog(ctx context.Context, w hostler.WorkerID, c hostler.LogChunk) error {
+	var holds bool
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		holds, err = tx.HoldsLease(w, c.LeaseRef)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !holds {
+		return hostler.Errorf(hostler.CodeStale, "the lease of this job is lost", "该作业的租约已失效")
+	}
+	return e.store.AppendLog(ctx, c.Job, c.Fence, c.Attempt, c.Seq, c.Lines)
+}
+
+// SetProgress implements hostler.Dispatcher.
+func (e *Engine) SetProgress(ctx context.Context, w hostler.WorkerID, l hostler.LeaseRef, p hostler.Progress) error {
+	return e.store.InTx(ctx, func(tx *store.Tx) error { return tx.SetProgress(w, l, p) })
+}
+
+// PinHostKey implements hostler.Dispatcher.
+func (e *Engine) PinHostKey(ctx context.Context, w hostler.WorkerID, l hostler.LeaseRef, k hostler.HostKeyOffer) error {
+	var project hostler.ProjectID
+	var asset hostler.AssetID
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		project, asset, err = tx.LeaseProject(w, l)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return e.cfg.Pin(ctx, project, asset, k)
+}
+
+// Retire ends a worker's lease at once, so that what it still runs is dealt with
+// as on_lost says without waiting for the lease to end.
+func (e *Engine) Retire(ctx context.Context, w hostler.WorkerID) error {
+	err := e.store.InTx(ctx, func(tx *store.Tx) error {
+		_, err := tx.RetireWorker(w)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	e.forget(w)
+	_, err = e.rescueAll(ctx)
+	return err
+}

@@ -1,0 +1,45 @@
+package store
+
+// Places says in which tables of the queue each live job is, and with which
+// lane state: "ready", "wait", "sched", "sched+held", "running", "parked",
+// "parked+held". Jobs that ended are "done:<state>".
+func (tx *Tx) Places() (map[int64]string, error) {
+	out := map[int64]string{}
+	for _, sql := range []string{
+		`SELECT id, 'ready' FROM ready`,
+		`SELECT id, 'wait' FROM wait`,
+		`SELECT id, CASE lane_held WHEN 1 THEN 'sched+held' ELSE 'sched' END FROM sched`,
+		`SELECT id, 'running' FROM running`,
+		`SELECT id, CASE lane_held WHEN 1 THEN 'parked+held' ELSE 'parked' END FROM parked`,
+		`SELECT id, 'done:' || state FROM done`,
+	} {
+		err := tx.each(sql, nil, func(r Rows) error {
+			var id int64
+			var where string
+			err := r.Scan(&id, &where)
+			if was, twice := out[id]; twice {
+				where = was + "&" + where
+			}
+			out[id] = where
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// RunAt is when a scheduled job is due.
+func (tx *Tx) RunAt(id int64) (at int64, err error) {
+	_, err = tx.one(`SELECT run_at FROM sched WHERE id = ?`, []any{id}, &at)
+	return at, err
+}
+
+// BackoffDelay exports backoffDelay.
+var BackoffDelay = backoffDelay
+
+// Each exports each, for tests that look at rows.
+func (tx *Tx) Each(sql string, args []any, scan func(r Rows) error) error {
+	return tx.each(sql, args, scan)
+}

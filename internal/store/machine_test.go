@@ -1,0 +1,331 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/storetest"
+)
+
+// TestQueueAgainstModel drives both databases and the model through the same
+// random histories and compares every job's place after each step, the order of
+// every claim, and the invariants.
+func TestQueueAgainstModel(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		rapid.Check(t, func(rt *rapid.T) {
+			h.Reset(t)
+			m := newMachine(rt, h)
+			rt.Repeat(map[string]func(*rapid.T){
+				"":           m.check,
+				"enqueue":    m.enqueue,
+				"claim":      m.claim,
+				"finish":     m.finish,
+				"stale":      m.finishStale,
+				"repeat":     m.finishAgain,
+				"cancel":     m.cancel,
+				"pass time":  m.pass,
+				"due":        m.due,
+				"expire":     m.expire,
+				"lose":       m.lose,
+				"resolve":    m.resolve,
+				"pause":      m.pause,
+				"queueLimit": m.queueLimit,
+			})
+		})
+	})
+}
+
+type machine struct {
+	h      *storetest.Harness
+	model  *model
+	worker hostler.WorkerID
+	last   []hostler.Report // the last reports that were acknowledged
+	lastBy hostler.WorkerID
+}
+
+const testProject = hostler.ProjectID(7)
+
+func newMachine(t *rapid.T, h *storetest.Harness) *machine {
+	m := &machine{h: h, model: newModel(h.Now())}
+	for _, name := range []string{"default", "bulk"} {
+		m.model.queues[name] = &mqueue{}
+		m.tx(t, func(tx *store.Tx) error {
+			_, err := tx.SetQueue(name, store.QueueChange{})
+			return err
+		})
+	}
+	m.register(t)
+	return m
+}
+
+func (m *machine) tx(t *rapid.T, fn func(tx *store.Tx) error) {
+	t.Helper()
+	if err := m.h.Store.InTx(context.Background(), fn); err != nil {
+		t.Fatalf("transaction: %v", err)
+	}
+}
+
+func (m *machine) register(t *rapid.T) {
+	m.tx(t, func(tx *store.Tx) (err error) {
+		m.worker, err = tx.RegisterWorker(hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: 100})
+		return err
+	})
+}
+
+// pick draws one of the model's jobs in a place.
+func (m *machine) pick(t *rapid.T, places ...string) *mjob {
+	var in []*mjob
+	for _, j := range m.model.ordered() {
+		if slices.Contains(places, j.place) {
+			in = append(in, j)
+		}
+	}
+	if len(in) == 0 {
+		t.Skip("no such job")
+	}
+	return rapid.SampledFrom(in).Draw(t, "job")
+}
+
+func (m *machine) spec(t *rapid.T) hostler.JobSpec {
+	s := hostler.JobSpec{
+		Project: testProject, Action: "noop",
+		Queue:       rapid.SampledFrom([]string{"default", "bulk"}).Draw(t, "queue"),
+		Priority:    rapid.SampledFrom([]int{1, 5, 9}).Draw(t, "prio"),
+		MaxAttempts: rapid.IntRange(1, 2).Draw(t, "attempts"),
+		OnLost:      rapid.SampledFrom([]hostler.OnLost{hostler.OnLostRetry, hostler.OnLostFail, hostler.OnLostAsk}).Draw(t, "on_lost"),
+		OnUnknown:   rapid.SampledFrom([]hostler.OnUnknown{hostler.OnUnknownHold, hostler.OnUnknownRelease}).Draw(t, "on_unknown"),
+		OnRetry:     rapid.SampledFrom([]hostler.OnRetry{hostler.OnRetryHold, hostler.OnRetryRelease}).Draw(t, "on_retry"),
+		Backoff:     hostler.Backoff{Base: hostler.Duration(4 * time.Second)},
+	}
+	switch rapid.IntRange(0, 4).Draw(t, "lane") {
+	case 1, 2:
+		s.LaneKey, s.LaneLimit = "device:a", 1
+	case 3:
+		s.LaneKey, s.LaneLimit = "device:b", 1
+	case 4:
+		s.LaneKey, s.LaneLimit = "own:x:limited", 2
+	}
+	now := m.h.Now()
+	if rapid.IntRange(0, 4).Draw(t, "later") == 0 {
+		s.RunAt = now.Add(time.Duration(rapid.IntRange(1, 10).Draw(t, "delay")) * time.Second)
+	}
+	if rapid.IntRange(0, 4).Draw(t, "ttl?") == 0 {
+		s.ExpiresAt = now.Add(time.Duration(rapid.IntRange(1, 15).Draw(t, "ttl")) * time.Second)
+	}
+	return s
+}
+
+func (m *machine) enqueue(t *rapid.T) {
+	specs := make([]hostler.JobSpec, rapid.IntRange(1, 4).Draw(t, "n"))
+	for i := range specs {
+		specs[i] = m.spec(t)
+	}
+	m.tx(t, func(tx *store.Tx) error {
+		ids, err := tx.Enqueue(specs)
+		if err != nil {
+			return err
+		}
+		for i, id := range ids {
+			m.model.enqueue(id, specs[i])
+		}
+		return nil
+	})
+	m.model.promote()
+}
+
+func (m *machine) claim(t *rapid.T) {
+	n := rapid.IntRange(1, 3).Draw(t, "slots")
+	var got []hostler.JobID
+	m.tx(t, func(tx *store.Tx) error {
+		c, err := tx.Claim(m.worker, n)
+		got = nil
+		for _, l := range c.Leases {
+			got = append(got, l.Job)
+		}
+		return err
+	})
+	if diff := cmp.Diff(m.model.claim(m.worker, n), got); diff != "" {
+		t.Fatalf("claim (-model +store):\n%s", diff)
+	}
+}
+
+func (m *machine) finish(t *rapid.T) {
+	j := m.pick(t, "running")
+	r := hostler.Report{
+		LeaseRef: hostler.LeaseRef{Job: j.id, Fence: j.fence},
+		Outcome: rapid.SampledFrom([]hostler.Outcome{
+			hostler.OutcomeSucceeded, hostler.OutcomeFailed, hostler.OutcomeCancelled,
+			hostler.OutcomeUnknown, hostler.OutcomeHandBack,
+		}).Draw(t, "outcome"),
+		NoRetry: rapid.Bool().Draw(t, "no_retry"),
+	}
+	m.report(t, j.worker, r, true)
+	m.model.finish(j, r)
+	m.model.promote()
+	m.last, m.lastBy = []hostler.Report{r}, j.worker
+	if j.place == "sched" {
+		m.readRunAt(t, j)
+	}
+}
+
+// readRunAt takes over the next attempt's time, which is random, after checking
+// its bounds.
+func (m *machine) readRunAt(t *rapid.T, j *mjob) {
+	m.tx(t, func(tx *store.Tx) error {
+		at, err := tx.RunAt(int64(j.id))
+		j.runAt = store.Time(at)
+		return err
+	})
+	if d := j.runAt.Sub(m.h.Now()); d < 3*time.Second || d > 4*time.Second {
+		t.Fatalf("backoff of attempt %d is %v, want 3 to 4 s", j.attempt, d)
+	}
+}
+
+func (m *machine) report(t *rapid.T, w hostler.WorkerID, r hostler.Report, ok bool) {
+	m.tx(t, func(tx *store.Tx) error {
+		acks, err := tx.Finish(w, []hostler.Report{r})
+		if err == nil && (acks[0] == nil) != ok {
+			return fmt.Errorf("report of %v with fence %d by %v: %v", r.Job, r.Fence, w, acks[0])
+		}
+		return err
+	})
+}
+
+// finishStale reports with a fence or a worker that is not the lease's (I3).
+func (m *machine) finishStale(t *rapid.T) {
+	j := m.pick(t, "running", "ready", "wait")
+	r := hostler.Report{LeaseRef: hostler.LeaseRef{Job: j.id, Fence: j.fence + 1}, Outcome: hostler.OutcomeSucceeded}
+	m.report(t, m.worker, r, false)
+	if j.place == "running" {
+		r.Fence = j.fence
+		m.report(t, m.worker+1, r, false)
+	}
+}
+
+// finishAgain repeats a report whose answer was lost: acknowledged, and nothing
+// changes.
+func (m *machine) finishAgain(t *rapid.T) {
+	if len(m.last) == 0 {
+		t.Skip("nothing reported yet")
+	}
+	// A resolved job keeps its last fence, so its report still counts as known.
+	m.report(t, m.lastBy, m.last[0], true)
+}
+
+func (m *machine) cancel(t *rapid.T) {
+	j := m.pick(t, "ready", "wait", "sched", "running", "parked")
+	err := m.h.Store.InTx(context.Background(), func(tx *store.Tx) error {
+		_, err := tx.CancelJob(j.id, "somebody")
+		return err
+	})
+	switch j.place {
+	case "running":
+		j.cancel = true
+	case "parked":
+		if hostler.CodeOf(err) != hostler.CodeConflict {
+			t.Fatalf("cancel of an unknown job: %v, want a conflict", err)
+		}
+		return
+	default:
+		m.model.end(j, hostler.StateCancelled)
+		m.model.promote()
+	}
+	if err != nil {
+		t.Fatalf("cancel: %v", err)
+	}
+}
+
+func (m *machine) pass(t *rapid.T) {
+	m.h.Advance(time.Duration(rapid.IntRange(1, 5000).Draw(t, "ms")) * time.Millisecond)
+	m.model.now = m.h.Now()
+}
+
+func (m *machine) due(t *rapid.T) {
+	m.tx(t, func(tx *store.Tx) error {
+		_, _, err := tx.DueJobs(100)
+		return err
+	})
+	m.model.due()
+	m.model.promote()
+}
+
+func (m *machine) expire(t *rapid.T) {
+	m.tx(t, func(tx *store.Tx) error {
+		_, err := tx.ExpireJobs(100)
+		return err
+	})
+	m.model.expire()
+	m.model.promote()
+}
+
+// lose kills the worker, rescues its jobs and goes on with a fresh one.
+func (m *machine) lose(t *rapid.T) {
+	m.tx(t, func(tx *store.Tx) error {
+		if _, err := tx.RetireWorker(m.worker); err != nil {
+			return err
+		}
+		_, err := tx.RescueJobs(100)
+		return err
+	})
+	for _, j := range m.model.ordered() {
+		if j.place == "running" {
+			m.model.lost(j)
+		}
+	}
+	m.model.promote()
+	m.last = nil
+	m.register(t)
+}
+
+func (m *machine) resolve(t *rapid.T) {
+	j := m.pick(t, "parked")
+	to := rapid.SampledFrom([]hostler.State{hostler.StateSucceeded, hostler.StateFailed}).Draw(t, "to")
+	m.tx(t, func(tx *store.Tx) error { return tx.ResolveJob(j.id, to, "somebody", "") })
+	m.model.end(j, to)
+	m.model.promote()
+}
+
+func (m *machine) pause(t *rapid.T) {
+	name := rapid.SampledFrom([]string{"default", "bulk"}).Draw(t, "queue")
+	paused := !m.model.queues[name].paused
+	m.tx(t, func(tx *store.Tx) error {
+		_, err := tx.SetQueue(name, store.QueueChange{Paused: &paused})
+		return err
+	})
+	m.model.pause(name, paused)
+	m.model.promote()
+}
+
+func (m *machine) queueLimit(t *rapid.T) {
+	limit := rapid.IntRange(0, 2).Draw(t, "limit")
+	m.tx(t, func(tx *store.Tx) error {
+		_, err := tx.SetQueue("bulk", store.QueueChange{Limit: &limit})
+		return err
+	})
+	m.model.queues["bulk"].lim = limit
+}
+
+func (m *machine) check(t *rapid.T) {
+	m.tx(t, func(tx *store.Tx) error {
+		got, err := tx.Places()
+		if err != nil {
+			return err
+		}
+		if diff := cmp.Diff(m.model.places(), got); diff != "" {
+			return fmt.Errorf("places (-model +store):\n%s", diff)
+		}
+		broken, err := tx.CheckInvariants()
+		if err == nil && len(broken) > 0 {
+			err = fmt.Errorf("invariants: %v", broken)
+		}
+		return err
+	})
+}

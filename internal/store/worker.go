@@ -1,0 +1,181 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"hostler.dev/hostler"
+)
+
+// RegisterWorker makes a fresh worker with a lease.
+func (tx *Tx) RegisterWorker(w hostler.WorkerInfo) (hostler.WorkerID, error) {
+	id, err := tx.NewID()
+	if err != nil {
+		return 0, err
+	}
+	queues, err := json.Marshal(w.Queues)
+	if err != nil {
+		return 0, fmt.Errorf("encode queues: %w", err)
+	}
+	now := Micros(tx.now)
+	_, err = tx.Exec(`INSERT INTO worker (id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, lease_until)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id, w.Name, w.Hostname, w.PID, w.Version, string(queues), w.Slots, now, now, Micros(tx.now.Add(hostler.LeaseTTL)))
+	return hostler.WorkerID(id), err
+}
+
+// replyGrace is how long a lease's answer may be on its way before a job that
+// the worker does not hold is taken for a lost answer.
+const replyGrace = 15 * time.Second
+
+// Heartbeat extends a worker's lease and compares the jobs that it holds with
+// those that are leased to it. A job whose lease never reached the worker is
+// handed back. CodeStale: the worker is fenced.
+func (tx *Tx) Heartbeat(hb hostler.Heartbeat) (hostler.HeartbeatReply, error) {
+	n, err := tx.Exec(`UPDATE worker SET lease_until = ?, heartbeat_at = ?, draining = ?, succeeded = ?, failed = ? WHERE id = ? AND dead = 0`,
+		Micros(tx.now.Add(hostler.LeaseTTL)), Micros(tx.now), bit(hb.Draining), hb.Succeeded, hb.Failed, int64(hb.Worker))
+	if err != nil {
+		return hostler.HeartbeatReply{}, err
+	}
+	if n == 0 {
+		return hostler.HeartbeatReply{}, errFenced()
+	}
+	reply, missing, err := tx.compareHeld(hb)
+	if err != nil || len(missing) == 0 {
+		return reply, err
+	}
+	_, err = tx.settleLost(missing, func(j *runningJob) bool { return j.worker == int64(hb.Worker) },
+		func(j *runningJob) verdict { return decide(j, hostler.Report{Outcome: hostler.OutcomeHandBack}) })
+	return reply, err
+}
+
+// compareHeld lists what the worker must cancel or drop, and the jobs that are
+// leased to it without its knowledge.
+func (tx *Tx) compareHeld(hb hostler.Heartbeat) (hostler.HeartbeatReply, []int64, error) {
+	reply := hostler.HeartbeatReply{LeaseFor: hostler.LeaseTTL}
+	held := make(map[hostler.LeaseRef]bool, len(hb.Held))
+	for _, ref := range hb.Held {
+		held[ref] = true
+	}
+	var missing []int64
+	err := tx.each(`SELECT id, fence, started_at, cancel_at FROM running WHERE worker = ?`, []any{int64(hb.Worker)}, func(r Rows) error {
+		var id, fence, startedAt, cancelAt int64
+		if err := r.Scan(&id, &fence, &startedAt, &cancelAt); err != nil {
+			return err
+		}
+		ref := hostler.LeaseRef{Job: hostler.JobID(id), Fence: fence}
+		switch {
+		case !held[ref] && Time(startedAt).Before(tx.now.Add(-replyGrace)):
+			missing = append(missing, id)
+		case held[ref] && cancelAt != 0:
+			reply.Cancel = append(reply.Cancel, ref)
+		}
+		delete(held, ref)
+		return nil
+	})
+	for _, ref := range hb.Held {
+		if held[ref] {
+			reply.Drop = append(reply.Drop, ref)
+		}
+	}
+	return reply, missing, err
+}
+
+// CancelsAsked lists the jobs of a worker that a person asked to cancel.
+func (tx *Tx) CancelsAsked(w hostler.WorkerID) ([]hostler.LeaseRef, error) {
+	var out []hostler.LeaseRef
+	err := tx.each(`SELECT id, fence FROM running WHERE worker = ? AND cancel_at <> 0`, []any{int64(w)}, func(r Rows) error {
+		var id, fence int64
+		err := r.Scan(&id, &fence)
+		out = append(out, hostler.LeaseRef{Job: hostler.JobID(id), Fence: fence})
+		return err
+	})
+	return out, err
+}
+
+// HoldsLease reports whether the lease is still the worker's.
+func (tx *Tx) HoldsLease(w hostler.WorkerID, l hostler.LeaseRef) (bool, error) {
+	var n int64
+	return tx.one(`SELECT 1 FROM running WHERE id = ? AND worker = ? AND fence = ?`, []any{int64(l.Job), int64(w), l.Fence}, &n)
+}
+
+// LeaseProject returns the project of a leased job, and its asset.
+func (tx *Tx) LeaseProject(w hostler.WorkerID, l hostler.LeaseRef) (hostler.ProjectID, hostler.AssetID, error) {
+	var project, asset int64
+	found, err := tx.one(`SELECT j.project, j.asset FROM running r JOIN job j ON j.id = r.id WHERE r.id = ? AND r.worker = ? AND r.fence = ?`,
+		[]any{int64(l.Job), int64(w), l.Fence}, &project, &asset)
+	if err == nil && !found {
+		err = errFenceLost()
+	}
+	return hostler.ProjectID(project), hostler.AssetID(asset), err
+}
+
+// SetProgress notes how far a leased job has come. CodeStale: the lease is lost.
+func (tx *Tx) SetProgress(w hostler.WorkerID, l hostler.LeaseRef, p hostler.Progress) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encode progress: %w", err)
+	}
+	n, err := tx.Exec(`UPDATE running SET progress = ? WHERE id = ? AND worker = ? AND fence = ?`, string(text), int64(l.Job), int64(w), l.Fence)
+	if err == nil && n == 0 {
+		err = errFenceLost()
+	}
+	return err
+}
+
+// Workers lists the workers that live, and those that died within a day, newest
+// first.
+func (tx *Tx) Workers() ([]hostler.Worker, error) {
+	running := map[int64]int{}
+	err := tx.each(`SELECT worker, count(*) FROM running GROUP BY worker`, nil, func(r Rows) error {
+		var id int64
+		var n int
+		err := r.Scan(&id, &n)
+		running[id] = n
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []hostler.Worker
+	err = tx.each(`SELECT id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, dead, draining, succeeded, failed
+FROM worker WHERE dead = 0 OR heartbeat_at > ? ORDER BY id DESC`, []any{Micros(tx.now.Add(-24 * time.Hour))}, func(r Rows) error {
+		var w hostler.Worker
+		var id, started, beat, dead, draining int64
+		var queues string
+		if err := r.Scan(&id, &w.Name, &w.Hostname, &w.PID, &w.Version, &queues, &w.Slots, &started, &beat, &dead, &draining, &w.Succeeded, &w.Failed); err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(queues), &w.Queues); err != nil {
+			return fmt.Errorf("decode queues: %w", err)
+		}
+		w.ID, w.Running = hostler.WorkerID(id), running[id]
+		w.StartedAt, w.LastHeartbeat = Time(started), Time(beat)
+		w.State = workerState(dead != 0, draining != 0, w.Running)
+		out = append(out, w)
+		return nil
+	})
+	return out, err
+}
+
+func workerState(dead, draining bool, running int) string {
+	switch {
+	case dead:
+		return "dead"
+	case draining:
+		return "draining"
+	case running > 0:
+		return "busy"
+	default:
+		return "idle"
+	}
+}
+
+// ForgetWorkers deletes the rows of workers that died more than a day ago and
+// hold nothing.
+func (tx *Tx) ForgetWorkers() error {
+	_, err := tx.Exec(`DELETE FROM worker WHERE dead = 1 AND heartbeat_at < ? AND NOT EXISTS (SELECT 1 FROM running r WHERE r.worker = worker.id)`,
+		Micros(tx.now.Add(-24*time.Hour)))
+	return err
+}
