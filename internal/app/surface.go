@@ -1,0 +1,326 @@
+package app
+
+import (
+	"context"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+)
+
+var errPending = hostler.Errorf(hostler.CodeInternal, "not yet", "尚未实现")
+
+type callerCache struct{}
+
+// Authenticate is about to land; the signature is fixed.
+func (a *App) Authenticate(ctx context.Context, rawKey, project, remote string) (r0 auth.Caller, err error) {
+	err = errPending
+	return
+}
+
+// Me is about to land; the signature is fixed.
+func (a *App) Me(ctx context.Context, c auth.Caller) (r0 Me, err error) {
+	err = errPending
+	return
+}
+
+// Projects is about to land; the signature is fixed.
+func (a *App) Projects(ctx context.Context, c auth.Caller, p hostler.Page) (r0 hostler.List[hostler.Project], err error) {
+	err = errPending
+	return
+}
+
+// CreateProject is about to land; the signature is fixed.
+func (a *App) CreateProject(ctx context.Context, c auth.Caller, in ProjectInput) (r0 hostler.Project, err error) {
+	err = errPending
+	return
+}
+
+// Users is about to land; the signature is fixed.
+func (a *App) Users(ctx context.Context, c auth.Caller, p hostler.Page) (r0 hostler.List[hostler.User], err error) {
+	err = errPending
+	return
+}
+
+// User is about to land; the signature is fixed.
+func (a *App) User(ctx context.Context, c auth.Caller, name string) (r0 hostler.User, err error) {
+	err = errPending
+	return
+}
+
+// CreateUser is about to land; the signature is fixed.
+func (a *App) CreateUser(ctx context.Context, c auth.Caller, in UserInput) (r0 hostler.User, err error) {
+	err = errPending
+	return
+}
+
+// ChangeUser is about to land; the signature is fixed.
+func (a *App) ChangeUser(ctx context.Context, c auth.Caller, name string, ch UserChange) (r0 hostler.User, err error) {
+	err = errPending
+	return
+}
+
+// Keys is about to land; the signature is fixed.
+func (a *App) Keys(ctx context.Context, c auth.Caller, p hostler.Page) (r0 hostler.List[hostler.Key], err error) {
+	err = errPending
+	return
+}
+
+// CreateKey is about to land; the signature is fixed.
+func (a *App) CreateKey(ctx context.Context, c auth.Caller, in KeyInput) (r0 KeyCreated, err error) {
+	err = errPending
+	return
+}
+
+// RotateKey is about to land; the signature is fixed.
+func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (r0 KeyCreated, err error) {
+	err = errPending
+	return
+}
+
+// RevokeKey is about to land; the signature is fixed.
+func (a *App) RevokeKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (r0 hostler.Key, err error) {
+	err = errPending
+	return
+}
+
+// Assets is about to land; the signature is fixed.
+func (a *App) Assets(ctx context.Context, c auth.Caller, labels map[string]string, p hostler.Page) (r0 hostler.List[hostler.Asset], err error) {
+	err = errPending
+	return
+}
+
+// Asset is about to land; the signature is fixed.
+func (a *App) Asset(ctx context.Context, c auth.Caller, ref string) (r0 hostler.Asset, err error) {
+	err = errPending
+	return
+}
+
+// CreateAsset is about to land; the signature is fixed.
+func (a *App) CreateAsset(ctx context.Context, c auth.Caller, in AssetInput) (r0 hostler.Asset, err error) {
+	err = errPending
+	return
+}
+
+// PutAsset is about to land; the signature is fixed.
+func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in AssetInput) (r0 hostler.Asset, err error) {
+	err = errPending
+	return
+}
+
+// DeleteAsset is about to land; the signature is fixed.
+func (a *App) DeleteAsset(ctx context.Context, c auth.Caller, ref string) (r0 hostler.Asset, err error) {
+	err = errPending
+	return
+}
+
+// HostKeys is about to land; the signature is fixed.
+func (a *App) HostKeys(ctx context.Context, c auth.Caller, asset string) (r0 []hostler.HostKey, err error) {
+	err = errPending
+	return
+}
+
+// AcceptHostKey is about to land; the signature is fixed.
+func (a *App) AcceptHostKey(ctx context.Context, c auth.Caller, asset string, id hostler.HostKeyID) (r0 hostler.HostKey, err error) {
+	err = errPending
+	return
+}
+
+// RevokeHostKey is about to land; the signature is fixed.
+func (a *App) RevokeHostKey(ctx context.Context, c auth.Caller, asset string, id hostler.HostKeyID) (r0 hostler.HostKey, err error) {
+	err = errPending
+	return
+}
+
+// Credentials is about to land; the signature is fixed.
+func (a *App) Credentials(ctx context.Context, c auth.Caller, p hostler.Page) (r0 hostler.List[hostler.Credential], err error) {
+	err = errPending
+	return
+}
+
+// Credential is about to land; the signature is fixed.
+func (a *App) Credential(ctx context.Context, c auth.Caller, name string) (r0 hostler.Credential, err error) {
+	err = errPending
+	return
+}
+
+// CreateCredential is about to land; the signature is fixed.
+func (a *App) CreateCredential(ctx context.Context, c auth.Caller, in CredentialInput) (r0 hostler.Credential, err error) {
+	err = errPending
+	return
+}
+
+// PutCredential is about to land; the signature is fixed.
+func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in CredentialInput) (r0 hostler.Credential, err error) {
+	err = errPending
+	return
+}
+
+// DeleteCredential is about to land; the signature is fixed.
+func (a *App) DeleteCredential(ctx context.Context, c auth.Caller, name string) error {
+	return errPending
+}
+
+// Actions is about to land; the signature is fixed.
+func (a *App) Actions(ctx context.Context, c auth.Caller) (r0 []hostler.ActionInfo, err error) {
+	err = errPending
+	return
+}
+
+// Action is about to land; the signature is fixed.
+func (a *App) Action(ctx context.Context, c auth.Caller, name string) (r0 hostler.ActionInfo, err error) {
+	err = errPending
+	return
+}
+
+// RunJobs is about to land; the signature is fixed.
+func (a *App) RunJobs(ctx context.Context, c auth.Caller, req hostler.JobRequest, idem string) (r0 hostler.JobsCreated, err error) {
+	err = errPending
+	return
+}
+
+// Job is about to land; the signature is fixed.
+func (a *App) Job(ctx context.Context, c auth.Caller, id hostler.JobID) (r0 hostler.Job, err error) {
+	err = errPending
+	return
+}
+
+// Jobs is about to land; the signature is fixed.
+func (a *App) Jobs(ctx context.Context, c auth.Caller, f hostler.JobFilter, p hostler.Page) (r0 hostler.List[hostler.Job], err error) {
+	err = errPending
+	return
+}
+
+// Attempts is about to land; the signature is fixed.
+func (a *App) Attempts(ctx context.Context, c auth.Caller, id hostler.JobID) (r0 []hostler.Attempt, err error) {
+	err = errPending
+	return
+}
+
+// Waiting is about to land; the signature is fixed.
+func (a *App) Waiting(ctx context.Context, c auth.Caller, id hostler.JobID) (r0 []hostler.Waiting, err error) {
+	err = errPending
+	return
+}
+
+// ReadLog is about to land; the signature is fixed.
+func (a *App) ReadLog(ctx context.Context, c auth.Caller, id hostler.JobID, after int64, limit int) (r0 []hostler.LogEntry, r1 int64, err error) {
+	err = errPending
+	return
+}
+
+// TailLog is about to land; the signature is fixed.
+func (a *App) TailLog(ctx context.Context, c auth.Caller, id hostler.JobID, n int) (r0 []hostler.LogEntry, err error) {
+	err = errPending
+	return
+}
+
+// CancelJob is about to land; the signature is fixed.
+func (a *App) CancelJob(ctx context.Context, c auth.Caller, id hostler.JobID) (r0 hostler.Job, err error) {
+	err = errPending
+	return
+}
+
+// RetryJob is about to land; the signature is fixed.
+func (a *App) RetryJob(ctx context.Context, c auth.Caller, id hostler.JobID, idem string) (r0 hostler.Job, err error) {
+	err = errPending
+	return
+}
+
+// ResolveJob is about to land; the signature is fixed.
+func (a *App) ResolveJob(ctx context.Context, c auth.Caller, id hostler.JobID, in ResolveInput) (r0 hostler.Job, err error) {
+	err = errPending
+	return
+}
+
+// CancelJobs is about to land; the signature is fixed.
+func (a *App) CancelJobs(ctx context.Context, c auth.Caller, b hostler.BulkRequest) (r0 hostler.BulkResult, err error) {
+	err = errPending
+	return
+}
+
+// RetryJobs is about to land; the signature is fixed.
+func (a *App) RetryJobs(ctx context.Context, c auth.Caller, b hostler.BulkRequest, idem string) (r0 hostler.BulkResult, err error) {
+	err = errPending
+	return
+}
+
+// ResolveJobs is about to land; the signature is fixed.
+func (a *App) ResolveJobs(ctx context.Context, c auth.Caller, b hostler.BulkRequest) (r0 hostler.BulkResult, err error) {
+	err = errPending
+	return
+}
+
+// Run is about to land; the signature is fixed.
+func (a *App) Run(ctx context.Context, c auth.Caller, id hostler.RunID) (r0 hostler.RunSummary, err error) {
+	err = errPending
+	return
+}
+
+// Queues is about to land; the signature is fixed.
+func (a *App) Queues(ctx context.Context, c auth.Caller) (r0 []hostler.Queue, err error) {
+	err = errPending
+	return
+}
+
+// Queue is about to land; the signature is fixed.
+func (a *App) Queue(ctx context.Context, c auth.Caller, name string) (r0 hostler.Queue, err error) {
+	err = errPending
+	return
+}
+
+// PutQueue is about to land; the signature is fixed.
+func (a *App) PutQueue(ctx context.Context, c auth.Caller, name string, l QueueLimits) (r0 hostler.Queue, err error) {
+	err = errPending
+	return
+}
+
+// PauseQueue is about to land; the signature is fixed.
+func (a *App) PauseQueue(ctx context.Context, c auth.Caller, name string) (r0 hostler.Queue, err error) {
+	err = errPending
+	return
+}
+
+// ResumeQueue is about to land; the signature is fixed.
+func (a *App) ResumeQueue(ctx context.Context, c auth.Caller, name string) (r0 hostler.Queue, err error) {
+	err = errPending
+	return
+}
+
+// Workers is about to land; the signature is fixed.
+func (a *App) Workers(ctx context.Context, c auth.Caller) (r0 []hostler.Worker, err error) {
+	err = errPending
+	return
+}
+
+// Audit is about to land; the signature is fixed.
+func (a *App) Audit(ctx context.Context, c auth.Caller, p hostler.Page) (r0 hostler.List[hostler.Audit], err error) {
+	err = errPending
+	return
+}
+
+// Bootstrap is about to land; the signature is fixed.
+func (a *App) Bootstrap(ctx context.Context, presetKey string) (secret string, created bool, err error) {
+	err = errPending
+	return
+}
+
+// LocalAdminKey is about to land; the signature is fixed.
+func (a *App) LocalAdminKey(ctx context.Context, name string) (secret string, err error) {
+	err = errPending
+	return
+}
+
+// SeedSample is about to land; the signature is fixed.
+func (a *App) SeedSample(ctx context.Context, port int) error {
+	return errPending
+}
+
+// ResolveLeases is about to land; the signature is fixed.
+func (a *App) ResolveLeases(ctx context.Context, leases []*hostler.Lease) error {
+	return errPending
+}
+
+// PinHostKey is about to land; the signature is fixed.
+func (a *App) PinHostKey(ctx context.Context, project hostler.ProjectID, asset hostler.AssetID, k hostler.HostKeyOffer) error {
+	return errPending
+}

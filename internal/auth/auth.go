@@ -1,0 +1,141 @@
+// Package auth says who may do what. It is pure: it knows no database and no
+// clock.
+//
+// Model: a Caller is a user with the key that was shown, acting in one project. A
+// Verb is something that can be done; one table gives each the least role that
+// may do it and whether that role counts in the acting project or in the default
+// project, whose admins manage what belongs to no project. A key never gives more
+// than its own role, whatever its user may.
+//
+// Invariant: what the table does not allow is refused. An unknown verb, an
+// unknown role and a missing project are all refusals.
+package auth
+
+import (
+	"maps"
+	"slices"
+
+	"hostler.dev/hostler"
+)
+
+// Caller is who asks, and from where.
+type Caller struct {
+	User    string
+	UserID  hostler.UserID
+	Key     hostler.KeyID
+	KeyRole hostler.Role // the most that the key may do in any project
+
+	Project     hostler.ProjectID // the project that the call acts in
+	ProjectName string
+	// Default is the default project: a role in it decides about what belongs to
+	// no project.
+	Default hostler.ProjectID
+	// Roles are the user's roles; RoleIn caps them by the key.
+	Roles map[hostler.ProjectID]hostler.Role
+	// Projects names the projects in Roles.
+	Projects map[hostler.ProjectID]string
+
+	Remote string // address of the client, for the audit
+	Lang   hostler.Lang
+}
+
+// RoleIn is what the caller may be in a project: the lesser of the user's role
+// and the key's.
+func (c Caller) RoleIn(p hostler.ProjectID) hostler.Role {
+	role := c.Roles[p]
+	if !AtLeast(c.KeyRole, role) {
+		role = c.KeyRole
+	}
+	if !AtLeast(role, hostler.RoleViewer) {
+		return hostler.RoleNone
+	}
+	return role
+}
+
+// AtLeast reports whether a role includes another. Only the four roles include
+// anything.
+func AtLeast(have, need hostler.Role) bool {
+	h, n := slices.Index(hostler.Roles(), have), slices.Index(hostler.Roles(), need)
+	return h >= n && h >= 0
+}
+
+// Verb is something that a caller can ask for.
+type Verb string
+
+// The verbs. Those that belong to no project say "system".
+const (
+	ReadProject     Verb = "project.read"
+	CreateProject   Verb = "project.create" // system
+	ManageUsers     Verb = "user.manage"    // users of the acting project
+	ManageAllUsers  Verb = "user.all"       // system: any user, and disabling
+	OwnKeys         Verb = "key.own"
+	ManageKeys      Verb = "key.manage" // see and revoke keys of the acting project
+	ManageAllKeys   Verb = "key.all"    // system: any key of anybody
+	ReadAsset       Verb = "asset.read"
+	WriteAsset      Verb = "asset.write"
+	ReadHostKey     Verb = "hostkey.read"
+	DecideHostKey   Verb = "hostkey.decide"
+	ReadCredential  Verb = "credential.read" // never its secret
+	WriteCredential Verb = "credential.write"
+	ReadAction      Verb = "action.read"
+	ReadJob         Verb = "job.read"
+	RunJob          Verb = "job.run"
+	ChangeJob       Verb = "job.change" // cancel, retry, resolve
+	ReadQueue       Verb = "queue.read"
+	WriteQueue      Verb = "queue.write" // system
+	ReadWorker      Verb = "worker.read"
+	ReadAudit       Verb = "audit.read"
+)
+
+// Rule is the least role for a verb, and where it counts.
+type Rule struct {
+	Role   hostler.Role
+	System bool // in the default project, whichever the call acts in
+}
+
+// rules is the one table of permissions.
+var rules = map[Verb]Rule{
+	ReadProject:     {Role: hostler.RoleViewer},
+	CreateProject:   {Role: hostler.RoleAdmin, System: true},
+	ManageUsers:     {Role: hostler.RoleAdmin},
+	ManageAllUsers:  {Role: hostler.RoleAdmin, System: true},
+	OwnKeys:         {Role: hostler.RoleViewer},
+	ManageKeys:      {Role: hostler.RoleAdmin},
+	ManageAllKeys:   {Role: hostler.RoleAdmin, System: true},
+	ReadAsset:       {Role: hostler.RoleViewer},
+	WriteAsset:      {Role: hostler.RoleOperator},
+	ReadHostKey:     {Role: hostler.RoleViewer},
+	DecideHostKey:   {Role: hostler.RoleAdmin},
+	ReadCredential:  {Role: hostler.RoleViewer},
+	WriteCredential: {Role: hostler.RoleAdmin},
+	ReadAction:      {Role: hostler.RoleViewer},
+	ReadJob:         {Role: hostler.RoleViewer},
+	RunJob:          {Role: hostler.RoleOperator},
+	ChangeJob:       {Role: hostler.RoleOperator},
+	ReadQueue:       {Role: hostler.RoleViewer},
+	WriteQueue:      {Role: hostler.RoleAdmin, System: true},
+	ReadWorker:      {Role: hostler.RoleViewer},
+	ReadAudit:       {Role: hostler.RoleAdmin},
+}
+
+// Verbs lists every verb; tests and documents are made from it.
+func Verbs() []Verb { return slices.Sorted(maps.Keys(rules)) }
+
+// RuleOf returns the rule for a verb; ok is false for a verb that nobody may.
+func RuleOf(v Verb) (r Rule, ok bool) {
+	r, ok = rules[v]
+	return r, ok
+}
+
+// Allow reports whether the caller may do v to what belongs to project p; for a
+// verb of the system p does not count.
+func Allow(c Caller, v Verb, p hostler.ProjectID) bool {
+	r, ok := rules[v]
+	if !ok {
+		return false
+	}
+	if r.System {
+		p = c.Default
+	}
+	return p != 0 && AtLeast(c.RoleIn(p), r.Role)
+}
