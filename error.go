@@ -67,6 +67,18 @@ func (c Code) ExitCode() int {
 	return 70
 }
 
+// Temporary reports whether the same request may succeed later, so that a
+// program should try again. An error that carries no code (CodeOf gives
+// CodeInternal), such as a broken connection, counts as temporary.
+func (c Code) Temporary() bool {
+	switch c {
+	case CodeQueueFull, CodeRateLimited, CodeUnavailable, CodeDiskFull, CodeTimeout, CodeInternal:
+		return true
+	default:
+		return false
+	}
+}
+
 // Codes lists every code; tests and documents are made from it.
 func Codes() []Code {
 	all := make([]Code, 0, len(codes))
