@@ -132,6 +132,7 @@ FROM @rows`, jobCols, rows)
 // admit puts new jobs where they wait: in sched for their time, or in the queue.
 func (g *gate) admit(ids []int64, specs []hostler.JobSpec, lanes map[string]int64) error {
 	var later [][]any
+	now := make([]ticket, 0, len(specs))
 	for i := range specs {
 		s := &specs[i]
 		t := ticket{
@@ -141,9 +142,10 @@ func (g *gate) admit(ids []int64, specs []hostler.JobSpec, lanes map[string]int6
 		if s.RunAt.After(g.tx.now) {
 			later = append(later, schedRow(Micros(s.RunAt), t))
 		} else {
-			g.place(t)
+			now = append(now, t)
 		}
 	}
+	g.placeAll(now)
 	return g.insertSched(later)
 }
 

@@ -266,6 +266,7 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 		return nil
 	}
 	var ends []ending
+	var again []ticket
 	var later, parked, attempts [][]any
 	ids := make([]int64, len(jobs))
 	now := Micros(g.tx.now)
@@ -296,7 +297,7 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 			if v.cause == hostler.CauseLost {
 				t.losses++
 			}
-			g.place(t)
+			again = append(again, t)
 		case hostler.StateUnknown:
 			parked = append(parked, []any{
 				j.id, j.lane, bit(t.held), j.worker, j.attempt, j.losses, j.fence, j.queuedAt, j.startedAt, now,
@@ -312,6 +313,7 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 	if _, err := g.tx.Exec(`DELETE FROM running WHERE id IN ?*`, ids); err != nil {
 		return err
 	}
+	g.placeAll(again)
 	if err := g.insertSched(later); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -244,6 +245,17 @@ func (g *gate) readLive() error {
 		g.live[id] = true
 	}
 	return err
+}
+
+// placeAll queues jobs that come at the same moment: the better ranked first, so
+// that the order in which they were found gives nobody a lane.
+func (g *gate) placeAll(tickets []ticket) {
+	slices.SortFunc(tickets, func(a, b ticket) int {
+		return cmp.Or(cmp.Compare(a.prio, b.prio), cmp.Compare(a.queuedAt, b.queuedAt), cmp.Compare(a.id, b.id))
+	})
+	for _, t := range tickets {
+		g.place(t)
+	}
 }
 
 func (g *gate) toWait(t ticket) {

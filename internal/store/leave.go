@@ -37,10 +37,10 @@ func (tx *Tx) DueJobs(limit int) (n int, next int64, err error) {
 		if err != nil {
 			return 0, 0, err
 		}
-		for _, t := range tickets {
-			t.queuedAt = Micros(tx.now)
-			g.place(t)
+		for i := range tickets {
+			tickets[i].queuedAt = Micros(tx.now)
 		}
+		g.placeAll(tickets)
 		n = len(tickets)
 		if err := g.settle(); err != nil {
 			return 0, 0, err

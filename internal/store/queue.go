@@ -75,9 +75,7 @@ func (g *gate) demote(queue string) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range heads {
-		g.place(t)
-	}
+	g.placeAll(heads)
 	return g.settle()
 }
 
@@ -179,17 +177,19 @@ AND id NOT IN (SELECT id FROM running) AND id NOT IN (SELECT id FROM parked) ORD
 }
 
 func (g *gate) relane(ids []int64, to int64) error {
+	var moved []ticket
 	for _, table := range []string{"wait", "ready"} {
 		tickets, err := g.take(table, ids)
 		if err != nil {
 			return err
 		}
-		for _, t := range tickets {
+		for i, t := range tickets {
 			g.leave(t)
-			t.lane, t.held = to, false
-			g.place(t)
+			tickets[i].lane, tickets[i].held = to, false
 		}
+		moved = append(moved, tickets...)
 	}
+	g.placeAll(moved)
 	sched, err := g.tx.ints(`SELECT lane FROM sched WHERE id IN ?* AND lane_held = 1`, ids)
 	if err != nil {
 		return err
