@@ -126,7 +126,7 @@ func (db *DB) start() error {
 		return err
 	}
 	var err error
-	if db.pool, err = sql.Open("sqlite", db.dsn("_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(0)&_pragma=foreign_keys(1)&_pragma=cache_size(-65536)&_txlock=immediate")); err != nil {
+	if db.pool, err = sql.Open("sqlite", db.dsn("_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(0)&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-65536)&_txlock=immediate")); err != nil {
 		return err
 	}
 	db.pool.SetMaxOpenConns(1)
