@@ -3,7 +3,6 @@ package ssh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"syscall"
@@ -78,18 +77,15 @@ func asFault(err error) *fault {
 // stopped makes the fault of a job whose context ended while no program of it
 // could live any more; what says how far it came.
 func stopped(ctx context.Context, en, zh string) *fault {
-	if timedOut(ctx) {
-		return failed(hostler.ErrKindTimeout, "the job's time was over %s", "作业超时（%s）").with(en, zh)
+	f := &fault{
+		outcome: hostler.OutcomeCancelled, kind: hostler.ErrKindCancelled,
+		text: hostler.Text{EN: "cancelled " + en, ZH: "已取消（" + zh + "）"},
 	}
-	f := failed(hostler.ErrKindCancelled, "cancelled %s", "已取消（%s）").with(en, zh)
-	f.outcome = hostler.OutcomeCancelled
+	if timedOut(ctx) {
+		f.outcome, f.kind = hostler.OutcomeFailed, hostler.ErrKindTimeout
+		f.text = hostler.Text{EN: "the job's time was over " + en, ZH: "作业超时（" + zh + "）"}
+	}
 	return f
-}
-
-// with puts a part that differs by language into each text.
-func (e *fault) with(en, zh string) *fault {
-	e.text = hostler.Text{EN: fmt.Sprintf(e.text.EN, en), ZH: fmt.Sprintf(e.text.ZH, zh)}
-	return e
 }
 
 func timedOut(ctx context.Context) bool {

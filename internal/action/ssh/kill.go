@@ -42,16 +42,16 @@ _hst_ours() {
 			pid == p && $20 != t { other = 1 }
 			$1 == "Z" || $1 == "X" { next }
 			$3 == p || $4 == p || pid == p { live = live " " pid }
-			END { if (!other) print live }'
-	elif kill -0 -- "-$_hst_p" 2>/dev/null; then
+			END { if (!other) print substr(live, 2) }'
+	elif kill -0 "-$_hst_p" 2>/dev/null; then
 		echo "-$_hst_p"
 	fi
 }
 _hst_kill() {
-	for _hst_q in $(_hst_ours); do kill -"$1" -- "$_hst_q"; done 2>/dev/null
+	for _hst_q in $(_hst_ours); do kill -"$1" "$_hst_q"; done 2>/dev/null
 }
 _hst_gone() {
-	[ -z "$(_hst_ours)" ] && case $(kill -0 -- "-$_hst_p" 2>&1) in *ermitted*) return 1 ;; esac
+	[ -z "$(_hst_ours)" ] && case $(kill -0 "-$_hst_p" 2>&1) in *ermitted*) return 1 ;; esac
 }
 _hst_wait() {
 	_hst_n=$1

@@ -1,0 +1,309 @@
+package ssh_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/action/ssh/sshtest"
+)
+
+func TestCommand(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	for _, tc := range []struct {
+		name, command  string
+		stdout, stderr string
+		code           int
+		signal         string
+	}{
+		{name: "streams apart", command: "echo out; echo err >&2", stdout: "out\n", stderr: "err\n"},
+		{name: "quotes", command: `printf '%s|' "a b" 'c"d' e\'f`, stdout: `a b|c"d|e'f|`},
+		{name: "several lines", command: "x=1\necho $x\n", stdout: "1\n"},
+		{name: "status", command: "echo no way >&2; exit 3", code: 3, stderr: "no way\n"},
+		{name: "status 255", command: "exit 255", code: 255},
+		{name: "signal", command: "kill -9 $$", code: 137, signal: "KILL"},
+		{name: "not found", command: "no-such-program 2>/dev/null", code: 127},
+		{name: "no input", command: "cat; echo end", stdout: "end\n"},
+		{name: "no newline", command: "printf x; printf y >&2", stdout: "x", stderr: "y"},
+		{name: "much", command: "head -c 300000 /dev/zero | tr '\\0' x", stdout: strings.Repeat("x", 300000)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := r.command(s.Asset(), tc.command)
+			if diff := cmp.Diff([]string{tc.stdout, tc.stderr}, []string{a.stdout.String(), a.stderr.String()}); diff != "" {
+				t.Errorf("output (-want +got):\n%s", diff)
+			}
+			if tc.code == 0 {
+				mustEnd(t, a, hostler.OutcomeSucceeded, "")
+			} else {
+				mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindCommand)
+			}
+			got, _ := a.Value.(ssh.Ended)
+			got.DurationS = 0
+			if want := (ssh.Ended{ExitCode: tc.code, Signal: tc.signal}); got != want {
+				t.Errorf("result: got %+v, want %+v", got, want)
+			}
+		})
+	}
+}
+
+func TestCommandFailureQuotesLastLine(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	a := newRig(t, ssh.Options{}).command(s.Asset(), "echo first >&2; echo disk full >&2; exit 4")
+	mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	if want := "exit status 4: disk full"; a.Error.Text.EN != want {
+		t.Errorf("got %q, want %q", a.Error.Text.EN, want)
+	}
+}
+
+func TestCommandTakesEnvAndStdin(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	stdin := strings.Repeat("line with $(touch /tmp/x) `y` ' \" \\\n", 3000) + "\x00end"
+	a := r.do(t.Context(), "ssh_command", newAttempt(s.Asset(), m{
+		"command": `printf '%s\n' "$A" "$_b"; cat`, "stdin": stdin,
+		"env": m{"A": "it's $HOME; `id`\nnext\n", "_b": "-n", "PATH": "/usr/bin:/bin"},
+	}))
+	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	want := "it's $HOME; `id`\nnext\n\n-n\n" + stdin
+	if diff := cmp.Diff(want, a.stdout.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Nothing of a job may stand on a command line of the host, except what the
+// program itself is started with.
+func TestEnvIsNotListedByPS(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	a := newRig(t, ssh.Options{}).do(t.Context(), "ssh_script", newAttempt(s.Asset(), m{
+		"script": `cat /proc/[0-9]*/cmdline | tr '\0' '\n' | grep -a -c "$(echo canary-8472 | sed s/8472/1913/)"; true`,
+		"env":    m{"SECRET": "canary-1913"},
+	}))
+	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	// grep's own command line holds it once.
+	if got := strings.TrimSpace(a.stdout.String()); got != "0" && got != "1" {
+		t.Errorf("the value stands on %s command lines", got)
+	}
+}
+
+func TestScript(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	for _, interpreter := range []string{"", "/bin/bash", "dash", "perl"} {
+		t.Run("by "+interpreter, func(t *testing.T) {
+			script := `printf '%s|' "$@" "$X"; cat; echo "$0" >&2; exit 7`
+			if interpreter == "perl" {
+				script = `print "$_|" for @ARGV, $ENV{X}; print while <STDIN>; print STDERR "$0\n"; exit 7;`
+			}
+			args := m{"script": script, "args": []string{"-x", "a b", "", "'$(id)'"}, "env": m{"X": "y z"}, "stdin": "in"}
+			if interpreter != "" {
+				args["interpreter"] = interpreter
+			}
+			a := r.do(t.Context(), "ssh_script", newAttempt(s.Asset(), args))
+			mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindCommand)
+			if diff := cmp.Diff("-x|a b||'$(id)'|y z|in", a.stdout.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if got := a.Value.(ssh.Ended).ExitCode; got != 7 {
+				t.Errorf("exit code: got %d", got)
+			}
+			path := strings.TrimSpace(a.stderr.String())
+			eventually(t, "the script's file is removed", func() bool {
+				_, err := os.Stat(path)
+				return os.IsNotExist(err)
+			})
+		})
+	}
+}
+
+// What a login script prints belongs to nobody's standard output.
+func TestLoginNoiseStaysOutOfStdout(t *testing.T) {
+	s := startServer(t, sshtest.Options{Config: []string{
+		`ForceCommand echo "welcome to the host"; echo "mind the gap" >&2; eval "$SSH_ORIGINAL_COMMAND"`,
+	}})
+	a := newRig(t, ssh.Options{}).command(s.Asset(), "echo mine")
+	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	if got := a.stdout.String(); got != "mine\n" {
+		t.Errorf("stdout: got %q", got)
+	}
+	for _, want := range []string{"welcome to the host", "mind the gap"} {
+		if !strings.Contains(a.stderr.String(), want) {
+			t.Errorf("stderr lacks %q: %q", want, a.stderr.String())
+		}
+	}
+}
+
+func TestAccountWithoutShellIsNotStarted(t *testing.T) {
+	s := startServer(t, sshtest.Options{Config: []string{`ForceCommand echo "this account is not available" >&2; exit 1`}})
+	a := newRig(t, ssh.Options{}).command(s.Asset(), "true")
+	mustEnd(t, a, hostler.OutcomeFailed, ssh.KindNotStarted)
+	if !strings.Contains(a.Error.Text.EN, "not available") {
+		t.Errorf("got %s", a)
+	}
+}
+
+func TestDaemonHoldingOutputDoesNotHang(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	f := newPIDFile(t)
+	began := time.Now()
+	a := newRig(t, ssh.Options{}).command(s.Asset(), fmt.Sprintf("setsid sleep 300 & echo $! >%s; echo done", f))
+	f.pid(t)
+	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	if a.stdout.String() != "done\n" || a.system.String() == "" {
+		t.Errorf("got %s", a)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestCancelKillsTheProcessGroup(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	for name, tc := range map[string]struct{ action, text string }{
+		"plain":                {"ssh_command", "echo $$ >%s; sleep 300"},
+		"ignores TERM":         {"ssh_command", "trap '' TERM; echo $$ >%s; while :; do sleep 1; done"},
+		"child":                {"ssh_command", "sleep 300 & echo $! >%s; wait"},
+		"child ignores TERM":   {"ssh_command", `sh -c 'trap "" TERM; echo $$ >%s; while :; do sleep 1; done' & wait`},
+		"orphan of a child":    {"ssh_command", "(sleep 300 & echo $! >%s); sleep 300"},
+		"group in the session": {"ssh_command", "bash -c 'set -m; sleep 300 & echo $! >%s; wait'"},
+		"stopped":              {"ssh_command", "echo $$ >%s; kill -STOP $$; sleep 300"},
+		"script":               {"ssh_script", "echo $$ >%s; sleep 300"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, ssh.Options{})
+			f := newPIDFile(t)
+			text := fmt.Sprintf(tc.text, f)
+			ctx, cancel := cancellable(t)
+			a := newAttempt(s.Asset(), m{"command": text, "script": text})
+			r.start(ctx, tc.action, a)
+			pid := f.pid(t)
+			if !alive(pid) {
+				t.Fatal("it does not run")
+			}
+			cancel(action.ErrCancelled)
+			mustEnd(t, r.wait(a), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+			if alive(pid) {
+				t.Errorf("process %d lives", pid)
+			}
+		})
+	}
+}
+
+func TestKilledScriptLeavesNoFile(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	ctx, cancel := cancellable(t)
+	a := newAttempt(s.Asset(), m{"script": `echo "$0"; trap '' TERM; while :; do sleep 1; done`})
+	r.start(ctx, "ssh_script", a)
+	eventually(t, "the script's name", func() bool { return strings.HasSuffix(a.stdout.String(), "\n") })
+	path := strings.TrimSpace(a.stdout.String())
+	if _, err := os.Stat(path); err != nil {
+		t.Fatal(err)
+	}
+	cancel(action.ErrFenced)
+	mustEnd(t, r.wait(a), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+	eventually(t, "the script's file is removed", func() bool {
+		_, err := os.Stat(path)
+		return os.IsNotExist(err)
+	})
+}
+
+func TestTimeoutKills(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	f := newPIDFile(t)
+	ctx, cancel := cancellable(t)
+	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; echo before; exec sleep 300", f)})
+	r.start(ctx, "ssh_command", a)
+	pid := f.pid(t)
+	cancel(action.ErrTimeout)
+	mustEnd(t, r.wait(a), hostler.OutcomeFailed, hostler.ErrKindTimeout)
+	if alive(pid) {
+		t.Errorf("process %d lives", pid)
+	}
+	if got := a.stdout.String(); got != "before\n" {
+		t.Errorf("stdout: got %q", got)
+	}
+}
+
+// A process that only an exit status could tell of, and that ended by itself
+// when the cancel came, has its own result.
+func TestCancelAfterTheEndKeepsTheResult(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	ctx, cancel := cancellable(t)
+	a := newAttempt(s.Asset(), m{"command": "setsid sleep 2 & exit 5"})
+	r.start(ctx, "ssh_command", a)
+	eventually(t, "the end of the program", func() bool {
+		return len(r.family.Sessions()) == 1 && strings.Contains(s.Log(), "Starting session")
+	})
+	<-time.After(500 * time.Millisecond) // the program has ended, its output is still read
+	cancel(action.ErrCancelled)
+	r.wait(a)
+	if a.Outcome == hostler.OutcomeUnknown {
+		t.Errorf("got %s", a)
+	}
+}
+
+func TestCancelBeforeTheStart(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	ctx, cancel := cancellable(t)
+	cancel(action.ErrCancelled)
+	a := newRig(t, ssh.Options{}).do(ctx, "ssh_command", newAttempt(s.Asset(), m{"command": "true"}))
+	mustEnd(t, a, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+}
+
+func TestConnectionLostWhileItRan(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	f := newPIDFile(t)
+	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	r.start(t.Context(), "ssh_command", a)
+	pid := f.pid(t)
+	s.DropConnections()
+	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	if !alive(pid) {
+		t.Error("the test is void: the program died with its connection")
+	}
+	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+}
+
+// Without a second session nobody can look: the outcome is unknown.
+func TestBlockedKillIsUnknown(t *testing.T) {
+	s := startServer(t, sshtest.Options{MaxSessions: 1})
+	r := newRig(t, ssh.Options{})
+	f := newPIDFile(t)
+	ctx, cancel := cancellable(t)
+	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	r.start(ctx, "ssh_command", a)
+	pid := f.pid(t)
+	s.StopListening()
+	cancel(action.ErrCancelled)
+	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindUnverified)
+	if !alive(pid) {
+		t.Error("the test is void: the program died")
+	}
+}
+
+// A full connection does not keep a kill from its way: it dials.
+func TestKillPassesMaxSessions(t *testing.T) {
+	s := startServer(t, sshtest.Options{MaxSessions: 1})
+	r := newRig(t, ssh.Options{MaxConnections: 1})
+	f := newPIDFile(t)
+	ctx, cancel := cancellable(t)
+	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	r.start(ctx, "ssh_command", a)
+	pid := f.pid(t)
+	cancel(action.ErrCancelled)
+	mustEnd(t, r.wait(a), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+	if alive(pid) {
+		t.Errorf("process %d lives", pid)
+	}
+}
