@@ -30,22 +30,56 @@ type Rewriter struct {
 	size    atomic.Int64
 }
 
-type rewriteKey struct{ sql, cols string }
+type rewriteKey struct{ sql, cols, args string }
 
 // NewRewriter makes a Rewriter for a dialect.
 func NewRewriter(d Dialect) *Rewriter { return &Rewriter{dialect: d} }
 
 // Rewrite translates sql; cols are the columns of "@rows", if sql has it.
 func (r *Rewriter) Rewrite(sql string, cols []Col) string {
-	key := rewriteKey{sql, signature(cols)}
+	return r.cached(rewriteKey{sql: sql, cols: signature(cols)}, cols)
+}
+
+// RewriteTyped translates sql whose parameters will be args, as Value returns
+// them, and says their types, so that the database need not guess: PostgreSQL
+// takes a parameter beside a small literal for a 32-bit integer.
+func (r *Rewriter) RewriteTyped(sql string, args []any) string {
+	return r.cached(rewriteKey{sql: sql, args: types(args)}, nil)
+}
+
+func (r *Rewriter) cached(key rewriteKey, cols []Col) string {
 	if done, ok := r.cache.Load(key); ok {
 		return done.(string)
 	}
-	done := Rewrite(r.dialect, sql, cols)
+	done := rewrite(r.dialect, key.sql, cols, key.args)
 	if r.size.Add(1) <= maxRewrites {
 		r.cache.Store(key, done)
 	}
 	return done
+}
+
+// types writes one letter for the type of each argument.
+func types(args []any) string {
+	b := make([]byte, len(args))
+	for i, a := range args {
+		switch a.(type) {
+		case int64:
+			b[i] = 'I'
+		case string:
+			b[i] = 'T'
+		case []byte:
+			b[i] = 'B'
+		case []int64:
+			b[i] = 'i'
+		case []string:
+			b[i] = 't'
+		case float64:
+			b[i] = 'F'
+		default:
+			b[i] = '?'
+		}
+	}
+	return string(b)
 }
 
 func signature(cols []Col) string {
@@ -63,8 +97,10 @@ func signature(cols []Col) string {
 // Rewrite translates neutral SQL into a dialect. Quoted text, quoted names and
 // comments stay as they are. The parameters of "@rows" are the first ones: one
 // array per column on PostgreSQL, one value per column and row on SQLite.
-func Rewrite(d Dialect, sql string, cols []Col) string {
-	w := rewriter{dialect: d, cols: cols}
+func Rewrite(d Dialect, sql string, cols []Col) string { return rewrite(d, sql, cols, "") }
+
+func rewrite(d Dialect, sql string, cols []Col, args string) string {
+	w := rewriter{dialect: d, cols: cols, args: args}
 	if strings.Contains(sql, rowsWord) && d == Postgres {
 		w.params = len(cols)
 	}
@@ -85,6 +121,7 @@ var lockClause = regexp.MustCompile(`^FOR (?:NO KEY UPDATE|UPDATE|KEY SHARE|SHAR
 type rewriter struct {
 	dialect Dialect
 	cols    []Col
+	args    string // the parameters' types, if they are known
 	out     strings.Builder
 	params  int
 	last    byte // the last byte read; 0 at the start
@@ -171,7 +208,15 @@ func (w *rewriter) param() string {
 		return "?"
 	}
 	w.params++
-	return fmt.Sprintf("$%d", w.params)
+	if w.params > len(w.args) {
+		return fmt.Sprintf("$%d", w.params)
+	}
+	return fmt.Sprintf("$%d%s", w.params, casts[w.args[w.params-1]])
+}
+
+// casts are PostgreSQL's names for the letters of types.
+var casts = map[byte]string{
+	'I': "::bigint", 'T': "::text", 'B': "::bytea", 'F': "::float8", 'i': "::bigint[]", 't': "::text[]",
 }
 
 func (w *rewriter) rows() string {

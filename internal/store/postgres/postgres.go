@@ -1,3 +1,215 @@
-// Package postgres is the store's driver for PostgreSQL, the database of any
-// number of servers.
+// Package postgres is the store's driver for PostgreSQL 15 and newer, the
+// database of any number of servers.
+//
+// Model: every server has a pool of connections, one connection that listens
+// and one that notifies. The database's clock is the clock of all servers; each
+// knows its own clock's offset from it.
+//
+// Invariants: no call waits without a limit, neither in the database
+// (statement_timeout) nor here (a deadline per transaction); nothing is
+// acknowledged whose commit is not known to be durable: fsync and
+// synchronous_commit are asserted on every connection, and a commit without a
+// clear answer is a *store.AmbiguousError. Transactions are run again only when
+// it is certain that they changed nothing.
+//
+// History is partitioned by the UTC day in which a job ended. Partitions are
+// made ahead of time and dropped whole; there is no default partition, because
+// it would forbid DETACH CONCURRENTLY.
 package postgres
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+)
+
+// Options adjust a database; the zero value is for production.
+type Options struct {
+	Log *slog.Logger // nil: discard
+	// Now replaces the database's clock, for tests.
+	Now func() time.Time
+	// MaxConns is the size of the pool; 0 means 16.
+	MaxConns int
+	// Timeout bounds every transaction, commit not included; 0 means 30 s.
+	Timeout time.Duration
+	// Patience is how long a transaction waits for a database that is away, or
+	// for its turn after deadlocks; 0 means 10 s.
+	Patience time.Duration
+}
+
+const (
+	defaultMaxConns = 16
+	defaultTimeout  = 30 * time.Second
+	defaultPatience = 10 * time.Second
+	connectTimeout  = 5 * time.Second
+	minVersion      = 150000
+)
+
+// DB implements store.Driver.
+type DB struct {
+	opt    Options
+	sql    *store.Rewriter
+	pool   *pgxpool.Pool
+	offset atomic.Int64 // database clock − local clock, in nanoseconds
+	waker  waker
+}
+
+var _ store.Driver = (*DB)(nil)
+
+// Open connects, checks that the database keeps what it acknowledges, migrates
+// it, and makes the partitions of today and the days ahead. Any number of
+// servers may open one database at once.
+func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
+	opt = withDefaults(opt)
+	cfg, err := config(dsn, opt)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, mapError(fmt.Errorf("open the pool: %w", err))
+	}
+	db := &DB{opt: opt, sql: store.NewRewriter(store.Postgres), pool: pool}
+	db.waker.init(cfg.ConnConfig, opt.Log)
+	if err := db.prepare(ctx, cfg.ConnConfig); err != nil {
+		pool.Close()
+		return nil, mapError(err)
+	}
+	return db, nil
+}
+
+func withDefaults(opt Options) Options {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.MaxConns == 0 {
+		opt.MaxConns = defaultMaxConns
+	}
+	if opt.Timeout == 0 {
+		opt.Timeout = defaultTimeout
+	}
+	if opt.Patience == 0 {
+		opt.Patience = defaultPatience
+	}
+	return opt
+}
+
+func (db *DB) prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
+	if err := db.measureClock(ctx); err != nil {
+		return err
+	}
+	if err := migrate(ctx, cfg); err != nil {
+		return err
+	}
+	return db.makePartitions(ctx)
+}
+
+func config(dsn string, opt Options) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		// The parser's message may quote the password.
+		return nil, hostler.Invalid("db", "not a connection string of PostgreSQL, such as postgres://user@host/database",
+			"不是合法的 PostgreSQL 连接串，例如 postgres://user@host/database")
+	}
+	cfg.MaxConns = int32(opt.MaxConns) //nolint:gosec // a handful
+	cfg.PingTimeout = connectTimeout
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return assertDurable(ctx, c) }
+	c := cfg.ConnConfig
+	if c.ConnectTimeout == 0 || c.ConnectTimeout > connectTimeout {
+		c.ConnectTimeout = connectTimeout
+	}
+	c.RuntimeParams["statement_timeout"] = fmt.Sprint(opt.Timeout.Milliseconds())
+	c.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(2 * opt.Timeout.Milliseconds())
+	c.RuntimeParams["jit"] = "off" // compiling costs more than any of our statements
+	c.RuntimeParams["TimeZone"] = "UTC"
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "hostler"
+	}
+	c.OnNotice = noteWarning
+	c.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: pc, DeadlineDelay: time.Second}
+	}
+	return cfg, nil
+}
+
+// assertDurable refuses a database that may lose what it has acknowledged.
+func assertDurable(ctx context.Context, c *pgx.Conn) error {
+	var version int
+	var fsync, commit string
+	err := c.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('fsync'), current_setting('synchronous_commit')`).
+		Scan(&version, &fsync, &commit)
+	if err != nil {
+		return err
+	}
+	switch {
+	case version < minVersion:
+		return hostler.Errorf(hostler.CodeUnavailable, "PostgreSQL 15 or newer is needed, this is %d",
+			"需要 PostgreSQL 15 或更新版本，当前为 %d", version/10000)
+	case fsync != "on":
+		return hostler.Errorf(hostler.CodeUnavailable, "PostgreSQL runs with fsync = %s and may lose acknowledged jobs: set fsync = on",
+			"PostgreSQL 的 fsync = %s，可能丢失已确认的作业：请设置 fsync = on", fsync)
+	case commit == "off":
+		return hostler.Errorf(hostler.CodeUnavailable, "synchronous_commit = %s may lose acknowledged jobs: set it to on for this database or user",
+			"synchronous_commit = %s 可能丢失已确认的作业：请为该数据库或用户设置为 on", commit)
+	}
+	return nil
+}
+
+// Name implements store.Driver.
+func (db *DB) Name() string { return string(store.Postgres) }
+
+// Now implements store.Driver: the database's clock, as measured last.
+func (db *DB) Now() time.Time {
+	if db.opt.Now != nil {
+		return db.opt.Now().UTC()
+	}
+	return time.Now().Add(time.Duration(db.offset.Load())).UTC()
+}
+
+// measureClock learns the offset of the database's clock from ours.
+func (db *DB) measureClock(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return db.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		var us int64
+		sent := time.Now()
+		err := c.QueryRow(ctx, `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).Scan(&us)
+		if err != nil {
+			return fmt.Errorf("read the database's clock: %w", err)
+		}
+		middle := sent.Add(time.Since(sent) / 2)
+		db.offset.Store(int64(time.UnixMicro(us).Sub(middle)))
+		return nil
+	})
+}
+
+// Stats implements store.Driver. The free disk space of a database server
+// cannot be known from here.
+func (db *DB) Stats(ctx context.Context) (store.Stats, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	s := store.Stats{Kind: db.Name(), PoolMax: db.opt.MaxConns, DiskFree: 1}
+	start := time.Now()
+	err := db.pool.QueryRow(ctx, `SELECT current_setting('server_version'), pg_database_size(current_database())`).
+		Scan(&s.Version, &s.SizeBytes)
+	s.Latency = time.Since(start)
+	s.PoolInUse = int(db.pool.Stat().AcquiredConns())
+	return s, mapError(err)
+}
+
+// Close implements store.Driver.
+func (db *DB) Close() error {
+	db.waker.close()
+	db.pool.Close()
+	return nil
+}

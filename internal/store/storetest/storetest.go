@@ -27,7 +27,13 @@ func (h *Harness) Now() time.Time { return h.clock.Now() }
 func (h *Harness) Advance(d time.Duration) { h.clock.Advance(d) }
 
 // Reset replaces the store by an empty one.
-func (h *Harness) Reset(tb testing.TB) { h.Store = h.open(tb, h.clock) }
+func (h *Harness) Reset(tb testing.TB) {
+	tb.Helper()
+	if err := h.Store.Close(); err != nil {
+		tb.Fatalf("close: %v", err)
+	}
+	h.Store = h.open(tb, h.clock)
+}
 
 // Each runs fn once per database.
 func Each(t *testing.T, fn func(t *testing.T, h *Harness)) {
@@ -37,6 +43,7 @@ func Each(t *testing.T, fn func(t *testing.T, h *Harness)) {
 		open func(tb testing.TB, c *Clock) *store.Store
 	}{
 		{"sqlite", openSQLite},
+		{"postgres", openPostgres()},
 	} {
 		t.Run(d.kind, func(t *testing.T) {
 			c := NewClock()

@@ -1,0 +1,154 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"hostler.dev/hostler/internal/store"
+)
+
+// conn implements store.Conn on a connection with an open transaction.
+type conn struct {
+	db *DB
+	c  *pgx.Conn
+}
+
+// Exec implements store.Conn.
+func (c *conn) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	vals, err := values(args)
+	if err != nil {
+		return 0, err
+	}
+	tag, err := c.c.Exec(ctx, c.db.sql.RewriteTyped(sql, vals), vals...)
+	return tag.RowsAffected(), err
+}
+
+func values(args []any) ([]any, error) {
+	vals := make([]any, len(args))
+	for i, a := range args {
+		v, err := store.Value(a)
+		if err != nil {
+			return nil, fmt.Errorf("argument %d: %w", i+1, err)
+		}
+		vals[i] = v
+	}
+	return vals, nil
+}
+
+// Query implements store.Conn.
+func (c *conn) Query(ctx context.Context, sql string, args ...any) (store.Rows, error) {
+	vals, err := values(args)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.c.Query(ctx, c.db.sql.RewriteTyped(sql, vals), vals...)
+	if err != nil {
+		return nil, err
+	}
+	return rows{r}, nil
+}
+
+// ExecRows implements store.Conn: each column goes as one array.
+func (c *conn) ExecRows(ctx context.Context, sql string, cols []store.Col, rows [][]any) (int64, error) {
+	if len(rows) == 0 {
+		return 0, nil
+	}
+	args := make([]any, len(cols))
+	for i, col := range cols {
+		a, err := column(col, i, rows)
+		if err != nil {
+			return 0, err
+		}
+		args[i] = a
+	}
+	tag, err := c.c.Exec(ctx, c.db.sql.Rewrite(sql, cols), args...)
+	return tag.RowsAffected(), err
+}
+
+// column gathers the values of one column.
+func column(col store.Col, i int, rows [][]any) (any, error) {
+	switch col.Type {
+	case store.Int:
+		return gather[int64](col, i, rows)
+	case store.Text:
+		return gather[string](col, i, rows)
+	default:
+		return gather[[]byte](col, i, rows)
+	}
+}
+
+func gather[T any](col store.Col, i int, rows [][]any) ([]T, error) {
+	out := make([]T, len(rows))
+	for n, row := range rows {
+		v, err := store.Value(row[i])
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", col.Name, err)
+		}
+		t, ok := v.(T)
+		if !ok {
+			return nil, fmt.Errorf("column %s of row %d: a %T", col.Name, n, row[i])
+		}
+		out[n] = t
+	}
+	return out, nil
+}
+
+// NewIDs implements store.Conn: the seconds of the database's clock and a
+// cycling sequence that all servers share.
+func (c *conn) NewIDs(ctx context.Context, n int) ([]int64, error) {
+	sec, args := `floor(extract(epoch FROM clock_timestamp()))::bigint`, []any{n}
+	if c.db.opt.Now != nil {
+		sec, args = `$2::bigint`, []any{n, c.db.Now().Unix()}
+	}
+	r, err := c.c.Query(ctx, `SELECT (`+sec+` << 21) | (nextval('id_seq') & 2097151) FROM generate_series(1, $1::bigint)`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("allocate ids: %w", err)
+	}
+	ids, err := pgx.CollectRows(r, pgx.RowTo[int64])
+	if err != nil {
+		return nil, fmt.Errorf("allocate ids: %w", err)
+	}
+	slices.Sort(ids) // the sequence may have cycled within the second
+	return ids, nil
+}
+
+// Lock implements store.Conn.
+func (c *conn) Lock(ctx context.Context, key int64, shared bool) error {
+	sql := `SELECT pg_advisory_xact_lock($1)`
+	if shared {
+		sql = `SELECT pg_advisory_xact_lock_shared($1)`
+	}
+	_, err := c.c.Exec(ctx, sql, key)
+	return err
+}
+
+// InsertTable implements store.Conn: PostgreSQL finds the partition itself.
+func (c *conn) InsertTable(table string) string { return table }
+
+// rows implements store.Rows.
+type rows struct{ pgx.Rows }
+
+// Scan also takes *bool and *int for the integers that the neutral SQL has.
+func (r rows) Scan(dest ...any) error {
+	var bools []*bool
+	var ints []int64
+	for i, d := range dest {
+		if b, ok := d.(*bool); ok {
+			if ints == nil {
+				dest, ints = slices.Clone(dest), make([]int64, len(dest))
+			}
+			dest[i] = &ints[len(bools)]
+			bools = append(bools, b)
+		}
+	}
+	if err := r.Rows.Scan(dest...); err != nil {
+		return err
+	}
+	for i, b := range bools {
+		*b = ints[i] != 0
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+
+	"hostler.dev/hostler/internal/store"
+)
+
+// hot are the settings of tables whose few rows change all the time: room on
+// each page so that an update stays there (HOT), and a vacuum that keeps up.
+const hot = ` WITH (fillfactor = 70, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02,
+  autovacuum_analyze_threshold = 500, autovacuum_analyze_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 0)`
+
+const auditAppendOnly = `-- +goose StatementBegin
+CREATE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'the audit is append-only';
+END
+$$;
+-- +goose StatementEnd
+CREATE TRIGGER audit_keep BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_append_only();
+CREATE TRIGGER audit_keep_all BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_append_only();`
+
+const auditDrop = `DROP TABLE audit;
+DROP FUNCTION audit_append_only();`
+
+const done = `CREATE SEQUENCE id_seq CYCLE MINVALUE 0 MAXVALUE 9007199254740991;
+CREATE TABLE done (` + store.DoneColumns + `,
+  PRIMARY KEY (id, ended_at)
+) PARTITION BY RANGE (ended_at);` + store.DoneIndexes
+
+// fill puts PostgreSQL's words into the ${NAME} parts of a migration; the first
+// pass brings in parts that have such words themselves.
+func fill(sql string) string {
+	sql = strings.NewReplacer("${DONE}", done, "${DONE_DROP}", "DROP TABLE done;\nDROP SEQUENCE id_seq;").Replace(sql)
+	return strings.NewReplacer(
+		"${INT}", "BIGINT",
+		"${BYTES}", "BYTEA",
+		"${T}", "done",
+		"${NO_ROWID}", "",
+		"${HOT}", hot,
+		"${HOT_NO_ROWID}", hot,
+		"${AUDIT_APPEND_ONLY}", auditAppendOnly,
+		"${AUDIT_DROP}", auditDrop,
+	).Replace(sql)
+}
+
+// versionTables names where goose counts the migrations of each folder.
+var versionTables = [...]struct{ dir, table string }{
+	{"main", "goose_db_version"},
+	{"log", "goose_log_version"},
+}
+
+// migrate brings the database up to date. Servers that start at once take turns.
+func migrate(ctx context.Context, cfg *pgx.ConnConfig) error {
+	return locked(ctx, cfg, func(db *sql.DB) error {
+		return eachProvider(db, func(p *goose.Provider) error {
+			_, err := p.Up(ctx)
+			return err
+		})
+	})
+}
+
+// locked runs fn while holding the migration lock, without statement_timeout.
+func locked(ctx context.Context, cfg *pgx.ConnConfig, fn func(db *sql.DB) error) error {
+	cfg = cfg.Copy()
+	cfg.RuntimeParams["statement_timeout"] = "0"
+	db := stdlib.OpenDB(*cfg)
+	defer db.Close()
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to migrate: %w", err)
+	}
+	defer c.Close() // and with it the session and its lock: db.Close ends it
+	if _, err := c.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(migrateLock)); err != nil {
+		return fmt.Errorf("lock migrations: %w", err)
+	}
+	if err := fn(db); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	_, err = c.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, int64(migrateLock))
+	return err
+}
+
+func eachProvider(db *sql.DB, fn func(p *goose.Provider) error) error {
+	for _, t := range versionTables {
+		files, err := fs.Sub(store.Migrations, "migrations/"+t.dir)
+		if err != nil {
+			return err
+		}
+		versions, err := database.NewStore(goose.DialectPostgres, t.table)
+		if err != nil {
+			return err
+		}
+		p, err := goose.NewProvider(goose.DialectCustom, db, store.Rendered(files, fill), goose.WithStore(versions), goose.WithDisableGlobalRegistry(true))
+		if err != nil {
+			return err
+		}
+		if err := fn(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MigrateDown undoes every migration: all data is lost.
+func MigrateDown(ctx context.Context, dsn string) error {
+	cfg, err := config(dsn, withDefaults(Options{}))
+	if err != nil {
+		return err
+	}
+	return mapError(locked(ctx, cfg.ConnConfig, func(db *sql.DB) error {
+		return eachProvider(db, func(p *goose.Provider) error {
+			_, err := p.DownTo(ctx, 0)
+			return err
+		})
+	}))
+}

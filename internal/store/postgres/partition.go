@@ -1,0 +1,203 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"hostler.dev/hostler"
+)
+
+const (
+	// daysAhead is how many partitions are kept ready beyond today's.
+	daysAhead = 7
+	day       = 24 * time.Hour
+	// Advisory locks of the driver, far from those of the store.
+	partitionLock = 0x686f7374_00000001
+	maintainLock  = 0x686f7374_00000002
+	migrateLock   = 0x686f7374_00000003
+	// logChunk bounds one deletion of old output.
+	logChunk = 1000
+	// maintainTimeout bounds one statement of Maintain.
+	maintainTimeout = 10 * time.Minute
+)
+
+// Maintain implements store.Driver. One server does it at a time; the others
+// return at once.
+func (db *DB) Maintain(ctx context.Context, keep time.Duration) error {
+	return mapError(errors.Join(db.measureClock(ctx), db.maintain(ctx, keep)))
+}
+
+func (db *DB) maintain(ctx context.Context, keep time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*maintainTimeout)
+	defer cancel()
+	return db.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		mine, err := lockMaintenance(ctx, c)
+		if err != nil || !mine {
+			return err
+		}
+		// Closing the connection gives back the lock and its settings.
+		defer c.Conn().Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is left to lose
+		if err := db.makePartitions(ctx); err != nil {
+			return err
+		}
+		if keep <= 0 {
+			return nil
+		}
+		cutoff := db.Now().Add(-keep)
+		return errors.Join(dropPartitions(ctx, c.Conn(), cutoff), dropLog(ctx, c.Conn(), cutoff))
+	})
+}
+
+func lockMaintenance(ctx context.Context, c *pgxpool.Conn) (mine bool, err error) {
+	if err := c.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(maintainLock)).Scan(&mine); err != nil {
+		return false, fmt.Errorf("lock maintenance: %w", err)
+	}
+	if !mine {
+		return false, nil
+	}
+	_, err = c.Exec(ctx, fmt.Sprintf(`SET statement_timeout = %d`, maintainTimeout.Milliseconds()))
+	return true, err
+}
+
+// makePartitions makes the partitions of today and the days ahead.
+func (db *DB) makePartitions(ctx context.Context) error {
+	today := db.Now().Truncate(day)
+	for i := range daysAhead + 1 {
+		if err := db.makePartition(ctx, today.Add(time.Duration(i)*day)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makePartition makes the history's partition of one day, unless it exists. It
+// is made beside the table and then attached, which disturbs nobody.
+func (db *DB) makePartition(ctx context.Context, d time.Time) error {
+	name := partitionName(d)
+	var exists bool
+	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = 'done'::regclass AND inhrelid = to_regclass($1))`, name).
+		Scan(&exists)
+	if err != nil || exists {
+		return wrapPartition(err, name)
+	}
+	return wrapPartition(pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(partitionLock)); err != nil {
+			return err
+		}
+		// Another server may have made it while this one waited.
+		if err := tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&exists); err != nil || exists {
+			return err
+		}
+		if _, err := tx.Exec(ctx, fmt.Sprintf(`CREATE TABLE %s (LIKE done INCLUDING ALL)`, name)); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, fmt.Sprintf(`ALTER TABLE done ATTACH PARTITION %s FOR VALUES FROM (%d) TO (%d)`,
+			name, d.UnixMicro(), d.Add(day).UnixMicro()))
+		return err
+	}), name)
+}
+
+func wrapPartition(err error, name string) error {
+	if err != nil {
+		return fmt.Errorf("make partition %s: %w", name, err)
+	}
+	return nil
+}
+
+const partitionDate = "20060102"
+
+func partitionName(d time.Time) string { return "done_" + d.UTC().Format(partitionDate) }
+
+// partitionKey is the key at the end of the detail of "no partition found",
+// which a server may say in any language.
+var partitionKey = regexp.MustCompile(`\((\d+)\)\.?$`)
+
+// missingDay returns the day whose partition an insert lacked.
+func missingDay(err error) (time.Time, bool) {
+	pe := pgError(err)
+	if pe == nil || pe.Code != stateCheck || pe.TableName != "done" || pe.ConstraintName != "" {
+		return time.Time{}, false
+	}
+	m := partitionKey.FindStringSubmatch(pe.Detail)
+	if m == nil {
+		return time.Time{}, false
+	}
+	us, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return time.UnixMicro(us).UTC().Truncate(day), true
+}
+
+// partition is a partition of the history, or what is left of one.
+type partition struct {
+	name     string
+	attached bool
+	pending  bool // a detach that was interrupted
+}
+
+// dropPartitions drops the partitions of days that ended before cutoff. Each
+// step is repeatable: a partition that was detached but not dropped is found by
+// its name.
+func dropPartitions(ctx context.Context, c *pgx.Conn, cutoff time.Time) error {
+	r, err := c.Query(ctx, `SELECT t.relname, i.inhrelid IS NOT NULL, coalesce(i.inhdetachpending, false)
+FROM pg_class t LEFT JOIN pg_inherits i ON i.inhrelid = t.oid AND i.inhparent = 'done'::regclass
+WHERE t.relkind = 'r' AND t.relname ~ '^done_[0-9]{8}$' AND t.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'done'::regclass)
+ORDER BY t.relname`)
+	if err != nil {
+		return fmt.Errorf("list partitions: %w", err)
+	}
+	all, err := pgx.CollectRows(r, func(row pgx.CollectableRow) (p partition, err error) {
+		return p, row.Scan(&p.name, &p.attached, &p.pending)
+	})
+	if err != nil {
+		return fmt.Errorf("list partitions: %w", err)
+	}
+	for _, p := range all {
+		d, err := time.Parse("done_"+partitionDate, p.name)
+		if err != nil || d.Add(day).After(cutoff) {
+			continue
+		}
+		if err := dropPartition(ctx, c, p); err != nil {
+			return fmt.Errorf("drop partition %s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+func dropPartition(ctx context.Context, c *pgx.Conn, p partition) error {
+	how := "CONCURRENTLY"
+	if p.pending {
+		how = "FINALIZE"
+	}
+	if p.attached {
+		if _, err := c.Exec(ctx, fmt.Sprintf(`ALTER TABLE done DETACH PARTITION %s %s`, p.name, how)); err != nil {
+			return err
+		}
+	}
+	_, err := c.Exec(ctx, `DROP TABLE `+p.name)
+	return err
+}
+
+// dropLog deletes output that was written before cutoff, in small bites. Jobs
+// are ordered by time, so the oldest come first in the primary key.
+func dropLog(ctx context.Context, c *pgx.Conn, cutoff time.Time) error {
+	for {
+		tag, err := c.Exec(ctx, `DELETE FROM log_block WHERE ctid = ANY(ARRAY(
+SELECT ctid FROM log_block WHERE job < $1 AND at < $2 ORDER BY job, fence, seq LIMIT $3))`,
+			hostler.MakeID(cutoff.Unix(), 0), cutoff.UnixMicro(), logChunk)
+		if err != nil {
+			return fmt.Errorf("drop old output: %w", err)
+		}
+		if tag.RowsAffected() < logChunk {
+			return nil
+		}
+	}
+}

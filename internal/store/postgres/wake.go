@@ -1,0 +1,177 @@
+package postgres
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"hostler.dev/hostler/internal/store"
+)
+
+const (
+	channel = "hostler_wake"
+	// notifyEvery bounds the rate of NOTIFY, whose commit takes a lock that the
+	// whole database shares.
+	notifyEvery = 10 * time.Millisecond
+	// pollEvery is the fall-back for notifications that got lost.
+	pollEvery = time.Second
+	reconnect = time.Second
+	quiet     = 30 * time.Second
+)
+
+// waker tells this process at once, and the other servers through NOTIFY on a
+// connection of its own, after the commit and at most once in notifyEvery. Its
+// loops start when they are first needed.
+type waker struct {
+	store.Bell
+	cfg    *pgx.ConnConfig
+	log    *slog.Logger
+	due    chan struct{}
+	ctx    context.Context //nolint:containedctx // the life of the loops
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	mu     sync.Mutex // guards the start of loops against close
+	notify sync.Once
+	listen sync.Once
+}
+
+func (w *waker) init(cfg *pgx.ConnConfig, log *slog.Logger) {
+	w.cfg, w.log, w.due = cfg, log, make(chan struct{}, 1)
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+}
+
+// start runs a loop, unless the waker is closed.
+func (w *waker) start(loop func(ctx context.Context)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ctx.Err() == nil {
+		w.wg.Go(func() { loop(w.ctx) })
+	}
+}
+
+func (w *waker) close() {
+	w.mu.Lock()
+	w.cancel()
+	w.mu.Unlock()
+	w.wg.Wait()
+}
+
+// Wake implements store.Driver.
+func (db *DB) Wake() {
+	w := &db.waker
+	w.Ring()
+	w.notify.Do(func() { w.start(w.notifyLoop) })
+	select {
+	case w.due <- struct{}{}:
+	default:
+	}
+}
+
+// Woken implements store.Driver.
+func (db *DB) Woken() (woken <-chan struct{}, stop func()) {
+	w := &db.waker
+	w.listen.Do(func() {
+		w.start(w.listenLoop)
+		w.start(w.pollLoop)
+	})
+	return w.Listen()
+}
+
+func (w *waker) notifyLoop(ctx context.Context) {
+	w.connected(ctx, "notify", func(c *pgx.Conn) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-w.due:
+			}
+			if err := w.send(ctx, c); err != nil {
+				return err
+			}
+			if !sleep(ctx, notifyEvery) {
+				return nil
+			}
+		}
+	})
+}
+
+func (w *waker) send(ctx context.Context, c *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if _, err := c.Exec(ctx, "NOTIFY "+channel); err != nil {
+		select { // for the next connection
+		case w.due <- struct{}{}:
+		default:
+		}
+		return err
+	}
+	return nil
+}
+
+func (w *waker) listenLoop(ctx context.Context) {
+	w.connected(ctx, "listen", func(c *pgx.Conn) error {
+		if _, err := c.Exec(ctx, "LISTEN "+channel); err != nil {
+			return err
+		}
+		w.Ring() // for what came while nobody listened
+		for {
+			if err := w.hear(ctx, c); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// hear waits for one notification. After a quiet time it asks whether the
+// connection still lives: a half-open one never says anything.
+func (w *waker) hear(ctx context.Context, c *pgx.Conn) error {
+	waiting, cancel := context.WithTimeout(ctx, quiet)
+	defer cancel()
+	_, err := c.WaitForNotification(waiting)
+	if err == nil {
+		w.Ring()
+		return nil
+	}
+	if waiting.Err() == nil || ctx.Err() != nil || c.IsClosed() {
+		return err
+	}
+	alive, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return c.Ping(alive)
+}
+
+// connected runs use with a connection, and anew with another when it fails.
+func (w *waker) connected(ctx context.Context, what string, use func(c *pgx.Conn) error) {
+	for ctx.Err() == nil {
+		err := w.connect(ctx, use)
+		if ctx.Err() != nil {
+			return
+		}
+		w.log.WarnContext(ctx, "the wake-up connection failed; polling meanwhile", "connection", what, "err", err)
+		sleep(ctx, reconnect/2+rand.N(reconnect))
+	}
+}
+
+func (w *waker) connect(ctx context.Context, use func(c *pgx.Conn) error) error {
+	c, err := pgx.ConnectConfig(ctx, w.cfg.Copy())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+		defer cancel()
+		_ = c.Close(closing)
+	}()
+	return use(c)
+}
+
+// pollLoop rings every second, give or take, in case a notification was lost.
+func (w *waker) pollLoop(ctx context.Context) {
+	for sleep(ctx, pollEvery*3/4+rand.N(pollEvery/2)) {
+		w.Ring()
+	}
+}
