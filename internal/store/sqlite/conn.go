@@ -104,7 +104,7 @@ func (c *conn) Query(ctx context.Context, text string, args ...any) (store.Rows,
 // ExecRows implements store.Conn: one prepared statement, run for each row.
 func (c *conn) ExecRows(ctx context.Context, text string, cols []store.Col, in [][]any) (int64, error) {
 	ctx = c.own(ctx)
-	s, err := c.stmt(ctx, c.db.sql.Rewrite(text, cols))
+	s, err := c.stmt(ctx, orFail(c.db.sql.Rewrite(text, cols)))
 	if err != nil {
 		return 0, err
 	}
@@ -124,6 +124,19 @@ func (c *conn) ExecRows(ctx context.Context, text string, cols []store.Col, in [
 		c.db.rows += n
 	}
 	return n, nil
+}
+
+// orFail keeps SQLite from opening a statement journal for each row. The journal
+// would undo half a statement; a statement of one row has no half, and an error
+// undoes the member's savepoint.
+func orFail(text string) string {
+	if rest, ok := strings.CutPrefix(text, "INSERT INTO "); ok {
+		return "INSERT OR FAIL INTO " + rest
+	}
+	if rest, ok := strings.CutPrefix(text, "UPDATE "); ok {
+		return "UPDATE OR FAIL " + rest
+	}
+	return text
 }
 
 // NewIDs implements store.Conn.

@@ -117,16 +117,21 @@ func (db *DB) runGroup(ctx context.Context, group []*member) error {
 		if m.err = m.ctx.Err(); m.err != nil {
 			continue
 		}
-		if err := db.runMember(ctx, m); err != nil {
+		if err := db.runMember(ctx, m, len(group) == 1); err != nil {
 			return err
 		}
 	}
 	return db.writer.exec(ctx, "COMMIT")
 }
 
-// runMember runs one member in its savepoint. The error it returns is the
-// group's; the member's own is in m.err.
-func (db *DB) runMember(ctx context.Context, m *member) error {
+// runMember runs one member: in a savepoint, unless it is alone and can undo the
+// whole transaction. The error it returns is the group's; the member's own is in
+// m.err.
+func (db *DB) runMember(ctx context.Context, m *member, alone bool) error {
+	if alone {
+		m.err = protect(func() error { return m.fn(db.writer) })
+		return m.err
+	}
 	if err := db.writer.exec(ctx, "SAVEPOINT m"); err != nil {
 		return err
 	}
