@@ -154,6 +154,10 @@ func handshakeFault(r *route, err error) *fault {
 		return failed(hostler.ErrKindAuth,
 			"%s refused user %q: check the user name and the credential",
 			"%s 拒绝用户 %q 登录：请检查用户名和凭据", r.where(), r.user()).because(err).final()
+	case errors.Is(err, errUnanswerable):
+		return failed(hostler.ErrKindAuth,
+			"%s asks user %q for more than a password, such as a one-time code",
+			"%s 要求用户 %q 提供密码以外的验证（如一次性验证码）", r.where(), r.user()).because(err).final()
 	case errors.As(err, &algorithms):
 		return failed(KindHandshake,
 			"%s offers no algorithm that is still safe: %s", "%s 未提供任何安全的算法：%s", r.where(), msg).because(err).final()

@@ -1,0 +1,493 @@
+package ssh_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	gossh "golang.org/x/crypto/ssh"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/action/ssh/sshtest"
+)
+
+func TestErrorKinds(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	wrongKey, _ := sshtest.NewKey(t, "")
+	encrypted, _ := sshtest.NewKey(t, "right")
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	for name, tc := range map[string]struct {
+		change func(a *hostler.LeaseAsset)
+		kind   string
+		final  bool
+	}{
+		"unreachable, no such name": {func(a *hostler.LeaseAsset) { a.Address = "no-such-host.invalid" }, hostler.ErrKindUnreachable, false},
+		"unreachable, no route":     {func(a *hostler.LeaseAsset) { a.Address = "255.255.255.255" }, hostler.ErrKindUnreachable, false},
+		"refused":                   {func(a *hostler.LeaseAsset) { a.Port = portOf(closed) }, hostler.ErrKindRefused, false},
+		"timeout":                   {func(a *hostler.LeaseAsset) { a.Port = portOf(silent) }, hostler.ErrKindConnTimeout, false},
+		"authentication":            {func(a *hostler.LeaseAsset) { a.Credential.Secret.PrivateKey = wrongKey }, hostler.ErrKindAuth, true},
+		"no credential":             {func(a *hostler.LeaseAsset) { a.Credential = nil }, hostler.ErrKindCredential, true},
+		"no user":                   {func(a *hostler.LeaseAsset) { a.Credential.Username = "" }, hostler.ErrKindCredential, true},
+		"token":                     {func(a *hostler.LeaseAsset) { a.Credential.Kind = hostler.CredentialToken }, hostler.ErrKindCredential, true},
+		"unreadable key":            {func(a *hostler.LeaseAsset) { a.Credential.Secret.PrivateKey = "no key" }, hostler.ErrKindCredential, true},
+		"passphrase missing":        {func(a *hostler.LeaseAsset) { a.Credential.Secret.PrivateKey = encrypted }, hostler.ErrKindCredential, true},
+		"passphrase wrong": {func(a *hostler.LeaseAsset) {
+			a.Credential.Secret = hostler.Secret{PrivateKey: encrypted, Passphrase: "wrong"}
+		}, hostler.ErrKindCredential, true},
+		"jump refused": {func(a *hostler.LeaseAsset) {
+			a.Jump = s.Asset()
+			a.Address, a.Port = "127.0.0.2", portOf(closed)
+		}, hostler.ErrKindRefused, false},
+		"jump loop": {func(a *hostler.LeaseAsset) { a.Jump = s.Asset() }, hostler.ErrKindBadArgs, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, ssh.Options{ConnectTimeout: time.Second})
+			asset := s.Asset()
+			tc.change(asset)
+			a := r.command(asset, "true")
+			mustEnd(t, a, hostler.OutcomeFailed, tc.kind)
+			if a.NoRetry != tc.final {
+				t.Errorf("NoRetry: got %v, want %v", a.NoRetry, tc.final)
+			}
+		})
+	}
+	a := newAttempt(nil, m{"command": "true"})
+	a.call.AssetMissing = true
+	mustEnd(t, newRig(t, ssh.Options{}).do(t.Context(), "ssh_command", a), hostler.OutcomeFailed, hostler.ErrKindAssetMissing)
+}
+
+func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
+func TestEncryptedKeyAndRedaction(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	private, public := sshtest.NewKey(t, "open sesame")
+	s.Authorize(public)
+	asset := s.Asset()
+	asset.Credential.Secret = hostler.Secret{PrivateKey: private, Passphrase: "open sesame"}
+	a := newRig(t, ssh.Options{}).command(asset, "true")
+	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	if diff := cmp.Diff([]string{private, "open sesame"}, a.redacted); diff != "" {
+		t.Errorf("redacted (-want +got):\n%s", diff)
+	}
+}
+
+func TestPassword(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	name := sshtest.NewUser(t, "s3cret pass")
+	asset := s.Asset()
+	asset.Credential = &hostler.LeaseCredential{
+		ID: 2, Version: 1, Kind: hostler.CredentialPassword, Username: name,
+		Secret: hostler.Secret{Password: "s3cret pass"},
+	}
+	r := newRig(t, ssh.Options{})
+	a := r.command(asset, "id -un")
+	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	if got := strings.TrimSpace(a.stdout.String()); got != name {
+		t.Errorf("user: got %q", got)
+	}
+	asset.Credential.Secret.Password = "wrong"
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindAuth)
+}
+
+// countingServer is an SSH server in this process that counts what it is told.
+type countingServer struct {
+	asset   *hostler.LeaseAsset
+	hostKey string
+	auths   atomic.Int64
+}
+
+func startCounting(t *testing.T, change func(*gossh.ServerConfig)) *countingServer {
+	t.Helper()
+	c := &countingServer{}
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := gossh.NewSignerFromKey(priv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &gossh.ServerConfig{
+		AuthLogCallback: func(_ gossh.ConnMetadata, method string, _ error) { c.auths.Add(1) },
+	}
+	change(config)
+	config.AddHostKey(signer)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { serveRefusing(nc, config) })
+		}
+	})
+	c.hostKey = strings.TrimSpace(string(gossh.MarshalAuthorizedKey(signer.PublicKey())))
+	c.asset = &hostler.LeaseAsset{
+		Name: "counting", Address: "127.0.0.1", Port: portOf(l), HostKey: hostler.HostKeyAcceptNew,
+		Credential: &hostler.LeaseCredential{
+			ID: 3, Version: 1, Kind: hostler.CredentialPassword, Username: "ann", Secret: hostler.Secret{Password: "pw"},
+		},
+	}
+	return c
+}
+
+// serveRefusing lets a client log in and refuses every session.
+func serveRefusing(nc net.Conn, config *gossh.ServerConfig) {
+	conn, chans, reqs, err := gossh.NewServerConn(nc, config)
+	if err != nil {
+		_ = nc.Close()
+		return
+	}
+	defer conn.Close()
+	go gossh.DiscardRequests(reqs)
+	for ch := range chans {
+		_ = ch.Reject(gossh.Prohibited, "no sessions here")
+	}
+}
+
+func TestKeyboardInteractive(t *testing.T) {
+	for name, tc := range map[string]struct {
+		questions []string
+		kind      string
+	}{
+		"password":     {[]string{"Password: "}, hostler.ErrKindRefused}, // logged in, then no session
+		"one-time too": {[]string{"Password: ", "Code: "}, hostler.ErrKindAuth},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := startCounting(t, func(config *gossh.ServerConfig) {
+				config.KeyboardInteractiveCallback = func(_ gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
+					for _, q := range tc.questions {
+						answers, err := ask("", "", []string{q}, []bool{false})
+						if err != nil || len(answers) != 1 || answers[0] != "pw" {
+							return nil, errors.New("no")
+						}
+					}
+					return &gossh.Permissions{}, nil
+				}
+			})
+			mustEnd(t, newRig(t, ssh.Options{}).command(c.asset, "true"), hostler.OutcomeFailed, tc.kind)
+		})
+	}
+}
+
+// A refused host key means that the server learns nothing of the credential.
+func TestHostKeyIsJudgedBeforeAnyCredential(t *testing.T) {
+	_, otherKey := sshtest.NewKey(t, "")
+	for name, tc := range map[string]struct {
+		keys   func(c *countingServer) []hostler.HostKey
+		policy string
+		pin    error
+		kind   string
+		offers int
+		auths  bool
+	}{
+		"pinned": {keys: func(c *countingServer) []hostler.HostKey {
+			return []hostler.HostKey{sshtest.PinnedKey(t, "", c.hostKey)}
+		}, policy: hostler.HostKeyStrict, kind: hostler.ErrKindAuth, auths: true},
+		"accept-new":         {policy: hostler.HostKeyAcceptNew, kind: hostler.ErrKindAuth, offers: 1, auths: true},
+		"accept-new, denied": {policy: hostler.HostKeyAcceptNew, pin: errors.New("no"), kind: hostler.ErrKindHostKey, offers: 1},
+		"strict":             {policy: hostler.HostKeyStrict, kind: hostler.ErrKindHostKey, offers: 1},
+		"changed": {keys: func(*countingServer) []hostler.HostKey {
+			return []hostler.HostKey{sshtest.PinnedKey(t, "", otherKey)}
+		}, policy: hostler.HostKeyAcceptNew, kind: hostler.ErrKindHostKey, offers: 1},
+		"revoked": {keys: func(c *countingServer) []hostler.HostKey {
+			k := sshtest.PinnedKey(t, "", c.hostKey)
+			k.State = hostler.HostKeyRevoked
+			return []hostler.HostKey{k}
+		}, policy: hostler.HostKeyAcceptNew, kind: hostler.ErrKindHostKey},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := startCounting(t, func(config *gossh.ServerConfig) {
+				config.PasswordCallback = func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) {
+					return nil, errors.New("no")
+				}
+			})
+			c.asset.HostKey = tc.policy
+			if tc.keys != nil {
+				c.asset.HostKeys = tc.keys(c)
+			}
+			a := newAttempt(c.asset, m{"command": "true"})
+			a.pin = tc.pin
+			newRig(t, ssh.Options{}).do(t.Context(), "ssh_command", a)
+			mustEnd(t, a, hostler.OutcomeFailed, tc.kind)
+			if got := c.auths.Load() > 0; got != tc.auths {
+				t.Errorf("authentication tried: got %v, want %v", got, tc.auths)
+			}
+			if len(a.offers) != tc.offers {
+				t.Fatalf("offers: got %v, want %d", a.offers, tc.offers)
+			}
+			if tc.offers > 0 {
+				want := hostler.HostKeyOffer{
+					Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(c.asset.Port)), Type: "ssh-ed25519", PublicKey: c.hostKey,
+				}
+				if diff := cmp.Diff(want, a.offers[0]); diff != "" {
+					t.Errorf("offer (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestChangedHostKeyNamesBothFingerprints(t *testing.T) {
+	s := startServer(t, sshtest.Options{LogLevel: "DEBUG1"})
+	asset := s.Asset()
+	s.RotateHostKeys()
+	a := newRig(t, ssh.Options{}).command(asset, "true")
+	mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	now := sshtest.PinnedKey(t, "", s.HostKey("")).Fingerprint
+	for _, want := range []string{asset.HostKeys[0].Fingerprint, now, "hostler asset hostkey accept sshtest"} {
+		if !strings.Contains(a.Error.Text.EN, want) || !strings.Contains(a.Error.Text.ZH, want) {
+			t.Errorf("the text lacks %q: %s", want, a)
+		}
+	}
+	if strings.Contains(s.Log(), "userauth-request") {
+		t.Errorf("the server saw an authentication request:\n%s", s.Log())
+	}
+}
+
+// A server with several host keys is asked for the one that is pinned.
+func TestPinnedTypeIsNegotiated(t *testing.T) {
+	s := startServer(t, sshtest.Options{HostKeyTypes: []string{"ed25519", "ecdsa", "rsa"}})
+	for _, typ := range []string{"ed25519", "ecdsa", "rsa"} {
+		asset := s.Asset()
+		asset.HostKeys = []hostler.HostKey{sshtest.PinnedKey(t, s.Addr, s.HostKey(typ))}
+		mustEnd(t, newRig(t, ssh.Options{}).command(asset, "true"), hostler.OutcomeSucceeded, "")
+	}
+}
+
+func TestOneConnectionForManyJobs(t *testing.T) {
+	s := startServer(t, sshtest.Options{MaxSessions: 50})
+	r := newRig(t, ssh.Options{})
+	asset := s.Asset()
+	asset.HostKeys, asset.HostKey = nil, hostler.HostKeyAcceptNew
+	attempts := make([]*attempt, 20)
+	for i := range attempts {
+		attempts[i] = newAttempt(asset, m{"command": fmt.Sprint("echo ", i)})
+		r.start(t.Context(), "ssh_command", attempts[i])
+	}
+	offers := 0
+	for i, a := range attempts {
+		mustEnd(t, r.wait(a), hostler.OutcomeSucceeded, "")
+		if got, want := a.stdout.String(), fmt.Sprintln(i); got != want {
+			t.Errorf("stdout: got %q, want %q", got, want)
+		}
+		offers += len(a.offers)
+	}
+	if got := s.Connections(); got != 1 {
+		t.Errorf("connections: got %d, want 1", got)
+	}
+	if offers != 1 {
+		t.Errorf("host key offered %d times, want once", offers)
+	}
+	eventually(t, "a quiet session", func() bool {
+		all := r.family.Sessions()
+		return len(all) == 1 && all[0].Running == 0
+	})
+	got := r.family.Sessions()[0]
+	got.Since, got.LastUsed = time.Time{}, time.Time{}
+	if diff := cmp.Diff(ssh.Session{Address: "127.0.0.1", Port: s.Port, User: s.User}, got); diff != "" {
+		t.Errorf("session (-want +got):\n%s", diff)
+	}
+	// Another version of the credential is another connection.
+	asset.Credential.Version++
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	if got := s.Connections(); got != 2 {
+		t.Errorf("connections: got %d, want 2", got)
+	}
+}
+
+func TestIdleConnectionCloses(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{IdleTimeout: 100 * time.Millisecond})
+	mustEnd(t, r.command(s.Asset(), "sleep 0.5"), hostler.OutcomeSucceeded, "")
+	eventually(t, "the idle close", func() bool { return len(r.family.Sessions()) == 0 })
+	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	if got := s.Connections(); got != 2 {
+		t.Errorf("connections: got %d, want 2", got)
+	}
+}
+
+func TestBrokenConnectionIsReplaced(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	s.DropConnections()
+	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	if got := r.family.CloseHost("127.0.0.1"); got != 1 {
+		t.Errorf("closed %d connections, want 1", got)
+	}
+	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	if got := s.Connections(); got != 3 {
+		t.Errorf("connections: got %d, want 3", got)
+	}
+}
+
+// A server that answers nothing any more is noticed by its silence.
+func TestKeepAliveBreaksASilentConnection(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	relay := newRelay(t, s.Addr)
+	asset := s.Asset()
+	asset.Port = relay.port
+	r := newRig(t, ssh.Options{KeepAlive: 200 * time.Millisecond})
+	f := newPIDFile(t)
+	a := newAttempt(asset, m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	r.start(t.Context(), "ssh_command", a)
+	f.pid(t)
+	relay.silence()
+	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+}
+
+func TestRevokedKeyEndsAKeptConnection(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	asset := s.Asset()
+	asset.HostKeys[0].State = hostler.HostKeyRevoked
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	eventually(t, "the close", func() bool { return len(r.family.Sessions()) == 0 })
+}
+
+func TestJumpHosts(t *testing.T) {
+	first := startServer(t, sshtest.Options{})
+	second := startServer(t, sshtest.Options{})
+	last := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	asset := last.Asset()
+	asset.Jump = second.Asset()
+	asset.Jump.Jump = first.Asset()
+	for range 2 {
+		mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	}
+	for i, s := range []*sshtest.Server{first, second, last} {
+		if got := s.Connections(); got != 1 {
+			t.Errorf("connections to server %d: got %d, want 1", i, got)
+		}
+	}
+	second.RotateHostKeys()
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+}
+
+func TestKillThroughAJumpHost(t *testing.T) {
+	jump := startServer(t, sshtest.Options{})
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	asset := s.Asset()
+	asset.Jump = jump.Asset()
+	f := newPIDFile(t)
+	ctx, cancel := cancellable(t)
+	a := newAttempt(asset, m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	r.start(ctx, "ssh_command", a)
+	pid := f.pid(t)
+	cancel(action.ErrTimeout)
+	mustEnd(t, r.wait(a), hostler.OutcomeFailed, hostler.ErrKindTimeout)
+	if alive(pid) {
+		t.Error("it lives")
+	}
+}
+
+// The server's limit of sessions never fails a job.
+func TestManySessionsOnALimitedServer(t *testing.T) {
+	s := startServer(t, sshtest.Options{MaxSessions: 10})
+	r := newRig(t, ssh.Options{MaxConnections: 3})
+	attempts := make([]*attempt, 100)
+	for i := range attempts {
+		attempts[i] = newAttempt(s.Asset(), m{"command": "sleep 0.2"})
+		r.start(t.Context(), "ssh_command", attempts[i])
+	}
+	for _, a := range attempts {
+		mustEnd(t, r.wait(a), hostler.OutcomeSucceeded, "")
+	}
+	if got := s.Connections(); got > 3 {
+		t.Errorf("connections: got %d, want at most 3", got)
+	}
+}
+
+// relay passes bytes on until it is silenced; then it holds the connections
+// open and passes nothing.
+type relay struct {
+	port   int
+	silent atomic.Bool
+}
+
+func newRelay(t *testing.T, target string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{port: portOf(l)}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var open []net.Conn
+	keep := func(c net.Conn) { mu.Lock(); open = append(open, c); mu.Unlock() }
+	wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			keep(in)
+			out, err := net.Dial("tcp", target)
+			if err != nil {
+				return
+			}
+			keep(out)
+			wg.Go(func() { r.pass(in, out) })
+			wg.Go(func() { r.pass(out, in) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		for _, c := range open {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return r
+}
+
+func (r *relay) silence() { r.silent.Store(true) }
+
+func (r *relay) pass(from, to net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			if !r.silent.Load() {
+				_ = to.Close()
+			}
+			return
+		}
+		if !r.silent.Load() {
+			_, _ = to.Write(buf[:n])
+		}
+	}
+}
