@@ -8,9 +8,10 @@ func Rules() []Rule {
 		{Package: "cmd/hostler", May: []string{"internal/cli"}},
 
 		// The ways in.
-		{Package: "internal/cli", May: []string{"client", "internal/server", "internal/config"}},
+		{Package: "internal/cli", May: []string{"client", "internal/server", "internal/config", "internal/clicontext"}},
 		{Package: "internal/server", May: []string{"client", "internal/..."}},
 		{Package: "internal/config"},
+		{Package: "internal/clicontext"},
 		{Package: "internal/api/...", May: []string{"internal/api/...", "internal/app", "internal/auth", "internal/flow", "internal/schedule"}},
 
 		// The rules of the house, over the store.
@@ -46,9 +47,9 @@ func Homes() []Home {
 	return []Home{
 		{Library: "github.com/danielgtaylor/huma/v2", Packages: []string{"internal/api/..."}},
 		{Library: "github.com/spf13/cobra", Packages: []string{"internal/cli"}},
-		{Library: "github.com/jackc/pgx/v5", Packages: []string{"internal/store/postgres"}},
+		{Library: "github.com/jackc/pgx/v5", Packages: []string{"internal/store/postgres", "internal/store/storetest"}},
 		{Library: "modernc.org/sqlite", Packages: []string{"internal/store/sqlite"}},
-		{Library: "golang.org/x/crypto/ssh", Packages: []string{"internal/action/ssh", "internal/app"}},
+		{Library: "golang.org/x/crypto/ssh", Packages: []string{"internal/action/ssh/...", "internal/app"}},
 		{Library: "github.com/tink-crypto/tink-go/v2", Packages: []string{"internal/secret"}},
 	}
 }

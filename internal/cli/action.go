@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/client"
+)
+
+func (a *app) actionCmd() *cobra.Command {
+	return a.group("action", doc{
+		short:   txt("see the actions: the kinds of work", "查看动作：作业的种类"),
+		long:    txt("An action is a kind of work. Its arguments have a JSON Schema.", "动作是作业的种类；其参数由 JSON Schema 描述。"),
+		example: "hostler action list\nhostler action show ssh_command",
+	}, a.actionList(), a.actionShow())
+}
+
+func (a *app) actionList() *cobra.Command {
+	return a.cmd("list", doc{
+		short:   txt("list actions", "列出动作"),
+		long:    txt("Lists the actions that this server knows.", "列出服务器支持的动作。"),
+		example: "hostler action list",
+	}, func(ctx context.Context, c *client.Client, _ []string) error {
+		items, err := c.Actions(ctx)
+		if err != nil {
+			return err
+		}
+		return list(a, items, a.actionColumns())
+	})
+}
+
+func (a *app) actionColumns() []column[hostler.ActionInfo] {
+	return []column[hostler.ActionInfo]{
+		col("name", "名称", func(x hostler.ActionInfo) string { return x.Name }),
+		col("title", "说明", func(x hostler.ActionInfo) string { return x.Title.In(a.lang) }),
+		col("idempotent", "幂等", func(x hostler.ActionInfo) string { return a.yesNo(x.Idempotent) }),
+		col("lane", "默认通道", func(x hostler.ActionInfo) string { return x.Lane }),
+		col("enabled", "已启用", func(x hostler.ActionInfo) string { return a.yesNo(x.Enabled) }),
+	}
+}
+
+func (a *app) actionShow() *cobra.Command {
+	cmd := a.cmd("show ACTION", doc{
+		short:   txt("show an action and its arguments", "查看动作及其参数"),
+		long:    txt("Shows an action with each argument's type and meaning.", "查看动作，以及每个参数的类型和含义。"),
+		example: "hostler action show check_port\nhostler action show ssh_command -o json",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		x, err := c.Action(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if err := one(a, x, a.actionColumns()); err != nil || a.output != "table" {
+			return err
+		}
+		return a.describeArgs(x)
+	})
+	a.complete(cmd, "", actionNames)
+	return cmd
+}
+
+// describeArgs writes a table of an action's arguments.
+func (a *app) describeArgs(x hostler.ActionInfo) error {
+	var s struct {
+		Required   []string `json:"required"`
+		Properties map[string]struct {
+			schema
+			Title       string          `json:"title"`
+			Description string          `json:"description"`
+			Default     json.RawMessage `json:"default"`
+		} `json:"properties"`
+	}
+	if err := json.Unmarshal(x.Schema, &s); err != nil {
+		return hostler.Errorf(hostler.CodeInternal, "the action's schema cannot be read: %v", "无法读取动作的参数模式：%v", err)
+	}
+	if help := x.Help.In(a.lang); help != "" {
+		fmt.Fprintf(a.out, "\n%s\n", cleanText(help))
+	}
+	fmt.Fprintln(a.out)
+	var rows [][]string
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		p := s.Properties[name]
+		rows = append(rows, []string{
+			name, dash(strings.Join(p.names(), "|")), a.yesNo(slices.Contains(s.Required, name)),
+			dash(string(p.Default)), first(p.Description, p.Title, "-"),
+		})
+	}
+	return writeTable(a.out, []string{
+		a.t("ARGUMENT", "参数"), a.t("TYPE", "类型"), a.t("REQUIRED", "必填"), a.t("DEFAULT", "默认值"), a.t("MEANING", "含义"),
+	}, rows)
+}

@@ -1,0 +1,279 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/client"
+)
+
+var assetWord = txt("asset", "资产")
+
+func (a *app) assetCmd() *cobra.Command {
+	return a.group("asset", doc{
+		short:   txt("manage assets: the hosts and devices that jobs work on", "管理资产：作业所操作的主机和设备"),
+		long:    txt("An asset is a host, a device or an endpoint: a name, an address, labels,\nand the credential that opens it.", "资产是主机、设备或端点：名称、地址、标签，以及登录它的凭据。"),
+		example: "hostler asset add web1 --address 192.0.2.10 --label role=web --credential ops\nhostler asset list --label role=web",
+	}, a.assetList(), a.assetGet(), a.assetAdd(), a.assetSet(), a.assetDelete(), a.hostKeyCmd())
+}
+
+func assetColumns() []column[hostler.Asset] {
+	return []column[hostler.Asset]{
+		col("name", "名称", func(x hostler.Asset) string { return x.Name }),
+		col("address", "地址", func(x hostler.Asset) string { return x.Address }),
+		col("port", "端口", func(x hostler.Asset) string { return number(x.Port) }),
+		col("kind", "类型", func(x hostler.Asset) string { return x.Kind }),
+		col("platform", "平台", func(x hostler.Asset) string { return dash(x.Platform) }),
+		col("credential", "凭据", func(x hostler.Asset) string { return dash(x.Credential) }),
+		col("labels", "标签", func(x hostler.Asset) string { return dash(keyValues(x.Labels)) }),
+	}
+}
+
+func assetDetails() []column[hostler.Asset] {
+	return append(assetColumns(),
+		col("variables", "变量", func(x hostler.Asset) string { return dash(keyValues(x.Vars)) }),
+		col("device key", "设备标识", func(x hostler.Asset) string { return x.DeviceKey }),
+		col("host key", "主机密钥策略", func(x hostler.Asset) string { return x.HostKey }),
+		col("jump", "跳板资产", func(x hostler.Asset) string { return dash(x.Jump) }),
+		col("id", "ID", func(x hostler.Asset) string { return x.ID.String() }),
+		col("created", "创建时间", func(x hostler.Asset) string { return when(x.CreatedAt) }),
+		col("changed", "修改时间", func(x hostler.Asset) string { return when(x.UpdatedAt) }),
+	)
+}
+
+func (a *app) assetList() *cobra.Command {
+	var labels map[string]string
+	cmd := a.cmd("list [flags]", doc{
+		short:   txt("list assets", "列出资产"),
+		long:    txt("Lists the assets of the project, all of them or those with every given label.", "列出项目中的资产；可用标签筛选（须同时具备所有给定标签）。"),
+		example: "hostler asset list\nhostler asset list --label role=web -o yaml",
+	}, func(ctx context.Context, c *client.Client, _ []string) error {
+		var found []hostler.Asset
+		for x, err := range client.All(ctx, c.Assets) {
+			if err != nil {
+				return err
+			}
+			if hasLabels(x, labels) {
+				found = append(found, x)
+			}
+		}
+		return list(a, found, assetColumns())
+	})
+	cmd.Flags().Var(pairs{&labels}, "label", a.t("only assets with this label; repeat for more", "只列出带此标签的资产；可重复"))
+	return cmd
+}
+
+func hasLabels(x hostler.Asset, labels map[string]string) bool {
+	for k, v := range labels {
+		if got, ok := x.Labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *app) assetGet() *cobra.Command {
+	cmd := a.cmd("get ASSET", doc{
+		short:   txt("show an asset", "查看资产"),
+		long:    txt("Shows everything about one asset, by name or id.", "按名称或 ID 查看一个资产的全部信息。"),
+		example: "hostler asset get web1",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		x, err := c.Asset(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return one(a, x, assetDetails())
+	})
+	a.complete(cmd, "", assetNames())
+	return cmd
+}
+
+// assetFlags binds the flags of an asset to in.
+func (a *app) assetFlags(cmd *cobra.Command, in *client.AssetInput) {
+	f := cmd.Flags()
+	f.StringVar(&in.Address, "address", "", a.t("host name or IP address", "主机名或 IP 地址"))
+	f.IntVar(&in.Port, "port", 0, a.t("port for check_port and SSH; 0 is the action's default", "check_port 和 SSH 使用的端口；0 表示动作的默认值"))
+	f.StringVar(&in.Kind, "kind", "", a.t("host, device or endpoint (default host)", "类型：host、device 或 endpoint（默认 host）"))
+	f.StringVar(&in.Platform, "platform", "", a.t("such as linux or huawei_vrp", "平台，例如 linux 或 huawei_vrp"))
+	f.StringVar(&in.Credential, "credential", "", a.t("name of the credential that opens it", "登录所用凭据的名称"))
+	f.StringVar(&in.DeviceKey, "device-key", "", a.t("assets with one key share one lane (default: the address)", "标识相同的资产共用一条通道（默认为地址）"))
+	f.StringVar(&in.HostKey, "host-key", "", a.t("accept-new or strict (default accept-new)", "主机密钥策略：accept-new 或 strict（默认 accept-new）"))
+	f.StringVar(&in.Jump, "jump", "", a.t("name of the asset to connect through", "作为跳板的资产名称"))
+	f.Var(pairs{&in.Labels}, "label", a.t("a label; repeat for more", "标签；可重复"))
+	f.Var(pairs{&in.Vars}, "var", a.t("a variable; repeat for more", "变量；可重复"))
+	a.complete(cmd, "credential", credentialNames())
+	a.complete(cmd, "jump", assetNames())
+	a.complete(cmd, "kind", fixed("host", "device", "endpoint"))
+	a.complete(cmd, "host-key", fixed(hostler.HostKeyAcceptNew, hostler.HostKeyStrict))
+}
+
+func (a *app) assetAdd() *cobra.Command {
+	var in client.AssetInput
+	cmd := a.cmd("add NAME [flags]", doc{
+		short:   txt("add an asset", "添加资产"),
+		long:    txt("Adds an asset. Its name is unique in the project.", "添加资产；名称在项目内唯一。"),
+		example: "hostler asset add web1 --address 192.0.2.10 --label role=web --credential ops",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		in.Name = args[0]
+		if in.Kind == "" {
+			in.Kind = "host"
+		}
+		x, err := c.CreateAsset(ctx, in)
+		if err != nil {
+			return err
+		}
+		return one(a, x, assetDetails())
+	})
+	a.assetFlags(cmd, &in)
+	return cmd
+}
+
+func (a *app) assetSet() *cobra.Command {
+	var in client.AssetInput
+	var cmd *cobra.Command
+	cmd = a.cmd("set ASSET [flags]", doc{
+		short:   txt("change an asset", "修改资产"),
+		long:    txt("Changes the given parts of an asset and leaves the others. A label or\nvariable with an empty value is taken away.", "只修改给出的部分，其余不变。值为空的标签或变量会被删除。"),
+		example: "hostler asset set web1 --port 2222 --label role=db\nhostler asset set web1 --label role=",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		x, err := c.Asset(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		x, err = c.PutAsset(ctx, x.ID.String(), merged(client.InputOf(x), in, cmd.Flags()))
+		if err != nil {
+			return err
+		}
+		return one(a, x, assetDetails())
+	})
+	a.assetFlags(cmd, &in)
+	cmd.Flags().StringVar(&in.Name, "name", "", a.t("new name", "新名称"))
+	a.complete(cmd, "", assetNames())
+	return cmd
+}
+
+// merged is old with the parts of in whose flags were given.
+func merged(old, in client.AssetInput, flags *pflag.FlagSet) client.AssetInput {
+	for flag, part := range map[string]struct{ to, from *string }{
+		"name": {&old.Name, &in.Name}, "address": {&old.Address, &in.Address},
+		"kind": {&old.Kind, &in.Kind}, "platform": {&old.Platform, &in.Platform},
+		"credential": {&old.Credential, &in.Credential}, "device-key": {&old.DeviceKey, &in.DeviceKey},
+		"host-key": {&old.HostKey, &in.HostKey}, "jump": {&old.Jump, &in.Jump},
+	} {
+		if flags.Changed(flag) {
+			*part.to = *part.from
+		}
+	}
+	if flags.Changed("port") {
+		old.Port = in.Port
+	}
+	// A device key that only repeated the old address follows the new one.
+	if flags.Changed("address") && !flags.Changed("device-key") {
+		old.DeviceKey = ""
+	}
+	old.Labels = overlaid(old.Labels, in.Labels)
+	old.Vars = overlaid(old.Vars, in.Vars)
+	return old
+}
+
+func overlaid(old, changes map[string]string) map[string]string {
+	m := map[string]string{}
+	for _, from := range []map[string]string{old, changes} {
+		for k, v := range from {
+			m[k] = v
+			if _, changed := changes[k]; changed && changes[k] == "" {
+				delete(m, k)
+			}
+		}
+	}
+	return m
+}
+
+func (a *app) assetDelete() *cobra.Command {
+	cmd := a.cmd("delete ASSET...", doc{
+		short:   txt("delete assets", "删除资产"),
+		long:    txt("Deletes assets. The history of their jobs stays.", "删除资产；其作业历史会保留。"),
+		example: "hostler asset delete web1 web2",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		for _, name := range args {
+			if err := c.DeleteAsset(ctx, name); err != nil {
+				return err
+			}
+			a.deleted(assetWord, name)
+		}
+		return nil
+	})
+	a.complete(cmd, "", assetNames())
+	return cmd
+}
+
+func (a *app) deleted(kind hostler.Text, name string) {
+	a.note("deleted the %[1]s %[3]s", "已删除%[2]s %[3]s", kind.EN, kind.ZH, name)
+}
+
+func (a *app) hostKeyCmd() *cobra.Command {
+	return a.group("hostkey", doc{
+		short:   txt("manage the SSH host keys of an asset", "管理资产的 SSH 主机密钥"),
+		long:    txt("Hostler pins the SSH host key of an asset. A changed key fails the job before\nany credential is sent, and waits here as 'offered' until an admin accepts it.", "Hostler 会固定资产的 SSH 主机密钥。密钥改变时，作业在发送任何凭据之前失败，\n新密钥以 offered 状态等待管理员接受。"),
+		example: "hostler asset hostkey list web1\nhostler asset hostkey accept web1 hky_0001a2b3c4d",
+	},
+		a.hostKeyList(),
+		a.hostKeyDecide("accept", doc{
+			short:   txt("trust an offered host key", "信任一个待接受的主机密钥"),
+			long:    txt("Pins a host key. Compare its fingerprint with the host's first\n(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, on the host).", "固定一个主机密钥。请先与主机上的指纹核对\n（在主机上执行 ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub）。"),
+			example: "hostler asset hostkey accept web1 hky_0001a2b3c4d",
+		}, (*client.Client).AcceptHostKey),
+		a.hostKeyDecide("revoke", doc{
+			short:   txt("stop trusting a host key", "不再信任一个主机密钥"),
+			long:    txt("Takes the trust in a host key away: jobs that meet it fail.", "撤销对主机密钥的信任：遇到它的作业会失败。"),
+			example: "hostler asset hostkey revoke web1 hky_0001a2b3c4d",
+		}, (*client.Client).RevokeHostKey),
+	)
+}
+
+func hostKeyColumns() []column[hostler.HostKey] {
+	return []column[hostler.HostKey]{
+		col("id", "ID", func(k hostler.HostKey) string { return k.ID.String() }),
+		col("address", "地址", func(k hostler.HostKey) string { return k.Address }),
+		col("type", "类型", func(k hostler.HostKey) string { return k.Type }),
+		col("fingerprint", "指纹", func(k hostler.HostKey) string { return k.Fingerprint }),
+		col("state", "状态", func(k hostler.HostKey) string { return k.State }),
+		col("first seen", "首次出现", func(k hostler.HostKey) string { return when(k.FirstSeen) }),
+		col("decided by", "决定者", func(k hostler.HostKey) string { return dash(k.DecidedBy) }),
+	}
+}
+
+func (a *app) hostKeyList() *cobra.Command {
+	cmd := a.cmd("list ASSET", doc{
+		short:   txt("list the host keys seen at an asset's address", "列出在资产地址上见过的主机密钥"),
+		long:    txt("Lists the host keys of an asset with what was decided about each.", "列出资产的主机密钥及对每个密钥的决定。"),
+		example: "hostler asset hostkey list web1",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		keys, err := c.HostKeys(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return list(a, keys, hostKeyColumns())
+	})
+	a.complete(cmd, "", assetNames())
+	return cmd
+}
+
+func (a *app) hostKeyDecide(verb string, d doc, decide func(*client.Client, context.Context, string, hostler.HostKeyID) (hostler.HostKey, error)) *cobra.Command {
+	cmd := a.cmd(verb+" ASSET KEY", d, func(ctx context.Context, c *client.Client, args []string) error {
+		var id hostler.HostKeyID
+		if err := id.UnmarshalText([]byte(args[1])); err != nil {
+			return err
+		}
+		k, err := decide(c, ctx, args[0], id)
+		if err != nil {
+			return err
+		}
+		return one(a, k, hostKeyColumns())
+	})
+	a.complete(cmd, "", assetNames())
+	return cmd
+}

@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"hostler.dev/hostler"
+)
+
+func newApp(lang hostler.Lang) (*app, *bytes.Buffer, *bytes.Buffer) {
+	var out, err bytes.Buffer
+	return &app{in: strings.NewReader(""), out: &out, err: &err, lang: lang, now: time.Now}, &out, &err
+}
+
+// TestEveryCommandIsDocumentedInBothLanguages walks the whole tree.
+func TestEveryCommandIsDocumentedInBothLanguages(t *testing.T) {
+	en, _, _ := newApp(hostler.LangEN)
+	zh, _, _ := newApp(hostler.LangZH)
+	english, chinese := texts(en.root()), texts(zh.root())
+	if len(english) < 50 {
+		t.Fatalf("only %d commands were found", len(english))
+	}
+	for path, e := range english {
+		c := chinese[path]
+		for what, pair := range map[string][2]string{"Short": {e.short, c.short}, "Long": {e.long, c.long}} {
+			if pair[0] == "" || hasHan(pair[0]) {
+				t.Errorf("%s: English %s is %q", path, what, pair[0])
+			}
+			if !hasHan(pair[1]) {
+				t.Errorf("%s: Chinese %s is %q", path, what, pair[1])
+			}
+		}
+		if !strings.Contains(e.example, path) {
+			t.Errorf("%s: the example %q does not show it", path, e.example)
+		}
+		for flag, usage := range e.flags {
+			if usage == "" || hasHan(usage) || !hasHan(c.flags[flag]) {
+				t.Errorf("%s --%s: %q, %q", path, flag, usage, c.flags[flag])
+			}
+		}
+	}
+}
+
+type helpTexts struct {
+	short, long, example string
+	flags                map[string]string
+}
+
+func texts(root *cobra.Command) map[string]helpTexts {
+	all := map[string]helpTexts{}
+	each(root, func(c *cobra.Command) {
+		if c.Hidden {
+			return
+		}
+		h := helpTexts{c.Short, c.Long, c.Example, map[string]string{}}
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) { h.flags[f.Name] = f.Usage })
+		all[c.CommandPath()] = h
+	})
+	return all
+}
+
+func hasHan(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Han, r) })
+}
+
+func TestLanguage(t *testing.T) {
+	tests := []struct {
+		env  map[string]string
+		want hostler.Lang
+	}{
+		{nil, hostler.LangEN},
+		{map[string]string{"LANG": "zh_CN.UTF-8"}, hostler.LangZH},
+		{map[string]string{"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, hostler.LangEN},
+		{map[string]string{"LC_MESSAGES": "zh_TW", "LANG": "en_US"}, hostler.LangZH},
+		{map[string]string{"LC_ALL": "en_US", "HOSTLER_LANG": "zh"}, hostler.LangZH},
+	}
+	for _, tt := range tests {
+		if got := language(func(k string) string { return tt.env[k] }); got != tt.want {
+			t.Errorf("language(%v) = %s, want %s", tt.env, got, tt.want)
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	tests := map[string]struct {
+		err  error
+		want int
+	}{
+		"none":        {nil, 0},
+		"invalid":     {hostler.Invalid("x", "no", "否"), 2},
+		"forbidden":   {hostler.Errorf(hostler.CodeForbidden, "no", "否"), 4},
+		"unavailable": {hostler.Errorf(hostler.CodeUnavailable, "no", "否"), 8},
+		"interrupted": {context.Canceled, 130},
+		"outcome":     {&outcomeError{exitUnknown}, 3},
+	}
+	for name, tt := range tests {
+		a, _, _ := newApp(hostler.LangEN)
+		if got := a.report(tt.err); got != tt.want {
+			t.Errorf("%s: exit code %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+func TestOutcome(t *testing.T) {
+	tests := []struct {
+		states map[hostler.State]int
+		want   int
+	}{
+		{map[hostler.State]int{hostler.StateSucceeded: 3}, 0},
+		{map[hostler.State]int{hostler.StateSucceeded: 3, hostler.StateFailed: 0}, 0},
+		{map[hostler.State]int{hostler.StateSucceeded: 3, hostler.StateFailed: 1}, exitNotSucceeded},
+		{map[hostler.State]int{hostler.StateExpired: 1}, exitNotSucceeded},
+		{map[hostler.State]int{hostler.StateFailed: 1, hostler.StateUnknown: 1}, exitUnknown},
+	}
+	for _, tt := range tests {
+		a, _, _ := newApp(hostler.LangEN)
+		if got := a.report(outcomeOf(tt.states)); got != tt.want {
+			t.Errorf("outcomeOf(%v) = %d, want %d", tt.states, got, tt.want)
+		}
+	}
+}
+
+func TestArity(t *testing.T) {
+	for use, want := range map[string][2]int{
+		"list": {0, 0}, "get A": {1, 1}, "run A [flags]": {1, 1}, "delete A...": {1, -1},
+		"cancel [A...] [flags]": {0, -1}, "x A B": {2, 2}, "x A [B]": {1, 2},
+	} {
+		least, most := arity(use)
+		if diff := cmp.Diff(want, [2]int{least, most}); diff != "" {
+			t.Errorf("arity(%q) (-want +got):\n%s", use, diff)
+		}
+	}
+}
+
+func TestErrorsOfUseAreBilingual(t *testing.T) {
+	for _, args := range [][]string{
+		{"nonsense"},
+		{"job", "lst"},
+		{"asset", "get"},
+		{"job", "list", "--nonsense"},
+		{"job", "list", "-o", "xml"},
+		{"job", "list", "--state", "done"},
+		{"asset", "list", "--label", "x"},
+		{"job", "get", "7"},
+		{"job", "cancel"},
+	} {
+		for lang, han := range map[hostler.Lang]bool{hostler.LangEN: false, hostler.LangZH: true} {
+			t.Setenv("HOSTLER_CONTEXT_FILE", os.DevNull)
+			a, out, err := newApp(lang)
+			if code := a.run(t.Context(), args); code != 2 {
+				t.Errorf("%v: exit code %d, want 2", args, code)
+			}
+			if out.Len() > 0 || err.Len() == 0 || hasHan(err.String()) != han {
+				t.Errorf("%v in %s: stdout %q, stderr %q", args, lang, out, err)
+			}
+		}
+	}
+}
+
+func TestMergedChangesOnlyWhatWasGiven(t *testing.T) {
+	got := overlaid(map[string]string{"a": "1", "b": "2"}, map[string]string{"b": "", "c": "3"})
+	if diff := cmp.Diff(map[string]string{"a": "1", "c": "3"}, got); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+}
+
+func TestMoment(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for in, want := range map[string]time.Time{
+		"2h":                   now.Add(-2 * time.Hour),
+		"2026-01-31T18:00:00Z": time.Date(2026, 1, 31, 18, 0, 0, 0, time.UTC),
+		"2026-01-31":           time.Date(2026, 1, 31, 0, 0, 0, 0, time.Local),
+	} {
+		var got *time.Time
+		if err := (moment{&got, func() time.Time { return now }}).Set(in); err != nil || !got.Equal(want) {
+			t.Errorf("moment %q = %v, %v; want %v", in, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/client"
+)
+
+// maxSecret bounds what is read as a secret.
+const maxSecret = 1 << 20
+
+func (a *app) credentialCmd() *cobra.Command {
+	return a.group("credential", doc{
+		short:   txt("manage credentials: what opens an asset", "管理凭据：用于登录资产"),
+		long:    txt("A credential is an SSH key, a password or a token. Its secret is sealed when it\nis stored and can never be read back.", "凭据是 SSH 密钥、密码或令牌。其内容在存储时加密，且无法再读出。"),
+		example: "hostler credential add ops --kind ssh_key --username ops --file ~/.ssh/id_ed25519\nhostler credential list",
+	}, a.credentialList(), a.credentialGet(), a.credentialAdd(), a.credentialSet(), a.credentialDelete())
+}
+
+func credentialColumns() []column[hostler.Credential] {
+	return []column[hostler.Credential]{
+		col("name", "名称", func(x hostler.Credential) string { return x.Name }),
+		col("kind", "类型", func(x hostler.Credential) string { return x.Kind }),
+		col("username", "用户名", func(x hostler.Credential) string { return dash(x.Username) }),
+		col("version", "版本", func(x hostler.Credential) string { return number(x.Version) }),
+		col("changed", "修改时间", func(x hostler.Credential) string { return when(x.UpdatedAt) }),
+	}
+}
+
+func (a *app) credentialList() *cobra.Command {
+	return a.cmd("list", doc{
+		short:   txt("list credentials, without their secrets", "列出凭据（不含内容）"),
+		long:    txt("Lists the credentials of the project. Secrets are never shown.", "列出项目中的凭据；内容永不显示。"),
+		example: "hostler credential list",
+	}, func(ctx context.Context, c *client.Client, _ []string) error {
+		items, _, err := collect(ctx, c.Credentials, 0)
+		if err != nil {
+			return err
+		}
+		return list(a, items, credentialColumns())
+	})
+}
+
+func (a *app) credentialGet() *cobra.Command {
+	cmd := a.cmd("get NAME", doc{
+		short:   txt("show a credential, without its secret", "查看凭据（不含内容）"),
+		long:    txt("Shows a credential. Its secret is never shown.", "查看凭据；内容永不显示。"),
+		example: "hostler credential get ops",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		x, err := c.Credential(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return one(a, x, credentialColumns())
+	})
+	a.complete(cmd, "", credentialNames())
+	return cmd
+}
+
+// secretFlags say where a secret comes from: never from the argument list, which
+// every user of the machine can read.
+type secretFlags struct {
+	file, passphraseFile string
+	stdin, passphrase    bool
+}
+
+func (a *app) secretFlags(cmd *cobra.Command) *secretFlags {
+	var s secretFlags
+	f := cmd.Flags()
+	f.StringVar(&s.file, "file", "", a.t("read the secret from this file", "从文件读取内容"))
+	f.BoolVar(&s.stdin, "stdin", false, a.t("read the secret from standard input", "从标准输入读取内容"))
+	f.BoolVar(&s.passphrase, "passphrase", false, a.t("ask for the passphrase of the private key", "询问私钥口令"))
+	f.StringVar(&s.passphraseFile, "passphrase-file", "", a.t("read the private key's passphrase from this file", "从文件读取私钥口令"))
+	cmd.MarkFlagsMutuallyExclusive("file", "stdin")
+	cmd.MarkFlagsMutuallyExclusive("passphrase", "passphrase-file")
+	return &s
+}
+
+// fill reads the secret parts that the kind has.
+func (a *app) fill(in *client.CredentialInput, s *secretFlags) error {
+	switch in.Kind {
+	case hostler.CredentialSSHKey:
+		if s.file == "" && !s.stdin {
+			return hostler.Errorf(hostler.CodeInvalid,
+				"give the private key with --file or --stdin", "请用 --file 或 --stdin 提供私钥")
+		}
+		var err error
+		if in.PrivateKey, err = a.secret(s.file, s.stdin, "private key", "私钥", false); err != nil {
+			return err
+		}
+		if !s.passphrase && s.passphraseFile == "" {
+			return nil
+		}
+		in.Passphrase, err = a.secret(s.passphraseFile, false, "passphrase", "私钥口令", true)
+		return err
+	case hostler.CredentialPassword:
+		var err error
+		in.Password, err = a.secret(s.file, s.stdin, "password", "密码", true)
+		return err
+	case hostler.CredentialToken:
+		var err error
+		in.Token, err = a.secret(s.file, s.stdin, "token", "令牌", true)
+		return err
+	}
+	return hostler.Invalid("kind", "must be ssh_key, password or token", "应为 ssh_key、password 或 token")
+}
+
+// secret reads one secret from the file, from standard input, or else by asking
+// for it without echo. A line drops its line end.
+func (a *app) secret(file string, stdin bool, en, zh string, line bool) (string, error) {
+	text, err := a.readSecret(file, stdin, en, zh)
+	if e, ok := errors.AsType[*hostler.Error](err); ok {
+		return "", e
+	}
+	if err != nil {
+		return "", hostler.Errorf(hostler.CodeInvalid, "the %[1]s cannot be read: %[3]v", "无法读取%[2]s：%[3]v", en, zh, err)
+	}
+	if line {
+		text = strings.TrimRight(text, "\r\n")
+	}
+	if text == "" {
+		return "", hostler.Errorf(hostler.CodeInvalid, "the %[1]s is empty", "%[2]s为空", en, zh)
+	}
+	return text, nil
+}
+
+func (a *app) readSecret(file string, stdin bool, en, zh string) (string, error) {
+	switch {
+	case file != "":
+		f, err := os.Open(file)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		return readAll(f)
+	case stdin:
+		return readAll(a.in)
+	}
+	tty, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(tty.Fd())) {
+		return "", hostler.Errorf(hostler.CodeInvalid,
+			"standard input is no terminal; use --file or --stdin", "标准输入不是终端；请用 --file 或 --stdin")
+	}
+	fmt.Fprintf(a.err, "%s: ", txt(en, zh).In(a.lang))
+	b, err := term.ReadPassword(int(tty.Fd()))
+	fmt.Fprintln(a.err)
+	return string(b), err
+}
+
+func readAll(r io.Reader) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxSecret+1))
+	if err == nil && len(b) > maxSecret {
+		err = hostler.Errorf(hostler.CodeTooLarge, "a secret may have at most 1 MiB", "凭据内容不得超过 1 MiB")
+	}
+	return string(b), err
+}
+
+func (a *app) credentialAdd() *cobra.Command {
+	var in client.CredentialInput
+	var s *secretFlags
+	cmd := a.cmd("add NAME [flags]", doc{
+		short:   txt("store a credential", "保存凭据"),
+		long:    txt("Stores a credential. The secret comes from --file, from --stdin, or is asked for\nwithout echo; it is never taken from the command line itself.", "保存凭据。内容来自 --file、--stdin，或在终端无回显地询问；绝不从命令行参数读取。"),
+		example: "hostler credential add ops --kind ssh_key --username ops --file ~/.ssh/id_ed25519\nhostler credential add sudo --kind password --username ops",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		in.Name = args[0]
+		if err := a.fill(&in, s); err != nil {
+			return err
+		}
+		x, err := c.CreateCredential(ctx, in)
+		if err != nil {
+			return err
+		}
+		return one(a, x, credentialColumns())
+	})
+	s = a.secretFlags(cmd)
+	cmd.Flags().StringVar(&in.Kind, "kind", hostler.CredentialSSHKey, a.t("ssh_key, password or token", "类型：ssh_key、password 或 token"))
+	cmd.Flags().StringVar(&in.Username, "username", "", a.t("login name", "登录名"))
+	a.complete(cmd, "kind", fixed(hostler.CredentialSSHKey, hostler.CredentialPassword, hostler.CredentialToken))
+	return cmd
+}
+
+func (a *app) credentialSet() *cobra.Command {
+	var username string
+	var s *secretFlags
+	cmd := a.cmd("set NAME [flags]", doc{
+		short:   txt("replace a credential's secret", "更换凭据内容"),
+		long:    txt("Replaces the secret of a credential; its version grows, and new connections use\nthe new one.", "更换凭据内容；版本号增加，新连接使用新内容。"),
+		example: "hostler credential set ops --file ~/.ssh/id_new",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		old, err := c.Credential(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		in := client.CredentialInput{Name: old.Name, Kind: old.Kind, Username: first(username, old.Username)}
+		if err := a.fill(&in, s); err != nil {
+			return err
+		}
+		x, err := c.PutCredential(ctx, args[0], in)
+		if err != nil {
+			return err
+		}
+		return one(a, x, credentialColumns())
+	})
+	s = a.secretFlags(cmd)
+	cmd.Flags().StringVar(&username, "username", "", a.t("new login name", "新登录名"))
+	a.complete(cmd, "", credentialNames())
+	return cmd
+}
+
+func (a *app) credentialDelete() *cobra.Command {
+	cmd := a.cmd("delete NAME...", doc{
+		short:   txt("delete credentials", "删除凭据"),
+		long:    txt("Deletes credentials that no asset uses.", "删除没有资产使用的凭据。"),
+		example: "hostler credential delete ops",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		for _, name := range args {
+			if err := c.DeleteCredential(ctx, name); err != nil {
+				return err
+			}
+			a.deleted(txt("credential", "凭据"), name)
+		}
+		return nil
+	})
+	a.complete(cmd, "", credentialNames())
+	return cmd
+}

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"context"
+	"maps"
+	"runtime"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/clicontext"
+)
+
+// version is set by the linker; see the Makefile.
+var version = "dev"
+
+func (a *app) versionCmd() *cobra.Command {
+	type versions struct {
+		Command string `json:"command"`
+		Go      string `json:"go"`
+		Server  string `json:"server,omitempty"`
+		Store   string `json:"store,omitempty"`
+	}
+	return a.localCmd("version", doc{
+		short:   txt("show the versions of the command and the server", "显示命令和服务器的版本"),
+		long:    txt("Shows the version of this command and, when it can be reached, of the server.", "显示此命令的版本；服务器可达时也显示其版本。"),
+		example: "hostler version\nhostler version -o json",
+	}, func(ctx context.Context, _ []string) error {
+		v := versions{Command: version, Go: runtime.Version()}
+		if c, err := a.client(); err == nil {
+			if s, err := c.Version(ctx); err == nil {
+				v.Server, v.Store = s.Version, s.Store
+			}
+		}
+		return one(a, v, []column[versions]{
+			col("command", "命令", func(v versions) string { return v.Command }),
+			col("go", "Go", func(v versions) string { return v.Go }),
+			col("server", "服务器", func(v versions) string { return v.Server }),
+			col("store", "存储", func(v versions) string { return v.Store }),
+		})
+	})
+}
+
+func (a *app) completionCmd() *cobra.Command {
+	shells := []string{"bash", "zsh", "fish", "powershell"}
+	var cmd *cobra.Command
+	cmd = a.localCmd("completion SHELL", doc{
+		short:   txt("write the completion script of a shell", "生成命令行补全脚本"),
+		long:    txt("Writes a script that completes commands, flags, and the names of assets, actions,\nqueues and jobs, for bash, zsh, fish or powershell.", "生成补全脚本，可补全命令、选项以及资产、动作、队列和作业的名称；\n支持 bash、zsh、fish 和 powershell。"),
+		example: "source <(hostler completion bash)\nhostler completion zsh > \"${fpath[1]}/_hostler\"",
+	}, func(_ context.Context, args []string) error {
+		root := cmd.Root()
+		switch args[0] {
+		case "bash":
+			return root.GenBashCompletionV2(a.out, true)
+		case "zsh":
+			return root.GenZshCompletion(a.out)
+		case "fish":
+			return root.GenFishCompletion(a.out, true)
+		case "powershell":
+			return root.GenPowerShellCompletionWithDesc(a.out)
+		}
+		return hostler.Errorf(hostler.CodeInvalid,
+			"the shell must be bash, zsh, fish or powershell", "只支持 bash、zsh、fish 和 powershell")
+	})
+	cmd.ValidArgs = shells
+	return cmd
+}
+
+func (a *app) contextCmd() *cobra.Command {
+	return a.group("context", doc{
+		short:   txt("choose the server that commands talk to", "选择命令所使用的服务器"),
+		long:    txt("A context is a server's address with a key for it, kept in a file that only you\ncan read. 'hostler serve' keeps the context 'local'. HOSTLER_URL and HOSTLER_KEY\nwin over it.", "上下文是服务器地址及其密钥，保存在只有您可读的文件中。'hostler serve' 会维护名为 local 的上下文。\nHOSTLER_URL 和 HOSTLER_KEY 优先于上下文。"),
+		example: "hostler context add prod --url https://hostler.example.com\nhostler context use prod\nhostler context list",
+	}, a.contextList(), a.contextUse(), a.contextAdd(), a.contextDelete())
+}
+
+// contextRow is a context as it is listed: without its key.
+type contextRow struct {
+	Name    string `json:"name"`
+	Current bool   `json:"current"`
+	URL     string `json:"url"`
+	Project string `json:"project,omitempty"`
+	CAFile  string `json:"ca_file,omitempty"`
+}
+
+func (a *app) contextList() *cobra.Command {
+	return a.localCmd("list", doc{
+		short:   txt("list contexts", "列出上下文"),
+		long:    txt("Lists the contexts without their keys.", "列出上下文（不含密钥）。"),
+		example: "hostler context list",
+	}, func(context.Context, []string) error {
+		_, f, err := contexts()
+		if err != nil {
+			return err
+		}
+		var rows []contextRow
+		for _, name := range slices.Sorted(maps.Keys(f.Contexts)) {
+			c := f.Contexts[name]
+			rows = append(rows, contextRow{name, name == f.Current, c.URL, c.Project, c.CAFile})
+		}
+		return list(a, rows, []column[contextRow]{
+			col("name", "名称", func(r contextRow) string { return r.Name }),
+			col("current", "当前", func(r contextRow) string { return a.yesNo(r.Current) }),
+			col("address", "地址", func(r contextRow) string { return r.URL }),
+			col("project", "项目", func(r contextRow) string { return dash(r.Project) }),
+		})
+	})
+}
+
+func contexts() (path string, f clicontext.File, err error) {
+	if path, err = clicontext.Path(); err != nil {
+		return path, f, err
+	}
+	f, err = clicontext.Load(path)
+	return path, f, err
+}
+
+// changeContexts loads the file, changes it and saves it.
+func changeContexts(change func(*clicontext.File) error) error {
+	path, f, err := contexts()
+	if err != nil {
+		return err
+	}
+	if err := change(&f); err != nil {
+		return err
+	}
+	return clicontext.Save(path, f)
+}
+
+func (a *app) contextUse() *cobra.Command {
+	cmd := a.localCmd("use NAME", doc{
+		short:   txt("make a context the current one", "切换当前上下文"),
+		long:    txt("Makes a context the one that commands use.", "使命令使用此上下文。"),
+		example: "hostler context use prod",
+	}, func(_ context.Context, args []string) error {
+		return changeContexts(func(f *clicontext.File) error {
+			if _, ok := f.Contexts[args[0]]; !ok {
+				return hostler.NotFound(txt("context", "上下文"), args[0])
+			}
+			f.Current = args[0]
+			return nil
+		})
+	})
+	a.complete(cmd, "", contextNames)
+	return cmd
+}
+
+func contextNames(context.Context, *client.Client) ([]string, error) {
+	_, f, err := contexts()
+	return slices.Sorted(maps.Keys(f.Contexts)), err
+}
+
+func (a *app) contextAdd() *cobra.Command {
+	var ca string
+	var stdin bool
+	cmd := a.localCmd("add NAME [flags]", doc{
+		short:   txt("add or replace a context", "添加或替换上下文"),
+		long:    txt("Adds a context with the address from --url. The key is asked for without echo,\nor read with --stdin.", "添加上下文，地址取自 --url。密钥在终端无回显地询问，或用 --stdin 读取。"),
+		example: "hostler context add prod --url https://hostler.example.com\nhostler context add prod --url https://hostler.example.com --ca-file ca.pem --stdin < key",
+	}, func(_ context.Context, args []string) error {
+		if _, err := client.New(a.url, ""); err != nil {
+			return err
+		}
+		key, err := a.secret("", stdin, "key", "密钥", true)
+		if err != nil {
+			return err
+		}
+		return changeContexts(func(f *clicontext.File) error {
+			f.Contexts[args[0]] = clicontext.Context{URL: a.url, Key: key, Project: a.project, CAFile: ca}
+			return nil
+		})
+	})
+	cmd.Flags().StringVar(&ca, "ca-file", "", a.t("PEM certificates to trust besides the system's", "除系统证书外还信任的 PEM 证书文件"))
+	cmd.Flags().BoolVar(&stdin, "stdin", false, a.t("read the key from standard input", "从标准输入读取密钥"))
+	return cmd
+}
+
+func (a *app) contextDelete() *cobra.Command {
+	cmd := a.localCmd("delete NAME", doc{
+		short:   txt("delete a context", "删除上下文"),
+		long:    txt("Deletes a context; the key in it stays valid.", "删除上下文；其中的密钥仍然有效。"),
+		example: "hostler context delete prod",
+	}, func(_ context.Context, args []string) error {
+		return changeContexts(func(f *clicontext.File) error {
+			if _, ok := f.Contexts[args[0]]; !ok {
+				return hostler.NotFound(txt("context", "上下文"), args[0])
+			}
+			delete(f.Contexts, args[0])
+			if f.Current == args[0] {
+				f.Current = ""
+			}
+			return nil
+		})
+	})
+	a.complete(cmd, "", contextNames)
+	return cmd
+}
