@@ -1,0 +1,284 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"hostler.dev/hostler"
+)
+
+var assetWord = hostler.Text{EN: "asset", ZH: "资产"}
+
+// AssetRow is an asset as stored: its references are ids beside the names that
+// people see.
+type AssetRow struct {
+	hostler.Asset
+	ProjectID    hostler.ProjectID
+	CredentialID hostler.CredentialID
+	JumpID       hostler.AssetID
+}
+
+const assetFields = `a.id, a.project, p.name, a.name, a.address, a.port, a.kind, a.platform, a.labels, a.vars,
+a.credential, COALESCE(c.name, ''), a.device_key, a.host_key, a.jump, COALESCE(j.name, ''), a.created_at, a.updated_at`
+
+const assetJoins = ` FROM asset a JOIN project p ON p.id = a.project
+LEFT JOIN credential c ON c.id = a.credential LEFT JOIN asset j ON j.id = a.jump `
+
+func scanAsset(r Rows) (AssetRow, error) {
+	var a AssetRow
+	var id, project, credential, jump, created, updated int64
+	var labels, vars string
+	err := r.Scan(&id, &project, &a.Project, &a.Name, &a.Address, &a.Port, &a.Kind, &a.Platform, &labels, &vars,
+		&credential, &a.Credential, &a.DeviceKey, &a.HostKey, &jump, &a.Jump, &created, &updated)
+	if err != nil {
+		return a, err
+	}
+	a.ID, a.ProjectID, a.CredentialID, a.JumpID = hostler.AssetID(id), hostler.ProjectID(project), hostler.CredentialID(credential), hostler.AssetID(jump)
+	a.CreatedAt, a.UpdatedAt = Time(created), Time(updated)
+	if a.Labels, err = decodeMap(labels); err != nil {
+		return a, err
+	}
+	a.Vars, err = decodeMap(vars)
+	return a, err
+}
+
+func (tx *Tx) assets(where string, args ...any) ([]AssetRow, error) {
+	var out []AssetRow
+	err := tx.each(`SELECT `+assetFields+assetJoins+where, args, func(r Rows) error {
+		a, err := scanAsset(r)
+		out = append(out, a)
+		return err
+	})
+	return out, err
+}
+
+// Asset finds an asset of a project by its id, or by its name when the id is 0;
+// nil when there is none.
+func (tx *Tx) Asset(project hostler.ProjectID, id hostler.AssetID, name string) (*AssetRow, error) {
+	if id != 0 {
+		return first(tx.assets(`WHERE a.project = ? AND a.id = ?`, project, id))
+	}
+	return first(tx.assets(`WHERE a.project = ? AND a.name = ?`, project, name))
+}
+
+// AssetsByID finds assets of any project, by id; for leases.
+func (tx *Tx) AssetsByID(ids []hostler.AssetID) (map[hostler.AssetID]*AssetRow, error) {
+	all, err := tx.assets(`WHERE a.id IN ?*`, ids)
+	out := make(map[hostler.AssetID]*AssetRow, len(all))
+	for i := range all {
+		out[all[i].ID] = &all[i]
+	}
+	return out, err
+}
+
+// Assets lists the assets of a project that have all the labels, by name after a
+// name.
+func (tx *Tx) Assets(project hostler.ProjectID, labels map[string]string, after string, limit int) ([]AssetRow, error) {
+	if len(labels) == 0 {
+		return tx.assets(`WHERE a.project = ? AND a.name > ? ORDER BY a.name LIMIT ?`, project, after, limit)
+	}
+	ids, err := tx.labelled(project, labels)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	return tx.assets(`WHERE a.project = ? AND a.id IN ?* AND a.name > ? ORDER BY a.name LIMIT ?`, project, ids, after, limit)
+}
+
+// labelled finds the assets that have all the labels, in the order of their ids.
+func (tx *Tx) labelled(project hostler.ProjectID, labels map[string]string) ([]int64, error) {
+	var have []int64
+	for i, key := range slices.Sorted(maps.Keys(labels)) {
+		ids, err := tx.ints(`SELECT asset FROM asset_label WHERE project = ? AND key = ? AND value = ? ORDER BY asset`, project, key, labels[key])
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			have = ids
+			continue
+		}
+		have = slices.DeleteFunc(have, func(id int64) bool {
+			_, both := slices.BinarySearch(ids, id)
+			return !both
+		})
+	}
+	return have, nil
+}
+
+// Target is what a job must know of its asset when it is made.
+type Target struct {
+	ID        hostler.AssetID
+	Name      string
+	DeviceKey string
+}
+
+// Targets finds the assets of a project with one of the ids, one of the names,
+// or all the labels: their union, in the order of their ids.
+func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []string, labels map[string]string) ([]Target, error) {
+	want := make([]int64, 0, len(ids))
+	for _, id := range ids {
+		want = append(want, int64(id))
+	}
+	if len(labels) > 0 {
+		more, err := tx.labelled(project, labels)
+		if err != nil {
+			return nil, err
+		}
+		want = append(want, more...)
+	}
+	byID := map[hostler.AssetID]Target{}
+	for _, q := range []struct {
+		sql  string
+		list any
+		n    int
+	}{
+		{`SELECT id, name, device_key FROM asset WHERE project = ? AND id IN ?*`, want, len(want)},
+		{`SELECT id, name, device_key FROM asset WHERE project = ? AND name IN ?*`, names, len(names)},
+	} {
+		if q.n == 0 {
+			continue
+		}
+		err := tx.each(q.sql, []any{project, q.list}, func(r Rows) error {
+			var id int64
+			var t Target
+			err := r.Scan(&id, &t.Name, &t.DeviceKey)
+			t.ID = hostler.AssetID(id)
+			byID[t.ID] = t
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	out := make([]Target, 0, len(byID))
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		out = append(out, byID[id])
+	}
+	return out, nil
+}
+
+// InsertAsset makes an asset and returns its id. CodeConflict: the name is taken.
+func (tx *Tx) InsertAsset(a AssetRow) (hostler.AssetID, error) {
+	if err := tx.lockNames(a.ProjectID, true); err != nil {
+		return 0, err
+	}
+	id, err := tx.NewID()
+	if err != nil {
+		return 0, err
+	}
+	labels, vars, err := encodeMaps(a)
+	if err != nil {
+		return 0, err
+	}
+	n, err := tx.Exec(`INSERT INTO asset (id, project, name, address, port, kind, platform, labels, vars, credential, device_key, host_key, jump, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, name) DO NOTHING`,
+		id, a.ProjectID, a.Name, a.Address, a.Port, a.Kind, a.Platform, labels, vars, a.CredentialID, a.DeviceKey, a.HostKey, a.JumpID,
+		Micros(tx.now), Micros(tx.now))
+	if err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		return 0, errTaken(assetWord, a.Name)
+	}
+	return hostler.AssetID(id), tx.insertLabels(a.ProjectID, hostler.AssetID(id), a.Labels)
+}
+
+// UpdateAsset replaces an asset by its id. CodeConflict: another one has the
+// name.
+func (tx *Tx) UpdateAsset(a AssetRow) error {
+	if err := tx.lockNames(a.ProjectID, false); err != nil {
+		return err
+	}
+	var other int64
+	taken, err := tx.one(`SELECT id FROM asset WHERE project = ? AND name = ? AND id <> ?`, []any{a.ProjectID, a.Name, a.ID}, &other)
+	if err != nil {
+		return err
+	}
+	if taken {
+		return errTaken(assetWord, a.Name)
+	}
+	labels, vars, err := encodeMaps(a)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`UPDATE asset SET name = ?, address = ?, port = ?, kind = ?, platform = ?, labels = ?, vars = ?, credential = ?,
+device_key = ?, host_key = ?, jump = ?, updated_at = ? WHERE id = ? AND project = ?`,
+		a.Name, a.Address, a.Port, a.Kind, a.Platform, labels, vars, a.CredentialID,
+		a.DeviceKey, a.HostKey, a.JumpID, Micros(tx.now), a.ID, a.ProjectID)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`DELETE FROM asset_label WHERE asset = ?`, a.ID); err != nil {
+		return err
+	}
+	return tx.insertLabels(a.ProjectID, a.ID, a.Labels)
+}
+
+// lockNames keeps a rename and any other writer of an asset's name apart, so that
+// a name that was looked up stays free.
+func (tx *Tx) lockNames(project hostler.ProjectID, shared bool) error {
+	return tx.c.Lock(tx.ctx, -int64(project), shared)
+}
+
+func (tx *Tx) insertLabels(project hostler.ProjectID, asset hostler.AssetID, labels map[string]string) error {
+	if len(labels) == 0 {
+		return nil
+	}
+	rows := make([][]any, 0, len(labels))
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		rows = append(rows, []any{int64(project), k, labels[k], int64(asset)})
+	}
+	_, err := tx.c.ExecRows(tx.ctx, `INSERT INTO asset_label (project, key, value, asset) SELECT v.project, v.key, v.value, v.asset FROM @rows`,
+		[]Col{{"project", Int}, {"key", Text}, {"value", Text}, {"asset", Int}}, rows)
+	return err
+}
+
+// DeleteAsset deletes an asset and its labels. CodeConflict: others connect
+// through it.
+func (tx *Tx) DeleteAsset(project hostler.ProjectID, id hostler.AssetID) error {
+	var user string
+	used, err := tx.one(`SELECT name FROM asset WHERE project = ? AND jump = ? ORDER BY name LIMIT 1`, []any{project, id}, &user)
+	if err != nil {
+		return err
+	}
+	if used {
+		return hostler.Errorf(hostler.CodeConflict,
+			"asset %q connects through it; change that one first", "资产 %q 以它为跳板机；请先修改该资产", user)
+	}
+	if _, err := tx.Exec(`DELETE FROM asset_label WHERE asset = ?`, id); err != nil {
+		return err
+	}
+	_, err = tx.Exec(`DELETE FROM asset WHERE id = ? AND project = ?`, id, project)
+	return err
+}
+
+func encodeMaps(a AssetRow) (labels, vars string, err error) {
+	if labels, err = encodeMap(a.Labels); err != nil {
+		return "", "", err
+	}
+	vars, err = encodeMap(a.Vars)
+	return labels, vars, err
+}
+
+func encodeMap(m map[string]string) (string, error) {
+	if len(m) == 0 {
+		return "{}", nil
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return "", fmt.Errorf("encode labels: %w", err)
+	}
+	return string(b), nil
+}
+
+func decodeMap(s string) (map[string]string, error) {
+	if s == "" || s == "{}" {
+		return nil, nil
+	}
+	var m map[string]string
+	if err := json.Unmarshal([]byte(s), &m); err != nil {
+		return nil, fmt.Errorf("decode labels: %w", err)
+	}
+	return m, nil
+}

@@ -1,0 +1,69 @@
+package store
+
+import "hostler.dev/hostler"
+
+var projectWord = hostler.Text{EN: "project", ZH: "项目"}
+
+// InsertProject makes a project. CodeConflict: the name is taken.
+func (tx *Tx) InsertProject(name string) (hostler.Project, error) {
+	id, err := tx.NewID()
+	if err != nil {
+		return hostler.Project{}, err
+	}
+	n, err := tx.Exec(`INSERT INTO project (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING`,
+		id, name, Micros(tx.now))
+	if err == nil && n == 0 {
+		err = errTaken(projectWord, name)
+	}
+	return hostler.Project{ID: hostler.ProjectID(id), Name: name, CreatedAt: tx.now}, err
+}
+
+// errTaken is the error for a name that another object of the kind has.
+func errTaken(kind hostler.Text, name string) error {
+	return &hostler.Error{Code: hostler.CodeConflict, Text: hostler.Text{
+		EN: kind.EN + " " + quote(name) + " exists already",
+		ZH: kind.ZH + " " + quote(name) + " 已存在",
+	}}
+}
+
+// ProjectByName finds a project; nil when there is none.
+func (tx *Tx) ProjectByName(name string) (*hostler.Project, error) {
+	return first(tx.projects(`WHERE name = ?`, name))
+}
+
+// Projects lists projects by name after a name: those with the ids, or all of
+// them when every is set.
+func (tx *Tx) Projects(ids []hostler.ProjectID, every bool, after string, limit int) ([]hostler.Project, error) {
+	return tx.projects(`WHERE (? = 1 OR id IN ?*) AND name > ? ORDER BY name LIMIT ?`, every, ids, after, limit)
+}
+
+// ProjectIDs finds the ids of projects by name; unknown names are left out.
+func (tx *Tx) ProjectIDs(names []string) (map[string]hostler.ProjectID, error) {
+	all, err := tx.projects(`WHERE name IN ?*`, names)
+	out := make(map[string]hostler.ProjectID, len(all))
+	for _, p := range all {
+		out[p.Name] = p.ID
+	}
+	return out, err
+}
+
+// LockProject keeps others from locking the project until the transaction ends;
+// it serialises rules that span several rows, such as "one admin must stay".
+func (tx *Tx) LockProject(id hostler.ProjectID) error {
+	var n int64
+	_, err := tx.one(`SELECT id FROM project WHERE id = ? FOR UPDATE`, []any{id}, &n)
+	return err
+}
+
+func (tx *Tx) projects(where string, args ...any) ([]hostler.Project, error) {
+	var out []hostler.Project
+	err := tx.each(`SELECT id, name, created_at FROM project `+where, args, func(r Rows) error {
+		var id, created int64
+		var p hostler.Project
+		err := r.Scan(&id, &p.Name, &created)
+		p.ID, p.CreatedAt = hostler.ProjectID(id), Time(created)
+		out = append(out, p)
+		return err
+	})
+	return out, err
+}

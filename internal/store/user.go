@@ -1,0 +1,91 @@
+package store
+
+import (
+	"strconv"
+
+	"hostler.dev/hostler"
+)
+
+var userWord = hostler.Text{EN: "user", ZH: "用户"}
+
+func quote(s string) string { return strconv.Quote(s) }
+
+// InsertUser makes a user without roles. CodeConflict: the name is taken.
+func (tx *Tx) InsertUser(name string) (hostler.UserID, error) {
+	id, err := tx.NewID()
+	if err != nil {
+		return 0, err
+	}
+	n, err := tx.Exec(`INSERT INTO users (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING`,
+		id, name, Micros(tx.now))
+	if err == nil && n == 0 {
+		err = errTaken(userWord, name)
+	}
+	return hostler.UserID(id), err
+}
+
+// UserByName finds a user with all roles; nil when there is none.
+func (tx *Tx) UserByName(name string) (*hostler.User, error) {
+	return first(tx.users(`WHERE name = ?`, name))
+}
+
+// Users lists users by name after a name: those with a role in the project, or
+// all of them when project is 0.
+func (tx *Tx) Users(project hostler.ProjectID, after string, limit int) ([]hostler.User, error) {
+	return tx.users(`WHERE (? = 1 OR EXISTS (SELECT 1 FROM user_role x WHERE x.user_id = users.id AND x.project = ?)) AND name > ?
+ORDER BY name LIMIT ?`, project == 0, project, after, limit)
+}
+
+func (tx *Tx) users(where string, args ...any) ([]hostler.User, error) {
+	var out []hostler.User
+	at := map[int64]int{}
+	ids := []int64{}
+	err := tx.each(`SELECT id, name, disabled, created_at FROM users `+where, args, func(r Rows) error {
+		var id, disabled, created int64
+		u := hostler.User{Roles: map[string]hostler.Role{}}
+		err := r.Scan(&id, &u.Name, &disabled, &created)
+		u.ID, u.Disabled, u.CreatedAt = hostler.UserID(id), disabled != 0, Time(created)
+		at[id] = len(out)
+		ids = append(ids, id)
+		out = append(out, u)
+		return err
+	})
+	if err != nil || len(out) == 0 {
+		return nil, err
+	}
+	err = tx.each(`SELECT x.user_id, p.name, x.role FROM user_role x JOIN project p ON p.id = x.project WHERE x.user_id IN ?*`,
+		[]any{ids}, func(r Rows) error {
+			var id int64
+			var project, role string
+			err := r.Scan(&id, &project, &role)
+			out[at[id]].Roles[project] = hostler.Role(role)
+			return err
+		})
+	return out, err
+}
+
+// SetUserDisabled disables or enables a user.
+func (tx *Tx) SetUserDisabled(id hostler.UserID, disabled bool) error {
+	_, err := tx.Exec(`UPDATE users SET disabled = ? WHERE id = ?`, disabled, id)
+	return err
+}
+
+// SetRole gives a user a role in a project; RoleNone takes it away.
+func (tx *Tx) SetRole(id hostler.UserID, project hostler.ProjectID, role hostler.Role) error {
+	if role == hostler.RoleNone {
+		_, err := tx.Exec(`DELETE FROM user_role WHERE user_id = ? AND project = ?`, id, project)
+		return err
+	}
+	_, err := tx.Exec(`INSERT INTO user_role (user_id, project, role) VALUES (?, ?, ?)
+ON CONFLICT (user_id, project) DO UPDATE SET role = excluded.role`, id, project, role)
+	return err
+}
+
+// CountAdmins counts the enabled admins of a project. To decide by it, lock the
+// project first.
+func (tx *Tx) CountAdmins(project hostler.ProjectID) (int, error) {
+	var n int
+	_, err := tx.one(`SELECT count(*) FROM user_role x JOIN users u ON u.id = x.user_id
+WHERE x.project = ? AND x.role = 'admin' AND u.disabled = 0`, []any{project}, &n)
+	return n, err
+}
