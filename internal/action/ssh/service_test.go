@@ -1,0 +1,149 @@
+package ssh_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/action/ssh/sshtest"
+)
+
+// fakeSystemctl keeps one unit's state in a file and writes down how it was
+// called. Units: web behaves; crash fails to start; lazy becomes active late;
+// flappy falls over at once; others do not exist.
+const fakeSystemctl = `#!/bin/sh
+dir=$(dirname "$0")
+printf '%s\n' "$*" >>"$dir/calls"
+while case $1 in --*) [ "$1" != -- ] ;; *) false ;; esac; do shift; done
+op=$1; shift
+[ "$1" = -- ] || { echo "no --" >&2; exit 64; }
+unit=$2
+state=$(cat "$dir/state.$unit" 2>/dev/null || echo inactive)
+set_state() { echo "$1" >"$dir/state.$unit"; }
+case $op in
+is-active)
+	case $unit in
+	lazy) [ "$state" = activating ] && set_state active ;;
+	flappy) [ "$state" = active ] && set_state failed ;;
+	esac
+	echo "$state"; [ "$state" = active ] || exit 3 ;;
+status) echo "* $unit: $state"; [ "$state" = active ] || exit 3 ;;
+stop) set_state inactive ;;
+start | restart)
+	case $unit in
+	web | flappy) set_state active ;;
+	lazy) set_state activating ;;
+	crash) echo "Job for crash.service failed." >&2; set_state failed; exit 1 ;;
+	*) echo "Unit $unit.service not found." >&2; exit 5 ;;
+	esac ;;
+reload) [ "$state" = active ] || { echo "not active" >&2; exit 1; } ;;
+esac
+`
+
+type systemd struct {
+	*sshtest.Server
+	dir string
+}
+
+func startSystemd(t *testing.T) systemd {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte(fakeSystemctl), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return systemd{dir: dir, Server: startServer(t, sshtest.Options{
+		// Login scripts of the machine may change a PATH that SetEnv gives.
+		Config: []string{`ForceCommand PATH="` + dir + `:$PATH"; export PATH; eval "$SSH_ORIGINAL_COMMAND"`},
+	})}
+}
+
+func TestService(t *testing.T) {
+	s := startSystemd(t)
+	r := newRig(t, ssh.Options{})
+	for _, tc := range []struct {
+		action, name, operation string
+		outcome                 hostler.Outcome
+		kind                    string
+		want                    ssh.ServiceState
+	}{
+		{"service", "web", "start", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "inactive", After: "active", Verified: true}},
+		{"service", "web", "start", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "active", After: "active", Verified: true}},
+		{"service", "web", "reload", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "active", After: "active", Verified: true}},
+		{"service", "web", "status", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "active", After: "active", Verified: true}},
+		{"restart_service", "web", "", hostler.OutcomeSucceeded, "", ssh.ServiceState{Operation: "restart", Before: "active", After: "active", Verified: true}},
+		{"service", "web", "stop", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "active", After: "inactive", Verified: true}},
+		{"service", "web", "status", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "inactive", After: "inactive", ExitCode: 3, Verified: true}},
+		{"service", "web", "reload", hostler.OutcomeFailed, hostler.ErrKindCommand, ssh.ServiceState{Before: "inactive", After: "inactive", ExitCode: 1}},
+		{"service", "lazy", "start", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "inactive", After: "active", Verified: true}},
+		{"service", "crash", "restart", hostler.OutcomeFailed, hostler.ErrKindCommand, ssh.ServiceState{Before: "inactive", After: "failed", ExitCode: 1}},
+		{"service", "flappy", "start", hostler.OutcomeFailed, ssh.KindServiceState, ssh.ServiceState{Before: "inactive", After: "failed"}},
+		{"service", "none", "start", hostler.OutcomeFailed, hostler.ErrKindCommand, ssh.ServiceState{Before: "inactive", After: "inactive", ExitCode: 5}},
+	} {
+		t.Run(tc.name+" "+tc.operation, func(t *testing.T) {
+			args := m{"name": tc.name, "settle_s": 0.4}
+			if tc.operation != "" {
+				args["operation"] = tc.operation
+				tc.want.Operation = tc.operation
+			}
+			a := r.do(t.Context(), tc.action, newAttempt(s.Asset(), args))
+			mustEnd(t, a, tc.outcome, tc.kind)
+			got := a.Value.(ssh.ServiceState)
+			got.DurationS = 0
+			tc.want.Service = tc.name
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("state (-want +got):\n%s", diff)
+			}
+		})
+	}
+	calls, err := os.ReadFile(filepath.Join(s.dir, "calls"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"is-active -- web", "--no-ask-password restart -- web", "--no-pager --full status -- web"} {
+		if !strings.Contains(string(calls), want+"\n") {
+			t.Errorf("no call %q in:\n%s", want, calls)
+		}
+	}
+}
+
+func TestServiceWithoutVerify(t *testing.T) {
+	s := startSystemd(t)
+	a := newRig(t, ssh.Options{}).do(t.Context(), "service",
+		newAttempt(s.Asset(), m{"name": "flappy", "operation": "start", "verify": false}))
+	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+}
+
+func TestServiceNeedsSystemctl(t *testing.T) {
+	s := startServer(t, sshtest.Options{Config: []string{
+		`ForceCommand PATH=/nowhere; export PATH; eval "$SSH_ORIGINAL_COMMAND"`,
+	}})
+	a := newRig(t, ssh.Options{}).do(t.Context(), "service", newAttempt(s.Asset(), m{"name": "web", "operation": "status"}))
+	if a.Outcome != hostler.OutcomeFailed {
+		t.Errorf("got %s", a)
+	}
+}
+
+func TestServiceTraits(t *testing.T) {
+	r := newRig(t, ssh.Options{})
+	for args, want := range map[string]action.Traits{
+		`{"name":"a","operation":"start"}`:   {Idempotent: true, Changes: true},
+		`{"name":"a","operation":"stop"}`:    {Idempotent: true, Changes: true},
+		`{"name":"a","operation":"status"}`:  {Idempotent: true},
+		`{"name":"a","operation":"restart"}`: {Changes: true},
+		`{"name":"a","operation":"reload"}`:  {Changes: true},
+		`{"name":"a"}`:                       {Changes: true},
+	} {
+		if got := r.action("restart_service").Traits([]byte(args)); got != want {
+			t.Errorf("%s: got %+v, want %+v", args, got, want)
+		}
+	}
+	if got := r.action("ssh_command").Traits([]byte(`{"command":"true"}`)); got != (action.Traits{Changes: true}) {
+		t.Errorf("ssh_command: got %+v", got)
+	}
+}
