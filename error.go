@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Code is the stable, machine-readable class of an error. One table, codes
@@ -108,11 +109,12 @@ type FieldError struct {
 
 // Error returns the English text.
 func (e *Error) Error() string {
-	s := e.Text.EN
+	var b strings.Builder
+	b.WriteString(e.Text.EN)
 	for _, f := range e.Fields {
-		s += fmt.Sprintf("; %s: %s", f.Path, f.Text.EN)
+		fmt.Fprintf(&b, "; %s: %s", f.Path, f.Text.EN)
 	}
-	return s
+	return b.String()
 }
 
 // Unwrap returns the cause, so that errors.Is sees through.
@@ -160,8 +162,7 @@ func CodeOf(err error) Code {
 	if err == nil {
 		return ""
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return CodeInternal
