@@ -22,6 +22,7 @@ package runlog
 import (
 	"context"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,7 +95,7 @@ type Log struct {
 	seq      int   // chunks handed to the Sink
 	sending  bool
 	stop     context.CancelFunc // of what is being sent
-	moved    chan struct{} // closed, and replaced, when a chunk has left or sending ended
+	moved    chan struct{}      // closed, and replaced, when a chunk has left or sending ended
 	timer    *time.Timer
 	closed   bool
 	dead     bool // the lease is lost: output has nowhere to go
@@ -387,4 +388,21 @@ func (l *Log) store(ctx context.Context, chunk hostler.LogChunk) error {
 			return err
 		}
 	}
+}
+
+// Clean returns s without the values that must not appear, for texts that do not
+// go through a stream.
+func (l *Log) Clean(s string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.redact()
+	if r == nil || s == "" {
+		return s
+	}
+	var b strings.Builder
+	w := r.Writer(&b)
+	// A strings.Builder takes everything.
+	_, _ = io.WriteString(w, s)
+	_ = w.Close()
+	return b.String()
 }
