@@ -1,0 +1,838 @@
+package worker_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/runlog"
+	"hostler.dev/hostler/internal/worker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is a worker at a desk.
+type bench struct {
+	t    *testing.T
+	desk *desk
+	w    *worker.Worker
+	stop context.CancelCauseFunc
+	err  chan error
+}
+
+var errStopped = errors.New("stopped by the test")
+
+// setUp starts a worker with the actions; the clean-up drains it.
+func setUp(t *testing.T, d *desk, acts actions, edit ...func(c *worker.Config)) *bench {
+	t.Helper()
+	for _, a := range acts {
+		a.Enabled = true
+	}
+	cfg := worker.Config{
+		Info: hostler.WorkerInfo{Name: "w", Slots: 4}, Dispatcher: d, Actions: acts,
+		Redactor: func(values ...string) runlog.Redactor { return &masker{words: values} },
+	}
+	for _, e := range edit {
+		e(&cfg)
+	}
+	w, err := worker.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancelCause(context.WithoutCancel(t.Context()))
+	b := &bench{t: t, desk: d, w: w, stop: stop, err: make(chan error, 1)}
+	go func() { b.err <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		stop(errStopped)
+		<-b.err
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, f := range d.faults {
+			t.Error(f)
+		}
+	})
+	return b
+}
+
+// ended waits until the job is done and returns its report.
+func (b *bench) ended(id hostler.JobID) hostler.Report {
+	b.t.Helper()
+	b.until(10*time.Minute, func() bool { return b.desk.jobs[id].done })
+	j := b.desk.job(id)
+	if !j.done {
+		b.t.Fatalf("job %d does not end", id)
+	}
+	return j.report
+}
+
+func (b *bench) until(most time.Duration, done func() bool) {
+	b.t.Helper()
+	if err := b.desk.await(b.t.Context(), most, done); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func pass(d time.Duration) { <-time.After(d) }
+
+func run(f func(ctx context.Context, c *action.Call) action.Result) *action.Action {
+	return &action.Action{Asset: action.AssetOptional, Run: f}
+}
+
+func idempotent(a *action.Action) *action.Action {
+	a.Traits = func(json.RawMessage) action.Traits { return action.Traits{Idempotent: true} }
+	return a
+}
+
+func nop(context.Context, *action.Call) action.Result { return action.Succeeded(nil) }
+
+// untilStopped is an action that obeys; it notes when and why it was stopped.
+type untilStopped struct {
+	mu    sync.Mutex
+	at    time.Time
+	cause error
+}
+
+func (u *untilStopped) run(ctx context.Context, _ *action.Call) action.Result {
+	<-ctx.Done()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.at, u.cause = time.Now(), context.Cause(ctx)
+	return action.Cancelled(nil)
+}
+
+func (u *untilStopped) stopped() (time.Time, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.at, u.cause
+}
+
+func TestJobSucceeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setUp(t, newDesk(), actions{"hello": run(func(_ context.Context, c *action.Call) action.Result {
+			io.WriteString(c.Stdout, "hi\n")
+			return action.Succeeded(map[string]int{"n": c.Attempt})
+		})})
+		id := b.desk.submit("hello")
+		want := hostler.Report{
+			LeaseRef: hostler.LeaseRef{Job: id, Fence: 1}, Outcome: hostler.OutcomeSucceeded, Result: []byte(`{"n":1}`),
+			Output: []hostler.LogLine{{At: time.Now(), Stream: hostler.StreamStdout, Text: "hi\n"}},
+		}
+		if d := cmp.Diff(want, b.ended(id)); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+func TestIdlingCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := setUp(t, newDesk(), nil)
+		pass(10 * time.Minute)
+		if n := b.desk.count("lease") + b.desk.count("heartbeat"); n > 160 {
+			t.Errorf("%d calls in 10 idle minutes", n)
+		}
+	})
+}
+
+// hasty answers at once, empty, whatever wait is asked for.
+type hasty struct{ *desk }
+
+func (h hasty) Lease(ctx context.Context, r hostler.LeaseRequest) ([]hostler.Lease, error) {
+	r.Wait = 0
+	return h.desk.Lease(ctx, r)
+}
+
+func (h hasty) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (hostler.HeartbeatReply, error) {
+	hb.Wait = 0
+	return h.desk.Heartbeat(ctx, hb)
+}
+
+func TestAHastyDispatcherIsNotSpunOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		setUp(t, d, nil, func(c *worker.Config) { c.Dispatcher = hasty{d} })
+		pass(time.Minute)
+		if n := d.count("lease") + d.count("heartbeat"); n > 600 {
+			t.Errorf("%d calls in an idle minute", n)
+		}
+	})
+}
+
+func TestManySmallJobs(t *testing.T) {
+	const jobs, slots = 10_000, 64
+	var now, most, ran atomic.Int64
+	d := newDesk()
+	b := setUp(t, d, actions{"nop": run(func(context.Context, *action.Call) action.Result {
+		ran.Add(1)
+		n := now.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		now.Add(-1)
+		return action.Succeeded(nil)
+	})}, func(c *worker.Config) { c.Info.Slots = slots })
+	for range jobs {
+		d.submit("nop")
+	}
+	b.until(time.Minute, func() bool {
+		for _, j := range d.jobs {
+			if !j.done {
+				return false
+			}
+		}
+		return true
+	})
+	if ran.Load() != jobs || most.Load() > slots {
+		t.Errorf("%d runs of %d jobs, %d at once in %d slots", ran.Load(), jobs, most.Load(), slots)
+	}
+	if n := d.count("report"); n > jobs/4 {
+		t.Errorf("%d report calls for %d jobs", n, jobs)
+	}
+}
+
+func TestLostLeaseAnswersAreMadeGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		d.after = func(call string, n int) error {
+			if call == "lease" && n%2 == 1 {
+				return errors.New("answer lost")
+			}
+			return nil
+		}
+		b := setUp(t, d, actions{"nop": run(nop)})
+		for range 10 {
+			d.submit("nop")
+		}
+		for id := hostler.JobID(1); id <= 10; id++ {
+			if r := b.ended(id); r.Outcome != hostler.OutcomeSucceeded {
+				t.Errorf("job %d: %v", id, r.Outcome)
+			}
+		}
+	})
+}
+
+func TestReportsAreRepeatedUntilAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		away := hostler.Errorf(hostler.CodeUnavailable, "away", "不可用")
+		d.before = func(call string, n int) error {
+			if call == "report" && n <= 3 {
+				return away
+			}
+			return nil
+		}
+		d.after = func(call string, n int) error {
+			if call == "report" && n <= 6 {
+				return errors.New("answer lost")
+			}
+			return nil
+		}
+		b := setUp(t, d, actions{"nop": run(nop)})
+		id := d.submit("nop")
+		b.ended(id)
+		pass(10 * time.Second)
+		if n := d.count("report"); n != 7 {
+			t.Errorf("%d report calls, want 7: three failed, three answers lost, one good", n)
+		}
+		if j := d.job(id); j.leases != 1 {
+			t.Errorf("leased %d times", j.leases)
+		}
+	})
+}
+
+func TestALostFenceIsNotReportedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		b := setUp(t, d, actions{"nop": run(func(context.Context, *action.Call) action.Result {
+			d.take(1) // rescued while it runs; the report comes too late
+			return action.Succeeded(nil)
+		})})
+		d.submit("nop")
+		pass(time.Minute)
+		if n := d.count("report"); n > 1 {
+			t.Errorf("%d report calls", n)
+		}
+		if got := b.w.Running(); len(got) != 0 {
+			t.Errorf("still running: %v", got)
+		}
+	})
+}
+
+func TestARefusedReportGoesOutBare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		d.before = func(call string, n int) error {
+			if call == "report" && n == 1 {
+				return hostler.Errorf(hostler.CodeTooLarge, "too large", "过大")
+			}
+			return nil
+		}
+		b := setUp(t, d, actions{"big": run(func(context.Context, *action.Call) action.Result { return action.Succeeded("big") })})
+		r := b.ended(d.submit("big"))
+		if r.Outcome != hostler.OutcomeSucceeded || r.Result != nil || r.Error == nil {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestFencesItselfBeforeItsLeaseEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		var u untilStopped
+		b := setUp(t, d, actions{"long": run(u.run)})
+		d.submit("long", func(l *hostler.Lease) { l.Timeout = time.Hour })
+		pass(time.Minute)
+		d.mu.Lock()
+		lastBeat := d.workers[hostler.WorkerID(2)]
+		for _, w := range d.workers {
+			lastBeat = w
+		}
+		until := lastBeat.until
+		d.before = func(string, int) error { return errors.New("network is down") }
+		d.mu.Unlock()
+		pass(time.Minute)
+		at, cause := u.stopped()
+		if !errors.Is(cause, action.ErrFenced) {
+			t.Fatalf("the action was stopped by %v", cause)
+		}
+		if want := until.Add(-hostler.LeaseMargin); !at.Equal(want) {
+			t.Errorf("fenced %v from the end of the lease, want %v", until.Sub(at), hostler.LeaseMargin)
+		}
+		d.inject(nil, nil)
+		pass(time.Minute)
+		if n := len(d.workers); n != 2 {
+			t.Errorf("%d registrations, want a fresh one", n)
+		}
+		if n := d.count("report"); n != 0 {
+			t.Errorf("%d reports of a fenced worker", n)
+		}
+		if got := b.w.Running(); len(got) != 0 {
+			t.Errorf("still running: %v", got)
+		}
+	})
+}
+
+func TestAFencedWorkerStopsAtOnceAndStartsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		var u untilStopped
+		b := setUp(t, d, actions{"long": run(u.run), "nop": run(nop)})
+		d.submit("long")
+		pass(time.Second)
+		d.kill()
+		killed := time.Now()
+		pass(10 * time.Second)
+		if at, cause := u.stopped(); !errors.Is(cause, action.ErrFenced) || at.Sub(killed) > time.Second {
+			t.Errorf("stopped by %v after %v", cause, at.Sub(killed))
+		}
+		if r := b.ended(d.submit("nop")); r.Outcome != hostler.OutcomeSucceeded {
+			t.Errorf("the fresh worker: %v", r.Outcome)
+		}
+		if j := d.job(1); j.done {
+			t.Errorf("the fenced job was reported: %+v", j.report)
+		}
+	})
+}
+
+func TestADroppedJobIsStoppedUnreported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		var u untilStopped
+		b := setUp(t, d, actions{"long": run(u.run), "nop": run(nop)})
+		id := d.submit("long")
+		pass(6 * time.Second) // a heartbeat lists it
+		d.take(id)
+		synctest.Wait()
+		if _, cause := u.stopped(); !errors.Is(cause, action.ErrFenced) {
+			t.Errorf("stopped by %v", cause)
+		}
+		b.ended(d.submit("nop"))
+		if n := d.count("register"); n != 1 {
+			t.Errorf("%d registrations: the others should not suffer", n)
+		}
+	})
+}
+
+// A job that comes back while its lost lease still runs here must not run twice
+// at once.
+func TestASupersededLeaseEndsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		var at atomic.Int64
+		b := setUp(t, d, actions{"slow": run(func(ctx context.Context, c *action.Call) action.Result {
+			if at.Add(1) > 1 {
+				t.Error("two leases of one job run at once")
+			}
+			defer at.Add(-1)
+			if c.Fence == 1 {
+				<-ctx.Done()
+				pass(3 * time.Second)
+			}
+			return action.Succeeded(c.Fence)
+		})})
+		id := d.submit("slow")
+		pass(time.Second)
+		d.mu.Lock()
+		d.requeue(d.jobs[id])
+		d.mu.Unlock()
+		if r := b.ended(id); r.Fence != 2 || string(r.Result) != "2" {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestCancelArrivesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		var u untilStopped
+		b := setUp(t, d, actions{"long": run(u.run)})
+		id := d.submit("long")
+		pass(7 * time.Second)
+		asked := time.Now()
+		d.cancelJob(id)
+		r := b.ended(id)
+		at, cause := u.stopped()
+		if !errors.Is(cause, action.ErrCancelled) || !at.Equal(asked) {
+			t.Errorf("stopped by %v, %v after it was asked", cause, at.Sub(asked))
+		}
+		if r.Outcome != hostler.OutcomeCancelled || r.Error.Kind != hostler.ErrKindCancelled {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestTimeout(t *testing.T) {
+	for name, c := range map[string]struct{ lease, fallback, want time.Duration }{
+		"of the job":    {time.Minute, 0, time.Minute},
+		"of the worker": {0, 90 * time.Second, 90 * time.Second},
+		"by default":    {0, 0, 5 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk()
+				var u untilStopped
+				b := setUp(t, d, actions{"long": run(u.run)}, func(cfg *worker.Config) { cfg.DefaultTimeout = c.fallback })
+				began := time.Now()
+				r := b.ended(d.submit("long", func(l *hostler.Lease) { l.Timeout = c.lease }))
+				at, cause := u.stopped()
+				if !errors.Is(cause, action.ErrTimeout) || at.Sub(began) != c.want {
+					t.Errorf("stopped by %v after %v, want %v", cause, at.Sub(began), c.want)
+				}
+				if r.Outcome != hostler.OutcomeFailed || r.Error.Kind != hostler.ErrKindTimeout {
+					t.Errorf("%+v", r)
+				}
+			})
+		})
+	}
+}
+
+func TestAnActionThatDoesNotStop(t *testing.T) {
+	for _, safe := range []bool{false, true} {
+		t.Run(fmt.Sprint("idempotent ", safe), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk()
+				release := make(chan struct{})
+				a := run(func(context.Context, *action.Call) action.Result {
+					<-release
+					return action.Succeeded("too late")
+				})
+				want := hostler.OutcomeUnknown
+				if safe {
+					a, want = idempotent(a), hostler.OutcomeFailed
+				}
+				b := setUp(t, d, actions{"stubborn": a, "nop": run(nop)}, func(c *worker.Config) { c.Info.Slots = 1 })
+				began := time.Now()
+				id := d.submit("stubborn", func(l *hostler.Lease) { l.Timeout = time.Minute })
+				r := b.ended(id)
+				if r.Outcome != want || r.Error.Kind != hostler.ErrKindTimeout {
+					t.Errorf("%+v", r)
+				}
+				if took := time.Since(began); took < 90*time.Second || took > 91*time.Second {
+					t.Errorf("given up after %v", took)
+				}
+				b.ended(d.submit("nop")) // the only slot is free again
+				close(release)
+				synctest.Wait()
+				if got := d.job(id).report; got.Outcome != want {
+					t.Errorf("the late return changed the outcome to %v", got.Outcome)
+				}
+			})
+		})
+	}
+}
+
+func TestAnActionThatBreaksDown(t *testing.T) {
+	for name, f := range map[string]func(context.Context, *action.Call) action.Result{
+		"panic":  func(context.Context, *action.Call) action.Result { panic("boom: hunter2") },
+		"exit":   func(context.Context, *action.Call) action.Result { runtime.Goexit(); return action.Result{} },
+		"no end": func(context.Context, *action.Call) action.Result { return action.Result{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk()
+				b := setUp(t, d, actions{"unsafe": run(f), "safe": idempotent(run(f))})
+				r := b.ended(d.submit("unsafe"))
+				if r.Outcome != hostler.OutcomeUnknown || r.Error.Kind != hostler.ErrKindInternal || strings.Contains(r.Error.Text.EN, "boom") {
+					t.Errorf("unsafe: %+v", r)
+				}
+				if r := b.ended(d.submit("safe")); r.Outcome != hostler.OutcomeFailed {
+					t.Errorf("safe: %+v", r)
+				}
+			})
+		})
+	}
+}
+
+func TestJobsThatCannotRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		must, never, off := run(nop), run(nop), run(nop)
+		must.Asset, never.Asset = action.AssetRequired, action.AssetNever
+		b := setUp(t, d, actions{"must": must, "never": never, "any": run(nop), "off": off})
+		off.Enabled = false
+		for _, c := range []struct {
+			action, kind, zh string
+			edit             func(l *hostler.Lease)
+		}{
+			{"fly", hostler.ErrKindNoAction, "未知操作: fly", func(*hostler.Lease) {}},
+			{"off", hostler.ErrKindNoAction, "动作 off 未在此工作节点上启用", func(*hostler.Lease) {}},
+			{"any", hostler.ErrKindAssetMissing, "资产在作业等待期间已被删除", func(l *hostler.Lease) { l.AssetMissing = true }},
+			{"must", hostler.ErrKindBadArgs, "动作 must 需要资产，而作业未指定", func(*hostler.Lease) {}},
+			{"never", hostler.ErrKindBadArgs, "动作 never 不使用资产，而作业指定了资产", func(l *hostler.Lease) { l.Asset = &hostler.LeaseAsset{} }},
+			{"any", hostler.ErrKindBadArgs, "请求内容无效；args.bad：不是合法的键", func(l *hostler.Lease) { l.Args = []byte(`{"bad":1}`) }},
+		} {
+			r := b.ended(d.submit(c.action, c.edit))
+			if r.Outcome != hostler.OutcomeFailed || !r.NoRetry || r.Error.Kind != c.kind || r.Error.Text.ZH != c.zh {
+				t.Errorf("%s: %+v, error %+v", c.action, r, r.Error)
+			}
+		}
+	})
+}
+
+// masker replaces words within one write.
+type masker struct {
+	mu    sync.Mutex
+	words []string
+}
+
+func (m *masker) Add(words ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.words = append(m.words, words...)
+}
+
+func (m *masker) Writer(next io.Writer) io.WriteCloser { return maskWriter{m, next} }
+
+type maskWriter struct {
+	m    *masker
+	next io.Writer
+}
+
+func (w maskWriter) Write(p []byte) (int, error) {
+	s := string(p)
+	for _, word := range w.m.words {
+		s = strings.ReplaceAll(s, word, "***")
+	}
+	_, err := io.WriteString(w.next, s)
+	return len(p), err
+}
+
+func (maskWriter) Close() error { return nil }
+
+func TestNoSecretIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		d.calls["log"] = 0
+		b := setUp(t, d, actions{"leak": run(func(_ context.Context, c *action.Call) action.Result {
+			c.Redact("found-later")
+			all := `key "a<b" jump-pass sudo-pass found-later 12345678`
+			io.WriteString(c.Stdout, all)
+			c.Progress(hostler.Progress{Text: all})
+			pass(time.Second)
+			return action.Failed(map[string]any{all: []any{all, 12345678, 1.5}}, "x", "%s", "%s", all)
+		})})
+		id := d.submit("leak", func(l *hostler.Lease) {
+			l.MaxAttempts = 2
+			l.Asset = &hostler.LeaseAsset{
+				Credential: &hostler.LeaseCredential{Secret: hostler.Secret{PrivateKey: `key "a<b"`}},
+				Jump:       &hostler.LeaseAsset{Credential: &hostler.LeaseCredential{Secret: hostler.Secret{Password: "jump-pass"}}},
+			}
+			l.Credentials = map[string]hostler.LeaseCredential{
+				"sudo": {Secret: hostler.Secret{Password: "sudo-pass"}}, "pin": {Secret: hostler.Secret{Token: "12345678"}},
+			}
+		})
+		r := b.ended(id)
+		j := d.job(id)
+		const want = "*** *** *** *** ***"
+		if got := string(r.Result); got != fmt.Sprintf(`{%q:[%q,"***",1.5]}`, want, want) {
+			t.Errorf("result %s", got)
+		}
+		if r.Error.Text != (hostler.Text{EN: want, ZH: want}) {
+			t.Errorf("error %+v", r.Error.Text)
+		}
+		if len(j.chunks) != 1 || j.chunks[0].Lines[0].Text != want {
+			t.Errorf("output %+v", j.chunks)
+		}
+		if len(j.progress) != 1 || j.progress[0].Text != want {
+			t.Errorf("progress %+v", j.progress)
+		}
+	})
+}
+
+// Only the output of an ended job is kept beside its result: that of an attempt
+// that another follows must have been stored.
+func TestOutputOfAnAttemptThatIsNotTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			res    action.Result
+			max    int
+			inline bool
+		}{
+			{action.Failed(nil, "x", "x", "x"), 2, false},
+			{action.Failed(nil, "x", "x", "x"), 1, true},
+			{action.Result{Outcome: hostler.OutcomeFailed, NoRetry: true}, 2, true},
+			{action.Unknown(nil, "x", "x", "x"), 1, false},
+			{action.Succeeded(nil), 2, true},
+		} {
+			d := newDesk()
+			b := setUp(t, d, actions{"say": run(func(_ context.Context, call *action.Call) action.Result {
+				io.WriteString(call.System, "word")
+				return c.res
+			})})
+			id := d.submit("say", func(l *hostler.Lease) { l.MaxAttempts = c.max })
+			r := b.ended(id)
+			if inline, stored := len(r.Output) == 1, len(d.job(id).chunks) == 1; inline != c.inline || stored == c.inline {
+				t.Errorf("%v of %d attempts: inline %v, stored %v", c.res.Outcome, c.max, inline, stored)
+			}
+		}
+	})
+}
+
+func TestProgressIsThrottled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		b := setUp(t, d, actions{"step": run(func(_ context.Context, c *action.Call) action.Result {
+			for i := range 1000 {
+				c.Progress(hostler.Progress{Percent: float64(i) / 10})
+				pass(time.Millisecond)
+			}
+			pass(time.Second)
+			return action.Succeeded(nil)
+		})})
+		id := d.submit("step")
+		b.ended(id)
+		got := d.job(id).progress
+		if len(got) < 3 || len(got) > 6 || got[len(got)-1].Percent != 99.9 {
+			t.Errorf("%d notes: %v", len(got), got)
+		}
+	})
+}
+
+func TestHeartbeatCountsAndLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		var u untilStopped
+		b := setUp(t, d, actions{"nop": run(nop), "long": run(u.run)})
+		b.ended(d.submit("nop"))
+		b.ended(d.submit("fly"))
+		id := d.submit("long", func(l *hostler.Lease) { l.Asset = &hostler.LeaseAsset{Name: "web1"} })
+		since := time.Now()
+		pass(11 * time.Second)
+		d.mu.Lock()
+		var hb hostler.Heartbeat
+		for _, w := range d.workers {
+			hb = w.last
+		}
+		d.mu.Unlock()
+		ref := hostler.LeaseRef{Job: id, Fence: 1}
+		if hb.Succeeded != 1 || hb.Failed != 1 || len(hb.Held) != 1 || hb.Held[0] != ref {
+			t.Errorf("%+v", hb)
+		}
+		want := []worker.Running{{LeaseRef: ref, Action: "long", Asset: "web1", Attempt: 1, Since: since}}
+		if d := cmp.Diff(want, b.w.Running()); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+func TestDrainWaitsForWhatRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		b := setUp(t, d, actions{"long": run(func(context.Context, *action.Call) action.Result {
+			pass(30 * time.Second)
+			return action.Succeeded(nil)
+		})})
+		id := d.submit("long")
+		pass(time.Second)
+		later := make(chan error, 1)
+		began := time.Now()
+		go func() { later <- b.w.Drain(t.Context()) }()
+		synctest.Wait()
+		late := d.submit("long")
+		if err := <-later; err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took < 29*time.Second || took > 30*time.Second {
+			t.Errorf("drained after %v", took)
+		}
+		if j := d.job(id); !j.done || j.report.Outcome != hostler.OutcomeSucceeded {
+			t.Errorf("the running job: %+v", j.report)
+		}
+		if j := d.job(late); j.leases != 0 {
+			t.Error("a job was leased while the worker drains")
+		}
+		if err := <-b.err; err != nil {
+			t.Error(err)
+		}
+		b.err <- nil
+	})
+}
+
+// slowLease holds the answer to a lease back, as a slow network does.
+type slowLease struct {
+	*desk
+	gate chan struct{}
+}
+
+func (s slowLease) Lease(ctx context.Context, r hostler.LeaseRequest) ([]hostler.Lease, error) {
+	leases, err := s.desk.Lease(ctx, r)
+	<-s.gate
+	return leases, err
+}
+
+func TestDrainHandsBackWhatHasNotBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		s := slowLease{d, make(chan struct{})}
+		b := setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) { c.Dispatcher = s })
+		id := d.submit("nop")
+		synctest.Wait()
+		drained := make(chan error, 1)
+		go func() { drained <- b.w.Drain(t.Context()) }()
+		synctest.Wait()
+		close(s.gate)
+		if err := <-drained; err != nil {
+			t.Fatal(err)
+		}
+		if j := d.job(id); j.done || j.handed != 1 || j.lease.Attempt != 0 {
+			t.Errorf("%+v", j)
+		}
+	})
+}
+
+func TestDrainOutOfTimeLeavesJobsToOnLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		var u untilStopped
+		never := make(chan struct{})
+		b := setUp(t, d, actions{"long": run(u.run), "stubborn": run(func(context.Context, *action.Call) action.Result {
+			<-never
+			return action.Succeeded(nil)
+		})})
+		d.submit("long")
+		d.submit("stubborn")
+		pass(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := b.w.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Drain: %v", err)
+		}
+		if took := time.Since(began); took != 12*time.Second {
+			t.Errorf("stopped after %v, want the drain time and two seconds", took)
+		}
+		if at, cause := u.stopped(); !errors.Is(cause, action.ErrFenced) || at.Sub(began) != 10*time.Second {
+			t.Errorf("stopped by %v after %v", cause, at.Sub(began))
+		}
+		if n := d.count("report"); n != 0 {
+			t.Errorf("%d reports", n)
+		}
+		close(never)
+	})
+}
+
+func TestStopReturnsTheCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		var u untilStopped
+		b := setUp(t, d, actions{"long": run(u.run)})
+		d.submit("long")
+		pass(time.Second)
+		b.stop(errStopped)
+		if err := <-b.err; !errors.Is(err, errStopped) {
+			t.Errorf("Run: %v", err)
+		}
+		b.err <- nil
+		if _, cause := u.stopped(); !errors.Is(cause, action.ErrFenced) {
+			t.Errorf("stopped by %v", cause)
+		}
+	})
+}
+
+func TestDrainBeforeRegistration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		d.before = func(string, int) error { return errors.New("no server") }
+		b := setUp(t, d, nil)
+		pass(time.Minute)
+		if err := b.w.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// With a network that drops calls and answers at random, every job still ends
+// once, and no lease is ever reported that was lost.
+func TestRandomFaults(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDesk()
+			r := rand.New(rand.NewPCG(seed, 1))
+			lose := func(string, int) error {
+				if r.IntN(5) == 0 {
+					return errors.New("lost")
+				}
+				return nil
+			}
+			d.before, d.after = lose, lose
+			b := setUp(t, d, actions{"work": idempotent(run(func(ctx context.Context, c *action.Call) action.Result {
+				io.WriteString(c.Stdout, "working\n")
+				select {
+				case <-time.After(time.Duration(c.Job%7) * 100 * time.Millisecond):
+					return action.Succeeded(nil)
+				case <-ctx.Done():
+					return action.Cancelled(nil)
+				}
+			}))})
+			for range 100 {
+				d.submit("work")
+			}
+			b.until(time.Hour, func() bool {
+				for _, j := range d.jobs {
+					if !j.done {
+						return false
+					}
+				}
+				return true
+			})
+			for id, j := range d.jobs {
+				if !j.done || j.report.Outcome != hostler.OutcomeSucceeded {
+					t.Errorf("seed %d, job %d: done %v, %+v", seed, id, j.done, j.report)
+				}
+			}
+		})
+	}
+}
