@@ -72,7 +72,7 @@ _hst_end "alive $(_hst_ours)"
 `
 
 // killWait is what looking and killing may take beyond the grace time.
-const killWait = 20 * time.Second
+const killWait = 10 * time.Second
 
 // kill ends a program and looks whether anything of it lives, as the user that
 // it runs as. The job's own context is over by then; this takes its own time.
@@ -82,10 +82,7 @@ func (h *host) kill(ctx context.Context, p program, target process) (fate, strin
 	defer cancel()
 	var out, errs tail
 	killer := program{
-		argv: []string{
-			"/bin/sh", "-c",
-			fmt.Sprintf(killText, target.pid, quote(target.start), max(1, grace.Milliseconds()/100)),
-		},
+		argv:  []string{"/bin/sh", "-c", killScript(target, grace)},
 		runAs: p.runAs, password: p.password,
 	}
 	x := h.exchange(killer, &out, &errs)
@@ -93,6 +90,8 @@ func (h *host) kill(ctx context.Context, p program, target process) (fate, strin
 	_, err := x.run(ctx)
 	verdict := strings.TrimSpace(out.String())
 	switch {
+	case ctx.Err() != nil:
+		return fateUnseen, "no second session could be used in time"
 	case err != nil:
 		return fateUnseen, asFault(err).text.EN
 	case verdict == "killed":
@@ -101,6 +100,10 @@ func (h *host) kill(ctx context.Context, p program, target process) (fate, strin
 		return fateEnded, ""
 	}
 	return fateUnseen, strings.TrimSpace(verdict + " " + errs.String())
+}
+
+func killScript(target process, grace time.Duration) string {
+	return fmt.Sprintf(killText, target.pid, quote(target.start), max(1, grace.Milliseconds()/100))
 }
 
 // parseProcess reads what a child says of itself.

@@ -85,11 +85,15 @@ func promptOf(nonce string) string { return nonce + ":password:" }
 
 // payload is the text that sets the program up, runs it and waits for it. Names
 // begin with _hst_ so that no variable of the host's is changed.
+//
+// The program runs in the foreground, as sh starts what is in the background
+// with INT and QUIT ignored, which no program could undo. What sh says of a
+// program that a signal ended goes nowhere.
 func (p program) payload(nonce string) string {
 	var b strings.Builder
 	b.WriteString(ownSession)
 	p.setUp(&b)
-	b.WriteString("exec 3<&0\n(\n")
+	b.WriteString("exec 4>&2 2>/dev/null\n(\nexec 2>&4 4>&-\n")
 	fmt.Fprintf(&b, tellStarted, nonce, sayStarted)
 	// The argv is complete before the environment is the job's.
 	fmt.Fprintf(&b, "set -- %s\n", p.words())
@@ -97,9 +101,7 @@ func (p program) payload(nonce string) string {
 	for _, k := range sortedKeys(p.env) {
 		fmt.Fprintf(&b, "export %s=%s\n", k, quote(p.env[k]))
 	}
-	b.WriteString("exec \"$@\"\n) <&3 3<&- &\n")
-	// From here the program alone holds the session's streams open.
-	b.WriteString("_hst_c=$!\nexec 3<&- </dev/null >/dev/null 2>&1\nwait \"$_hst_c\"\nexit $?\n")
+	b.WriteString("exec \"$@\"\n)\nexit $?\n")
 	b.WriteString("# " + nonce)
 	return b.String()
 }

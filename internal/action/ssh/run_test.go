@@ -233,22 +233,21 @@ func TestTimeoutKills(t *testing.T) {
 	}
 }
 
-// A process that only an exit status could tell of, and that ended by itself
-// when the cancel came, has its own result.
+// A program that ended by itself when the cancel came has its own result, also
+// while its output is still read.
 func TestCancelAfterTheEndKeepsTheResult(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	r := newRig(t, ssh.Options{})
+	f := newPIDFile(t)
 	ctx, cancel := cancellable(t)
-	a := newAttempt(s.Asset(), m{"command": "setsid sleep 2 & exit 5"})
+	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("setsid sleep 2 & echo $$ >%s; exit 5", f)})
 	r.start(ctx, "ssh_command", a)
-	eventually(t, "the end of the program", func() bool {
-		return len(r.family.Sessions()) == 1 && strings.Contains(s.Log(), "Starting session")
-	})
-	<-time.After(500 * time.Millisecond) // the program has ended, its output is still read
+	pid := f.pid(t)
+	eventually(t, "the end of the program", func() bool { return !alive(pid) })
 	cancel(action.ErrCancelled)
-	r.wait(a)
-	if a.Outcome == hostler.OutcomeUnknown {
-		t.Errorf("got %s", a)
+	mustEnd(t, r.wait(a), hostler.OutcomeFailed, hostler.ErrKindCommand)
+	if got := a.Value.(ssh.Ended).ExitCode; got != 5 {
+		t.Errorf("exit code: got %d, want 5", got)
 	}
 }
 

@@ -1,0 +1,285 @@
+package ssh
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// shells are the kinds of /bin/sh that the wrapper must work in; busybox is one
+// more where it is installed.
+func shells(t testing.TB) []string {
+	t.Helper()
+	for _, sh := range []string{"dash", "bash"} {
+		if _, err := exec.LookPath(sh); err != nil {
+			t.Fatalf("no %s; on Debian: apt-get install %s", sh, sh)
+		}
+	}
+	all := []string{"/bin/dash", "/bin/bash"}
+	if _, err := os.Stat("/bin/busybox"); err == nil {
+		all = append(all, "/bin/busybox sh")
+	}
+	return all
+}
+
+// runLocally speaks the host's side of the exchange with a local shell.
+func runLocally(t testing.TB, sh string, p program) (stdout, stderr string, code int) {
+	t.Helper()
+	const nonce = "hstTESTNONCE"
+	payload := p.payload(nonce)
+	line := strings.ReplaceAll(bootLine(nonce, len(payload), p), "/bin/sh", sh)
+	cmd := exec.Command("/bin/dash", "-c", line)
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "SHELL="+strings.Fields(sh)[0])
+	if strings.HasPrefix(sh, "/bin/busybox") {
+		cmd.Env = append(cmd.Env, "SHELL=/bin/dash")
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	r := bufio.NewReader(out)
+	expectLine(t, r, `^hstTESTNONCE ready\n$`)
+	if _, err := io.WriteString(in, payload); err != nil {
+		t.Fatal(err)
+	}
+	expectLine(t, r, `^hstTESTNONCE started [1-9][0-9]* [1-9][0-9]*\n$`)
+	go func() {
+		_, _ = io.WriteString(in, p.stdin)
+		_ = in.Close()
+	}()
+	rest, _ := io.ReadAll(r)
+	_ = cmd.Wait()
+	return string(rest), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+func expectLine(t testing.TB, r *bufio.Reader, pattern string) {
+	t.Helper()
+	line, err := r.ReadString('\n')
+	if err != nil || !regexp.MustCompile(pattern).MatchString(line) {
+		t.Fatalf("got line %q (%v), want %s", line, err, pattern)
+	}
+}
+
+// Every byte that a word, a variable or standard input can hold arrives as it
+// is, in every shell.
+func FuzzBytesArrive(f *testing.F) {
+	every := make([]byte, 0, 255)
+	for b := 1; b < 256; b++ {
+		every = append(every, byte(b))
+	}
+	f.Add(string(every), string(every), string(every))
+	f.Add("", "", "")
+	f.Add("-n", "\n\n", "$(id)`id`\n")
+	f.Add("'\\''", "\x01\x7f\x81\x88", "\x00\xff")
+	f.Add("\"; rm -rf x; '", "a'b\"c\\", "line\r\n")
+	f.Fuzz(func(t *testing.T, arg, value, stdin string) {
+		if strings.Contains(arg+value, "\x00") || len(arg)+len(value) > 50_000 {
+			return
+		}
+		want := "-" + arg + "\x00" + arg + "\x00" + value + "\x00" + stdin
+		env := map[string]string{"HST_VALUE": value, "s": value, "p": value}
+		text := `printf '%s\0' "$@" "$HST_VALUE"; cat # ` + strings.ReplaceAll(arg, "\n", "") + "\n"
+		for _, sh := range shells(t) {
+			for name, p := range map[string]program{
+				"script":  {script: &script{text: text, interpreter: "/bin/dash", args: []string{"-" + arg, arg}}},
+				"argv":    {argv: []string{"/bin/dash", "-c", `printf '%s\0' "$@" "$HST_VALUE"; cat`, "x", "-" + arg, arg}},
+				"command": {command: "set -- " + quote("-"+arg) + " " + quote(arg) + `; printf '%s\0' "$@" "$HST_VALUE"; cat`},
+			} {
+				p.env, p.stdin = env, stdin
+				got, errs, code := runLocally(t, sh, p)
+				if diff := cmp.Diff(want, got); diff != "" || code != 0 || errs != "" {
+					t.Fatalf("%s by %s: code %d, stderr %q (-want +got):\n%s", name, sh, code, errs, diff)
+				}
+			}
+		}
+	})
+}
+
+func TestWrapperKeepsStatusAndSession(t *testing.T) {
+	for _, sh := range shells(t) {
+		for command, want := range map[string]int{
+			"exit 0": 0, "exit 1": 1, "exit 113": 113, "exit 255": 255,
+			"kill -TERM $$": 143, "kill -KILL $$": 137, "kill -INT $$; sleep 1": 130,
+		} {
+			if _, errs, code := runLocally(t, sh, program{command: command}); code != want || errs != "" {
+				t.Errorf("%s by %s: got %d %q, want %d", command, sh, code, errs, want)
+			}
+		}
+		// bash ignores QUIT itself; a program must not inherit that.
+		quit := program{argv: []string{"/bin/dash", "-c", "kill -QUIT $$; sleep 1"}}
+		if _, _, code := runLocally(t, sh, quit); code != 131 {
+			t.Errorf("QUIT by %s: got %d, want 131", sh, code)
+		}
+		out, _, _ := runLocally(t, sh, program{argv: []string{"/bin/dash", "-c", "read -r s </proc/self/stat; set -- $s; echo $1 $5 $6"}})
+		ids := strings.Fields(out)
+		if len(ids) != 3 || ids[0] != ids[1] || ids[0] != ids[2] {
+			t.Errorf("%s: pid, group and session differ: %q", sh, out)
+		}
+	}
+}
+
+// A payload that was cut off on its way must not run.
+func TestTruncatedPayloadDoesNotRun(t *testing.T) {
+	const nonce = "hstTESTNONCE"
+	mark := t.TempDir() + "/ran"
+	p := program{command: "touch " + mark}
+	payload := p.payload(nonce)
+	for _, sh := range shells(t) {
+		for _, cut := range []int{0, 1, len(payload) / 2, len(payload) - len(nonce), len(payload) - 1} {
+			line := strings.ReplaceAll(bootLine(nonce, len(payload), p), "/bin/sh", sh)
+			cmd := exec.Command("/bin/dash", "-c", line)
+			cmd.Stdin = strings.NewReader(payload[:cut])
+			_ = cmd.Run()
+			if got := cmd.ProcessState.ExitCode(); got != exitSetUp {
+				t.Errorf("%s, cut at %d: exit code %d", sh, cut, got)
+			}
+			if _, err := os.Stat(mark); err == nil {
+				t.Fatalf("%s, cut at %d: it ran", sh, cut)
+			}
+		}
+	}
+}
+
+// A process id that belongs to somebody else by now is left alone.
+func TestKillSparesARecycledID(t *testing.T) {
+	for _, sh := range shells(t) {
+		victim := exec.Command("setsid", "sleep", "60")
+		if err := victim.Start(); err != nil {
+			t.Fatal(err)
+		}
+		words := strings.Fields(sh)
+		out, err := exec.Command(words[0], append(words[1:], "-c", killScript(process{pid: victim.Process.Pid, start: "1"}, 100*time.Millisecond))...).CombinedOutput()
+		if err != nil || strings.TrimSpace(string(out)) != "ended" {
+			t.Errorf("%s: got %q %v, want ended", sh, out, err)
+		}
+		if err := victim.Process.Kill(); err != nil {
+			t.Errorf("%s: the stranger was killed: %v", sh, err)
+		}
+		if err := victim.Wait(); err == nil || err.Error() != "signal: killed" {
+			t.Errorf("%s: the stranger ended by %v", sh, err)
+		}
+	}
+}
+
+func TestSchemas(t *testing.T) {
+	f := New(Options{})
+	defer f.Close()
+	cases := map[string]struct{ good, bad []string }{
+		"ssh_command": {
+			good: []string{`{"command":"uptime"}`, `{"command":"a","env":{"A_1":"x"},"stdin":"y","run_as":"root","sudo_credential":"s"}`},
+			bad: []string{
+				`{}`, `{"command":""}`, `{"command":1}`, `{"command":"a","x":1}`, `{"command":"a\u0000b"}`,
+				`{"command":"a","env":{"1A":"x"}}`, `{"command":"a","env":{"A-B":"x"}}`, `{"command":"a","env":{"A=B":"x"}}`,
+				`{"command":"a","env":{"A":"\u0000"}}`, `{"command":"a","run_as":"-u"}`, `{"command":"a","run_as":"a;b"}`,
+				`{"command":"a","sudo_credential":"s"}`,
+			},
+		},
+		"ssh_script": {
+			good: []string{`{"script":"a","interpreter":"/usr/bin/env","args":["-x",""]}`, `{"script":"a","interpreter":"python3"}`},
+			bad: []string{
+				`{"script":"a","interpreter":"-c"}`, `{"script":"a","interpreter":"a b"}`, `{"script":"a","interpreter":"../x"}`,
+				`{"script":"a","interpreter":"/-x"}`, `{"script":"a","args":"x"}`, `{"script":"a","args":["\u0000"]}`, `{"script":""}`,
+			},
+		},
+		"service": {
+			good: []string{`{"name":"nginx","operation":"start"}`, `{"name":"getty@tty1.service","operation":"status","settle_s":0}`},
+			bad: []string{
+				`{"name":"nginx"}`, `{"name":"-x","operation":"start"}`, `{"name":"a b","operation":"start"}`,
+				`{"name":"a;b","operation":"start"}`, `{"name":"a","operation":"mask"}`, `{"name":"a/b","operation":"start"}`,
+			},
+		},
+		"restart_service": {good: []string{`{"name":"nginx"}`}, bad: []string{`{}`, `{"name":"a","operation":"kill"}`}},
+	}
+	for _, a := range f.Actions() {
+		schema := compile(t, a.Name, a.Schema)
+		c, ok := cases[a.Name]
+		if !ok {
+			t.Errorf("%s: no cases", a.Name)
+		}
+		for _, args := range c.good {
+			if err := validate(t, schema, args); err != nil {
+				t.Errorf("%s refuses %s: %v", a.Name, args, err)
+			}
+			if a.Check != nil && len(a.Check([]byte(args))) > 0 {
+				t.Errorf("%s refuses %s: %v", a.Name, args, a.Check([]byte(args)))
+			}
+		}
+		for _, args := range c.bad {
+			if validate(t, schema, args) == nil {
+				t.Errorf("%s takes %s", a.Name, args)
+			}
+		}
+		if a.Title.ZH == "" || a.Help.ZH == "" || a.Title.EN == "" || a.Help.EN == "" {
+			t.Errorf("%s: a text is missing", a.Name)
+		}
+	}
+}
+
+func compile(t *testing.T, name string, raw []byte) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource(name, doc); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	schema, err := c.Compile(name)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return schema
+}
+
+func validate(t *testing.T, s *jsonschema.Schema, args string) error {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(args))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Validate(doc)
+}
+
+func TestCheckRefusesWhatTheSchemaCannot(t *testing.T) {
+	for args, want := range map[string]string{
+		`{"command":"a","env":{"UID":"0"}}`:            "args.env.UID",
+		`{"command":"a","env":{"SHELLOPTS":"x"}}`:      "args.env.SHELLOPTS",
+		`{"command":"a","env":{"A":"` + long() + `"}}`: "args.env",
+	} {
+		errs := checkCommand(json.RawMessage(args))
+		if len(errs) != 1 || errs[0].Path != want || errs[0].Text.ZH == "" {
+			t.Errorf("got %v, want %s", errs, want)
+		}
+	}
+	errs := checkScript(json.RawMessage(`{"script":"a","args":["` + long() + `"]}`))
+	if len(errs) != 1 || errs[0].Path != "args.args" {
+		t.Errorf("got %v", errs)
+	}
+	if got := sudoCredential(json.RawMessage(`{"sudo_credential":"s"}`)); len(got) != 1 || got[0] != "s" {
+		t.Errorf("credentials: got %v", got)
+	}
+}
+
+func long() string { return strings.Repeat("x", maxWords+1) }
