@@ -10,19 +10,22 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// conn implements store.Conn on a connection with an open transaction.
+// conn implements store.Conn on a connection with an open transaction. Its
+// statements run under the transaction's context, which has the deadline; the
+// caller's, which it comes from, may have none.
 type conn struct {
-	db *DB
-	c  *pgx.Conn
+	db  *DB
+	c   *pgx.Conn
+	ctx context.Context //nolint:containedctx // a conn lives inside one transaction
 }
 
 // Exec implements store.Conn.
-func (c *conn) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
+func (c *conn) Exec(_ context.Context, sql string, args ...any) (int64, error) {
 	vals, err := values(args)
 	if err != nil {
 		return 0, err
 	}
-	tag, err := c.c.Exec(ctx, c.db.sql.RewriteTyped(sql, vals), vals...)
+	tag, err := c.c.Exec(c.ctx, c.db.sql.RewriteTyped(sql, vals), vals...)
 	return tag.RowsAffected(), err
 }
 
@@ -39,12 +42,12 @@ func values(args []any) ([]any, error) {
 }
 
 // Query implements store.Conn.
-func (c *conn) Query(ctx context.Context, sql string, args ...any) (store.Rows, error) {
+func (c *conn) Query(_ context.Context, sql string, args ...any) (store.Rows, error) {
 	vals, err := values(args)
 	if err != nil {
 		return nil, err
 	}
-	r, err := c.c.Query(ctx, c.db.sql.RewriteTyped(sql, vals), vals...)
+	r, err := c.c.Query(c.ctx, c.db.sql.RewriteTyped(sql, vals), vals...)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +55,7 @@ func (c *conn) Query(ctx context.Context, sql string, args ...any) (store.Rows, 
 }
 
 // ExecRows implements store.Conn: each column goes as one array.
-func (c *conn) ExecRows(ctx context.Context, sql string, cols []store.Col, rows [][]any) (int64, error) {
+func (c *conn) ExecRows(_ context.Context, sql string, cols []store.Col, rows [][]any) (int64, error) {
 	if len(rows) == 0 {
 		return 0, nil
 	}
@@ -64,7 +67,7 @@ func (c *conn) ExecRows(ctx context.Context, sql string, cols []store.Col, rows 
 		}
 		args[i] = a
 	}
-	tag, err := c.c.Exec(ctx, c.db.sql.Rewrite(sql, cols), args...)
+	tag, err := c.c.Exec(c.ctx, c.db.sql.Rewrite(sql, cols), args...)
 	return tag.RowsAffected(), err
 }
 
@@ -98,12 +101,12 @@ func gather[T any](col store.Col, i int, rows [][]any) ([]T, error) {
 
 // NewIDs implements store.Conn: the seconds of the database's clock and a
 // cycling sequence that all servers share.
-func (c *conn) NewIDs(ctx context.Context, n int) ([]int64, error) {
+func (c *conn) NewIDs(_ context.Context, n int) ([]int64, error) {
 	sec, args := `floor(extract(epoch FROM clock_timestamp()))::bigint`, []any{n}
 	if c.db.opt.Now != nil {
 		sec, args = `$2::bigint`, []any{n, c.db.Now().Unix()}
 	}
-	r, err := c.c.Query(ctx, `SELECT (`+sec+` << 21) | (nextval('id_seq') & 2097151) FROM generate_series(1, $1::bigint)`, args...)
+	r, err := c.c.Query(c.ctx, `SELECT (`+sec+` << 21) | (nextval('id_seq') & 2097151) FROM generate_series(1, $1::bigint)`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("allocate ids: %w", err)
 	}
@@ -116,12 +119,12 @@ func (c *conn) NewIDs(ctx context.Context, n int) ([]int64, error) {
 }
 
 // Lock implements store.Conn.
-func (c *conn) Lock(ctx context.Context, key int64, shared bool) error {
+func (c *conn) Lock(_ context.Context, key int64, shared bool) error {
 	sql := `SELECT pg_advisory_xact_lock($1)`
 	if shared {
 		sql = `SELECT pg_advisory_xact_lock_shared($1)`
 	}
-	_, err := c.c.Exec(ctx, sql, key)
+	_, err := c.c.Exec(c.ctx, sql, key)
 	return err
 }
 

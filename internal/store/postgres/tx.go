@@ -93,7 +93,7 @@ func (db *DB) once(ctx context.Context, opt pgx.TxOptions, fn func(c store.Conn)
 			db.rollback(ctx, tx)
 		}
 	}()
-	if err := protect(func() error { return fn(&conn{db: db, c: pc.Conn()}) }); err != nil {
+	if err := protect(func() error { return fn(&conn{db, pc.Conn(), ctx}) }); err != nil {
 		return err
 	}
 	done = true

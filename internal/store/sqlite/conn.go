@@ -2,46 +2,79 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	sqlite "modernc.org/sqlite"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store"
 )
 
-// conn is a connection with its prepared statements. Statements are few and
-// fixed, so none is ever evicted.
+// maxStatements bounds the prepared statements of a connection. The store's own
+// are fewer; what lists build from filters may be more.
+const maxStatements = 500
+
+// conn is a connection with its prepared statements. It stands on the driver's
+// own connection: database/sql would add its locks and conversions to each
+// statement, and may replace a connection whose statement was interrupted.
 type conn struct {
 	db    *DB
-	c     *sql.Conn
-	stmts map[string]*sql.Stmt
+	raw   driver.Conn
+	stmts map[string]driver.Stmt
+	// ctx is the transaction's. The writer's is never cancelled: an interrupt
+	// would undo the whole group.
+	ctx  context.Context //nolint:containedctx // set for one transaction
+	args []driver.NamedValue
+	busy bool // rows are open
 }
 
-func newConn(ctx context.Context, db *DB, pool *sql.DB) (*conn, error) {
-	c, err := pool.Conn(ctx)
+func (db *DB) connect(ctx context.Context, params string) (*conn, error) {
+	k, err := sqlite.NewConnector(db.dsn(params))
 	if err != nil {
 		return nil, err
 	}
-	return &conn{db: db, c: c, stmts: map[string]*sql.Stmt{}}, nil
+	raw, err := k.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{db: db, raw: raw, stmts: map[string]driver.Stmt{}, ctx: context.WithoutCancel(ctx)}, nil
 }
 
 func (c *conn) close() error {
-	for _, s := range c.stmts {
-		_ = s.Close()
-	}
-	return c.c.Close()
+	return errors.Join(c.forget(), c.raw.Close())
 }
 
-func (c *conn) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
+// forget closes all prepared statements.
+func (c *conn) forget() error {
+	var errs []error
+	for _, s := range c.stmts {
+		errs = append(errs, s.Close())
+	}
+	clear(c.stmts)
+	return errors.Join(errs...)
+}
+
+func (c *conn) stmt(text string) (driver.Stmt, error) {
+	if c.busy {
+		return nil, fmt.Errorf("the rows of the last query are still open: %q", text)
+	}
 	if s := c.stmts[text]; s != nil {
 		return s, nil
 	}
-	s, err := c.c.PrepareContext(ctx, text)
+	if len(c.stmts) >= maxStatements {
+		if err := c.forget(); err != nil {
+			return nil, err
+		}
+	}
+	s, err := c.raw.(driver.ConnPrepareContext).PrepareContext(c.ctx, text)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", text, err)
 	}
@@ -49,81 +82,113 @@ func (c *conn) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	return s, nil
 }
 
-func (c *conn) exec(ctx context.Context, text string) error {
-	s, err := c.stmt(ctx, text)
+// control runs a statement that controls the transaction.
+func (c *conn) control(text string) error {
+	s, err := c.stmt(text)
 	if err != nil {
 		return err
 	}
-	_, err = s.ExecContext(ctx)
+	_, err = s.(driver.StmtExecContext).ExecContext(context.WithoutCancel(c.ctx), nil)
 	return err
 }
 
-// own is the context for a statement: the writer's statements are not cancelled
-// with their member, readers' are.
-func (c *conn) own(ctx context.Context) context.Context {
-	if c == c.db.writer {
-		return context.WithoutCancel(ctx)
+// script runs statements that are not worth preparing.
+func (c *conn) script(ctx context.Context, text string, args ...driver.NamedValue) error {
+	_, err := c.raw.(driver.ExecerContext).ExecContext(ctx, text, args)
+	return err
+}
+
+// number runs a query for one number; no row and NULL are 0.
+func (c *conn) number(text string, args ...any) (int64, error) {
+	list, err := c.numbers(text, args...)
+	if err != nil || len(list) == 0 {
+		return 0, err
 	}
-	return ctx
+	return list[0], nil
+}
+
+// numbers runs a query for a column of numbers.
+func (c *conn) numbers(text string, args ...any) ([]int64, error) {
+	r, err := c.Query(c.ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var out []int64
+	for r.Next() {
+		var v any
+		if err := r.Scan(&v); err != nil {
+			return nil, err
+		}
+		n, _ := v.(int64)
+		out = append(out, n)
+	}
+	return out, r.Err()
 }
 
 // Exec implements store.Conn.
-func (c *conn) Exec(ctx context.Context, text string, args ...any) (int64, error) {
-	ctx = c.own(ctx)
-	s, err := c.stmt(ctx, c.db.sql.Rewrite(text, nil))
+func (c *conn) Exec(_ context.Context, text string, args ...any) (int64, error) {
+	s, err := c.stmt(c.db.sql.Rewrite(text, nil))
 	if err != nil {
 		return 0, err
 	}
-	if args, err = bind(args); err != nil {
+	if err := c.bind(args); err != nil {
 		return 0, err
 	}
-	r, err := s.ExecContext(ctx, args...)
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
+	return c.step(s, text)
 }
 
-// Query implements store.Conn.
-func (c *conn) Query(ctx context.Context, text string, args ...any) (store.Rows, error) {
-	ctx = c.own(ctx)
-	s, err := c.stmt(ctx, c.db.sql.Rewrite(text, nil))
-	if err != nil {
-		return nil, err
-	}
-	if args, err = bind(args); err != nil {
-		return nil, err
-	}
-	r, err := s.QueryContext(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	return rows{r}, nil
-}
-
-// ExecRows implements store.Conn: one prepared statement, run for each row.
-func (c *conn) ExecRows(ctx context.Context, text string, cols []store.Col, in [][]any) (int64, error) {
-	ctx = c.own(ctx)
-	s, err := c.stmt(ctx, orFail(c.db.sql.Rewrite(text, cols)))
+// step runs a statement with the bound arguments.
+func (c *conn) step(s driver.Stmt, text string) (int64, error) {
+	r, err := s.(driver.StmtExecContext).ExecContext(c.ctx, c.args)
 	if err != nil {
 		return 0, err
 	}
-	var n int64
-	for _, row := range in {
-		r, err := s.ExecContext(ctx, row...)
-		if err != nil {
-			return n, err
-		}
-		k, err := r.RowsAffected()
-		if err != nil {
-			return n, err
-		}
-		n += k
-	}
+	n, err := r.RowsAffected()
 	if strings.HasPrefix(text, "INSERT INTO "+segmentPrefix) {
 		c.db.rows += n
 	}
-	return n, nil
+	return n, err
+}
+
+// Query implements store.Conn.
+func (c *conn) Query(_ context.Context, text string, args ...any) (store.Rows, error) {
+	s, err := c.stmt(c.db.sql.Rewrite(text, nil))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.bind(args); err != nil {
+		return nil, err
+	}
+	r, err := s.(driver.StmtQueryContext).QueryContext(c.ctx, c.args)
+	if err != nil {
+		return nil, err
+	}
+	c.busy = true
+	return &rows{c: c, r: r, vals: make([]driver.Value, len(r.Columns()))}, nil
+}
+
+// ExecRows implements store.Conn: one prepared statement, run for each row.
+func (c *conn) ExecRows(_ context.Context, text string, cols []store.Col, in [][]any) (int64, error) {
+	if len(in) == 0 {
+		return 0, nil
+	}
+	s, err := c.stmt(orFail(c.db.sql.Rewrite(text, cols)))
+	if err != nil {
+		return 0, err
+	}
+	var total int64
+	for _, row := range in {
+		if err := c.bind(row); err != nil {
+			return total, err
+		}
+		n, err := c.step(s, text)
+		if err != nil {
+			return total, err
+		}
+		total += n
+	}
+	return total, nil
 }
 
 // orFail keeps SQLite from opening a statement journal for each row. The journal
@@ -139,48 +204,37 @@ func orFail(text string) string {
 	return text
 }
 
-// NewIDs implements store.Conn.
-func (c *conn) NewIDs(_ context.Context, n int) ([]int64, error) {
-	return c.db.ids.next(c.db.Now(), n), nil
-}
-
-// Lock implements store.Conn: the writer is alone.
-func (c *conn) Lock(context.Context, int64, bool) error { return nil }
-
-// InsertTable implements store.Conn.
-func (c *conn) InsertTable(table string) string {
-	if table == "done" {
-		return segmentPrefix + strconv.FormatInt(c.db.segment.Load(), 10)
-	}
-	return table
-}
-
-type rows struct{ *sql.Rows }
-
-func (r rows) Close() { _ = r.Rows.Close() }
-
-// bind turns arguments into what SQLite takes; lists become the JSON arrays that
-// json_each reads.
-func bind(args []any) ([]any, error) {
-	out := make([]any, len(args))
+// bind puts arguments into c.args as SQLite takes them; lists become the JSON
+// arrays that json_each reads.
+func (c *conn) bind(args []any) error {
+	c.args = c.args[:0]
 	for i, a := range args {
 		v, err := store.Value(a)
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("argument %d: %w", i+1, err)
 		}
 		switch list := v.(type) {
 		case []int64:
 			v = intArray(list)
 		case []string:
-			b, err := json.Marshal(append([]string{}, list...))
-			if err != nil {
-				return nil, fmt.Errorf("encode a list: %w", err)
+			if v, err = textArray(list); err != nil {
+				return err
 			}
-			v = string(b)
 		}
-		out[i] = v
+		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: v})
 	}
-	return out, nil
+	return nil
+}
+
+func textArray(list []string) (string, error) {
+	if len(list) == 0 {
+		return "[]", nil
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		return "", fmt.Errorf("encode a list: %w", err)
+	}
+	return string(b), nil
 }
 
 func intArray(list []int64) string {
@@ -193,6 +247,77 @@ func intArray(list []int64) string {
 		b = strconv.AppendInt(b, v, 10)
 	}
 	return string(append(b, ']'))
+}
+
+// NewIDs implements store.Conn.
+func (c *conn) NewIDs(_ context.Context, n int) ([]int64, error) {
+	return c.db.ids.next(c.db.Now(), n), nil
+}
+
+// Lock implements store.Conn: the writer is alone.
+func (c *conn) Lock(context.Context, int64, bool) error { return nil }
+
+// InsertTable implements store.Conn.
+func (c *conn) InsertTable(table string) string {
+	if table == "done" {
+		return segmentName(c.db.segment.Load())
+	}
+	return table
+}
+
+// rows implements store.Rows.
+type rows struct {
+	c      *conn
+	r      driver.Rows
+	vals   []driver.Value
+	err    error
+	closed bool
+}
+
+// Next implements store.Rows. The interrupt of a cancelled context reaches a
+// query's first step only, so the later ones look for themselves.
+func (r *rows) Next() bool {
+	if r.closed || r.err != nil {
+		return false
+	}
+	if r.err = r.c.ctx.Err(); r.err == nil {
+		r.err = r.r.Next(r.vals)
+	}
+	if r.err == nil {
+		return true
+	}
+	if errors.Is(r.err, io.EOF) {
+		r.err = nil
+	}
+	r.Close()
+	return false
+}
+
+// Err implements store.Rows.
+func (r *rows) Err() error { return r.err }
+
+// Close implements store.Rows.
+func (r *rows) Close() {
+	if r.closed {
+		return
+	}
+	r.closed, r.c.busy = true, false
+	if err := r.r.Close(); r.err == nil {
+		r.err = err
+	}
+}
+
+// Scan implements store.Rows.
+func (r *rows) Scan(dest ...any) error {
+	if len(dest) != len(r.vals) {
+		return fmt.Errorf("scan %d columns into %d", len(r.vals), len(dest))
+	}
+	for i, d := range dest {
+		if err := assign(d, r.vals[i]); err != nil {
+			return fmt.Errorf("scan column %s: %w", r.r.Columns()[i], err)
+		}
+	}
+	return nil
 }
 
 // idSource makes ids that ascend strictly, from the second of the clock and a

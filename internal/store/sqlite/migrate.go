@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -45,22 +46,72 @@ func doneDDL() string {
 }
 
 // migrate brings the database to the newest schema.
-func migrate(ctx context.Context, pool *sql.DB, folder string) error {
-	p, err := Migrator(pool, folder)
+func migrate(ctx context.Context, dsn, folder string) error {
+	return migrating(dsn, folder, func(pool *sql.DB, p *goose.Provider) error {
+		var v string
+		if err := pool.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&v); err != nil {
+			return err
+		}
+		if err := checkVersion(v); err != nil {
+			return err
+		}
+		_, err := p.Up(ctx)
+		return err
+	})
+}
+
+// MigrateDown undoes every migration of the main database at path: all data is
+// lost.
+func MigrateDown(ctx context.Context, path string) error {
+	return migrating(newDB(path, Options{}).dsn(writerPragmas), "main", func(pool *sql.DB, p *goose.Provider) error {
+		if err := dropSegments(ctx, pool); err != nil {
+			return err
+		}
+		_, err := p.DownTo(ctx, 0)
+		return err
+	})
+}
+
+// dropSegments drops what a migration cannot name, and leaves the view.
+func dropSegments(ctx context.Context, pool *sql.DB) error {
+	r, err := pool.QueryContext(ctx, `SELECT n FROM segment`)
 	if err != nil {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
+	defer r.Close()
+	drops := []string{"DROP VIEW done", "CREATE VIEW done AS SELECT 1"}
+	for r.Next() {
+		var n int64
+		if err := r.Scan(&n); err != nil {
+			return err
+		}
+		drops = append(drops, "DROP TABLE "+segmentName(n))
+	}
+	if err := errors.Join(r.Err(), r.Close()); err != nil {
+		return err
+	}
+	_, err = pool.ExecContext(ctx, strings.Join(drops, ";"))
+	return err
+}
+
+// migrating runs fn with the goose provider for a folder of store.Migrations.
+func migrating(dsn, folder string, fn func(pool *sql.DB, p *goose.Provider) error) (err error) {
+	pool, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pool.Close()) }()
+	pool.SetMaxOpenConns(1)
+	files, err := fs.Sub(store.Migrations, "migrations/"+folder)
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, pool, store.Rendered(files, parts.Replace), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	if err := fn(pool, p); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
-}
-
-// Migrator is the goose provider for a folder of store.Migrations.
-func Migrator(pool *sql.DB, folder string) (*goose.Provider, error) {
-	files, err := fs.Sub(store.Migrations, "migrations/"+folder)
-	if err != nil {
-		return nil, err
-	}
-	return goose.NewProvider(goose.DialectSQLite3, pool, store.Rendered(files, parts.Replace), goose.WithDisableGlobalRegistry(true))
 }

@@ -16,18 +16,16 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	sqlite "modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store"
@@ -40,6 +38,9 @@ type Options struct {
 	// SegmentRows is how many ended jobs a segment of the history holds; 0 means
 	// 250,000.
 	SegmentRows int64
+	// Reserve is how many bytes of disk are kept for finishing what runs when the
+	// disk is full; 0 means 16 MiB, less than 0 none.
+	Reserve int64
 	// migrations is the folder of store.Migrations: main or log.
 	migrations string
 }
@@ -59,29 +60,32 @@ type DB struct {
 	opt  Options
 	sql  *store.Rewriter
 	ids  idSource
+	bell store.Bell
 
-	pool   *sql.DB // writing; one connection
-	writer *conn
-	queue  chan *member
-	tasks  chan task
-	wg     sync.WaitGroup
+	writer   *conn
+	queue    chan *member
+	tasks    chan task
+	inCommit []*member // the group that is being committed; the writer's own
+	rows     int64     // in the current segment; the writer's own
+	segment  atomic.Int64
+	written  atomic.Int64 // groups committed, for checkpoints
 
-	readPool *sql.DB
-	readers  chan *conn
+	readers chan *conn
+	opened  int // readers
+	reserve reserve
+	full    atomic.Bool // the reserve is given up: no new work
 
-	segment  atomic.Int64 // the current segment of done
-	rows     int64        // in it; the writer's own
-	written  atomic.Int64 // groups committed, for the checkpointer
-	closing  chan struct{}
+	wg       sync.WaitGroup
+	closing  chan struct{} // closed by Close
+	stopped  chan struct{} // closed by the writer when it ends
 	closed   sync.Once
 	closeErr error
-
-	bell store.Bell
 }
 
 var _ store.Driver = (*DB)(nil)
 
-// Open opens the main database, making and migrating it as needed.
+// Open opens the main database, making and migrating it as needed. One process
+// may have it open at a time: see LockFolder.
 func Open(path string, opt Options) (*DB, error) {
 	opt.migrations = "main"
 	return open(path, opt)
@@ -93,7 +97,7 @@ func OpenLog(path string, opt Options) (*DB, error) {
 	return open(path, opt)
 }
 
-func open(path string, opt Options) (*DB, error) {
+func newDB(path string, opt Options) *DB {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
@@ -103,58 +107,66 @@ func open(path string, opt Options) (*DB, error) {
 	if opt.SegmentRows == 0 {
 		opt.SegmentRows = defaultSegmentRows
 	}
-	db := &DB{
-		path: path, opt: opt, sql: store.NewRewriter(store.SQLite),
-		queue: make(chan *member, groupLimit), tasks: make(chan task), closing: make(chan struct{}),
-		readers: make(chan *conn, readers),
+	if opt.Reserve == 0 {
+		opt.Reserve = defaultReserve
 	}
-	if err := db.start(); err != nil {
-		db.release()
-		return nil, fmt.Errorf("open %s: %w", path, err)
+	return &DB{
+		path: path, opt: opt, sql: store.NewRewriter(store.SQLite),
+		queue: make(chan *member, groupLimit), tasks: make(chan task), readers: make(chan *conn, readers),
+		reserve: reserve{path: path + ".reserve", size: opt.Reserve},
+		closing: make(chan struct{}), stopped: make(chan struct{}),
+	}
+}
+
+func open(path string, opt Options) (*DB, error) {
+	db := newDB(path, opt)
+	if err := db.start(context.Background()); err != nil {
+		return nil, mapError(fmt.Errorf("open %s: %w", path, errors.Join(err, db.release())))
 	}
 	db.wg.Go(db.write)
-	db.wg.Go(db.checkpoint)
+	db.wg.Go(db.tend)
 	return db, nil
 }
 
-func (db *DB) start() error {
-	ctx := context.Background()
+const (
+	// The WAL is synced at every commit and copied by us, beside the writer. The
+	// statement journals of savepoints stay in memory.
+	writerPragmas = "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(0)&_pragma=journal_size_limit(67108864)" +
+		"&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-65536)"
+	readerPragmas = "_pragma=query_only(1)&_pragma=cache_size(-8192)"
+)
+
+func (db *DB) start(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Dir(db.path), 0o700); err != nil {
 		return err
 	}
 	if err := createPrivate(db.path); err != nil {
 		return err
 	}
-	var err error
-	if db.pool, err = sql.Open("sqlite", db.dsn("_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(0)&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-65536)&_txlock=immediate")); err != nil {
+	if err := migrate(ctx, db.dsn(writerPragmas), db.opt.migrations); err != nil {
 		return err
 	}
-	db.pool.SetMaxOpenConns(1)
-	if err := checkVersion(ctx, db.pool); err != nil {
+	if db.writer, err = db.connect(ctx, writerPragmas); err != nil {
 		return err
 	}
-	if err := migrate(ctx, db.pool, db.opt.migrations); err != nil {
-		return err
-	}
-	if db.writer, err = newConn(ctx, db, db.pool); err != nil {
-		return err
-	}
-	if db.readPool, err = sql.Open("sqlite", db.dsn("_pragma=query_only(1)&_pragma=cache_size(-8192)")); err != nil {
-		return err
-	}
-	db.readPool.SetMaxOpenConns(readers)
 	for range readers {
-		r, err := newConn(ctx, db, db.readPool)
+		r, err := db.connect(ctx, readerPragmas)
 		if err != nil {
 			return err
 		}
+		db.opened++
 		db.readers <- r
 	}
-	return db.load(ctx)
+	if err := db.reserve.hold(); err != nil {
+		db.full.Store(true)
+		db.opt.Log.ErrorContext(ctx, "the disk is nearly full: no new work is taken until there is space", "err", err)
+	}
+	return db.load()
 }
 
 func (db *DB) dsn(params string) string {
-	return "file:" + db.path + "?_pragma=busy_timeout(10000)&" + params
+	name := url.URL{Scheme: "file", Opaque: (&url.URL{Path: db.path}).EscapedPath()}
+	return name.String() + "?_pragma=busy_timeout(10000)&" + params
 }
 
 // createPrivate makes an empty file that only its owner can read; the database's
@@ -167,11 +179,7 @@ func createPrivate(path string) error {
 	return f.Close()
 }
 
-func checkVersion(ctx context.Context, pool *sql.DB) error {
-	var v string
-	if err := pool.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&v); err != nil {
-		return err
-	}
+func checkVersion(v string) error {
 	if versionLess(v, minVersion) {
 		return hostler.Errorf(hostler.CodeInternal, "SQLite %s is too old: %s or newer is needed", "SQLite %s 过旧：需要 %s 或更新版本", v, minVersion)
 	}
@@ -191,32 +199,30 @@ func versionLess(a, b string) bool {
 }
 
 // load reads what the driver keeps in memory: the newest id, the segment.
-func (db *DB) load(ctx context.Context) error {
+func (db *DB) load() error {
 	if db.opt.migrations != "main" {
 		return nil
 	}
-	var newest int64
-	err := db.pool0(ctx, `SELECT max(id) FROM (SELECT max(id) AS id FROM job UNION ALL SELECT max(id) FROM done UNION ALL SELECT max(id) FROM lane
-UNION ALL SELECT max(id) FROM worker UNION ALL SELECT max(id) FROM audit UNION ALL SELECT max(id) FROM asset UNION ALL SELECT max(id) FROM credential
-UNION ALL SELECT max(id) FROM users UNION ALL SELECT max(id) FROM api_key UNION ALL SELECT max(id) FROM project UNION ALL SELECT max(id) FROM host_key
-UNION ALL SELECT max(run) FROM job UNION ALL SELECT max(run) FROM done)`, &newest)
+	var err error
+	if db.ids.last, err = db.newestID(); err != nil {
+		return err
+	}
+	segment, err := db.writer.number(`SELECT max(n) FROM segment`)
 	if err != nil {
 		return err
 	}
-	db.ids.last = newest
-	var segment int64
-	if err := db.pool0(ctx, `SELECT max(n) FROM segment`, &segment); err != nil {
-		return err
-	}
 	db.segment.Store(segment)
-	return db.pool0(ctx, fmt.Sprintf(`SELECT count(*) FROM done_%d`, segment), &db.rows)
+	db.rows, err = db.writer.number(`SELECT count(*) FROM ` + segmentName(segment))
+	return err
 }
 
-func (db *DB) pool0(ctx context.Context, q string, dest *int64) error {
-	var v sql.NullInt64
-	err := db.writer.c.QueryRowContext(ctx, q).Scan(&v)
-	*dest = v.Int64
-	return err
+func (db *DB) newestID() (int64, error) {
+	return db.writer.number(`SELECT max(id) FROM (
+SELECT max(id) AS id FROM job UNION ALL SELECT max(id) FROM done UNION ALL SELECT max(id) FROM lane UNION ALL
+SELECT max(id) FROM worker UNION ALL SELECT max(id) FROM audit UNION ALL SELECT max(id) FROM asset UNION ALL
+SELECT max(id) FROM credential UNION ALL SELECT max(id) FROM users UNION ALL SELECT max(id) FROM api_key UNION ALL
+SELECT max(id) FROM project UNION ALL SELECT max(id) FROM host_key UNION ALL
+SELECT max(run) FROM job WHERE run <> 0 UNION ALL SELECT max(run) FROM done WHERE run <> 0)`)
 }
 
 // Name implements store.Driver.
@@ -233,19 +239,33 @@ func (db *DB) View(ctx context.Context, fn func(c store.Conn) error) error {
 	select {
 	case c = <-db.readers:
 	case <-ctx.Done():
-		return ctx.Err()
+		return mapError(ctx.Err())
 	case <-db.closing:
 		return errClosed()
 	}
-	defer func() { db.readers <- c }()
-	if err := c.exec(ctx, "BEGIN"); err != nil {
-		return mapError(err)
+	c.ctx = ctx
+	defer func() {
+		c.ctx = context.WithoutCancel(ctx)
+		db.readers <- c
+	}()
+	return mapError(c.view(fn))
+}
+
+// view runs fn in a reading transaction, which it ends however fn ends.
+func (c *conn) view(fn func(c store.Conn) error) (err error) {
+	if err := c.control("BEGIN"); err != nil {
+		return err
 	}
-	err := protect(func() error { return fn(c) })
-	if rerr := c.exec(context.WithoutCancel(ctx), "ROLLBACK"); err == nil {
-		err = rerr
-	}
-	return mapError(err)
+	defer func() {
+		c.busy = false
+		if p := recover(); p != nil {
+			err = errFault(fmt.Errorf("panic in a view: %v\n%s", p, debug.Stack()))
+		}
+		if rerr := c.control("ROLLBACK"); err == nil {
+			err = rerr
+		}
+	}()
+	return fn(c)
 }
 
 // Stats implements store.Driver.
@@ -280,59 +300,16 @@ func (db *DB) Close() error {
 	return db.closeErr
 }
 
+// release closes the connections; views that run are waited for. The last
+// connection to close copies the WAL.
 func (db *DB) release() error {
 	var errs []error
-	close(db.readers)
-	for c := range db.readers {
+	for range db.opened {
+		c := <-db.readers
 		errs = append(errs, c.close())
 	}
-	if db.readPool != nil {
-		errs = append(errs, db.readPool.Close())
-	}
 	if db.writer != nil {
-		_, err := db.writer.c.ExecContext(context.Background(), `PRAGMA wal_checkpoint(TRUNCATE)`)
-		errs = append(errs, err, db.writer.close())
-	}
-	if db.pool != nil {
-		errs = append(errs, db.pool.Close())
+		errs = append(errs, db.writer.close())
 	}
 	return errors.Join(errs...)
-}
-
-func errClosed() error {
-	return hostler.Errorf(hostler.CodeUnavailable, "the store is closing", "存储正在关闭")
-}
-
-// mapError gives database errors that people can act on their code.
-func mapError(err error) error {
-	var se *sqlite.Error
-	if !errors.As(err, &se) {
-		return err
-	}
-	switch se.Code() & 0xff {
-	case sqlite3.SQLITE_FULL:
-		e := hostler.Errorf(hostler.CodeDiskFull, "the disk is full: free space for the data folder", "磁盘已满：请为数据目录释放空间")
-		e.Cause = err
-		return e
-	case sqlite3.SQLITE_BUSY:
-		e := hostler.Errorf(hostler.CodeUnavailable, "the database is busy; try again", "数据库繁忙，请重试")
-		e.Cause = err
-		return e
-	}
-	return err
-}
-
-// fatal reports whether an error makes the whole group void: SQLite may have
-// rolled everything back.
-func fatal(err error) bool {
-	var se *sqlite.Error
-	if !errors.As(err, &se) {
-		return false
-	}
-	switch se.Code() & 0xff {
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_NOMEM,
-		sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_BUSY:
-		return true
-	}
-	return false
 }

@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"hostler.dev/hostler"
@@ -14,7 +16,15 @@ type member struct {
 	ctx  context.Context //nolint:containedctx // asked for cancellation before the member starts
 	fn   func(c store.Conn) error
 	err  error
-	done chan error
+	done chan error // holds one answer
+}
+
+// answer acknowledges a member, once.
+func (m *member) answer(err error) {
+	select {
+	case m.done <- err:
+	default:
+	}
 }
 
 // InTx implements store.Driver.
@@ -28,16 +38,27 @@ func (db *DB) InTx(ctx context.Context, fn func(c store.Conn) error) error {
 	select {
 	case db.queue <- m:
 	case <-ctx.Done():
-		return ctx.Err()
+		return mapError(ctx.Err())
 	case <-db.closing:
 		return errClosed()
 	}
 	// From here on the member may be committed: only the writer knows.
-	return <-m.done
+	select {
+	case err := <-m.done:
+		return err
+	case <-db.stopped:
+	}
+	select {
+	case err := <-m.done:
+		return err
+	default: // queued after the writer had looked for the last time
+		return errClosed()
+	}
 }
 
 // write is the writer: the only goroutine that changes the database.
 func (db *DB) write() {
+	defer db.writerEnded()
 	group := make([]*member, 0, groupLimit)
 	for {
 		select {
@@ -53,6 +74,21 @@ func (db *DB) write() {
 			db.commit(group)
 		}
 	}
+}
+
+// writerEnded closes the writer, or starts another when a member ended the
+// goroutine under it (runtime.Goexit, as a failing test does).
+func (db *DB) writerEnded() {
+	if db.inCommit == nil {
+		close(db.stopped)
+		return
+	}
+	db.undo()
+	for _, m := range db.inCommit {
+		m.answer(errFault(errors.New("a transaction of the group ended its goroutine")))
+	}
+	db.inCommit = nil
+	db.wg.Go(db.write)
 }
 
 // task is what the writer does between two groups, outside of a transaction.
@@ -84,97 +120,135 @@ func (db *DB) drain(group []*member) []*member {
 	return group
 }
 
-// commit runs a group in one transaction and acknowledges it.
+// commit commits a group and acknowledges it. When the disk is full the reserve
+// is given up and the members go one by one: a small one may fit where the group
+// did not.
 func (db *DB) commit(group []*member) {
-	ctx := context.Background()
-	rows := db.rows
-	err := db.runGroup(ctx, group)
-	if err != nil {
-		db.rows = rows
-		err = mapError(err)
-		// The transaction may be gone already; then this says so, and no more.
-		_ = db.writer.exec(ctx, "ROLLBACK")
-	}
-	for _, m := range group {
-		if err != nil {
-			m.err = err
+	db.inCommit = group
+	err := db.attempt(group)
+	switch {
+	case isFull(err) && (db.giveUpReserve() || len(group) > 1):
+		for i := range group {
+			acknowledge(group[i:i+1], db.attempt(group[i:i+1]))
 		}
-		m.done <- m.err
+	default:
+		acknowledge(group, err)
 	}
+	db.inCommit = nil
 	db.written.Add(1)
 	if db.rows >= db.opt.SegmentRows {
-		if err := db.roll(ctx); err != nil {
-			db.opt.Log.ErrorContext(ctx, "a new segment of the history could not be made", "err", err)
+		if err := db.roll(); err != nil {
+			db.opt.Log.Error("a new segment of the history could not be made; the next group tries again", "err", err)
 		}
 	}
 }
 
-func (db *DB) runGroup(ctx context.Context, group []*member) error {
-	if err := db.writer.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+func acknowledge(group []*member, err error) {
+	err = mapError(err)
+	for _, m := range group {
+		if m.err == nil {
+			m.err = err
+		}
+		m.answer(m.err)
+	}
+}
+
+// attempt runs a group in one transaction.
+func (db *DB) attempt(group []*member) error {
+	rows := db.rows
+	if err := db.runGroup(group); err != nil {
+		db.rows = rows
+		db.undo()
+		return err
+	}
+	return nil
+}
+
+// undo ends the transaction. When SQLite has undone it already, its answer says
+// so, and no more.
+func (db *DB) undo() {
+	db.writer.busy = false
+	_ = db.writer.control("ROLLBACK")
+}
+
+func (db *DB) runGroup(group []*member) error {
+	if err := db.writer.control("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	for _, m := range group {
-		if m.err = m.ctx.Err(); m.err != nil {
+		if m.err = db.refuse(m); m.err != nil {
 			continue
 		}
-		if err := db.runMember(ctx, m, len(group) == 1); err != nil {
+		if err := db.runMember(m, len(group) == 1); err != nil {
 			return err
 		}
 	}
-	return db.writer.exec(ctx, "COMMIT")
+	if err := db.writer.control("COMMIT"); err != nil {
+		return commitError(err)
+	}
+	return nil
+}
+
+// refuse says why a member is not even begun.
+func (db *DB) refuse(m *member) error {
+	if err := m.ctx.Err(); err != nil {
+		return mapError(err)
+	}
+	if db.full.Load() && store.IsGrowing(m.ctx) {
+		return errFull(nil)
+	}
+	return nil
 }
 
 // runMember runs one member: in a savepoint, unless it is alone and can undo the
 // whole transaction. The error it returns is the group's; the member's own is in
 // m.err.
-func (db *DB) runMember(ctx context.Context, m *member, alone bool) error {
+func (db *DB) runMember(m *member, alone bool) error {
 	if alone {
-		m.err = protect(func() error { return m.fn(db.writer) })
-		return m.err
+		return db.protect(m.fn)
 	}
-	if err := db.writer.exec(ctx, "SAVEPOINT m"); err != nil {
+	if err := db.writer.control("SAVEPOINT m"); err != nil {
 		return err
 	}
 	rows := db.rows
-	m.err = protect(func() error { return m.fn(db.writer) })
-	if m.err == nil {
-		return db.writer.exec(ctx, "RELEASE m")
+	err := db.protect(m.fn)
+	if err == nil {
+		return db.writer.control("RELEASE m")
 	}
-	if fatal(m.err) {
-		return m.err
-	}
-	db.rows = rows
-	m.err = mapError(m.err)
-	if err := db.writer.exec(ctx, "ROLLBACK TO m"); err != nil {
+	if fatal(err) {
 		return err
 	}
-	return db.writer.exec(ctx, "RELEASE m")
+	db.rows = rows
+	m.err = mapError(err)
+	if err := db.writer.control("ROLLBACK TO m"); err != nil {
+		return err
+	}
+	return db.writer.control("RELEASE m")
 }
 
-// protect turns a panic into an error: one member's fault must not end the
-// writer.
-func protect(fn func() error) (err error) {
+// protect runs a member. A panic becomes an error: one member's fault must not
+// end the writer.
+func (db *DB) protect(fn func(c store.Conn) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			e := hostler.Errorf(hostler.CodeInternal, "an internal fault; the log has the cause", "内部错误，原因见日志")
-			e.Cause = fmt.Errorf("panic in a transaction: %v", p)
-			err = e
+			err = errFault(fmt.Errorf("panic in a transaction: %v\n%s", p, debug.Stack()))
 		}
 	}()
-	return fn()
+	defer func() { db.writer.busy = false }()
+	return fn(db.writer)
 }
 
 const (
 	checkpointEvery = time.Second
-	// walRestart is the size of the WAL from which the writer itself finishes a
-	// checkpoint, so that the file starts over; under steady load a passive one
-	// never sees the end.
-	walRestart = 64 << 20
+	// walRestart is how many pages the WAL may have before the writer itself
+	// copies the last of them, so that the file starts over; under steady load a
+	// copy beside the writer never sees the end.
+	walRestart = 64 << 20 / 4096
 )
 
-// checkpoint moves the WAL into the database beside the writer.
-func (db *DB) checkpoint() {
-	ctx := context.Background()
+// tend moves the WAL into the database beside the writer, and gets the reserve
+// back when the disk has room again.
+func (db *DB) tend() {
 	t := time.NewTicker(checkpointEvery)
 	defer t.Stop()
 	seen := int64(0)
@@ -184,33 +258,61 @@ func (db *DB) checkpoint() {
 			return
 		case <-t.C:
 		}
-		if n := db.written.Load(); n == seen {
-			continue
-		} else {
-			seen = n
+		if db.full.Load() {
+			db.regainReserve()
 		}
-		if err := db.checkpointOnce(ctx); err != nil {
-			db.opt.Log.ErrorContext(ctx, "checkpoint failed; the next one tries again", "err", err)
+		n := db.written.Load()
+		if n == seen {
+			continue
+		}
+		seen = n
+		if err := db.checkpoint(); err != nil {
+			db.opt.Log.Error("checkpoint failed; the next one tries again", "err", err)
 		}
 	}
 }
 
-func (db *DB) checkpointOnce(ctx context.Context) error {
+// checkpoint never waits for readers, nor makes the writer wait: what they still
+// need is copied the next time.
+func (db *DB) checkpoint() error {
 	select {
 	case c := <-db.readers:
-		_, err := c.c.ExecContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
+		pages, err := c.checkpoint()
 		db.readers <- c
-		if err != nil {
+		if err != nil || pages < walRestart {
 			return err
 		}
 	case <-db.closing:
 		return nil
 	}
-	if fileSize(db.path+"-wal") < walRestart {
-		return nil
-	}
 	return db.betweenGroups(func() error {
-		_, err := db.writer.c.ExecContext(ctx, `PRAGMA wal_checkpoint(RESTART)`)
+		_, err := db.writer.checkpoint()
 		return err
 	})
+}
+
+// checkpoint copies what it can and returns how many pages the WAL has.
+func (c *conn) checkpoint() (pages int64, err error) {
+	r, err := c.Query(c.ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	var busy, copied int64
+	for r.Next() {
+		if err := r.Scan(&busy, &pages, &copied); err != nil {
+			return 0, err
+		}
+	}
+	return pages, r.Err()
+}
+
+func errClosed() error {
+	return hostler.Errorf(hostler.CodeUnavailable, "the store is closing", "存储正在关闭")
+}
+
+func errFault(cause error) error {
+	e := hostler.Errorf(hostler.CodeInternal, "an internal fault; the log has its cause", "内部错误，原因见日志")
+	e.Cause = cause
+	return e
 }

@@ -1,0 +1,183 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hostler.dev/hostler"
+)
+
+// Backup copies databases into the folder dest while they are in use, each as it
+// is at one moment. Give the main database first: what it refers to in the log
+// is then there. No file in dest is replaced.
+func Backup(ctx context.Context, dest string, dbs ...*DB) error {
+	if err := os.MkdirAll(dest, 0o700); err != nil {
+		return fmt.Errorf("make the backup's folder: %w", err)
+	}
+	for _, db := range dbs {
+		if err := db.Backup(ctx, dest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Backup copies this database into the folder dest, under its own file name.
+func (db *DB) Backup(ctx context.Context, dest string) (err error) {
+	target := filepath.Join(dest, filepath.Base(db.path))
+	if _, err := os.Lstat(target); !errors.Is(err, fs.ErrNotExist) {
+		return hostler.Errorf(hostler.CodeConflict, "%s exists already: choose an empty folder for the backup",
+			"%s 已存在：请为备份选择空目录", target)
+	}
+	part := target + ".part"
+	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove an unfinished backup: %w", err)
+	}
+	c, err := db.connect(ctx, "")
+	if err != nil {
+		return fmt.Errorf("connect for the backup: %w", err)
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if err := createPrivate(part); err != nil {
+		return fmt.Errorf("make the backup: %w", err)
+	}
+	if err := c.script(ctx, `VACUUM INTO ?`, driver.NamedValue{Ordinal: 1, Value: part}); err != nil {
+		return mapError(fmt.Errorf("back up %s: %w", db.path, errors.Join(err, os.Remove(part))))
+	}
+	if err := syncFile(part); err != nil {
+		return fmt.Errorf("back up %s: %w", db.path, err)
+	}
+	if err := os.Rename(part, target); err != nil {
+		return fmt.Errorf("finish the backup: %w", err)
+	}
+	return syncFile(dest)
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Restore puts the files of a backup, whatever they are, into the folder dst,
+// which must be empty or not exist, after checking that its databases are whole.
+func Restore(ctx context.Context, src, dst string) error {
+	files, err := regularFiles(src)
+	if err != nil {
+		return err
+	}
+	if err := checkBackup(ctx, src, files); err != nil {
+		return err
+	}
+	if err := makeEmpty(dst); err != nil {
+		return err
+	}
+	for _, name := range files {
+		if err := copyFile(filepath.Join(src, name), filepath.Join(dst, name)); err != nil {
+			return fmt.Errorf("restore %s: %w", name, err)
+		}
+	}
+	return syncFile(dst)
+}
+
+func regularFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the backup: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// checkBackup refuses a folder without databases, and damaged ones.
+func checkBackup(ctx context.Context, dir string, files []string) error {
+	found := false
+	for _, name := range files {
+		if !strings.HasSuffix(name, ".db") {
+			continue
+		}
+		found = true
+		if err := checkFile(ctx, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return hostler.Errorf(hostler.CodeNotFound, "%s holds no backup", "%s 中没有备份", dir)
+	}
+	return nil
+}
+
+func checkFile(ctx context.Context, path string) (err error) {
+	damaged := func(cause error) error {
+		e := hostler.Errorf(hostler.CodeInvalid, "%s is damaged or not a database", "%s 已损坏或不是数据库", path)
+		e.Cause = cause
+		return e
+	}
+	db := newDB(path, Options{})
+	// immutable: nothing is written beside the backup.
+	c, err := db.connect(ctx, "mode=ro&immutable=1")
+	if err != nil {
+		return damaged(err)
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	r, err := c.Query(ctx, `PRAGMA quick_check(1)`)
+	if err != nil {
+		return damaged(err)
+	}
+	defer r.Close()
+	verdict := ""
+	for r.Next() {
+		if err := r.Scan(&verdict); err != nil {
+			return damaged(err)
+		}
+	}
+	if verdict != "ok" {
+		return damaged(errors.Join(r.Err(), errors.New(verdict)))
+	}
+	return nil
+}
+
+func makeEmpty(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read the data folder: %w", err)
+	}
+	if len(entries) > 0 {
+		return hostler.Errorf(hostler.CodeConflict, "%s is not empty: restore into an empty data folder", "%s 不是空目录：请恢复到空的数据目录", dir)
+	}
+	return nil
+}
+
+func copyFile(src, dst string) (err error) {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Sync()
+}
