@@ -1,0 +1,145 @@
+package action
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"hostler.dev/hostler"
+)
+
+// Registry is the set of actions of a server, by name.
+type Registry struct {
+	actions map[string]*entry // by name and by alias
+	list    []*Action         // by name
+}
+
+type entry struct {
+	action *Action
+	schema *jsonschema.Schema
+}
+
+// NewRegistry makes a Registry. It refuses names that are taken twice and
+// schemas that are not valid.
+func NewRegistry(actions ...Action) (*Registry, error) {
+	r := &Registry{actions: map[string]*entry{}}
+	for i := range actions {
+		if err := r.add(&actions[i]); err != nil {
+			return nil, fmt.Errorf("action %q: %w", actions[i].Name, err)
+		}
+	}
+	slices.SortFunc(r.list, func(a, b *Action) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+	return r, nil
+}
+
+func (r *Registry) add(a *Action) error {
+	schema, err := compile(a.Name, a.Schema)
+	if err != nil {
+		return err
+	}
+	e := &entry{action: a, schema: schema}
+	for _, name := range append([]string{a.Name}, a.Aliases...) {
+		if r.actions[name] != nil {
+			return fmt.Errorf("the name %q is taken", name)
+		}
+		r.actions[name] = e
+	}
+	r.list = append(r.list, a)
+	return nil
+}
+
+func compile(name string, schema json.RawMessage) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(jsonschema.SchemeURLLoader{}) // a schema reaches nothing outside itself
+	url := "action:" + name
+	if err := c.AddResource(url, doc); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	s, err := c.Compile(url)
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	return s, nil
+}
+
+// Lookup finds an action by its name or an alias.
+func (r *Registry) Lookup(name string) (*Action, bool) {
+	e := r.actions[name]
+	if e == nil {
+		return nil, false
+	}
+	return e.action, true
+}
+
+// List lists the actions by name.
+func (r *Registry) List() []*Action { return slices.Clone(r.list) }
+
+// Names lists every name and alias, sorted.
+func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.actions)) }
+
+// Validate checks args against the schema and the rules of the action with this
+// name or alias. The error names every field at fault, with paths that start
+// with "args", and never repeats a value. CodeNotFound: no such action.
+func (r *Registry) Validate(name string, args json.RawMessage) error {
+	e := r.actions[name]
+	if e == nil {
+		return hostler.NotFound(hostler.Text{EN: "action", ZH: "动作"}, name)
+	}
+	if fields := e.problems(args); len(fields) > 0 {
+		return hostler.InvalidFields(fields...)
+	}
+	return nil
+}
+
+// Problems is Validate for a caller that has the action and collects the faults
+// of many fields.
+func (r *Registry) Problems(a *Action, args json.RawMessage) []hostler.FieldError {
+	e := r.actions[a.Name]
+	if e == nil || e.action != a {
+		return []hostler.FieldError{{Path: "action", Text: hostler.Text{EN: "is not registered", ZH: "未注册"}}}
+	}
+	return e.problems(args)
+}
+
+func (e *entry) problems(args json.RawMessage) []hostler.FieldError {
+	if len(args) == 0 {
+		args = json.RawMessage(`{}`)
+	}
+	doc, fault := decodeArgs(args)
+	if fault != nil {
+		return []hostler.FieldError{*fault}
+	}
+	if err := e.schema.Validate(doc); err != nil {
+		return schemaProblems(err)
+	}
+	if e.action.Check == nil {
+		return nil
+	}
+	fields := e.action.Check(args)
+	for i := range fields {
+		fields[i].Path = "args." + fields[i].Path
+	}
+	return fields
+}
+
+// Info describes an action to people and programs.
+func (a *Action) Info() hostler.ActionInfo {
+	t := a.Traits(json.RawMessage(`{}`))
+	lane := hostler.LaneNone
+	if t.Changes {
+		lane = hostler.LaneAsset
+	}
+	return hostler.ActionInfo{
+		Name: a.Name, Aliases: a.Aliases, Title: a.Title, Help: a.Help, NeedsAsset: a.Asset == AssetRequired,
+		Idempotent: t.Idempotent, Lane: lane, Enabled: a.Enabled, Schema: a.Schema,
+	}
+}
