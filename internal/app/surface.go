@@ -9,80 +9,6 @@ import (
 
 var errPending = hostler.Errorf(hostler.CodeInternal, "not yet", "尚未实现")
 
-type callerCache struct{}
-
-// Authenticate is about to land; the signature is fixed.
-func (a *App) Authenticate(ctx context.Context, rawKey, project, remote string) (r0 auth.Caller, err error) {
-	err = errPending
-	return
-}
-
-// Me is about to land; the signature is fixed.
-func (a *App) Me(ctx context.Context, c auth.Caller) (r0 Me, err error) {
-	err = errPending
-	return
-}
-
-// Projects is about to land; the signature is fixed.
-func (a *App) Projects(ctx context.Context, c auth.Caller, p hostler.Page) (r0 hostler.List[hostler.Project], err error) {
-	err = errPending
-	return
-}
-
-// CreateProject is about to land; the signature is fixed.
-func (a *App) CreateProject(ctx context.Context, c auth.Caller, in ProjectInput) (r0 hostler.Project, err error) {
-	err = errPending
-	return
-}
-
-// Users is about to land; the signature is fixed.
-func (a *App) Users(ctx context.Context, c auth.Caller, p hostler.Page) (r0 hostler.List[hostler.User], err error) {
-	err = errPending
-	return
-}
-
-// User is about to land; the signature is fixed.
-func (a *App) User(ctx context.Context, c auth.Caller, name string) (r0 hostler.User, err error) {
-	err = errPending
-	return
-}
-
-// CreateUser is about to land; the signature is fixed.
-func (a *App) CreateUser(ctx context.Context, c auth.Caller, in UserInput) (r0 hostler.User, err error) {
-	err = errPending
-	return
-}
-
-// ChangeUser is about to land; the signature is fixed.
-func (a *App) ChangeUser(ctx context.Context, c auth.Caller, name string, ch UserChange) (r0 hostler.User, err error) {
-	err = errPending
-	return
-}
-
-// Keys is about to land; the signature is fixed.
-func (a *App) Keys(ctx context.Context, c auth.Caller, p hostler.Page) (r0 hostler.List[hostler.Key], err error) {
-	err = errPending
-	return
-}
-
-// CreateKey is about to land; the signature is fixed.
-func (a *App) CreateKey(ctx context.Context, c auth.Caller, in KeyInput) (r0 KeyCreated, err error) {
-	err = errPending
-	return
-}
-
-// RotateKey is about to land; the signature is fixed.
-func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (r0 KeyCreated, err error) {
-	err = errPending
-	return
-}
-
-// RevokeKey is about to land; the signature is fixed.
-func (a *App) RevokeKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (r0 hostler.Key, err error) {
-	err = errPending
-	return
-}
-
 // Assets is about to land; the signature is fixed.
 func (a *App) Assets(ctx context.Context, c auth.Caller, labels map[string]string, p hostler.Page) (r0 hostler.List[hostler.Asset], err error) {
 	err = errPending
@@ -252,48 +178,6 @@ func (a *App) ResolveJobs(ctx context.Context, c auth.Caller, b hostler.BulkRequ
 
 // Run is about to land; the signature is fixed.
 func (a *App) Run(ctx context.Context, c auth.Caller, id hostler.RunID) (r0 hostler.RunSummary, err error) {
-	err = errPending
-	return
-}
-
-// Queues is about to land; the signature is fixed.
-func (a *App) Queues(ctx context.Context, c auth.Caller) (r0 []hostler.Queue, err error) {
-	err = errPending
-	return
-}
-
-// Queue is about to land; the signature is fixed.
-func (a *App) Queue(ctx context.Context, c auth.Caller, name string) (r0 hostler.Queue, err error) {
-	err = errPending
-	return
-}
-
-// PutQueue is about to land; the signature is fixed.
-func (a *App) PutQueue(ctx context.Context, c auth.Caller, name string, l QueueLimits) (r0 hostler.Queue, err error) {
-	err = errPending
-	return
-}
-
-// PauseQueue is about to land; the signature is fixed.
-func (a *App) PauseQueue(ctx context.Context, c auth.Caller, name string) (r0 hostler.Queue, err error) {
-	err = errPending
-	return
-}
-
-// ResumeQueue is about to land; the signature is fixed.
-func (a *App) ResumeQueue(ctx context.Context, c auth.Caller, name string) (r0 hostler.Queue, err error) {
-	err = errPending
-	return
-}
-
-// Workers is about to land; the signature is fixed.
-func (a *App) Workers(ctx context.Context, c auth.Caller) (r0 []hostler.Worker, err error) {
-	err = errPending
-	return
-}
-
-// Audit is about to land; the signature is fixed.
-func (a *App) Audit(ctx context.Context, c auth.Caller, p hostler.Page) (r0 hostler.List[hostler.Audit], err error) {
 	err = errPending
 	return
 }

@@ -162,10 +162,11 @@ func (tx *Tx) ListJobIDs(q JobQuery, before hostler.JobID, limit int) (ids []hos
 	return ids, next, nil
 }
 
-// source is a table to search: its text ends before the bound on ids, and uses
-// the filter's conditions through match.
+// source is a table to search, by the ids in a column: its text ends before the
+// bound on them, and uses the filter's conditions through match.
 type source struct {
 	sql  string
+	id   string
 	args []any
 }
 
@@ -198,23 +199,23 @@ var liveSources = map[hostler.State][]string{
 func (q JobQuery) sources() []source {
 	var out []source
 	args := q.matchArgs()
-	live := func(from, where string, more ...any) {
+	live := func(from, id, where string, more ...any) {
 		out = append(out, source{
-			`SELECT x.id, ` + match + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, append(slices.Clone(args), more...),
+			`SELECT x.id, ` + match + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, id, append(slices.Clone(args), more...),
 		})
 	}
 	switch {
 	case q.Run != 0 && len(q.States) == 0:
-		live(`job x`, `x.run = ? AND `, q.Run)
+		live(`job x`, `x.id`, `x.run = ? AND x.run <> 0 AND `, q.Run)
 	case len(q.States) == 0:
-		live(`job x`, ``)
+		live(`job x`, `x.id`, ``)
 	}
 	for state, tables := range liveSources {
 		if !slices.Contains(q.States, state) {
 			continue
 		}
 		for _, t := range tables {
-			live(t+` y JOIN job x ON x.id = y.id`, ``)
+			live(t+` y JOIN job x ON x.id = y.id`, `y.id`, ``)
 		}
 	}
 	if s, ok := q.doneSource(args); ok {
@@ -246,7 +247,7 @@ func (q JobQuery) doneSource(args []any) (source, bool) {
 		where = `x.state = ? AND x.state <> 'succeeded' AND `
 		args = append(args, states[0])
 	}
-	return source{`SELECT x.id, ` + match + ` AND (? = 1 OR x.state IN ?*) THEN 1 ELSE 0 END FROM done x WHERE ` + where, args}, true
+	return source{`SELECT x.id, ` + match + ` AND (? = 1 OR x.state IN ?*) THEN 1 ELSE 0 END FROM done x WHERE ` + where, `x.id`, args}, true
 }
 
 // scanSource searches one table down from an id. It returns matching ids, and
@@ -256,7 +257,7 @@ func (tx *Tx) scanSource(src source, q JobQuery, top int64, limit int) (found []
 	if !q.Since.IsZero() {
 		bottom = hostler.MakeID(q.Since.Add(-idSlack).Unix(), 0)
 	}
-	sql := src.sql + `x.id < ? AND x.id >= ? ORDER BY x.id DESC LIMIT ?`
+	sql := src.sql + src.id + ` < ? AND ` + src.id + ` >= ? ORDER BY ` + src.id + ` DESC LIMIT ?`
 	// The first look is small, because most listings match what they see.
 	for looked, chunk := 0, limit+1; looked < scanBudget; looked, chunk = looked+chunk, min(chunk*8, scanBudget-looked) {
 		seen := 0
@@ -333,7 +334,6 @@ func (tx *Tx) Attempts(job hostler.JobID) ([]hostler.Attempt, error) {
 	err := tx.each(`SELECT fence, attempt, worker, started_at, ended_at, state, error FROM done WHERE id = ? AND started_at <> 0`, []any{job}, add)
 	return out, err
 }
-
 
 // JobSpecs reads what ended jobs of a project were made from, to make them again:
 // with RetryOf set, and with the time that their ttl gave them. Ids of jobs that

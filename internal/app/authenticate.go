@@ -1,0 +1,165 @@
+package app
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
+)
+
+// callerTTL is how long an authenticated key is taken for good without another
+// look: a key that another server revoked is refused within it.
+const callerTTL = time.Second
+
+// touchEvery is how often the use of a key is noted.
+const touchEvery = time.Minute
+
+// callersKept bounds the cache; passing it only costs another look.
+const callersKept = 4096
+
+// callerCache remembers who a key belongs to, by the hash of the key. Refusals
+// are not remembered.
+type callerCache struct {
+	mu  sync.Mutex
+	all map[string]cachedCaller
+}
+
+type cachedCaller struct {
+	caller auth.Caller
+	until  time.Time
+}
+
+func (cc *callerCache) get(hash string, now time.Time) (auth.Caller, bool) {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	e, ok := cc.all[hash]
+	return e.caller, ok && now.Before(e.until)
+}
+
+func (cc *callerCache) put(hash string, c auth.Caller, until time.Time) {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	if cc.all == nil || len(cc.all) >= callersKept {
+		cc.all = map[string]cachedCaller{}
+	}
+	cc.all[hash] = cachedCaller{c, until}
+}
+
+// forget makes the next request of everybody look again; after a change of users
+// or keys.
+func (cc *callerCache) forget() {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	cc.all = nil
+}
+
+// Authenticate finds out who shows a key, and makes the call act in the named
+// project, or in the key's own when the name is empty. CodeUnauthenticated: the
+// key is not valid any more, or never was. CodeNotFound: there is no such project
+// for this caller.
+func (a *App) Authenticate(ctx context.Context, rawKey, project, remote string) (auth.Caller, error) {
+	if err := auth.ParseKey(rawKey); err != nil {
+		return auth.Caller{}, err
+	}
+	hash, now := auth.HashKey(rawKey), a.cfg.Now()
+	c, ok := a.callers.get(hash, now)
+	if !ok {
+		var err error
+		if c, err = a.lookUpCaller(ctx, hash); err != nil {
+			return auth.Caller{}, err
+		}
+		a.callers.put(hash, c, now.Add(callerTTL))
+	}
+	c.Roles, c.Projects = maps.Clone(c.Roles), maps.Clone(c.Projects)
+	c.Remote = remote
+	return inProject(c, project)
+}
+
+// inProject makes the caller act in another project in which it has a role.
+func inProject(c auth.Caller, name string) (auth.Caller, error) {
+	if name == "" || name == c.ProjectName {
+		return c, nil
+	}
+	for id, n := range c.Projects {
+		if n == name {
+			c.Project, c.ProjectName = id, n
+			return c, nil
+		}
+	}
+	return auth.Caller{}, hostler.NotFound(projectWord, name)
+}
+
+func (a *App) lookUpCaller(ctx context.Context, hash string) (auth.Caller, error) {
+	var c auth.Caller
+	stale := false
+	err := a.store.View(ctx, func(tx *store.Tx) error {
+		k, disabled, err := tx.KeyByHash(hash)
+		if err != nil {
+			return err
+		}
+		if err := refuseKey(k, disabled, tx.Now()); err != nil {
+			return err
+		}
+		c = auth.Caller{
+			User: k.User, UserID: k.UserID, Key: k.ID, KeyRole: k.Role,
+			Project: k.ProjectID, ProjectName: k.Project,
+		}
+		stale = k.LastUsed == nil || tx.Now().Sub(*k.LastUsed) > touchEvery
+		ids, err := tx.ProjectIDs([]string{hostler.DefaultProject})
+		if err != nil {
+			return err
+		}
+		c.Default = ids[hostler.DefaultProject]
+		c.Roles, c.Projects, err = tx.RolesOf(k.UserID)
+		return err
+	})
+	if err == nil && stale {
+		a.touch(ctx, c.Key)
+	}
+	return outcome(c, err)
+}
+
+// touch notes that a key is in use. That this fails must not keep anybody out: a
+// full disk still serves reads.
+func (a *App) touch(ctx context.Context, key hostler.KeyID) {
+	err := a.store.InTx(ctx, func(tx *store.Tx) error { return tx.TouchKey(key, tx.Now().Add(-touchEvery)) })
+	if err != nil {
+		a.cfg.Log.WarnContext(ctx, "the use of a key could not be noted", "key", key, "err", err)
+	}
+}
+
+// refuseKey says why a key is not good. Whoever gets a reason has shown the whole
+// key; anybody else hears the same as for one that never was.
+func refuseKey(k *store.KeyRow, disabled bool, now time.Time) error {
+	switch {
+	case k == nil:
+		return hostler.Errorf(hostler.CodeUnauthenticated, "the API key is not valid", "API 密钥无效")
+	case k.RevokedAt != nil:
+		return hostler.Errorf(hostler.CodeUnauthenticated, "the API key was revoked", "API 密钥已被吊销")
+	case k.ExpiresAt != nil && !now.Before(*k.ExpiresAt):
+		return hostler.Errorf(hostler.CodeUnauthenticated, "the API key has expired", "API 密钥已过期")
+	case disabled:
+		return hostler.Errorf(hostler.CodeUnauthenticated, "the user is disabled", "用户已停用")
+	}
+	return nil
+}
+
+// Me says who the caller is and what it may do.
+func (a *App) Me(_ context.Context, c auth.Caller) (Me, error) {
+	g, err := a.allow(c, auth.OwnKeys)
+	if err != nil {
+		return Me{}, err
+	}
+	me := Me{
+		User: g.caller.User, Key: c.Key, Project: c.ProjectName, Role: c.RoleIn(c.Project),
+		Projects: map[string]hostler.Role{},
+	}
+	for id, name := range c.Projects {
+		me.Projects[name] = c.RoleIn(id)
+	}
+	return me, nil
+}

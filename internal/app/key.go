@@ -1,0 +1,205 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
+)
+
+// Everybody manages their own keys. An admin of a project sees and revokes the
+// keys that act in it. Only an admin of the default project makes or rotates keys
+// of others: whoever holds a key of a user is that user, in all its projects.
+
+// rotateOverlap is how long a rotated key stays valid beside its successor.
+const rotateOverlap = time.Hour
+
+// Keys lists the caller's own keys, and those of the acting project that it may
+// manage, newest first.
+func (a *App) Keys(ctx context.Context, c auth.Caller, p hostler.Page) (hostler.List[hostler.Key], error) {
+	g, err := a.allow(c, auth.OwnKeys)
+	if err != nil {
+		return hostler.List[hostler.Key]{}, err
+	}
+	after, limit, err := pageOf(p)
+	if err != nil {
+		return hostler.List[hostler.Key]{}, err
+	}
+	var before hostler.KeyID
+	if before.UnmarshalText([]byte(after)) != nil {
+		return hostler.List[hostler.Key]{}, errCursor()
+	}
+	return view(ctx, g, func(s *scope) (hostler.List[hostler.Key], error) {
+		project := hostler.ProjectID(0)
+		if g.may(auth.ManageKeys) {
+			project = c.Project
+		}
+		rows, err := s.Keys(c.UserID, project, g.may(auth.ManageAllKeys), before, limit+1)
+		items := make([]hostler.Key, len(rows))
+		for i := range rows {
+			items[i] = rows[i].Key
+		}
+		return cut(items, limit, func(k hostler.Key) string { return k.ID.String() }), err
+	})
+}
+
+// CreateKey makes a key of the caller, or of another user. It may do no more than
+// the key that makes it. The secret is in the answer and nowhere else.
+func (a *App) CreateKey(ctx context.Context, c auth.Caller, in KeyInput) (KeyCreated, error) {
+	verb := auth.OwnKeys
+	if in.User != "" && in.User != c.User {
+		verb = auth.ManageAllKeys
+	}
+	g, err := a.allow(c, verb)
+	if err != nil {
+		return KeyCreated{}, err
+	}
+	if err := in.check(c); err != nil {
+		return KeyCreated{}, err
+	}
+	return change(ctx, g, func(s *scope) (KeyCreated, error) {
+		row := store.KeyRow{UserID: c.UserID, ProjectID: c.Project}
+		row.Name, row.User, row.Project, row.Role = in.Name, c.User, c.ProjectName, in.Role
+		if err := s.forOther(in, &row); err != nil {
+			return KeyCreated{}, err
+		}
+		if row.Role == hostler.RoleNone {
+			row.Role = c.KeyRole
+		}
+		if in.ExpiresIn > 0 {
+			t := s.Now().Add(in.ExpiresIn.D())
+			row.ExpiresAt = &t
+		}
+		made, err := insertKey(s.Tx, row)
+		if err != nil {
+			return KeyCreated{}, err
+		}
+		return made, s.audit("key.create", made.Key.ID.String(), made.Key)
+	})
+}
+
+func (in KeyInput) check(c auth.Caller) error {
+	var k checker
+	k.text("name", in.Name, 64)
+	k.ok(in.Name != "", "name", "is needed", "不能为空")
+	oneOf(&k, "role", in.Role, append(hostler.Roles(), hostler.RoleNone)...)
+	k.ok(in.Role == hostler.RoleNone || auth.AtLeast(c.KeyRole, in.Role), "role",
+		"must not be more than your key's own: %s", "不得高于当前密钥的角色：%s", c.KeyRole)
+	k.ok(in.ExpiresIn >= 0 && in.ExpiresIn.D() <= 10*366*24*time.Hour, "expires_in", "must be at most 10 years", "最长 10 年")
+	return k.err()
+}
+
+// forOther fills in the user and the project that the input names. The project
+// must be one in which the user has a role.
+func (s *scope) forOther(in KeyInput, row *store.KeyRow) error {
+	projects := s.caller.Projects
+	if s.verb == auth.ManageAllKeys {
+		u, err := s.user(in.User)
+		if err != nil {
+			return err
+		}
+		row.UserID, row.User = u.ID, u.Name
+		if _, projects, err = s.RolesOf(u.ID); err != nil {
+			return err
+		}
+	}
+	name := in.Project
+	if name == "" {
+		name = s.caller.ProjectName
+	}
+	for id, n := range projects {
+		if n == name {
+			row.ProjectID, row.Project = id, n
+			return nil
+		}
+	}
+	return hostler.NotFound(projectWord, name)
+}
+
+func insertKey(tx *store.Tx, row store.KeyRow) (KeyCreated, error) {
+	secret := auth.NewKey()
+	row.Hash, row.Prefix = auth.HashKey(secret), auth.KeyPrefix(secret)
+	key, err := tx.InsertKey(row)
+	return KeyCreated{Key: key, Secret: secret}, err
+}
+
+// RotateKey makes a successor of a key; the old one stays valid for an hour. A key
+// that expires gets a successor with as long a life.
+func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (KeyCreated, error) {
+	g, err := a.allow(c, auth.OwnKeys)
+	if err != nil {
+		return KeyCreated{}, err
+	}
+	defer a.callers.forget()
+	return change(ctx, g, func(s *scope) (KeyCreated, error) {
+		old, err := s.key(id, auth.ManageAllKeys)
+		if err != nil {
+			return KeyCreated{}, err
+		}
+		if err := refuseKey(old, false, s.Now()); err != nil {
+			return KeyCreated{}, hostler.Errorf(hostler.CodeConflict, "a key that has ended cannot be rotated; make a new one", "已失效的密钥无法轮换；请新建密钥")
+		}
+		if !auth.AtLeast(c.KeyRole, old.Role) {
+			return KeyCreated{}, hostler.Errorf(hostler.CodeForbidden,
+				"the key may do more than yours", "该密钥的权限高于当前密钥")
+		}
+		next := *old
+		next.RevokedAt, next.LastUsed = nil, nil
+		if old.ExpiresAt != nil {
+			t := s.Now().Add(old.ExpiresAt.Sub(old.CreatedAt))
+			next.ExpiresAt = &t
+		}
+		made, err := insertKey(s.Tx, next)
+		if err != nil {
+			return KeyCreated{}, err
+		}
+		if err := s.ExpireKey(id, s.Now().Add(rotateOverlap)); err != nil {
+			return KeyCreated{}, err
+		}
+		return made, s.audit("key.rotate", id.String(), made.Key)
+	})
+}
+
+// key finds a key of the caller's own, or one of others for whom the verb allows
+// it.
+func (s *scope) key(id hostler.KeyID, others auth.Verb) (*store.KeyRow, error) {
+	k, err := s.Key(id)
+	if err != nil {
+		return nil, err
+	}
+	if k == nil || (k.UserID != s.caller.UserID && !auth.Allow(s.caller, others, k.ProjectID)) {
+		return nil, hostler.NotFound(keyWord, id.String())
+	}
+	return k, nil
+}
+
+// RevokeKey ends a key at once.
+func (a *App) RevokeKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (hostler.Key, error) {
+	g, err := a.allow(c, auth.OwnKeys)
+	if err != nil {
+		return hostler.Key{}, err
+	}
+	defer a.callers.forget()
+	return change(ctx, g, func(s *scope) (hostler.Key, error) {
+		others := auth.ManageKeys
+		if s.may(auth.ManageAllKeys) {
+			others = auth.ManageAllKeys
+		}
+		if _, err := s.key(id, others); err != nil {
+			return hostler.Key{}, err
+		}
+		if err := s.RevokeKey(id); err != nil {
+			return hostler.Key{}, err
+		}
+		if err := s.audit("key.revoke", id.String(), nil); err != nil {
+			return hostler.Key{}, err
+		}
+		k, err := s.Key(id)
+		if err != nil || k == nil {
+			return hostler.Key{}, err
+		}
+		return k.Key, nil
+	})
+}
