@@ -9,95 +9,6 @@ import (
 
 var errPending = hostler.Errorf(hostler.CodeInternal, "not yet", "尚未实现")
 
-// Assets is about to land; the signature is fixed.
-func (a *App) Assets(ctx context.Context, c auth.Caller, labels map[string]string, p hostler.Page) (r0 hostler.List[hostler.Asset], err error) {
-	err = errPending
-	return
-}
-
-// Asset is about to land; the signature is fixed.
-func (a *App) Asset(ctx context.Context, c auth.Caller, ref string) (r0 hostler.Asset, err error) {
-	err = errPending
-	return
-}
-
-// CreateAsset is about to land; the signature is fixed.
-func (a *App) CreateAsset(ctx context.Context, c auth.Caller, in AssetInput) (r0 hostler.Asset, err error) {
-	err = errPending
-	return
-}
-
-// PutAsset is about to land; the signature is fixed.
-func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in AssetInput) (r0 hostler.Asset, err error) {
-	err = errPending
-	return
-}
-
-// DeleteAsset is about to land; the signature is fixed.
-func (a *App) DeleteAsset(ctx context.Context, c auth.Caller, ref string) (r0 hostler.Asset, err error) {
-	err = errPending
-	return
-}
-
-// HostKeys is about to land; the signature is fixed.
-func (a *App) HostKeys(ctx context.Context, c auth.Caller, asset string) (r0 []hostler.HostKey, err error) {
-	err = errPending
-	return
-}
-
-// AcceptHostKey is about to land; the signature is fixed.
-func (a *App) AcceptHostKey(ctx context.Context, c auth.Caller, asset string, id hostler.HostKeyID) (r0 hostler.HostKey, err error) {
-	err = errPending
-	return
-}
-
-// RevokeHostKey is about to land; the signature is fixed.
-func (a *App) RevokeHostKey(ctx context.Context, c auth.Caller, asset string, id hostler.HostKeyID) (r0 hostler.HostKey, err error) {
-	err = errPending
-	return
-}
-
-// Credentials is about to land; the signature is fixed.
-func (a *App) Credentials(ctx context.Context, c auth.Caller, p hostler.Page) (r0 hostler.List[hostler.Credential], err error) {
-	err = errPending
-	return
-}
-
-// Credential is about to land; the signature is fixed.
-func (a *App) Credential(ctx context.Context, c auth.Caller, name string) (r0 hostler.Credential, err error) {
-	err = errPending
-	return
-}
-
-// CreateCredential is about to land; the signature is fixed.
-func (a *App) CreateCredential(ctx context.Context, c auth.Caller, in CredentialInput) (r0 hostler.Credential, err error) {
-	err = errPending
-	return
-}
-
-// PutCredential is about to land; the signature is fixed.
-func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in CredentialInput) (r0 hostler.Credential, err error) {
-	err = errPending
-	return
-}
-
-// DeleteCredential is about to land; the signature is fixed.
-func (a *App) DeleteCredential(ctx context.Context, c auth.Caller, name string) error {
-	return errPending
-}
-
-// Actions is about to land; the signature is fixed.
-func (a *App) Actions(ctx context.Context, c auth.Caller) (r0 []hostler.ActionInfo, err error) {
-	err = errPending
-	return
-}
-
-// Action is about to land; the signature is fixed.
-func (a *App) Action(ctx context.Context, c auth.Caller, name string) (r0 hostler.ActionInfo, err error) {
-	err = errPending
-	return
-}
-
 // RunJobs is about to land; the signature is fixed.
 func (a *App) RunJobs(ctx context.Context, c auth.Caller, req hostler.JobRequest, idem string) (r0 hostler.JobsCreated, err error) {
 	err = errPending
@@ -204,7 +115,3 @@ func (a *App) ResolveLeases(ctx context.Context, leases []*hostler.Lease) error 
 	return errPending
 }
 
-// PinHostKey is about to land; the signature is fixed.
-func (a *App) PinHostKey(ctx context.Context, project hostler.ProjectID, asset hostler.AssetID, k hostler.HostKeyOffer) error {
-	return errPending
-}

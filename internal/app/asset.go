@@ -1,0 +1,294 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
+)
+
+// Limits of an asset.
+const (
+	maxLabels = 64
+	maxVars   = 64
+	maxJumps  = 5
+	sshPort   = 22
+)
+
+// Assets lists the assets of the acting project that have all the labels.
+func (a *App) Assets(ctx context.Context, c auth.Caller, labels map[string]string, p hostler.Page) (hostler.List[hostler.Asset], error) {
+	g, err := a.allow(c, auth.ReadAsset)
+	if err != nil {
+		return hostler.List[hostler.Asset]{}, err
+	}
+	after, limit, err := pageOf(p)
+	if err != nil {
+		return hostler.List[hostler.Asset]{}, err
+	}
+	var k checker
+	checkLabels(&k, labels)
+	if err := k.err(); err != nil {
+		return hostler.List[hostler.Asset]{}, err
+	}
+	return view(ctx, g, func(s *scope) (hostler.List[hostler.Asset], error) {
+		rows, err := s.Assets(s.project, labels, after, limit+1)
+		items := make([]hostler.Asset, len(rows))
+		for i := range rows {
+			items[i] = rows[i].Asset
+		}
+		return cut(items, limit, func(a hostler.Asset) string { return a.Name }), err
+	})
+}
+
+// Asset reads one asset by name or id.
+func (a *App) Asset(ctx context.Context, c auth.Caller, ref string) (hostler.Asset, error) {
+	g, err := a.allow(c, auth.ReadAsset)
+	if err != nil {
+		return hostler.Asset{}, err
+	}
+	return view(ctx, g, func(s *scope) (hostler.Asset, error) {
+		row, err := s.asset(ref)
+		if err != nil {
+			return hostler.Asset{}, err
+		}
+		return row.Asset, nil
+	})
+}
+
+// asset finds an asset of the acting project by name or id.
+func (s *scope) asset(ref string) (*store.AssetRow, error) {
+	if !clean(ref) || ref == "" {
+		return nil, hostler.NotFound(assetWord, ref)
+	}
+	id, name := assetRef(ref)
+	row, err := s.Tx.Asset(s.project, id, name)
+	if err == nil && row == nil {
+		err = hostler.NotFound(assetWord, ref)
+	}
+	return row, err
+}
+
+// assetRef reads a reference: an id, or else a name. No asset's name looks like an
+// id.
+func assetRef(ref string) (hostler.AssetID, string) {
+	if id, err := parseAssetID(ref); err == nil {
+		return id, ""
+	}
+	return 0, ref
+}
+
+// CreateAsset makes an asset.
+func (a *App) CreateAsset(ctx context.Context, c auth.Caller, in AssetInput) (hostler.Asset, error) {
+	g, err := a.allow(c, auth.WriteAsset)
+	if err != nil {
+		return hostler.Asset{}, err
+	}
+	row, err := in.row()
+	if err != nil {
+		return hostler.Asset{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Asset, error) {
+		row := row
+		if err := s.bind(&row, in); err != nil {
+			return hostler.Asset{}, err
+		}
+		id, err := s.InsertAsset(row)
+		if err != nil {
+			return hostler.Asset{}, err
+		}
+		return s.recordAsset("asset.create", id)
+	})
+}
+
+// PutAsset replaces an asset as a whole. An asset is bound to the credential that
+// the request names, and to none when it names none: a new address never gets a
+// credential that the request did not ask for.
+func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in AssetInput) (hostler.Asset, error) {
+	g, err := a.allow(c, auth.WriteAsset)
+	if err != nil {
+		return hostler.Asset{}, err
+	}
+	row, err := in.row()
+	if err != nil {
+		return hostler.Asset{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Asset, error) {
+		old, err := s.asset(ref)
+		if err != nil {
+			return hostler.Asset{}, err
+		}
+		row := row
+		row.ID = old.ID
+		if old.DeviceKey == old.Address && row.DeviceKey == old.Address {
+			row.DeviceKey = row.Address // it was never set, only shown
+		}
+		if err := s.bind(&row, in); err != nil {
+			return hostler.Asset{}, err
+		}
+		if err := s.UpdateAsset(row); err != nil {
+			return hostler.Asset{}, err
+		}
+		if row.DeviceKey != old.DeviceKey {
+			if err := s.RelaneAsset(row.ID, hostler.AssetLaneKey(row.DeviceKey)); err != nil {
+				return hostler.Asset{}, err
+			}
+		}
+		return s.recordAsset("asset.change", row.ID)
+	})
+}
+
+// recordAsset reads what was written, and puts it into the audit; variables may be
+// anything, so only their names are recorded.
+func (s *scope) recordAsset(verb string, id hostler.AssetID) (hostler.Asset, error) {
+	row, err := s.asset(id.String())
+	if err != nil {
+		return hostler.Asset{}, err
+	}
+	detail := map[string]any{
+		"id": row.ID, "address": row.Address, "port": row.Port, "labels": row.Labels, "credential": row.Credential,
+		"device_key": row.DeviceKey, "host_key": row.HostKey, "jump": row.Jump, "vars": slices.Sorted(maps.Keys(row.Vars)),
+	}
+	return row.Asset, s.audit(verb, row.Name, detail)
+}
+
+// DeleteAsset deletes an asset. Its history stays; jobs that wait for it fail when
+// their turn comes.
+func (a *App) DeleteAsset(ctx context.Context, c auth.Caller, ref string) (hostler.Asset, error) {
+	g, err := a.allow(c, auth.WriteAsset)
+	if err != nil {
+		return hostler.Asset{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Asset, error) {
+		row, err := s.asset(ref)
+		if err != nil {
+			return hostler.Asset{}, err
+		}
+		if err := s.DeleteAsset(s.project, row.ID); err != nil {
+			return hostler.Asset{}, err
+		}
+		return row.Asset, s.audit("asset.delete", row.Name, map[string]any{"id": row.ID})
+	})
+}
+
+// row checks every field and makes the row, but for what it refers to.
+func (in AssetInput) row() (store.AssetRow, error) {
+	var k checker
+	k.name("name", in.Name, 128)
+	if id, _ := assetRef(in.Name); id != 0 {
+		k.fail("name", "must not look like an id", "不能与 ID 的格式相同")
+	}
+	address := k.address("address", in.Address)
+	between(&k, "port", in.Port, 0, 65535)
+	kind, policy := cmp.Or(in.Kind, "host"), cmp.Or(in.HostKey, hostler.HostKeyAcceptNew)
+	oneOf(&k, "kind", kind, "host", "device", "endpoint")
+	oneOf(&k, "host_key", policy, hostler.HostKeyAcceptNew, hostler.HostKeyStrict)
+	k.text("platform", in.Platform, 64)
+	k.text("device_key", in.DeviceKey, 253)
+	k.ok(strings.TrimSpace(in.DeviceKey) == in.DeviceKey, "device_key", "must not begin or end with a space", "首尾不得有空格")
+	checkLabels(&k, in.Labels)
+	checkVars(&k, in.Vars)
+	row := store.AssetRow{Asset: hostler.Asset{
+		Name: in.Name, Address: address, Port: in.Port, Kind: kind, Platform: in.Platform,
+		Labels: in.Labels, Vars: in.Vars, DeviceKey: cmp.Or(in.DeviceKey, address), HostKey: policy,
+	}}
+	return row, k.err()
+}
+
+func checkLabels(k *checker, labels map[string]string) {
+	k.ok(len(labels) <= maxLabels, "labels", "must be at most %d", "最多 %d 个", maxLabels)
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		path := "labels." + printable(key)
+		k.name(path, strings.ReplaceAll(key, "/", "."), 63)
+		k.text(path, labels[key], 128)
+	}
+}
+
+func checkVars(k *checker, vars map[string]string) {
+	k.ok(len(vars) <= maxVars, "vars", "must be at most %d", "最多 %d 个", maxVars)
+	for _, key := range slices.Sorted(maps.Keys(vars)) {
+		path := "vars." + printable(key)
+		k.name(path, strings.TrimLeft(key, "_"), 63)
+		k.prose(path, vars[key], 4096)
+	}
+}
+
+// printable makes a key of the input safe to stand in a path.
+func printable(key string) string {
+	q := strconv.QuoteToGraphic(key)
+	q = q[1 : len(q)-1]
+	if len(q) > 80 {
+		q = strings.ToValidUTF8(q[:80], "") + "…"
+	}
+	return q
+}
+
+// bind fills in the project and what the input refers to by name.
+func (s *scope) bind(row *store.AssetRow, in AssetInput) error {
+	row.ProjectID = s.project
+	var k checker
+	if in.Credential != "" {
+		c, err := found(s.LockCredential, s, credentialWord, in.Credential)
+		if hostler.CodeOf(err) == hostler.CodeNotFound {
+			k.fail("credential", "does not exist in this project", "本项目中不存在该凭据")
+		} else if err != nil {
+			return err
+		}
+		row.CredentialID = c.ID
+	}
+	if in.Jump != "" {
+		jump, err := s.asset(in.Jump)
+		switch {
+		case hostler.CodeOf(err) == hostler.CodeNotFound:
+			k.fail("jump", "does not exist in this project", "本项目中不存在该资产")
+		case err != nil:
+			return err
+		default:
+			row.JumpID = jump.ID
+			if err := s.checkJumps(&k, row.ID, jump); err != nil {
+				return err
+			}
+		}
+	}
+	return k.err()
+}
+
+// checkJumps refuses ways that lead back to the asset, or that are too long.
+func (s *scope) checkJumps(k *checker, asset hostler.AssetID, jump *store.AssetRow) error {
+	for n := 1; ; n++ {
+		switch {
+		case jump.ID == asset:
+			k.fail("jump", "leads back to the asset itself", "跳板机形成循环")
+			return nil
+		case n > maxJumps:
+			k.fail("jump", "the way would be longer than %d jump hosts", "跳板机不得超过 %d 级", maxJumps)
+			return nil
+		case jump.JumpID == 0:
+			return nil
+		}
+		next, err := s.Tx.Asset(s.project, jump.JumpID, "")
+		if err != nil || next == nil {
+			return err
+		}
+		jump = next
+	}
+}
+
+// sshAddress is where SSH dials an asset; host keys are kept by it.
+func sshAddress(address string, port int) string {
+	return net.JoinHostPort(address, strconv.Itoa(cmp.Or(port, sshPort)))
+}
+
+func parseAssetID(s string) (id hostler.AssetID, err error) {
+	if s == "" {
+		return 0, errCursor()
+	}
+	err = id.UnmarshalText([]byte(s))
+	return id, err
+}

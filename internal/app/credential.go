@@ -1,0 +1,230 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/ssh"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+)
+
+// Credentials lists the credentials of the acting project, without their secrets.
+func (a *App) Credentials(ctx context.Context, c auth.Caller, p hostler.Page) (hostler.List[hostler.Credential], error) {
+	g, err := a.allow(c, auth.ReadCredential)
+	if err != nil {
+		return hostler.List[hostler.Credential]{}, err
+	}
+	after, limit, err := pageOf(p)
+	if err != nil {
+		return hostler.List[hostler.Credential]{}, err
+	}
+	return view(ctx, g, func(s *scope) (hostler.List[hostler.Credential], error) {
+		items, err := s.Credentials(s.project, after, limit+1)
+		return cut(items, limit, func(c hostler.Credential) string { return c.Name }), err
+	})
+}
+
+// Credential reads one credential, without its secret.
+func (a *App) Credential(ctx context.Context, c auth.Caller, name string) (hostler.Credential, error) {
+	g, err := a.allow(c, auth.ReadCredential)
+	if err != nil {
+		return hostler.Credential{}, err
+	}
+	return view(ctx, g, func(s *scope) (hostler.Credential, error) { return found(s.Credential, s, credentialWord, name) })
+}
+
+// found looks an object up by name in the acting project.
+func found[T any](find func(hostler.ProjectID, string) (*T, error), s *scope, kind hostler.Text, name string) (T, error) {
+	var zero T
+	if !clean(name) {
+		return zero, hostler.NotFound(kind, name)
+	}
+	o, err := find(s.project, name)
+	if err != nil {
+		return zero, err
+	}
+	if o == nil {
+		return zero, hostler.NotFound(kind, name)
+	}
+	return *o, nil
+}
+
+// CreateCredential seals a new credential.
+func (a *App) CreateCredential(ctx context.Context, c auth.Caller, in CredentialInput) (hostler.Credential, error) {
+	g, err := a.allow(c, auth.WriteCredential)
+	if err != nil {
+		return hostler.Credential{}, err
+	}
+	if err := in.check(); err != nil {
+		return hostler.Credential{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Credential, error) {
+		_, err := s.InsertCredential(s.project, hostler.Credential{Name: in.Name, Kind: in.Kind, Username: in.Username},
+			func(id hostler.CredentialID) ([]byte, error) { return a.seal(id, in.secret()) })
+		if err != nil {
+			return hostler.Credential{}, err
+		}
+		return s.recordCredential("credential.create", in.Name)
+	})
+}
+
+// PutCredential replaces what a credential holds; its version grows, so that
+// connections opened with the old content are not used any more.
+func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in CredentialInput) (hostler.Credential, error) {
+	g, err := a.allow(c, auth.WriteCredential)
+	if err != nil {
+		return hostler.Credential{}, err
+	}
+	if in.Name == "" {
+		in.Name = name
+	}
+	if in.Name != name {
+		return hostler.Credential{}, hostler.Invalid("name", "a credential keeps its name: jobs refer to it", "凭据不能改名：作业会引用它的名称")
+	}
+	if err := in.check(); err != nil {
+		return hostler.Credential{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Credential, error) {
+		old, err := found(s.LockCredential, s, credentialWord, name)
+		if err != nil {
+			return old, err
+		}
+		sealed, err := a.seal(old.ID, in.secret())
+		if err != nil {
+			return old, err
+		}
+		if err := s.UpdateCredential(old.ID, in.Kind, in.Username, sealed); err != nil {
+			return old, err
+		}
+		return s.recordCredential("credential.change", name)
+	})
+}
+
+// recordCredential reads what was written, which never holds the secret, and puts
+// that into the audit.
+func (s *scope) recordCredential(verb, name string) (hostler.Credential, error) {
+	c, err := found(s.Credential, s, credentialWord, name)
+	if err != nil {
+		return c, err
+	}
+	return c, s.audit(verb, name, map[string]any{"kind": c.Kind, "username": c.Username, "version": c.Version})
+}
+
+// DeleteCredential deletes a credential that no asset uses.
+func (a *App) DeleteCredential(ctx context.Context, c auth.Caller, name string) error {
+	g, err := a.allow(c, auth.WriteCredential)
+	if err != nil {
+		return err
+	}
+	_, err = change(ctx, g, func(s *scope) (hostler.Credential, error) {
+		old, err := found(s.LockCredential, s, credentialWord, name)
+		if err != nil {
+			return old, err
+		}
+		if err := s.DeleteCredential(old.ID); err != nil {
+			return old, err
+		}
+		return old, s.audit("credential.delete", name, nil)
+	})
+	return err
+}
+
+// check names every field at fault. It never repeats a value: any of them may be
+// a secret in the wrong place.
+func (in CredentialInput) check() error {
+	var k checker
+	k.name("name", in.Name, 128)
+	k.text("username", in.Username, 128)
+	oneOf(&k, "kind", in.Kind, hostler.CredentialSSHKey, hostler.CredentialPassword, hostler.CredentialToken)
+	k.prose("private_key", in.PrivateKey, 64<<10)
+	k.prose("passphrase", in.Passphrase, 4096)
+	k.prose("password", in.Password, 4096)
+	k.prose("token", in.Token, 64<<10)
+	wanted := map[string]string{
+		hostler.CredentialSSHKey: "private_key", hostler.CredentialPassword: "password", hostler.CredentialToken: "token",
+	}[in.Kind]
+	for _, f := range []struct{ path, value string }{
+		{"private_key", in.PrivateKey}, {"passphrase", in.Passphrase}, {"password", in.Password}, {"token", in.Token},
+	} {
+		switch {
+		case f.path == wanted:
+			k.ok(f.value != "", f.path, "is needed for this kind", "此类型必须提供")
+		case f.path == "passphrase" && wanted == "private_key":
+		case wanted != "":
+			k.ok(f.value == "", f.path, "does not belong to this kind", "与此类型不符")
+		}
+	}
+	if wanted == "private_key" && in.PrivateKey != "" {
+		checkPrivateKey(&k, in.PrivateKey, in.Passphrase)
+	}
+	return k.err()
+}
+
+func checkPrivateKey(k *checker, pem, passphrase string) {
+	var err error
+	if passphrase == "" {
+		_, err = ssh.ParseRawPrivateKey([]byte(pem))
+	} else {
+		_, err = ssh.ParseRawPrivateKeyWithPassphrase([]byte(pem), []byte(passphrase))
+	}
+	var missing *ssh.PassphraseMissingError
+	switch {
+	case err == nil:
+	case errors.As(err, &missing):
+		k.fail("passphrase", "is needed: the private key is encrypted", "私钥已加密，必须提供口令")
+	case passphrase != "":
+		k.fail("private_key", "cannot be read with this passphrase", "无法用该口令读取私钥")
+	default:
+		k.fail("private_key", "is not a private key in PEM or OpenSSH form", "不是 PEM 或 OpenSSH 格式的私钥")
+	}
+}
+
+func (in CredentialInput) secret() hostler.Secret {
+	return hostler.Secret{PrivateKey: in.PrivateKey, Passphrase: in.Passphrase, Password: in.Password, Token: in.Token}
+}
+
+// sealedSecret is the plain form inside the seal; hostler.Secret itself refuses to
+// be encoded.
+type sealedSecret struct {
+	PrivateKey string `json:"k,omitempty"`
+	Passphrase string `json:"f,omitempty"`
+	Password   string `json:"p,omitempty"`
+	Token      string `json:"t,omitempty"`
+}
+
+// seal binds a secret to its credential's row: moved to another row it cannot be
+// opened.
+func (a *App) seal(id hostler.CredentialID, s hostler.Secret) ([]byte, error) {
+	plain, err := json.Marshal(sealedSecret(s))
+	if err != nil {
+		return nil, errSeal("seal", id)
+	}
+	sealed, err := a.cfg.Box.Seal(plain, associated(id))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errSeal("seal", id), err)
+	}
+	return sealed, nil
+}
+
+func (a *App) open(id hostler.CredentialID, sealed []byte) (hostler.Secret, error) {
+	plain, err := a.cfg.Box.Open(sealed, associated(id))
+	if err != nil {
+		return hostler.Secret{}, fmt.Errorf("%w: %w", errSeal("open", id), err)
+	}
+	var s sealedSecret
+	if json.Unmarshal(plain, &s) != nil {
+		// The decoder's error could repeat a part of the secret.
+		return hostler.Secret{}, errSeal("decode", id)
+	}
+	return hostler.Secret(s), nil
+}
+
+func associated(id hostler.CredentialID) []byte { return []byte("credential " + id.String()) }
+
+func errSeal(what string, id hostler.CredentialID) error {
+	return fmt.Errorf("%s credential %v", what, id)
+}
