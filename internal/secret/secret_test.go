@@ -1,0 +1,212 @@
+package secret
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"hostler.dev/hostler"
+)
+
+func newBox(t *testing.T, fill byte) *Box {
+	t.Helper()
+	b, err := NewBox(bytes.Repeat([]byte{fill}, keyBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestBoxOpensOnlyWhatItSealed(t *testing.T) {
+	box := newBox(t, 1)
+	plain, row := []byte("canary-7f3a"), []byte("credential:42")
+	sealed, err := box.Seal(plain, row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(sealed, plain) {
+		t.Error("the sealed value holds the plaintext")
+	}
+	got, err := box.Open(sealed, row)
+	if err != nil || !bytes.Equal(got, plain) {
+		t.Fatalf("opened %q, %v", got, err)
+	}
+	for i := range sealed {
+		bad := bytes.Clone(sealed)
+		bad[i] ^= 1
+		if _, err := box.Open(bad, row); err == nil {
+			t.Fatalf("a change of byte %d went unnoticed", i)
+		}
+	}
+	for what, open := range map[string]func() ([]byte, error){
+		"another row": func() ([]byte, error) { return box.Open(sealed, []byte("credential:43")) },
+		"another key": func() ([]byte, error) { return newBox(t, 2).Open(sealed, row) },
+		"cut short":   func() ([]byte, error) { return box.Open(sealed[:3], row) },
+		"nothing":     func() ([]byte, error) { return box.Open(nil, row) },
+	} {
+		if got, err := open(); err == nil || got != nil {
+			t.Errorf("%s: opened", what)
+		} else if strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: the error tells the secret: %v", what, err)
+		}
+	}
+}
+
+func TestKeyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hostler.key")
+	if _, err := KeyFile(path, false); hostler.CodeOf(err) != hostler.CodeUnavailable {
+		t.Errorf("missing and not to be made: %v", err)
+	}
+	made, err := KeyFile(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := KeyFile(path, false)
+	if err != nil || !bytes.Equal(made, read) {
+		t.Errorf("read back %v", err)
+	}
+	fi, err := os.Stat(path)
+	if err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", fi.Mode(), err)
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := KeyFile(path, true); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("readable by others: %v, want the remedy", err)
+	}
+}
+
+// stream writes text in chunks of these sizes, over and over.
+func stream(r *Redactor, text string, sizes []int) string {
+	var out bytes.Buffer
+	w := r.Writer(&out)
+	for i := 0; text != ""; i++ {
+		n := min(len(text), sizes[i%len(sizes)])
+		if _, err := w.Write([]byte(text[:n])); err != nil {
+			panic(err)
+		}
+		text = text[n:]
+	}
+	if err := w.Close(); err != nil {
+		panic(err)
+	}
+	return out.String()
+}
+
+func TestFormsOfSecretsAreMasked(t *testing.T) {
+	const secret = "p@ss w/rd\"<ü>&+=%"
+	js, err := json.Marshal(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, form := range map[string]string{
+		"plain": secret, "query": url.QueryEscape(secret), "path": url.PathEscape(secret), "json": string(js[1 : len(js)-1]),
+		"hex": fmt.Sprintf("%x", secret), "HEX": fmt.Sprintf("%X", secret),
+		"base64": base64.StdEncoding.EncodeToString([]byte(secret)), "url64": base64.RawURLEncoding.EncodeToString([]byte(secret)),
+	} {
+		for size := 1; size < 8; size++ {
+			if got, want := stream(NewRedactor(secret), "a "+form+" z", []int{size}), "a "+Mask+" z"; got != want {
+				t.Errorf("%s in chunks of %d: got %q, want %q", what, size, got, want)
+			}
+		}
+	}
+}
+
+func TestSecretInsideLongerBase64(t *testing.T) {
+	const secret = "correct-horse-battery"
+	for _, user := range []string{"a", "ab", "abc", "root"} {
+		text := base64.StdEncoding.EncodeToString([]byte(user + ":" + secret + ":tail"))
+		got := NewRedactor(secret).String(text)
+		if !strings.Contains(got, Mask) {
+			t.Errorf("user %q: %q passed", user, got)
+		}
+	}
+}
+
+func TestLinesOfKeysAreMasked(t *testing.T) {
+	key := "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE\nAAAAB3NzaC1yc2EAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+	got := NewRedactor(key).String("grep: AAAAB3NzaC1yc2EAAAA")
+	if want := "grep: " + Mask; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Whatever the secrets and wherever the text is cut: no secret passes, the text
+// without secrets passes unchanged, and cutting makes no difference.
+func TestRedactorProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		secrets := rapid.SliceOfN(rapid.StringMatching(`[abc+/ ]{4,12}`), 1, 4).Draw(t, "secrets")
+		var text strings.Builder
+		for range rapid.IntRange(0, 12).Draw(t, "parts") {
+			text.WriteString(rapid.OneOf(rapid.StringMatching(`[abcd\n]{0,20}`), rapid.SampledFrom(secrets)).Draw(t, "part"))
+		}
+		sizes := rapid.SliceOfN(rapid.IntRange(1, 9), 1, 5).Draw(t, "sizes")
+		r := NewRedactor(secrets...)
+		got := stream(r, text.String(), sizes)
+		for _, s := range secrets {
+			if strings.Contains(got, s) {
+				t.Fatalf("%q passed in %q", s, got)
+			}
+		}
+		if whole := r.String(text.String()); got != whole {
+			t.Fatalf("in chunks %q, whole %q", got, whole)
+		}
+		if plain := strings.Map(func(r rune) rune {
+			if r == 'd' {
+				return 'd'
+			}
+			return 'e'
+		}, text.String()); stream(r, plain, sizes) != plain {
+			t.Fatalf("text without secrets was changed: %q", plain)
+		}
+	})
+}
+
+func TestShortValuesAreLeftAlone(t *testing.T) {
+	if got := NewRedactor("", "a", "abc").String("abcabc"); got != "abcabc" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func FuzzRedactor(f *testing.F) {
+	f.Add("secret", "a secret b", 3)
+	f.Add("aaaa", "aaaaaaaaa", 1)
+	f.Fuzz(func(t *testing.T, secret, text string, size int) {
+		if len(secret) < minForm || size < 1 {
+			return
+		}
+		r := NewRedactor(secret)
+		got := stream(r, text, []int{size})
+		if strings.Contains(strings.ReplaceAll(got, Mask, "\x00"), secret) && !strings.Contains(Mask, secret) {
+			t.Errorf("%q passed in %q", secret, got)
+		}
+		if got != r.String(text) {
+			t.Errorf("chunks of %d make a difference", size)
+		}
+	})
+}
+
+func BenchmarkRedactor(b *testing.B) {
+	r := NewRedactor("correct-horse-battery", "another-secret-value")
+	line := []byte(strings.Repeat("ordinary output of a command, nothing to see here\n", 80))
+	w := r.Writer(discard{})
+	b.SetBytes(int64(len(line)))
+	for b.Loop() {
+		if _, err := w.Write(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
