@@ -210,7 +210,7 @@ func TestMuchOutputInLittleMemory(t *testing.T) {
 	s := new(shelf)
 	l := start(t, Config{Sink: s.put})
 	block := []byte(strings.Repeat("0123456789abcdefghijklmnopqrstuvwxyz中\n", 1600))
-	const blocks = 5000
+	const blocks = 2000
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -218,7 +218,7 @@ func TestMuchOutputInLittleMemory(t *testing.T) {
 		l.Stdout().Write(block)
 	}
 	runtime.ReadMemStats(&after)
-	if made := after.TotalAlloc - before.TotalAlloc; made > 80<<20 {
+	if made := after.TotalAlloc - before.TotalAlloc; made > 60<<20 {
 		t.Errorf("%d MiB of output took %d MiB of allocations", blocks*len(block)>>20, made>>20)
 	}
 	mustClose(t, l, true)
@@ -229,8 +229,8 @@ func TestMuchOutputInLittleMemory(t *testing.T) {
 
 func TestTinyPiecesStayBounded(t *testing.T) {
 	s := new(shelf)
-	l := start(t, Config{Sink: s.put, Limit: 1 << 20})
-	for range 500_000 {
+	l := start(t, Config{Sink: s.put, Limit: 1 << 18})
+	for range 100_000 {
 		l.Stdout().Write([]byte("a"))
 		l.Stderr().Write([]byte("b"))
 	}
