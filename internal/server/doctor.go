@@ -1,0 +1,242 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/config"
+	"hostler.dev/hostler/internal/store/postgres"
+	"hostler.dev/hostler/internal/store/sqlite"
+)
+
+// Finding is what Doctor found about one thing.
+type Finding struct {
+	Check  string       `json:"check"`
+	Level  string       `json:"level"` // ok, warning or problem
+	Text   hostler.Text `json:"text"`
+	Remedy hostler.Text `json:"remedy,omitzero"`
+}
+
+// Levels of a Finding.
+const (
+	LevelOK      = "ok"
+	LevelWarning = "warning"
+	LevelProblem = "problem"
+)
+
+const (
+	leastDiskFree = 0.05
+	// filesPerSlot and spareFiles bound the descriptors that a server needs.
+	filesPerSlot = 8
+	spareFiles   = 512
+	certSoon     = 30 * 24 * time.Hour
+	clockSkew    = time.Second
+)
+
+// Doctor checks what a server with this configuration needs, and says what to do
+// about what it lacks. It changes nothing; a server may run.
+func Doctor(ctx context.Context, cfg config.Config) []Finding {
+	findings := []Finding{ok("configuration", "the configuration is valid", "配置有效")}
+	for _, w := range cfg.Warnings() {
+		findings = append(findings, Finding{Check: "configuration", Level: LevelWarning, Text: w})
+	}
+	running, data := checkData(cfg)
+	findings = append(findings, data)
+	findings = append(findings, checkStore(ctx, cfg, running)...)
+	return append(findings, checkKey(cfg), checkListen(ctx, cfg, running), checkTLS(cfg), checkFiles(cfg))
+}
+
+func ok(check, en, zh string, args ...any) Finding {
+	return Finding{Check: check, Level: LevelOK, Text: hostler.Textf(en, zh, args...)}
+}
+
+func (f Finding) at(level string, remedyEN, remedyZH string, args ...any) Finding {
+	f.Level, f.Remedy = level, hostler.Textf(remedyEN, remedyZH, args...)
+	return f
+}
+
+// checkData looks at the data folder and reports whether a server holds it.
+func checkData(cfg config.Config) (running bool, f Finding) {
+	info, err := os.Stat(cfg.Data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, ok("data", "%s does not exist yet; the first start makes it", "%s 尚不存在；首次启动时会创建", cfg.Data)
+	}
+	if err != nil || !info.IsDir() || unix.Access(cfg.Data, unix.W_OK) != nil {
+		return false, ok("data", "%s is not a folder that can be written", "%s 不是可写的目录", cfg.Data).
+			at(LevelProblem, "choose another --data, or give it to the server's user", "请改用其他 --data，或将其所有者改为服务用户")
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		f = ok("data", "%s can be read by other users of this machine", "本机其他用户可以读取 %s", cfg.Data).
+			at(LevelWarning, "chmod 700 %s", "执行 chmod 700 %s", cfg.Data)
+	} else {
+		f = ok("data", "%s can be written", "%s 可写", cfg.Data)
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Data, "hostler.lock")); err != nil {
+		return false, f
+	}
+	release, err := sqlite.LockFolder(cfg.Data)
+	if err != nil {
+		return true, f
+	}
+	release()
+	return false, f
+}
+
+// checkKey looks for the master key, without which stored credentials are lost.
+func checkKey(cfg config.Config) Finding {
+	if cfg.MasterKey != "" {
+		return ok("key", "the master key comes from the environment", "主密钥来自环境变量")
+	}
+	path := keyPath(cfg)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f := ok("key", "%s does not exist yet; the first start makes it", "%s 尚不存在；首次启动时会创建", path)
+		if db, embedded := cfg.SQLitePath(); embedded {
+			if _, err := os.Stat(db); err == nil {
+				return f.at(LevelProblem, "the database has been used with another key: put that key file there",
+					"该数据库曾使用其他密钥：请将对应的密钥文件放到该位置")
+			}
+		}
+		return f
+	case err != nil:
+		return ok("key", "the master key cannot be read: %v", "无法读取主密钥：%v", err).
+			at(LevelProblem, "give %s to the server's user", "请将 %s 的所有者改为服务用户", path)
+	case info.Mode().Perm()&0o077 != 0:
+		return ok("key", "other users of this machine can read the master key", "本机其他用户可以读取主密钥").
+			at(LevelProblem, "chmod 600 %s", "执行 chmod 600 %s", path)
+	}
+	return ok("key", "the master key is at %s; keep a copy of it apart from the backups", "主密钥位于 %s；请与备份分开保存一份", path)
+}
+
+func checkStore(ctx context.Context, cfg config.Config, running bool) []Finding {
+	path, embedded := cfg.SQLitePath()
+	if !embedded {
+		return checkPostgres(ctx, cfg)
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return []Finding{ok("store", "SQLite; %s does not exist yet", "SQLite；%s 尚不存在", path)}
+	}
+	what := ok("store", "SQLite at %s", "SQLite，位于 %s", path)
+	if running {
+		what = ok("store", "SQLite at %s; a server uses it now", "SQLite，位于 %s；服务正在使用", path)
+	}
+	return []Finding{what, checkDisk(filepath.Dir(path))}
+}
+
+func checkDisk(dir string) Finding {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
+		return ok("disk", "free space cannot be known: %v", "无法得知剩余空间：%v", err).
+			at(LevelWarning, "see to it that %s has room", "请确认 %s 有足够空间", dir)
+	}
+	free := float64(st.Bavail) / float64(st.Blocks)
+	f := ok("disk", "%.0f %% of the disk is free", "磁盘剩余 %.0f%%", free*100)
+	if free < leastDiskFree {
+		return f.at(LevelProblem, "make room: below 5 %% new work is at risk of being refused; shorten --retention, or grow the disk",
+			"请腾出空间：低于 5%% 时可能拒绝新作业；可缩短 --retention 或扩容")
+	}
+	return f
+}
+
+func checkPostgres(ctx context.Context, cfg config.Config) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	began := time.Now()
+	db, err := postgres.Open(ctx, cfg.DB, postgres.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		text := hostler.Textf("the database cannot be used", "无法使用数据库")
+		if e, is := errors.AsType[*hostler.Error](err); is {
+			text = e.Text
+		}
+		return []Finding{Finding{Check: "store", Text: text}.at(LevelProblem,
+			"check --db, the network, and the user's rights", "请检查 --db、网络和用户权限")}
+	}
+	defer func() { _ = db.Close() }() // only looked at
+	stats, err := db.Stats(ctx)
+	if err != nil {
+		return []Finding{ok("store", "PostgreSQL does not answer: %v", "PostgreSQL 无响应：%v", err).
+			at(LevelProblem, "check the database's own log", "请查看数据库日志")}
+	}
+	skew := time.Until(db.Now())
+	clock := ok("clock", "%v from the database's clock", "与数据库时钟相差 %v", skew.Round(time.Millisecond))
+	if math.Abs(skew.Seconds()) > clockSkew.Seconds() {
+		clock = clock.at(LevelWarning, "run NTP on both machines; Hostler goes by the database's clock", "请在两台机器上启用 NTP；Hostler 以数据库时钟为准")
+	}
+	return []Finding{
+		ok("store", "PostgreSQL %s, opened in %v", "PostgreSQL %s，打开耗时 %v", stats.Version, time.Since(began).Round(time.Millisecond)),
+		clock,
+	}
+}
+
+func checkListen(ctx context.Context, cfg config.Config, running bool) Finding {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
+	if err == nil {
+		defer l.Close()
+		return ok("listen", "%s is free", "%s 可用", cfg.Listen)
+	}
+	if running && errors.Is(err, unix.EADDRINUSE) {
+		return ok("listen", "%s is in use, by the running server", "%s 正由运行中的服务使用", cfg.Listen)
+	}
+	return ok("listen", "%s cannot be listened on: %v", "无法监听 %s：%v", cfg.Listen, err).
+		at(LevelProblem, "stop what uses it ('ss -ltnp' shows it), or choose another --listen", "请停止占用它的程序（'ss -ltnp' 可查看），或改用其他 --listen")
+}
+
+func checkTLS(cfg config.Config) Finding {
+	if !cfg.TLS() {
+		return ok("tls", "off", "未启用")
+	}
+	pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+	if err != nil {
+		return ok("tls", "the certificate cannot be used: %v", "无法使用证书：%v", err).
+			at(LevelProblem, "check --tls-cert and --tls-key", "请检查 --tls-cert 和 --tls-key")
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return ok("tls", "the certificate cannot be read: %v", "无法读取证书：%v", err).
+			at(LevelProblem, "check --tls-cert", "请检查 --tls-cert")
+	}
+	f := ok("tls", "the certificate is valid until %s", "证书有效期至 %s", leaf.NotAfter.Format(time.DateOnly))
+	switch left := time.Until(leaf.NotAfter); {
+	case left <= 0:
+		return f.at(LevelProblem, "it is over: renew it", "已过期：请更新证书")
+	case left < certSoon:
+		return f.at(LevelWarning, "renew it soon", "请尽快更新证书")
+	}
+	return f
+}
+
+func checkFiles(cfg config.Config) Finding {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return ok("limits", "the limit of open files cannot be known: %v", "无法得知打开文件数上限：%v", err).
+			at(LevelWarning, "see 'ulimit -n'", "请查看 'ulimit -n'")
+	}
+	need := uint64(cfg.Slots*filesPerSlot + spareFiles)
+	f := ok("limits", "%s open files allowed", "允许打开 %s 个文件", fileCount(lim.Max))
+	if lim.Max < need {
+		return f.at(LevelWarning, "%d slots may need %d: raise it (LimitNOFILE= in systemd)", "%d 个并发可能需要 %d 个：请调高（systemd 中为 LimitNOFILE=）", cfg.Slots, need)
+	}
+	return f
+}
+
+func fileCount(n uint64) string {
+	if n == unix.RLIM_INFINITY {
+		return "∞"
+	}
+	return fmt.Sprint(n)
+}

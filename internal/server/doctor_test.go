@@ -1,0 +1,134 @@
+package server
+
+import (
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/config"
+	"hostler.dev/hostler/internal/store/sqlite"
+)
+
+func testConfig(t *testing.T, flags map[string]string) config.Config {
+	t.Helper()
+	all := map[string]string{"data": filepath.Join(t.TempDir(), "data"), "listen": "127.0.0.1:0"}
+	maps.Copy(all, flags)
+	cfg, err := config.Load(config.Source{Flags: all})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// levels maps each check to its worst level.
+func levels(findings []Finding) map[string]string {
+	rank := map[string]int{LevelOK: 1, LevelWarning: 2, LevelProblem: 3}
+	m := map[string]string{}
+	for _, f := range findings {
+		if rank[f.Level] > rank[m[f.Check]] {
+			m[f.Check] = f.Level
+		}
+	}
+	return m
+}
+
+func TestDoctorOfAFreshMachine(t *testing.T) {
+	got := levels(Doctor(t.Context(), testConfig(t, nil)))
+	want := map[string]string{
+		"configuration": LevelOK, "data": LevelOK, "key": LevelOK, "store": LevelOK,
+		"listen": LevelOK, "tls": LevelOK, "limits": LevelOK,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+func TestDoctorFindsProblems(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir := t.TempDir()
+	open := filepath.Join(dir, "open")
+	if err := os.Mkdir(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		flags        map[string]string
+		check, level string
+	}{
+		"port in use":           {map[string]string{"listen": l.Addr().String()}, "listen", LevelProblem},
+		"everybody's data":      {map[string]string{"data": open}, "data", LevelWarning},
+		"data is a file":        {map[string]string{"data": file}, "data", LevelProblem},
+		"no certificate":        {map[string]string{"tls-cert": file, "tls-key": file}, "tls", LevelProblem},
+		"clear text to the net": {map[string]string{"listen": "0.0.0.0:0"}, "configuration", LevelWarning},
+		"no database":           {map[string]string{"db": "postgres://nobody@127.0.0.1:1/none"}, "store", LevelProblem},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, f := range Doctor(t.Context(), testConfig(t, tt.flags)) {
+				if f.Check == tt.check && f.Level == tt.level {
+					if tt.level == LevelProblem && f.Remedy == (hostler.Text{}) {
+						t.Errorf("no remedy for %v", f)
+					}
+					return
+				}
+			}
+			t.Errorf("no %s about %s", tt.level, tt.check)
+		})
+	}
+}
+
+func TestBackupAndRestoreCarryTheDatabases(t *testing.T) {
+	ctx := t.Context()
+	cfg := testConfig(t, nil)
+	if err := Backup(ctx, cfg, t.TempDir()); hostler.CodeOf(err) != hostler.CodeNotFound {
+		t.Fatalf("Backup of nothing = %v, want not_found", err)
+	}
+	if _, err := os.Stat(cfg.Data); !os.IsNotExist(err) {
+		t.Error("a backup of nothing made a data folder")
+	}
+
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	release, err := sqlite.LockFolder(cfg.Data) // as a running server does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	st, err := openStore(ctx, cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+
+	dest := filepath.Join(t.TempDir(), "backup")
+	if err := Backup(ctx, cfg, dest); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := testConfig(t, nil)
+	if err := Restore(ctx, elsewhere, dest); err != nil {
+		t.Fatal(err)
+	}
+	if hostler.CodeOf(Restore(ctx, elsewhere, dest)) == "" {
+		t.Error("Restore replaced a data folder that is in use")
+	}
+	again, err := openStore(ctx, elsewhere, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,54 @@
+// Package server is the only wiring of Hostler: it builds the store, the engine,
+// the worker and the API from one configuration, and offers what works on a data
+// folder without a running server: backup, restore, a new admin key, the doctor.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"hostler.dev/hostler/internal/config"
+	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/postgres"
+	"hostler.dev/hostler/internal/store/sqlite"
+)
+
+// openStore opens the database that the configuration names, migrated. On SQLite
+// the job output has a file of its own.
+func openStore(ctx context.Context, cfg config.Config, log *slog.Logger) (*store.Store, error) {
+	path, embedded := cfg.SQLitePath()
+	if !embedded {
+		db, err := postgres.Open(ctx, cfg.DB, postgres.Options{Log: log})
+		if err != nil {
+			return nil, err
+		}
+		return store.New(db, db), nil
+	}
+	main, output, err := openSQLite(path, log)
+	if err != nil {
+		return nil, err
+	}
+	return store.New(main, output), nil
+}
+
+func openSQLite(path string, log *slog.Logger) (main, output *sqlite.DB, err error) {
+	opt := sqlite.Options{Log: log}
+	if main, err = sqlite.Open(path, opt); err != nil {
+		return nil, nil, err
+	}
+	if output, err = sqlite.OpenLog(outputPath(path), opt); err != nil {
+		return nil, nil, errors.Join(err, main.Close())
+	}
+	return main, output, nil
+}
+
+// keyPath is the file of the master key, unless the environment has the key.
+func keyPath(cfg config.Config) string { return filepath.Join(cfg.Data, "master.key") }
+
+// outputPath is the file of the job output beside the main one.
+func outputPath(path string) string {
+	return strings.TrimSuffix(path, filepath.Ext(path)) + "-output.db"
+}
