@@ -30,7 +30,10 @@ func (f *Family) dial(ctx context.Context, r *route, c *action.Call) (*conn, err
 		return nil, err
 	}
 	now := f.opts.Now()
-	return &conn{family: f, route: r, client: client, hostKey: key, via: via, since: now, used: now}, nil
+	return &conn{
+		family: f, route: r, client: client, hostKey: key, via: via,
+		gone: make(chan struct{}), since: now, used: now,
+	}, nil
 }
 
 // connect makes the transport: a TCP connection, or one forwarded by the jump
@@ -108,12 +111,15 @@ func (c *conn) watch() {
 
 // keepAlive asks the server for a sign of life now and then, and breaks the
 // connection when none comes: a host that vanished sends nothing, for ever.
-func (c *conn) keepAlive(ctx context.Context, every time.Duration) {
+// It closes the connection at the family's end.
+func (c *conn) keepAlive(every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-c.gone:
+			return
+		case <-c.family.quit:
 			_ = c.client.Close()
 			return
 		case <-ticker.C:

@@ -174,11 +174,7 @@ func (x *exchange) hear(word, payload string) error {
 		x.sent = true
 		go x.send(payload)
 	case verb == sayStarted && x.sent && !x.started:
-		p, ok := parseProcess(strings.Fields(rest))
-		x.started, x.process = true, p
-		if !ok {
-			x.process = process{}
-		}
+		x.started, x.process = true, parseProcess(strings.Fields(rest))
 		if x.program.stdin != "" {
 			go x.send(x.program.stdin)
 		}
@@ -283,12 +279,15 @@ func (x *exchange) stop(ctx context.Context) (exit, error) {
 		return exit{}, unverified(ctx, x.host, x.process, "the host does not answer")
 	}
 	if !x.started {
-		if e, err, over := x.awaitStart(ctx); over {
-			return e, err
+		if over := x.awaitStart(ctx); over != nil {
+			return over.exit, over.err
 		}
 	}
-	if x.process.pid == 0 {
+	if !x.started {
 		return exit{}, unverified(ctx, x.host, x.process, "it did not say which process it is")
+	}
+	if x.process.pid == 0 {
+		return exit{}, unverified(ctx, x.host, x.process, "the host has no means to give a program its own process group")
 	}
 	fate, why := x.killMeanwhile(ctx)
 	switch fate {
@@ -305,8 +304,15 @@ func (x *exchange) stop(ctx context.Context) (exit, error) {
 	return exit{}, unverified(ctx, x.host, x.process, why)
 }
 
-// awaitStart waits a while for a program that was sent to say that it runs.
-func (x *exchange) awaitStart(ctx context.Context) (e exit, err error, over bool) { //nolint:revive // the error is a part of the answer
+// ending is what run says in the end.
+type ending struct {
+	exit exit
+	err  error
+}
+
+// awaitStart waits a while for a program that was sent to say that it runs; it
+// gives the ending when the program is over by then.
+func (x *exchange) awaitStart(ctx context.Context) *ending {
 	timer := time.NewTimer(startWait)
 	defer timer.Stop()
 	for !x.started {
@@ -314,16 +320,16 @@ func (x *exchange) awaitStart(ctx context.Context) (e exit, err error, over bool
 		case word := <-x.said:
 			_ = x.hear(word, "")
 		case e := <-x.exited:
-			e, err = x.finish(ctx, e)
-			return e, err, true
+			e, err := x.finish(ctx, e)
+			return &ending{e, err}
 		case <-x.gone:
-			e, err = x.closed(ctx)
-			return e, err, true
+			e, err := x.closed(ctx)
+			return &ending{e, err}
 		case <-timer.C:
-			return exit{}, nil, false
+			return nil
 		}
 	}
-	return exit{}, nil, false
+	return nil
 }
 
 // killMeanwhile kills while the session's words are still heard, so that its

@@ -106,14 +106,18 @@ func killScript(target process, grace time.Duration) string {
 	return fmt.Sprintf(killText, target.pid, quote(target.start), max(1, grace.Milliseconds()/100))
 }
 
-// parseProcess reads what a child says of itself.
-func parseProcess(words []string) (process, bool) {
+// parseProcess reads what a child says of itself. The zero process cannot be
+// killed: the child has no group of its own, or what it says is no sense.
+func parseProcess(words []string) process {
 	if len(words) != 2 {
-		return process{}, false
+		return process{}
 	}
 	pid, err := strconv.Atoi(words[0])
 	_, terr := strconv.ParseUint(words[1], 10, 64)
-	return process{pid: pid, start: words[1]}, err == nil && terr == nil && pid > 1
+	if err != nil || terr != nil || pid <= 1 {
+		return process{}
+	}
+	return process{pid: pid, start: words[1]}
 }
 
 // unverified makes the fault of a program that may still run.

@@ -49,8 +49,8 @@ type conn struct {
 	route   *route
 	client  *gossh.Client
 	hostKey gossh.PublicKey
-	via     *conn // held while this one stands
-	stop    context.CancelFunc
+	via     *conn         // held while this one stands
+	gone    chan struct{} // closed when the connection has ended
 
 	since, used time.Time
 	open        int // sessions and forwards in use
@@ -234,11 +234,9 @@ func (f *Family) adopt(p *pool, c *conn) {
 		f.releaseLocked(c.via)
 		return
 	}
-	ctx, stop := context.WithCancel(f.life)
-	c.stop = stop
 	p.conns = append(p.conns, c)
 	f.wg.Go(c.watch)
-	f.wg.Go(func() { c.keepAlive(ctx, f.opts.KeepAlive) })
+	f.wg.Go(func() { c.keepAlive(f.opts.KeepAlive) })
 	f.rest(c)
 }
 
@@ -371,11 +369,12 @@ func (f *Family) drop(c *conn) {
 		c.idle.Stop()
 		c.idle = nil
 	}
-	if c.stop == nil {
+	select {
+	case <-c.gone:
 		return
+	default:
+		close(c.gone)
 	}
-	c.stop()
-	c.stop = nil
 	f.releaseLocked(c.via)
 	if p := f.pools[c.route.key]; p != nil {
 		p.conns = without(p.conns, func(o *conn) bool { return o == c })

@@ -108,9 +108,13 @@ func (p program) payload(nonce string) string {
 
 // ownSession finds what makes a session of its own: setsid (util-linux,
 // busybox), else perl. Where neither exists, a shell with job control makes at
-// least a process group.
+// least a process group; one without it has the program share the login's.
 const ownSession = `_hst_own=$(command -v setsid || command -v perl)
-if [ -z "$_hst_own" ]; then set -m; fi 2>/dev/null
+_hst_shared=
+if [ -z "$_hst_own" ]; then
+	set -m
+	case $- in *m*) ;; *) _hst_shared=1 ;; esac
+fi 2>/dev/null
 `
 
 // inOwnSession puts what ownSession found before the program's argv.
@@ -122,11 +126,13 @@ esac
 `
 
 // tellStarted names the process and its start time. /proc/self is the subshell
-// itself, as read is built in; elsewhere a child asks for its parent.
+// itself, as read is built in; elsewhere a child asks for its parent. A program
+// without a group of its own has no number: it cannot be killed as a whole.
 const tellStarted = `if { read -r _hst_s </proc/self/stat; } 2>/dev/null
 then _hst_i=${_hst_s%%%% *}; set -- ${_hst_s##*) }; _hst_t=${20}
 else _hst_i=$(exec /bin/sh -c 'echo $PPID'); _hst_t=0
 fi
+if [ -n "$_hst_shared" ]; then _hst_i=0; fi
 echo "%s %s $_hst_i $_hst_t"
 `
 

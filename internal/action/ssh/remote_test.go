@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,8 +27,8 @@ func shells(t testing.TB) []string {
 		}
 	}
 	all := []string{"/bin/dash", "/bin/bash"}
-	if _, err := os.Stat("/bin/busybox"); err == nil {
-		all = append(all, "/bin/busybox sh")
+	if path, err := exec.LookPath("busybox"); err == nil {
+		all = append(all, path+" sh")
 	}
 	return all
 }
@@ -39,10 +40,7 @@ func runLocally(t testing.TB, sh string, p program) (stdout, stderr string, code
 	payload := p.payload(nonce)
 	line := strings.ReplaceAll(bootLine(nonce, len(payload), p), "/bin/sh", sh)
 	cmd := exec.Command("/bin/dash", "-c", line)
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "SHELL="+strings.Fields(sh)[0])
-	if strings.HasPrefix(sh, "/bin/busybox") {
-		cmd.Env = append(cmd.Env, "SHELL=/bin/dash")
-	}
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "SHELL="+loginShell(sh))
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +69,14 @@ func runLocally(t testing.TB, sh string, p program) (stdout, stderr string, code
 	rest, _ := io.ReadAll(r)
 	_ = cmd.Wait()
 	return string(rest), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// loginShell is a login shell of the kind, which is one file.
+func loginShell(sh string) string {
+	if strings.HasSuffix(sh, " sh") {
+		return "/bin/dash"
+	}
+	return sh
 }
 
 func expectLine(t testing.TB, r *bufio.Reader, pattern string) {
@@ -159,6 +165,90 @@ func TestTruncatedPayloadDoesNotRun(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Where setsid is missing perl does, and where both are, job control.
+func TestWrapperWithoutSetsid(t *testing.T) {
+	all := shells(t)
+	for name, tools := range map[string][]string{"perl": {"head", "perl"}, "job control": {"head"}} {
+		dir := t.TempDir()
+		for _, tool := range tools {
+			path, err := exec.LookPath(tool)
+			if err != nil {
+				t.Fatalf("no %s; on Debian: apt-get install %s", tool, tool)
+			}
+			if err := os.Symlink(path, dir+"/"+tool); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("PATH", dir)
+			for _, sh := range all {
+				if name == "job control" && sh != "/bin/bash" {
+					mustShareGroup(t, sh) // it has none without a terminal
+					continue
+				}
+				out, errs, _ := runLocally(t, sh, program{argv: []string{"/bin/dash", "-c", "read -r s </proc/self/stat; set -- $s; echo $1 $5"}})
+				ids := strings.Fields(out)
+				if len(ids) != 2 || ids[0] != ids[1] || errs != "" {
+					t.Errorf("%s: pid and group differ: %q %q", sh, out, errs)
+				}
+			}
+		})
+	}
+}
+
+// mustShareGroup: a program that cannot be killed as a whole says so.
+func mustShareGroup(t *testing.T, sh string) {
+	t.Helper()
+	const nonce = "hstTESTNONCE"
+	p := program{argv: []string{"/bin/dash", "-c", "echo ran"}}
+	payload := p.payload(nonce)
+	cmd := exec.Command("/bin/dash", "-c", strings.ReplaceAll(bootLine(nonce, len(payload), p), "/bin/sh", sh))
+	cmd.Stdin = strings.NewReader(payload)
+	out, err := cmd.Output()
+	if err != nil || !regexp.MustCompile(`ready\n\S+ started 0 \d+\nran\n$`).Match(out) {
+		t.Errorf("%s: got %q %v", sh, out, err)
+	}
+}
+
+func TestParseProcess(t *testing.T) {
+	for words, want := range map[string]process{
+		"42 7": {pid: 42, start: "7"}, "0 7": {}, "1 7": {}, "-5 7": {}, "42": {}, "42 x": {}, "42 -1": {}, "42 '7'": {}, "": {}, "1 2 3": {},
+	} {
+		if got := parseProcess(strings.Fields(words)); got != want {
+			t.Errorf("%q: got %+v, want %+v", words, got, want)
+		}
+	}
+}
+
+// A group that ignores TERM is killed, and seen to be gone.
+func TestKillEndsAGroup(t *testing.T) {
+	for _, sh := range shells(t) {
+		leader := exec.Command("setsid", "/bin/dash", "-c", `trap "" TERM; sleep 60 & while :; do sleep 1; done`)
+		if err := leader.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); _ = leader.Wait() }()
+		words := strings.Fields(sh)
+		text := killScript(process{pid: leader.Process.Pid, start: startTime(t, leader.Process.Pid)}, 100*time.Millisecond)
+		out, err := exec.Command(words[0], append(words[1:], "-c", text)...).CombinedOutput()
+		if err != nil || strings.TrimSpace(string(out)) != "killed" {
+			t.Errorf("%s: got %q %v, want killed", sh, out, err)
+			_ = leader.Process.Kill()
+		}
+		<-done
+	}
+}
+
+func startTime(t *testing.T, pid int) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))[19]
 }
 
 // A process id that belongs to somebody else by now is left alone.

@@ -15,7 +15,6 @@
 package ssh
 
 import (
-	"context"
 	"crypto/rand"
 	"log/slog"
 	"slices"
@@ -73,9 +72,7 @@ type Family struct {
 	opts Options
 	// seal keys the digests of secrets that tell routes apart.
 	seal [32]byte
-	// life ends with Close; what outlives a job's own context hangs on it.
-	life context.Context
-	end  context.CancelFunc
+	quit chan struct{} // closed by Close
 	wg   sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows, and every pool and connection
@@ -85,9 +82,8 @@ type Family struct {
 
 // New makes a Family without connections. Close ends it.
 func New(opts Options) *Family {
-	f := &Family{opts: opts.withDefaults(), pools: map[string]*pool{}}
+	f := &Family{opts: opts.withDefaults(), pools: map[string]*pool{}, quit: make(chan struct{})}
 	_, _ = rand.Read(f.seal[:])
-	f.life, f.end = context.WithCancel(context.Background())
 	return f
 }
 
@@ -140,9 +136,11 @@ func (f *Family) CloseHost(address string) int {
 // run lose sight of their programs; later ones fail.
 func (f *Family) Close() {
 	f.mu.Lock()
-	f.closed = true
+	if !f.closed {
+		f.closed = true
+		close(f.quit)
+	}
 	f.mu.Unlock()
-	f.end()
 	f.closeWhere(func(*conn) bool { return true })
 	f.wg.Wait()
 }
