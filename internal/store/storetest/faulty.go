@@ -1,0 +1,67 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+)
+
+// ErrInjected is the cause of the errors that Faulty makes.
+var ErrInjected = errors.New("injected fault")
+
+// Faulty wraps a driver and makes some of its transactions fail.
+type Faulty struct {
+	store.Driver
+	mu            sync.Mutex
+	rand          *rand.Rand
+	before, after float64
+}
+
+// NewFaulty wraps d. Set says how often transactions fail; at first none does.
+func NewFaulty(d store.Driver, seed uint64) *Faulty {
+	return &Faulty{Driver: d, rand: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // repeatable on purpose
+}
+
+// Set makes the share before of all writing transactions fail without effect,
+// with CodeUnavailable, and the share after fail with effect: they commit and
+// return a *store.AmbiguousError.
+func (f *Faulty) Set(before, after float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before, f.after = before, after
+}
+
+func (f *Faulty) draw() (before, after bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.rand.Float64()
+	return r < f.before, r >= f.before && r < f.before+f.after
+}
+
+// InTx implements store.Driver.
+func (f *Faulty) InTx(ctx context.Context, fn func(c store.Conn) error) error {
+	before, after := f.draw()
+	err := f.Driver.InTx(ctx, func(c store.Conn) error {
+		if err := fn(c); err != nil {
+			return err
+		}
+		if before {
+			return injected()
+		}
+		return nil
+	})
+	if err == nil && after {
+		return &store.AmbiguousError{Err: ErrInjected}
+	}
+	return err
+}
+
+func injected() error {
+	e := hostler.Errorf(hostler.CodeUnavailable, "the store is away", "存储不可用")
+	e.Cause = ErrInjected
+	return e
+}
