@@ -12,10 +12,14 @@ import (
 // something to stop.
 func (s *session) beat() {
 	failing := newBackoff(200*time.Millisecond, 2*time.Second)
-	for s.ctx.Err() == nil {
+	for {
 		sent := time.Now()
+		hb, ok := s.heartbeat()
+		if !ok {
+			return
+		}
 		ctx, cancel := context.WithTimeout(s.ctx, beatTimeout)
-		reply, err := s.w.cfg.Dispatcher.Heartbeat(ctx, s.heartbeat())
+		reply, err := s.w.cfg.Dispatcher.Heartbeat(ctx, hb)
 		cancel()
 		switch {
 		case s.ctx.Err() != nil:
@@ -35,10 +39,15 @@ func (s *session) beat() {
 	}
 }
 
-func (s *session) heartbeat() hostler.Heartbeat {
+// heartbeat lists what the worker holds. It is not ok once the session ends:
+// from then on jobs leave the list although they began.
+func (s *session) heartbeat() (hb hostler.Heartbeat, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	hb := hostler.Heartbeat{
+	if s.stopping || s.ctx.Err() != nil {
+		return hb, false
+	}
+	hb = hostler.Heartbeat{
 		Worker: s.id, Wait: beatWait, Draining: s.w.isDraining(),
 		Held:      make([]hostler.LeaseRef, 0, len(s.jobs)+len(s.unacked)),
 		Succeeded: s.counts.succeeded, Failed: s.counts.failed,
@@ -51,7 +60,7 @@ func (s *session) heartbeat() hostler.Heartbeat {
 	for ref := range s.unacked {
 		hb.Held = append(hb.Held, ref)
 	}
-	return hb
+	return hb, true
 }
 
 // extend moves the moment at which the session fences itself. It counts from

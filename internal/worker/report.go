@@ -16,6 +16,7 @@ const (
 func (s *session) deliver() {
 	timer := time.NewTimer(linger)
 	defer timer.Stop()
+	failing := newBackoff(50*time.Millisecond, time.Second)
 	for {
 		select {
 		case <-s.ended:
@@ -24,7 +25,13 @@ func (s *session) deliver() {
 		}
 		s.gather(timer)
 		for batch := s.takeBatch(); len(batch) > 0; batch = s.takeBatch() {
-			s.deliverBatch(batch)
+			left := s.deliverBatch(batch)
+			if len(left) == 0 {
+				failing.reset()
+				continue
+			}
+			s.putBack(left)
+			failing.wait(s.ctx)
 		}
 	}
 }
@@ -62,32 +69,35 @@ func (s *session) takeBatch() []hostler.Report {
 	return batch
 }
 
-// deliverBatch repeats a batch until each of its reports is settled or the
-// session is over. A batch that is refused as a whole is tried in halves; a
-// single report that is refused goes out bare.
-func (s *session) deliverBatch(batch []hostler.Report) {
-	failing := newBackoff(50*time.Millisecond, time.Second)
-	for len(batch) > 0 && s.ctx.Err() == nil {
-		acks, err := s.w.cfg.Dispatcher.Report(s.ctx, s.id, batch)
-		switch code := hostler.CodeOf(err); {
-		case err == nil && len(acks) == len(batch):
-			if batch = s.settle(batch, acks); len(batch) == 0 {
-				return
-			}
-		case code == hostler.CodeStale:
-			s.fenced("a report was refused")
-			return
-		case err == nil || code.Temporary():
-			s.log.Warn("reports are not delivered; the worker tries again", "reports", len(batch), "err", err)
-		case len(batch) > 1:
-			s.deliverBatch(batch[:len(batch)/2])
-			s.deliverBatch(batch[len(batch)/2:])
-			return
-		default:
-			batch = s.refused(batch, err)
-			continue
-		}
-		failing.wait(s.ctx)
+// putBack queues reports again, behind those that came meanwhile: one that is
+// refused for ever must not hold up the others.
+func (s *session) putBack(reports []hostler.Report) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending = append(s.pending, reports...)
+}
+
+// deliverBatch sends a batch and returns the reports to repeat. A batch that is
+// refused as a whole is tried in halves; a single report that is refused will go
+// out bare.
+func (s *session) deliverBatch(batch []hostler.Report) (left []hostler.Report) {
+	acks, err := s.w.cfg.Dispatcher.Report(s.ctx, s.id, batch)
+	switch code := hostler.CodeOf(err); {
+	case err == nil && len(acks) == len(batch):
+		return s.settle(batch, acks)
+	case s.ctx.Err() != nil:
+		return nil
+	case code == hostler.CodeStale:
+		s.fenced("a report was refused")
+		return nil
+	case err == nil || code.Temporary():
+		s.log.Warn("reports are not delivered; the worker tries again", "reports", len(batch), "err", err)
+		return batch
+	case len(batch) > 1:
+		left = s.deliverBatch(batch[:len(batch)/2])
+		return append(left, s.deliverBatch(batch[len(batch)/2:])...)
+	default:
+		return []hostler.Report{s.refused(batch[0], err)}
 	}
 }
 
@@ -95,57 +105,39 @@ func (s *session) deliverBatch(batch []hostler.Report) {
 // returns the reports to repeat.
 func (s *session) settle(batch []hostler.Report, acks []error) (again []hostler.Report) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i, err := range acks {
-		if code := hostler.CodeOf(err); err == nil || code == hostler.CodeStale {
+		switch code := hostler.CodeOf(err); {
+		case err == nil, code == hostler.CodeStale:
 			delete(s.unacked, batch[i].LeaseRef)
 			if err != nil {
 				s.log.Warn("report came too late: the lease is lost", "job", batch[i].Job)
 			}
-			continue
+		case code.Temporary():
+			again = append(again, batch[i])
+		default:
+			again = append(again, s.refused(batch[i], err))
 		}
-		again = append(again, batch[i])
 	}
 	signal(s.freed)
 	if s.busy == 0 && len(s.unacked) == 0 {
 		signal(s.idle)
 	}
-	s.mu.Unlock()
-	for i := len(again) - 1; i >= 0; i-- {
-		if err := ackOf(batch, acks, again[i].LeaseRef); !hostler.CodeOf(err).Temporary() {
-			bare := s.refused(again[i:i+1:i+1], err)
-			again = append(again[:i:i], append(bare, again[i+1:]...)...)
-		}
-	}
 	return again
 }
 
-func ackOf(batch []hostler.Report, acks []error, ref hostler.LeaseRef) error {
-	for i := range batch {
-		if batch[i].LeaseRef == ref {
-			return acks[i]
-		}
-	}
-	return nil
-}
-
 // refused makes a report that cannot be taken as it is into one without result
-// and output. When that one is refused too, the job is left to its on_lost.
-func (s *session) refused(one []hostler.Report, err error) []hostler.Report {
-	r := one[0]
+// and output. That one is repeated like any other: a job that began stays held
+// for as long as the lease lasts.
+func (s *session) refused(r hostler.Report, err error) hostler.Report {
 	s.log.Error("report is refused", "job", r.Job, "err", err)
 	if r.Result == nil && r.Output == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.unacked, r.LeaseRef)
-		if s.busy == 0 && len(s.unacked) == 0 {
-			signal(s.idle)
-		}
-		return nil
+		return r
 	}
 	r.Result, r.Output = nil, nil
 	if r.Error == nil {
 		r.Error = &hostler.JobError{Kind: hostler.ErrKindInternal, Text: hostler.Textf(
 			"the result could not be stored; the worker's log says why", "结果未能保存；原因见工作节点日志")}
 	}
-	return []hostler.Report{r}
+	return r
 }

@@ -33,6 +33,9 @@ type session struct {
 	pending []hostler.Report       // wait for delivery
 	unacked map[hostler.LeaseRef]struct{}
 	counts  struct{ succeeded, failed int64 }
+	// stopping says that jobs which began may end unreported: no heartbeat goes
+	// out any more, since a job that it does not list counts as never begun.
+	stopping bool
 }
 
 func newSession(ctx context.Context, w *Worker, id hostler.WorkerID, until time.Time) *session {
@@ -110,6 +113,7 @@ func (s *session) isIdle() bool {
 // of what has ended before still go out meanwhile.
 func (s *session) stopJobs() {
 	s.mu.Lock()
+	s.stopping = true
 	left := make([]*job, 0, len(s.jobs))
 	for _, j := range s.jobs {
 		if !j.settled.Load() { // else its report is about to come

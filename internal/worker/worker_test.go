@@ -288,6 +288,38 @@ func TestARefusedReportGoesOutBare(t *testing.T) {
 	})
 }
 
+// One report that is never taken holds up no other, and its job stays held: to
+// be given back would mean to run again.
+func TestAReportThatIsRefusedForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		b := setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) { c.Dispatcher = picky{d, 1} })
+		bad := d.submit("nop")
+		for range 20 {
+			pass(3 * time.Second)
+			b.ended(d.submit("nop"))
+		}
+		if j := d.job(bad); j.leases != 1 || !j.running {
+			t.Errorf("the refused job was given back: %+v", j)
+		}
+	})
+}
+
+// picky refuses every batch with a report of one job.
+type picky struct {
+	*desk
+	job hostler.JobID
+}
+
+func (p picky) Report(ctx context.Context, w hostler.WorkerID, reports []hostler.Report) ([]error, error) {
+	for _, r := range reports {
+		if r.Job == p.job {
+			return nil, hostler.Errorf(hostler.CodeInvalid, "no", "不")
+		}
+	}
+	return p.desk.Report(ctx, w, reports)
+}
+
 func TestFencesItselfBeforeItsLeaseEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk()
@@ -744,7 +776,7 @@ func TestDrainOutOfTimeLeavesJobsToOnLost(t *testing.T) {
 		})})
 		d.submit("long")
 		d.submit("stubborn")
-		pass(time.Second)
+		pass(4 * time.Second) // a heartbeat is due while the jobs are stopped
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		began := time.Now()
@@ -759,6 +791,11 @@ func TestDrainOutOfTimeLeavesJobsToOnLost(t *testing.T) {
 		}
 		if n := d.count("report"); n != 0 {
 			t.Errorf("%d reports", n)
+		}
+		for id := hostler.JobID(1); id <= 2; id++ {
+			if j := d.job(id); !j.running || j.leases != 1 {
+				t.Errorf("job %d was given back although it ran: %+v", id, j)
+			}
 		}
 		close(never)
 	})
