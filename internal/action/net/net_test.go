@@ -1,0 +1,140 @@
+package net
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+)
+
+func listen(t *testing.T, banner string) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte(banner))
+			_ = c.Close()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// closedPort is a port on which nothing listens.
+func closedPort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func check(t *testing.T, ctx context.Context, asset hostler.LeaseAsset, args string) (action.Result, Result) {
+	t.Helper()
+	r, err := action.NewRegistry(Actions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Validate("check_port", json.RawMessage(args)); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := r.Lookup("check_port")
+	out := a.Run(ctx, &action.Call{Lease: hostler.Lease{Args: json.RawMessage(args), Asset: &asset}})
+	res, _ := out.Value.(Result)
+	return out, res
+}
+
+func TestOpenAndClosed(t *testing.T) {
+	open, closed := listen(t, "SSH-2.0-test\r\n\x1b[31m"), closedPort(t)
+	host := hostler.LeaseAsset{Name: "a", Address: "127.0.0.1", Port: open}
+
+	out, res := check(t, t.Context(), host, `{"banner":true}`)
+	if out.Outcome != hostler.OutcomeSucceeded || res.Text != fmt.Sprintf("port %d open", open) {
+		t.Errorf("got %v %q", out.Outcome, res.Text)
+	}
+	if got := res.Ports[0].Banner; got != "SSH-2.0-test  [31m" && got != "SSH-2.0-test [31m" {
+		t.Errorf("banner %q", got)
+	}
+	out, res = check(t, t.Context(), host, fmt.Sprintf(`{"port":%d}`, closed))
+	if want := fmt.Sprintf("port %d closed (errno=111)", closed); out.Outcome != hostler.OutcomeFailed || res.Text != want {
+		t.Errorf("got %v %q, want %q", out.Outcome, res.Text, want)
+	}
+	if out.Error.Kind != hostler.ErrKindRefused || !strings.Contains(out.Error.Text.EN, "connection refused") {
+		t.Errorf("error %+v", out.Error)
+	}
+	out, res = check(t, t.Context(), host, fmt.Sprintf(`{"ports":[%d,%d]}`, open, closed))
+	if out.Outcome != hostler.OutcomeFailed || res.Ports[0].State != Open || res.Ports[1].State != Closed {
+		t.Errorf("got %v %+v", out.Outcome, res)
+	}
+}
+
+func TestUnreachableAndNoPort(t *testing.T) {
+	out, res := check(t, t.Context(), hostler.LeaseAsset{Address: "no-such-host.invalid", Port: 1}, `{}`)
+	if out.Outcome != hostler.OutcomeFailed || out.Error.Kind != hostler.ErrKindUnreachable {
+		t.Errorf("got %+v %+v", out.Error, res)
+	}
+	out, _ = check(t, t.Context(), hostler.LeaseAsset{Name: "x", Address: "127.0.0.1"}, `{}`)
+	if out.Outcome != hostler.OutcomeFailed || out.Error.Kind != hostler.ErrKindBadArgs || out.Error.Text.ZH == "" {
+		t.Errorf("no port: %+v", out.Error)
+	}
+}
+
+// A full accept queue drops connection attempts, which looks like a firewall.
+func TestFilteredIsAConnectTimeout(t *testing.T) {
+	state, _, _ := classify(fmt.Errorf("dial: %w", context.DeadlineExceeded))
+	if state != Filtered {
+		t.Errorf("a time-out is %q", state)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	<-ctx.Done()
+	_, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1")
+	if state, _, _ := classify(err); state != Filtered {
+		t.Errorf("%v is %q, want filtered", err, state)
+	}
+}
+
+func TestCancelledAndTimedOut(t *testing.T) {
+	for cause, want := range map[error]hostler.Outcome{action.ErrCancelled: hostler.OutcomeCancelled, action.ErrTimeout: hostler.OutcomeFailed} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		if out, _ := check(t, ctx, hostler.LeaseAsset{Address: "127.0.0.1", Port: 1}, `{}`); out.Outcome != want {
+			t.Errorf("%v: %v, want %v", cause, out.Outcome, want)
+		}
+	}
+}
+
+func TestBadArgsNameTheField(t *testing.T) {
+	r, err := action.NewRegistry(Actions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for args, path := range map[string]string{
+		`{"port":0}`: "args.port", `{"ports":[22,70000]}`: "args.ports[1]", `{"prot":22}`: "args.prot",
+		`{"port":22,"ports":[1]}`: "args", `{"timeout":"1h"}`: "args.timeout", `{"timeout":"61s"}`: "args.timeout",
+		`{"port":22,"port":23}`: "args.port", `[]`: "args", `{"port":"22"}`: "args.port",
+	} {
+		var e *hostler.Error
+		if err := r.Validate("check_port", json.RawMessage(args)); !errors.As(err, &e) || len(e.Fields) != 1 || e.Fields[0].Path != path {
+			t.Errorf("%s: %v, want a problem at %s", args, err, path)
+		} else if e.Fields[0].Text.ZH == "" || strings.Contains(err.Error(), "70000") {
+			t.Errorf("%s: %+v", args, e.Fields[0])
+		}
+	}
+}
