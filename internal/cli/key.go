@@ -8,6 +8,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/config"
 )
 
 func (a *app) keyCmd() *cobra.Command {
@@ -49,11 +50,20 @@ func (a *app) keyList() *cobra.Command {
 func (a *app) keyCreate() *cobra.Command {
 	var in client.KeyInput
 	var role string
-	cmd := a.cmd("create NAME [flags]", doc{
+	var local bool
+	var load func() (config.Config, error)
+	cmd := a.localCmd("create NAME [flags]", doc{
 		short:   txt("create a key and show it once", "创建密钥并显示一次"),
-		long:    txt("Creates a key and writes its secret to standard output, this once.", "创建密钥，并将其内容写到标准输出，仅此一次。"),
-		example: "hostler key create ci --role operator --expires-in 90d\nhostler key create laptop --user alice",
-	}, func(ctx context.Context, c *client.Client, args []string) error {
+		long:    txt("Creates a key and writes its secret to standard output, this once.\n\nWith --local it makes an admin key by way of the data folder, for when every admin\nkey is lost; a running server takes it at once.", "创建密钥，并将其内容写到标准输出，仅此一次。\n\n带 --local 时直接通过数据目录创建管理员密钥，用于管理员密钥全部丢失的情况；运行中的服务立即生效。"),
+		example: "hostler key create ci --role operator --expires-in 90d\nhostler key create laptop --user alice\nhostler key create rescue --local --role admin --data /var/lib/hostler",
+	}, func(ctx context.Context, args []string) error {
+		if local {
+			return a.localKey(ctx, load, args[0], role)
+		}
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
 		in.Name, in.Role, in.Project = args[0], hostler.Role(role), a.project
 		made, err := c.CreateKey(ctx, in)
 		if err != nil {
@@ -65,6 +75,8 @@ func (a *app) keyCreate() *cobra.Command {
 	f.StringVar(&in.User, "user", "", a.t("its owner (default: you)", "所属用户（默认为您自己）"))
 	f.StringVar(&role, "role", "", a.t("the most it may do: viewer, operator, approver or admin", "最高权限：viewer、operator、approver 或 admin"))
 	f.Var(span{&in.ExpiresIn}, "expires-in", a.t("how long it is valid, such as 90d (default: for ever)", "有效期，如 90d（默认永久）"))
+	f.BoolVar(&local, "local", false, a.t("by way of the data folder, without a key", "直接通过数据目录创建，无需密钥"))
+	load = a.configFlags(cmd, "data", "db")
 	a.complete(cmd, "role", fixed(names(hostler.Roles(), func(r hostler.Role) string { return string(r) })...))
 	return cmd
 }
