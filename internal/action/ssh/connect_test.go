@@ -172,6 +172,7 @@ func serveRefusing(nc net.Conn, config *gossh.ServerConfig) {
 }
 
 func TestKeyboardInteractive(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		questions []string
 		kind      string
@@ -413,6 +414,7 @@ func TestKillThroughAJumpHost(t *testing.T) {
 
 // The server's limit of sessions never fails a job.
 func TestManySessionsOnALimitedServer(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, sshtest.Options{MaxSessions: 10})
 	r := newRig(t, ssh.Options{MaxConnections: 3})
 	attempts := make([]*attempt, 100)

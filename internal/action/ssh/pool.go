@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// fullFor is how long a connection that refused a session is left alone,
-	// unless one of its sessions ends before.
+	// fullFor is how long a server that refused a session is taken at its word;
+	// then one session more than it allowed is tried.
 	fullFor = 500 * time.Millisecond
 	// maxBarren is how often in a row a connection without any session may
 	// refuse one before the server is taken to refuse them all.
@@ -55,7 +55,8 @@ type conn struct {
 	since, used time.Time
 	open        int // sessions and forwards in use
 	dead        bool
-	fullTil     time.Time // refused a session; wall clock of this process
+	limit       int       // sessions that the server seems to allow; 0 is not known
+	fullTil     time.Time // a session was refused within fullFor before it
 	barren      int       // refusals in a row without any session open
 	idle        *time.Timer
 }
@@ -186,7 +187,7 @@ func (p *pool) pick(r *route, w want) *conn {
 	var best *conn
 	for _, c := range p.conns {
 		switch {
-		case c.dead, w.session && now.Before(c.fullTil):
+		case c.dead, w.session && !c.hasRoom(now):
 		case !c.trusted(r):
 			c.retire()
 		case best == nil || c.open < best.open:
@@ -195,6 +196,15 @@ func (p *pool) pick(r *route, w want) *conn {
 	}
 	p.conns = without(p.conns, func(c *conn) bool { return c.dead })
 	return best
+}
+
+// hasRoom says whether the server may open one more session. Forwards count as
+// sessions here, though not there: a jump host is rarely worked on.
+func (c *conn) hasRoom(now time.Time) bool {
+	if now.Before(c.fullTil) {
+		return c.barren == 0 && c.open < c.limit
+	}
+	return c.limit == 0 || c.open <= c.limit
 }
 
 func (p *pool) mayDial(limit int, w want) bool {
@@ -292,6 +302,9 @@ func (f *Family) opened(c *conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c.barren = 0
+	if c.limit > 0 {
+		c.limit = max(c.limit, c.open)
+	}
 }
 
 // refusedBy ends a use that the server refused and leaves the connection alone
@@ -301,6 +314,7 @@ func (f *Family) refusedBy(c *conn) (always bool) {
 	defer f.mu.Unlock()
 	c.fullTil = time.Now().Add(fullFor)
 	c.open--
+	c.limit = max(1, c.open)
 	if c.open > 0 {
 		return false
 	}
@@ -321,7 +335,6 @@ func (f *Family) releaseLocked(c *conn) {
 		return
 	}
 	c.open--
-	c.fullTil = time.Time{}
 	c.used = f.opts.Now()
 	f.rest(c)
 	if p := f.pools[c.route.key]; p != nil {

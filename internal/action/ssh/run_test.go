@@ -165,6 +165,7 @@ func TestDaemonHoldingOutputDoesNotHang(t *testing.T) {
 }
 
 func TestCancelKillsTheProcessGroup(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, sshtest.Options{})
 	for name, tc := range map[string]struct{ action, text string }{
 		"plain":                {"ssh_command", "echo $$ >%s; sleep 300"},
@@ -276,6 +277,7 @@ func TestConnectionLostWhileItRan(t *testing.T) {
 
 // Without a second session nobody can look: the outcome is unknown.
 func TestBlockedKillIsUnknown(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, sshtest.Options{MaxSessions: 1})
 	r := newRig(t, ssh.Options{})
 	f := newPIDFile(t)

@@ -64,6 +64,7 @@ func startSystemd(t *testing.T) systemd {
 }
 
 func TestService(t *testing.T) {
+	t.Parallel()
 	s := startSystemd(t)
 	r := newRig(t, ssh.Options{})
 	for _, tc := range []struct {

@@ -69,6 +69,7 @@ func TestSudoWithPassword(t *testing.T) {
 }
 
 func TestSudoRefusals(t *testing.T) {
+	t.Parallel()
 	asset := sudoer(t, "ALL=(ALL:ALL) ALL")
 	r := newRig(t, ssh.Options{})
 	args := m{"command": "id", "run_as": "root", "sudo_credential": "sudo"}
@@ -123,6 +124,7 @@ func TestCancelKillsWhatSudoStarted(t *testing.T) {
 // A program that became another user inside the command cannot be killed by the
 // one who logged in: Hostler must say so.
 func TestCancelOfAForeignProcessIsUnknown(t *testing.T) {
+	t.Parallel()
 	asset := sudoer(t, "ALL=(ALL:ALL) NOPASSWD: ALL")
 	r := newRig(t, ssh.Options{})
 	f := newPIDFile(t)
