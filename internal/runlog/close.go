@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"hostler.dev/hostler"
 )
@@ -12,10 +13,10 @@ import (
 // lines that are left for the job's report: with inline, the whole output when
 // it is small and no chunk of it has left; after a failure, a line that says how
 // much is missing. The error says why output could not be stored; nothing is to
-// be done about it but to note it. The context bounds the wait.
+// be done about it but to note it. It waits for most at most.
 //
 // Writes that come later are ignored.
-func (l *Log) Close(ctx context.Context, inline bool) ([]hostler.LogLine, error) {
+func (l *Log) Close(most time.Duration, inline bool) ([]hostler.LogLine, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -33,6 +34,8 @@ func (l *Log) Close(ctx context.Context, inline bool) ([]hostler.LogLine, error)
 	if inline && l.seq == 0 && l.tail.empty() && l.head.size() <= inlineBytes && l.head.len() <= chunkLines {
 		return l.head.take(chunkLines, inlineBytes), nil
 	}
+	ctx, cancel := context.WithTimeout(l.ctx, most)
+	defer cancel()
 	return l.drain(ctx)
 }
 

@@ -175,10 +175,8 @@ func (j *job) report(res action.Result) *hostler.Report {
 		LeaseRef: j.lease.LeaseRef, Outcome: res.Outcome,
 		Result: j.encode(res.Value), Error: j.cleanError(res.Error), NoRetry: res.NoRetry,
 	}
-	ctx, cancel := context.WithTimeout(j.s.ctx, closeWait)
-	defer cancel()
 	var err error
-	if r.Output, err = j.log.Close(ctx, j.ends(r)); err != nil {
+	if r.Output, err = j.log.Close(closeWait, j.ends(r)); err != nil {
 		j.s.log.Warn("output is lost", "job", j.lease.Job, "err", err)
 	}
 	return r

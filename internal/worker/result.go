@@ -106,7 +106,6 @@ func (j *job) stubborn() action.Result {
 // sound mends a result that an action may not give: an outcome that is none of
 // its own, or a bad end without a reason.
 func (j *job) sound(res action.Result) action.Result {
-	timeUp := errors.Is(j.cause(), action.ErrTimeout)
 	switch res.Outcome {
 	case hostler.OutcomeSucceeded:
 		return res
@@ -127,7 +126,7 @@ func (j *job) sound(res action.Result) action.Result {
 	if res.Error == nil {
 		res.Error = &hostler.JobError{Kind: hostler.ErrKindInternal, Text: hostler.Textf(
 			"the action gave no reason", "动作未说明原因")}
-		if timeUp {
+		if errors.Is(j.cause(), action.ErrTimeout) {
 			res.Error = &hostler.JobError{Kind: hostler.ErrKindTimeout, Text: hostler.Textf(
 				"the time is over", "已超时")}
 		}

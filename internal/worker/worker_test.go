@@ -21,6 +21,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/runlog"
+	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/worker"
 )
 
@@ -45,7 +46,7 @@ func setUp(t *testing.T, d *desk, acts actions, edit ...func(c *worker.Config)) 
 	}
 	cfg := worker.Config{
 		Info: hostler.WorkerInfo{Name: "w", Slots: 4}, Dispatcher: d, Actions: acts,
-		Redactor: func(values ...string) runlog.Redactor { return &masker{words: values} },
+		Redactor: func(values ...string) runlog.Redactor { return secret.NewRedactor(values...) },
 	}
 	for _, e := range edit {
 		e(&cfg)
@@ -554,36 +555,6 @@ func TestJobsThatCannotRun(t *testing.T) {
 	})
 }
 
-// masker replaces words within one write.
-type masker struct {
-	mu    sync.Mutex
-	words []string
-}
-
-func (m *masker) Add(words ...string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.words = append(m.words, words...)
-}
-
-func (m *masker) Writer(next io.Writer) io.WriteCloser { return maskWriter{m, next} }
-
-type maskWriter struct {
-	m    *masker
-	next io.Writer
-}
-
-func (w maskWriter) Write(p []byte) (int, error) {
-	s := string(p)
-	for _, word := range w.m.words {
-		s = strings.ReplaceAll(s, word, "***")
-	}
-	_, err := io.WriteString(w.next, s)
-	return len(p), err
-}
-
-func (maskWriter) Close() error { return nil }
-
 func TestNoSecretIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk()
@@ -608,8 +579,8 @@ func TestNoSecretIsReported(t *testing.T) {
 		})
 		r := b.ended(id)
 		j := d.job(id)
-		const want = "*** *** *** *** ***"
-		if got := string(r.Result); got != fmt.Sprintf(`{%q:[%q,"***",1.5]}`, want, want) {
+		const want = "****** ****** ****** ****** ******"
+		if got := string(r.Result); got != fmt.Sprintf(`{%q:[%q,"******",1.5]}`, want, want) {
 			t.Errorf("result %s", got)
 		}
 		if r.Error.Text != (hostler.Text{EN: want, ZH: want}) {
