@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
@@ -19,7 +18,7 @@ func (a *App) Actions(_ context.Context, c auth.Caller) ([]hostler.ActionInfo, e
 	all := a.cfg.Actions.List()
 	out := make([]hostler.ActionInfo, len(all))
 	for i, act := range all {
-		out[i] = describe(act)
+		out[i] = act.Info()
 	}
 	return out, nil
 }
@@ -33,20 +32,7 @@ func (a *App) Action(_ context.Context, c auth.Caller, name string) (hostler.Act
 	if !ok {
 		return hostler.ActionInfo{}, hostler.NotFound(actionWord, name)
 	}
-	return describe(act), nil
-}
-
-func describe(act *action.Action) hostler.ActionInfo {
-	traits := act.Traits(json.RawMessage(`{}`))
-	info := hostler.ActionInfo{
-		Name: act.Name, Aliases: slices.Clone(act.Aliases), Title: act.Title, Help: act.Help,
-		NeedsAsset: act.Asset == action.AssetRequired, Idempotent: traits.Idempotent,
-		Lane: hostler.LaneNone, Enabled: act.Enabled, Schema: act.Schema,
-	}
-	if traits.Changes && act.Asset != action.AssetNever {
-		info.Lane = hostler.LaneAsset
-	}
-	return info
+	return act.Info(), nil
 }
 
 // runnable finds an action that a job may be made of, and checks its args.
@@ -58,7 +44,7 @@ func (a *App) runnable(name string, args json.RawMessage) (*action.Action, error
 	case !act.Enabled:
 		return nil, hostler.Invalid("action", "is switched off in the server's configuration", "已在服务器配置中停用")
 	}
-	if fields := a.cfg.Actions.Validate(act, args); len(fields) > 0 {
+	if fields := a.cfg.Actions.Problems(act, args); len(fields) > 0 {
 		return nil, hostler.InvalidFields(fields...)
 	}
 	return act, nil

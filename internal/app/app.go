@@ -14,45 +14,26 @@
 package app
 
 import (
-	"encoding/json"
 	"log/slog"
 	"time"
 
-	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 )
-
-// Actions is the registry of the kinds of work.
-type Actions interface {
-	// Lookup finds an action by its name or an alias.
-	Lookup(name string) (*action.Action, bool)
-	// Validate checks args against an action's schema and its own rules. Paths
-	// start with "args".
-	Validate(a *action.Action, args json.RawMessage) []hostler.FieldError
-	// List lists the actions by name.
-	List() []*action.Action
-}
-
-// Box seals secrets. The associated data binds what is sealed to its row: what
-// was sealed with one cannot be opened with another.
-type Box interface {
-	Seal(plain, associated []byte) ([]byte, error)
-	Open(sealed, associated []byte) ([]byte, error)
-}
 
 // Limits bound what one call may ask for.
 type Limits struct {
 	Jobs    int           // jobs of one RunJobs; default 100,000
-	Bulk    int           // jobs of one bulk change; default 500
+	Bulk    int           // jobs of one bulk change; default 1,000
 	Timeout time.Duration // of an attempt, when the request names none; default 5 minutes
 }
 
 // Config is what an App needs.
 type Config struct {
 	Store   *store.Store
-	Actions Actions
-	Box     Box
+	Actions *action.Registry
+	Box     *secret.Box // seals credentials
 	Limits  Limits
 	Now     func() time.Time // for caches; rows are stamped by the database's clock
 	Log     *slog.Logger
@@ -71,7 +52,7 @@ func New(cfg Config) *App {
 		cfg.Limits.Jobs = 100_000
 	}
 	if cfg.Limits.Bulk == 0 {
-		cfg.Limits.Bulk = 500
+		cfg.Limits.Bulk = 1000
 	}
 	if cfg.Limits.Timeout == 0 {
 		cfg.Limits.Timeout = 5 * time.Minute

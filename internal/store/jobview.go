@@ -362,3 +362,15 @@ on_lost, on_unknown, on_retry, run_at, expires_at, created_at FROM done WHERE id
 	})
 	return out, err
 }
+
+// CancelAsked says which of the jobs run and were asked to stop.
+func (tx *Tx) CancelAsked(ids []hostler.JobID) (map[hostler.JobID]bool, error) {
+	asked := map[hostler.JobID]bool{}
+	err := tx.each(`SELECT id FROM running WHERE id IN ?* AND cancel_at <> 0`, []any{ids}, func(r Rows) error {
+		var id int64
+		err := r.Scan(&id)
+		asked[hostler.JobID(id)] = true
+		return err
+	})
+	return asked, err
+}

@@ -1,0 +1,59 @@
+package app
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+)
+
+// idemRequest makes the key of a request that must take effect once; nil when the
+// caller gave none.
+func (g grant) idemRequest(route, key string, request any) (*store.IdemKey, error) {
+	if key == "" {
+		return nil, nil
+	}
+	var k checker
+	k.text("Idempotency-Key", key, 255)
+	if err := k.err(); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, hostler.Errorf(hostler.CodeMalformed, "the request is not valid JSON", "请求不是合法的 JSON")
+	}
+	sum := sha256.Sum256(body)
+	return &store.IdemKey{Project: g.project, Route: route, Key: key, Hash: hex.EncodeToString(sum[:])}, nil
+}
+
+// once does the work unless a request with this key did it before, in which case
+// it returns what that one returned. The answer is kept in the transaction of the
+// work.
+func once[T any](s *scope, key *store.IdemKey, work func() (T, error)) (T, error) {
+	var out T
+	if key == nil {
+		return work()
+	}
+	fresh, stored, err := s.ClaimIdem(*key)
+	if err != nil {
+		return out, err
+	}
+	if !fresh {
+		s.unchanged()
+		if err := json.Unmarshal([]byte(stored), &out); err != nil {
+			return out, fmt.Errorf("decode a stored answer: %w", err)
+		}
+		return out, nil
+	}
+	if out, err = work(); err != nil {
+		return out, err
+	}
+	answer, err := json.Marshal(out)
+	if err != nil {
+		return out, fmt.Errorf("encode an answer: %w", err)
+	}
+	return out, s.SaveIdem(*key, string(answer))
+}

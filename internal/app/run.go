@@ -1,0 +1,343 @@
+package app
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
+)
+
+// Limits of a job request.
+const (
+	maxTimeout  = 7 * 24 * time.Hour
+	maxDelay    = 366 * 24 * time.Hour
+	maxBackoff  = 24 * time.Hour
+	enqueueStep = 500  // jobs of one Enqueue
+	idsShown    = 1000 // ids in the answer
+	missesShown = 100  // missing assets that the answer names
+)
+
+// RunJobs makes one job, or one for each chosen asset: all or none. With an
+// Idempotency-Key, a repetition makes nothing and returns what the first call
+// returned.
+func (a *App) RunJobs(ctx context.Context, c auth.Caller, req hostler.JobRequest, idem string) (hostler.JobsCreated, error) {
+	g, err := a.allow(c, auth.RunJob)
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	p, err := a.plan(req)
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	key, err := g.idemRequest("POST /jobs", idem, req)
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	made, err := change(ctx, g, func(s *scope) (hostler.JobsCreated, error) {
+		return once(s, key, func() (hostler.JobsCreated, error) { return p.run(s) })
+	})
+	if err != nil || made.Count != 1 {
+		return made, err
+	}
+	job, err := view(ctx, g, func(s *scope) (*hostler.Job, error) { return s.Tx.Job(s.project, made.Jobs[0]) })
+	made.Job = job
+	return made, err
+}
+
+// plan is a checked request: what its jobs have in common, and the assets that it
+// chooses.
+type plan struct {
+	spec     hostler.JobSpec
+	act      *action.Action
+	lane     string // a Lane value of the request
+	runAt    *time.Time
+	delay    time.Duration
+	ttl      time.Duration
+	ids      []hostler.AssetID
+	names    []string
+	labels   map[string]string
+	most     int
+	onAssets bool
+}
+
+// plan checks every field that can be checked without the store, and fills in the
+// defaults.
+func (a *App) plan(req hostler.JobRequest) (*plan, error) {
+	var k checker
+	if len(req.Args) == 0 || bytes.Equal(bytes.TrimSpace(req.Args), []byte("null")) {
+		req.Args = json.RawMessage(`{}`)
+	}
+	p := &plan{
+		lane: req.Lane, runAt: req.RunAt, delay: req.Delay.D(), ttl: req.TTL.D(), labels: req.Labels, most: a.cfg.Limits.Jobs,
+		onAssets: len(req.Assets) > 0 || len(req.Labels) > 0,
+	}
+	p.act = a.planAction(&k, req)
+	p.chooseAssets(&k, req.Assets)
+	checkLabels(&k, req.Labels)
+	checkPolicies(&k, req)
+	checkTimes(&k, req)
+	p.spec = hostler.JobSpec{
+		Queue:       cmp.Or(req.Queue, hostler.DefaultQueue),
+		Args:        req.Args,
+		Priority:    cmp.Or(req.Priority, hostler.PriorityDefault),
+		MaxAttempts: cmp.Or(req.MaxAttempts, 1),
+		Backoff:     req.Backoff,
+		Timeout:     cmp.Or(req.Timeout.D(), a.cfg.Limits.Timeout),
+		OnLost:      req.OnLost,
+		OnUnknown:   cmp.Or(req.OnUnknown, hostler.OnUnknownHold),
+		OnRetry:     cmp.Or(req.OnRetry, hostler.OnRetryHold),
+	}
+	k.name("queue", p.spec.Queue, 64)
+	p.checkLane(&k, req)
+	if err := k.err(); err != nil {
+		return nil, err
+	}
+	p.fillIn(req)
+	return p, nil
+}
+
+func (a *App) planAction(k *checker, req hostler.JobRequest) *action.Action {
+	if len(req.Args) > hostler.MaxArgsBytes || !utf8.Valid(req.Args) {
+		k.fail("args", "must be at most %d bytes of UTF-8", "最多 %d 字节，须为 UTF-8", hostler.MaxArgsBytes)
+		return nil
+	}
+	act, err := a.runnable(req.Action, req.Args)
+	if err != nil {
+		k.fieldsOf(err)
+		return nil
+	}
+	onAssets := len(req.Assets) > 0 || len(req.Labels) > 0
+	switch {
+	case act.Asset == action.AssetRequired && !onAssets:
+		k.fail("assets", "this action needs an asset: name some, or choose them by labels", "此动作需要资产：请指定资产，或按标签选择")
+	case act.Asset == action.AssetNever && onAssets:
+		k.fail("assets", "this action works on no asset", "此动作不针对资产")
+	}
+	return act
+}
+
+func (p *plan) chooseAssets(k *checker, refs []string) {
+	k.ok(len(refs) <= p.most, "assets", "must be at most %d in one call", "每次调用最多 %d 个", p.most)
+	for i, ref := range refs {
+		if ref == "" || !clean(ref) {
+			k.fail(fmt.Sprintf("assets[%d]", i), "is not the name or the id of an asset", "不是资产的名称或 ID")
+			continue
+		}
+		if id, name := assetRef(ref); id != 0 {
+			p.ids = append(p.ids, id)
+		} else {
+			p.names = append(p.names, name)
+		}
+	}
+}
+
+func checkPolicies(k *checker, req hostler.JobRequest) {
+	between(k, "priority", req.Priority, 0, hostler.PriorityLast)
+	between(k, "max_attempts", req.MaxAttempts, 0, hostler.MaxAttemptsLimit)
+	oneOf(k, "on_lost", req.OnLost, "", hostler.OnLostRetry, hostler.OnLostFail, hostler.OnLostAsk)
+	oneOf(k, "on_unknown", req.OnUnknown, "", hostler.OnUnknownHold, hostler.OnUnknownRelease)
+	oneOf(k, "on_retry", req.OnRetry, "", hostler.OnRetryHold, hostler.OnRetryRelease)
+	oneOf(k, "backoff.kind", req.Backoff.Kind, "", "fixed", "exponential")
+	span(k, "backoff.base", req.Backoff.Base, maxBackoff)
+	span(k, "backoff.max", req.Backoff.Max, maxBackoff)
+}
+
+func checkTimes(k *checker, req hostler.JobRequest) {
+	span(k, "timeout", req.Timeout, maxTimeout)
+	span(k, "delay", req.Delay, maxDelay)
+	span(k, "ttl", req.TTL, maxDelay)
+	if req.RunAt == nil {
+		return
+	}
+	k.ok(req.Delay == 0, "delay", "excludes run_at: give one of the two", "不能与 run_at 同时指定")
+	k.ok(req.RunAt.Year() >= 1970 && req.RunAt.Year() < 2200, "run_at", "must be between 1970 and 2200", "必须在 1970 年到 2200 年之间")
+}
+
+// span fails a field that is negative or longer than most.
+func span(k *checker, path string, d hostler.Duration, most time.Duration) {
+	k.ok(d >= 0 && d.D() <= most, path, "must be between 0 and %s", "必须在 0 到 %s 之间", hostler.Duration(most))
+}
+
+func (p *plan) checkLane(k *checker, req hostler.JobRequest) {
+	k.text("lane", req.Lane, 200)
+	if c := req.Concurrency; c != nil {
+		k.ok(req.Lane == "", "concurrency", "excludes lane: give one of the two", "不能与 lane 同时指定")
+		k.text("concurrency.key", c.Key, 200)
+		k.ok(c.Key != "", "concurrency.key", "is needed", "不能为空")
+		between(k, "concurrency.limit", c.Limit, 1, 100_000)
+	}
+	k.ok(req.Lane != hostler.LaneAsset || p.onAssets, "lane", "asset needs an asset", "asset 通道需要指定资产")
+}
+
+// fillIn sets what depends on the action.
+func (p *plan) fillIn(req hostler.JobRequest) {
+	traits := p.act.Traits(req.Args)
+	p.spec.Action = p.act.Name
+	if p.spec.OnLost == "" {
+		p.spec.OnLost = hostler.OnLostAsk
+		if traits.Idempotent {
+			p.spec.OnLost = hostler.OnLostRetry
+		}
+	}
+	switch {
+	case req.Concurrency != nil:
+		p.lane, p.spec.LaneLimit = hostler.LaneNone, req.Concurrency.Limit
+	case p.lane == hostler.LaneDefault && traits.Changes && p.onAssets:
+		p.lane = hostler.LaneAsset
+	case p.lane == hostler.LaneDefault:
+		p.lane = hostler.LaneNone
+	}
+	// The project is not known yet; run makes the full key of these.
+	switch {
+	case req.Concurrency != nil:
+		p.spec.LaneKey = req.Concurrency.Key
+	case p.lane != hostler.LaneNone && p.lane != hostler.LaneAsset:
+		p.spec.LaneKey, p.spec.LaneLimit = p.lane, 1
+	}
+}
+
+// run makes the jobs in the transaction.
+func (p *plan) run(s *scope) (hostler.JobsCreated, error) {
+	targets, err := p.targets(s)
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	if err := s.checkCredentials(p.act, p.spec.Args); err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	run, err := s.NewID()
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	made := hostler.JobsCreated{Run: hostler.RunID(run), Count: len(targets), Jobs: []hostler.JobID{}}
+	common := p.common(s, made.Run)
+	for chunk := range slices.Chunk(targets, enqueueStep) {
+		specs := make([]hostler.JobSpec, len(chunk))
+		for i, t := range chunk {
+			specs[i] = onTarget(common, t, p.lane)
+		}
+		ids, err := s.Enqueue(specs)
+		if err != nil {
+			return hostler.JobsCreated{}, err
+		}
+		if room := idsShown - len(made.Jobs); room > 0 {
+			made.Jobs = append(made.Jobs, ids[:min(room, len(ids))]...)
+		}
+	}
+	detail := map[string]any{"action": p.spec.Action, "count": made.Count, "queue": p.spec.Queue}
+	if len(targets) == 1 {
+		detail["asset"] = targets[0].Name
+		detail["job"] = made.Jobs[0]
+	}
+	return made, s.audit("job.run", made.Run.String(), detail)
+}
+
+// common is what all jobs of the call share, now that project and time are known.
+func (p *plan) common(s *scope, run hostler.RunID) hostler.JobSpec {
+	spec := p.spec
+	spec.Project, spec.Run, spec.CreatedBy = s.project, run, s.caller.User
+	if spec.LaneKey != "" {
+		spec.LaneKey = hostler.OwnLaneKey(s.project, spec.LaneKey)
+	}
+	due := s.Now()
+	switch {
+	case p.runAt != nil && p.runAt.After(due):
+		due = *p.runAt
+		spec.RunAt = due
+	case p.delay > 0:
+		due = due.Add(p.delay)
+		spec.RunAt = due
+	}
+	if p.ttl > 0 {
+		spec.ExpiresAt = due.Add(p.ttl)
+	}
+	return spec
+}
+
+func onTarget(spec hostler.JobSpec, t store.Target, lane string) hostler.JobSpec {
+	spec.Asset, spec.AssetName = t.ID, t.Name
+	if lane == hostler.LaneAsset {
+		spec.LaneKey, spec.LaneLimit = hostler.AssetLaneKey(t.DeviceKey), 1
+	}
+	return spec
+}
+
+// targets finds the chosen assets; one that is none when the request chooses none.
+func (p *plan) targets(s *scope) ([]store.Target, error) {
+	if !p.onAssets {
+		return []store.Target{{}}, nil
+	}
+	targets, err := s.Targets(s.project, p.ids, p.names, p.labels)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.missing(targets); err != nil {
+		return nil, err
+	}
+	if len(targets) == 0 {
+		return nil, hostler.Errorf(hostler.CodeNotFound, "no asset has all these labels", "没有资产同时具有这些标签")
+	}
+	if len(targets) > p.most {
+		return nil, hostler.Invalid("labels", "choose %d assets; one call may make %d jobs", "选中了 %d 个资产；每次调用最多创建 %d 个作业", len(targets), p.most)
+	}
+	return targets, nil
+}
+
+// missing names the assets that were asked for and are not there, all at once.
+func (p *plan) missing(targets []store.Target) error {
+	haveID, haveName := make(map[hostler.AssetID]bool, len(targets)), make(map[string]bool, len(targets))
+	for _, t := range targets {
+		haveID[t.ID], haveName[t.Name] = true, true
+	}
+	var gone []string
+	for _, id := range p.ids {
+		if !haveID[id] {
+			gone = append(gone, id.String())
+		}
+	}
+	for _, name := range p.names {
+		if !haveName[name] {
+			gone = append(gone, printable(name))
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	shown, more := gone, ""
+	if len(gone) > missesShown {
+		shown, more = gone[:missesShown], fmt.Sprintf(" … (%d)", len(gone))
+	}
+	list := strings.Join(shown, ", ") + more
+	return hostler.Errorf(hostler.CodeNotFound, "these assets do not exist: %s", "以下资产不存在：%s", list)
+}
+
+// checkCredentials refuses args that name credentials which the project does not
+// have.
+func (s *scope) checkCredentials(act *action.Action, args json.RawMessage) error {
+	if act.Credentials == nil {
+		return nil
+	}
+	names := act.Credentials(args)
+	if len(names) == 0 {
+		return nil
+	}
+	have, err := s.CredentialNames(s.project, names)
+	if err != nil {
+		return err
+	}
+	var k checker
+	for _, name := range names {
+		k.ok(have[name], "args", "names the credential %q, which does not exist in this project", "引用的凭据 %q 在本项目中不存在", name)
+	}
+	return k.err()
+}
