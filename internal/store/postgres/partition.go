@@ -82,7 +82,8 @@ func (db *DB) makePartitions(ctx context.Context) error {
 func (db *DB) makePartition(ctx context.Context, d time.Time) error {
 	name := partitionName(d)
 	var exists bool
-	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = 'done'::regclass AND inhrelid = to_regclass($1))`, name).
+	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'done'::regclass AND c.relname = $1)`, name).
 		Scan(&exists)
 	if err != nil || exists {
 		return wrapPartition(err, name)
@@ -91,8 +92,9 @@ func (db *DB) makePartition(ctx context.Context, d time.Time) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(partitionLock)); err != nil {
 			return err
 		}
-		// Another server may have made it while this one waited.
-		if err := tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&exists); err != nil || exists {
+		// Another server may have made it while this one waited. The catalog says
+		// so; to_regclass reads a cache that may not know yet.
+		if err := tx.QueryRow(ctx, tableExists, name).Scan(&exists); err != nil || exists {
 			return err
 		}
 		if _, err := tx.Exec(ctx, fmt.Sprintf(`CREATE TABLE %s (LIKE done INCLUDING ALL)`, name)); err != nil {
@@ -103,6 +105,10 @@ func (db *DB) makePartition(ctx context.Context, d time.Time) error {
 		return err
 	}), name)
 }
+
+// tableExists looks beside the table done.
+const tableExists = `SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = $1
+AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'done'::regclass))`
 
 func wrapPartition(err error, name string) error {
 	if err != nil {

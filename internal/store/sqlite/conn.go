@@ -33,7 +33,7 @@ type conn struct {
 	// would undo the whole group.
 	ctx  context.Context //nolint:containedctx // set for one transaction
 	args []driver.NamedValue
-	busy bool // rows are open
+	open *rows // not closed yet
 }
 
 func (db *DB) connect(ctx context.Context, params string) (*conn, error) {
@@ -63,7 +63,7 @@ func (c *conn) forget() error {
 }
 
 func (c *conn) stmt(text string) (driver.Stmt, error) {
-	if c.busy {
+	if c.open != nil {
 		return nil, fmt.Errorf("the rows of the last query are still open: %q", text)
 	}
 	if s := c.stmts[text]; s != nil {
@@ -80,6 +80,13 @@ func (c *conn) stmt(text string) (driver.Stmt, error) {
 	}
 	c.stmts[text] = s
 	return s, nil
+}
+
+// closeRows closes rows that a transaction left open.
+func (c *conn) closeRows() {
+	if c.open != nil {
+		c.open.Close()
+	}
 }
 
 // control runs a statement that controls the transaction.
@@ -164,8 +171,8 @@ func (c *conn) Query(_ context.Context, text string, args ...any) (store.Rows, e
 	if err != nil {
 		return nil, err
 	}
-	c.busy = true
-	return &rows{c: c, r: r, vals: make([]driver.Value, len(r.Columns()))}, nil
+	c.open = &rows{c: c, r: r, vals: make([]driver.Value, len(r.Columns()))}
+	return c.open, nil
 }
 
 // ExecRows implements store.Conn: one prepared statement, run for each row.
@@ -301,7 +308,7 @@ func (r *rows) Close() {
 	if r.closed {
 		return
 	}
-	r.closed, r.c.busy = true, false
+	r.closed, r.c.open = true, nil
 	if err := r.r.Close(); r.err == nil {
 		r.err = err
 	}

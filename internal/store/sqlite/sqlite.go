@@ -257,7 +257,7 @@ func (c *conn) view(fn func(c store.Conn) error) (err error) {
 		return err
 	}
 	defer func() {
-		c.busy = false
+		c.closeRows()
 		if p := recover(); p != nil {
 			err = errFault(fmt.Errorf("panic in a view: %v\n%s", p, debug.Stack()))
 		}

@@ -167,7 +167,7 @@ func (db *DB) attempt(group []*member) error {
 // undo ends the transaction. When SQLite has undone it already, its answer says
 // so, and no more.
 func (db *DB) undo() {
-	db.writer.busy = false
+	db.writer.closeRows()
 	_ = db.writer.control("ROLLBACK")
 }
 
@@ -234,7 +234,7 @@ func (db *DB) protect(fn func(c store.Conn) error) (err error) {
 			err = errFault(fmt.Errorf("panic in a transaction: %v\n%s", p, debug.Stack()))
 		}
 	}()
-	defer func() { db.writer.busy = false }()
+	defer db.writer.closeRows()
 	return fn(db.writer)
 }
 

@@ -30,13 +30,14 @@ import (
 // however that ends: a watching shell stops it and removes its folder when its
 // standard input closes.
 type Cluster struct {
-	dir   string
-	port  int
-	bin   string
-	owner *user.User // whom the server runs as; nil: as this process
-	watch *exec.Cmd
-	stdin io.Closer
-	made  atomic.Int64
+	dir      string
+	port     int
+	bin      string
+	owner    *user.User // whom the server runs as; nil: as this process
+	watch    *exec.Cmd
+	stdin    io.Closer
+	made     atomic.Int64
+	settings []string
 }
 
 // admin is the superuser of a cluster.
@@ -123,13 +124,14 @@ func (c *Cluster) exec(ctx context.Context, sql string) error {
 	return err
 }
 
-// StartCluster makes and starts a cluster. Most tests share one: see Postgres.
-func StartCluster() (*Cluster, error) {
+// StartCluster makes and starts a cluster, with settings such as "fsync=off" if
+// a test needs them. Most tests share one cluster: see Postgres.
+func StartCluster(settings ...string) (*Cluster, error) {
 	bin, err := findBinaries()
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{bin: bin}
+	c := &Cluster{bin: bin, settings: settings}
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
 		if c.owner, err = user.Lookup("postgres"); err != nil {
 			return nil, fmt.Errorf("as root, PostgreSQL needs the user postgres: apt-get install postgresql (%w)", err)
@@ -231,10 +233,17 @@ wait $pid
 
 // Start starts the server and waits until it answers.
 func (c *Cluster) Start() error {
-	c.watch = c.command("/bin/sh", "-c", watcher, "sh", c.dir, filepath.Join(c.bin, "postgres"), "-D", c.data(),
+	args := []string{
+		"-c", watcher, "sh", c.dir, filepath.Join(c.bin, "postgres"), "-D", c.data(),
 		"-p", strconv.Itoa(c.port), "-k", c.dir,
-		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=on", "-c", "max_connections=300",
-		"-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB", "-c", "logging_collector=off")
+	}
+	for _, set := range append([]string{
+		"listen_addresses=127.0.0.1", "fsync=on", "max_connections=300", "shared_buffers=128MB",
+		"max_wal_size=4GB", "logging_collector=off",
+	}, c.settings...) {
+		args = append(args, "-c", set)
+	}
+	c.watch = c.command("/bin/sh", args...)
 	stdin, err := c.watch.StdinPipe()
 	if err != nil {
 		return err
