@@ -308,3 +308,19 @@ func TestKillPassesMaxSessions(t *testing.T) {
 		t.Errorf("process %d lives", pid)
 	}
 }
+
+// Close does not wait for programs: who runs one loses sight of it.
+func TestCloseWhileItRuns(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	f := newPIDFile(t)
+	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	r.start(t.Context(), "ssh_command", a)
+	f.pid(t)
+	r.family.Close()
+	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeFailed, hostler.ErrKindConnLost)
+	if got := r.family.Sessions(); len(got) != 0 {
+		t.Errorf("sessions: got %v", got)
+	}
+}
