@@ -65,16 +65,36 @@ func (a *app) actionShow() *cobra.Command {
 	return cmd
 }
 
+// argument is what an action's schema says of one argument.
+type argument struct {
+	schema
+	Title       string          `json:"title"`
+	TitleZH     string          `json:"x-title-zh"`
+	Description string          `json:"description"`
+	Default     json.RawMessage `json:"default"`
+	Enum        []any           `json:"enum"`
+}
+
+// values is the argument's type, or the values that it may have.
+func (x argument) values() string {
+	if len(x.Enum) > 0 {
+		return strings.Join(names(x.Enum, func(v any) string { return fmt.Sprint(v) }), "|")
+	}
+	return dash(strings.Join(x.names(), "|"))
+}
+
+func (x argument) meaning(l hostler.Lang) string {
+	if l == hostler.LangZH {
+		return first(x.TitleZH, x.Description, x.Title, "-")
+	}
+	return first(x.Description, x.Title, "-")
+}
+
 // describeArgs writes a table of an action's arguments.
 func (a *app) describeArgs(x hostler.ActionInfo) error {
 	var s struct {
-		Required   []string `json:"required"`
-		Properties map[string]struct {
-			schema
-			Title       string          `json:"title"`
-			Description string          `json:"description"`
-			Default     json.RawMessage `json:"default"`
-		} `json:"properties"`
+		Required   []string            `json:"required"`
+		Properties map[string]argument `json:"properties"`
 	}
 	if err := json.Unmarshal(x.Schema, &s); err != nil {
 		return hostler.Errorf(hostler.CodeInternal, "the action's schema cannot be read: %v", "无法读取动作的参数模式：%v", err)
@@ -87,8 +107,7 @@ func (a *app) describeArgs(x hostler.ActionInfo) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 		p := s.Properties[name]
 		rows = append(rows, []string{
-			name, dash(strings.Join(p.names(), "|")), a.yesNo(slices.Contains(s.Required, name)),
-			dash(string(p.Default)), first(p.Description, p.Title, "-"),
+			name, p.values(), a.yesNo(slices.Contains(s.Required, name)), dash(string(p.Default)), p.meaning(a.lang),
 		})
 	}
 	return writeTable(a.out, []string{
