@@ -393,6 +393,20 @@ func TestCheckpointsKeepTheWALSmall(t *testing.T) {
 	}
 }
 
+// A query-only connection may copy the WAL beside the writer.
+func TestCheckpointBesideTheWriter(t *testing.T) {
+	db := open1(t)
+	if err := put(t.Context(), db, "k", strings.Repeat("v", 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := os.Stat(db.path); err != nil || fi.Size() < 1<<20 {
+		t.Errorf("the database file has %d bytes after a checkpoint, %v", fi.Size(), err)
+	}
+}
+
 func TestRowsMustBeClosed(t *testing.T) {
 	db := open1(t)
 	err := db.InTx(t.Context(), func(c store.Conn) error {
