@@ -293,15 +293,23 @@ type wireProblem struct {
 // problem reads the error that an answer carries.
 func problem(res *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	err := problemOf(body, res.StatusCode)
+	if e, ok := errors.AsType[*hostler.Error](err); ok {
+		e.RetryAfter, _ = strconv.Atoi(res.Header.Get("Retry-After"))
+	}
+	return err
+}
+
+// problemOf reads a problem from its text.
+func problemOf(text []byte, status int) error {
 	var p wireProblem
-	if err := json.Unmarshal(body, &p); err != nil || p.Code == "" {
-		return notHostler(res.StatusCode, err)
+	if err := json.Unmarshal(text, &p); err != nil || p.Code == "" {
+		return notHostler(status, err)
 	}
 	e := &hostler.Error{Code: p.Code, Text: p.Text, Fields: p.Fields}
 	if e.Text.EN == "" {
 		e.Text = hostler.Text{EN: firstNonEmpty(p.Detail, p.Title), ZH: firstNonEmpty(p.Detail, p.Title)}
 	}
-	e.RetryAfter, _ = strconv.Atoi(res.Header.Get("Retry-After"))
 	return e
 }
 

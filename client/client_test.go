@@ -307,6 +307,26 @@ func TestFollowStopsAtOnceOnRefusal(t *testing.T) {
 	}
 }
 
+func TestFollowUnderstandsAnErrorInTheStream(t *testing.T) {
+	refused := "event: error\ndata: {\"code\":\"unauthenticated\",\"text\":{\"en\":\"revoked\",\"zh\":\"已吊销\"}}\n\n"
+	_, c, _ := newFake(t, answer(200, refused))
+	for _, err := range c.Follow(t.Context(), 1, 0) {
+		if hostler.CodeOf(err) != hostler.CodeUnauthenticated {
+			t.Errorf("got %v, want unauthenticated", err)
+		}
+	}
+}
+
+func TestAssetsWithLabels(t *testing.T) {
+	f, c, _ := newFake(t, answer(200, `{"items":[]}`))
+	if _, err := c.AssetsWith(map[string]string{"role": "web"})(t.Context(), hostler.Page{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.seen[0].URL.RawQuery; got != "label=role%3Dweb" {
+		t.Errorf("query %q", got)
+	}
+}
+
 func TestCallerCanStopFollowing(t *testing.T) {
 	_, c, _ := newFake(t, logStream(1, 9, true))
 	n := 0

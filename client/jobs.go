@@ -106,8 +106,13 @@ func (c *Client) Retry(ctx context.Context, id hostler.JobID) (hostler.Job, erro
 func (c *Client) Resolve(ctx context.Context, id hostler.JobID, s hostler.State, note string) (hostler.Job, error) {
 	return fetch[hostler.Job](ctx, c, call{
 		method: http.MethodPost, path: []string{"jobs", id.String(), "resolve"},
-		body: hostler.BulkRequest{State: s, Note: note},
+		body: resolution{State: s, Note: note},
 	})
+}
+
+type resolution struct {
+	State hostler.State `json:"state"`
+	Note  string        `json:"note,omitempty"`
 }
 
 // CancelJobs asks for the end of the jobs that the request selects. While More
@@ -170,12 +175,12 @@ func (c *Client) Follow(ctx context.Context, id hostler.JobID, after int64) iter
 	return func(yield func(Followed, error) bool) {
 		f := follower{c: c, id: id, pos: after, yield: yield}
 		for {
-			before := f.pos
+			before, began := f.pos, time.Now()
 			err := f.stream(ctx)
 			if f.done {
 				return
 			}
-			if f.pos != before {
+			if f.pos != before || time.Since(began) > steady {
 				f.fails = 0
 			}
 			if ctx.Err() != nil {
@@ -194,6 +199,10 @@ func (c *Client) Follow(ctx context.Context, id hostler.JobID, after int64) iter
 		}
 	}
 }
+
+// steady is how long a connection must have lived to count as a good one: a
+// proxy may cut off a quiet stream now and then.
+const steady = 10 * time.Second
 
 type follower struct {
 	c     *Client
@@ -250,6 +259,8 @@ func (f *follower) take(ev event) error {
 		}
 		f.yield(Followed{Job: &j}, nil)
 		f.done = true
+	case "error":
+		return problemOf([]byte(ev.data), http.StatusOK)
 	}
 	return nil
 }

@@ -137,6 +137,17 @@ func (c *Client) Assets(ctx context.Context, p hostler.Page) (hostler.List[hostl
 	return list[hostler.Asset](ctx, c, p, "assets")
 }
 
+// AssetsWith lists the assets that have every one of the labels, for All.
+func (c *Client) AssetsWith(labels map[string]string) Lister[hostler.Asset] {
+	return func(ctx context.Context, p hostler.Page) (hostler.List[hostler.Asset], error) {
+		q := pageQuery(p)
+		for k, v := range labels {
+			q.Add("label", k+"="+v)
+		}
+		return get[hostler.List[hostler.Asset]](ctx, c, q, "assets")
+	}
+}
+
 // Asset fetches one asset by name or id.
 func (c *Client) Asset(ctx context.Context, asset string) (hostler.Asset, error) {
 	return get[hostler.Asset](ctx, c, nil, "assets", asset)

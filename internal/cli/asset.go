@@ -51,28 +51,14 @@ func (a *app) assetList() *cobra.Command {
 		long:    txt("Lists the assets of the project, all of them or those with every given label.", "列出项目中的资产；可用标签筛选（须同时具备所有给定标签）。"),
 		example: "hostler asset list\nhostler asset list --label role=web -o yaml",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
-		var found []hostler.Asset
-		for x, err := range client.All(ctx, c.Assets) {
-			if err != nil {
-				return err
-			}
-			if hasLabels(x, labels) {
-				found = append(found, x)
-			}
+		items, _, err := collect(ctx, c.AssetsWith(labels), 0)
+		if err != nil {
+			return err
 		}
-		return list(a, found, assetColumns())
+		return list(a, items, assetColumns())
 	})
 	cmd.Flags().Var(pairs{&labels}, "label", a.t("only assets with this label; repeat for more", "只列出带此标签的资产；可重复"))
 	return cmd
-}
-
-func hasLabels(x hostler.Asset, labels map[string]string) bool {
-	for k, v := range labels {
-		if got, ok := x.Labels[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
 }
 
 func (a *app) assetGet() *cobra.Command {
