@@ -218,7 +218,7 @@ func (tx *Tx) lease(worker int64, found []candidate) (Claimed, error) {
 		return out, err
 	}
 	slices.SortFunc(out.Leases, func(a, b hostler.Lease) int {
-		return cmp.Compare(byID[int64(a.Job)].rank, byID[int64(b.Job)].rank)
+		return cmp.Or(cmp.Compare(byID[int64(a.Job)].rank, byID[int64(b.Job)].rank), cmp.Compare(a.Job, b.Job))
 	})
 	return out, tx.writeLeases(taken, ttl, rows)
 }
