@@ -1,0 +1,130 @@
+package app_test
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/app"
+)
+
+// offer is the host key with a number, shown at 192.0.2.1.
+func offer(t *testing.T, n byte) hostler.HostKeyOffer {
+	t.Helper()
+	seed := make([]byte, ed25519.SeedSize)
+	seed[0] = n
+	key, err := ssh.NewPublicKey(ed25519.NewKeyFromSeed(seed).Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hostler.HostKeyOffer{Address: "192.0.2.1:22", Type: key.Type(), PublicKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) + " a comment"}
+}
+
+// states maps the keys at an asset to their states, oldest first.
+func (w *world) states(t *testing.T, asset string) []string {
+	t.Helper()
+	var out []string
+	for _, k := range must(w.HostKeys(t.Context(), w.viewer, asset))(t) {
+		out = append(out, k.State+" "+k.DecidedBy)
+	}
+	return out
+}
+
+func TestFirstHostKeyIsPinnedAndOthersWait(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		a := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		pin := func(n byte) error { return w.PinHostKey(ctx, w.admin.Project, a.ID, offer(t, n)) }
+
+		if err := pin(1); err != nil {
+			t.Fatal(err)
+		}
+		if err := pin(1); err != nil {
+			t.Errorf("the pinned key, again: %v", err)
+		}
+		wantCode(t, pin(2), hostler.CodeConflict)
+		wantCode(t, pin(2), hostler.CodeConflict)
+		want := []string{"pinned accept-new", "offered "}
+		if diff := cmp.Diff(want, w.states(t, "web1")); diff != "" {
+			t.Fatalf("keys (-want +got):\n%s", diff)
+		}
+
+		keys := must(w.HostKeys(ctx, w.viewer, "web1"))(t)
+		if keys[0].Fingerprint[:7] != "SHA256:" || strings.Contains(keys[0].PublicKey, "comment") {
+			t.Errorf("stored as %+v", keys[0])
+		}
+		must(w.AcceptHostKey(ctx, w.admin, "web1", keys[1].ID))(t)
+		want = []string{"revoked admin", "pinned admin"}
+		if diff := cmp.Diff(want, w.states(t, "web1")); diff != "" {
+			t.Errorf("after accepting the new one (-want +got):\n%s", diff)
+		}
+		if err := pin(2); err != nil {
+			t.Errorf("the accepted key: %v", err)
+		}
+		wantCode(t, pin(1), hostler.CodeConflict)
+
+		must(w.RevokeHostKey(ctx, w.admin, "web1", keys[1].ID))(t)
+		wantCode(t, pin(2), hostler.CodeConflict)
+		wantCode(t, pin(3), hostler.CodeConflict) // a person took trust away: nothing is pinned by itself
+	})
+}
+
+func TestStrictHostKeysWaitForAPerson(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		a := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
+		wantCode(t, w.PinHostKey(t.Context(), w.admin.Project, a.ID, offer(t, 1)), hostler.CodeConflict)
+		if diff := cmp.Diff([]string{"offered "}, w.states(t, "web1")); diff != "" {
+			t.Errorf("keys (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestOneOfTwoFirstHostKeysIsPinned has many workers see different keys at once.
+func TestOneOfTwoFirstHostKeysIsPinned(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		a := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		const n = 8
+		errs := make([]error, n)
+		var wg sync.WaitGroup
+		for i := range n {
+			o := offer(t, byte(i))
+			wg.Go(func() { errs[i] = w.PinHostKey(t.Context(), w.admin.Project, a.ID, o) })
+		}
+		wg.Wait()
+		trusted := 0
+		for _, err := range errs {
+			if err == nil {
+				trusted++
+			} else {
+				wantCode(t, err, hostler.CodeConflict)
+			}
+		}
+		pinned := strings.Count(fmt.Sprint(w.states(t, "web1")), "pinned")
+		if trusted != 1 || pinned != 1 {
+			t.Errorf("%d were trusted and %d pinned, want one of each", trusted, pinned)
+		}
+	})
+}
+
+func TestHostKeysCountOnTheWayToTheAssetOnly(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		w.asset(t, app.AssetInput{Name: "door", Address: "192.0.2.1"})
+		behind := w.asset(t, app.AssetInput{Name: "behind", Address: "10.0.0.1", Jump: "door"})
+		if err := w.PinHostKey(ctx, w.admin.Project, behind.ID, offer(t, 1)); err != nil {
+			t.Errorf("the key of the jump host: %v", err)
+		}
+		elsewhere := w.asset(t, app.AssetInput{Name: "elsewhere", Address: "10.0.0.2"})
+		wantCode(t, w.PinHostKey(ctx, w.admin.Project, elsewhere.ID, offer(t, 2)), hostler.CodeForbidden)
+		wantCode(t, w.PinHostKey(ctx, w.stranger.Project, behind.ID, offer(t, 2)), hostler.CodeForbidden)
+		bad := offer(t, 3)
+		bad.PublicKey = "ssh-ed25519 nonsense"
+		wantCode(t, w.PinHostKey(ctx, w.admin.Project, behind.ID, bad), hostler.CodeInvalid)
+	})
+}

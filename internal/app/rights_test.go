@@ -1,0 +1,212 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/auth"
+)
+
+// verbs says what each use case needs; every method of App that takes a Caller
+// must be here.
+var verbs = map[string]auth.Verb{
+	"Me": auth.OwnKeys, "Projects": auth.ReadProject, "CreateProject": auth.CreateProject,
+	"Users": auth.ManageUsers, "User": auth.ManageUsers, "CreateUser": auth.ManageUsers, "ChangeUser": auth.ManageUsers,
+	"Keys": auth.OwnKeys, "CreateKey": auth.OwnKeys, "RotateKey": auth.OwnKeys, "RevokeKey": auth.OwnKeys,
+	"Assets": auth.ReadAsset, "Asset": auth.ReadAsset, "CreateAsset": auth.WriteAsset, "PutAsset": auth.WriteAsset, "DeleteAsset": auth.WriteAsset,
+	"HostKeys": auth.ReadHostKey, "AcceptHostKey": auth.DecideHostKey, "RevokeHostKey": auth.DecideHostKey,
+	"Credentials": auth.ReadCredential, "Credential": auth.ReadCredential, "CreateCredential": auth.WriteCredential,
+	"PutCredential": auth.WriteCredential, "DeleteCredential": auth.WriteCredential,
+	"Actions": auth.ReadAction, "Action": auth.ReadAction,
+	"RunJobs": auth.RunJob, "Job": auth.ReadJob, "Jobs": auth.ReadJob, "Attempts": auth.ReadJob, "Waiting": auth.ReadJob,
+	"ReadLog": auth.ReadJob, "TailLog": auth.ReadJob, "Run": auth.ReadJob,
+	"CancelJob": auth.ChangeJob, "RetryJob": auth.ChangeJob, "ResolveJob": auth.ChangeJob,
+	"CancelJobs": auth.ChangeJob, "RetryJobs": auth.ChangeJob, "ResolveJobs": auth.ChangeJob,
+	"Queues": auth.ReadQueue, "Queue": auth.ReadQueue, "PutQueue": auth.WriteQueue, "PauseQueue": auth.WriteQueue, "ResumeQueue": auth.WriteQueue,
+	"Workers": auth.ReadWorker, "Audit": auth.ReadAudit,
+}
+
+// useCases lists the methods that take a Caller.
+func useCases() []reflect.Method {
+	var out []reflect.Method
+	typ := reflect.TypeFor[*app.App]()
+	for i := range typ.NumMethod() {
+		m := typ.Method(i)
+		if m.Type.NumIn() > 2 && m.Type.In(2) == reflect.TypeFor[auth.Caller]() {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// call calls a use case with the zero value of every input.
+func (w *world) call(ctx context.Context, m reflect.Method, c auth.Caller) error {
+	in := []reflect.Value{reflect.ValueOf(w.App), reflect.ValueOf(ctx), reflect.ValueOf(c)}
+	for i := 3; i < m.Type.NumIn(); i++ {
+		in = append(in, reflect.Zero(m.Type.In(i)))
+	}
+	out := m.Func.Call(in)
+	err, _ := out[len(out)-1].Interface().(error)
+	return err
+}
+
+// TestPermissionComesFirst calls every use case as every role. Who may not is
+// refused as such, whatever else is wrong with the input; who may is not.
+func TestPermissionComesFirst(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		if got := len(useCases()); got != len(verbs) {
+			t.Errorf("%d use cases, %d in the table", got, len(verbs))
+		}
+		for _, m := range useCases() {
+			verb, ok := verbs[m.Name]
+			if !ok {
+				t.Errorf("%s is not in the table", m.Name)
+				continue
+			}
+			wantCode(t, w.call(t.Context(), m, auth.Caller{}), hostler.CodeUnauthenticated)
+			for _, role := range append(hostler.Roles(), hostler.RoleNone) {
+				for _, c := range []auth.Caller{w.withRole(w.viewer, role), w.withRole(w.stranger, role)} {
+					err := w.call(t.Context(), m, c)
+					may := auth.Allow(c, verb, c.Project)
+					if may == (hostler.CodeOf(err) == hostler.CodeForbidden) {
+						t.Errorf("%s as %q in %s: %v", m.Name, role, c.ProjectName, err)
+					}
+					if hostler.CodeOf(err) == hostler.CodeInternal {
+						t.Errorf("%s with empty input: %v", m.Name, err)
+					}
+				}
+			}
+		}
+	})
+}
+
+// withRole is the caller with another role in its project, and a key for it.
+func (w *world) withRole(c auth.Caller, r hostler.Role) auth.Caller {
+	c.KeyRole = hostler.RoleAdmin
+	c.Roles = map[hostler.ProjectID]hostler.Role{c.Project: r}
+	return c
+}
+
+// TestForeignObjectsDoNotExist has an admin of another project name objects of
+// this one, in every way that an object can be named.
+func TestForeignObjectsDoNotExist(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		ctx, c := t.Context(), w.stranger
+		asset := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		w.password(t, "root-pw", "canary")
+		if err := w.PinHostKey(ctx, w.admin.Project, asset.ID, offer(t, 1)); err != nil {
+			t.Fatal(err)
+		}
+		hostKey := must(w.HostKeys(ctx, w.admin, "web1"))(t)[0].ID
+		made := w.run(t, hostler.JobRequest{Action: "check_port", Assets: []string{"web1"}})
+		job, key := made.Jobs[0], must(w.Keys(ctx, w.viewer, hostler.Page{}))(t).Items[0].ID
+		resolve := app.ResolveInput{State: hostler.StateFailed}
+		input := app.AssetInput{Name: "x", Address: "192.0.2.7"}
+		secretInput := app.CredentialInput{Kind: "password", Password: "p"}
+
+		calls := map[string]func() error{
+			"User":       func() error { return second(w.User(ctx, c, "vera")) },
+			"ChangeUser": func() error { return second(w.ChangeUser(ctx, c, "vera", app.UserChange{})) },
+			"CreateUser": func() error {
+				return second(w.CreateUser(ctx, c, app.UserInput{Name: "eve", Roles: map[string]hostler.Role{"default": "admin"}}))
+			},
+			"CreateKey":        func() error { return second(w.CreateKey(ctx, c, app.KeyInput{Name: "k", Project: "default"})) },
+			"RotateKey":        func() error { return second(w.RotateKey(ctx, c, key)) },
+			"RevokeKey":        func() error { return second(w.RevokeKey(ctx, c, key)) },
+			"Asset":            func() error { return second(w.Asset(ctx, c, asset.ID.String())) },
+			"PutAsset":         func() error { return second(w.PutAsset(ctx, c, asset.ID.String(), input)) },
+			"DeleteAsset":      func() error { return second(w.DeleteAsset(ctx, c, asset.ID.String())) },
+			"HostKeys":         func() error { return second(w.HostKeys(ctx, c, asset.ID.String())) },
+			"AcceptHostKey":    func() error { return second(w.AcceptHostKey(ctx, c, asset.ID.String(), hostKey)) },
+			"RevokeHostKey":    func() error { return second(w.RevokeHostKey(ctx, c, asset.ID.String(), hostKey)) },
+			"Credential":       func() error { return second(w.Credential(ctx, c, "root-pw")) },
+			"PutCredential":    func() error { return second(w.PutCredential(ctx, c, "root-pw", secretInput)) },
+			"DeleteCredential": func() error { return w.DeleteCredential(ctx, c, "root-pw") },
+			"RunJobs": func() error {
+				return second(w.RunJobs(ctx, c, hostler.JobRequest{Action: "check_port", Assets: []string{asset.ID.String()}}, ""))
+			},
+			"Job":        func() error { return second(w.Job(ctx, c, job)) },
+			"Attempts":   func() error { return second(w.Attempts(ctx, c, job)) },
+			"Waiting":    func() error { return second(w.Waiting(ctx, c, job)) },
+			"ReadLog":    func() error { _, _, err := w.ReadLog(ctx, c, job, 0, 10); return err },
+			"TailLog":    func() error { return second(w.TailLog(ctx, c, job, 10)) },
+			"CancelJob":  func() error { return second(w.CancelJob(ctx, c, job)) },
+			"RetryJob":   func() error { return second(w.RetryJob(ctx, c, job, "")) },
+			"ResolveJob": func() error { return second(w.ResolveJob(ctx, c, job, resolve)) },
+			"Run":        func() error { return second(w.Run(ctx, c, made.Run)) },
+		}
+		// These name no object, or only what belongs to no project; listings and
+		// bulk changes are looked at below.
+		other := strings.Fields(`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
+			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit`)
+		for _, name := range other {
+			calls[name] = nil
+		}
+		for _, m := range useCases() {
+			fn, ok := calls[m.Name]
+			if !ok {
+				t.Errorf("%s is not in the table", m.Name)
+			}
+			if fn == nil {
+				continue
+			}
+			if err := fn(); hostler.CodeOf(err) != hostler.CodeNotFound {
+				t.Errorf("%s of a foreign object: %v, want not found", m.Name, err)
+			}
+		}
+		w.strangerSeesNothing(t, job, made.Run)
+		if j := must(w.Job(ctx, w.viewer, job))(t); j.State != hostler.StateQueued {
+			t.Errorf("the job is %s by now", j.State)
+		}
+		must(w.Asset(ctx, w.viewer, "web1"))(t)
+	})
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// strangerSeesNothing looks for what belongs to the default project in the
+// listings and bulk changes of another one's admin.
+func (w *world) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.RunID) {
+	t.Helper()
+	ctx, c, p := t.Context(), w.stranger, hostler.Page{}
+	all := map[string]any{
+		"projects":    must(w.Projects(ctx, c, p))(t).Items,
+		"users":       must(w.Users(ctx, c, p))(t).Items,
+		"keys":        must(w.Keys(ctx, c, p))(t).Items,
+		"assets":      must(w.Assets(ctx, c, nil, p))(t).Items,
+		"credentials": must(w.Credentials(ctx, c, p))(t).Items,
+		"jobs":        must(w.Jobs(ctx, c, hostler.JobFilter{Run: run}, p))(t).Items,
+		"audit":       must(w.Audit(ctx, c, p))(t).Items,
+		"cancelled":   must(w.CancelJobs(ctx, c, hostler.BulkRequest{Filter: &hostler.JobFilter{Run: run}}))(t),
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leak := range []string{"default", "web1", "root-pw", "vera", job.String(), w.viewer.Key.String()} {
+		if strings.Contains(string(text), leak) {
+			t.Errorf("a stranger sees %q in %s", leak, text)
+		}
+	}
+	for _, b := range []func() (hostler.BulkResult, error){
+		func() (hostler.BulkResult, error) {
+			return w.CancelJobs(ctx, c, hostler.BulkRequest{IDs: []hostler.JobID{job}})
+		},
+		func() (hostler.BulkResult, error) {
+			return w.RetryJobs(ctx, c, hostler.BulkRequest{IDs: []hostler.JobID{job}}, "")
+		},
+		func() (hostler.BulkResult, error) {
+			return w.ResolveJobs(ctx, c, hostler.BulkRequest{IDs: []hostler.JobID{job}, State: hostler.StateFailed})
+		},
+	} {
+		res := must(b())(t)
+		if len(res.Items) != 1 || res.Items[0].OK || !strings.Contains(res.Items[0].Error.EN, "does not exist") {
+			t.Errorf("a bulk change of a foreign job: %+v", res.Items)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package app_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/store"
+)
+
+const canary = "kanarienvogel-7f3a"
+
+// TestSecretsStayInside puts a recognisable secret in, uses it, makes mistakes with
+// it, and looks for it in every column of every table, every answer, every error
+// and the log.
+func TestSecretsStayInside(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		var said []any
+		say := func(v any, err error) {
+			said = append(said, v)
+			if err != nil {
+				var e *hostler.Error
+				errors.As(err, &e)
+				said = append(said, err.Error(), e, fmt.Sprintf("%+v %#v", err, e))
+			}
+		}
+		put := func(in app.CredentialInput) { say(w.CreateCredential(ctx, w.admin, in)) }
+		put(app.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary})
+		put(app.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary})     // taken
+		put(app.CredentialInput{Name: "key", Kind: "ssh_key", PrivateKey: canary, Passphrase: canary}) // not a key
+		put(app.CredentialInput{Name: "key", Kind: "token", Password: canary, PrivateKey: canary})     // wrong fields
+		put(app.CredentialInput{Name: "pw2", Kind: "password", Password: canary + "\x00"})             // not text
+		say(w.PutCredential(ctx, w.admin, "pw", app.CredentialInput{Kind: "password", Password: canary + "2"}))
+		say(w.PutCredential(ctx, w.viewer, "pw", app.CredentialInput{Kind: "password", Password: canary}))
+		say(w.Credential(ctx, w.admin, "pw"))
+		say(w.Credentials(ctx, w.admin, hostler.Page{}))
+		say(w.CreateAsset(ctx, w.admin, app.AssetInput{Name: "web1", Address: "192.0.2.1", Credential: "pw"}))
+		say(w.RunJobs(ctx, w.operator, hostler.JobRequest{Action: "change", Assets: []string{"web1"}, Args: json.RawMessage(`{"sudo":"pw"}`)}, "k"))
+		say(fmt.Sprintf("%v %+v %#v", app.CredentialInput{Password: canary}, app.CredentialInput{Token: canary}, app.CredentialInput{PrivateKey: canary}), nil)
+
+		leases := w.worker(t).lease(t, 1)
+		if err := w.ResolveLeases(ctx, refs(leases)); err != nil {
+			t.Fatal(err)
+		}
+		if got := leases[0].Asset.Credential.Secret.Password; got != canary+"2" {
+			t.Errorf("the lease's password is %q", got)
+		}
+		if got := leases[0].Credentials["pw"].Secret.Password; got != canary+"2" {
+			t.Errorf("the named credential's password is %q", got)
+		}
+		say(leases, nil)
+		say(w.Audit(ctx, w.admin, hostler.Page{}))
+
+		text, err := json.Marshal(said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, form := range forms() {
+			if strings.Contains(string(text), form) {
+				t.Errorf("an answer or an error holds the secret: %s", text)
+			}
+			if strings.Contains(string(w.log.text), form) {
+				t.Errorf("the log holds the secret: %s", w.log.text)
+			}
+			w.searchTables(t, form)
+		}
+	})
+}
+
+func forms() []string {
+	return []string{canary, base64.StdEncoding.EncodeToString([]byte(canary))[:20], fmt.Sprintf("%x", canary)}
+}
+
+func refs(leases []hostler.Lease) []*hostler.Lease {
+	out := make([]*hostler.Lease, len(leases))
+	for i := range leases {
+		out[i] = &leases[i]
+	}
+	return out
+}
+
+var (
+	tableText  = regexp.MustCompile(`(?s)CREATE TABLE (\w+) \(\n(.*?)\n\)`)
+	columnText = regexp.MustCompile(`(?m)^  (\w+) (TEXT|\$\{BYTES\})`)
+)
+
+// searchTables looks for a text in every text and byte column.
+func (w *world) searchTables(t *testing.T, text string) {
+	t.Helper()
+	ddl, err := store.Migrations.ReadFile("migrations/main/00001_init.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	searched := 0
+	for _, table := range tableText.FindAllStringSubmatch(string(ddl), -1) {
+		for _, col := range columnText.FindAllStringSubmatch(table[2], -1) {
+			searched++
+			value := col[1]
+			switch {
+			case col[2] != "TEXT" && w.h.Kind == "postgres":
+				value = "encode(" + value + ", 'escape')"
+			case col[2] != "TEXT":
+				value = "CAST(" + value + " AS TEXT)"
+			}
+			var n int64
+			w.tx(t, func(tx *store.Tx) (err error) {
+				n, err = tx.Exec("UPDATE " + table[1] + " SET " + col[1] + " = " + col[1] + " WHERE " + value + " LIKE '%" + text + "%'")
+				return err
+			})
+			if n > 0 {
+				t.Errorf("%s.%s holds the secret", table[1], col[1])
+			}
+		}
+	}
+	if searched < 40 {
+		t.Errorf("only %d columns were searched", searched)
+	}
+}

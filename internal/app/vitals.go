@@ -1,0 +1,52 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+)
+
+// Vitals is what monitoring asks of a server. It holds nothing of a project:
+// queues and workers belong to none.
+type Vitals struct {
+	Store   StoreVitals
+	Queues  []hostler.Queue
+	Workers []hostler.Worker
+}
+
+// StoreVitals describes the database.
+type StoreVitals struct {
+	Kind      string
+	Version   string
+	Latency   time.Duration
+	PoolInUse int
+	PoolMax   int
+	SizeBytes int64
+	DiskFree  float64 // share of the disk that is free, 0 to 1
+}
+
+// Vitals reads the server's vitals. It is not for callers but for whoever the
+// configuration lets see /health and /metrics.
+func (a *App) Vitals(ctx context.Context) (Vitals, error) {
+	st, err := a.store.Stats(ctx)
+	if err != nil {
+		return Vitals{}, err
+	}
+	v := Vitals{Store: StoreVitals{
+		Kind: st.Kind, Version: st.Version, Latency: st.Latency,
+		PoolInUse: st.PoolInUse, PoolMax: st.PoolMax, SizeBytes: st.SizeBytes, DiskFree: st.DiskFree,
+	}}
+	err = a.store.View(ctx, func(tx *store.Tx) error {
+		if v.Queues, err = tx.Queues(); err != nil {
+			return err
+		}
+		v.Workers, err = tx.Workers()
+		return err
+	})
+	return v, err
+}
+
+// StoreKind is "sqlite" or "postgres".
+func (a *App) StoreKind() string { return a.store.Kind() }

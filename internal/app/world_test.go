@@ -1,0 +1,211 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/secret"
+	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/storetest"
+)
+
+// world is a bootstrapped App on one database, with people in two projects.
+type world struct {
+	*app.App
+	h   *storetest.Harness
+	log *logBuffer
+
+	admin    auth.Caller // of the default project
+	operator auth.Caller // of the default project
+	viewer   auth.Caller // of the default project
+	stranger auth.Caller // admin of the project "other"
+}
+
+// logBuffer keeps what was logged.
+type logBuffer struct{ text []byte }
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.text = append(b.text, p...)
+	return len(p), nil
+}
+
+func eachWorld(t *testing.T, fn func(t *testing.T, w *world)) {
+	t.Helper()
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) { fn(t, newWorld(t, h)) })
+}
+
+func newWorld(t *testing.T, h *storetest.Harness) *world {
+	t.Helper()
+	w := &world{h: h, log: &logBuffer{}}
+	key := make([]byte, 32)
+	key[0] = 7
+	box, err := secret.NewBox(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.App = app.New(app.Config{
+		Store: h.Store, Actions: testActions(t), Box: box, Now: h.Now,
+		Log: slog.New(slog.NewJSONHandler(w.log, nil)),
+	})
+	adminKey, created, err := w.Bootstrap(t.Context(), "")
+	if err != nil || !created {
+		t.Fatalf("bootstrap: %v, created %v", err, created)
+	}
+	w.admin = w.login(t, adminKey)
+	must(w.CreateProject(t.Context(), w.admin, app.ProjectInput{Name: "other"}))(t)
+	w.admin = w.login(t, adminKey)
+	w.operator = w.person(t, "olga", "default", hostler.RoleOperator)
+	w.viewer = w.person(t, "vera", "default", hostler.RoleViewer)
+	w.stranger = w.person(t, "sven", "other", hostler.RoleAdmin)
+	return w
+}
+
+// must unwraps a result that cannot fail.
+func must[T any](v T, err error) func(t *testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func wantCode(t *testing.T, err error, want hostler.Code) {
+	t.Helper()
+	if got := hostler.CodeOf(err); got != want {
+		t.Errorf("code %q (%v), want %q", got, err, want)
+	}
+}
+
+func (w *world) login(t *testing.T, key string) auth.Caller {
+	t.Helper()
+	return must(w.Authenticate(t.Context(), key, "", "192.0.2.9"))(t)
+}
+
+// person makes a user with one role and returns it as a caller.
+func (w *world) person(t *testing.T, name, project string, role hostler.Role) auth.Caller {
+	t.Helper()
+	must(w.CreateUser(t.Context(), w.admin, app.UserInput{Name: name, Roles: map[string]hostler.Role{project: role}}))(t)
+	made := must(w.CreateKey(t.Context(), w.admin, app.KeyInput{Name: "first", User: name, Project: project}))(t)
+	return w.login(t, made.Secret)
+}
+
+func (w *world) asset(t *testing.T, in app.AssetInput) hostler.Asset {
+	t.Helper()
+	if in.Address == "" {
+		in.Address = in.Name + ".example"
+	}
+	return must(w.CreateAsset(t.Context(), w.admin, in))(t)
+}
+
+func (w *world) password(t *testing.T, name, value string) hostler.Credential {
+	t.Helper()
+	return must(w.CreateCredential(t.Context(), w.admin, app.CredentialInput{
+		Name: name, Kind: hostler.CredentialPassword, Username: "root", Password: value,
+	}))(t)
+}
+
+func (w *world) run(t *testing.T, req hostler.JobRequest) hostler.JobsCreated {
+	t.Helper()
+	return must(w.RunJobs(t.Context(), w.operator, req, ""))(t)
+}
+
+// worker is a leasing process.
+type worker struct {
+	w  *world
+	id hostler.WorkerID
+}
+
+func (w *world) worker(t *testing.T) worker {
+	t.Helper()
+	var id hostler.WorkerID
+	w.tx(t, func(tx *store.Tx) (err error) {
+		id, err = tx.RegisterWorker(hostler.WorkerInfo{Name: "w", Hostname: "h", Queues: []string{"*"}, Slots: 100})
+		return err
+	})
+	return worker{w, id}
+}
+
+func (w *world) tx(t *testing.T, fn func(tx *store.Tx) error) {
+	t.Helper()
+	if err := w.h.Store.InTx(t.Context(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lease takes n jobs.
+func (k worker) lease(t *testing.T, n int) []hostler.Lease {
+	t.Helper()
+	var got store.Claimed
+	k.w.tx(t, func(tx *store.Tx) (err error) {
+		got, err = tx.Claim(k.id, n)
+		return err
+	})
+	return got.Leases
+}
+
+// finish ends leases with an outcome.
+func (k worker) finish(t *testing.T, leases []hostler.Lease, o hostler.Outcome) {
+	t.Helper()
+	reports := make([]hostler.Report, len(leases))
+	for i, l := range leases {
+		reports[i] = hostler.Report{LeaseRef: l.LeaseRef, Attempt: l.Attempt, Outcome: o}
+	}
+	k.w.tx(t, func(tx *store.Tx) error {
+		errs, err := tx.Finish(k.id, reports)
+		return errors.Join(append(errs, err)...)
+	})
+}
+
+// testActions are check_port, which only looks, change, which changes the host and
+// may name a credential, and off, which is switched off.
+func testActions(t *testing.T) *action.Registry {
+	t.Helper()
+	looks := func(json.RawMessage) action.Traits { return action.Traits{Idempotent: true} }
+	changes := func(json.RawMessage) action.Traits { return action.Traits{Changes: true} }
+	run := func(context.Context, *action.Call) action.Result { return action.Succeeded(nil) }
+	open := json.RawMessage(`{"type":"object","properties":{"port":{"type":"integer"}},"additionalProperties":false}`)
+	r, err := action.NewRegistry(
+		action.Action{Name: "check_port", Aliases: []string{"port"}, Schema: open, Traits: looks, Enabled: true, Run: run},
+		action.Action{Name: "ping", Schema: open, Asset: action.AssetOptional, Traits: looks, Enabled: true, Run: run},
+		action.Action{Name: "off", Schema: open, Traits: looks, Run: run},
+		action.Action{
+			Name: "change", Traits: changes, Enabled: true, Run: run,
+			Schema: json.RawMessage(`{"type":"object","properties":{"sudo":{"type":"string"}},"additionalProperties":false}`),
+			Credentials: func(args json.RawMessage) []string {
+				var in struct{ Sudo string }
+				if json.Unmarshal(args, &in) != nil || in.Sudo == "" {
+					return nil
+				}
+				return []string{in.Sudo}
+			},
+		},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+const day = 24 * time.Hour
+
+// paths lists the fields that an error names.
+func paths(err error) []string {
+	var out []string
+	var e *hostler.Error
+	if errors.As(err, &e) {
+		for _, f := range e.Fields {
+			out = append(out, f.Path)
+		}
+	}
+	return out
+}
