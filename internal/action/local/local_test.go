@@ -1,0 +1,128 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+)
+
+type capture struct{ out, err bytes.Buffer }
+
+func run(t *testing.T, ctx context.Context, o Options, args string) (action.Result, *capture) {
+	t.Helper()
+	r, err := action.NewRegistry(Actions(o)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Validate("local_command", json.RawMessage(args)); err != nil {
+		t.Fatal(err)
+	}
+	var c capture
+	a, _ := r.Lookup("local_command")
+	res := a.Run(ctx, &action.Call{Lease: hostler.Lease{Args: json.RawMessage(args)}, Stdout: &c.out, Stderr: &c.err})
+	return res, &c
+}
+
+var on = Options{Enabled: true, KillGrace: 200 * time.Millisecond}
+
+func TestOffByDefault(t *testing.T) {
+	res, c := run(t, t.Context(), Options{}, `{"argv":["echo","x"]}`)
+	if res.Outcome != hostler.OutcomeFailed || c.out.Len() != 0 || !res.NoRetry {
+		t.Errorf("got %+v %q", res, c.out.String())
+	}
+}
+
+func TestArgvEnvAndStdinArriveAsGiven(t *testing.T) {
+	t.Setenv("HOSTLER_ADMIN_KEY", "canary")
+	res, c := run(t, t.Context(), on, `{"argv":["sh","-c","printf '%s|' \"$@\"; cat; env; echo oops >&2","-","$(id)","; rm -rf /","-x"],"env":{"A":"$HOME `+"`id`"+`"},"stdin":"in put\n"}`)
+	if res.Outcome != hostler.OutcomeSucceeded {
+		t.Fatalf("got %+v", res)
+	}
+	out := c.out.String()
+	for _, want := range []string{"$(id)|; rm -rf /|-x|", "in put\n", "A=$HOME `id`"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in %q", want, out)
+		}
+	}
+	if strings.Contains(out, "canary") {
+		t.Error("the server's environment reached the program")
+	}
+	if c.err.String() != "oops\n" {
+		t.Errorf("stderr %q", c.err.String())
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	res, _ := run(t, t.Context(), on, `{"argv":["sh","-c","exit 7"]}`)
+	if res.Outcome != hostler.OutcomeFailed || res.Error.Kind != hostler.ErrKindCommand || res.Value.(Result).ExitCode != 7 {
+		t.Errorf("got %+v", res)
+	}
+	res, _ = run(t, t.Context(), on, `{"argv":["no-such-program-here"]}`)
+	if res.Outcome != hostler.OutcomeFailed || res.Error.Kind != hostler.ErrKindCommand {
+		t.Errorf("got %+v", res)
+	}
+}
+
+// Cancel and timeout end the whole group, a child that ignores TERM included.
+func TestStopKillsTheGroup(t *testing.T) {
+	for cause, want := range map[error]hostler.Outcome{action.ErrCancelled: hostler.OutcomeCancelled, action.ErrTimeout: hostler.OutcomeFailed} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		started := &trigger{then: func() { cancel(cause) }}
+		r, err := action.NewRegistry(Actions(on)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _ := r.Lookup("local_command")
+		args := `{"argv":["sh","-c","trap '' TERM; sh -c 'trap \"\" TERM; while :; do sleep 1; done' & echo $! $$; wait"]}`
+		res := a.Run(ctx, &action.Call{Lease: hostler.Lease{Args: json.RawMessage(args)}, Stdout: started, Stderr: started})
+		if res.Outcome != want {
+			t.Errorf("%v: got %+v", cause, res)
+		}
+		for _, f := range strings.Fields(started.String()) {
+			pid, err := strconv.Atoi(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(pid, 0); err == nil && groupLives(pid) {
+				t.Errorf("process %d lives on", pid)
+			}
+		}
+	}
+}
+
+// trigger calls then at the first line of output. It does not embed the buffer:
+// io.Copy would go past Write.
+type trigger struct {
+	buf  bytes.Buffer
+	then func()
+}
+
+func (w *trigger) Write(p []byte) (int, error) {
+	n, err := w.buf.Write(p)
+	if bytes.Contains(p, []byte("\n")) {
+		w.then()
+	}
+	return n, err
+}
+
+func (w *trigger) String() string { return w.buf.String() }
+
+func TestBadArgs(t *testing.T) {
+	r, err := action.NewRegistry(Actions(on)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{`{}`, `{"argv":[]}`, `{"argv":["a\u0000b"]}`, `{"argv":["a"],"env":{"A=B":"c"}}`, `{"argv":["a"],"dir":"rel"}`, `{"argv":["a"],"shell":true}`} {
+		if err := r.Validate("local_command", json.RawMessage(args)); hostler.CodeOf(err) != hostler.CodeInvalid {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
