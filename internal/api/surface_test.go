@@ -1,0 +1,276 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/api"
+	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/auth"
+)
+
+func TestEveryRouteDeclaresItsPermission(t *testing.T) {
+	for _, r := range api.Routes() {
+		name := r.Method + " " + r.Path
+		if r.Access.Public == (r.Access.Verb != "") {
+			t.Errorf("%s: must be public or need one permission", name)
+		}
+		if r.Access.Verb != "" && !slices.Contains(auth.Verbs(), r.Access.Verb) {
+			t.Errorf("%s: needs the unknown permission %q", name, r.Access.Verb)
+		}
+		if r.Summary.EN == "" || r.Summary.ZH == "" {
+			t.Errorf("%s: no summary in both languages", name)
+		}
+		if r.Method == http.MethodGet && strings.Contains(string(r.Access.Verb), "write") {
+			t.Errorf("%s: a GET must not change anything", name)
+		}
+	}
+}
+
+// fill puts values into a path's parameters.
+func fill(path string, values map[string]string) string {
+	for name, v := range values {
+		path = strings.ReplaceAll(path, "{"+name+"}", v)
+	}
+	return path
+}
+
+// absent are ids that fit and that nothing has.
+func absent(r api.Route) map[string]string {
+	kind := "job"
+	switch {
+	case strings.Contains(r.Path, "/hostkeys/"):
+		kind = "hky"
+	case strings.Contains(r.Path, "/keys/"):
+		kind = "key"
+	case strings.Contains(r.Path, "/runs/"):
+		kind = "run"
+	}
+	id := kind + "_00000000001"
+	if !strings.HasPrefix(r.Path, "/api/") {
+		id = "1"
+	}
+	return map[string]string{"id": id, "name": "absent", "asset": "absent"}
+}
+
+// TestRoles is the matrix of every role and every route.
+func TestRoles(t *testing.T) {
+	w := newWorld(t)
+	roles := map[string]hostler.Role{
+		admin: hostler.RoleAdmin, approver: hostler.RoleApprover, operator: hostler.RoleOperator, viewer: hostler.RoleViewer,
+		stranger: hostler.RoleAdmin, nobody: hostler.RoleNone,
+	}
+	for _, r := range api.Routes() {
+		for person, role := range roles {
+			body := ""
+			if r.Method != http.MethodGet && r.Method != http.MethodDelete {
+				body = "{}"
+			}
+			a := w.do(t, person, r.Method, fill(r.Path, absent(r)), body)
+			name := fmt.Sprintf("%s %s as %q", r.Method, r.Path, person)
+			rule, _ := auth.RuleOf(r.Access.Verb)
+			allowed := auth.AtLeast(role, rule.Role) && !(rule.System && person == stranger)
+			switch {
+			case r.Access.Public:
+				if a.Status != http.StatusOK {
+					t.Errorf("%s: %d, want 200", name, a.Status)
+				}
+			case person == nobody:
+				want := http.StatusUnauthorized
+				if !strings.HasPrefix(r.Path, "/api/") {
+					want = http.StatusForbidden
+				}
+				if a.Status != want {
+					t.Errorf("%s: %d, want %d", name, a.Status, want)
+				}
+			case !allowed:
+				if a.Status != http.StatusForbidden {
+					t.Errorf("%s: %d %s, want 403", name, a.Status, a.Body)
+				}
+			default:
+				if a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden || a.Status >= 500 {
+					t.Errorf("%s: %d %s, want to be let in", name, a.Status, a.Body)
+				}
+			}
+		}
+	}
+}
+
+// TestForeignIDs: what belongs to another project does not exist, however it is
+// asked for.
+func TestForeignIDs(t *testing.T) {
+	w := newWorld(t)
+	asset := w.makeAsset(t, stranger, "secretive")
+	job := w.makeJob(t, stranger)
+	w.mustDo(t, stranger, "POST", "/api/v1/credentials", `{"name":"theirs","kind":"password","username":"u","password":"p"}`, nil)
+	var key app.KeyCreated
+	w.mustDo(t, stranger, "POST", "/api/v1/keys", `{"name":"second"}`, &key)
+	caller := w.caller(t, stranger)
+	err := w.app.PinHostKey(t.Context(), caller.Project, asset.ID, hostler.HostKeyOffer{
+		Address: asset.Address + ":22", Type: "ssh-ed25519",
+		PublicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPBGwJHbkT3cAyBwZzHmpBfYg7AzAGiM+dWgHfZRPXKf",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hostKeys hostler.List[hostler.HostKey]
+	w.mustDo(t, stranger, "GET", "/api/v1/assets/secretive/hostkeys", "", &hostKeys)
+	if len(hostKeys.Items) != 1 {
+		t.Fatalf("host keys: %v", hostKeys)
+	}
+
+	foreign := func(r api.Route) []map[string]string {
+		native := strings.HasPrefix(r.Path, "/api/")
+		switch {
+		case strings.Contains(r.Path, "/hostkeys/"):
+			// Also nested: their host key below an asset of ours.
+			return []map[string]string{
+				{"asset": asset.ID.String(), "id": hostKeys.Items[0].ID.String()},
+				{"asset": "ours", "id": hostKeys.Items[0].ID.String()},
+			}
+		case native && strings.Contains(r.Path, "{asset}"):
+			return []map[string]string{{"asset": asset.ID.String()}, {"asset": asset.Name}}
+		case strings.HasPrefix(r.Path, "/assets/"):
+			return []map[string]string{{"id": fmt.Sprint(int64(asset.ID))}}
+		case strings.HasPrefix(r.Path, "/tasks/"):
+			return []map[string]string{{"id": fmt.Sprint(int64(job.ID))}}
+		case strings.Contains(r.Path, "/jobs/{id}"):
+			return []map[string]string{{"id": job.ID.String()}}
+		case strings.Contains(r.Path, "/runs/"):
+			return []map[string]string{{"id": job.Run.String()}}
+		case strings.Contains(r.Path, "/credentials/{name}"):
+			return []map[string]string{{"name": "theirs"}}
+		default:
+			return nil
+		}
+	}
+	bodies := map[string]string{
+		"PUT /api/v1/assets/{asset}":     `{"name":"x","address":"192.0.2.1"}`,
+		"PUT /assets/{id}":               `{"name":"x","ip":"192.0.2.1"}`,
+		"PUT /api/v1/credentials/{name}": `{"name":"theirs","kind":"password","password":"p"}`,
+		"POST /api/v1/jobs/{id}/resolve": `{"state":"failed"}`,
+	}
+	w.makeAsset(t, operator, "ours")
+	tried := 0
+	for _, r := range api.Routes() {
+		for _, ids := range foreign(r) {
+			tried++
+			for _, query := range []string{"", "?follow=1", "?format=text", "?tail=5"} {
+				if query != "" && !strings.HasSuffix(r.Path, "/log") {
+					continue
+				}
+				// Operators, lest an admin of the default project be more.
+				for _, person := range []string{admin, operator} {
+					rule, _ := auth.RuleOf(r.Access.Verb)
+					if person == operator && !auth.AtLeast(hostler.RoleOperator, rule.Role) {
+						continue
+					}
+					a := w.do(t, person, r.Method, fill(r.Path, ids)+query, bodies[r.Method+" "+r.Path])
+					if a.Status != http.StatusNotFound {
+						t.Errorf("%s %s%s with %v as %s: %d %s, want 404", r.Method, r.Path, query, ids, person, a.Status, a.Body)
+					}
+				}
+			}
+		}
+	}
+	if tried < 20 {
+		t.Errorf("only %d routes take ids", tried)
+	}
+
+	// A key is found by nobody who may not see it; the system's admins may.
+	for _, call := range [][2]string{{"DELETE", "/api/v1/keys/" + key.Key.ID.String()}, {"POST", "/api/v1/keys/" + key.Key.ID.String() + "/rotate"}} {
+		if a := w.do(t, operator, call[0], call[1], ""); a.Status != http.StatusNotFound {
+			t.Errorf("%s %s: %d %s, want 404", call[0], call[1], a.Status, a.Body)
+		}
+	}
+
+	t.Run("in bodies", func(t *testing.T) {
+		for name, c := range map[string]struct{ method, path, body string }{
+			"job on an asset id":      {"POST", "/api/v1/jobs", `{"action":"noop","assets":["` + asset.ID.String() + `"]}`},
+			"job on an asset name":    {"POST", "/api/v1/jobs", `{"action":"noop","assets":["secretive"]}`},
+			"task on an asset":        {"POST", "/tasks", fmt.Sprintf(`{"asset_id":%d,"action":"noop"}`, asset.ID)},
+			"unknown task on one":     {"POST", "/tasks", fmt.Sprintf(`{"asset_id":%d,"action":"fly"}`, asset.ID)},
+			"key in a project":        {"POST", "/api/v1/keys", `{"name":"k","project":"other"}`},
+			"asset with a credential": {"POST", "/api/v1/assets", `{"name":"a1","address":"192.0.2.1","credential":"theirs"}`},
+			"asset through a jump":    {"POST", "/api/v1/assets", `{"name":"a2","address":"192.0.2.1","jump":"secretive"}`},
+			"asset through a jump id": {"POST", "/api/v1/assets", `{"name":"a3","address":"192.0.2.1","jump":"` + asset.ID.String() + `"}`},
+		} {
+			a := w.do(t, operator, c.method, c.path, c.body)
+			if a.Status != http.StatusNotFound && a.Status != http.StatusUnprocessableEntity {
+				t.Errorf("%s: %d %s, want 404 or 422", name, a.Status, a.Body)
+			}
+			// Whether it is foreign or nothing at all must not show.
+			other := strings.NewReplacer(asset.ID.String(), "ast_00000000001", "secretive", "nothing", "theirs", "nothing",
+				fmt.Sprint(int64(asset.ID)), "1", `"other"`, `"nothing"`).Replace(c.body)
+			if b := w.do(t, operator, c.method, c.path, other); b.Status != a.Status {
+				t.Errorf("%s: %d, but %d for what does not exist", name, a.Status, b.Status)
+			}
+		}
+		for _, verb := range []string{"cancel", "retry", "resolve"} {
+			body := `{"ids":["` + job.ID.String() + `"]}`
+			if verb == "resolve" {
+				body = `{"ids":["` + job.ID.String() + `"],"state":"failed"}`
+			}
+			var res hostler.BulkResult
+			w.mustDo(t, operator, "POST", "/api/v1/jobs/"+verb, body, &res)
+			for _, item := range res.Items {
+				if item.OK {
+					t.Errorf("bulk %s changed a foreign job", verb)
+				}
+			}
+		}
+	})
+
+	t.Run("in queries", func(t *testing.T) {
+		for _, q := range []string{"asset=" + asset.ID.String(), "asset=secretive", "run=" + job.Run.String()} {
+			var l hostler.List[hostler.Job]
+			w.mustDo(t, admin, "GET", "/api/v1/jobs?"+q, "", &l)
+			if len(l.Items) != 0 {
+				t.Errorf("%s shows foreign jobs", q)
+			}
+		}
+	})
+
+	t.Run("in headers", func(t *testing.T) {
+		req := w.request(t, operator, "GET", "/api/v1/jobs", "")
+		req.Header.Set("X-Project", "other")
+		if a := w.send(t, req); a.Status != http.StatusNotFound {
+			t.Errorf("X-Project: %d, want 404", a.Status)
+		}
+		req = w.request(t, stranger, "GET", "/tasks", "")
+		req.Header.Set("X-Project", "default")
+		if a := w.send(t, req); a.Status != http.StatusOK || !strings.Contains(a.Body, fmt.Sprint(int64(job.ID))) {
+			t.Errorf("the simple API must act in the key's project: %d %s", a.Status, a.Body)
+		}
+	})
+
+	var still hostler.Job
+	w.mustDo(t, stranger, "GET", "/api/v1/jobs/"+job.ID.String(), "", &still)
+	if still.State != hostler.StateQueued {
+		t.Errorf("the foreign job is %s now", still.State)
+	}
+}
+
+// TestCrossSite: no page of another site can change anything.
+func TestCrossSite(t *testing.T) {
+	w := newWorld(t)
+	for _, r := range api.Routes() {
+		if r.Method == http.MethodGet {
+			continue
+		}
+		for name, header := range map[string][2]string{
+			"cross-site": {"Sec-Fetch-Site", "cross-site"}, "same-site": {"Sec-Fetch-Site", "same-site"},
+			"null origin": {"Origin", "null"}, "other origin": {"Origin", "https://evil.example"},
+		} {
+			req := w.request(t, admin, r.Method, fill(r.Path, absent(r)), "{}")
+			req.Header.Set(header[0], header[1])
+			if a := w.send(t, req); a.Status != http.StatusForbidden {
+				t.Errorf("%s %s, %s: %d, want 403", r.Method, r.Path, name, a.Status)
+			}
+		}
+	}
+}
