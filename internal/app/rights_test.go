@@ -29,6 +29,7 @@ var verbs = map[string]auth.Verb{
 	"CancelJobs": auth.ChangeJob, "RetryJobs": auth.ChangeJob, "ResolveJobs": auth.ChangeJob,
 	"Queues": auth.ReadQueue, "Queue": auth.ReadQueue, "PutQueue": auth.WriteQueue, "PauseQueue": auth.WriteQueue, "ResumeQueue": auth.WriteQueue,
 	"Workers": auth.ReadWorker, "Audit": auth.ReadAudit,
+	"RunTask": auth.RunJob, "UserIDs": auth.ReadJob,
 }
 
 // useCases lists the methods that take a Caller.
@@ -130,6 +131,12 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"RunJobs": func() error {
 				return second(w.RunJobs(ctx, c, hostler.JobRequest{Action: "check_port", Assets: []string{asset.ID.String()}}, ""))
 			},
+			"RunTask": func() error {
+				if err := second(w.RunTask(ctx, c, asset.ID, "no_such_action", nil)); hostler.CodeOf(err) != hostler.CodeNotFound {
+					return err
+				}
+				return second(w.RunTask(ctx, c, asset.ID, "check_port", nil))
+			},
 			"Job":        func() error { return second(w.Job(ctx, c, job)) },
 			"Attempts":   func() error { return second(w.Attempts(ctx, c, job)) },
 			"Waiting":    func() error { return second(w.Waiting(ctx, c, job)) },
@@ -143,7 +150,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		// These name no object, or only what belongs to no project; listings and
 		// bulk changes are looked at below.
 		other := strings.Fields(`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
-			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit`)
+			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs`)
 		for _, name := range other {
 			calls[name] = nil
 		}

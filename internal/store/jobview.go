@@ -259,7 +259,9 @@ func (tx *Tx) scanSource(src source, q JobQuery, top int64, limit int) (found []
 	}
 	sql := src.sql + src.id + ` < ? AND ` + src.id + ` >= ? ORDER BY ` + src.id + ` DESC LIMIT ?`
 	// The first look is small, because most listings match what they see.
-	for looked, chunk := 0, limit+1; looked < scanBudget; looked, chunk = looked+chunk, min(chunk*8, scanBudget-looked) {
+	for left, chunk := scanBudget, limit+1; left > 0 && len(found) < limit; chunk *= 8 {
+		chunk = min(chunk, left)
+		left -= chunk
 		seen := 0
 		err := tx.each(sql, append(slices.Clone(src.args), top, bottom, chunk), func(r Rows) error {
 			var hit int64
@@ -277,9 +279,6 @@ func (tx *Tx) scanSource(src source, q JobQuery, top int64, limit int) (found []
 		}
 		if seen < chunk {
 			return found, 0, nil
-		}
-		if len(found) >= limit {
-			break
 		}
 	}
 	return found, top, nil

@@ -1,0 +1,156 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/storetest"
+)
+
+// TestListingLooksAtABoundedNumberOfRows makes more jobs than one listing may look
+// at, the wanted ones being the oldest.
+func TestListingLooksAtABoundedNumberOfRows(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		const others = 21_000
+		var want []hostler.JobID
+		var project hostler.ProjectID
+		inTx(t, h, func(tx *store.Tx) error {
+			p, err := tx.InsertProject("p")
+			if err != nil {
+				return err
+			}
+			project = p.ID
+			if _, err := tx.SetQueue("q", store.QueueChange{}); err != nil {
+				return err
+			}
+			if want, err = tx.Enqueue(specsOf(project, "wanted", 3)); err != nil {
+				return err
+			}
+			_, err = tx.Enqueue(specsOf(project, "other", others))
+			return err
+		})
+		q := store.JobQuery{Project: project, Action: "wanted"}
+		var got []hostler.JobID
+		pages := 0
+		for before := hostler.JobID(0); ; pages++ {
+			var ids []hostler.JobID
+			err := h.Store.View(t.Context(), func(tx *store.Tx) (err error) {
+				ids, before, err = tx.ListJobIDs(q, before, 2)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, ids...)
+			if before == 0 {
+				break
+			}
+		}
+		slices.Reverse(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("found (-want +got):\n%s", diff)
+		}
+		if pages < 2 {
+			t.Errorf("%d further pages: the first looked at every row", pages)
+		}
+	})
+}
+
+func specsOf(p hostler.ProjectID, action string, n int) []hostler.JobSpec {
+	out := make([]hostler.JobSpec, n)
+	for i := range out {
+		out[i] = hostler.JobSpec{
+			Project: p, Queue: "q", Action: action, Priority: 5, MaxAttempts: 3,
+			OnLost: hostler.OnLostAsk, OnUnknown: hostler.OnUnknownHold, OnRetry: hostler.OnRetryHold,
+		}
+	}
+	return out
+}
+
+func inTx(t *testing.T, h *storetest.Harness, fn func(tx *store.Tx) error) {
+	t.Helper()
+	if err := h.Store.InTx(t.Context(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAttemptsTellTheWholeStory follows a job that fails, is lost sight of, and is
+// resolved.
+func TestAttemptsTellTheWholeStory(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		var job hostler.JobID
+		var w hostler.WorkerID
+		inTx(t, h, func(tx *store.Tx) error {
+			p, err := tx.InsertProject("p")
+			if err != nil {
+				return err
+			}
+			if _, err := tx.SetQueue("q", store.QueueChange{}); err != nil {
+				return err
+			}
+			ids, err := tx.Enqueue(specsOf(p.ID, "a", 1))
+			if err != nil {
+				return err
+			}
+			job = ids[0]
+			w, err = tx.RegisterWorker(hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: 1})
+			return err
+		})
+		attempt := func(o hostler.Outcome) {
+			t.Helper()
+			h.Advance(time.Minute)
+			inTx(t, h, func(tx *store.Tx) error {
+				if _, _, err := tx.DueJobs(10); err != nil {
+					return err
+				}
+				got, err := tx.Claim(w, 1)
+				if err != nil || len(got.Leases) != 1 {
+					return fmt.Errorf("%d leases: %w", len(got.Leases), err)
+				}
+				_, err = tx.Finish(w, []hostler.Report{{LeaseRef: got.Leases[0].LeaseRef, Attempt: got.Leases[0].Attempt, Outcome: o}})
+				return err
+			})
+		}
+		attempt(hostler.OutcomeFailed)
+		attempt(hostler.OutcomeUnknown)
+		story := func() []string {
+			var out []string
+			inTx(t, h, func(tx *store.Tx) error {
+				out = nil
+				all, err := tx.Attempts(job)
+				for _, a := range all {
+					out = append(out, fmt.Sprint(a.N, a.Outcome))
+				}
+				return err
+			})
+			return out
+		}
+		if diff := cmp.Diff([]string{"1retry", "2unknown"}, story()); diff != "" {
+			t.Errorf("before it is resolved (-want +got):\n%s", diff)
+		}
+		inTx(t, h, func(tx *store.Tx) error { return tx.ResolveJob(job, hostler.StateFailed, "a person", "") })
+		if diff := cmp.Diff([]string{"1retry", "2unknown"}, story()); diff != "" {
+			t.Errorf("after (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestOnceInTheLifeOfADatabase(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		for _, want := range []bool{true, false, false} {
+			inTx(t, h, func(tx *store.Tx) error {
+				got, err := tx.MarkOnce("x")
+				if got != want {
+					t.Errorf("got %v, want %v", got, want)
+				}
+				return err
+			})
+		}
+	})
+}
