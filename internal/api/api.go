@@ -133,7 +133,8 @@ func (s *server) newHuma() huma.API {
 				},
 			},
 		},
-		Formats:       map[string]huma.Format{"application/json": format},
+		// The second is what Huma calls problem+json.
+		Formats:       map[string]huma.Format{"application/json": format, "json": format},
 		DefaultFormat: "application/json",
 	})
 }

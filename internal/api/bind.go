@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding"
+	"errors"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -166,8 +167,18 @@ type textParam[T any] interface {
 	encoding.TextUnmarshaler
 }
 
+// paramSep stands between the two languages of a param's error: Huma keeps only
+// the text of it.
+const paramSep = "\x1f"
+
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (p *param[T, P]) UnmarshalText(b []byte) error { return P(&p.V).UnmarshalText(b) }
+func (p *param[T, P]) UnmarshalText(b []byte) error {
+	err := P(&p.V).UnmarshalText(b)
+	if e, ok := errors.AsType[*hostler.Error](err); ok {
+		return errors.New(e.Text.EN + paramSep + e.Text.ZH)
+	}
+	return err
+}
 
 // Schema implements huma.SchemaProvider.
 func (p *param[T, P]) Schema(r huma.Registry) *huma.Schema {

@@ -127,7 +127,12 @@ type simpleProblem struct {
 // MarshalJSON writes the problem in its dialect.
 func (p *Problem) MarshalJSON() ([]byte, error) {
 	if p.dialect == simple {
-		return json.Marshal(simpleProblem{Detail: p.Detail, Code: -1, Message: p.Detail, Errors: p.Errors})
+		// Those clients show the detail only.
+		detail := p.Detail
+		for _, e := range p.Errors {
+			detail += "; " + e.Path + ": " + e.Text
+		}
+		return json.Marshal(simpleProblem{Detail: detail, Code: -1, Message: detail, Errors: p.Errors})
 	}
 	type plain Problem
 	return json.Marshal((*plain)(p))
@@ -271,6 +276,11 @@ func ruleText(msg string) hostler.Text {
 	if strings.HasSuffix(msg, "parameter is missing") {
 		return textRequired
 	}
+	if both, ok := strings.CutPrefix(msg, "invalid value: "); ok {
+		if en, zh, ok := strings.Cut(both, paramSep); ok {
+			return hostler.Text{EN: en, ZH: zh}
+		}
+	}
 	for _, r := range humaRules {
 		if rest, ok := strings.CutPrefix(msg, r.prefix); ok {
 			return hostler.Text{EN: r.en + rest, ZH: r.zh + rest}
@@ -295,6 +305,8 @@ var humaRules = []struct{ prefix, en, zh string }{
 	{"expected array length <= ", "must have at most this many items: ", "项数不能超过 "},
 	{"expected string to be RFC 3339 date-time", "must be a time like 2026-01-31T08:00:00Z", "必须是 2026-01-31T08:00:00Z 形式的时间"},
 	{"invalid date/time", "must be a time like 2026-01-31T08:00:00Z", "必须是 2026-01-31T08:00:00Z 形式的时间"},
+	{"expected string to be a duration like ", "must be a duration like ", "必须是如下形式的时长："},
+	{"expected string to be an id like ", "must be an id like ", "必须是如下形式的 ID："},
 	{"expected string to be ", "must be ", "必须是 "},
 	{"expected boolean", "must be true or false", "必须是 true 或 false"},
 	{"invalid boolean", "must be true or false", "必须是 true 或 false"},

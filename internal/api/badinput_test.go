@@ -1,0 +1,372 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/api"
+	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/store"
+)
+
+// openAPI is what the tests read of the document.
+type openAPI struct {
+	OpenAPI    string                          `json:"openapi"`
+	Paths      map[string]map[string]operation `json:"paths"`
+	Components struct {
+		Schemas map[string]schema `json:"schemas"`
+	} `json:"components"`
+}
+
+type operation struct {
+	OperationID string `json:"operationId"`
+	Parameters  []struct {
+		Name   string `json:"name"`
+		In     string `json:"in"`
+		Schema schema `json:"schema"`
+	} `json:"parameters"`
+	RequestBody *struct {
+		Content map[string]struct {
+			Schema schema `json:"schema"`
+		} `json:"content"`
+	} `json:"requestBody"`
+	Security []map[string][]string `json:"security"`
+}
+
+type schema struct {
+	Ref        string            `json:"$ref"`
+	Type       any               `json:"type"`
+	Properties map[string]schema `json:"properties"`
+	Required   []string          `json:"required"`
+	Enum       []any             `json:"enum"`
+	MaxLength  *int              `json:"maxLength"`
+	Pattern    string            `json:"pattern"`
+	Items      *schema           `json:"items"`
+}
+
+func (d openAPI) resolve(s schema) schema {
+	for s.Ref != "" {
+		s = d.Components.Schemas[strings.TrimPrefix(s.Ref, "#/components/schemas/")]
+	}
+	return s
+}
+
+func (w *world) document(t *testing.T) openAPI {
+	t.Helper()
+	var d openAPI
+	w.mustDo(t, nobody, "GET", "/api/v1/openapi.json", "", &d)
+	return d
+}
+
+func TestDocumentDescribesEveryRoute(t *testing.T) {
+	w := newWorld(t)
+	d := w.document(t)
+	if !strings.HasPrefix(d.OpenAPI, "3.1") {
+		t.Errorf("OpenAPI %q, want 3.1", d.OpenAPI)
+	}
+	var got, want []string
+	ids := map[string]bool{}
+	for path, ops := range d.Paths {
+		for method, op := range ops {
+			got = append(got, strings.ToUpper(method)+" "+path)
+			if ids[op.OperationID] {
+				t.Errorf("two operations are called %s", op.OperationID)
+			}
+			ids[op.OperationID] = true
+		}
+	}
+	for _, r := range api.Routes() {
+		want = append(want, r.Method+" "+r.Path)
+		if op := d.Paths[r.Path][strings.ToLower(r.Method)]; (len(op.Security) == 0) != r.Access.Public {
+			t.Errorf("%s %s: security %v, public %v", r.Method, r.Path, op.Security, r.Access.Public)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("operations (-routes +document):\n%s", diff)
+	}
+	raw := w.do(t, nobody, "GET", "/api/v1/openapi.json", "").Body
+	for _, word := range []string{"$schema", "example.com", "unpkg", "jsdelivr"} {
+		if strings.Contains(raw, word) {
+			t.Errorf("the document contains %q", word)
+		}
+	}
+}
+
+// badBodies are bodies that no schema takes, whatever it says.
+func badBodies() map[string]string {
+	return map[string]string{
+		"empty": " ", "cut off": `{"name":`, "no object": `[]`, "null": `null`, "a text": `"x"`, "a number": `1`,
+		"trailing": `{} {}`, "not utf-8": "{\"name\":\"\xff\xfe\"}", "unknown key": `{"is_admin":true}`,
+		"upper case":  `{"NAME":"x","ACTION":"noop","ASSET_ID":1,"STATE":"failed","IDS":[]}`,
+		"deep":        strings.Repeat(`{"args":`, 5000) + "1" + strings.Repeat("}", 5000),
+		"deep list":   strings.Repeat("[", 100_000),
+		"huge":        `{"name":"` + strings.Repeat("x", 9<<20) + `"}`,
+		"huge number": `{"port":1e999,"limit":1e999,"asset_id":1e999,"priority":1e999,"note":1e999}`,
+		"proto":       `{"__proto__":{"role":"admin"}}`,
+	}
+}
+
+// badValues are values that a field of the schema does not take.
+func badValues(d openAPI, s schema) []any {
+	s = d.resolve(s)
+	kind, _ := s.Type.(string)
+	bad := map[string][]any{
+		"string":  {1, true, []any{}, map[string]any{}, "nul\x00nul"},
+		"integer": {"x", 1.5, true, []any{}, -1e30, 1e30},
+		"number":  {"x", true, []any{}},
+		"boolean": {"x", 1, []any{}},
+		"array":   {"x", 1, map[string]any{}, []any{map[string]any{"x": 1}}},
+		"object":  {"x", 1, []any{1}, map[string]any{"a": []any{1}}},
+	}[kind]
+	if kind == "string" {
+		bad = append(bad, strings.Repeat("x", 200_000))
+		if len(s.Enum) > 0 || s.Pattern != "" {
+			bad = append(bad, "nonsense!")
+		}
+	}
+	return bad
+}
+
+// good makes a value that the schema takes, so that one field alone is bad.
+func good(d openAPI, s schema) any {
+	s = d.resolve(s)
+	if len(s.Enum) > 0 {
+		return s.Enum[0]
+	}
+	switch s.Type {
+	case "string":
+		return "x"
+	case "integer", "number":
+		return 1
+	case "boolean":
+		return true
+	case "array":
+		return []any{}
+	default:
+		out := map[string]any{}
+		for _, name := range s.Required {
+			out[name] = good(d, s.Properties[name])
+		}
+		return out
+	}
+}
+
+func mustJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// state is everything that a request could change, as counts and listings.
+func (w *world) state(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, path := range []string{
+		"/api/v1/projects", "/api/v1/users", "/api/v1/assets", "/api/v1/credentials",
+		"/api/v1/jobs", "/api/v1/queues", "/api/v1/audit?limit=1000", "/tasks", "/assets",
+	} {
+		a := w.mustDo(t, admin, "GET", path, "", nil)
+		b.WriteString(path + " " + a.Body)
+	}
+	var keys hostler.List[hostler.Key]
+	w.mustDo(t, admin, "GET", "/api/v1/keys", "", &keys)
+	for _, k := range keys.Items {
+		fmt.Fprint(&b, k.ID, k.RevokedAt, k.ExpiresAt)
+	}
+	err := w.store.View(t.Context(), func(tx *store.Tx) error {
+		faults, err := tx.CheckInvariants()
+		if len(faults) > 0 {
+			t.Errorf("invariants: %v", faults)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return oldestWait.ReplaceAllString(b.String(), "")
+}
+
+// oldestWait grows by itself.
+var oldestWait = regexp.MustCompile(`"(oldest_s|last_used)":[^,}]*`)
+
+// fillOthers puts real values into the parameters that a path has left.
+func fillOthers(path string, real func(string) string, pattern string) string {
+	want, have := strings.Split(real(pattern), "/"), strings.Split(path, "/")
+	for i := range have {
+		if i < len(want) && strings.HasPrefix(have[i], "{") {
+			have[i] = want[i]
+		}
+	}
+	return strings.Join(have, "/")
+}
+
+// TestBadInput sends what the document does not allow to every operation: each
+// answer is a problem of class 4xx, and nothing changes.
+func TestBadInput(t *testing.T) {
+	w := newWorld(t)
+	d := w.document(t)
+	asset := w.makeAsset(t, admin, "web1")
+	job := w.makeJob(t, admin)
+	var key app.KeyCreated
+	w.mustDo(t, admin, "POST", "/api/v1/keys", `{"name":"spare"}`, &key)
+	w.mustDo(t, admin, "POST", "/api/v1/credentials", `{"name":"root","kind":"password","password":"p"}`, nil)
+	w.mustDo(t, admin, "POST", "/api/v1/users", `{"name":"ulla"}`, nil)
+
+	// Paths that exist, so that a bad body is what is refused.
+	real := func(path string) string {
+		ids := map[string]string{"asset": "web1"}
+		switch {
+		case strings.HasPrefix(path, "/assets"):
+			ids["id"] = fmt.Sprint(int64(asset.ID))
+		case strings.HasPrefix(path, "/tasks"):
+			ids["id"] = fmt.Sprint(int64(job.ID))
+		case strings.Contains(path, "/hostkeys/"):
+			ids["id"] = "hky_00000000001"
+		case strings.Contains(path, "/keys/"):
+			ids["id"] = key.Key.ID.String()
+		case strings.Contains(path, "/runs/"):
+			ids["id"] = job.Run.String()
+		default:
+			ids["id"] = job.ID.String()
+		}
+		switch {
+		case strings.Contains(path, "/queues/"):
+			ids["name"] = "default"
+		case strings.Contains(path, "/credentials/"):
+			ids["name"] = "root"
+		case strings.Contains(path, "/actions/"):
+			ids["name"] = "noop"
+		default:
+			ids["name"] = "ulla"
+		}
+		return fill(path, ids)
+	}
+	before := w.state(t)
+	sent := 0
+	try := func(t *testing.T, what string, req *http.Request) {
+		t.Helper()
+		sent++
+		a := w.send(t, req)
+		if a.Status < 400 || a.Status > 499 {
+			t.Errorf("%s: %d %.300s, want 4xx", what, a.Status, a.Body)
+			return
+		}
+		p := a.problem(t)
+		native := strings.HasPrefix(req.URL.Path, "/api/")
+		if native && (a.Header.Get("Content-Type") != "application/problem+json" || p.Code == "" || p.Code == nil || p.Text.ZH == "" || p.Status != a.Status) {
+			t.Errorf("%s: no full problem: %s %s", what, a.Header.Get("Content-Type"), a.Body)
+		}
+		if !native && (p.Detail == "" || p.Code != -1.0) {
+			t.Errorf("%s: no detail: %s", what, a.Body)
+		}
+		if len(a.Body) > 20_000 {
+			t.Errorf("%s: an answer of %d bytes", what, len(a.Body))
+		}
+	}
+
+	for _, path := range slices.Sorted(maps.Keys(d.Paths)) {
+		for method, op := range d.Paths[path] {
+			method = strings.ToUpper(method)
+			name := method + " " + path
+			if op.RequestBody != nil {
+				s := op.RequestBody.Content["application/json"].Schema
+				for what, body := range badBodies() {
+					try(t, name+", "+what, w.request(t, admin, method, real(path), body))
+				}
+				s = d.resolve(s)
+				for field, fs := range s.Properties {
+					if sf := d.resolve(fs); sf.Type == nil || fs.Ref == "" && len(s.Properties) == 0 {
+						continue // any JSON: the action decides
+					}
+					for _, v := range badValues(d, fs) {
+						body, _ := good(d, s).(map[string]any)
+						body[field] = v
+						try(t, fmt.Sprintf("%s, %s = %.40v", name, field, v), w.request(t, admin, method, real(path), mustJSON(t, body)))
+					}
+				}
+				for _, field := range s.Required {
+					body, _ := good(d, s).(map[string]any)
+					delete(body, field)
+					try(t, name+" without "+field, w.request(t, admin, method, real(path), mustJSON(t, body)))
+				}
+				body, _ := good(d, s).(map[string]any)
+				body["project_id"] = 1
+				try(t, name+" with project_id", w.request(t, admin, method, real(path), mustJSON(t, body)))
+				for _, ct := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=gbk", "multipart/form-data; boundary=x", "/"} {
+					req := w.request(t, admin, method, real(path), mustJSON(t, good(d, s)))
+					req.Header.Set("Content-Type", ct)
+					try(t, name+" as "+ct, req)
+				}
+			} else if method != http.MethodGet {
+				try(t, name+" with a body", w.request(t, admin, method, real(path), `{"role":"admin"}`))
+			}
+			for _, p := range op.Parameters {
+				var values []string
+				switch ps := d.resolve(p.Schema); {
+				case ps.Type == "integer":
+					values = []string{"x", "1e3", "9999999999999999999999", "-1", "%00"}
+				case ps.Type == "boolean":
+					values = []string{"maybe", "2"}
+				case ps.Pattern != "" || len(ps.Enum) > 0:
+					values = []string{"nonsense!", "%ff", "%00", strings.Repeat("x", 5000)}
+				case ps.MaxLength != nil:
+					values = []string{strings.Repeat("x", *ps.MaxLength+1), "%ff%fe", "a%00b"}
+				default:
+					values = []string{"%ff%fe", "a%00b"}
+				}
+				for _, v := range values {
+					what := fmt.Sprintf("%s, %s %s = %.30s", name, p.In, p.Name, v)
+					body := ""
+					if op.RequestBody != nil {
+						body = mustJSON(t, good(d, op.RequestBody.Content["application/json"].Schema))
+					}
+					req := w.request(t, admin, method, real(path), body)
+					switch p.In {
+					case "query":
+						req.URL.RawQuery = p.Name + "=" + v
+					case "path":
+						escaped := strings.ReplaceAll(path, "{"+p.Name+"}", v)
+						req.URL.RawPath, req.URL.Path = fillOthers(escaped, real, path), ""
+						req.URL.Path, _ = url.PathUnescape(req.URL.RawPath)
+					case "header":
+						if strings.HasPrefix(v, "%") || strings.Contains(v, "%00") {
+							v = "\xff\xfe"
+						}
+						req.Header.Set(p.Name, v)
+					}
+					try(t, what, req)
+				}
+			}
+			if strings.HasPrefix(path, "/api/") {
+				req := w.request(t, admin, method, real(path), "")
+				req.URL.RawQuery = "api_key=" + w.keys[admin]
+				try(t, name+" with a key in the URL", req)
+			}
+		}
+	}
+	t.Logf("%d bad requests", sent)
+	if sent < 500 {
+		t.Errorf("only %d bad requests were made", sent)
+	}
+	if diff := cmp.Diff(before, w.state(t)); diff != "" {
+		t.Errorf("bad input changed something (-before +after):\n%s", diff)
+	}
+	if log := w.log.String(); strings.Contains(log, `"level":"ERROR"`) || strings.Contains(log, "panicked") {
+		t.Errorf("bad input was logged as our error: %s", log)
+	}
+}
