@@ -290,7 +290,9 @@ func (tx *Tx) RunSummary(project hostler.ProjectID, run hostler.RunID) (hostler.
 	sum := hostler.RunSummary{Run: run, States: map[hostler.State]int{}, Done: true}
 	for _, sql := range []string{
 		`SELECT ` + liveState + ` AS state, count(*)` + liveJoins + `WHERE j.run = ? AND j.run <> 0 AND j.project = ? GROUP BY 1`,
-		`SELECT state, count(*) FROM done WHERE run = ? AND run <> 0 AND project = ? GROUP BY state`,
+		// Materialized, because SQLite would group the segments before it looks
+		// into their indexes.
+		`WITH d AS MATERIALIZED (SELECT state FROM done WHERE run = ? AND run <> 0 AND project = ?) SELECT state, count(*) FROM d GROUP BY state`,
 	} {
 		err := tx.each(sql, []any{run, project}, func(r Rows) error {
 			var state string
