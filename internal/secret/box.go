@@ -16,6 +16,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,6 +58,9 @@ func NewBox(key []byte) (*Box, error) {
 	id := sha256.Sum256(append([]byte("hostler master key id\x00"), key...))
 	return &Box{id: id[:keyIDBytes], env: aead.NewKMSEnvelopeAEAD2(aead.AES256GCMKeyTemplate(), master)}, nil
 }
+
+// KeyID names the master key without telling it.
+func (b *Box) KeyID() string { return hex.EncodeToString(b.id) }
 
 // Seal encrypts plain and binds it to the associated data.
 func (b *Box) Seal(plain, associated []byte) ([]byte, error) {

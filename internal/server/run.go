@@ -1,0 +1,342 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/local"
+	netaction "hostler.dev/hostler/internal/action/net"
+	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/api"
+	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/clicontext"
+	"hostler.dev/hostler/internal/config"
+	"hostler.dev/hostler/internal/engine"
+	"hostler.dev/hostler/internal/runlog"
+	"hostler.dev/hostler/internal/secret"
+	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/sqlite"
+	"hostler.dev/hostler/internal/worker"
+)
+
+// Process is what Run needs to know of the process that it runs in.
+type Process struct {
+	Version string
+	// Out takes what a person at the terminal must see: the address, and the
+	// first admin key.
+	Out io.Writer
+	// ContextFile is the command line's file that learns of this server; "" for
+	// none. See clicontext.Publish.
+	ContextFile string
+	// Abort ends the drain at once: the second signal.
+	Abort <-chan struct{}
+}
+
+// shutdownLimit bounds how long answers may take once the jobs are dealt with.
+const shutdownLimit = 5 * time.Second
+
+// Run is a server: it returns when ctx is done and running jobs have ended, or
+// the drain time has.
+func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
+	log := newLog(cfg, os.Stderr)
+	for _, w := range cfg.Warnings() {
+		log.WarnContext(ctx, w.EN)
+	}
+	s, err := open(ctx, cfg, p, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	l, err := listen(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if err := s.announce(ctx, l.Addr()); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return s.serve(ctx, l)
+}
+
+// server holds the parts between open and close.
+type server struct {
+	cfg      config.Config
+	proc     Process
+	log      *slog.Logger
+	unlock   func()
+	store    *store.Store
+	app      *app.App
+	engine   *engine.Engine
+	ssh      *ssh.Family
+	worker   *worker.Worker // nil when there are no slots
+	lease    *ownWorker
+	handler  http.Handler
+	draining chan struct{}
+}
+
+func newLog(cfg config.Config, w io.Writer) *slog.Logger {
+	opt := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opt))
+	}
+	return slog.New(slog.NewTextHandler(w, opt))
+}
+
+// open builds every part and starts none.
+func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (_ *server, err error) {
+	s := &server{cfg: cfg, proc: p, log: log, unlock: func() {}, draining: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	_, sole := cfg.SQLitePath()
+	if sole {
+		if s.unlock, err = sqlite.LockFolder(cfg.Data); err != nil {
+			s.unlock = func() {}
+			return nil, err
+		}
+	} else if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	if s.store, err = openStore(ctx, cfg, log); err != nil {
+		return nil, err
+	}
+	box, err := openBox(ctx, cfg, s.store)
+	if err != nil {
+		return nil, err
+	}
+	s.ssh = ssh.New(ssh.Options{Log: log})
+	actions, err := s.actions()
+	if err != nil {
+		return nil, err
+	}
+	s.app = app.New(app.Config{Store: s.store, Actions: actions, Box: box, Log: log})
+	s.engine = engine.New(engine.Config{
+		Store: s.store, Resolve: s.app.ResolveLeases, Pin: s.app.PinHostKey,
+		Retention: cfg.Retention, Sole: sole, Log: log,
+	})
+	if err := s.openWorker(actions); err != nil {
+		return nil, err
+	}
+	s.handler, err = api.New(api.Config{
+		App: s.app, Version: p.Version, TrustedProxies: cfg.TrustedProxies, OpenHealth: cfg.OpenHealth,
+		BodyLimit: cfg.BodyLimit, Log: log, Draining: s.draining,
+	})
+	return s, err
+}
+
+// actions is the registry: every family that this server has.
+func (s *server) actions() (*action.Registry, error) {
+	all := s.ssh.Actions()
+	all = append(all, netaction.Actions()...)
+	all = append(all, local.Actions(local.Options{Enabled: s.cfg.EnableLocalCommand})...)
+	return action.NewRegistry(all...)
+}
+
+func (s *server) openWorker(actions *action.Registry) error {
+	if s.cfg.Slots == 0 {
+		return nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("the name of this machine: %w", err)
+	}
+	s.lease = &ownWorker{Dispatcher: s.engine}
+	s.worker, err = worker.New(worker.Config{
+		Info: hostler.WorkerInfo{
+			Name: host + "-" + strconv.Itoa(os.Getpid()), Hostname: host, PID: os.Getpid(),
+			Version: s.proc.Version, Queues: []string{"*"}, Slots: s.cfg.Slots,
+		},
+		Dispatcher: s.lease, Actions: actions, Log: s.log, OutputLimit: int(s.cfg.OutputLimit),
+		Redactor: func(values ...string) runlog.Redactor { return secret.NewRedactor(values...) },
+	})
+	return err
+}
+
+// ownWorker remembers which worker the process is registered as, so that its
+// lease can be given up at the end.
+type ownWorker struct {
+	hostler.Dispatcher
+	id atomic.Int64
+}
+
+// Register implements hostler.Dispatcher.
+func (o *ownWorker) Register(ctx context.Context, w hostler.WorkerInfo) (hostler.WorkerID, error) {
+	id, err := o.Dispatcher.Register(ctx, w)
+	o.id.Store(int64(id))
+	return id, err
+}
+
+func listen(ctx context.Context, cfg config.Config) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		e := hostler.Errorf(hostler.CodeUnavailable,
+			"cannot listen on %s: stop what uses it, or choose another --listen", "无法监听 %s：请停止占用它的程序，或改用其他 --listen", cfg.Listen)
+		e.Cause = err
+		return nil, e
+	}
+	if !cfg.TLS() {
+		return l, nil
+	}
+	pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("tls certificate: %w", err), l.Close())
+	}
+	return tls.NewListener(l, &tls.Config{
+		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+	}), nil
+}
+
+// announce makes what a first start needs and tells people and their command
+// line where the server is.
+func (s *server) announce(ctx context.Context, addr net.Addr) error {
+	secret, first, err := s.app.Bootstrap(ctx, s.cfg.AdminKey.Reveal())
+	if err != nil {
+		return err
+	}
+	if s.cfg.SeedSample {
+		if err := s.app.SeedSample(ctx, addr.(*net.TCPAddr).Port); err != nil {
+			return err
+		}
+	}
+	self := clicontext.Context{URL: s.url(addr)}
+	if first {
+		self.Key = secret
+	}
+	if s.cfg.TLS() {
+		if self.CAFile, err = filepath.Abs(s.cfg.TLSCert); err != nil {
+			return fmt.Errorf("tls certificate: %w", err)
+		}
+	}
+	if err := clicontext.Publish(s.cfg.Data, s.proc.ContextFile, self); err != nil {
+		s.log.WarnContext(ctx, "the command line will not find this server by itself", "err", err)
+	}
+	return s.greet(self.URL, secret, first)
+}
+
+// greet prints the address, and the first admin key once.
+func (s *server) greet(url, secret string, first bool) error {
+	say := func(en, zh string, args ...any) string { return hostler.Textf(en, zh, args...).In(s.cfg.Lang) }
+	text := say("Hostler %s is at %s\n", "Hostler %s 已启动：%s\n", s.proc.Version, url)
+	switch {
+	case first && s.cfg.AdminKey == "":
+		text += say("First admin key, shown only now: %s\n", "首个管理员密钥（仅显示这一次）：%s\n", secret)
+	case first:
+		text += say("The first admin key is the one in HOSTLER_ADMIN_KEY.\n", "首个管理员密钥为 HOSTLER_ADMIN_KEY 中的密钥。\n")
+	}
+	_, err := io.WriteString(s.proc.Out, text)
+	return err
+}
+
+// url is how programs on this machine reach the server.
+func (s *server) url(addr net.Addr) string {
+	scheme := "http"
+	if s.cfg.TLS() {
+		scheme = "https"
+	}
+	host, _, err := net.SplitHostPort(s.cfg.Listen)
+	ip := net.ParseIP(host)
+	if err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.(*net.TCPAddr).Port))
+}
+
+// serve runs the parts until ctx is done, and then stops them in order: no new
+// leases, running jobs, answers, loops.
+func (s *server) serve(ctx context.Context, l net.Listener) error {
+	if err := s.engine.Recover(ctx); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	// The parts outlive ctx: it only says when to begin to stop.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	srv := &http.Server{Handler: s.handler, BaseContext: func(net.Listener) context.Context { return life }, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	api.Harden(srv)
+	g, failed := errgroup.WithContext(life)
+	g.Go(func() error { return s.engine.Run(failed) })
+	if s.worker != nil {
+		g.Go(func() error { return s.worker.Run(failed) })
+	}
+	g.Go(func() error {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-failed.Done():
+		}
+		defer end()
+		return s.stop(life, srv)
+	})
+	return g.Wait()
+}
+
+// stop drains: it stops leasing, lets running jobs end within the drain time or
+// until the second signal, and then gives up the lease, so that what still ran is
+// dealt with as its on_lost says.
+func (s *server) stop(ctx context.Context, srv *http.Server) error {
+	s.log.InfoContext(ctx, "stopping: running jobs may end", "drain", s.cfg.Drain)
+	close(s.draining)
+	var errs []error
+	if s.worker != nil {
+		errs = append(errs, s.drain(ctx))
+	}
+	ctx, cancel := context.WithTimeout(ctx, shutdownLimit)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		errs = append(errs, srv.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *server) drain(ctx context.Context) error {
+	drain, cancel := context.WithTimeout(ctx, s.cfg.Drain)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.proc.Abort:
+			cancel()
+		case <-drain.Done():
+		}
+	}()
+	if err := s.worker.Drain(drain); err != nil && drain.Err() == nil {
+		return err
+	}
+	if left := s.worker.Running(); len(left) > 0 {
+		s.log.WarnContext(ctx, "jobs still ran when the drain time was over", "jobs", len(left))
+	}
+	return s.engine.Retire(ctx, hostler.WorkerID(s.lease.id.Load()))
+}
+
+// close releases what open took, in the opposite order.
+func (s *server) close() error {
+	if s.ssh != nil {
+		s.ssh.Close()
+	}
+	var err error
+	if s.store != nil {
+		err = s.store.Close()
+	}
+	s.unlock()
+	return err
+}
