@@ -85,7 +85,8 @@ func clean(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(
 // address checks where an asset is and returns it in one form: an IP address as
 // netip prints it, a host name in lower case.
 func (k *checker) address(path, s string) string {
-	if ip, err := netip.ParseAddr(s); err == nil {
+	// A zone is the name of an interface; netip takes any text for one.
+	if ip, err := netip.ParseAddr(s); err == nil && (ip.Zone() == "" || isHostName(strings.ToLower(ip.Zone()))) {
 		return ip.String()
 	}
 	s = strings.ToLower(s)

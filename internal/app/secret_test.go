@@ -74,6 +74,20 @@ func TestSecretsStayInside(t *testing.T) {
 	})
 }
 
+// TestADumpHoldsNoUsableKey looks for the secrets of API keys in every column.
+func TestADumpHoldsNoUsableKey(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		made := must(w.CreateKey(t.Context(), w.viewer, app.KeyInput{Name: "k"}))(t)
+		next := must(w.RotateKey(t.Context(), w.viewer, made.Key.ID))(t)
+		for _, k := range []app.KeyCreated{made, next} {
+			w.searchTables(t, k.Secret[len(k.Key.Prefix):][:12])
+			if k.Key.Prefix != k.Secret[:12] {
+				t.Errorf("prefix %q", k.Key.Prefix)
+			}
+		}
+	})
+}
+
 func forms() []string {
 	return []string{canary, base64.StdEncoding.EncodeToString([]byte(canary))[:20], fmt.Sprintf("%x", canary)}
 }
