@@ -16,11 +16,11 @@ import (
 func (a *app) serveCmd() *cobra.Command {
 	var load func() (config.Config, error)
 	cmd := a.localCmd("serve [flags]", doc{
-		short: txt("run a server", "运行服务"),
+		short: txt("start a server", "启动服务"),
 		long: txt(
-			"Runs a server with its worker until it gets SIGTERM or SIGINT. Then it takes no\nnew jobs and lets running ones end, for --drain at most; a second signal ends the\nwait. Every flag is also a setting in a YAML file and an environment variable.",
-			"运行服务及其工作节点，直至收到 SIGTERM 或 SIGINT；随后不再领取作业，最多等待 --drain 让运行中的作业结束，\n再次收到信号则立即结束等待。每个选项也可写入 YAML 文件或环境变量。"),
-		example: "hostler serve\nhostler serve --listen 0.0.0.0:9000 --tls-cert cert.pem --tls-key key.pem\nhostler serve --db postgres://hostler@db.example/hostler",
+			"Starts a server with its own worker. Without flags it keeps everything in ./data\nand serves at 127.0.0.1:9000. On the first start it prints an admin key, once; the\ncommands of the same user on this machine find the server by themselves.\n\nSIGTERM or Ctrl-C lets running jobs finish for the drain time; a second one ends\nthe wait.\n\nEvery flag is also an environment variable (--log-level is HOSTLER_LOG_LEVEL) and a\nkey of the file that --config names (log_level).",
+			"启动服务及其内置工作节点。不带选项时数据保存在 ./data，监听 127.0.0.1:9000。首次启动时打印一次管理员密钥；\n本机同一用户的命令会自动找到该服务。\n\nSIGTERM 或 Ctrl-C 会在 drain 时间内等待运行中的作业结束；第二次则立即结束等待。\n\n每个选项也可以是环境变量（--log-level 即 HOSTLER_LOG_LEVEL）或 --config 所指文件中的键（log_level）。"),
+		example: "hostler serve\nhostler serve --config /etc/hostler/hostler.yaml\nhostler serve --db postgres://hostler@db.example.com/hostler --listen 0.0.0.0:9000 --tls-cert tls.crt --tls-key tls.key",
 	}, func(ctx context.Context, _ []string) error {
 		cfg, err := load()
 		if err != nil {
@@ -28,41 +28,29 @@ func (a *app) serveCmd() *cobra.Command {
 		}
 		file, err := clicontext.Path()
 		if err != nil {
-			file = "" // no home, no file: the command line takes HOSTLER_URL and HOSTLER_KEY
+			file = "" // a service without a home serves all the same
 		}
-		stop, abort, done := twoSignals(ctx)
-		defer done()
-		return server.Run(stop, cfg, server.Process{Version: version, Out: a.out, ContextFile: file, Abort: abort})
+		ctx, abort := untilSignals(ctx)
+		return server.Run(ctx, cfg, server.Process{Version: version, Out: a.out, ContextFile: file, Abort: abort})
 	})
 	load = a.configFlags(cmd)
 	return cmd
 }
 
-// twoSignals returns a context that the first SIGTERM or SIGINT ends, and a
-// channel that the second one closes.
-func twoSignals(ctx context.Context) (first context.Context, second <-chan struct{}, done func()) {
-	first, cancel := context.WithCancel(ctx)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+// untilSignals returns a context that ends at the first SIGTERM or interrupt,
+// and a channel that is closed at the second; the third ends the process.
+func untilSignals(parent context.Context) (context.Context, <-chan struct{}) {
+	// The parent ends at an interrupt, too: it would count the first one twice.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
 	abort := make(chan struct{})
-	over := make(chan struct{})
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		for i := range 2 {
-			select {
-			case <-signals:
-			case <-over:
-				return
-			}
-			if i == 0 {
-				cancel()
-			} else {
-				close(abort)
-			}
-		}
-	}()
-	return first, abort, func() {
-		signal.Stop(signals)
-		close(over)
+		<-signals
 		cancel()
-	}
+		<-signals
+		close(abort)
+		signal.Stop(signals)
+	}()
+	return ctx, abort
 }

@@ -51,6 +51,9 @@ ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, lim = excluded.lim, m
 	if err != nil {
 		return hostler.Queue{}, err
 	}
+	// Jobs without lane stand in ready all along: a resumed queue, or a wider
+	// limit, lets them go now.
+	tx.woke = tx.woke || !is.paused
 	qs, err := tx.queues(name)
 	if err != nil {
 		return hostler.Queue{}, err
