@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -101,7 +102,21 @@ func (a *app) jobError(j hostler.Job) string {
 }
 
 // outcome is the error of a job, or else its result.
-func (a *app) outcome(j hostler.Job) string { return first(a.jobError(j), string(j.Result), "-") }
+func (a *app) outcome(j hostler.Job) string { return first(a.jobError(j), resultText(j), "-") }
+
+// resultText is what a result says of itself in words, or else the whole of it.
+func resultText(j hostler.Job) string {
+	var r struct {
+		Text string `json:"text"`
+	}
+	if json.Unmarshal(j.Result, &r) == nil && r.Text != "" {
+		return r.Text
+	}
+	if string(j.Result) == "null" {
+		return ""
+	}
+	return string(j.Result)
+}
 
 func took(j hostler.Job) string {
 	if j.StartedAt == nil || j.EndedAt == nil {

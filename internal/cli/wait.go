@@ -112,8 +112,8 @@ func (a *app) waitOne(ctx context.Context, c *client.Client, id hostler.JobID) e
 	if err != nil {
 		return err
 	}
-	if result := string(j.Result); !p.printed && result != "" && result != "null" {
-		fmt.Fprintln(a.out, clean(result))
+	if result := resultText(j); !p.printed && result != "" && j.Error == nil {
+		fmt.Fprintln(a.out, cleanText(result))
 	}
 	a.sayEnd(j)
 	return outcomeOf(map[hostler.State]int{j.State: 1})

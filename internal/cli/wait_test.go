@@ -143,14 +143,20 @@ func TestWaitForOneJob(t *testing.T) {
 }
 
 func TestWaitShowsTheResultOfAQuietJob(t *testing.T) {
-	job := ended(hostler.StateSucceeded)
-	job.Result = []byte(`{"open":[22]}`)
-	a, out, _ := newApp(hostler.LangEN)
-	if code := runAgainst(t.Context(), t, &canned{job: job}, a, "job", "run", "check_port", "--wait"); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	if got := out.String(); got != "{\"open\":[22]}\n" {
-		t.Errorf("stdout %q", got)
+	for result, want := range map[string]string{
+		`{"open":[22]}`: "{\"open\":[22]}\n",
+		`{"open":[22],"text":"port 22 \u001b open"}`: "port 22 \\x1b open\n",
+		`null`: "",
+	} {
+		job := ended(hostler.StateSucceeded)
+		job.Result = []byte(result)
+		a, out, _ := newApp(hostler.LangEN)
+		if code := runAgainst(t.Context(), t, &canned{job: job}, a, "job", "run", "check_port", "--wait"); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		if got := out.String(); got != want {
+			t.Errorf("stdout %q, want %q", got, want)
+		}
 	}
 }
 
