@@ -96,9 +96,18 @@ func view[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (ou
 	return outcome(out, err)
 }
 
+// growing are the verbs that bring new rows to keep. They are refused while the
+// disk is full; what ends work, or makes the system safer, goes on.
+var growing = map[auth.Verb]bool{
+	auth.RunJob: true, auth.WriteAsset: true, auth.WriteCredential: true, auth.CreateProject: true,
+}
+
 // change runs fn in one transaction. It refuses to commit what fn did not record
 // in the audit.
 func change[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (out T, err error) {
+	if growing[g.verb] {
+		ctx = store.Growing(ctx)
+	}
 	err = g.app.store.InTx(ctx, func(tx *store.Tx) error {
 		s := &scope{Tx: tx, grant: g}
 		out, err = fn(s)

@@ -177,19 +177,15 @@ func (e *Engine) Report(ctx context.Context, w hostler.WorkerID, reports []hostl
 	}
 }
 
-// inlineSeq is the log sequence number of output that came with a report of an
-// attempt that need not be the last: behind every chunk of that attempt.
-const inlineSeq = 1 << 30
-
 // keepOutput stores the output of reports that may not end their job, whose
-// place in the history does not exist yet.
+// place in the history does not exist yet: behind every chunk of its attempt.
 func (e *Engine) keepOutput(ctx context.Context, w hostler.WorkerID, reports []hostler.Report) error {
 	for i := range reports {
 		r := &reports[i]
 		if len(r.Output) == 0 || r.Outcome == hostler.OutcomeSucceeded || r.Outcome == hostler.OutcomeCancelled {
 			continue
 		}
-		err := e.AppendLog(ctx, w, hostler.LogChunk{LeaseRef: r.LeaseRef, Attempt: r.Attempt, Seq: inlineSeq, Lines: r.Output})
+		err := e.AppendLog(ctx, w, hostler.LogChunk{LeaseRef: r.LeaseRef, Attempt: r.Attempt, Seq: store.LastLogSeq, Lines: r.Output})
 		if err != nil && hostler.CodeOf(err) != hostler.CodeStale {
 			return err
 		}

@@ -181,6 +181,8 @@ const (
 	// inlineSeq is the block number of the output that came with the report. Such
 	// an attempt has no other block.
 	inlineSeq = 1<<posSeqBits - 1
+	// LastLogSeq is the last sequence number that AppendLog takes.
+	LastLogSeq = inlineSeq - 1
 )
 
 func position(fence, seq int64, line int) int64 {
