@@ -17,7 +17,7 @@ import (
 //   - FOR UPDATE, FOR SHARE and SKIP LOCKED stand as in PostgreSQL; SQLite, where
 //     a writer is alone, drops them;
 //   - times are integer microseconds since 1970 UTC, booleans 0 and 1, JSON is
-//     text, and no column is NULL: 0 and '' mean none.
+//     text, and no column is NULL: 0 and ” mean none.
 type Driver interface {
 	// Name is "sqlite" or "postgres".
 	Name() string
