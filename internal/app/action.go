@@ -52,8 +52,7 @@ func (a *App) runnable(name string, args json.RawMessage) (*action.Action, error
 
 // fieldsOf adds the fields of an error, so that one answer names them all.
 func (k *checker) fieldsOf(err error) {
-	var e *hostler.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*hostler.Error](err); ok {
 		k.fields = append(k.fields, e.Fields...)
 	}
 }

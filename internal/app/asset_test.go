@@ -246,8 +246,11 @@ func TestCredentials(t *testing.T) {
 			t.Error(err)
 		}
 		for _, in := range []app.CredentialInput{
-			{Name: "c", Kind: "password"}, {Name: "c", Kind: "odd", Password: "x"}, {Name: "", Kind: "password", Password: "x"},
-			{Name: "c", Kind: "password", Password: "x", Token: "y"}, {Name: "c", Kind: "ssh_key", PrivateKey: "-----BEGIN"},
+			{Name: "c", Kind: "password"},
+			{Name: "c", Kind: "odd", Password: "x"},
+			{Name: "", Kind: "password", Password: "x"},
+			{Name: "c", Kind: "password", Password: "x", Token: "y"},
+			{Name: "c", Kind: "ssh_key", PrivateKey: "-----BEGIN"},
 		} {
 			_, err := w.CreateCredential(ctx, w.admin, in)
 			wantCode(t, err, hostler.CodeInvalid)

@@ -74,8 +74,7 @@ func itemOf(id hostler.JobID, err error) (hostler.ItemOutcome, error) {
 	case "":
 		return item, nil
 	case hostler.CodeNotFound, hostler.CodeConflict, hostler.CodeInvalid:
-		var e *hostler.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*hostler.Error](err); ok {
 			text := e.Text
 			for _, f := range e.Fields {
 				text.EN += "; " + f.Path + ": " + f.Text.EN

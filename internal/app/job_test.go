@@ -213,8 +213,11 @@ func TestBulkChanges(t *testing.T) {
 		by := func(f hostler.JobFilter) hostler.BulkRequest { return hostler.BulkRequest{Filter: &f} }
 
 		for _, b := range []hostler.BulkRequest{
-			{}, by(hostler.JobFilter{}), {Filter: &hostler.JobFilter{Queue: "default"}, IDs: []hostler.JobID{1}},
-			{IDs: make([]hostler.JobID, 1001)}, by(hostler.JobFilter{States: []hostler.State{"odd"}}),
+			{},
+			by(hostler.JobFilter{}),
+			{Filter: &hostler.JobFilter{Queue: "default"}, IDs: []hostler.JobID{1}},
+			{IDs: make([]hostler.JobID, 1001)},
+			by(hostler.JobFilter{States: []hostler.State{"odd"}}),
 		} {
 			_, err := w.CancelJobs(ctx, w.operator, b)
 			wantCode(t, err, hostler.CodeInvalid)

@@ -36,8 +36,8 @@ var verbs = map[string]auth.Verb{
 func useCases() []reflect.Method {
 	var out []reflect.Method
 	typ := reflect.TypeFor[*app.App]()
-	for i := range typ.NumMethod() {
-		m := typ.Method(i)
+	for m := range typ.Methods() {
+		m := m
 		if m.Type.NumIn() > 2 && m.Type.In(2) == reflect.TypeFor[auth.Caller]() {
 			out = append(out, m)
 		}
@@ -52,7 +52,7 @@ func (w *world) call(ctx context.Context, m reflect.Method, c auth.Caller) error
 		in = append(in, reflect.Zero(m.Type.In(i)))
 	}
 	out := m.Func.Call(in)
-	err, _ := out[len(out)-1].Interface().(error)
+	err, _ := reflect.TypeAssert[error](out[len(out)-1])
 	return err
 }
 
@@ -149,9 +149,9 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		}
 		// These name no object, or only what belongs to no project; listings and
 		// bulk changes are looked at below.
-		other := strings.Fields(`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
+		other := strings.FieldsSeq(`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs`)
-		for _, name := range other {
+		for name := range other {
 			calls[name] = nil
 		}
 		for _, m := range useCases() {

@@ -201,8 +201,7 @@ const day = 24 * time.Hour
 // paths lists the fields that an error names.
 func paths(err error) []string {
 	var out []string
-	var e *hostler.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*hostler.Error](err); ok {
 		for _, f := range e.Fields {
 			out = append(out, f.Path)
 		}

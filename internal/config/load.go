@@ -73,8 +73,7 @@ type loader struct {
 // set stores one value; where says, for people, what it came from.
 func (l *loader) set(where string, s Setting, value string) {
 	if err := s.set(l.c, value); err != nil {
-		var e *hostler.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*hostler.Error](err); ok {
 			l.bad = append(l.bad, hostler.FieldError{Path: where, Text: e.Text})
 			return
 		}
@@ -92,9 +91,8 @@ func (l *loader) file(path string) {
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		var pe *fs.PathError
 		reason := err
-		if errors.As(err, &pe) {
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
 			reason = pe.Err
 		}
 		l.fail(path, "cannot be read: %v", "无法读取：%v", reason)

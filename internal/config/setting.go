@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -251,11 +252,9 @@ func boolean(field func(*Config) *bool) func(*Config, string) error {
 
 func oneOf(field func(*Config) *string, values ...string) func(*Config, string) error {
 	return func(c *Config, s string) error {
-		for _, v := range values {
-			if s == v {
-				*field(c) = s
-				return nil
-			}
+		if slices.Contains(values, s) {
+			*field(c) = s
+			return nil
 		}
 		list := strings.Join(values, ", ")
 		return rule("must be one of %s", "必须是以下之一：%s", list)
@@ -330,8 +329,14 @@ var units = []struct {
 	suffix string
 	bytes  float64
 }{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
-	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1},
+	{"KiB", 1 << 10},
+	{"MiB", 1 << 20},
+	{"GiB", 1 << 30},
+	{"kB", 1e3},
+	{"KB", 1e3},
+	{"MB", 1e6},
+	{"GB", 1e9},
+	{"B", 1},
 }
 
 // ParseSize reads a size such as 10MiB, 2GB or a bare number of bytes.

@@ -201,9 +201,9 @@ func (w *redacting) Write(p []byte) (int, error) {
 	cut := w.r.undecided(w.held)
 	w.r.mu.RUnlock()
 	// A secret that ends after the cut stays whole, on the far side of it.
-	for i := len(spans) - 1; i >= 0; i-- {
-		if spans[i].to > cut {
-			cut = min(cut, spans[i].from)
+	for i, span := range slices.Backward(spans) {
+		if span.to > cut {
+			cut = min(cut, span.from)
 			spans = spans[:i]
 		}
 	}

@@ -236,8 +236,16 @@ func (tx *Tx) writeLeases(taken, ttl []int64, rows [][]any) error {
 	_, err := tx.c.ExecRows(tx.ctx, `INSERT INTO running (id, worker, queue, lane, prio, attempt, losses, fence, queued_at, started_at)
 SELECT v.id, v.worker, v.queue, v.lane, v.prio, v.attempt, v.losses, v.fence, v.queued_at, v.started_at FROM @rows`,
 		[]Col{
-			{"id", Int}, {"worker", Int}, {"queue", Text}, {"lane", Int}, {"prio", Int}, {"attempt", Int},
-			{"losses", Int}, {"fence", Int}, {"queued_at", Int}, {"started_at", Int},
+			{"id", Int},
+			{"worker", Int},
+			{"queue", Text},
+			{"lane", Int},
+			{"prio", Int},
+			{"attempt", Int},
+			{"losses", Int},
+			{"fence", Int},
+			{"queued_at", Int},
+			{"started_at", Int},
 		}, rows)
 	return err
 }

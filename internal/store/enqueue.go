@@ -8,11 +8,29 @@ import (
 )
 
 var jobCols = []Col{
-	{"id", Int}, {"project", Int}, {"run", Int}, {"queue", Text}, {"action", Text}, {"asset", Int},
-	{"asset_name", Text}, {"lane", Int}, {"lane_key", Text}, {"lane_lim", Int}, {"prio", Int},
-	{"max_attempts", Int}, {"backoff", Text}, {"timeout", Int}, {"on_lost", Text}, {"on_unknown", Text},
-	{"on_retry", Text}, {"run_at", Int}, {"expires_at", Int}, {"retry_of", Int}, {"created_by", Text},
-	{"created_at", Int}, {"args", Text},
+	{"id", Int},
+	{"project", Int},
+	{"run", Int},
+	{"queue", Text},
+	{"action", Text},
+	{"asset", Int},
+	{"asset_name", Text},
+	{"lane", Int},
+	{"lane_key", Text},
+	{"lane_lim", Int},
+	{"prio", Int},
+	{"max_attempts", Int},
+	{"backoff", Text},
+	{"timeout", Int},
+	{"on_lost", Text},
+	{"on_unknown", Text},
+	{"on_retry", Text},
+	{"run_at", Int},
+	{"expires_at", Int},
+	{"retry_of", Int},
+	{"created_by", Text},
+	{"created_at", Int},
+	{"args", Text},
 }
 
 // Enqueue makes jobs, in order, in this transaction; they are acknowledged when

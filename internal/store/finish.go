@@ -382,8 +382,17 @@ FROM @rows JOIN job j ON j.id = v.id`, doneCols, rows)
 }
 
 var doneCols = []Col{
-	{"id", Int}, {"state", Text}, {"attempt", Int}, {"queued_at", Int}, {"started_at", Int}, {"ended_at", Int},
-	{"worker", Int}, {"fence", Int}, {"result", Text}, {"error", Text}, {"output", Bytes},
+	{"id", Int},
+	{"state", Text},
+	{"attempt", Int},
+	{"queued_at", Int},
+	{"started_at", Int},
+	{"ended_at", Int},
+	{"worker", Int},
+	{"fence", Int},
+	{"result", Text},
+	{"error", Text},
+	{"output", Bytes},
 }
 
 // encodeError is a job error as stored: JSON, or nothing.

@@ -273,12 +273,27 @@ func (g *gate) leave(t ticket) {
 
 var (
 	readyCols = []Col{
-		{"queue", Text}, {"owner", Int}, {"rank", Int}, {"id", Int}, {"lane", Int}, {"prio", Int},
-		{"attempt", Int}, {"losses", Int}, {"fence", Int}, {"queued_at", Int}, {"free_at", Int},
+		{"queue", Text},
+		{"owner", Int},
+		{"rank", Int},
+		{"id", Int},
+		{"lane", Int},
+		{"prio", Int},
+		{"attempt", Int},
+		{"losses", Int},
+		{"fence", Int},
+		{"queued_at", Int},
+		{"free_at", Int},
 	}
 	waitCols = []Col{
-		{"lane", Int}, {"prio", Int}, {"queued_at", Int}, {"id", Int}, {"queue", Text},
-		{"attempt", Int}, {"losses", Int}, {"fence", Int},
+		{"lane", Int},
+		{"prio", Int},
+		{"queued_at", Int},
+		{"id", Int},
+		{"queue", Text},
+		{"attempt", Int},
+		{"losses", Int},
+		{"fence", Int},
 	}
 )
 

@@ -193,7 +193,7 @@ func (m *machine) report(t *rapid.T, w hostler.WorkerID, r hostler.Report, ok bo
 	m.tx(t, func(tx *store.Tx) error {
 		acks, err := tx.Finish(w, []hostler.Report{r})
 		if err == nil && (acks[0] == nil) != ok {
-			return fmt.Errorf("report of %v with fence %d by %v: %v", r.Job, r.Fence, w, acks[0])
+			return fmt.Errorf("report of %v with fence %d by %v: %w", r.Job, r.Fence, w, acks[0])
 		}
 		return err
 	})

@@ -86,7 +86,7 @@ func TestStopKillsTheGroup(t *testing.T) {
 		if res.Outcome != want {
 			t.Errorf("%v: got %+v", cause, res)
 		}
-		for _, f := range strings.Fields(started.String()) {
+		for f := range strings.FieldsSeq(started.String()) {
 			pid, err := strconv.Atoi(f)
 			if err != nil {
 				t.Fatal(err)

@@ -189,8 +189,7 @@ func probe(ctx context.Context, host string, port int, a portArgs) Port {
 }
 
 func classify(err error) (state string, errno int, reason string) {
-	var no syscall.Errno
-	if errors.As(err, &no) {
+	if no, ok := errors.AsType[syscall.Errno](err); ok {
 		errno, reason = int(no), no.Error()
 	}
 	var dns *net.DNSError

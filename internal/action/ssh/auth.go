@@ -21,8 +21,7 @@ func authMethods(r *route) ([]gossh.AuthMethod, error) {
 	if err == nil {
 		return []gossh.AuthMethod{gossh.PublicKeys(signer)}, nil
 	}
-	var missing *gossh.PassphraseMissingError
-	if errors.As(err, &missing) {
+	if _, ok := errors.AsType[*gossh.PassphraseMissingError](err); ok {
 		return nil, failed(hostler.ErrKindCredential,
 			"the private key of asset %s is encrypted and its credential has no passphrase",
 			"资产 %s 的私钥已加密，但凭据中没有口令", r.asset.Name).final()

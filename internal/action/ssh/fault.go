@@ -67,8 +67,7 @@ func (e *fault) result(value any) action.Result {
 
 // asFault gives any error the form of a fault.
 func asFault(err error) *fault {
-	var f *fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault](err); ok {
 		return f
 	}
 	return failed(hostler.ErrKindInternal, "a fault of Hostler: %v", "Hostler 内部错误：%v", err).because(err)

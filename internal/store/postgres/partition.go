@@ -43,7 +43,7 @@ func (db *DB) maintain(ctx context.Context, keep time.Duration) error {
 			return err
 		}
 		// Closing the connection gives back the lock and its settings.
-		defer c.Conn().Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is left to lose
+		defer c.Conn().Close(context.WithoutCancel(ctx))
 		if err := db.makePartitions(ctx); err != nil {
 			return err
 		}

@@ -79,8 +79,7 @@ func TestCommitKilledIsAmbiguous(t *testing.T) {
 	db := mustOpen(t, dsn, postgres.Options{})
 	atCommit(t, dsn, `PERFORM pg_terminate_backend(pg_backend_pid())`)
 	err := put(t.Context(), db, "k")
-	var ambiguous *store.AmbiguousError
-	if !errors.As(err, &ambiguous) {
+	if _, ok := errors.AsType[*store.AmbiguousError](err); !ok {
 		t.Errorf("got %v, want an AmbiguousError", err)
 	}
 }
@@ -120,8 +119,7 @@ func TestCommitOnAMissingStandbyIsAmbiguous(t *testing.T) {
 	// The servers of this test do not write until the insert below.
 	db := mustOpen(t, dsn, postgres.Options{Timeout: 500 * time.Millisecond})
 	err = put(t.Context(), db, "k")
-	var ambiguous *store.AmbiguousError
-	if !errors.As(err, &ambiguous) {
+	if _, ok := errors.AsType[*store.AmbiguousError](err); !ok {
 		t.Errorf("got %v, want an AmbiguousError", err)
 	}
 }

@@ -13,8 +13,7 @@ import (
 
 // code is SQLite's extended result code of an error; 0 for any other error.
 func code(err error) int {
-	var se *sqlite.Error
-	if errors.As(err, &se) {
+	if se, ok := errors.AsType[*sqlite.Error](err); ok {
 		return se.Code()
 	}
 	return 0

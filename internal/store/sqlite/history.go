@@ -57,7 +57,7 @@ func segmentDDL(n int64) []string {
 	name := segmentName(n)
 	body := strings.Replace(store.DoneColumns, "id ${INT} NOT NULL", "id INTEGER PRIMARY KEY", 1)
 	ddl := []string{"CREATE TABLE " + name + " (" + body + ")"}
-	for _, index := range strings.Split(strings.TrimSpace(store.DoneIndexes), "\n") {
+	for index := range strings.SplitSeq(strings.TrimSpace(store.DoneIndexes), "\n") {
 		ddl = append(ddl, strings.ReplaceAll(strings.TrimSuffix(index, ";"), "${T}", name))
 	}
 	for i := range ddl {
