@@ -17,18 +17,19 @@ func Rules() []Rule {
 		// The rules of the house, over the store.
 		{Package: "internal/app", May: []string{"internal/store", "internal/auth", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog"}},
 		{Package: "internal/engine", May: []string{"internal/store", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog"}},
-		{Package: "internal/notify", May: []string{"internal/store"}},
+		{Package: "internal/notify", May: []string{"internal/store", "internal/egress"}},
 
 		// The worker knows neither store nor engine: all it has is the
 		// Dispatcher.
 		{Package: "internal/worker", May: []string{"internal/action", "internal/runlog", "client"}},
 		{Package: "internal/action"},
-		{Package: "internal/action/...", May: []string{"internal/action/..."}},
+		{Package: "internal/action/...", May: []string{"internal/action/...", "internal/egress"}},
 
 		// Pure.
 		{Package: "internal/auth"},
 		{Package: "internal/flow"},
 		{Package: "internal/schedule"},
+		{Package: "internal/egress"},
 		{Package: "internal/secret"},
 		{Package: "internal/runlog"},
 
