@@ -41,8 +41,7 @@ func (a *App) Bootstrap(ctx context.Context, presetKey string) (secret string, c
 		if _, err := tx.SetQueue(hostler.DefaultQueue, store.QueueChange{}); err != nil {
 			return err
 		}
-		_, err = makeAdmin(tx, p, "first admin key", secret)
-		return err
+		return makeAdmin(tx, p, "first admin key", secret)
 	})
 	if errors.Is(err, errDone) {
 		return "", false, nil
@@ -54,22 +53,22 @@ func (a *App) Bootstrap(ctx context.Context, presetKey string) (secret string, c
 }
 
 // makeAdmin makes sure that the user admin is one, and stores a key of it.
-func makeAdmin(tx *store.Tx, p hostler.Project, keyName, secret string) (hostler.Key, error) {
+func makeAdmin(tx *store.Tx, p hostler.Project, keyName, secret string) error {
 	u, err := tx.UserByName(adminUser)
 	if err != nil {
-		return hostler.Key{}, err
+		return err
 	}
 	var id hostler.UserID
 	if u != nil {
 		id = u.ID
 	} else if id, err = tx.InsertUser(adminUser); err != nil {
-		return hostler.Key{}, err
+		return err
 	}
 	if err := tx.SetUserDisabled(id, false); err != nil {
-		return hostler.Key{}, err
+		return err
 	}
 	if err := tx.SetRole(id, p.ID, hostler.RoleAdmin); err != nil {
-		return hostler.Key{}, err
+		return err
 	}
 	key, err := tx.InsertKey(store.KeyRow{
 		Key: hostler.Key{
@@ -78,13 +77,13 @@ func makeAdmin(tx *store.Tx, p hostler.Project, keyName, secret string) (hostler
 		UserID: id, ProjectID: p.ID, Hash: auth.HashKey(secret),
 	})
 	if err != nil {
-		return key, err
+		return err
 	}
 	detail, err := json.Marshal(key)
 	if err != nil {
-		return key, fmt.Errorf("encode audit detail: %w", err)
+		return fmt.Errorf("encode audit detail: %w", err)
 	}
-	return key, tx.AppendAudit(p.ID, hostler.Audit{User: "local", Verb: "key.create", Object: key.ID.String(), Detail: detail})
+	return tx.AppendAudit(p.ID, hostler.Audit{User: "local", Verb: "key.create", Object: key.ID.String(), Detail: detail})
 }
 
 // LocalAdminKey makes a key for the user admin, who is made, enabled and given the
@@ -107,8 +106,7 @@ func (a *App) LocalAdminKey(ctx context.Context, name string) (secret string, er
 			return hostler.Errorf(hostler.CodeConflict,
 				"this database is empty; start the server once: hostler serve", "数据库为空；请先启动一次服务：hostler serve")
 		}
-		_, err = makeAdmin(tx, *p, name, secret)
-		return err
+		return makeAdmin(tx, *p, name, secret)
 	})
 	if err != nil {
 		return "", err

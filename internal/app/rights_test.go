@@ -37,7 +37,6 @@ func useCases() []reflect.Method {
 	var out []reflect.Method
 	typ := reflect.TypeFor[*app.App]()
 	for m := range typ.Methods() {
-		m := m
 		if m.Type.NumIn() > 2 && m.Type.In(2) == reflect.TypeFor[auth.Caller]() {
 			out = append(out, m)
 		}

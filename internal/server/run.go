@@ -55,7 +55,7 @@ const shutdownLimit = 5 * time.Second
 func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
 	log := newLog(cfg, os.Stderr)
 	for _, w := range cfg.Warnings() {
-		log.WarnContext(ctx, w.EN)
+		log.WarnContext(ctx, "configuration", "warning", w.In(cfg.Lang))
 	}
 	s, err := open(ctx, cfg, p, log)
 	if err != nil {

@@ -92,10 +92,13 @@ func (o Options) run(ctx context.Context, c *action.Call) action.Result {
 	if err := cmd.Start(); err != nil {
 		return action.Failed(nil, hostler.ErrKindCommand, "the program %q cannot be started: %v", "无法启动程序 %q：%v", a.Argv[0], errors.Unwrap(err))
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		err = cmd.Wait()
+		close(ended)
+	}()
 	select {
-	case err = <-ended:
+	case <-ended:
 	case <-ctx.Done():
 		o.kill(cmd.Process.Pid, ended)
 		return stopped(ctx, cmd.Process.Pid, result(cmd, start))
@@ -127,8 +130,8 @@ func command(a args, c *action.Call) (*exec.Cmd, error) {
 }
 
 // kill ends the process group: TERM, a grace, KILL.
-func (o Options) kill(pgid int, ended <-chan error) {
-	_ = syscall.Kill(-pgid, syscall.SIGTERM)
+func (o Options) kill(pgid int, ended <-chan struct{}) {
+	_ = syscall.Kill(-pgid, syscall.SIGTERM) // groupGone says what came of it
 	grace := time.NewTimer(o.KillGrace)
 	defer grace.Stop()
 	select {

@@ -175,16 +175,16 @@ func (f *Family) runProgram(
 	}
 	h, err := f.hostOf(c)
 	if err != nil {
-		return asFault(err).result(nil)
+		return asFault(err).result()
 	}
 	p := make()
 	p.env, p.stdin = s.Env, s.Stdin
 	if p.runAs, p.password, err = h.sudo(s.RunAs, s.SudoCredential); err != nil {
-		return asFault(err).result(nil)
+		return asFault(err).result()
 	}
 	ended, complaint, err := h.runTimed(ctx, p, c.Stdout, c.Stderr)
 	if err != nil {
-		return asFault(err).result(nil)
+		return asFault(err).result()
 	}
 	if ended.ExitCode != 0 {
 		return commandFailed(ended, ended, complaint)

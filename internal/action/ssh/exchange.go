@@ -291,6 +291,7 @@ func (x *exchange) stop(ctx context.Context) (exit, error) {
 	}
 	fate, why := x.killMeanwhile(ctx)
 	switch fate {
+	case fateUnseen:
 	case fateKilled:
 		x.awaitEnd()
 		return exit{}, stopped(ctx, "while it ran; its process group was killed and is gone", "运行中；其进程组已终止并确认消失")

@@ -57,10 +57,11 @@ func (e *fault) final() *fault {
 	return e
 }
 
-// result makes the attempt's result.
-func (e *fault) result(value any) action.Result {
+// result makes the attempt's result, which has no value: nothing is known of what
+// was done.
+func (e *fault) result() action.Result {
 	return action.Result{
-		Outcome: e.outcome, Value: value, NoRetry: e.noRetry,
+		Outcome: e.outcome, NoRetry: e.noRetry,
 		Error: &hostler.JobError{Kind: e.kind, Text: e.text},
 	}
 }

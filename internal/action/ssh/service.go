@@ -101,11 +101,11 @@ func (f *Family) runService(ctx context.Context, c *action.Call) action.Result {
 	args.Operation = or(args.Operation, opRestart)
 	h, err := f.hostOf(c)
 	if err != nil {
-		return asFault(err).result(nil)
+		return asFault(err).result()
 	}
 	s := &service{host: h, args: args, state: ServiceState{Service: args.Name, Operation: args.Operation}}
 	if s.runAs, s.password, err = h.sudo(args.RunAs, args.SudoCredential); err != nil {
-		return asFault(err).result(nil)
+		return asFault(err).result()
 	}
 	began := time.Now()
 	result := s.do(ctx)
@@ -207,7 +207,7 @@ func (s *service) lost(err error) action.Result {
 	if f.outcome == hostler.OutcomeUnknown && idempotent && f.kind == hostler.ErrKindConnLost {
 		f.outcome = hostler.OutcomeFailed
 	}
-	return f.result(nil)
+	return f.result()
 }
 
 // lookPause is the time between two looks at a service.
@@ -252,7 +252,7 @@ func (s *service) unsure(err error) action.Result {
 		EN: "systemctl did it, but the state could not be verified: " + f.text.EN,
 		ZH: "systemctl 已执行，但无法校验状态：" + f.text.ZH,
 	}
-	return f.result(nil)
+	return f.result()
 }
 
 func (s *service) wrongState() action.Result {

@@ -41,7 +41,7 @@ type waker struct {
 
 func (w *waker) init(cfg *pgx.ConnConfig, log *slog.Logger) {
 	w.cfg, w.log, w.due = cfg, log, make(chan struct{}, 1)
-	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.ctx, w.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // the loops live as long as the driver, not as a caller
 }
 
 // start runs a loop, unless the waker is closed.

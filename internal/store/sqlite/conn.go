@@ -106,8 +106,8 @@ func (c *conn) script(ctx context.Context, text string, args ...driver.NamedValu
 }
 
 // number runs a query for one number; no row and NULL are 0.
-func (c *conn) number(text string, args ...any) (int64, error) {
-	list, err := c.numbers(text, args...)
+func (c *conn) number(text string) (int64, error) {
+	list, err := c.numbers(text)
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}

@@ -120,7 +120,7 @@ func newDB(path string, opt Options) *DB {
 
 func open(path string, opt Options) (*DB, error) {
 	db := newDB(path, opt)
-	if err := db.start(context.Background()); err != nil {
+	if err := db.start(context.Background()); err != nil { //nolint:forbidigo // the connections live as long as the driver
 		return nil, mapError(fmt.Errorf("open %s: %w", path, errors.Join(err, db.release())))
 	}
 	db.wg.Go(db.write)

@@ -417,7 +417,7 @@ func publicDir(tb testing.TB) string {
 			tb.Fatalf("sshtest: %v", err)
 		}
 	}
-	dir, err := os.MkdirTemp("", "sshtest-")
+	dir, err := os.MkdirTemp("", "sshtest-") //nolint:usetesting // see above
 	if err != nil {
 		tb.Fatalf("sshtest: %v", err)
 	}
