@@ -19,6 +19,10 @@ import (
 // maxDepth bounds how deep args nest: decoders and validators recurse.
 const maxDepth = 32
 
+// maxNumber bounds how long a number is written. With exponents, a few
+// characters would make a validator compute with millions of digits.
+const maxNumber = 32
+
 // decodeArgs reads args strictly: UTF-8, one JSON object, no key twice, bounded
 // in size and depth.
 func decodeArgs(args json.RawMessage) (any, *hostler.FieldError) {
@@ -45,8 +49,9 @@ func decodeArgs(args json.RawMessage) (any, *hostler.FieldError) {
 }
 
 var (
-	errTwice = errors.New("key twice")
-	errDeep  = errors.New("too deep")
+	errTwice  = errors.New("key twice")
+	errDeep   = errors.New("too deep")
+	errNumber = errors.New("odd number")
 )
 
 func walkText(err error) hostler.Text {
@@ -55,6 +60,8 @@ func walkText(err error) hostler.Text {
 		return hostler.Text{EN: "has a key twice", ZH: "包含重复的键"}
 	case errors.Is(err, errDeep):
 		return hostler.Textf("nests deeper than %d levels", "嵌套超过 %d 层", maxDepth)
+	case errors.Is(err, errNumber):
+		return hostler.Textf("is a number with an exponent, or of more than %d characters", "数字不得使用指数，且最多 %d 个字符", maxNumber)
 	default:
 		return hostler.Text{EN: "is not valid JSON", ZH: "不是合法的 JSON"}
 	}
@@ -79,6 +86,9 @@ func walkValue(d *json.Decoder, depth int) ([]string, error) {
 	t, err := d.Token()
 	if err != nil {
 		return nil, err
+	}
+	if n, ok := t.(json.Number); ok && (len(n) > maxNumber || strings.ContainsAny(n.String(), "eE")) {
+		return nil, errNumber
 	}
 	open, ok := t.(json.Delim)
 	if !ok {
@@ -134,6 +144,11 @@ func collect(v *jsonschema.ValidationError, out *[]hostler.FieldError) {
 			*out = append(*out, hostler.FieldError{Path: joinPath(path, []string{name}), Text: hostler.Text{EN: "is required", ZH: "必填"}})
 		}
 		return
+	case *kind.DependentRequired:
+		for _, name := range k.Missing {
+			*out = append(*out, hostler.FieldError{Path: joinPath(path, []string{name}), Text: hostler.Textf("is required with %s", "与 %s 同时使用时必填", k.Prop)})
+		}
+		return
 	case *kind.AdditionalProperties:
 		for _, name := range k.Properties {
 			*out = append(*out, hostler.FieldError{Path: joinPath(path, []string{name}), Text: hostler.Text{EN: "is not a known field", ZH: "未知字段"}})
@@ -163,6 +178,12 @@ func kindText(k jsonschema.ErrorKind) hostler.Text {
 		return hostler.Textf("must be at least %s", "不得小于 %s", number(k.Want))
 	case *kind.Maximum:
 		return hostler.Textf("must be at most %s", "不得大于 %s", number(k.Want))
+	case *kind.ExclusiveMinimum:
+		return hostler.Textf("must be greater than %s", "必须大于 %s", number(k.Want))
+	case *kind.ExclusiveMaximum:
+		return hostler.Textf("must be less than %s", "必须小于 %s", number(k.Want))
+	case *kind.MultipleOf:
+		return hostler.Textf("must be a multiple of %s", "必须是 %s 的倍数", number(k.Want))
 	case *kind.MinItems:
 		return hostler.Textf("must have at least %d items", "至少 %d 项", k.Want)
 	case *kind.MaxItems:
@@ -189,6 +210,26 @@ func number(r *big.Rat) string {
 		return r.Num().String()
 	}
 	return strings.TrimRight(r.FloatString(6), "0")
+}
+
+// Decode reads valid args into an action's own struct; no args are {}. What JSON
+// allows and Go's types do not, such as 22.0 for 22, comes back as the fault of
+// its field.
+func Decode(args json.RawMessage, into any) []hostler.FieldError {
+	if len(args) == 0 {
+		args = json.RawMessage(`{}`)
+	}
+	err := json.Unmarshal(args, into)
+	if err == nil {
+		return nil
+	}
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return []hostler.FieldError{{Path: t.Field, Text: hostler.Text{EN: "must be written plainly, such as 22 and not 22.0", ZH: "请使用普通写法，例如写 22 而不是 22.0"}}}
+	}
+	if e, ok := errors.AsType[*hostler.Error](err); ok {
+		return []hostler.FieldError{{Text: e.Text}}
+	}
+	return []hostler.FieldError{{Text: hostler.Text{EN: "cannot be read", ZH: "无法读取"}}}
 }
 
 func jsonList(vs []any) string {

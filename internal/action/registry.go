@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -125,8 +126,8 @@ func (e *entry) problems(args json.RawMessage) []hostler.FieldError {
 		return nil
 	}
 	fields := e.action.Check(args)
-	for i := range fields {
-		fields[i].Path = "args." + fields[i].Path
+	for i, f := range fields {
+		fields[i].Path = strings.TrimSuffix("args."+f.Path, ".")
 	}
 	return fields
 }
