@@ -1,0 +1,237 @@
+// Package http holds the action that sends an HTTP request from the worker.
+//
+// Model: one exchange over fresh connections that internal/egress judges, so that
+// a job cannot be used to reach the server itself, the link or a cloud's metadata
+// service. Redirects, when asked for, are judged hop by hop, and what the job
+// said to one origin (headers, credential, body) is not told to another.
+//
+// Invariant: a request that may change something and that may have reached the
+// server ends as succeeded, failed by its answer, or unknown; never as failed for
+// want of an answer.
+package http
+
+import (
+	"crypto/x509"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"net"
+	nethttp "net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/egress"
+)
+
+//go:embed http_request.json
+var schema []byte
+
+const (
+	defaultTimeout = 30 * time.Second
+	maxTimeout     = 10 * time.Minute
+	defaultBody    = 64 << 10 // bytes kept in the result
+	searchBytes    = 1 << 20  // bytes in which expect_body is looked for
+	maxRedirects   = 5
+)
+
+// Options of the family.
+type Options struct {
+	// Allow lists ranges that may be reached although internal/egress denies them
+	// (configuration: egress_allow).
+	Allow []netip.Prefix
+	// Resolver resolves names; nil is the system's.
+	Resolver *net.Resolver
+}
+
+// family is what the actions share.
+type family struct {
+	policy   *egress.Policy
+	resolver *net.Resolver
+}
+
+// Actions lists the actions of the family.
+func Actions(o Options) []action.Action {
+	f := &family{policy: egress.New(o.Allow...), resolver: o.Resolver}
+	return []action.Action{{
+		Name:  "http_request",
+		Title: hostler.Text{EN: "HTTP request", ZH: "HTTP 请求"},
+		Help: hostler.Text{
+			EN: "Sends one HTTP request from the worker and compares status and body with what is expected (default: 2xx). Addresses of the worker itself, link-local and cloud metadata addresses are refused unless egress_allow has them.",
+			ZH: "从工作节点发送一个 HTTP 请求，并将状态码和响应体与期望值比较（默认 2xx）。除非 egress_allow 放行，否则拒绝访问本机、链路本地和云元数据地址。",
+		},
+		Schema:      schema,
+		Asset:       action.AssetOptional,
+		Traits:      traits,
+		Check:       check,
+		Credentials: credentials,
+		Enabled:     true,
+		Run:         f.run,
+	}}
+}
+
+type args struct {
+	URL         string            `json:"url"`
+	Method      string            `json:"method"`
+	Headers     map[string]string `json:"headers"`
+	Body        string            `json:"body"`
+	Status      statusSet         `json:"expect_status"`
+	Contains    string            `json:"expect_body"`
+	Timeout     hostler.Duration  `json:"timeout"`
+	Follow      bool              `json:"follow_redirects"`
+	Credential  string            `json:"credential"`
+	CA          string            `json:"ca"`
+	MaxBody     *int              `json:"max_body"`
+	destination *url.URL          // URL, parsed
+	roots       *x509.CertPool    // CA, parsed; nil is the system's
+}
+
+// parse reads args and what stands in them; the faults are those that the schema
+// cannot see.
+func parse(raw json.RawMessage) (args, []hostler.FieldError) {
+	var a args
+	if faults := action.Decode(raw, &a); faults != nil {
+		return a, faults
+	}
+	if a.Method == "" {
+		a.Method = nethttp.MethodGet
+	}
+	if a.Timeout == 0 {
+		a.Timeout = hostler.Duration(defaultTimeout)
+	}
+	if a.Status == nil {
+		a.Status = statusSet{{200, 299}}
+	}
+	var faults []hostler.FieldError
+	fault := func(path, en, zh string, v ...any) {
+		faults = append(faults, hostler.FieldError{Path: path, Text: hostler.Textf(en, zh, v...)})
+	}
+	if a.Timeout.D() > maxTimeout {
+		fault("timeout", "must be a duration of at most %s", "必须是不超过 %s 的时长", maxTimeout)
+	}
+	if a.Contains != "" && a.Method == nethttp.MethodHead {
+		fault("expect_body", "cannot be given with HEAD, whose answer has no body", "HEAD 的响应没有响应体，不能指定")
+	}
+	if a.CA != "" {
+		a.roots = x509.NewCertPool()
+		if !a.roots.AppendCertsFromPEM([]byte(a.CA)) {
+			fault("ca", "must hold a certificate in PEM form", "必须包含 PEM 格式的证书")
+		}
+	}
+	for name := range a.Headers {
+		a.checkHeader(nethttp.CanonicalHeaderKey(name), name, fault)
+	}
+	slices.SortFunc(faults, func(x, y hostler.FieldError) int { return strings.Compare(x.Path, y.Path) })
+	var text hostler.Text
+	if a.destination, text = parseURL(a.URL); text != (hostler.Text{}) {
+		faults = append(faults, hostler.FieldError{Path: "url", Text: text})
+	}
+	return a, faults
+}
+
+// parseURL reads an absolute http(s) URL. The text says what is wrong with it and
+// does not repeat it.
+func parseURL(s string) (*url.URL, hostler.Text) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, hostler.Text{EN: "must be a complete http or https URL", ZH: "必须是完整的 http 或 https URL"}
+	case u.User != nil:
+		return nil, hostler.Text{EN: "must not hold a user or password; use a credential", ZH: "不得包含用户名或密码；请使用凭据"}
+	case !validPort(u):
+		return nil, hostler.Text{EN: "must have a port from 1 to 65535", ZH: "端口必须在 1 到 65535 之间"}
+	}
+	return u, hostler.Text{}
+}
+
+func validPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return !strings.HasSuffix(u.Host, ":")
+	}
+	n, err := strconv.Atoi(u.Port())
+	return err == nil && n >= 1 && n <= 65535
+}
+
+// hopByHop lists the headers that the connection sets; given by hand, they let
+// one request pass for two.
+var hopByHop = []string{
+	"Connection", "Content-Length", "Expect", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
+	"Transfer-Encoding", "Upgrade",
+}
+
+func (a *args) checkHeader(canonical, name string, fault func(path, en, zh string, v ...any)) {
+	switch {
+	case slices.Contains(hopByHop, canonical):
+		fault("headers."+name, "is set by the connection and cannot be given", "由连接设置，不能指定")
+	case canonical == "Authorization" && a.Credential != "":
+		fault("headers."+name, "cannot be given with a credential", "不能与凭据同时指定")
+	}
+}
+
+func check(raw json.RawMessage) []hostler.FieldError {
+	_, faults := parse(raw)
+	return faults
+}
+
+// traits: RFC 9110 §9.2.1 calls these methods safe. A PUT or DELETE may be sent
+// twice by its definition, but not by the way many services treat it.
+func traits(raw json.RawMessage) action.Traits {
+	a, _ := parse(raw)
+	return action.Traits{Idempotent: a.safe()}
+}
+
+func (a *args) safe() bool {
+	return a.Method == nethttp.MethodGet || a.Method == nethttp.MethodHead || a.Method == nethttp.MethodOptions
+}
+
+func credentials(raw json.RawMessage) []string {
+	if a, _ := parse(raw); a.Credential != "" {
+		return []string{a.Credential}
+	}
+	return nil
+}
+
+// statusSet is a set of status codes: closed ranges.
+type statusSet [][2]int
+
+// UnmarshalJSON reads 200, "2xx", "200-204", or a list of these.
+func (s *statusSet) UnmarshalJSON(raw []byte) error {
+	var items []json.RawMessage
+	if json.Unmarshal(raw, &items) != nil {
+		items = []json.RawMessage{raw}
+	}
+	for _, item := range items {
+		r, err := parseStatus(strings.Trim(string(item), `"`))
+		if err != nil {
+			return err
+		}
+		*s = append(*s, r)
+	}
+	return nil
+}
+
+func parseStatus(s string) ([2]int, error) {
+	if class, ok := strings.CutSuffix(s, "xx"); ok {
+		s = class + "00-" + class + "99"
+	}
+	first, last, ranged := strings.Cut(s, "-")
+	if !ranged {
+		last = first
+	}
+	lo, err1 := strconv.Atoi(first)
+	hi, err2 := strconv.Atoi(last)
+	if errors.Join(err1, err2) != nil || lo > hi {
+		return [2]int{}, hostler.Errorf(hostler.CodeInvalid,
+			"expect_status must be a status such as 200, 2xx or 200-204", "expect_status 必须形如 200、2xx 或 200-204")
+	}
+	return [2]int{lo, hi}, nil
+}
+
+func (s statusSet) has(code int) bool {
+	return slices.ContainsFunc(s, func(r [2]int) bool { return r[0] <= code && code <= r[1] })
+}
