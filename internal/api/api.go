@@ -92,7 +92,7 @@ func New(cfg Config) (http.Handler, error) {
 		started:   time.Now(),
 	}
 	s.vitals.fetch = s.app.Vitals
-	s.metrics = newMetrics(s)
+	s.metrics = newMetrics(cfg.Version, cfg.App.StoreKind(), s.vitals.get)
 	if err := s.mount(); err != nil {
 		return nil, err
 	}

@@ -151,7 +151,10 @@ func (s *server) health(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v, err := s.vitals.get(r.Context())
-	a := healthAnswer{Code: http.StatusOK, Message: "success", Data: s.diagnose(v, err)}
+	traffic := s.traffic.report()
+	traffic.UptimeS = time.Since(s.started).Seconds()
+	a := healthAnswer{Code: http.StatusOK, Message: "success", Data: diagnose(traffic, v, err)}
+	a.Data.Memory, a.Data.Store.Kind = memory(), s.app.StoreKind()
 	status := http.StatusOK
 	if err != nil {
 		status = http.StatusServiceUnavailable
@@ -181,14 +184,12 @@ const (
 	minDisk   = 0.05
 )
 
-// diagnose draws the conclusions.
-func (s *server) diagnose(v app.Vitals, err error) Health {
+// diagnose draws the conclusions; err says that the store did not answer.
+func diagnose(api TrafficHealth, v app.Vitals, err error) Health {
 	h := Health{
-		Status: "ok", Reasons: []hostler.Text{},
-		API: s.traffic.report(), Memory: memory(), Queues: map[string]QueueHealth{},
-		Store: StoreHealth{Kind: s.app.StoreKind(), Reachable: err == nil},
+		Status: "ok", Reasons: []hostler.Text{}, API: api,
+		Queues: map[string]QueueHealth{}, Store: StoreHealth{Reachable: err == nil},
 	}
-	h.API.UptimeS = time.Since(s.started).Seconds()
 	degraded := func(en, zh string) {
 		h.Status = "degraded"
 		h.Reasons = append(h.Reasons, text(en, zh))

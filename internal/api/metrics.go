@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -14,15 +15,15 @@ import (
 
 // metrics are what /metrics says, in a registry of their own.
 type metrics struct {
-	server   *server
+	vitals   func(ctx context.Context) (app.Vitals, error)
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 }
 
-func newMetrics(s *server) *metrics {
+func newMetrics(version, store string, vitals func(ctx context.Context) (app.Vitals, error)) *metrics {
 	m := &metrics{
-		server:   s,
+		vitals:   vitals,
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hostler_http_requests_total", Help: "Answers by method, route and status.",
@@ -34,7 +35,7 @@ func newMetrics(s *server) *metrics {
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "hostler_info", Help: "Always 1; the labels say what runs.",
-		ConstLabels: prometheus.Labels{"version": s.cfg.Version, "store": s.app.StoreKind()},
+		ConstLabels: prometheus.Labels{"version": version, "store": store},
 	})
 	info.Set(1)
 	m.registry.MustRegister(m.requests, m.duration, info,
@@ -56,7 +57,7 @@ func (m *metrics) request(method, route string, status int, took time.Duration) 
 
 // serve answers a scrape: what is counted here, and the vitals as they are now.
 func (m *metrics) serve(w http.ResponseWriter, r *http.Request) {
-	v, err := m.server.vitals.get(r.Context())
+	v, err := m.vitals(r.Context())
 	now := prometheus.NewRegistry()
 	now.MustRegister(vitalsCollector{v, err == nil})
 	promhttp.HandlerFor(prometheus.Gatherers{m.registry, now}, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
