@@ -19,6 +19,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	httpaction "hostler.dev/hostler/internal/action/http"
 	"hostler.dev/hostler/internal/action/local"
 	netaction "hostler.dev/hostler/internal/action/net"
 	"hostler.dev/hostler/internal/action/ssh"
@@ -144,6 +145,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 func (s *server) actions() (*action.Registry, error) {
 	all := s.ssh.Actions()
 	all = append(all, netaction.Actions()...)
+	all = append(all, httpaction.Actions(httpaction.Options{Allow: s.cfg.EgressAllow})...)
 	all = append(all, local.Actions(local.Options{Enabled: s.cfg.EnableLocalCommand})...)
 	return action.NewRegistry(all...)
 }
