@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -141,5 +142,18 @@ func makeKeyFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("make the key file: %w", err)
 	}
 	_, err = f.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
-	return key, errors.Join(err, f.Sync(), f.Close())
+	if err := errors.Join(err, f.Sync(), f.Close(), syncFolder(filepath.Dir(path))); err != nil {
+		return nil, errors.Join(fmt.Errorf("make the key file: %w", err), os.Remove(path))
+	}
+	return key, nil
+}
+
+// syncFolder makes a new file's name as durable as its content: what is sealed
+// next would be lost with it.
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -2,7 +2,6 @@ package secret
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -25,16 +24,20 @@ const minForm = 4
 const minPart = 8
 
 // Redactor removes secrets from output. It is safe for concurrent use.
+//
+// It reads output once, whatever the number of forms: a form is compared only
+// where its first two bytes stand.
 type Redactor struct {
-	mu      sync.RWMutex
-	forms   [][]byte
-	longest int
-	first   [256]bool // bytes that a form begins with
+	mu    sync.RWMutex
+	forms map[string]bool
+	heads map[uint16][]string  // forms by their first two bytes
+	pairs [1 << 16 / 64]uint64 // the keys of heads, as a set
+	first [256]bool            // bytes that a form begins with
 }
 
 // NewRedactor makes a Redactor for these secrets.
 func NewRedactor(values ...string) *Redactor {
-	r := &Redactor{}
+	r := &Redactor{forms: map[string]bool{}, heads: map[uint16][]string{}}
 	r.Add(values...)
 	return r
 }
@@ -45,15 +48,19 @@ func (r *Redactor) Add(values ...string) {
 	defer r.mu.Unlock()
 	for _, v := range values {
 		for _, f := range formsOf(v) {
-			if slices.ContainsFunc(r.forms, func(have []byte) bool { return string(have) == f }) {
+			if r.forms[f] {
 				continue
 			}
-			r.forms = append(r.forms, []byte(f))
-			r.longest = max(r.longest, len(f))
+			r.forms[f] = true
 			r.first[f[0]] = true
+			head := pair(f[0], f[1])
+			r.heads[head] = append(r.heads[head], f)
+			r.pairs[head/64] |= 1 << (head % 64)
 		}
 	}
 }
+
+func pair(a, b byte) uint16 { return uint16(a)<<8 | uint16(b) }
 
 // formsOf lists the texts under which a secret may appear.
 func formsOf(v string) []string {
@@ -120,7 +127,7 @@ func lines(v string) []string {
 func (r *Redactor) String(s string) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	spans := r.find([]byte(s))
+	spans, _ := r.scan([]byte(s))
 	if len(spans) == 0 {
 		return s
 	}
@@ -130,46 +137,53 @@ func (r *Redactor) String(s string) string {
 // span is the half-open part [from, to) of a buffer.
 type span struct{ from, to int }
 
-// find lists where secrets are, in order; those that overlap are one. Callers hold
-// the lock.
-func (r *Redactor) find(b []byte) []span {
-	var all []span
-	for _, f := range r.forms {
-		for from := 0; ; {
-			i := bytes.Index(b[from:], f)
-			if i < 0 {
-				break
-			}
-			all = append(all, span{from + i, from + i + len(f)})
-			from += i + 1 // forms may overlap themselves
-		}
+// scan lists where secrets are, in order; those that overlap are one. Undecided
+// is where the first form may begin whose end has not come yet; len(b) when none
+// may. Callers hold the lock.
+func (r *Redactor) scan(b []byte) (spans []span, undecided int) {
+	undecided = len(b)
+	if len(r.forms) == 0 || len(b) == 0 {
+		return nil, undecided
 	}
-	slices.SortFunc(all, func(a, b span) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to)) })
-	merged := all[:0]
-	for _, s := range all {
-		if n := len(merged); n > 0 && s.from < merged[n-1].to {
-			merged[n-1].to = max(merged[n-1].to, s.to)
+	for i := range len(b) - 1 {
+		head := pair(b[i], b[i+1])
+		if r.pairs[head/64]&(1<<(head%64)) == 0 {
 			continue
 		}
-		merged = append(merged, s)
+		n, cut := longest(b[i:], r.heads[head])
+		if n > 0 {
+			spans = add(spans, span{i, i + n})
+		}
+		if cut {
+			undecided = min(undecided, i)
+		}
 	}
-	return merged
+	if last := len(b) - 1; r.first[b[last]] {
+		undecided = min(undecided, last)
+	}
+	return spans, undecided
 }
 
-// undecided is where the first form may begin whose end has not come yet; len(b)
-// when none may. Callers hold the lock.
-func (r *Redactor) undecided(b []byte) int {
-	for i := max(0, len(b)-r.longest+1); i < len(b); i++ {
-		if !r.first[b[i]] {
-			continue
-		}
-		for _, f := range r.forms {
-			if len(f) > len(b)-i && bytes.HasPrefix(f, b[i:]) {
-				return i
-			}
+// longest is the length of the longest form that b begins with, and whether b
+// may be the beginning of one that is longer than b.
+func longest(b []byte, forms []string) (n int, cut bool) {
+	for _, f := range forms {
+		if len(f) > len(b) {
+			cut = cut || f[:len(b)] == string(b)
+		} else if string(b[:len(f)]) == f {
+			n = max(n, len(f))
 		}
 	}
-	return len(b)
+	return n, cut
+}
+
+// add appends a span that begins after the others, or joins it to the last.
+func add(spans []span, s span) []span {
+	if n := len(spans); n > 0 && s.from < spans[n-1].to {
+		spans[n-1].to = max(spans[n-1].to, s.to)
+		return spans
+	}
+	return append(spans, s)
 }
 
 func appendMasked(dst, b []byte, spans []span) []byte {
@@ -197,8 +211,7 @@ type redacting struct {
 func (w *redacting) Write(p []byte) (int, error) {
 	w.held = append(w.held, p...)
 	w.r.mu.RLock()
-	spans := w.r.find(w.held)
-	cut := w.r.undecided(w.held)
+	spans, cut := w.r.scan(w.held)
 	w.r.mu.RUnlock()
 	// A secret that ends after the cut stays whole, on the far side of it.
 	for i, span := range slices.Backward(spans) {
@@ -216,7 +229,7 @@ func (w *redacting) Write(p []byte) (int, error) {
 // Close passes on what was held back.
 func (w *redacting) Close() error {
 	w.r.mu.RLock()
-	spans := w.r.find(w.held)
+	spans, _ := w.r.scan(w.held)
 	w.r.mu.RUnlock()
 	return w.pass(len(w.held), spans)
 }

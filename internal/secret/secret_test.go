@@ -2,13 +2,16 @@ package secret
 
 import (
 	"bytes"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -145,17 +148,24 @@ func TestLinesOfKeysAreMasked(t *testing.T) {
 func TestRedactorProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		secrets := rapid.SliceOfN(rapid.StringMatching(`[abc+/ ]{4,12}`), 1, 4).Draw(t, "secrets")
+		var forms []string
+		for _, s := range secrets {
+			forms = append(forms, formsOf(s)...)
+		}
 		var text strings.Builder
 		for range rapid.IntRange(0, 12).Draw(t, "parts") {
-			text.WriteString(rapid.OneOf(rapid.StringMatching(`[abcd\n]{0,20}`), rapid.SampledFrom(secrets)).Draw(t, "part"))
+			text.WriteString(rapid.OneOf(rapid.StringMatching(`[abcd\n]{0,20}`), rapid.SampledFrom(forms)).Draw(t, "part"))
 		}
 		sizes := rapid.SliceOfN(rapid.IntRange(1, 9), 1, 5).Draw(t, "sizes")
 		r := NewRedactor(secrets...)
 		got := stream(r, text.String(), sizes)
-		for _, s := range secrets {
-			if strings.Contains(got, s) {
-				t.Fatalf("%q passed in %q", s, got)
+		for _, f := range forms {
+			if strings.Contains(got, f) {
+				t.Fatalf("%q passed in %q", f, got)
 			}
+		}
+		if want := naive(text.String(), forms); got != want {
+			t.Fatalf("got %q, want %q", got, want)
 		}
 		if whole := r.String(text.String()); got != whole {
 			t.Fatalf("in chunks %q, whole %q", got, whole)
@@ -169,6 +179,60 @@ func TestRedactorProperties(t *testing.T) {
 			t.Fatalf("text without secrets was changed: %q", plain)
 		}
 	})
+}
+
+// naive masks every byte of every form, one by one.
+func naive(text string, forms []string) string {
+	covered := make([]bool, len(text)) // is part of a form
+	joined := make([]bool, len(text))  // and of the same one as the byte before, or of one that overlaps it
+	for _, f := range forms {
+		for i := 0; i+len(f) <= len(text); i++ {
+			if text[i:i+len(f)] != f {
+				continue
+			}
+			for j := range len(f) {
+				covered[i+j] = true
+				joined[i+j] = joined[i+j] || j > 0
+			}
+		}
+	}
+	var out strings.Builder
+	for i := range text {
+		switch {
+		case !covered[i]:
+			out.WriteByte(text[i])
+		case !joined[i]:
+			out.WriteString(Mask)
+		}
+	}
+	return out.String()
+}
+
+func TestSecretsMayComeWhileOutputFlows(t *testing.T) {
+	r := NewRedactor()
+	var out bytes.Buffer
+	w := r.Writer(&out)
+	var adding sync.WaitGroup
+	adding.Go(func() {
+		for i := range 100 {
+			r.Add(fmt.Sprintf("secret-%d", i))
+		}
+	})
+	for range 1000 {
+		if _, err := io.WriteString(w, "ordinary "); err != nil {
+			t.Fatal(err)
+		}
+	}
+	adding.Wait()
+	if _, err := io.WriteString(w, "secret-42"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Repeat("ordinary ", 1000) + Mask; out.String() != want {
+		t.Errorf("got …%q", out.String()[max(0, out.Len()-40):])
+	}
 }
 
 func TestShortValuesAreLeftAlone(t *testing.T) {
@@ -196,14 +260,23 @@ func FuzzRedactor(f *testing.F) {
 }
 
 func BenchmarkRedactor(b *testing.B) {
-	r := NewRedactor("correct-horse-battery", "another-secret-value")
-	line := []byte(strings.Repeat("ordinary output of a command, nothing to see here\n", 80))
-	w := r.Writer(discard{})
-	b.SetBytes(int64(len(line)))
-	for b.Loop() {
-		if _, err := w.Write(line); err != nil {
-			b.Fatal(err)
-		}
+	var key strings.Builder // of the size of an RSA key
+	for i := range 30 {
+		sum := sha512.Sum512([]byte{byte(i)})
+		key.WriteString(base64.StdEncoding.EncodeToString(sum[:]) + "\n")
+	}
+	for name, secrets := range map[string][]string{"passwords": {"correct-horse-battery", "another-secret-value"}, "key": {key.String()}} {
+		b.Run(name, func(b *testing.B) {
+			r := NewRedactor(secrets...)
+			line := []byte(strings.Repeat("ordinary output of a command, nothing to see here\n", 80))
+			w := r.Writer(discard{})
+			b.SetBytes(int64(len(line)))
+			for b.Loop() {
+				if _, err := w.Write(line); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
