@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,13 +43,14 @@ func TestTraffic(t *testing.T) {
 
 func TestVitalsAreBoundedAndShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls := 0
+		var calls atomic.Int64
 		hang := make(chan struct{})
-		c := cached[int]{fetch: func(context.Context) (int, error) {
-			if calls++; calls == 1 {
+		c := cached[int64]{fetch: func(context.Context) (int64, error) {
+			n := calls.Add(1)
+			if n == 1 {
 				<-hang // and does not look at its context
 			}
-			return calls, nil
+			return n, nil
 		}}
 		began := time.Now()
 		if _, err := c.get(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != checkTime {
@@ -65,8 +67,8 @@ func TestVitalsAreBoundedAndShared(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if calls != 2 {
-			t.Errorf("%d looks at the store, want 2", calls)
+		if n := calls.Load(); n != 2 {
+			t.Errorf("%d looks at the store, want 2", n)
 		}
 	})
 }

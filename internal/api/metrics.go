@@ -43,16 +43,24 @@ func newMetrics(version, store string, vitals func(ctx context.Context) (app.Vit
 	return m
 }
 
-// request counts one answer. Only methods that a route takes are labels: a client
-// must not be able to make series.
-func (m *metrics) request(method, route string, status int, took time.Duration) {
+// request counts one answer.
+func (m *metrics) request(method, route string, status int) {
+	m.requests.WithLabelValues(methodLabel(method), route, strconv.Itoa(status)).Inc()
+}
+
+// took notes how long one answer took.
+func (m *metrics) took(method, route string, took time.Duration) {
+	m.duration.WithLabelValues(methodLabel(method), route).Observe(took.Seconds())
+}
+
+// methodLabel keeps clients from making series of their own.
+func methodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+		return method
 	default:
-		method = "other"
+		return "other"
 	}
-	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
-	m.duration.WithLabelValues(method, route).Observe(took.Seconds())
 }
 
 // serve answers a scrape: what is counted here, and the vitals as they are now.

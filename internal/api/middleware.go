@@ -91,10 +91,11 @@ func (s *server) count(r *http.Request, status int, took time.Duration) {
 		status = http.StatusOK
 	}
 	_, route, _ := strings.Cut(r.Pattern, " ")
+	s.metrics.request(r.Method, route, status)
 	if !isStream(r) {
 		s.traffic.add(status, took)
+		s.metrics.took(r.Method, route, took)
 	}
-	s.metrics.request(r.Method, route, status, took)
 	s.log.DebugContext(r.Context(), "request", "method", r.Method, "route", route, "status", status, "took", took)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -128,10 +129,11 @@ type simpleProblem struct {
 func (p *Problem) MarshalJSON() ([]byte, error) {
 	if p.dialect == simple {
 		// Those clients show the detail only.
-		detail := p.Detail
+		parts := []string{p.Detail}
 		for _, e := range p.Errors {
-			detail += "; " + e.Path + ": " + e.Text
+			parts = append(parts, e.Path+": "+e.Text)
 		}
+		detail := strings.Join(parts, "; ")
 		return json.Marshal(simpleProblem{Detail: detail, Code: -1, Message: detail, Errors: p.Errors})
 	}
 	type plain Problem
@@ -195,9 +197,7 @@ func toError(err error) *hostler.Error {
 // fail answers with an error.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := s.problem(r, err)
-	for name, values := range p.GetHeaders() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), p.GetHeaders())
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client may have gone
@@ -233,11 +233,9 @@ func humaProblem(hc huma.Context, status int, _ string, errs ...error) huma.Stat
 func humaFields(errs []error) []hostler.FieldError {
 	var fields []hostler.FieldError
 	for _, err := range errs {
-		d, ok := err.(huma.ErrorDetailer) //nolint:errorlint // Huma hands them over as they are
-		if !ok {
-			continue
+		if d, ok := errors.AsType[*huma.ErrorDetail](err); ok {
+			fields = append(fields, humaField(d))
 		}
-		fields = append(fields, humaField(d.ErrorDetail()))
 	}
 	return fields
 }

@@ -300,38 +300,49 @@ func (s *server) serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(s.openAPI) // the client may have gone
 }
 
-// Inputs that several routes share.
+// Inputs that several routes share. Huma reads embedded types only when they are
+// exported.
 type (
 	none struct{}
 
+	// Payload is the JSON body.
 	Payload[T any] struct{ Body T }
 
+	// Named is the name in the path.
 	Named struct {
 		Name string `path:"name" maxLength:"128"`
 	}
+	// AssetRef is the asset in the path.
 	AssetRef struct {
 		Asset string `path:"asset" maxLength:"128" doc:"name or id"`
 	}
+	// JobRef is the job in the path.
 	JobRef struct {
 		ID param[hostler.JobID, *hostler.JobID] `path:"id"`
 	}
+	// RunRef is the run in the path.
 	RunRef struct {
 		ID param[hostler.RunID, *hostler.RunID] `path:"id"`
 	}
+	// KeyRef is the API key in the path.
 	KeyRef struct {
 		ID param[hostler.KeyID, *hostler.KeyID] `path:"id"`
 	}
+	// HostKeyRef is the host key in the path, below its asset.
 	HostKeyRef struct {
 		AssetRef
 		ID param[hostler.HostKeyID, *hostler.HostKeyID] `path:"id"`
 	}
+	// Idempotent is the header of calls that make work.
 	Idempotent struct {
 		Key string `header:"Idempotency-Key" maxLength:"255" doc:"makes the call harmless to repeat: the second answer is the first one's"`
 	}
+	// PageQuery asks for a page of a listing.
 	PageQuery struct {
 		Cursor string `query:"cursor" maxLength:"1024" doc:"next of the page before"`
 		Limit  int    `query:"limit" minimum:"1" maximum:"1000" doc:"items of a page; default 100"`
 	}
+	// AssetPage asks for a page of assets.
 	AssetPage struct {
 		PageQuery
 		Label []string `query:"label,explode" maxItems:"20" doc:"key=value; assets with all of them"`

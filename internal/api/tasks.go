@@ -49,6 +49,7 @@ func orMissing(err error, missing hostler.Text) error {
 // maxID is the largest id; see hostler.IDBits.
 const maxID = 1<<hostler.IDBits - 1
 
+// SimpleRef is the object in the path.
 type SimpleRef struct {
 	ID int64 `path:"id" doc:"decimal id"`
 }
