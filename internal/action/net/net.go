@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,7 @@ const (
 	maxTimeout     = time.Minute
 	atOnce         = 64 // ports that are tried at the same time
 	bannerBytes    = 512
+	explained      = 20 // ports whose reason stands in the error
 )
 
 // States of a port.
@@ -38,6 +40,13 @@ const (
 	Closed      = "closed"      // the host refused
 	Filtered    = "filtered"    // no answer in time: a firewall, or no host
 	Unreachable = "unreachable" // no route, or no such name
+)
+
+// Reasons that the system has no words for.
+const (
+	noAnswer     = "no answer in time"
+	noName       = "no such host name"
+	noConnection = "cannot be reached"
 )
 
 // Actions lists the actions of the family.
@@ -69,7 +78,10 @@ type portArgs struct {
 
 func checkArgs(raw json.RawMessage) []hostler.FieldError {
 	var a portArgs
-	if err := json.Unmarshal(raw, &a); err != nil || a.Timeout.D() > maxTimeout {
+	if faults := action.Decode(raw, &a); faults != nil {
+		return faults
+	}
+	if a.Timeout.D() > maxTimeout {
 		return []hostler.FieldError{{Path: "timeout", Text: hostler.Textf("must be a duration of at most %s", "必须是不超过 %s 的时长", maxTimeout)}}
 	}
 	return nil
@@ -102,8 +114,8 @@ type Result struct {
 
 func run(ctx context.Context, c *action.Call) action.Result {
 	var a portArgs
-	if err := json.Unmarshal(c.Args, &a); err != nil {
-		return action.Failed(nil, hostler.ErrKindBadArgs, "the arguments cannot be read", "无法读取参数")
+	if action.Decode(c.Args, &a) != nil {
+		return refused("the arguments cannot be read", "无法读取参数")
 	}
 	ports := a.Ports
 	if a.Port != 0 {
@@ -112,8 +124,11 @@ func run(ctx context.Context, c *action.Call) action.Result {
 	if len(ports) == 0 && c.Asset.Port != 0 {
 		ports = []int{c.Asset.Port}
 	}
-	if len(ports) == 0 {
-		return action.Failed(nil, hostler.ErrKindBadArgs, "the asset %s has no port, and none was given", "资产 %s 未设置端口，也未指定端口", c.Asset.Name)
+	switch {
+	case len(ports) == 0:
+		return refused("the asset %s has no port, and none was given", "资产 %s 未设置端口，也未指定端口", c.Asset.Name)
+	case !isAddress(c.Asset.Address):
+		return refused("the address of asset %s is neither an IP address nor a host name", "资产 %s 的地址既不是 IP 地址也不是主机名", c.Asset.Name)
 	}
 	if a.Timeout == 0 {
 		a.Timeout = hostler.Duration(defaultTimeout)
@@ -134,6 +149,25 @@ func run(ctx context.Context, c *action.Call) action.Result {
 	return judge(res)
 }
 
+// refused is the result of a job that would fail the same way again.
+func refused(en, zh string, args ...any) action.Result {
+	r := action.Failed(nil, hostler.ErrKindBadArgs, en, zh, args...)
+	r.NoRetry = true
+	return r
+}
+
+// isAddress reports whether s is an IP address, or a host name as resolvers take
+// it (letters of any script, digits, '-', '_' and dots).
+func isAddress(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	odd := func(r rune) bool {
+		return !unicode.In(r, unicode.L, unicode.M, unicode.Nd) && !strings.ContainsRune("-_.", r)
+	}
+	return s != "" && len(s) <= 253 && s[0] != '-' && s[0] != '.' && !strings.ContainsFunc(s, odd)
+}
+
 func stopped(ctx context.Context, res Result) action.Result {
 	if errors.Is(context.Cause(ctx), action.ErrTimeout) {
 		return action.Failed(res, hostler.ErrKindTimeout, "not done within the job's timeout", "未在作业超时时间内完成")
@@ -144,28 +178,58 @@ func stopped(ctx context.Context, res Result) action.Result {
 // judge sums the ports up.
 func judge(res Result) action.Result {
 	texts := make([]string, len(res.Ports))
-	var bad []string
-	kind := ""
+	var bad []Port
 	for i, p := range res.Ports {
 		texts[i] = p.Text()
-		if p.State == Open {
-			continue
+		if p.State != Open {
+			bad = append(bad, p)
 		}
-		if kind == "" {
-			kind = map[string]string{Closed: hostler.ErrKindRefused, Filtered: hostler.ErrKindConnTimeout, Unreachable: hostler.ErrKindUnreachable}[p.State]
-		}
-		reason := texts[i]
-		if p.Reason != "" {
-			reason += ": " + p.Reason
-		}
-		bad = append(bad, reason)
 	}
 	res.Text = strings.Join(texts, "; ")
 	if len(bad) == 0 {
 		return action.Succeeded(res)
 	}
-	text := strings.Join(bad, "; ")
-	return action.Failed(res, kind, "%s", "%s", text)
+	why := explain(bad)
+	return action.Failed(res, bad[0].kind(), "%[1]s", "%[2]s", why.EN, why.ZH)
+}
+
+// kind is the kind of error that the port's state is.
+func (p Port) kind() string {
+	switch p.State {
+	case Closed:
+		return hostler.ErrKindRefused
+	case Filtered:
+		return hostler.ErrKindConnTimeout
+	default:
+		return hostler.ErrKindUnreachable
+	}
+}
+
+// explain says why ports are not open: of the first ones, when they are many.
+func explain(bad []Port) hostler.Text {
+	var en, zh []string
+	for _, p := range bad[:min(len(bad), explained)] {
+		reason := hostler.Text{EN: p.Reason, ZH: p.Reason}
+		if t, ok := reasons[p.Reason]; ok {
+			reason.ZH = t
+		}
+		en = append(en, p.Text()+": "+reason.EN)
+		zh = append(zh, p.Text()+"："+reason.ZH)
+	}
+	text := hostler.Text{EN: strings.Join(en, "; "), ZH: strings.Join(zh, "；")}
+	if more := len(bad) - len(en); more > 0 {
+		text.EN += fmt.Sprintf("; and %d more", more)
+		text.ZH += fmt.Sprintf("；另有 %d 个", more)
+	}
+	return text
+}
+
+// reasons are the common ones in Chinese; the result holds them in English.
+var reasons = map[string]string{
+	noAnswer: "超时无应答", noName: "主机名无法解析", noConnection: "无法连接",
+	syscall.ECONNREFUSED.Error(): "连接被拒绝", syscall.ECONNRESET.Error(): "连接被重置",
+	syscall.EHOSTUNREACH.Error(): "主机不可达", syscall.ENETUNREACH.Error(): "网络不可达",
+	syscall.EACCES.Error(): "没有权限", syscall.EPERM.Error(): "不允许该操作",
 }
 
 // probe connects to one port.
@@ -198,12 +262,12 @@ func classify(err error) (state string, errno int, reason string) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Closed, errno, reason
 	case errors.As(err, &dns):
-		return Unreachable, 0, "no such host name"
+		return Unreachable, 0, noName
 	case errors.Is(err, syscall.ETIMEDOUT), errors.As(err, &timeout) && timeout.Timeout():
-		return Filtered, errno, "no answer in time"
+		return Filtered, errno, noAnswer
 	default:
 		if reason == "" {
-			reason = "cannot be reached"
+			reason = noConnection
 		}
 		return Unreachable, errno, reason
 	}

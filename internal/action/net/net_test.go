@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,17 +97,30 @@ func TestUnreachableAndNoPort(t *testing.T) {
 }
 
 // A full accept queue drops connection attempts, which looks like a firewall.
-func TestFilteredIsAConnectTimeout(t *testing.T) {
-	state, _, _ := classify(fmt.Errorf("dial: %w", context.DeadlineExceeded))
-	if state != Filtered {
-		t.Errorf("a time-out is %q", state)
+func TestFiltered(t *testing.T) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
-	defer cancel()
-	<-ctx.Done()
-	_, err := (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1")
-	if state, _, _ := classify(err); state != Filtered {
-		t.Errorf("%v is %q, want filtered", err, state)
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := name.(*syscall.SockaddrInet4).Port
+	for {
+		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), 100*time.Millisecond)
+		if err != nil {
+			break // full
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	out, res := check(t, t.Context(), hostler.LeaseAsset{Address: "127.0.0.1"}, fmt.Sprintf(`{"port":%d,"timeout":"200ms"}`, port))
+	if out.Outcome != hostler.OutcomeFailed || res.Text != fmt.Sprintf("port %d filtered", port) || out.Error.Kind != hostler.ErrKindConnTimeout {
+		t.Errorf("got %+v %+v", out, out.Error)
 	}
 }
 
@@ -120,6 +134,66 @@ func TestCancelledAndTimedOut(t *testing.T) {
 	}
 }
 
+func TestErrorsAreSaidInBothLanguages(t *testing.T) {
+	host := hostler.LeaseAsset{Name: "a", Address: "127.0.0.1"}
+	out, _ := check(t, t.Context(), host, fmt.Sprintf(`{"port":%d}`, closedPort(t)))
+	if zh := out.Error.Text.ZH; !strings.Contains(zh, "(errno=111)") || !strings.Contains(zh, "连接被拒绝") {
+		t.Errorf("got %q", zh)
+	}
+}
+
+func TestManyPorts(t *testing.T) {
+	open, closed := listen(t, ""), closedPort(t)
+	ports := []int{open, closed}
+	for p := 1; len(ports) < 1000; p++ {
+		if p != open && p != closed {
+			ports = append(ports, p)
+		}
+	}
+	args, err := json.Marshal(map[string]any{"ports": ports})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, res := check(t, t.Context(), hostler.LeaseAsset{Name: "a", Address: "127.0.0.1"}, string(args))
+	if out.Outcome != hostler.OutcomeFailed || len(res.Ports) != 1000 || res.Ports[0].State != Open || res.Ports[1].State != Closed {
+		t.Fatalf("got %v, %d ports", out.Outcome, len(res.Ports))
+	}
+	if text := out.Error.Text; !strings.HasSuffix(text.EN, " more") || len(text.EN) > 4096 {
+		t.Errorf("the error has %d bytes: …%q", len(text.EN), text.EN[max(0, len(text.EN)-60):])
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for s, want := range map[string]bool{
+		"10.0.0.1": true, "::1": true, "fe80::1%eth0": true, "web1": true, "db_1.example.com.": true, "服务器.example.cn": true,
+		"": false, "-oProxyCommand=x": false, ".x": false, "a b": false, "a:80": false, "a/b": false, "[::1]": false, "a\x00": false,
+		"a\n": false, "%": false, strings.Repeat("a", 254): false,
+	} {
+		if got := isAddress(s); got != want {
+			t.Errorf("isAddress(%q) = %v", s, got)
+		}
+	}
+	out, _ := check(t, t.Context(), hostler.LeaseAsset{Name: "a", Address: "-x", Port: 22}, `{}`)
+	if out.Outcome != hostler.OutcomeFailed || out.Error.Kind != hostler.ErrKindBadArgs || !out.NoRetry {
+		t.Errorf("got %+v", out)
+	}
+}
+
+func TestIPv6AndNames(t *testing.T) {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Fatalf("IPv6 on loopback is needed (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	port := l.Addr().(*net.TCPAddr).Port
+	if _, res := check(t, t.Context(), hostler.LeaseAsset{Address: "::1", Port: port}, `{}`); res.Ports[0].State != Open {
+		t.Errorf("::1: %+v", res)
+	}
+	if _, res := check(t, t.Context(), hostler.LeaseAsset{Address: "localhost", Port: listen(t, "")}, `{}`); res.Ports[0].State != Open {
+		t.Errorf("localhost: %+v", res)
+	}
+}
+
 func TestBadArgsNameTheField(t *testing.T) {
 	r, err := action.NewRegistry(Actions()...)
 	if err != nil {
@@ -128,6 +202,7 @@ func TestBadArgsNameTheField(t *testing.T) {
 	for args, path := range map[string]string{
 		`{"port":0}`: "args.port", `{"ports":[22,70000]}`: "args.ports[1]", `{"prot":22}`: "args.prot",
 		`{"port":22,"ports":[1]}`: "args", `{"timeout":"1h"}`: "args.timeout", `{"timeout":"61s"}`: "args.timeout",
+		`{"port":22.0}`: "args.port", `{"ports":[22,1e1]}`: "args.ports[1]",
 		`{"port":22,"port":23}`: "args.port", `[]`: "args", `{"port":"22"}`: "args.port",
 	} {
 		var e *hostler.Error
