@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -122,6 +123,52 @@ func TestPanicBecomesAProblem(t *testing.T) {
 	if !strings.Contains(log.String(), "secret-cause") {
 		t.Error("the log does not have the cause")
 	}
+}
+
+// stuck is the connection of a client that does not read.
+type stuck struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+	writes   int
+}
+
+func (s *stuck) SetWriteDeadline(t time.Time) error { s.deadline = t; return nil }
+
+func (s *stuck) Write([]byte) (int, error) {
+	s.writes++
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (s *stuck) WriteString(text string) (int, error) { return s.Write([]byte(text)) }
+
+func TestSlowClientIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &stuck{ResponseRecorder: httptest.NewRecorder()}
+		out := newStream(w)
+		out.write("one")
+		if want := time.Now().Add(writeTime); !w.deadline.Equal(want) {
+			t.Errorf("deadline %v, want %v", w.deadline, want)
+		}
+		out.write("two")
+		if out.flush() || w.writes != 1 {
+			t.Errorf("after a failed write: flush %v, %d writes", out.flush(), w.writes)
+		}
+	})
+}
+
+func TestKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := httptest.NewRecorder()
+		f := follow{out: newStream(rec), beat: time.Now()}
+		f.keepAlive()
+		if rec.Body.Len() != 0 {
+			t.Errorf("at once: %q", rec.Body)
+		}
+		time.Sleep(heartbeat) //nolint:forbidigo // the bubble's clock
+		if !f.keepAlive() || !strings.HasPrefix(rec.Body.String(), ": ") || !rec.Flushed {
+			t.Errorf("after %v: %q", heartbeat, rec.Body)
+		}
+	})
 }
 
 func FuzzCheckJSON(f *testing.F) {

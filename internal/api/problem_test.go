@@ -131,10 +131,10 @@ func TestKeysComeFromHeadersOnly(t *testing.T) {
 		header, value, query string
 		want                 int
 	}{
-		"X-API-KEY":      {"X-API-KEY", w.keys[viewer], "", 200},
-		"x-api-key":      {"x-api-key", w.keys[viewer], "", 200},
-		"bearer":         {"Authorization", "bearer " + w.keys[viewer], "", 200},
-		"basic":          {"Authorization", "Basic " + w.keys[viewer], "", 401},
+		"X-API-KEY": {"X-API-KEY", w.keys[viewer], "", 200},
+		"x-api-key": {"x-api-key", w.keys[viewer], "", 200},
+		"bearer":    {"Authorization", "bearer " + w.keys[viewer], "", 200},
+		"basic":     {"Authorization", "Basic " + w.keys[viewer], "", 401},
 		// There is no u in a key's alphabet.
 		"wrong":          {"X-API-Key", w.keys[viewer][:20] + "u" + w.keys[viewer][21:], "", 401},
 		"in the URL":     {"X-Nothing", "x", "?X-API-KEY=" + w.keys[viewer], 401},

@@ -102,8 +102,9 @@ func TestRoles(t *testing.T) {
 
 // TestForeignIDs: what belongs to another project does not exist, however it is
 // asked for.
-func TestForeignIDs(t *testing.T) {
-	w := newWorld(t)
+func TestForeignIDs(t *testing.T) { eachWorld(t, foreignIDs) }
+
+func foreignIDs(t *testing.T, w *world) {
 	asset := w.makeAsset(t, stranger, "secretive")
 	job := w.makeJob(t, stranger)
 	w.mustDo(t, stranger, "POST", "/api/v1/credentials", `{"name":"theirs","kind":"password","username":"u","password":"p"}`, nil)

@@ -26,6 +26,7 @@ import (
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/sqlite"
+	"hostler.dev/hostler/internal/store/storetest"
 	"hostler.dev/hostler/internal/worker"
 )
 
@@ -71,8 +72,20 @@ const (
 
 func newWorld(t *testing.T, change ...func(*api.Config)) *world {
 	t.Helper()
-	w := &world{log: &syncBuffer{}, draining: make(chan struct{}), keys: map[string]string{}}
-	w.store = openStore(t)
+	return newWorldOn(t, openStore(t), change...)
+}
+
+// eachWorld runs what depends on the database on both of them.
+func eachWorld(t *testing.T, fn func(t *testing.T, w *world)) {
+	t.Helper()
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) { fn(t, newWorldOn(t, h.Store)) })
+}
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+func newWorldOn(t *testing.T, s *store.Store, change ...func(*api.Config)) *world {
+	t.Helper()
+	w := &world{store: s, log: &syncBuffer{}, draining: make(chan struct{}), keys: map[string]string{}}
 	var err error
 	if w.registry, err = action.NewRegistry(append(netaction.Actions(), noop())...); err != nil {
 		t.Fatal(err)
