@@ -375,3 +375,59 @@ func badInput(t *testing.T, w *world) {
 		t.Errorf("bad input was logged as our error: %s", log)
 	}
 }
+
+// TestExtremes sends what the schema takes and the database may not: never a
+// fault of ours.
+func TestExtremes(t *testing.T) { eachWorld(t, extremes) }
+
+func extremes(t *testing.T, w *world) {
+	job := w.makeJob(t, admin)
+	log := "/api/v1/jobs/" + job.ID.String() + "/log"
+	emoji, combining := strings.Repeat("😀", 128), "e"+strings.Repeat("\u0301", 60)
+	for _, path := range []string{
+		log + "?after=9223372036854775807", log + "?limit=10000", log + "?tail=10000", log + "?after=9223372036854775807&format=text",
+		"/api/v1/jobs?since=0001-01-01T00:00:00Z", "/api/v1/jobs?until=9999-12-31T23:59:59.999999999Z", "/api/v1/jobs?run=run_zzzzzzzzzzz",
+		"/api/v1/jobs?asset=ast_zzzzzzzzzzz", "/api/v1/jobs?cursor=" + url.QueryEscape("'; DROP TABLE job; --"), "/api/v1/jobs?cursor=////",
+		"/api/v1/jobs?cursor=am9iX3p6eg", "/api/v1/assets?cursor=AAAA", "/api/v1/assets?label==", "/api/v1/assets?label=a%3Db&label=a%3Dc",
+		"/api/v1/assets/" + url.PathEscape(emoji), "/api/v1/assets/" + url.PathEscape("a'\"\\%_b"), "/api/v1/users/" + url.PathEscape(combining),
+		"/api/v1/jobs?lane=" + url.QueryEscape("device:'%_\\"), "/api/v1/audit?limit=1000", "/api/v1/audit?cursor=x", "/api/v1/keys?cursor=MQ",
+		"/tasks/9007199254740991", "/tasks/9007199254740992", "/assets/-9223372036854775808",
+	} {
+		if a := w.do(t, admin, "GET", path, ""); a.Status >= 500 {
+			t.Errorf("GET %s: %d %s", path, a.Status, a.Body)
+		}
+	}
+	for _, c := range [][2]string{
+		{"/api/v1/jobs", `{"action":"noop","run_at":"9999-12-31T23:59:59Z"}`},
+		{"/api/v1/jobs", `{"action":"noop","run_at":"0001-01-01T00:00:00Z"}`},
+		{"/api/v1/jobs", `{"action":"noop","delay":"9999999999d"}`},
+		{"/api/v1/jobs", `{"action":"noop","timeout":"292y","ttl":"106751d"}`},
+		{"/api/v1/jobs", `{"action":"noop","backoff":{"kind":"exponential","base":"1ns","max":"0"}}`},
+		{"/api/v1/jobs", `{"action":"noop","labels":{"":""}}`},
+		{"/api/v1/jobs", `{"action":"noop","labels":null,"assets":null,"args":null,"backoff":null}`},
+		{"/api/v1/jobs", `{"action":"noop","assets":["ast_zzzzzzzzzzz"]}`},
+		{"/api/v1/jobs", `{"action":"noop","lane":"` + emoji + `"}`},
+		{"/api/v1/jobs", `{"action":"noop","args":{"say":"\ud800"}}`},
+		{"/api/v1/jobs/cancel", `{"ids":["job_zzzzzzzzzzz"]}`},
+		{"/api/v1/jobs/cancel", `{"filter":{}}`},
+		{"/api/v1/jobs/retry", `{"filter":{"states":["nonsense"]}}`},
+		{"/api/v1/jobs/resolve", `{"filter":{"since":"9999-01-01T00:00:00Z"},"state":"running"}`},
+		{"/api/v1/assets", `{"name":"` + emoji + `","address":"` + strings.Repeat("a.", 126) + `"}`},
+		{"/api/v1/assets", `{"name":"x","address":"::ffff:1.2.3.4%eth0"}`},
+		{"/api/v1/assets", `{"name":"x","address":"h","labels":{"` + strings.Repeat("k", 100_000) + `":"v"}}`},
+		{"/api/v1/assets", `{"name":"x","address":"h","vars":{"k":"` + strings.Repeat("v", 1_000_000) + `"}}`},
+		{"/api/v1/users", `{"name":"u1","roles":{"nowhere":"viewer"}}`},
+		{"/api/v1/users", `{"name":"u2","roles":{"default":"root"}}`},
+		{"/api/v1/keys", `{"name":"k","expires_in":"106751d"}`},
+		{"/api/v1/keys", `{"name":"k","expires_in":"1ns"}`},
+		{"/tasks", `{"asset_id":9007199254740991,"action":"飞行"}`},
+		{"/assets", `{"name":"y","ip":"h","labels":null,"port":null}`},
+	} {
+		if a := w.do(t, admin, "POST", c[0], c[1]); a.Status >= 500 {
+			t.Errorf("POST %s %.200s: %d %s", c[0], c[1], a.Status, a.Body)
+		}
+	}
+	if log := w.log.String(); strings.Contains(log, `"level":"ERROR"`) {
+		t.Errorf("logged as our error: %s", log)
+	}
+}
