@@ -175,9 +175,17 @@ func TestExpectations(t *testing.T) {
 		body   string
 		ok     bool
 	}{
-		{200, nil, "", true}, {299, nil, "", true}, {302, nil, "", false}, {404, nil, "", false}, {500, nil, "", false},
-		{404, 404, "", true}, {404, "4xx", "", true}, {404, "400-403", "", false}, {404, []any{200, "404-410"}, "", true},
-		{200, nil, "ell", true}, {200, nil, "bye", false},
+		{200, nil, "", true},
+		{299, nil, "", true},
+		{302, nil, "", false},
+		{404, nil, "", false},
+		{500, nil, "", false},
+		{404, 404, "", true},
+		{404, "4xx", "", true},
+		{404, "400-403", "", false},
+		{404, []any{200, "404-410"}, "", true},
+		{200, nil, "ell", true},
+		{200, nil, "bye", false},
 	} {
 		args := map[string]any{"url": fmt.Sprintf("%s/%d", url, tt.code)}
 		if tt.expect != nil {
@@ -337,8 +345,10 @@ func TestRedirectTellsOtherHostsNothing(t *testing.T) {
 		}
 	})
 	args := func(path string, more ...string) map[string]any {
-		a := map[string]any{"url": home + path + "?secret=canary", "follow_redirects": true, "credential": "token",
-			"headers": map[string]string{"X-Api-Key": "key-canary", "Cookie": "a=b"}}
+		a := map[string]any{
+			"url": home + path + "?secret=canary", "follow_redirects": true, "credential": "token",
+			"headers": map[string]string{"X-Api-Key": "key-canary", "Cookie": "a=b"},
+		}
 		if len(more) > 0 {
 			a["method"], a["body"] = "POST", more[0]
 		}

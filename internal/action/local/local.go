@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -52,6 +53,7 @@ func Actions(o Options) []action.Action {
 		Schema:  schema,
 		Asset:   action.AssetOptional,
 		Traits:  func(json.RawMessage) action.Traits { return action.Traits{} },
+		Check:   check,
 		Enabled: o.Enabled,
 		Run:     o.run,
 	}}
@@ -62,6 +64,20 @@ type args struct {
 	Env   map[string]string `json:"env"`
 	Stdin string            `json:"stdin"`
 	Dir   string            `json:"dir"`
+}
+
+// check refuses a program whose place depends on where the worker was started.
+func check(raw json.RawMessage) []hostler.FieldError {
+	var a args
+	if faults := action.Decode(raw, &a); faults != nil {
+		return faults
+	}
+	if name := a.Argv[0]; name == "" || strings.Contains(name, "/") && !filepath.IsAbs(name) {
+		return []hostler.FieldError{{Path: "argv[0]", Text: hostler.Text{
+			EN: "must be the name of a program in the PATH, or an absolute path", ZH: "必须是 PATH 中的程序名或绝对路径",
+		}}}
+	}
+	return nil
 }
 
 // Result is the result of local_command.
@@ -116,9 +132,9 @@ func command(a args, c *action.Call) (*exec.Cmd, error) {
 	cmd := exec.Command(path, a.Argv[1:]...) //nolint:noctx // killed as a group, with a grace, by kill
 	cmd.Dir = a.Dir
 	if cmd.Dir == "" {
-		cmd.Dir = os.TempDir()
+		cmd.Dir = "/"
 	}
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "LANG=C.UTF-8"}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home(), "LANG=C.UTF-8"}
 	for k, v := range a.Env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
@@ -127,6 +143,16 @@ func command(a args, c *action.Call) (*exec.Cmd, error) {
 	cmd.WaitDelay = drain
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd, nil
+}
+
+// home is the folder of the worker's user. Programs take configuration from it and
+// from where they start, so neither may be a folder that others can write to,
+// such as /tmp.
+func home() string {
+	if dir, err := os.UserHomeDir(); err == nil && filepath.IsAbs(dir) {
+		return dir
+	}
+	return "/"
 }
 
 // kill ends the process group: TERM, a grace, KILL.

@@ -60,6 +60,21 @@ func TestArgvEnvAndStdinArriveAsGiven(t *testing.T) {
 	}
 }
 
+// Programs read configuration from their home and working folder: neither is one
+// that others can write to.
+func TestFolders(t *testing.T) {
+	t.Setenv("HOME", "/home/of/the/worker")
+	for args, want := range map[string]string{
+		`{"argv":["sh","-c","pwd; echo $HOME"]}`:                                 "/\n/home/of/the/worker\n",
+		`{"argv":["sh","-c","pwd; echo $HOME"],"dir":"/usr"}`:                    "/usr\n/home/of/the/worker\n",
+		`{"argv":["/bin/sh","-c","pwd; echo $HOME"],"env":{"HOME":"/a folder"}}`: "/\n/a folder\n",
+	} {
+		if _, c := run(t, t.Context(), on, args); c.out.String() != want {
+			t.Errorf("%s: got %q, want %q", args, c.out.String(), want)
+		}
+	}
+}
+
 func TestExitStatus(t *testing.T) {
 	res, _ := run(t, t.Context(), on, `{"argv":["sh","-c","exit 7"]}`)
 	if res.Outcome != hostler.OutcomeFailed || res.Error.Kind != hostler.ErrKindCommand || res.Value.(Result).ExitCode != 7 {
@@ -120,7 +135,7 @@ func TestBadArgs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range []string{`{}`, `{"argv":[]}`, `{"argv":["a\u0000b"]}`, `{"argv":["a"],"env":{"A=B":"c"}}`, `{"argv":["a"],"dir":"rel"}`, `{"argv":["a"],"shell":true}`} {
+	for _, args := range []string{`{}`, `{"argv":[]}`, `{"argv":["a\u0000b"]}`, `{"argv":[""]}`, `{"argv":["./run.sh"]}`, `{"argv":["bin/x"]}`, `{"argv":["a"],"env":{"A=B":"c"}}`, `{"argv":["a"],"dir":"rel"}`, `{"argv":["a"],"shell":true}`} {
 		if err := r.Validate("local_command", json.RawMessage(args)); hostler.CodeOf(err) != hostler.CodeInvalid {
 			t.Errorf("%s: %v", args, err)
 		}
