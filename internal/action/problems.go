@@ -154,8 +154,27 @@ func collect(v *jsonschema.ValidationError, out *[]hostler.FieldError) {
 			*out = append(*out, hostler.FieldError{Path: joinPath(path, []string{name}), Text: hostler.Text{EN: "is not a known field", ZH: "未知字段"}})
 		}
 		return
+	case *kind.PropertyNames:
+		path = joinPath("args", namesLocation(v))
 	}
 	*out = append(*out, hostler.FieldError{Path: path, Text: kindText(v.ErrorKind)})
+}
+
+// namesLocation is where the object with the bad key is. The library's own
+// location of this one kind shares its memory with the validator, which goes on
+// to write other paths there; the place in the schema says it as well, unless
+// the object is an array's item.
+func namesLocation(v *jsonschema.ValidationError) []string {
+	_, pointer, _ := strings.Cut(v.SchemaURL, "#/")
+	var out []string
+	tokens := strings.Split(strings.TrimSuffix(pointer, "propertyNames"), "/")
+	for i := 0; i+1 < len(tokens); i += 2 {
+		if tokens[i] != "properties" {
+			return nil
+		}
+		out = append(out, tokens[i+1])
+	}
+	return out
 }
 
 // kindText says which rule is broken, never with which value.
