@@ -114,8 +114,19 @@ func badBodies() map[string]string {
 		"deep list":   strings.Repeat("[", 100_000),
 		"huge":        `{"name":"` + strings.Repeat("x", 9<<20) + `"}`,
 		"huge number": `{"port":1e999,"limit":1e999,"asset_id":1e999,"priority":1e999,"note":1e999}`,
+		"many keys":   `{"` + strings.Repeat(`x":1,"x`, 3000) + `":1}`,
+		"many names":  manyKeys(3000),
+		"huge key":    `{"` + strings.Repeat("k", 100_000) + `":1}`,
 		"proto":       `{"__proto__":{"role":"admin"}}`,
 	}
+}
+
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"unknown%d":1,`, i)
+	}
+	return "{" + b.String() + `"last":1}`
 }
 
 // badValues are values that a field of the schema does not take.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/app"
@@ -199,4 +202,44 @@ func FuzzClientAddr(f *testing.F) {
 			t.Errorf("made up %q", got)
 		}
 	})
+}
+
+func TestErrorsRepeatNoValue(t *testing.T) {
+	const canary = "c4nary"
+	var into struct {
+		Port  int            `json:"port"`
+		When  time.Time      `json:"when"`
+		Inner map[string]int `json:"inner"`
+		ID    hostler.JobID  `json:"id"`
+	}
+	for _, body := range []string{
+		`{"port":"` + canary + `"}`, `{"when":"` + canary + `"}`, `{"inner":{"` + canary + `":"x"}}`,
+		`{"id":"` + canary + `"}`, canary, `{"` + canary + `":`,
+	} {
+		if err := unmarshal([]byte(body), &into); err == nil || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v", body, err)
+		}
+		if err := checkJSON("application/json", []byte(body)); err != nil && strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+	f := humaField(&huma.ErrorDetail{Message: "invalid URL " + canary, Location: "body.port", Value: canary})
+	if f.Path != "port" || strings.Contains(f.Text.EN+f.Text.ZH, canary) {
+		t.Errorf("a rule of Huma's that is not known: %+v", f)
+	}
+	p := newProblem(toError(errors.New(canary)), hostler.LangEN, native)
+	if b, err := json.Marshal(p); err != nil || strings.Contains(string(b), canary) {
+		t.Errorf("an error of ours: %s, %v", b, err)
+	}
+}
+
+func TestHarden(t *testing.T) {
+	var srv http.Server
+	Harden(&srv)
+	if srv.ReadHeaderTimeout == 0 || srv.IdleTimeout == 0 || srv.MaxHeaderBytes == 0 {
+		t.Errorf("no limits: %+v", &srv)
+	}
+	if srv.ReadTimeout != 0 || srv.WriteTimeout != 0 {
+		t.Error("limits that would end followed output")
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -73,9 +74,10 @@ func newProblem(e *hostler.Error, lang hostler.Lang, d dialect) *Problem {
 	p := &Problem{
 		Type: "urn:hostler:problem:" + string(e.Code), Title: titleOf(e.Code).In(lang),
 		Status: e.Code.HTTPStatus(), Detail: e.Text.In(lang), Code: e.Code,
-		Text: e.Text, Fields: e.Fields, dialect: d, retryAfter: e.RetryAfter,
+		Text: e.Text, dialect: d, retryAfter: e.RetryAfter,
 	}
-	for _, f := range e.Fields {
+	p.Fields = boundedFields(e.Fields)
+	for _, f := range p.Fields {
 		p.Errors = append(p.Errors, ProblemField{Path: f.Path, Text: f.Text.In(lang)})
 	}
 	if d == simple && e.Code == hostler.CodeUnauthenticated {
@@ -88,6 +90,21 @@ func newProblem(e *hostler.Error, lang hostler.Lang, d dialect) *Problem {
 		}
 	}
 	return p
+}
+
+// maxPath is how many bytes of a field's path an answer shows: the names in it may
+// be the caller's own.
+const maxPath = 200
+
+// boundedFields keeps an answer short, however many fields are at fault.
+func boundedFields(fields []hostler.FieldError) []hostler.FieldError {
+	fields = slices.Clone(fields[:min(len(fields), maxFaults)])
+	for i, f := range fields {
+		if len(f.Path) > maxPath {
+			fields[i].Path = strings.ToValidUTF8(f.Path[:maxPath], "") + "…"
+		}
+	}
+	return fields
 }
 
 // Error implements error, for Huma.
