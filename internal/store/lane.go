@@ -8,9 +8,9 @@ import (
 )
 
 // pauseLock is the advisory lock that whoever puts jobs into ready shares, and
-// whoever pauses or resumes a queue has alone. Without it a promotion that read
-// "not paused" could commit after the pause had demoted the queue's lane heads,
-// and block a lane that other queues share.
+// whoever pauses or resumes a queue, or moves jobs to another lane, has alone.
+// Without it a promotion that read "not paused" could commit after the pause had
+// demoted the queue's lane heads, and block a lane that other queues share.
 const pauseLock = 1
 
 // AgePerStep is how much waiting outweighs one step of priority: a job of
@@ -78,7 +78,7 @@ func (tx *Tx) gate() (*gate, error) {
 	return tx.openGate()
 }
 
-// soleGate is gate for whoever pauses or resumes.
+// soleGate is gate for whoever pauses, resumes or moves jobs to another lane.
 func (tx *Tx) soleGate() (*gate, error) {
 	if err := tx.c.Lock(tx.ctx, pauseLock, false); err != nil {
 		return nil, err

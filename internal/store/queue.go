@@ -148,9 +148,10 @@ func (tx *Tx) queues(name string) ([]hostler.Queue, error) {
 }
 
 // RelaneAsset moves the jobs of an asset that wait for one device's lane to
-// another's; what runs stays where it is.
+// another's; what runs stays where it is. It has the gate alone: others find a
+// job's lane first and lock it then, and it must still be the job's.
 func (tx *Tx) RelaneAsset(asset hostler.AssetID, key string) error {
-	g, err := tx.gate()
+	g, err := tx.soleGate()
 	if err != nil {
 		return err
 	}
