@@ -60,7 +60,7 @@ func (e *Engine) Recover(ctx context.Context) error {
 		return nil
 	}
 	err := e.store.InTx(ctx, func(tx *store.Tx) error {
-		_, err := tx.RetireWorker(0)
+		_, err := tx.RetireAllWorkers()
 		return err
 	})
 	if err != nil {
@@ -175,6 +175,9 @@ func (e *Engine) rescueOnce(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	for _, w := range lost {
+		e.forget(w)
 	}
 	n, err := e.rescueAll(ctx)
 	if len(lost) > 0 || n > 0 {

@@ -180,7 +180,9 @@ type ownWorker struct {
 // Register implements hostler.Dispatcher.
 func (o *ownWorker) Register(ctx context.Context, w hostler.WorkerInfo) (hostler.WorkerID, error) {
 	id, err := o.Dispatcher.Register(ctx, w)
-	o.id.Store(int64(id))
+	if err == nil {
+		o.id.Store(int64(id))
+	}
 	return id, err
 }
 
@@ -321,11 +323,11 @@ func (s *server) drain(ctx context.Context) error {
 		case <-drain.Done():
 		}
 	}()
-	if err := s.worker.Drain(drain); err != nil && drain.Err() == nil {
-		return err
-	}
-	if left := s.worker.Running(); len(left) > 0 {
-		s.log.WarnContext(ctx, "jobs still ran when the drain time was over", "jobs", len(left))
+	if err := s.worker.Drain(drain); err != nil {
+		if drain.Err() == nil {
+			return err
+		}
+		s.log.WarnContext(ctx, "jobs still ran when the drain was over; their on_lost decides")
 	}
 	return s.engine.Retire(ctx, hostler.WorkerID(s.lease.id.Load()))
 }

@@ -56,7 +56,7 @@ func (tx *Tx) ExpireJobs(limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	ids, err := tx.ints(`SELECT id FROM job WHERE expires_at <> 0 AND expires_at <= ? ORDER BY expires_at LIMIT ?`, Micros(tx.now), limit)
+	ids, err := tx.ints(`SELECT id FROM job WHERE expires_at <> 0 AND expires_at > 0 AND expires_at <= ? ORDER BY expires_at LIMIT ?`, Micros(tx.now), limit)
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
@@ -202,11 +202,15 @@ func (tx *Tx) LoseWorkers() ([]hostler.WorkerID, error) {
 	return tx.workersBy(`UPDATE worker SET dead = 1 WHERE dead = 0 AND lease_until < ? RETURNING id`, Micros(tx.now))
 }
 
-// RetireWorker marks one worker as dead, or all of them when w is 0: a server on
-// SQLite does so at its start, because the data folder's lock says that whoever
-// ran before is gone.
+// RetireWorker marks one worker as dead.
 func (tx *Tx) RetireWorker(w hostler.WorkerID) ([]hostler.WorkerID, error) {
-	return tx.workersBy(`UPDATE worker SET dead = 1 WHERE dead = 0 AND (id = ? OR ? = 0) RETURNING id`, int64(w), int64(w))
+	return tx.workersBy(`UPDATE worker SET dead = 1 WHERE dead = 0 AND id = ? RETURNING id`, int64(w))
+}
+
+// RetireAllWorkers marks every worker as dead: a server on SQLite does so at its
+// start, because the data folder's lock says that whoever ran before is gone.
+func (tx *Tx) RetireAllWorkers() ([]hostler.WorkerID, error) {
+	return tx.workersBy(`UPDATE worker SET dead = 1 WHERE dead = 0 RETURNING id`)
 }
 
 func (tx *Tx) workersBy(sql string, args ...any) ([]hostler.WorkerID, error) {
