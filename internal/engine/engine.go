@@ -202,14 +202,7 @@ func (e *Engine) rescueAll(ctx context.Context) (int, error) {
 
 // upkeepOnce does what keeps the store small and true.
 func (e *Engine) upkeepOnce(ctx context.Context) error {
-	var promoted int
-	sweep := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		promoted, _, err = tx.SweepLanes(batch)
-		return err
-	})
-	if promoted > 0 {
-		e.log.ErrorContext(ctx, "jobs were left waiting in free lanes; please report this", "jobs", promoted)
-	}
+	sweep := e.sweepLanes(ctx)
 	tidy := e.store.InTx(ctx, func(tx *store.Tx) error {
 		if err := tx.ForgetWorkers(); err != nil {
 			return err
@@ -217,4 +210,25 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 		return tx.ForgetIdem(batch)
 	})
 	return errors.Join(sweep, tidy, e.store.Maintain(ctx, e.cfg.Retention))
+}
+
+// sweepLanes promotes what should never be left waiting, and deletes idle lanes.
+func (e *Engine) sweepLanes(ctx context.Context) error {
+	var stranded []int64
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		stranded, err = tx.StrandedLanes(batch)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var promoted int
+	err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+		promoted, _, err = tx.SweepLanes(stranded, batch)
+		return err
+	})
+	if promoted > 0 {
+		e.log.ErrorContext(ctx, "jobs were left waiting in free lanes; please report this", "jobs", promoted)
+	}
+	return err
 }

@@ -59,7 +59,7 @@ func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler
 		return out, true, nil
 	}
 	w := hostler.Waiting{Reason: hostler.WaitLane, Lane: DisplayLane(key), Limit: int(lim)}
-	unknown, err := tx.laneHolders(lane, viewer, &w)
+	unknown, err := tx.laneHolders(lane, inflight, viewer, &w)
 	if err != nil {
 		return nil, true, err
 	}
@@ -79,15 +79,19 @@ func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler
 	return append(out, w), true, nil
 }
 
-// laneHolders names the jobs that hold a lane and reports whether one of them is
-// unknown.
-func (tx *Tx) laneHolders(lane int64, viewer hostler.ProjectID, w *hostler.Waiting) (unknown bool, err error) {
+// laneHolders names the jobs that hold a lane, of which there are inflight, and
+// reports whether one of them is unknown. It looks where few rows are first, and
+// no further than it must: many jobs may wait in the lane.
+func (tx *Tx) laneHolders(lane, inflight int64, viewer hostler.ProjectID, w *hostler.Waiting) (unknown bool, err error) {
 	for _, from := range []string{
-		`running h ON h.id = j.id`, `parked h ON h.id = j.id AND h.lane_held = 1`,
-		`sched h ON h.id = j.id AND h.lane_held = 1`, `ready h ON h.id = j.id`,
+		`running h WHERE h.lane = ?`, `parked h WHERE h.lane_held = 1 AND h.lane = ?`,
+		`ready h WHERE h.lane = ?`, `sched h WHERE h.lane_held = 1 AND h.lane = ?`,
 	} {
+		if int64(len(w.Holders)+w.Foreign) >= min(inflight, countCap) {
+			break
+		}
 		parked := from[0] == 'p'
-		err := tx.each(`SELECT j.id, j.project FROM job j JOIN `+from+` WHERE j.lane = ? LIMIT ?`, []any{lane, countCap}, func(r Rows) error {
+		err := tx.each(`SELECT h.id, (SELECT j.project FROM job j WHERE j.id = h.id) FROM `+from+` LIMIT ?`, []any{lane, countCap}, func(r Rows) error {
 			var id, project int64
 			if err := r.Scan(&id, &project); err != nil {
 				return err

@@ -428,16 +428,18 @@ func (g *gate) writeLanes() error {
 FROM @rows WHERE lane.id = v.id`, Ints("id", "lim", "inflight", "owner", "used_at"), rows)
 }
 
-// SweepLanes promotes what a lane with capacity has left waiting, and deletes
-// lanes that nothing has used for a day. Nothing should ever be left waiting
-// (I1); the count tells when something was. A call looks at limit lanes.
-func (tx *Tx) SweepLanes(limit int) (promoted, deleted int, err error) {
-	g, err := tx.gate()
-	if err != nil {
-		return 0, 0, err
-	}
-	stranded, err := tx.ints(`SELECT l.id FROM lane l WHERE l.inflight < l.lim AND EXISTS
+// StrandedLanes lists up to limit lanes that have capacity and waiting jobs.
+// There should be none (I1). It looks at every lane: use a View, so that nobody
+// waits for it.
+func (tx *Tx) StrandedLanes(limit int) ([]int64, error) {
+	return tx.ints(`SELECT l.id FROM lane l WHERE l.inflight < l.lim AND EXISTS
 (SELECT 1 FROM wait w JOIN queue q ON q.name = w.queue WHERE w.lane = l.id AND q.paused = 0) ORDER BY l.id LIMIT ?`, limit)
+}
+
+// SweepLanes promotes what stranded lanes, if they still have capacity, have left
+// waiting, and deletes up to limit lanes that nothing has used for a day.
+func (tx *Tx) SweepLanes(stranded []int64, limit int) (promoted, deleted int, err error) {
+	g, err := tx.gate()
 	if err != nil {
 		return 0, 0, err
 	}
