@@ -190,7 +190,7 @@ func (tx *Tx) lease(worker int64, found []candidate) (Claimed, error) {
 			if err := r.Scan(&id, &project, &run, &l.Action, &asset, &l.MaxAttempts, &timeout, &onLost, &expires, &args); err != nil {
 				return err
 			}
-			if expires != 0 && expires <= now {
+			if expires > 0 && expires <= now {
 				out.Overdue = true
 				return nil
 			}
@@ -206,7 +206,7 @@ func (tx *Tx) lease(worker int64, found []candidate) (Claimed, error) {
 			}
 			out.Leases = append(out.Leases, l)
 			taken = append(taken, id)
-			if expires != 0 {
+			if expires > 0 {
 				ttl = append(ttl, id)
 			}
 			rows = append(rows, []any{
@@ -228,8 +228,9 @@ func (tx *Tx) writeLeases(taken, ttl []int64, rows [][]any) error {
 		return err
 	}
 	if len(ttl) > 0 {
-		// A ttl bounds the wait for the first start only.
-		if _, err := tx.Exec(`UPDATE job SET expires_at = 0 WHERE id IN ?*`, ttl); err != nil {
+		// A ttl bounds the wait for the first start only. Less than 0, it counts
+		// again when that start does not happen.
+		if _, err := tx.Exec(`UPDATE job SET expires_at = -expires_at WHERE id IN ?*`, ttl); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"hostler.dev/hostler"
@@ -267,6 +268,7 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 	}
 	var ends []ending
 	var again []ticket
+	var unbegun []int64
 	var later, parked, attempts [][]any
 	ids := make([]int64, len(jobs))
 	now := Micros(g.tx.now)
@@ -279,6 +281,8 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 		if l := g.lanes[j.lane]; l != nil {
 			l.owner = j.worker
 		}
+		// Under a queue's limit, the next job is in ready already.
+		g.tx.woke = g.tx.woke || g.queues[j.queue].lim > 0
 		if !v.to.Terminal() {
 			attempts = append(attempts, []any{
 				j.id, j.fence, j.attempt, j.worker, j.startedAt, now, v.outcome, encodeError(v.report.Error),
@@ -297,11 +301,14 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 			if v.cause == hostler.CauseLost {
 				t.losses++
 			}
+			if t.attempt == 0 && t.losses == 0 {
+				unbegun = append(unbegun, t.id)
+			}
 			again = append(again, t)
 		case hostler.StateUnknown:
 			parked = append(parked, []any{
 				j.id, j.lane, bit(t.held), j.worker, j.attempt, j.losses, j.fence, j.queuedAt, j.startedAt, now,
-				encodeError(v.report.Error), string(v.report.Result),
+				encodeError(v.report.Error), validText(v.report.Result),
 			})
 		default:
 			ends = append(ends, ending{
@@ -314,6 +321,9 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 		return err
 	}
 	g.placeAll(again)
+	if err := g.tx.restoreTTL(unbegun); err != nil {
+		return err
+	}
 	if err := g.insertSched(later); err != nil {
 		return err
 	}
@@ -327,6 +337,15 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 		return err
 	}
 	return g.settle()
+}
+
+// restoreTTL lets the ttl of jobs that never began count again; see Claim.
+func (tx *Tx) restoreTTL(ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(`UPDATE job SET expires_at = -expires_at WHERE id IN ?* AND expires_at < 0`, ids)
+	return err
 }
 
 func (g *gate) insertParked(rows [][]any) error {
@@ -361,7 +380,7 @@ func (g *gate) end(ends []ending) error {
 		}
 		rows[i] = []any{
 			e.id, string(e.state), e.attempt, e.queuedAt, e.startedAt, now, e.worker, e.fence,
-			string(e.result), encodeError(e.err), output,
+			validText(e.result), encodeError(e.err), output,
 		}
 	}
 	n, err := g.tx.c.ExecRows(g.tx.ctx, `INSERT INTO `+g.tx.c.InsertTable("done")+` (id, project, run, queue, action, asset, asset_name,
@@ -369,7 +388,7 @@ lane_key, lane_lim, prio, state, attempt, max_attempts, backoff, timeout, on_los
 created_by, created_at, queued_at, started_at, ended_at, worker, fence, args, result, error, output)
 SELECT j.id, j.project, j.run, j.queue, j.action, j.asset, j.asset_name,
 j.lane_key, j.lane_lim, j.prio, v.state, v.attempt, j.max_attempts, j.backoff, j.timeout, j.on_lost, j.on_unknown, j.on_retry, j.run_at,
-j.expires_at, j.retry_of, j.created_by, j.created_at, v.queued_at, v.started_at, v.ended_at, v.worker, v.fence, j.args, v.result, v.error, v.output
+CASE WHEN j.expires_at > 0 THEN j.expires_at ELSE 0 END, j.retry_of, j.created_by, j.created_at, v.queued_at, v.started_at, v.ended_at, v.worker, v.fence, j.args, v.result, v.error, v.output
 FROM @rows JOIN job j ON j.id = v.id`, doneCols, rows)
 	if err != nil {
 		return err
@@ -393,6 +412,12 @@ var doneCols = []Col{
 	{"result", Text},
 	{"error", Text},
 	{"output", Bytes},
+}
+
+// validText is a result as text that every database takes; one that it refused
+// would hold up all that is finished with it.
+func validText(b []byte) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(string(b), "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // encodeError is a job error as stored: JSON, or nothing.

@@ -46,7 +46,7 @@ func scanJob(r Rows) (hostler.Job, error) {
 	j.TimeoutS = (time.Duration(timeout) * time.Microsecond).Seconds()
 	j.CreatedAt = Time(created)
 	j.RunAt, j.QueuedAt, j.StartedAt, j.EndedAt = timePtr(runAt), timePtr(queued), timePtr(started), timePtr(ended)
-	j.ExpiresAt, j.CancelAt = timePtr(expires), timePtr(cancel)
+	j.ExpiresAt, j.CancelAt = timePtr(max(0, expires)), timePtr(cancel)
 	j.Error = decodeError(jobErr)
 	if result != "" {
 		j.Result = json.RawMessage(result)

@@ -168,6 +168,7 @@ func (m *model) finish(j *mjob, r hostler.Report) {
 			return
 		}
 		j.attempt--
+		j.ttl = j.attempt == 0 && j.losses == 0 && !j.spec.ExpiresAt.IsZero()
 		m.queue(j)
 	case hostler.OutcomeUnknown:
 		m.lost(j)
