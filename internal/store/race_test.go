@@ -1,0 +1,158 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+)
+
+// meanwhile starts a transaction from inside another one, gives it time to run
+// into the locks of the first, and returns how it will have ended.
+func (f *fixture) meanwhile(fn func(tx *store.Tx) error) (ended <-chan error) {
+	c := make(chan error, 1)
+	go func() { c <- f.Store.InTx(context.WithoutCancel(f.t.Context()), fn) }()
+	select {
+	case err := <-c:
+		c <- errors.Join(errors.New("it overtook the transaction that it should wait for"), err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	return c
+}
+
+// A cancel that comes while a job moves to another lane gives that lane back,
+// not the one that the job was in before.
+func TestCancelRacingRelane(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		onAsset := func(s *hostler.JobSpec) { s.Asset = 42 }
+		id := f.enqueue(job(inLane("device:a"), onAsset))[0]
+		var cancelled <-chan error
+		f.tx(func(tx *store.Tx) error {
+			if err := tx.RelaneAsset(42, "device:b"); err != nil {
+				return err
+			}
+			cancelled = f.meanwhile(func(tx *store.Tx) error {
+				_, err := tx.CancelJob(id, "somebody")
+				return err
+			})
+			return nil
+		})
+		if err := <-cancelled; err != nil {
+			t.Fatal(err)
+		}
+		f.wantPlace(id, "done:cancelled")
+		f.wantInvariants()
+	})
+}
+
+// A scheduled job that comes due while it moves to another lane queues there.
+func TestDueRacingRelane(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue(job(inLane("device:a"), func(s *hostler.JobSpec) { s.Asset, s.RunAt = 42, f.Now().Add(time.Second) }))[0]
+		f.Advance(2 * time.Second)
+		var due <-chan error
+		f.tx(func(tx *store.Tx) error {
+			if err := tx.RelaneAsset(42, "device:b"); err != nil {
+				return err
+			}
+			due = f.meanwhile(func(tx *store.Tx) error {
+				_, _, err := tx.DueJobs(10)
+				return err
+			})
+			return nil
+		})
+		if err := <-due; err != nil {
+			t.Fatal(err)
+		}
+		f.wantPlace(id, "ready")
+		f.wantInvariants()
+	})
+}
+
+// A ttl bounds the wait for the first start: one that did not happen leaves it as
+// it was, one that did ends it.
+func TestTTLAndHandBack(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		id := f.enqueue(job(func(s *hostler.JobSpec) { s.ExpiresAt, s.MaxAttempts = f.Now().Add(time.Minute), 2 }))[0]
+		other := f.enqueue(job(func(s *hostler.JobSpec) { s.ExpiresAt, s.MaxAttempts = f.Now().Add(time.Minute), 2 }))[0]
+		for _, l := range f.claim(f.worker, 2) {
+			outcome := hostler.OutcomeHandBack
+			if l.Job == other {
+				outcome = hostler.OutcomeFailed // its second attempt is scheduled
+			}
+			if err := f.finish(f.worker, l, outcome); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.Advance(2 * time.Minute)
+		var n int
+		f.tx(func(tx *store.Tx) (err error) {
+			if n, err = tx.ExpireJobs(10); err != nil {
+				return err
+			}
+			_, _, err = tx.DueJobs(10)
+			return err
+		})
+		if n != 1 {
+			t.Errorf("%d jobs expired, want 1", n)
+		}
+		f.wantPlace(id, "done:expired")
+		f.wantPlace(other, "ready")
+		again := f.claim(f.worker, 1)
+		if len(again) != 1 {
+			t.Fatalf("leased %v", again)
+		}
+		if err := f.finish(f.worker, again[0], hostler.OutcomeHandBack); err != nil {
+			t.Fatal(err)
+		}
+		f.tx(func(tx *store.Tx) (err error) {
+			n, err = tx.ExpireJobs(10)
+			return err
+		})
+		if n != 0 {
+			t.Error("a job expired whose first attempt ran")
+		}
+		f.wantInvariants()
+	})
+}
+
+// A result that is no text does not hold up what is finished with it.
+func TestResultThatIsNoText(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		ids := f.enqueue(job(), job(onLost(hostler.OnLostAsk)))
+		var reports []hostler.Report
+		for _, l := range f.claim(f.worker, 2) {
+			r := hostler.Report{LeaseRef: l.LeaseRef, Outcome: hostler.OutcomeSucceeded, Result: []byte("\"a\xff\x00b\"")}
+			if l.Job == ids[1] {
+				r.Outcome = hostler.OutcomeUnknown
+			}
+			reports = append(reports, r)
+		}
+		f.tx(func(tx *store.Tx) error {
+			acks, err := tx.Finish(f.worker, reports)
+			return errors.Join(append(acks, err)...)
+		})
+		for _, id := range ids {
+			var j *hostler.Job
+			f.tx(func(tx *store.Tx) (err error) {
+				if _, err := tx.Exec(`INSERT INTO project (id, name, created_at) VALUES (?, ?, 1) ON CONFLICT DO NOTHING`, testProject, "p"); err != nil {
+					return err
+				}
+				j, err = tx.Job(testProject, id)
+				return err
+			})
+			if j == nil {
+				t.Fatalf("job %v is gone", id)
+			}
+			if diff := cmp.Diff("\"a\uFFFD\uFFFDb\"", string(j.Result)); diff != "" {
+				t.Error(fmt.Sprint(id), diff)
+			}
+		}
+	})
+}
