@@ -15,6 +15,11 @@ const (
 	sharedPoll = 250 * time.Millisecond
 	// cancelPoll is how often a held-back heartbeat looks for cancels.
 	cancelPoll = 250 * time.Millisecond
+	// lateAfter is how old a lease may be when it goes to its worker. A heartbeat
+	// that does not list it yet must be over before store.ReplyGrace is, or a job
+	// that began would be handed back: lateAfter and the longest heartbeat make up
+	// that grace.
+	lateAfter = store.ReplyGrace - 10*time.Second
 	// ambiguousTries is how often a report whose commit got lost is repeated.
 	ambiguousTries = 3
 )
@@ -56,33 +61,47 @@ func (e *Engine) Lease(ctx context.Context, req hostler.LeaseRequest) ([]hostler
 	}
 }
 
+// claim takes what there is. When all of that was overdue, it looks at what stands
+// behind: nobody wakes us for it.
 func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) ([]hostler.Lease, error) {
-	var got store.Claimed
-	err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		got, err = tx.Claim(req.Worker, req.Slots)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if got.Overdue {
-		if _, err := e.dueOnce(ctx); err != nil {
-			e.log.ErrorContext(ctx, "overdue jobs could not be expired", "err", err)
+	for {
+		var got store.Claimed
+		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			got, err = tx.Claim(req.Worker, req.Slots)
+			return err
+		})
+		if err != nil {
+			return nil, err
 		}
+		if got.Overdue {
+			_, err := e.dueOnce(ctx)
+			if err == nil && len(got.Leases) == 0 {
+				continue
+			}
+			if err != nil {
+				e.log.ErrorContext(ctx, "overdue jobs could not be expired", "err", err)
+			}
+		}
+		return e.resolve(ctx, req.Worker, got.Leases)
 	}
-	return e.resolve(ctx, req.Worker, got.Leases)
 }
 
-// resolve fills in assets and credentials. When that fails the jobs are handed
-// back: they were not started.
+// resolve fills in assets and credentials. When that fails, or took too long, the
+// jobs are handed back: they were not started.
 func (e *Engine) resolve(ctx context.Context, w hostler.WorkerID, leases []hostler.Lease) ([]hostler.Lease, error) {
 	refs := make([]*hostler.Lease, len(leases))
 	for i := range leases {
 		refs[i] = &leases[i]
 	}
 	err := e.cfg.Resolve(ctx, refs)
-	if err == nil || len(leases) == 0 {
+	if len(leases) == 0 {
 		return leases, err
+	}
+	if age := e.store.Now().Sub(leases[0].StartedAt); err == nil && age > lateAfter {
+		err = hostler.Errorf(hostler.CodeTimeout, "the database took too long to lease jobs", "数据库分派作业用时过长")
+	}
+	if err == nil {
+		return leases, nil
 	}
 	back := make([]hostler.Report, len(leases))
 	for i := range leases {
@@ -147,7 +166,9 @@ func (e *Engine) news(w hostler.WorkerID, cancels []hostler.LeaseRef) bool {
 		news = news || !was[ref]
 		is[ref] = true
 	}
-	e.told[w] = is
+	if e.told[w] = is; len(is) == 0 {
+		delete(e.told, w) // a worker that vanishes leaves nothing behind
+	}
 	return news
 }
 

@@ -186,6 +186,133 @@ func TestDueAndOverdue(t *testing.T) {
 	})
 }
 
+// leaseNext leases the next job on its own, as a worker with a free slot does.
+func (r *rig) leaseNext(w hostler.WorkerID) <-chan []hostler.Lease {
+	got := make(chan []hostler.Lease, 1)
+	go func() {
+		leases, err := r.engine.Lease(context.WithoutCancel(r.t.Context()), hostler.LeaseRequest{Worker: w, Slots: 1, Wait: 5 * time.Second})
+		if err != nil {
+			r.t.Error(err)
+		}
+		got <- leases
+	}()
+	return got
+}
+
+// What stands behind overdue jobs is leased at once.
+func TestLeaseLooksBehindOverdueJobs(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		r := newRig(t, h.Store, func(c *engine.Config) { c.Sole = true })
+		r.prepare("default")
+		w := r.register()
+		late := r.spec()
+		late.Priority, late.ExpiresAt = 1, h.Now().Add(time.Second)
+		ids := r.enqueue(late, r.spec())
+		h.Advance(2 * time.Second)
+		if got := <-r.leaseNext(w); len(got) != 1 || got[0].Job != ids[1] {
+			t.Errorf("leased %v, want %v", got, ids[1])
+		}
+	})
+}
+
+// A job that ends lets the next one of its queue go, when the queue's limit held
+// that one back.
+func TestEndUnderALimitWakes(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		r := newRig(t, h.Store, func(c *engine.Config) { c.Sole = true })
+		r.prepare("default")
+		one := 1
+		r.tx(func(tx *store.Tx) error {
+			_, err := tx.SetQueue("default", store.QueueChange{Limit: &one})
+			return err
+		})
+		w := r.register()
+		ids := r.enqueue(r.spec(), r.spec())
+		first := r.lease(w, 1)
+		woken, stop := h.Store.Woken()
+		defer stop()
+		if _, err := r.engine.Report(t.Context(), w, []hostler.Report{{LeaseRef: first[0].LeaseRef, Outcome: hostler.OutcomeSucceeded}}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-woken:
+		case <-time.After(500 * time.Millisecond): // before PostgreSQL's poll
+			t.Error("nobody was woken")
+		}
+		if got := <-r.leaseNext(w); len(got) != 1 || got[0].Job != ids[1] {
+			t.Errorf("leased %v, want %v", got, ids[1])
+		}
+	})
+}
+
+// A lease that comes too late is handed back: a heartbeat that did not know of it
+// may be on its way, and would have the job run twice.
+func TestLateLeaseIsHandedBack(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		slow := true
+		r := newRig(t, h.Store, func(c *engine.Config) {
+			c.Resolve = func(context.Context, []*hostler.Lease) error {
+				if slow {
+					h.Advance(20 * time.Second)
+				}
+				return nil
+			}
+		})
+		r.prepare("default")
+		w, id := r.register(), r.enqueue(r.spec())[0]
+		_, err := r.engine.Lease(t.Context(), hostler.LeaseRequest{Worker: w, Slots: 1, Wait: time.Second})
+		if hostler.CodeOf(err) != hostler.CodeTimeout {
+			t.Errorf("got %v, want timeout", err)
+		}
+		if got := r.job(id).State; got != hostler.StateQueued {
+			t.Errorf("the job is %s", got)
+		}
+		slow = false
+		if got := r.lease(w, 1); len(got) != 1 || got[0].Attempt != 1 {
+			t.Errorf("leased %v, want the job's first attempt", got)
+		}
+		r.wantInvariants()
+	})
+}
+
+// A server that stops before it has a worker takes nobody's lease away.
+func TestRetiringNobodyTouchesNobody(t *testing.T) {
+	eachRig(t, func(t *testing.T, r *rig, _ *storetest.Harness) {
+		w := r.register()
+		id := r.enqueue(r.spec())[0]
+		lease := r.lease(w, 1)[0]
+		if err := r.engine.Retire(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.job(id).State; got != hostler.StateRunning {
+			t.Errorf("the other worker's job is %s", got)
+		}
+		if acks, err := r.engine.Report(t.Context(), w, []hostler.Report{{LeaseRef: lease.LeaseRef, Outcome: hostler.OutcomeSucceeded}}); err != nil || acks[0] != nil {
+			t.Errorf("report: %v, %v", acks, err)
+		}
+	})
+}
+
+// What was left waiting in a free lane, which should never be, is found.
+func TestStrandedLanesAreSwept(t *testing.T) {
+	eachRig(t, func(t *testing.T, r *rig, _ *storetest.Harness) {
+		spec := r.spec()
+		spec.LaneKey, spec.LaneLimit = "device:a", 1
+		ids := r.enqueue(spec, spec)
+		w := r.register()
+		r.lease(w, 1)
+		r.tx(func(tx *store.Tx) error {
+			_, err := tx.Exec(`UPDATE lane SET lim = 2 WHERE key = ?`, "device:a")
+			return err
+		})
+		r.run()
+		if got := <-r.leaseNext(w); len(got) != 1 || got[0].Job != ids[1] {
+			t.Errorf("leased %v, want %v", got, ids[1])
+		}
+		r.wantInvariants()
+	})
+}
+
 // When the assets of a claim cannot be read, its jobs go back unstarted.
 func TestFailedResolveHandsBack(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {

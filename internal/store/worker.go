@@ -25,9 +25,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 	return hostler.WorkerID(id), err
 }
 
-// replyGrace is how long a lease's answer may be on its way before a job that
+// ReplyGrace is how long a lease's answer may be on its way before a job that
 // the worker does not hold is taken for a lost answer.
-const replyGrace = 15 * time.Second
+const ReplyGrace = 15 * time.Second
 
 // Heartbeat extends a worker's lease and compares the jobs that it holds with
 // those that are leased to it. A job whose lease never reached the worker is
@@ -66,7 +66,7 @@ func (tx *Tx) compareHeld(hb hostler.Heartbeat) (hostler.HeartbeatReply, []int64
 		}
 		ref := hostler.LeaseRef{Job: hostler.JobID(id), Fence: fence}
 		switch {
-		case !held[ref] && Time(startedAt).Before(tx.now.Add(-replyGrace)):
+		case !held[ref] && Time(startedAt).Before(tx.now.Add(-ReplyGrace)):
 			missing = append(missing, id)
 		case held[ref] && cancelAt != 0:
 			reply.Cancel = append(reply.Cancel, ref)
