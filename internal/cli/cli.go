@@ -81,7 +81,7 @@ func (a *app) root() *cobra.Command {
 	},
 		a.serveCmd(), a.serveCmd(), a.assetCmd(), a.credentialCmd(), a.actionCmd(), a.jobCmd(), a.runCmd(),
 		a.queueCmd(), a.workerCmd(), a.userCmd(), a.keyCmd(), a.projectCmd(), a.auditCmd(),
-		a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.contextCmd(), a.completionCmd(), a.versionCmd(),
+		a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.benchCmd(), a.contextCmd(), a.completionCmd(), a.versionCmd(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true

@@ -1,0 +1,151 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hostler.dev/hostler/internal/store"
+)
+
+// walBytes is how much was written for durability so far: the WAL position on
+// PostgreSQL, what this process wrote on SQLite.
+func (b *bench) walBytes(ctx context.Context) (n int64, err error) {
+	if b.db.Name() == string(store.SQLite) {
+		return written()
+	}
+	err = b.db.View(ctx, func(c store.Conn) error {
+		n, err = number(ctx, c, `SELECT (pg_current_wal_lsn() - '0/0')::bigint`)
+		return err
+	})
+	return n, err
+}
+
+// written is the count of bytes that this process gave to write calls; 0 where
+// the system does not tell.
+func written() (int64, error) {
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return 0, nil //nolint:nilerr // not Linux: the column stays 0
+	}
+	for line := range strings.Lines(string(text)) {
+		var n int64
+		if _, err := fmt.Sscanf(line, "wchar: %d", &n); err == nil {
+			return n, nil
+		}
+	}
+	return 0, nil
+}
+
+func number(ctx context.Context, c store.Conn, sql string) (n int64, err error) {
+	rows, err := c.Query(ctx, sql)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&n); err != nil {
+			return 0, err
+		}
+	}
+	return n, rows.Err()
+}
+
+// bare moves as many jobs through the engine's own tables in batches, with the
+// statements that must be and no decision: one transaction to insert, one to
+// claim, one to finish.
+func (b *bench) bare(ctx context.Context) (sample, error) {
+	before, err := b.meter(ctx)
+	if err != nil {
+		return sample{}, err
+	}
+	var g errgroup.Group
+	for p := range producers {
+		g.Go(func() error {
+			for from := p * batchSize; from < b.o.Jobs; from += producers * batchSize {
+				if err := b.bareBatch(ctx, min(batchSize, b.o.Jobs-from)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return sample{}, err
+	}
+	after, err := b.meter(ctx)
+	return after.since(before, b.o.Jobs), err
+}
+
+// bareBatch is the life of one batch.
+func (b *bench) bareBatch(ctx context.Context, n int) error {
+	ids := make([]int64, n)
+	rows := make([][]any, n)
+	now := time.Now()
+	body := string(args(now))
+	for _, step := range []func(c store.Conn) error{
+		func(c store.Conn) error {
+			made, err := c.NewIDs(ctx, n)
+			if err != nil {
+				return err
+			}
+			copy(ids, made)
+			for i := range rows {
+				rows[i] = []any{ids[i], now.UnixMicro(), body}
+			}
+			return insertBare(ctx, c, rows)
+		},
+		func(c store.Conn) error { return claimBare(ctx, c, ids, rows) },
+		func(c store.Conn) error { return finishBare(ctx, c, ids, rows) },
+	} {
+		if err := b.db.InTx(ctx, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var bareCols = []store.Col{{Name: "id", Type: store.Int}, {Name: "at", Type: store.Int}, {Name: "args", Type: store.Text}}
+
+func insertBare(ctx context.Context, c store.Conn, rows [][]any) error {
+	_, err := c.ExecRows(ctx, `INSERT INTO job (id, project, run, queue, action, asset, asset_name, lane, lane_key, lane_lim, prio,
+max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of, created_by, created_at, args)
+SELECT v.id, 1, 0, 'bare', 'noop', 0, '', 0, '', 0, 5, 1, '', 0, 'retry', 'hold', 'hold', 0, 0, 0, '', v.at, v.args FROM @rows`, bareCols, rows)
+	if err != nil {
+		return err
+	}
+	_, err = c.ExecRows(ctx, `INSERT INTO ready (queue, owner, rank, id, lane, prio, attempt, losses, fence, queued_at, free_at)
+SELECT 'bare', 0, v.at, v.id, 0, 5, 0, 0, 0, v.at, 0 FROM @rows`, bareCols, rows)
+	return err
+}
+
+func claimBare(ctx context.Context, c store.Conn, ids []int64, rows [][]any) error {
+	if _, err := c.Exec(ctx, `DELETE FROM ready WHERE id IN ?*`, ids); err != nil {
+		return err
+	}
+	_, err := c.ExecRows(ctx, `INSERT INTO running (id, worker, queue, lane, prio, attempt, losses, fence, queued_at, started_at)
+SELECT v.id, 1, 'bare', 0, 5, 1, 0, 1, v.at, v.at FROM @rows`, bareCols, rows)
+	return err
+}
+
+func finishBare(ctx context.Context, c store.Conn, ids []int64, rows [][]any) error {
+	_, err := c.ExecRows(ctx, `INSERT INTO `+c.InsertTable("done")+` (id, project, run, queue, action, asset, asset_name,
+lane_key, lane_lim, prio, state, attempt, max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of,
+created_by, created_at, queued_at, started_at, ended_at, worker, fence, args, result, error, output)
+SELECT j.id, j.project, j.run, j.queue, j.action, j.asset, j.asset_name, j.lane_key, j.lane_lim, j.prio, 'succeeded', 1, j.max_attempts,
+j.backoff, j.timeout, j.on_lost, j.on_unknown, j.on_retry, j.run_at, j.expires_at, j.retry_of, j.created_by, j.created_at,
+v.at, v.at, v.at, 1, 1, j.args, '', '', '' FROM @rows JOIN job j ON j.id = v.id`, bareCols, rows)
+	if err != nil {
+		return err
+	}
+	for _, sql := range []string{`DELETE FROM running WHERE id IN ?*`, `DELETE FROM job WHERE id IN ?*`} {
+		if _, err := c.Exec(ctx, sql, ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}

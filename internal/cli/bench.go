@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/bench"
+)
+
+func (a *app) benchCmd() *cobra.Command {
+	var o bench.Options
+	cmd := a.localCmd("bench [flags]", doc{
+		short: txt("measure the engine on this machine", "在本机测量引擎性能"),
+		long: txt(
+			"Measures the durable lifecycle of jobs that do nothing (enqueue, lease, finish,\nhistory kept) through the real engine and worker, with lanes and without, beside\nthe ceiling of the same run: bare SQL on the same database. The time from enqueue\nto start is taken at half load. Without --db it uses a SQLite file of its own; a\nPostgreSQL database must be empty and is left with the jobs' history.",
+			"通过真实的引擎和工作节点测量空作业的持久化全流程（入队、领取、完成、保留历史），包含有通道和无通道的情况，\n并给出同一次运行中裸 SQL 的上限。入队到开始的时间在半负载下测得。不指定 --db 时使用临时 SQLite 文件；\nPostgreSQL 数据库须为空，测试后会留下作业历史。"),
+		example: "hostler bench\nhostler bench --db postgres://bench@localhost/bench --rounds 5 -o json",
+	}, func(ctx context.Context, _ []string) error {
+		o.Progress = func(what string) { a.note("%s", "%s", what) }
+		r, err := bench.Run(ctx, o)
+		if err != nil {
+			return err
+		}
+		if a.output == "table" {
+			a.note("%s · %s · %s", "%s · %s · %s", r.Store, r.Durability, r.Machine)
+			a.note("%d jobs of 200 bytes, %d slots, median of %d rounds", "%d 个作业（参数 200 字节），%d 并发，%d 轮取中位数", r.Jobs, r.Slots, r.Rounds)
+			return list(a, r.Rows, benchColumns())
+		}
+		return one(a, r, []column[bench.Report]{})
+	})
+	fs := cmd.Flags()
+	fs.StringVar(&o.DB, "db", "", a.t("sqlite:PATH or postgres://… of an empty database", "空数据库的 sqlite:路径 或 postgres://…"))
+	fs.IntVar(&o.Jobs, "jobs", 50_000, a.t("jobs of each scenario", "每个场景的作业数"))
+	fs.IntVar(&o.Slots, "slots", 1000, a.t("slots of the worker", "工作节点并发数"))
+	fs.IntSliceVar(&o.Lanes, "lanes", []int{0, 500, 50_000}, a.t("a scenario for each number of lanes", "每个通道数对应一个场景"))
+	fs.IntVar(&o.Rounds, "rounds", 3, a.t("rounds, of which the median counts", "轮数，取中位数"))
+	fs.DurationVar(&o.Work, "work", 0, a.t("how long each job takes, such as 5ms", "每个作业的执行时长，如 5ms"))
+	fs.DurationVar(&o.Steady, "steady", 3*time.Second, a.t("how long the half load runs", "半负载运行时长"))
+	return cmd
+}
+
+func benchColumns() []column[bench.Row] {
+	num := func(en, zh, format string, of func(bench.Row) float64) column[bench.Row] {
+		return col(en, zh, func(r bench.Row) string { return fmt.Sprintf(format, of(r)) })
+	}
+	ms := func(v float64) string {
+		if v == 0 {
+			return dash("")
+		}
+		return hostler.Duration(time.Duration(v * float64(time.Millisecond)).Round(10 * time.Microsecond)).String()
+	}
+	return []column[bench.Row]{
+		col("scenario", "场景", func(r bench.Row) string { return r.Scenario }),
+		num("jobs/s", "作业/秒", "%.0f", func(r bench.Row) float64 { return r.JobsPerS }),
+		col("spread", "范围", func(r bench.Row) string { return fmt.Sprintf("%.0f–%.0f", r.Min, r.Max) }),
+		num("of ceiling", "占上限", "%.0f%%", func(r bench.Row) float64 { return r.Share * 100 }),
+		num("cpu µs/job", "CPU µs/作业", "%.1f", func(r bench.Row) float64 { return r.CPUMicros }),
+		num("wal bytes/job", "WAL 字节/作业", "%.0f", func(r bench.Row) float64 { return r.WALBytes }),
+		col("start p50", "开始 p50", func(r bench.Row) string { return ms(r.StartP50) }),
+		col("start p99", "开始 p99", func(r bench.Row) string { return ms(r.StartP99) }),
+	}
+}
