@@ -21,6 +21,9 @@ func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.KeepLanes(); err != nil {
+		return nil, err
+	}
 	keys, err := s.deviceKeys(specs)
 	if err != nil {
 		return nil, err

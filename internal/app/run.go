@@ -208,6 +208,9 @@ func (p *plan) fillIn(req hostler.JobRequest) {
 
 // run makes the jobs in the transaction.
 func (p *plan) run(s *scope) (hostler.JobsCreated, error) {
+	if err := s.KeepLanes(); err != nil {
+		return hostler.JobsCreated{}, err
+	}
 	targets, err := p.targets(s)
 	if err != nil {
 		return hostler.JobsCreated{}, err
@@ -221,12 +224,17 @@ func (p *plan) run(s *scope) (hostler.JobsCreated, error) {
 	}
 	made := hostler.JobsCreated{Run: hostler.RunID(run), Count: len(targets), Jobs: []hostler.JobID{}}
 	common := p.common(s, made.Run)
-	for chunk := range slices.Chunk(targets, enqueueStep) {
-		specs := make([]hostler.JobSpec, len(chunk))
-		for i, t := range chunk {
-			specs[i] = onTarget(common, t, p.lane)
+	specs := make([]hostler.JobSpec, len(targets))
+	for i, t := range targets {
+		specs[i] = onTarget(common, t, p.lane)
+	}
+	if len(specs) > enqueueStep {
+		if err := s.LockLanes(specs); err != nil {
+			return hostler.JobsCreated{}, err
 		}
-		ids, err := s.Enqueue(specs)
+	}
+	for chunk := range slices.Chunk(specs, enqueueStep) {
+		ids, err := s.Enqueue(chunk)
 		if err != nil {
 			return hostler.JobsCreated{}, err
 		}

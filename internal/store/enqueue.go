@@ -70,6 +70,22 @@ func (tx *Tx) Enqueue(specs []hostler.JobSpec) ([]hostler.JobID, error) {
 	return out, g.settle()
 }
 
+// KeepLanes sees to it that no job and no asset changes its lane until the
+// transaction ends: what it reads of assets from here on still holds when it
+// enqueues.
+func (tx *Tx) KeepLanes() error { return tx.c.Lock(tx.ctx, pauseLock, true) }
+
+// LockLanes locks the lanes of jobs that several calls of Enqueue will make, in
+// the order of locks; call by call they would be locked in any.
+func (tx *Tx) LockLanes(specs []hostler.JobSpec) error {
+	g, err := tx.gate()
+	if err != nil {
+		return err
+	}
+	_, err = g.ensureLanes(wantedLanes(specs))
+	return err
+}
+
 func wantedLanes(specs []hostler.JobSpec) map[string]int64 {
 	want := map[string]int64{}
 	for i := range specs {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -154,5 +155,72 @@ func TestResultThatIsNoText(t *testing.T) {
 				t.Error(fmt.Sprint(id), diff)
 			}
 		}
+	})
+}
+
+// Who enqueues in several steps and locks the lanes before does not deadlock with
+// who enqueues at once.
+func TestEnqueueInStepsLocksInOrder(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		f.enqueue(job(inLane("a")))
+		f.enqueue(job(inLane("b")))
+		steps := []hostler.JobSpec{job(inLane("b")), job(inLane("a"))}
+		var runs atomic.Int32
+		var other <-chan error
+		f.tx(func(tx *store.Tx) error {
+			runs.Add(1)
+			if err := tx.LockLanes(steps); err != nil {
+				return err
+			}
+			if _, err := tx.Enqueue(steps[:1]); err != nil {
+				return err
+			}
+			if other == nil {
+				other = f.meanwhile(func(tx *store.Tx) error {
+					runs.Add(1)
+					_, err := tx.Enqueue([]hostler.JobSpec{job(inLane("a")), job(inLane("b"))})
+					return err
+				})
+			}
+			_, err := tx.Enqueue(steps[1:])
+			return err
+		})
+		if err := <-other; err != nil {
+			t.Fatal(err)
+		}
+		if n := runs.Load(); n != 2 {
+			t.Errorf("%d runs of two transactions: they deadlocked", n)
+		}
+		f.wantInvariants()
+	})
+}
+
+// An asset's lane does not change under who reads it to enqueue.
+func TestKeepLanesExcludesRelane(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		f.enqueue(job(inLane("device:a"), func(s *hostler.JobSpec) { s.Asset = 42 }))
+		var moved <-chan error
+		f.tx(func(tx *store.Tx) error {
+			if err := tx.KeepLanes(); err != nil {
+				return err
+			}
+			moved = f.meanwhile(func(tx *store.Tx) error { return tx.RelaneAsset(42, "device:b") })
+			_, err := tx.Enqueue([]hostler.JobSpec{job(inLane("device:a"), func(s *hostler.JobSpec) { s.Asset = 42 })})
+			return err
+		})
+		if err := <-moved; err != nil {
+			t.Fatal(err)
+		}
+		f.tx(func(tx *store.Tx) error {
+			return tx.Each(`SELECT lane_key FROM job`, nil, func(r store.Rows) error {
+				var key string
+				err := r.Scan(&key)
+				if key != "device:b" {
+					t.Errorf("a job is in %s", key)
+				}
+				return err
+			})
+		})
+		f.wantInvariants()
 	})
 }
