@@ -146,10 +146,15 @@ func (e *Engine) dueOnce(ctx context.Context) (time.Duration, error) {
 	for {
 		var n, expired int
 		var next int64
+		// Apart, because each locks its lanes in order.
 		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-			if n, next, err = tx.DueJobs(batch); err != nil {
-				return err
-			}
+			n, next, err = tx.DueJobs(batch)
+			return err
+		})
+		if err != nil {
+			return dueEvery, err
+		}
+		err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
 			expired, err = tx.ExpireJobs(batch)
 			return err
 		})
