@@ -229,17 +229,29 @@ func (tx *Tx) RescueJobs(limit int) (int, error) {
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
-	return tx.settleLost(ids, func(j *runningJob) bool {
-		// Looked at again under the lock: another server may have rescued it, and
-		// a live worker may run it by now.
-		var dead int64
-		found, err := tx.one(`SELECT dead FROM worker WHERE id = ?`, []any{j.worker}, &dead)
-		return err == nil && (!found || dead != 0)
-	}, func(j *runningJob) verdict {
+	return tx.settleLost(ids, tx.onDeadWorker(), func(j *runningJob) verdict {
 		return decideLost(j, verdict{report: hostler.Report{Error: &hostler.JobError{
 			Kind: hostler.ErrKindWorkerLost, Text: lostText(j),
 		}}}, "lost")
 	})
+}
+
+// onDeadWorker reports whether a running job's worker is dead. It is asked under
+// the job's lock: another server may have rescued the job, and a live worker may
+// run it by now. The dead stay dead, so that one look at each worker is enough; an
+// error fails the transaction with its next statement.
+func (tx *Tx) onDeadWorker() func(*runningJob) bool {
+	known := map[int64]bool{}
+	return func(j *runningJob) bool {
+		is, seen := known[j.worker]
+		if !seen {
+			var dead int64
+			found, err := tx.one(`SELECT dead FROM worker WHERE id = ?`, []any{j.worker}, &dead)
+			is = err == nil && (!found || dead != 0)
+			known[j.worker] = is
+		}
+		return is
+	}
 }
 
 func lostText(j *runningJob) hostler.Text {
