@@ -25,9 +25,10 @@ check: ## formatting and lint
 fmt: ## format the code
 	@scripts/check.sh fmt
 
-bench: build ## the durable lifecycle per second, on this machine
+bench: build ## the durable lifecycle per second on this machine, and River beside it
+	@scripts/setup.sh test
 	bin/hostler bench
-	@if [ -f bench/go.mod ]; then cd bench && go run .; fi
+	cd bench && go run .
 
 clean: ## remove what build made; data stays
 	rm -rf bin

@@ -66,8 +66,8 @@ func (b *bench) bare(ctx context.Context) (sample, error) {
 	var g errgroup.Group
 	for p := range producers {
 		g.Go(func() error {
-			for from := p * batchSize; from < b.o.Jobs; from += producers * batchSize {
-				if err := b.bareBatch(ctx, min(batchSize, b.o.Jobs-from)); err != nil {
+			for from := p * b.o.Batch; from < b.o.Jobs; from += producers * b.o.Batch {
+				if err := b.bareBatch(ctx, min(b.o.Batch, b.o.Jobs-from)); err != nil {
 					return err
 				}
 			}

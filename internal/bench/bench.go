@@ -39,13 +39,10 @@ type Options struct {
 	Rounds int           // at least 1
 	Work   time.Duration // how long a job's action takes; 0 is nothing
 	Steady time.Duration // how long the half load runs; 0 means 3 s
+	Batch  int           // jobs of one enqueue, in the engine's run and the ceiling's; 0 means 100
 	// Progress, unless nil, is told what is measured now.
 	Progress func(what string)
 }
-
-// batchSize is how many jobs one enqueue makes, in the engine's run and in the
-// ceiling's.
-const batchSize = 100
 
 // argBytes is the size of a job's args.
 const argBytes = 200
@@ -121,6 +118,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Steady == 0 {
 		o.Steady = 3 * time.Second
+	}
+	if o.Batch == 0 {
+		o.Batch = 100
 	}
 	o.Rounds = max(1, o.Rounds)
 	if o.Progress == nil {

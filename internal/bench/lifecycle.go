@@ -152,11 +152,11 @@ func (b *bench) burn(ctx context.Context, d *counting, lanes int) (sample, error
 	for range producers {
 		g.Go(func() error {
 			for {
-				from := int(next.Add(batchSize)) - batchSize
+				from := int(next.Add(int64(b.o.Batch))) - b.o.Batch
 				if from >= b.o.Jobs {
 					return nil
 				}
-				if err := b.enqueue(ctx, from, min(batchSize, b.o.Jobs-from), lanes); err != nil {
+				if err := b.enqueue(ctx, from, min(b.o.Batch, b.o.Jobs-from), lanes); err != nil {
 					return err
 				}
 			}

@@ -38,6 +38,7 @@ func (a *app) benchCmd() *cobra.Command {
 	fs.IntVar(&o.Slots, "slots", 1000, a.t("slots of the worker", "工作节点并发数"))
 	fs.IntSliceVar(&o.Lanes, "lanes", []int{0, 500, 50_000}, a.t("a scenario for each number of lanes", "每个通道数对应一个场景"))
 	fs.IntVar(&o.Rounds, "rounds", 3, a.t("rounds, of which the median counts", "轮数，取中位数"))
+	fs.IntVar(&o.Batch, "batch", 100, a.t("jobs of one enqueue", "每次入队的作业数"))
 	fs.DurationVar(&o.Work, "work", 0, a.t("how long each job takes, such as 5ms", "每个作业的执行时长，如 5ms"))
 	fs.DurationVar(&o.Steady, "steady", 3*time.Second, a.t("how long the half load runs", "半负载运行时长"))
 	return cmd
