@@ -131,6 +131,9 @@ func config(dsn string, opt Options) (*pgxpool.Config, error) {
 	c.RuntimeParams["statement_timeout"] = fmt.Sprint(opt.Timeout.Milliseconds())
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(2 * opt.Timeout.Milliseconds())
 	c.RuntimeParams["jit"] = "off" // compiling costs more than any of our statements
+	// The queue's tables swing between empty and millions of rows, and statistics
+	// lag behind: a plan that scans a table because it was small is a trap.
+	c.RuntimeParams["enable_seqscan"] = "off"
 	c.RuntimeParams["TimeZone"] = "UTC"
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "hostler"
