@@ -41,6 +41,7 @@ func Rules() []Rule {
 		{Package: "internal/store/storetest", May: []string{"internal/store/..."}},
 
 		{Package: "internal/importtest"},
+		{Package: "internal/crash"},
 	}
 }
 
