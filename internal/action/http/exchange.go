@@ -45,11 +45,10 @@ type exchange struct {
 func (f *family) run(ctx context.Context, c *action.Call) action.Result {
 	a, faults := parse(c.Args)
 	if faults != nil {
-		return action.Result{
-			Outcome: hostler.OutcomeFailed, NoRetry: true,
-			Error: &hostler.JobError{Kind: hostler.ErrKindBadArgs, Text: hostler.Textf(
-				"args.%[1]s: %[2]s", "args.%[1]s：%[3]s", faults[0].Path, faults[0].Text.EN, faults[0].Text.ZH)},
-		}
+		return refused(faults[0].Path, faults[0].Text)
+	}
+	if text := a.locate(c.Asset); text != (hostler.Text{}) {
+		return refused("url", text)
 	}
 	x := &exchange{args: a, call: c, began: time.Now()}
 	if refused := x.authorise(); refused != nil {
@@ -67,6 +66,13 @@ func (f *family) run(ctx context.Context, c *action.Call) action.Result {
 	}
 	defer func() { _ = res.Body.Close() }()
 	return x.judge(ctx, res)
+}
+
+// refused is the result of a job that would fail the same way again.
+func refused(path string, why hostler.Text) action.Result {
+	r := action.Failed(nil, hostler.ErrKindBadArgs, "args.%[1]s: %[2]s", "args.%[1]s：%[3]s", path, why.EN, why.ZH)
+	r.NoRetry = true
+	return r
 }
 
 // authorise makes the Authorization header from the credential and sees to it

@@ -11,6 +11,7 @@
 package http
 
 import (
+	"cmp"
 	"crypto/x509"
 	_ "embed"
 	"encoding/json"
@@ -36,6 +37,8 @@ const (
 	defaultTimeout = 30 * time.Second
 	maxTimeout     = 10 * time.Minute
 	defaultBody    = 64 << 10 // bytes kept in the result
+	maxHeaders     = 64       // of the answer, kept in the result
+	headerBytes    = 1 << 10  // of each of them
 	searchBytes    = 1 << 20  // bytes in which expect_body is looked for
 	maxRedirects   = 5
 )
@@ -87,7 +90,7 @@ type args struct {
 	Credential  string            `json:"credential"`
 	CA          string            `json:"ca"`
 	MaxBody     *int              `json:"max_body"`
-	destination *url.URL          // URL, parsed
+	destination *url.URL          // URL, parsed; only a path until the asset is known
 	roots       *x509.CertPool    // CA, parsed; nil is the system's
 }
 
@@ -128,10 +131,41 @@ func parse(raw json.RawMessage) (args, []hostler.FieldError) {
 	}
 	slices.SortFunc(faults, func(x, y hostler.FieldError) int { return strings.Compare(x.Path, y.Path) })
 	var text hostler.Text
-	if a.destination, text = parseURL(a.URL); text != (hostler.Text{}) {
+	if a.destination, text = parseTarget(a.URL); text != (hostler.Text{}) {
 		faults = append(faults, hostler.FieldError{Path: "url", Text: text})
 	}
 	return a, faults
+}
+
+// parseTarget reads the url of the args: a complete URL, or a path on the asset.
+func parseTarget(s string) (*url.URL, hostler.Text) {
+	if !strings.HasPrefix(s, "/") {
+		return parseURL(s)
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host != "" || strings.HasPrefix(s, "//") || strings.HasPrefix(s, `/\`) {
+		return nil, hostler.Text{EN: "must be a complete http or https URL, or a path that begins with one /", ZH: "必须是完整的 http 或 https URL，或以单个 / 开头的路径"}
+	}
+	return u, hostler.Text{}
+}
+
+// locate completes a path with the asset's address and port. A complete URL is
+// taken as it is, whatever the asset.
+func (a *args) locate(asset *hostler.LeaseAsset) hostler.Text {
+	if a.destination.Host != "" {
+		return hostler.Text{}
+	}
+	if asset == nil {
+		return hostler.Text{EN: "is a path, and the job has no asset whose address completes it", ZH: "是路径，但作业没有可补全地址的资产"}
+	}
+	at := *a.destination
+	at.Scheme, at.Host = "http", net.JoinHostPort(asset.Address, strconv.Itoa(cmp.Or(asset.Port, 80)))
+	u, text := parseURL(at.String()) // an address that is none is seen here
+	if text != (hostler.Text{}) {
+		return hostler.Textf("the address of asset %s is neither an IP address nor a host name", "资产 %s 的地址既不是 IP 地址也不是主机名", asset.Name)
+	}
+	a.destination = u
+	return hostler.Text{}
 }
 
 // parseURL reads an absolute http(s) URL. The text says what is wrong with it and

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -122,6 +123,69 @@ func TestRequestArrivesAsGiven(t *testing.T) {
 	}
 	if !slices.Contains(out.redacted, "canary-token") {
 		t.Errorf("redacted only %q", out.redacted)
+	}
+}
+
+// runOn runs the action on an asset, without the registry's validation.
+func runOn(t *testing.T, o Options, asset *hostler.LeaseAsset, args string) outcome {
+	t.Helper()
+	lease := hostler.Lease{Args: json.RawMessage(args), Asset: asset}
+	out := outcome{Result: Actions(o)[0].Run(t.Context(), &action.Call{Lease: lease, System: io.Discard, Redact: func(...string) {}})}
+	out.value, _ = out.Value.(Result)
+	return out
+}
+
+func TestPathIsOnTheAsset(t *testing.T) {
+	got := make(chan string, 8)
+	url := serve(t, "127.0.0.1", func(_ nethttp.ResponseWriter, r *nethttp.Request) { got <- r.RequestURI })
+	at := netip.MustParseAddrPort(strings.TrimPrefix(url, "http://"))
+	asset := &hostler.LeaseAsset{Name: "web1", Address: at.Addr().String(), Port: int(at.Port())}
+
+	out := runOn(t, Options{Allow: loopback}, asset, `{"url":"/healthz?full=%2F1"}`)
+	out.is(t, hostler.OutcomeSucceeded, "")
+	if uri := <-got; uri != "/healthz?full=%2F1" || out.value.URL != url+uri {
+		t.Errorf("asked for %q at %q", uri, out.value.URL)
+	}
+	runOn(t, Options{}, asset, `{"url":"/"}`).is(t, hostler.OutcomeFailed, hostler.ErrKindBadArgs) // judged like any address
+	other := &hostler.LeaseAsset{Name: "web2", Address: "192.0.2.1", Port: 1}
+	runOn(t, Options{Allow: loopback}, other, `{"url":"`+url+`/whole"}`).is(t, hostler.OutcomeSucceeded, "")
+	if uri := <-got; uri != "/whole" {
+		t.Errorf("asked for %q", uri)
+	}
+
+	for name, bad := range map[string]*hostler.LeaseAsset{
+		"no asset": nil, "user": {Address: "u@127.0.0.1", Port: int(at.Port())}, "path": {Address: "127.0.0.1/x"},
+		"line": {Address: "a\r\nb"}, "empty": {},
+	} {
+		out := runOn(t, Options{Allow: loopback}, bad, `{"url":"/"}`)
+		if out.is(t, hostler.OutcomeFailed, hostler.ErrKindBadArgs); !out.NoRetry {
+			t.Errorf("%s: would be tried again", name)
+		}
+	}
+	for _, target := range []string{"//127.0.0.1/", `/\\127.0.0.1/`} {
+		raw, _ := json.Marshal(map[string]string{"url": target})
+		runOn(t, Options{Allow: loopback}, asset, string(raw)).is(t, hostler.OutcomeFailed, hostler.ErrKindBadArgs)
+	}
+	if len(got) != 0 {
+		t.Error("a refused request was served")
+	}
+}
+
+func TestHeadersAreBounded(t *testing.T) {
+	url := serve(t, "127.0.0.1", func(w nethttp.ResponseWriter, _ *nethttp.Request) {
+		for i := range 2 * maxHeaders {
+			w.Header().Set(fmt.Sprintf("X-%03d", i), "x"+strings.Repeat("é", headerBytes/2))
+		}
+	})
+	out := send(t, t.Context(), Options{Allow: loopback}, map[string]any{"url": url})
+	out.is(t, hostler.OutcomeSucceeded, "")
+	if n := len(out.value.Headers); n != maxHeaders {
+		t.Errorf("%d headers are kept, want %d", n, maxHeaders)
+	}
+	for name, v := range out.value.Headers {
+		if len(v) > headerBytes+8 || !utf8.ValidString(v) {
+			t.Errorf("%s: %d bytes, valid: %v", name, len(v), utf8.ValidString(v))
+		}
 	}
 }
 
@@ -503,7 +567,7 @@ func TestBadArgsNameTheField(t *testing.T) {
 	}
 	const u = `"url":"http://h/"`
 	for args, path := range map[string]string{
-		`{}`: "args.url", `{"url":"ftp://h/"}`: "args.url", `{"url":"http://"}`: "args.url", `{"url":"http:///p"}`: "args.url",
+		`{}`: "args.url", `{"url":"//h/"}`: "args.url", `{"url":"/\\h/"}`: "args.url", `{"url":"p"}`: "args.url", `{"url":"ftp://h/"}`: "args.url", `{"url":"http://"}`: "args.url", `{"url":"http:///p"}`: "args.url",
 		`{"url":"http://u:canary@h/"}`: "args.url", `{"url":"http://h:99999/"}`: "args.url", `{"url":"http://h:/"}`: "args.url",
 		`{"url":"http://h\u000d\u000a/"}`: "args.url", `{"url":"http://[::1/"}`: "args.url",
 		`{` + u + `,"method":"TRACE"}`: "args.method", `{` + u + `,"method":"GET / HTTP/1.1\r\nX"}`: "args.method",
@@ -537,7 +601,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		a, faults := parse(raw)
-		if faults == nil && (a.destination == nil || a.destination.User != nil || a.Timeout.D() > maxTimeout) {
+		if faults == nil && (a.destination == nil || a.destination.User != nil || strings.HasPrefix(a.URL, "//") || a.Timeout.D() > maxTimeout) {
 			t.Errorf("%q was accepted", raw)
 		}
 	})

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	nethttp "net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -57,17 +59,22 @@ func text(res *nethttp.Response) string {
 	return strings.TrimSpace(fmt.Sprint(res.StatusCode, " ", nethttp.StatusText(res.StatusCode)))
 }
 
-// headers are the answer's, without the ones that open a session.
+// headers are the answer's, without the ones that open a session: the first ones
+// by name, when they are many, each cut when it is long.
 func headers(h nethttp.Header) map[string]string {
-	all := make(map[string]string, len(h))
-	for name, values := range h {
-		value := strings.ToValidUTF8(strings.Join(values, ", "), "\uFFFD")
+	names := slices.Sorted(maps.Keys(h))
+	kept := make(map[string]string, min(len(names), maxHeaders))
+	for _, name := range names[:min(len(names), maxHeaders)] {
+		value := strings.Join(h[name], ", ")
 		if name == "Set-Cookie" || name == "Authentication-Info" {
 			value = "******"
 		}
-		all[name] = value
+		if len(value) > headerBytes {
+			value = value[:headerBytes] + "…"
+		}
+		kept[name] = strings.ToValidUTF8(value, "\uFFFD")
 	}
-	return all
+	return kept
 }
 
 // failed is the result of an exchange that got no answer.
