@@ -21,8 +21,13 @@ race=(
 	./internal/worker/...
 )
 
+# The packages that load the machine run alone, one after the other.
+heavy='/internal/(crash|e2e)$'
+
 echo "== every test, both stores"
-go test -timeout 30m ./...
+go list ./... | grep -Ev "$heavy" | xargs go test -timeout 30m
+echo "== the built program: journeys, and kills under load"
+go list ./... | grep -E "$heavy" | xargs go test -p 1 -timeout 30m
 
 present=()
 for pattern in "${race[@]}"; do

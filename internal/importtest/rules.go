@@ -42,6 +42,7 @@ func Rules() []Rule {
 
 		{Package: "internal/importtest"},
 		{Package: "internal/crash"},
+		{Package: "internal/e2e"},
 	}
 }
 

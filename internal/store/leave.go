@@ -119,8 +119,8 @@ func (tx *Tx) refuseCancel(id hostler.JobID) error {
 	}
 	if parked {
 		return hostler.Errorf(hostler.CodeConflict,
-			"the job's outcome is unknown; it cannot be cancelled, resolve it: hostler job resolve %s --state succeeded|failed",
-			"作业结果未知，无法取消；请裁定：hostler job resolve %s --state succeeded|failed", id)
+			"the job's outcome is unknown; it cannot be cancelled, resolve it: hostler job resolve %s --as succeeded|failed",
+			"作业结果未知，无法取消；请裁定：hostler job resolve %s --as succeeded|failed", id)
 	}
 	live, err := tx.one(`SELECT id FROM job WHERE id = ?`, []any{int64(id)}, &n)
 	if err != nil || live {

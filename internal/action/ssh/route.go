@@ -68,8 +68,8 @@ func checkAsset(a *hostler.LeaseAsset) error {
 		return failed(hostler.ErrKindBadArgs, "asset %s has no usable address", "资产 %s 没有可用的地址", a.Name).final()
 	case c == nil:
 		return failed(hostler.ErrKindCredential,
-			"asset %s has no credential; give it one with: hostler asset update %s --credential NAME",
-			"资产 %s 未绑定凭据；请执行：hostler asset update %s --credential 凭据名", a.Name, a.Name).final()
+			"asset %s has no credential; give it one with: hostler asset set %s --credential NAME",
+			"资产 %s 未绑定凭据；请执行：hostler asset set %s --credential 凭据名", a.Name, a.Name).final()
 	case c.Kind != hostler.CredentialPassword && c.Kind != hostler.CredentialSSHKey:
 		return failed(hostler.ErrKindCredential,
 			"the credential of asset %s is a %s; SSH needs a password or an ssh_key",
