@@ -44,6 +44,8 @@ type (
 	KeyID        = ID[keyKind]
 	HostKeyID    = ID[hostKeyKind]
 	AuditID      = ID[auditKind]
+	WebhookID    = ID[webhookKind]
+	DeliveryID   = ID[deliveryKind]
 )
 
 type (
@@ -57,6 +59,8 @@ type (
 	keyKind        struct{}
 	hostKeyKind    struct{}
 	auditKind      struct{}
+	webhookKind    struct{}
+	deliveryKind   struct{}
 )
 
 func (projectKind) prefix() string    { return "prj" }
@@ -69,6 +73,8 @@ func (userKind) prefix() string       { return "usr" }
 func (keyKind) prefix() string        { return "key" }
 func (hostKeyKind) prefix() string    { return "hky" }
 func (auditKind) prefix() string      { return "aud" }
+func (webhookKind) prefix() string    { return "whk" }
+func (deliveryKind) prefix() string   { return "dlv" }
 
 // crockford is Crockford's base 32 alphabet in lower case: its byte order is
 // its digit order.

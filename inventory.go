@@ -66,6 +66,7 @@ type Secret struct {
 	Passphrase string // of the private key, if it is encrypted
 	Password   string // for password
 	Token      string // for token
+	Enable     string // enable password of a network device, beside Password
 }
 
 // String hides the content.
@@ -80,7 +81,7 @@ func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"(secret)"`), nil }
 // Values lists the non-empty parts, for redaction.
 func (s Secret) Values() []string {
 	var vs []string
-	for _, v := range []string{s.PrivateKey, s.Passphrase, s.Password, s.Token} {
+	for _, v := range []string{s.PrivateKey, s.Passphrase, s.Password, s.Token, s.Enable} {
 		if v != "" {
 			vs = append(vs, v)
 		}
@@ -136,6 +137,22 @@ type Worker struct {
 	LastHeartbeat time.Time `json:"last_heartbeat"`
 	Succeeded     int64     `json:"succeeded"`
 	Failed        int64     `json:"failed"`
+	// Sessions are the connections to hosts that the worker keeps.
+	Sessions    []HostSession `json:"sessions,omitempty"`
+	CPUPercent  float64       `json:"cpu_percent" doc:"of one core, over the last heartbeats"`
+	MemoryBytes int64         `json:"memory_bytes"`
+}
+
+// HostSession is a connection to a host that a worker keeps between jobs.
+type HostSession struct {
+	Address   string    `json:"address" doc:"as the asset or the request has it"`
+	Port      int       `json:"port"`
+	User      string    `json:"user"`
+	Since     time.Time `json:"since"`
+	LastUsed  time.Time `json:"last_used"`
+	Running   int       `json:"running" doc:"jobs on it now"`
+	Succeeded int64     `json:"succeeded"`
+	Failed    int64     `json:"failed"`
 }
 
 // Role is what a user may do in a project. Each includes the ones before it.

@@ -124,6 +124,10 @@ type Heartbeat struct {
 	// Succeeded and Failed count what the worker ended since it registered.
 	Succeeded int64 `json:"succeeded"`
 	Failed    int64 `json:"failed"`
+	// What the worker keeps and uses.
+	Sessions    []HostSession `json:"sessions,omitempty"`
+	CPUPercent  float64       `json:"cpu_percent,omitempty"`
+	MemoryBytes int64         `json:"memory_bytes,omitempty"`
 }
 
 // HeartbeatReply says what the worker must stop.
@@ -133,6 +137,9 @@ type HeartbeatReply struct {
 	LeaseFor time.Duration `json:"lease_for"`
 	Cancel   []LeaseRef    `json:"cancel,omitempty"` // a person asked to cancel these
 	Drop     []LeaseRef    `json:"drop,omitempty"`   // these are no longer the worker's: kill, do not report
+	// CloseHosts are addresses whose kept connections the worker must close; jobs
+	// on them lose sight of their work.
+	CloseHosts []string `json:"close_hosts,omitempty"`
 }
 
 // Outcome is how an attempt ended, as the worker saw it.

@@ -26,6 +26,22 @@ type JobRequest struct {
 	OnLost      OnLost            `json:"on_lost,omitempty" enum:"retry,fail,ask" doc:"default: retry for idempotent actions, ask for the others"`
 	OnUnknown   OnUnknown         `json:"on_unknown,omitempty" enum:"hold,release"`
 	OnRetry     OnRetry           `json:"on_retry,omitempty" enum:"hold,release"`
+	Target      *InlineTarget     `json:"target,omitempty" doc:"a host that is no asset; excludes assets and labels"`
+	Webhook     *JobWebhook       `json:"webhook,omitempty" doc:"a request at the end of each of the jobs"`
+}
+
+// InlineTarget is a host with its login that a request brings along: it becomes
+// no asset. The secrets are sealed at once, are never shown again, and are
+// deleted when the job ends. The job runs in the lane of the address.
+type InlineTarget struct {
+	Address    string `json:"address" minLength:"1" maxLength:"253"`
+	Port       int    `json:"port,omitempty" minimum:"0" maximum:"65535"`
+	Platform   string `json:"platform,omitempty" maxLength:"64"`
+	Username   string `json:"username,omitempty" maxLength:"256"`
+	Password   string `json:"password,omitempty" maxLength:"4096"`
+	PrivateKey string `json:"private_key,omitempty" maxLength:"65536"`
+	Passphrase string `json:"passphrase,omitempty" maxLength:"4096"`
+	Enable     string `json:"enable,omitempty" maxLength:"4096" doc:"enable password of a network device"`
 }
 
 // Concurrency is a key of which at most Limit jobs run at once.

@@ -194,6 +194,7 @@ type sealedSecret struct {
 	Passphrase string `json:"f,omitempty"`
 	Password   string `json:"p,omitempty"`
 	Token      string `json:"t,omitempty"`
+	Enable     string `json:"e,omitempty"`
 }
 
 // seal binds a secret to its credential's row: moved to another row it cannot be
