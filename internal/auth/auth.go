@@ -85,6 +85,9 @@ const (
 	WriteQueue      Verb = "queue.write" // system
 	ReadWorker      Verb = "worker.read"
 	ReadAudit       Verb = "audit.read"
+	ReadWebhook     Verb = "webhook.read" // and deliveries, which hold results of jobs
+	WriteWebhook    Verb = "webhook.write"
+	SendDelivery    Verb = "delivery.send" // again, or as a test
 )
 
 // Rule is the least role for a verb, and where it counts.
@@ -116,6 +119,9 @@ var rules = map[Verb]Rule{
 	WriteQueue:      {Role: hostler.RoleAdmin, System: true},
 	ReadWorker:      {Role: hostler.RoleViewer},
 	ReadAudit:       {Role: hostler.RoleAdmin},
+	ReadWebhook:     {Role: hostler.RoleOperator},
+	WriteWebhook:    {Role: hostler.RoleAdmin},
+	SendDelivery:    {Role: hostler.RoleOperator},
 }
 
 // Verbs lists every verb; tests and documents are made from it.

@@ -41,6 +41,11 @@ type Config struct {
 	OutputLimit        int64 // bytes of one job's output
 	BodyLimit          int64 // bytes of one request's body
 	EgressAllow        []netip.Prefix
+	WebhookURL         Secret // may hold a token
+	WebhookFormat      hostler.WebhookFormat
+	WebhookRetry       []time.Duration
+	WebhookToken       Secret
+	WebhookSecret      Secret
 	Lang               hostler.Lang
 	AdminKey           Secret
 	MasterKey          Secret
@@ -155,6 +160,9 @@ func (c *Config) validate() []hostler.FieldError {
 	}
 	if path, ok := c.SQLitePath(); ok && path == "" {
 		bad = append(bad, problem("db", "sqlite: needs the path of a file", "sqlite: 后面需要文件路径"))
+	}
+	if c.WebhookURL == "" && (c.WebhookToken != "" || c.WebhookSecret != "" || c.WebhookFormat != "") {
+		bad = append(bad, problem("webhook_url", "is needed: another webhook_ setting is there", "必须设置：已有其他 webhook_ 设置"))
 	}
 	return bad
 }

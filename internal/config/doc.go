@@ -24,9 +24,12 @@ func Doc(lang hostler.Lang) string {
 		if s.Hidden {
 			continue
 		}
-		file, flag := code(s.Key), code("--"+s.Flag())
+		file, flag := code(s.Key), ""
 		if s.EnvOnly {
-			file, flag = "", ""
+			file = ""
+		}
+		if s.Flag() != "" {
+			flag = code("--" + s.Flag())
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", file, code(s.Env()), flag, code(s.Default), s.Help.In(lang))
 	}

@@ -21,6 +21,7 @@ type Setting struct {
 	Default string // as written; "" when it is described in Help
 	Help    hostler.Text
 	EnvOnly bool // secrets: no file, no flag
+	NoFlag  bool // may hold a secret: every user of the machine can read flags
 	Bool    bool // the flag needs no value
 	Hidden  bool // for development; not in the documents
 
@@ -33,7 +34,7 @@ func (s Setting) Env() string { return envPrefix + strings.ToUpper(s.Key) }
 
 // Flag is the setting's name on the command line, without dashes; "" for none.
 func (s Setting) Flag() string {
-	if s.EnvOnly {
+	if s.EnvOnly || s.NoFlag {
 		return ""
 	}
 	return strings.ReplaceAll(s.Key, "_", "-")
@@ -134,9 +135,39 @@ func Settings() []Setting {
 		},
 		{
 			Key:  "egress_allow",
-			Help: txt("CIDRs that `http_request` may reach although they are loopback, link-local or another special range.", "`http_request` 可以访问的特殊网段（CIDR），如回环或链路本地地址。"),
+			Help: txt("CIDRs that `http_request` and webhooks may reach although they are loopback, link-local or another special range.", "`http_request` 和回调可以访问的特殊网段（CIDR），如回环或链路本地地址。"),
 			set:  prefixes(func(c *Config) *[]netip.Prefix { return &c.EgressAllow }),
 			show: func(c *Config) string { return joinPrefixes(c.EgressAllow) },
+		},
+		{
+			Key: "webhook_url", NoFlag: true,
+			Help: txt("Gets a request at the end of every job of every project: see [webhooks.md](webhooks.md).", "每个项目的每个作业结束时向此地址发送请求：参见 [webhooks.zh.md](webhooks.zh.md)。"),
+			set:  setWebhookURL,
+			show: func(c *Config) string { return maskedURL(c.WebhookURL) },
+		},
+		{
+			Key:  "webhook_format",
+			Help: txt("Form of those requests: `task`, `standard`, `dingtalk`, `wecom` or `feishu`; by default the robot that the URL belongs to, else `task`.", "这些请求的格式：`task`、`standard`、`dingtalk`、`wecom` 或 `feishu`；默认按 URL 识别机器人，否则为 `task`。"),
+			set:  setWebhookFormat,
+			show: func(c *Config) string { return string(c.WebhookFormat) },
+		},
+		{
+			Key: "webhook_retry", Default: "5s,5m,30m,2h,5h,10h,14h,20h,24h",
+			Help: txt("Waits between the tries of every webhook's deliveries; an empty list tries once.", "所有回调投递失败后各次重试之间的等待时间；空列表表示只尝试一次。"),
+			set:  setWebhookRetry,
+			show: func(c *Config) string { return joinSpans(c.WebhookRetry) },
+		},
+		{
+			Key: "webhook_token", EnvOnly: true,
+			Help: txt("Sent to `webhook_url` as `Authorization: Bearer …`.", "以 `Authorization: Bearer …` 发送给 `webhook_url`。"),
+			set:  secret(func(c *Config) *Secret { return &c.WebhookToken }),
+			show: func(c *Config) string { return c.WebhookToken.String() },
+		},
+		{
+			Key: "webhook_secret", EnvOnly: true,
+			Help: txt("Signs the requests to `webhook_url`: the robot's own secret, or a `whsec_…` of Standard Webhooks.", "为发往 `webhook_url` 的请求签名：机器人的加签密钥，或 Standard Webhooks 的 `whsec_…`。"),
+			set:  secret(func(c *Config) *Secret { return &c.WebhookSecret }),
+			show: func(c *Config) string { return c.WebhookSecret.String() },
 		},
 		{
 			Key: "lang", Default: "en",
