@@ -35,7 +35,7 @@ func (e *Engine) Register(ctx context.Context, w hostler.WorkerInfo) (id hostler
 
 // Lease implements hostler.Dispatcher.
 func (e *Engine) Lease(ctx context.Context, req hostler.LeaseRequest) ([]hostler.Lease, error) {
-	woken, stop := e.store.Woken()
+	woken, stop := e.store.Woken(store.TopicWork)
 	defer stop()
 	over := time.NewTimer(req.Wait)
 	defer over.Stop()
@@ -238,16 +238,15 @@ func (e *Engine) SetProgress(ctx context.Context, w hostler.WorkerID, l hostler.
 
 // PinHostKey implements hostler.Dispatcher.
 func (e *Engine) PinHostKey(ctx context.Context, w hostler.WorkerID, l hostler.LeaseRef, k hostler.HostKeyOffer) error {
-	var project hostler.ProjectID
-	var asset hostler.AssetID
+	var job store.LeasedJob
 	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
-		project, asset, err = tx.LeaseProject(w, l)
+		job, err = tx.LeasedJob(w, l)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return e.cfg.Pin(ctx, project, asset, k)
+	return e.cfg.Pin(ctx, job, k)
 }
 
 // Retire ends a worker's lease at once, so that what it still runs is dealt with

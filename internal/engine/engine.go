@@ -26,8 +26,8 @@ type Config struct {
 	Store *store.Store
 	// Resolve fills in the assets and credentials of leases.
 	Resolve func(ctx context.Context, leases []*hostler.Lease) error
-	// Pin decides about a host key that a job of the project was offered.
-	Pin func(ctx context.Context, p hostler.ProjectID, a hostler.AssetID, k hostler.HostKeyOffer) error
+	// Pin decides about a host key that a leased job was offered.
+	Pin func(ctx context.Context, job store.LeasedJob, k hostler.HostKeyOffer) error
 	// Retention is how long ended jobs and their output are kept.
 	Retention time.Duration
 	// Sole says that no other server uses the database, so that whoever held
@@ -111,7 +111,7 @@ func (e *Engine) loop(ctx context.Context, name string, every time.Duration, onc
 // dueLoop looks at what is due when the next job is, and when something was
 // enqueued, but no more often than dueAtMost.
 func (e *Engine) dueLoop(ctx context.Context) error {
-	woken, stop := e.store.Woken()
+	woken, stop := e.store.Woken(store.TopicWork)
 	defer stop()
 	for {
 		wait, err := e.dueOnce(ctx)

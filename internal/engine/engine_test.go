@@ -31,9 +31,7 @@ func newRig(t *testing.T, st *store.Store, change ...func(*engine.Config)) *rig 
 	cfg := engine.Config{
 		Store: st, Retention: 24 * time.Hour, Log: slog.New(slog.DiscardHandler),
 		Resolve: func(context.Context, []*hostler.Lease) error { return nil },
-		Pin: func(context.Context, hostler.ProjectID, hostler.AssetID, hostler.HostKeyOffer) error {
-			return nil
-		},
+		Pin: func(context.Context, store.LeasedJob, hostler.HostKeyOffer) error { return nil },
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -229,7 +227,7 @@ func TestEndUnderALimitWakes(t *testing.T) {
 		w := r.register()
 		ids := r.enqueue(r.spec(), r.spec())
 		first := r.lease(w, 1)
-		woken, stop := h.Store.Woken()
+		woken, stop := h.Store.Woken(store.TopicWork)
 		defer stop()
 		if _, err := r.engine.Report(t.Context(), w, []hostler.Report{{LeaseRef: first[0].LeaseRef, Outcome: hostler.OutcomeSucceeded}}); err != nil {
 			t.Fatal(err)

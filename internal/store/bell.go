@@ -5,7 +5,46 @@ import (
 	"sync"
 )
 
-// Bell wakes those who wait in this process for new work. Drivers use it for
+// Topic is what a wake-up is about.
+type Topic uint8
+
+// The topics.
+const (
+	TopicWork       Topic = iota // jobs came into ready or sched
+	TopicOutbox                  // events wait to be published; tells this process only
+	TopicEvents                  // events were published
+	TopicDeliveries              // deliveries of webhooks came up
+	topics
+)
+
+// TopicSet is some topics, one bit each.
+type TopicSet uint8
+
+// AllTopics are all of them.
+const AllTopics TopicSet = 1<<topics - 1
+
+// SharedTopics are those that other servers must hear of. Not the outbox: who
+// wrote an event publishes it.
+const SharedTopics = AllTopics &^ (1 << TopicOutbox)
+
+func (s *TopicSet) add(t Topic) { *s |= 1 << t }
+
+// Has reports whether t is in the set.
+func (s TopicSet) Has(t Topic) bool { return s&(1<<t) != 0 }
+
+// Bells are a Bell for each topic. The zero value is ready.
+type Bells [topics]Bell
+
+// Ring wakes the subscribers of these topics.
+func (b *Bells) Ring(set TopicSet) {
+	for t := range topics {
+		if set.Has(t) {
+			b[t].Ring()
+		}
+	}
+}
+
+// Bell wakes those who wait in this process for one thing. Drivers use it for
 // Wake and Woken. The zero value is ready.
 type Bell struct {
 	mu   sync.Mutex

@@ -182,12 +182,12 @@ func (tx *Tx) lease(worker int64, found []candidate) (Claimed, error) {
 	var rows [][]any
 	var taken, ttl []int64
 	now := Micros(tx.now)
-	err := tx.each(`SELECT id, project, run, action, asset, max_attempts, timeout, on_lost, expires_at, args FROM job WHERE id IN ?*`,
+	err := tx.each(`SELECT id, project, run, action, asset, asset_name, created_by, max_attempts, timeout, on_lost, expires_at, args FROM job WHERE id IN ?*`,
 		[]any{ids}, func(r Rows) error {
 			var l hostler.Lease
 			var id, project, run, asset, timeout, expires int64
-			var onLost, args string
-			if err := r.Scan(&id, &project, &run, &l.Action, &asset, &l.MaxAttempts, &timeout, &onLost, &expires, &args); err != nil {
+			var assetName, createdBy, onLost, args string
+			if err := r.Scan(&id, &project, &run, &l.Action, &asset, &assetName, &createdBy, &l.MaxAttempts, &timeout, &onLost, &expires, &args); err != nil {
 				return err
 			}
 			if expires > 0 && expires <= now {
@@ -202,7 +202,7 @@ func (tx *Tx) lease(worker int64, found []candidate) (Claimed, error) {
 			l.Args, l.Attempt, l.OnLost = json.RawMessage(args), int(c.attempt), hostler.OnLost(onLost)
 			l.Timeout, l.StartedAt = time.Duration(timeout)*time.Microsecond, tx.now
 			if asset != 0 {
-				l.Asset = &hostler.LeaseAsset{ID: hostler.AssetID(asset)}
+				l.Asset = &hostler.LeaseAsset{ID: assetID(asset)}
 			}
 			out.Leases = append(out.Leases, l)
 			taken = append(taken, id)
@@ -211,6 +211,11 @@ func (tx *Tx) lease(worker int64, found []candidate) (Claimed, error) {
 			}
 			rows = append(rows, []any{
 				id, worker, c.queue, c.lane, c.prio, c.attempt, c.losses, c.fence, c.queuedAt, now,
+			})
+			tx.emitJob(l.Project, hostler.JobEvent{
+				Job: l.Job, Run: l.Run, Action: l.Action, Queue: l.Queue, Asset: assetID(asset), AssetName: assetName,
+				State: hostler.StateRunning, Cause: hostler.CauseLease, Attempt: l.Attempt, Worker: hostler.WorkerID(worker),
+				CreatedBy: createdBy,
 			})
 			return nil
 		})

@@ -31,12 +31,14 @@ type Driver interface {
 	InTx(ctx context.Context, fn func(c Conn) error) error
 	// View runs fn on a consistent snapshot; writes in it fail.
 	View(ctx context.Context, fn func(c Conn) error) error
-	// Wake tells every server on this database, soon and debounced, that there
-	// is new work. It never blocks.
-	Wake()
-	// Woken returns a channel that receives after Wake was called on any server
-	// of this database. The channel is closed by stop.
-	Woken() (c <-chan struct{}, stop func())
+	// Wake tells this process at once, and every other server on this database
+	// soon and debounced when the topic is shared, that there is something new.
+	// It never blocks.
+	Wake(topics TopicSet)
+	// Woken returns a channel that receives after Wake was called with the topic
+	// on any server of this database, and now and then without. The channel is
+	// closed by stop.
+	Woken(t Topic) (c <-chan struct{}, stop func())
 	// Maintain does what the database needs from time to time: partitions or
 	// segments of history made ahead, those older than keep dropped, checkpoints.
 	Maintain(ctx context.Context, keep time.Duration) error

@@ -60,9 +60,13 @@ func (tx *Tx) Enqueue(specs []hostler.JobSpec) ([]hostler.JobID, error) {
 	if err := g.insertJobs(ids, specs, lanes); err != nil {
 		return nil, err
 	}
+	if err := g.insertTargets(ids, specs); err != nil {
+		return nil, err
+	}
 	if err := g.admit(ids, specs, lanes); err != nil {
 		return nil, err
 	}
+	tx.emitNew(ids, specs)
 	out := make([]hostler.JobID, len(ids))
 	for i, id := range ids {
 		out[i] = hostler.JobID(id)
@@ -149,7 +153,7 @@ func (g *gate) insertJobs(ids []int64, specs []hostler.JobSpec, lanes map[string
 			args = "{}"
 		}
 		rows[i] = []any{
-			ids[i], int64(s.Project), int64(s.Run), s.Queue, s.Action, int64(s.Asset),
+			ids[i], int64(s.Project), int64(s.Run), s.Queue, s.Action, assetColumn(s),
 			s.AssetName, lanes[s.LaneKey], s.LaneKey, int64(s.LaneLimit), int64(s.Priority),
 			int64(max(1, s.MaxAttempts)), backoff, s.Timeout.Microseconds(), string(s.OnLost), string(s.OnUnknown),
 			string(s.OnRetry), Micros(s.RunAt), Micros(s.ExpiresAt), int64(s.RetryOf), s.CreatedBy,
@@ -183,6 +187,21 @@ func (g *gate) admit(ids []int64, specs []hostler.JobSpec, lanes map[string]int6
 	return g.insertSched(later)
 }
 
+// emitNew tells of new jobs, in their order.
+func (tx *Tx) emitNew(ids []int64, specs []hostler.JobSpec) {
+	for i := range specs {
+		s := &specs[i]
+		e := hostler.JobEvent{
+			Job: hostler.JobID(ids[i]), Run: s.Run, Action: s.Action, Queue: s.Queue, Asset: s.Asset, AssetName: s.AssetName,
+			State: hostler.StateQueued, CreatedBy: s.CreatedBy,
+		}
+		if s.RunAt.After(tx.now) {
+			e.State = hostler.StateScheduled
+		}
+		tx.emitJob(s.Project, e)
+	}
+}
+
 var schedCols = Ints("run_at", "id", "lane", "lane_held", "attempt", "losses", "fence")
 
 func schedRow(runAt int64, t ticket) []any {
@@ -190,7 +209,7 @@ func schedRow(runAt int64, t ticket) []any {
 }
 
 func (g *gate) insertSched(rows [][]any) error {
-	g.tx.woke = g.tx.woke || len(rows) > 0
+	g.tx.ringIf(len(rows) > 0, TopicWork)
 	return g.insert(`INSERT INTO sched (run_at, id, lane, lane_held, attempt, losses, fence)
 SELECT v.run_at, v.id, v.lane, v.lane_held, v.attempt, v.losses, v.fence FROM @rows`, schedCols, rows)
 }

@@ -254,6 +254,7 @@ func backoffDelay(b hostler.Backoff, n int, r float64) time.Duration {
 type ending struct {
 	ticket
 	state     hostler.State
+	cause     hostler.Cause
 	startedAt int64
 	worker    int64
 	result    json.RawMessage
@@ -282,7 +283,7 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 			l.owner = j.worker
 		}
 		// Under a queue's limit, the next job is in ready already.
-		g.tx.woke = g.tx.woke || g.queues[j.queue].lim > 0
+		g.tx.ringIf(g.queues[j.queue].lim > 0, TopicWork)
 		if !v.to.Terminal() {
 			attempts = append(attempts, []any{
 				j.id, j.fence, j.attempt, j.worker, j.startedAt, now, v.outcome, encodeError(v.report.Error),
@@ -312,7 +313,7 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 			})
 		default:
 			ends = append(ends, ending{
-				ticket: t, state: v.to, startedAt: j.startedAt, worker: j.worker,
+				ticket: t, state: v.to, cause: v.cause, startedAt: j.startedAt, worker: j.worker,
 				result: v.report.Result, err: v.report.Error, output: EncodeBlock(v.report.Output),
 			})
 		}
@@ -333,10 +334,29 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 	if err := g.insertAttempts(attempts); err != nil {
 		return err
 	}
+	if err := g.tx.emitGoingOn(jobs, verdicts); err != nil {
+		return err
+	}
 	if err := g.end(ends); err != nil {
 		return err
 	}
 	return g.settle()
+}
+
+// emitGoingOn tells of the jobs that ran and are not over.
+func (tx *Tx) emitGoingOn(jobs []runningJob, verdicts []verdict) error {
+	var ids []int64
+	at := map[int64]int{}
+	for i := range jobs {
+		if !verdicts[i].to.Terminal() {
+			ids = append(ids, jobs[i].id)
+			at[jobs[i].id] = i
+		}
+	}
+	return tx.emitJobs(ids, func(id int64, e *hostler.JobEvent) {
+		j, v := &jobs[at[id]], &verdicts[at[id]]
+		e.State, e.Cause, e.Attempt, e.Worker, e.Error = v.to, v.cause, int(j.attempt), hostler.WorkerID(j.worker), v.report.Error
+	})
 }
 
 // restoreTTL lets the ttl of jobs that never began count again; see Claim.
@@ -396,7 +416,33 @@ FROM @rows JOIN job j ON j.id = v.id`, doneCols, rows)
 	if n != int64(len(ends)) {
 		return fmt.Errorf("%d jobs to end, %d found: the queue and its jobs disagree", len(ends), n)
 	}
-	_, err = g.tx.Exec(`DELETE FROM job WHERE id IN ?*`, ids)
+	return g.tx.forgetJobs(ids, ends)
+}
+
+// forgetJobs deletes the rows of jobs that ended, with the hosts that some of
+// them brought along, and tells of their ends.
+func (tx *Tx) forgetJobs(ids []int64, ends []ending) error {
+	at := make(map[int64]*ending, len(ends))
+	for i := range ends {
+		at[ends[i].id] = &ends[i]
+	}
+	inline := false
+	err := tx.each(`DELETE FROM job WHERE id IN ?* RETURNING id, project, run, action, queue, asset, asset_name, created_by`,
+		[]any{ids}, func(r Rows) error {
+			s, err := scanSubject(r)
+			if err != nil {
+				return err
+			}
+			inline = inline || s.inline
+			e := at[int64(s.Job)]
+			s.State, s.Cause, s.Attempt, s.Worker, s.Error = e.state, e.cause, int(e.attempt), hostler.WorkerID(e.worker), e.err
+			tx.emitJob(s.project, s.JobEvent)
+			return nil
+		})
+	if err != nil || !inline {
+		return err
+	}
+	_, err = tx.Exec(`DELETE FROM job_target WHERE job IN ?*`, ids)
 	return err
 }
 

@@ -2,7 +2,7 @@ package store
 
 import "fmt"
 
-// CheckInvariants looks for broken invariants (I1, I2, I4; see the package
+// CheckInvariants looks for broken invariants (I1, I2, I4, I5; see the package
 // comment) on one snapshot and describes each that it finds. It reads whole
 // tables: it is for tests and for hostler doctor.
 func (tx *Tx) CheckInvariants() ([]string, error) {
@@ -20,6 +20,8 @@ func (tx *Tx) CheckInvariants() ([]string, error) {
 UNION ALL SELECT id FROM running UNION ALL SELECT id FROM parked) x WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.id = x.id)`},
 		{"I4: job %d is both live and ended", `SELECT j.id FROM job j WHERE EXISTS (SELECT 1 FROM done d WHERE d.id = j.id)`},
 		{"I4: job %d has ended twice", `SELECT id FROM done GROUP BY id HAVING count(*) > 1`},
+		{"I5: job %d brought a host, which is not there", `SELECT j.id FROM job j WHERE j.asset < 0 AND NOT EXISTS (SELECT 1 FROM job_target t WHERE t.job = j.id)`},
+		{"I5: the login that job %d brought outlives it", `SELECT t.job FROM job_target t WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.id = t.job AND j.asset < 0)`},
 	} {
 		ids, err := tx.ints(c.sql)
 		if err != nil {

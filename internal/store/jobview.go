@@ -40,7 +40,7 @@ func scanJob(r Rows) (hostler.Job, error) {
 	if err != nil {
 		return j, err
 	}
-	j.ID, j.Run, j.Asset, j.RetryOf, j.Worker = hostler.JobID(id), hostler.RunID(run), hostler.AssetID(asset), hostler.JobID(retryOf), hostler.WorkerID(worker)
+	j.ID, j.Run, j.Asset, j.RetryOf, j.Worker = hostler.JobID(id), hostler.RunID(run), assetID(asset), hostler.JobID(retryOf), hostler.WorkerID(worker)
 	j.Args, j.State, j.Lane = json.RawMessage(args), hostler.State(state), DisplayLane(j.Lane)
 	j.OnLost, j.OnUnknown, j.OnRetry = hostler.OnLost(onLost), hostler.OnUnknown(onUnknown), hostler.OnRetry(onRetry)
 	j.TimeoutS = (time.Duration(timeout) * time.Microsecond).Seconds()
@@ -351,7 +351,10 @@ on_lost, on_unknown, on_retry, run_at, expires_at, created_at FROM done WHERE id
 		if err != nil {
 			return err
 		}
-		s.RetryOf, s.Asset, s.Args = hostler.JobID(id), hostler.AssetID(asset), json.RawMessage(args)
+		s.RetryOf, s.Asset, s.Args = hostler.JobID(id), assetID(asset), json.RawMessage(args)
+		if asset == inlineAsset {
+			s.Target = &hostler.JobTarget{} // its content went with the job
+		}
 		s.Timeout = time.Duration(timeout) * time.Microsecond
 		s.OnLost, s.OnUnknown, s.OnRetry = hostler.OnLost(onLost), hostler.OnUnknown(onUnknown), hostler.OnRetry(onRetry)
 		if expires != 0 {

@@ -40,6 +40,14 @@ type ticket struct {
 	held     bool // it holds its lane
 }
 
+func ticketIDs(tickets []ticket) []int64 {
+	ids := make([]int64, len(tickets))
+	for i := range tickets {
+		ids[i] = tickets[i].id
+	}
+	return ids
+}
+
 // lane is a locked row of table lane. Changes are written once, by settle.
 type lane struct {
 	laneRow
@@ -325,7 +333,7 @@ func (g *gate) flushReady() error {
 	if err := g.hint(rows); err != nil {
 		return err
 	}
-	g.tx.woke = g.tx.woke || len(rows) > 0
+	g.tx.ringIf(len(rows) > 0, TopicWork)
 	return g.insert(`INSERT INTO ready (queue, owner, rank, id, lane, prio, attempt, losses, fence, queued_at, free_at)
 SELECT v.queue, v.owner, v.rank, v.id, v.lane, v.prio, v.attempt, v.losses, v.fence, v.queued_at, v.free_at FROM @rows`, readyCols, rows)
 }

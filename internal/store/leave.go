@@ -45,6 +45,12 @@ func (tx *Tx) DueJobs(limit int) (n int, next int64, err error) {
 		if err := g.settle(); err != nil {
 			return 0, 0, err
 		}
+		err = tx.emitJobs(ticketIDs(tickets), func(_ int64, e *hostler.JobEvent) {
+			e.State, e.Cause = hostler.StateQueued, hostler.CauseDue
+		})
+		if err != nil {
+			return 0, 0, err
+		}
 	}
 	_, err = tx.one(`SELECT run_at FROM sched ORDER BY run_at, id LIMIT 1`, nil, &next)
 	return n, next, err
@@ -67,7 +73,7 @@ func (tx *Tx) ExpireJobs(limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return len(tickets), g.endAll(tickets, hostler.StateExpired, reason)
+	return len(tickets), g.endAll(tickets, hostler.StateExpired, hostler.CauseExpire, reason)
 }
 
 // CancelJob cancels a job that waits, at once, or asks the worker of a running
@@ -90,7 +96,7 @@ func (tx *Tx) CancelJob(id hostler.JobID, by string) (hostler.State, error) {
 		}
 		if len(tickets) == 1 {
 			reason := &hostler.JobError{Kind: hostler.ErrKindCancelled, Text: cancelledText(by)}
-			return hostler.StateCancelled, g.endAll(tickets, hostler.StateCancelled, reason)
+			return hostler.StateCancelled, g.endAll(tickets, hostler.StateCancelled, hostler.CauseCancel, reason)
 		}
 		if err := tx.refuseCancel(id); err != nil {
 			return "", err
@@ -186,10 +192,10 @@ func (g *gate) takeBy(sql string, args ...any) ([]ticket, error) {
 }
 
 // endAll ends withdrawn jobs that no worker ran, and settles.
-func (g *gate) endAll(tickets []ticket, state hostler.State, reason *hostler.JobError) error {
+func (g *gate) endAll(tickets []ticket, state hostler.State, cause hostler.Cause, reason *hostler.JobError) error {
 	ends := make([]ending, len(tickets))
 	for i, t := range tickets {
-		ends[i] = ending{ticket: t, state: state, err: reason}
+		ends[i] = ending{ticket: t, state: state, cause: cause, err: reason}
 	}
 	if err := g.end(ends); err != nil {
 		return err
@@ -199,26 +205,31 @@ func (g *gate) endAll(tickets []ticket, state hostler.State, reason *hostler.Job
 
 // LoseWorkers marks the workers whose lease is over as dead and returns them.
 func (tx *Tx) LoseWorkers() ([]hostler.WorkerID, error) {
-	return tx.workersBy(`UPDATE worker SET dead = 1 WHERE dead = 0 AND lease_until < ? RETURNING id`, Micros(tx.now))
+	return tx.endWorkers(hostler.EventWorkerLost, `lease_until < ?`, Micros(tx.now))
 }
 
 // RetireWorker marks one worker as dead.
 func (tx *Tx) RetireWorker(w hostler.WorkerID) ([]hostler.WorkerID, error) {
-	return tx.workersBy(`UPDATE worker SET dead = 1 WHERE dead = 0 AND id = ? RETURNING id`, int64(w))
+	return tx.endWorkers(hostler.EventWorkerStopped, `id = ?`, int64(w))
 }
 
 // RetireAllWorkers marks every worker as dead: a server on SQLite does so at its
 // start, because the data folder's lock says that whoever ran before is gone.
 func (tx *Tx) RetireAllWorkers() ([]hostler.WorkerID, error) {
-	return tx.workersBy(`UPDATE worker SET dead = 1 WHERE dead = 0 RETURNING id`)
+	return tx.endWorkers(hostler.EventWorkerLost, `1 = 1`)
 }
 
-func (tx *Tx) workersBy(sql string, args ...any) ([]hostler.WorkerID, error) {
-	ids, err := tx.ints(sql, args...)
-	out := make([]hostler.WorkerID, len(ids))
-	for i, id := range ids {
-		out[i] = hostler.WorkerID(id)
-	}
+// endWorkers marks the live workers that a condition selects as dead.
+func (tx *Tx) endWorkers(t hostler.EventType, where string, args ...any) ([]hostler.WorkerID, error) {
+	var out []hostler.WorkerID
+	err := tx.each(`UPDATE worker SET dead = 1 WHERE dead = 0 AND `+where+` RETURNING id, name`, args, func(r Rows) error {
+		var id int64
+		var name string
+		err := r.Scan(&id, &name)
+		out = append(out, hostler.WorkerID(id))
+		tx.emitWorker(t, name)
+		return err
+	})
 	return out, err
 }
 
@@ -312,7 +323,7 @@ func (tx *Tx) ResolveJob(id hostler.JobID, to hostler.State, by, note string) er
 	if err != nil {
 		return err
 	}
-	e.state = to
+	e.state, e.cause = to, hostler.CauseResolve
 	e.err = resolution(e.err, to, by, note)
 	if err := g.end([]ending{e}); err != nil {
 		return err

@@ -16,6 +16,7 @@
 //	    parked that hold it
 //	I3  each terminal write of a running job matched (id, worker, fence)
 //	I4  every id is in exactly one of ready, wait, sched, running, parked, done
+//	I5  job_target has the jobs that brought a host, as long as they live
 //
 // Locks are always taken in this order: the pause lock, queues by name, running
 // jobs by id, lanes by id, then the rows of sched, wait, ready and parked. Only a
@@ -42,8 +43,10 @@ type Tx struct {
 	ctx context.Context //nolint:containedctx // a Tx lives inside one call of InTx or View
 	c   Conn
 	now time.Time
-	// woke says that jobs came into ready or sched: the engines must look.
-	woke bool
+	// rings are the topics to wake after the commit.
+	rings TopicSet
+	// events are those of the transaction that are not in the outbox yet.
+	events eventBuffer
 }
 
 // Now is the time of the transaction by the database's clock.
@@ -56,7 +59,7 @@ func (s *Store) Now() time.Time { return s.db.Now() }
 func (s *Store) Kind() string { return s.db.Name() }
 
 // InTx runs fn in one read-write transaction; nil means that it is durable. See
-// Driver.InTx for what fn may do. When it made jobs ready, engines are woken.
+// Driver.InTx for what fn may do. Then those are woken who wait for what it brought.
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	return inTx(ctx, s.db, fn)
 }
@@ -69,21 +72,35 @@ func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
 }
 
 func inTx(ctx context.Context, d Driver, fn func(tx *Tx) error) error {
-	woke := false
+	var rings TopicSet
 	err := d.InTx(ctx, func(c Conn) error {
 		tx := &Tx{ctx: ctx, c: c, now: d.Now()}
-		err := fn(tx)
-		woke = tx.woke
+		if err := fn(tx); err != nil {
+			return err
+		}
+		err := tx.flushEvents()
+		rings = tx.rings
 		return err
 	})
-	if err == nil && woke {
-		d.Wake()
+	if err == nil && rings != 0 {
+		d.Wake(rings)
 	}
 	return err
 }
 
-// Woken returns a channel that receives after Wake; see Driver.Woken.
-func (s *Store) Woken() (<-chan struct{}, func()) { return s.db.Woken() }
+// Woken returns a channel that receives when there may be something new; see
+// Driver.Woken.
+func (s *Store) Woken(t Topic) (<-chan struct{}, func()) { return s.db.Woken(t) }
+
+// Ring wakes who waits for t, on every server, once the transaction has
+// committed.
+func (tx *Tx) Ring(t Topic) { tx.rings.add(t) }
+
+func (tx *Tx) ringIf(is bool, t Topic) {
+	if is {
+		tx.rings.add(t)
+	}
+}
 
 // Maintain keeps the database in shape and drops history older than keep.
 func (s *Store) Maintain(ctx context.Context, keep time.Duration) error {

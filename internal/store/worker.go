@@ -22,7 +22,12 @@ func (tx *Tx) RegisterWorker(w hostler.WorkerInfo) (hostler.WorkerID, error) {
 	_, err = tx.Exec(`INSERT INTO worker (id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, lease_until)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		id, w.Name, w.Hostname, w.PID, w.Version, string(queues), w.Slots, now, now, Micros(tx.now.Add(hostler.LeaseTTL)))
+	tx.emitWorker(hostler.EventWorkerStarted, w.Name)
 	return hostler.WorkerID(id), err
+}
+
+func (tx *Tx) emitWorker(t hostler.EventType, name string) {
+	tx.Emit(0, t, hostler.ObjectEvent{Object: name})
 }
 
 // ReplyGrace is how long a lease's answer may be on its way before a job that
@@ -98,17 +103,6 @@ func (tx *Tx) CancelsAsked(w hostler.WorkerID) ([]hostler.LeaseRef, error) {
 func (tx *Tx) HoldsLease(w hostler.WorkerID, l hostler.LeaseRef) (bool, error) {
 	var n int64
 	return tx.one(`SELECT 1 FROM running WHERE id = ? AND worker = ? AND fence = ?`, []any{int64(l.Job), int64(w), l.Fence}, &n)
-}
-
-// LeaseProject returns the project of a leased job, and its asset.
-func (tx *Tx) LeaseProject(w hostler.WorkerID, l hostler.LeaseRef) (hostler.ProjectID, hostler.AssetID, error) {
-	var project, asset int64
-	found, err := tx.one(`SELECT j.project, j.asset FROM running r JOIN job j ON j.id = r.id WHERE r.id = ? AND r.worker = ? AND r.fence = ?`,
-		[]any{int64(l.Job), int64(w), l.Fence}, &project, &asset)
-	if err == nil && !found {
-		err = errFenceLost()
-	}
-	return hostler.ProjectID(project), hostler.AssetID(asset), err
 }
 
 // SetProgress notes how far a leased job has come. CodeStale: the lease is lost.

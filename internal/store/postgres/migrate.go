@@ -43,6 +43,7 @@ CREATE TABLE done (` + store.DoneColumns + `,
 func fill(sql string) string {
 	sql = strings.NewReplacer("${DONE}", done, "${DONE_DROP}", "DROP TABLE done;\nDROP SEQUENCE id_seq;").Replace(sql)
 	return strings.NewReplacer(
+		"${AUTO_ID}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 		"${INT}", "BIGINT",
 		"${BYTES}", "BYTEA",
 		"${T}", "done",

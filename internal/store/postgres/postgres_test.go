@@ -211,7 +211,7 @@ func TestServerAwayAndBack(t *testing.T) {
 	defer c.Stop()
 	dsn := c.DSN("postgres")
 	db := mustOpen(t, dsn, postgres.Options{Patience: 50 * time.Millisecond})
-	woken, stop := db.Woken()
+	woken, stop := db.Woken(store.TopicWork)
 	defer stop()
 	if err := put(t.Context(), db, "before"); err != nil {
 		t.Fatal(err)
@@ -264,14 +264,14 @@ func TestStatementsEnd(t *testing.T) {
 func TestWakeAcrossServers(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	a, b := mustOpen(t, dsn, postgres.Options{}), mustOpen(t, dsn, postgres.Options{})
-	woken, stop := b.Woken()
+	woken, stop := b.Woken(store.TopicWork)
 	defer stop()
 	// Both loops run and nothing is pending once a wake-up made it across.
 	deadline := time.After(20 * time.Second)
 	fast := 0
 	for fast < 5 {
 		sent := time.Now()
-		a.Wake()
+		a.Wake(store.AllTopics)
 		select {
 		case <-woken:
 		case <-deadline:

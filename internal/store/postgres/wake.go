@@ -2,9 +2,12 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,10 +30,11 @@ const (
 // connection of its own, after the commit and at most once in notifyEvery. Its
 // loops start when they are first needed.
 type waker struct {
-	store.Bell
+	store.Bells
 	cfg    *pgx.ConnConfig
 	log    *slog.Logger
-	due    chan struct{}
+	unsent atomic.Uint32   // the topics that others have not been told of
+	due    chan struct{}   // there are some
 	ctx    context.Context //nolint:containedctx // the life of the loops
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -61,10 +65,18 @@ func (w *waker) close() {
 }
 
 // Wake implements store.Driver.
-func (db *DB) Wake() {
+func (db *DB) Wake(topics store.TopicSet) {
 	w := &db.waker
-	w.Ring()
-	w.notify.Do(func() { w.start(w.notifyLoop) })
+	w.Ring(topics)
+	if topics &= store.SharedTopics; topics != 0 {
+		w.notify.Do(func() { w.start(w.notifyLoop) })
+		w.tell(topics)
+	}
+}
+
+// tell has the notify loop tell the other servers.
+func (w *waker) tell(topics store.TopicSet) {
+	w.unsent.Or(uint32(topics))
 	select {
 	case w.due <- struct{}{}:
 	default:
@@ -72,13 +84,13 @@ func (db *DB) Wake() {
 }
 
 // Woken implements store.Driver.
-func (db *DB) Woken() (woken <-chan struct{}, stop func()) {
+func (db *DB) Woken(t store.Topic) (woken <-chan struct{}, stop func()) {
 	w := &db.waker
 	w.listen.Do(func() {
 		w.start(w.listenLoop)
 		w.start(w.pollLoop)
 	})
-	return w.Listen()
+	return w.Bells[t].Listen()
 }
 
 func (w *waker) notifyLoop(ctx context.Context) {
@@ -102,14 +114,15 @@ func (w *waker) notifyLoop(ctx context.Context) {
 func (w *waker) send(ctx context.Context, c *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	if _, err := c.Exec(ctx, "NOTIFY "+channel); err != nil {
-		select { // for the next connection
-		case w.due <- struct{}{}:
-		default:
-		}
-		return err
+	topics := w.unsent.Swap(0)
+	if topics == 0 {
+		return nil
 	}
-	return nil
+	_, err := c.Exec(ctx, fmt.Sprintf("NOTIFY %s, '%d'", channel, topics))
+	if err != nil {
+		w.tell(store.TopicSet(topics)) // with the next connection
+	}
+	return err
 }
 
 func (w *waker) listenLoop(ctx context.Context) {
@@ -117,7 +130,7 @@ func (w *waker) listenLoop(ctx context.Context) {
 		if _, err := c.Exec(ctx, "LISTEN "+channel); err != nil {
 			return err
 		}
-		w.Ring() // for what came while nobody listened
+		w.Ring(store.AllTopics) // for what came while nobody listened
 		for {
 			if err := w.hear(ctx, c); err != nil {
 				return err
@@ -131,9 +144,9 @@ func (w *waker) listenLoop(ctx context.Context) {
 func (w *waker) hear(ctx context.Context, c *pgx.Conn) error {
 	waiting, cancel := context.WithTimeout(ctx, quiet)
 	defer cancel()
-	_, err := c.WaitForNotification(waiting)
+	n, err := c.WaitForNotification(waiting)
 	if err == nil {
-		w.Ring()
+		w.Ring(topicsOf(n.Payload))
 		return nil
 	}
 	if waiting.Err() == nil || ctx.Err() != nil || c.IsClosed() {
@@ -172,6 +185,15 @@ func (w *waker) connect(ctx context.Context, use func(c *pgx.Conn) error) error 
 // pollLoop rings every second, give or take, in case a notification was lost.
 func (w *waker) pollLoop(ctx context.Context) {
 	for sleep(ctx, pollEvery*3/4+rand.N(pollEvery/2)) {
-		w.Ring()
+		w.Ring(store.AllTopics)
 	}
+}
+
+// topicsOf reads a notification. One that is none of ours wakes everybody.
+func topicsOf(payload string) store.TopicSet {
+	n, err := strconv.ParseUint(payload, 10, 8)
+	if err != nil {
+		return store.AllTopics
+	}
+	return store.TopicSet(n)
 }

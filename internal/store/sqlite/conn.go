@@ -348,7 +348,7 @@ func (s *idSource) next(now time.Time, n int) []int64 {
 }
 
 // Wake implements store.Driver.
-func (db *DB) Wake() { db.bell.Ring() }
+func (db *DB) Wake(topics store.TopicSet) { db.bells.Ring(topics) }
 
 // Woken implements store.Driver.
-func (db *DB) Woken() (<-chan struct{}, func()) { return db.bell.Listen() }
+func (db *DB) Woken(t store.Topic) (<-chan struct{}, func()) { return db.bells[t].Listen() }

@@ -15,6 +15,7 @@ import (
 
 // parts are SQLite's words for the ${NAME} parts of the migrations.
 var parts = strings.NewReplacer(
+	"${AUTO_ID}", "INTEGER PRIMARY KEY",
 	"${INT}", "INTEGER",
 	"${BYTES}", "BLOB",
 	"${HOT}", "",

@@ -56,11 +56,11 @@ const (
 
 // DB implements store.Driver.
 type DB struct {
-	path string
-	opt  Options
-	sql  *store.Rewriter
-	ids  idSource
-	bell store.Bell
+	path  string
+	opt   Options
+	sql   *store.Rewriter
+	ids   idSource
+	bells store.Bells
 
 	writer   *conn
 	queue    chan *member

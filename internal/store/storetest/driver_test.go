@@ -413,11 +413,11 @@ func received(t *testing.T, c <-chan struct{}, within time.Duration) bool {
 func TestWake(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
-		one, stopOne := d.Woken()
-		two, stopTwo := d.Woken()
+		one, stopOne := d.Woken(store.TopicWork)
+		two, stopTwo := d.Woken(store.TopicWork)
 		defer stopTwo()
-		d.Wake()
-		d.Wake()
+		d.Wake(store.AllTopics)
+		d.Wake(store.AllTopics)
 		if !received(t, one, time.Second) || !received(t, two, time.Second) {
 			t.Error("a listener was not woken")
 		}
@@ -425,7 +425,7 @@ func TestWake(t *testing.T) {
 		stopOne()
 		for range one { // what is left, until it is closed
 		}
-		d.Wake()
+		d.Wake(store.AllTopics)
 		if !received(t, two, time.Second) {
 			t.Error("the other listener was not woken")
 		}
