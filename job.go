@@ -86,6 +86,19 @@ type JobSpec struct {
 	ExpiresAt   time.Time     // zero means never; not started by then → expired
 	RetryOf     JobID
 	CreatedBy   string // user name, for people
+	// Target is the host that the job brings along; Asset is 0 then. Of an ended
+	// job nothing but its presence is left.
+	Target *JobTarget
+}
+
+// JobTarget is an InlineTarget on its way into the store.
+type JobTarget struct {
+	Address  string
+	Port     int
+	Platform string
+	Username string
+	// Seal seals the secret parts for the id that the job gets.
+	Seal func(id JobID) ([]byte, error)
 }
 
 // AssetLaneKey is the lane of a device. It carries no project: two projects

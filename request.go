@@ -38,11 +38,17 @@ type InlineTarget struct {
 	Port       int    `json:"port,omitempty" minimum:"0" maximum:"65535"`
 	Platform   string `json:"platform,omitempty" maxLength:"64"`
 	Username   string `json:"username,omitempty" maxLength:"256"`
-	Password   string `json:"password,omitempty" maxLength:"4096"`
-	PrivateKey string `json:"private_key,omitempty" maxLength:"65536"`
-	Passphrase string `json:"passphrase,omitempty" maxLength:"4096"`
-	Enable     string `json:"enable,omitempty" maxLength:"4096" doc:"enable password of a network device"`
+	Password   string `json:"password,omitempty" maxLength:"4096" writeOnly:"true"`
+	PrivateKey string `json:"private_key,omitempty" maxLength:"65536" writeOnly:"true"`
+	Passphrase string `json:"passphrase,omitempty" maxLength:"4096" writeOnly:"true"`
+	Enable     string `json:"enable,omitempty" maxLength:"4096" writeOnly:"true" doc:"enable password of a network device"`
 }
+
+// String hides the secret parts.
+func (t InlineTarget) String() string { return t.Username + "@" + t.Address + " (secret)" }
+
+// GoString hides the secret parts from %#v.
+func (t InlineTarget) GoString() string { return t.String() }
 
 // Concurrency is a key of which at most Limit jobs run at once.
 type Concurrency struct {

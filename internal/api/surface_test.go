@@ -11,6 +11,7 @@ import (
 	"hostler.dev/hostler/internal/api"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
 )
 
 func TestEveryRouteDeclaresItsPermission(t *testing.T) {
@@ -111,7 +112,7 @@ func foreignIDs(t *testing.T, w *world) {
 	var key app.KeyCreated
 	w.mustDo(t, stranger, "POST", "/api/v1/keys", `{"name":"second"}`, &key)
 	caller := w.caller(t, stranger)
-	err := w.app.PinHostKey(t.Context(), caller.Project, asset.ID, hostler.HostKeyOffer{
+	err := w.app.PinHostKey(t.Context(), store.LeasedJob{Project: caller.Project, Asset: asset.ID}, hostler.HostKeyOffer{
 		Address: asset.Address + ":22", Type: "ssh-ed25519",
 		PublicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPBGwJHbkT3cAyBwZzHmpBfYg7AzAGiM+dWgHfZRPXKf",
 	})

@@ -266,7 +266,7 @@ func TestLeasesCarryWhatTheJobNeeds(t *testing.T) {
 		door := w.asset(t, app.AssetInput{Name: "door", Address: "192.0.2.1", Credential: "pw"})
 		behind := w.asset(t, app.AssetInput{Name: "behind", Address: "10.0.0.1", Port: 2222, Jump: "door", Credential: "pw", Vars: map[string]string{"a": "b"}})
 		w.asset(t, app.AssetInput{Name: "gone"})
-		if err := w.PinHostKey(ctx, w.admin.Project, door.ID, offer(t, 1)); err != nil {
+		if err := w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: door.ID}, offer(t, 1)); err != nil {
 			t.Fatal(err)
 		}
 		w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"behind"}, Args: []byte(`{"sudo":"sudo"}`)})

@@ -101,18 +101,18 @@ func (s *scope) decideAt(address string, id hostler.HostKeyID, to string) (hostl
 // when it is pinned. The first key at an address is pinned when the policy of the
 // asset that is dialled there is accept-new; any other is recorded as offered and
 // refused. Only addresses on the way to the job's asset count.
-func (a *App) PinHostKey(ctx context.Context, project hostler.ProjectID, asset hostler.AssetID, offer hostler.HostKeyOffer) error {
+func (a *App) PinHostKey(ctx context.Context, job store.LeasedJob, offer hostler.HostKeyOffer) error {
 	key, err := readOffer(offer)
 	if err != nil {
 		return err
 	}
 	var refused error
 	err = a.store.InTx(ctx, func(tx *store.Tx) error {
-		policy, err := policyAt(tx, project, asset, key.Address)
+		policy, err := policyAt(tx, job, key.Address)
 		if err != nil {
 			return err
 		}
-		refused, err = pin(tx, project, policy, key)
+		refused, err = pin(tx, job.Project, policy, key)
 		return err
 	})
 	if err != nil {
@@ -134,10 +134,15 @@ func readOffer(o hostler.HostKeyOffer) (hostler.HostKey, error) {
 }
 
 // policyAt finds the policy of the asset that is dialled at the address: the job's
-// own, or one of the jump hosts before it.
-func policyAt(tx *store.Tx, project hostler.ProjectID, id hostler.AssetID, address string) (string, error) {
+// own, or one of the jump hosts before it. A host that the job brought along takes
+// the first key that it shows.
+func policyAt(tx *store.Tx, job store.LeasedJob, address string) (string, error) {
+	if t := job.Target; t != nil && sshAddress(t.Address, t.Port) == address {
+		return hostler.HostKeyAcceptNew, nil
+	}
+	id := job.Asset
 	for n := 0; id != 0 && n <= maxJumps; n++ {
-		row, err := tx.Asset(project, id, "")
+		row, err := tx.Asset(job.Project, id, "")
 		if err != nil {
 			return "", err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/store"
 )
 
 // offer is the host key with a number, shown at 192.0.2.1.
@@ -40,7 +41,9 @@ func TestFirstHostKeyIsPinnedAndOthersWait(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
 		a := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
-		pin := func(n byte) error { return w.PinHostKey(ctx, w.admin.Project, a.ID, offer(t, n)) }
+		pin := func(n byte) error {
+			return w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, n))
+		}
 
 		if err := pin(1); err != nil {
 			t.Fatal(err)
@@ -78,7 +81,7 @@ func TestFirstHostKeyIsPinnedAndOthersWait(t *testing.T) {
 func TestStrictHostKeysWaitForAPerson(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		a := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
-		wantCode(t, w.PinHostKey(t.Context(), w.admin.Project, a.ID, offer(t, 1)), hostler.CodeConflict)
+		wantCode(t, w.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, 1)), hostler.CodeConflict)
 		if diff := cmp.Diff([]string{"offered "}, w.states(t, "web1")); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
@@ -94,7 +97,7 @@ func TestOneOfTwoFirstHostKeysIsPinned(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range n {
 			o := offer(t, byte(i))
-			wg.Go(func() { errs[i] = w.PinHostKey(t.Context(), w.admin.Project, a.ID, o) })
+			wg.Go(func() { errs[i] = w.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, o) })
 		}
 		wg.Wait()
 		trusted := 0
@@ -117,14 +120,14 @@ func TestHostKeysCountOnTheWayToTheAssetOnly(t *testing.T) {
 		ctx := t.Context()
 		w.asset(t, app.AssetInput{Name: "door", Address: "192.0.2.1"})
 		behind := w.asset(t, app.AssetInput{Name: "behind", Address: "10.0.0.1", Jump: "door"})
-		if err := w.PinHostKey(ctx, w.admin.Project, behind.ID, offer(t, 1)); err != nil {
+		if err := w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: behind.ID}, offer(t, 1)); err != nil {
 			t.Errorf("the key of the jump host: %v", err)
 		}
 		elsewhere := w.asset(t, app.AssetInput{Name: "elsewhere", Address: "10.0.0.2"})
-		wantCode(t, w.PinHostKey(ctx, w.admin.Project, elsewhere.ID, offer(t, 2)), hostler.CodeForbidden)
-		wantCode(t, w.PinHostKey(ctx, w.stranger.Project, behind.ID, offer(t, 2)), hostler.CodeForbidden)
+		wantCode(t, w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: elsewhere.ID}, offer(t, 2)), hostler.CodeForbidden)
+		wantCode(t, w.PinHostKey(ctx, store.LeasedJob{Project: w.stranger.Project, Asset: behind.ID}, offer(t, 2)), hostler.CodeForbidden)
 		bad := offer(t, 3)
 		bad.PublicKey = "ssh-ed25519 nonsense"
-		wantCode(t, w.PinHostKey(ctx, w.admin.Project, behind.ID, bad), hostler.CodeInvalid)
+		wantCode(t, w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: behind.ID}, bad), hostler.CodeInvalid)
 	})
 }

@@ -75,7 +75,7 @@ func checkFilter(path string, f hostler.JobFilter) error {
 	}
 	k.text(path+"queue", f.Queue, 64)
 	k.text(path+"action", f.Action, 64)
-	k.text(path+"asset", f.Asset, 128)
+	k.text(path+"asset", f.Asset, 253)
 	k.text(path+"lane", f.Lane, 253)
 	for name, t := range map[string]bool{
 		"since": f.Since == nil || f.Since.Year() >= 1970 && f.Since.Year() < 2200,

@@ -19,7 +19,7 @@ func (a *App) ResolveLeases(ctx context.Context, leases []*hostler.Lease) error 
 	for _, l := range leases {
 		r.wanted(l)
 	}
-	if len(r.assets) == 0 && len(r.named) == 0 {
+	if len(r.assets) == 0 && len(r.inline) == 0 && len(r.named) == 0 {
 		return nil
 	}
 	if err := a.store.View(ctx, r.read); err != nil {
@@ -36,9 +36,11 @@ type resolver struct {
 	app    *App
 	ctx    context.Context //nolint:containedctx // a resolver lives inside one call of ResolveLeases
 	assets []hostler.AssetID
+	inline []*hostler.Lease            // of jobs that brought their host
 	named  map[*hostler.Lease][]string // credentials that the args name
 
 	rows        map[hostler.AssetID]*store.AssetRow
+	brought     map[hostler.JobID]store.SealedTarget
 	keys        map[place][]hostler.HostKey
 	credentials []store.SealedCredential
 	opened      map[hostler.CredentialID]*hostler.LeaseCredential
@@ -52,7 +54,10 @@ type place struct {
 }
 
 func (r *resolver) wanted(l *hostler.Lease) {
-	if l.Asset != nil {
+	switch {
+	case store.InlineLease(l):
+		r.inline = append(r.inline, l)
+	case l.Asset != nil:
 		r.assets = append(r.assets, l.Asset.ID)
 	}
 	act, ok := r.app.cfg.Actions.Lookup(l.Action)
@@ -74,6 +79,9 @@ func (r *resolver) read(tx *store.Tx) error {
 		}
 		maps.Copy(r.rows, rows)
 		next = r.jumpsOf(rows)
+	}
+	if err := r.readTargets(tx); err != nil {
+		return err
 	}
 	if err := r.readKeys(tx); err != nil {
 		return err
@@ -109,15 +117,35 @@ func (r *resolver) jumpsOf(rows map[hostler.AssetID]*store.AssetRow) []hostler.A
 	return next
 }
 
+// readTargets reads the hosts that jobs of the batch brought along.
+func (r *resolver) readTargets(tx *store.Tx) (err error) {
+	if len(r.inline) == 0 {
+		return nil
+	}
+	ids := make([]hostler.JobID, len(r.inline))
+	for i, l := range r.inline {
+		ids[i] = l.Job
+	}
+	r.brought, err = tx.JobTargets(ids)
+	return err
+}
+
 func (r *resolver) readKeys(tx *store.Tx) error {
 	r.keys = map[place][]hostler.HostKey{}
 	var projects []hostler.ProjectID
 	var addresses []string
-	for _, row := range r.rows {
-		if !slices.Contains(projects, row.ProjectID) {
-			projects = append(projects, row.ProjectID)
+	want := func(p hostler.ProjectID, address string, port int) {
+		if !slices.Contains(projects, p) {
+			projects = append(projects, p)
 		}
-		addresses = append(addresses, sshAddress(row.Address, row.Port))
+		addresses = append(addresses, sshAddress(address, port))
+	}
+	for _, row := range r.rows {
+		want(row.ProjectID, row.Address, row.Port)
+	}
+	for _, l := range r.inline {
+		t := r.brought[l.Job]
+		want(l.Project, t.Address, t.Port)
 	}
 	if len(addresses) == 0 {
 		return nil
@@ -131,7 +159,10 @@ func (r *resolver) readKeys(tx *store.Tx) error {
 }
 
 func (r *resolver) fill(l *hostler.Lease) {
-	if l.Asset != nil {
+	switch {
+	case store.InlineLease(l):
+		r.fillInline(l)
+	case l.Asset != nil:
 		row := r.rows[l.Asset.ID]
 		if row == nil || row.ProjectID != l.Project {
 			l.Asset, l.AssetMissing = nil, true
@@ -153,6 +184,20 @@ func (r *resolver) fill(l *hostler.Lease) {
 			}
 		}
 	}
+}
+
+func (r *resolver) fillInline(l *hostler.Lease) {
+	t, ok := r.brought[l.Job]
+	if !ok { // the job ended meanwhile: nobody will hear of this lease
+		l.Asset, l.AssetMissing = nil, true
+		return
+	}
+	asset, err := r.app.openTarget(l.Job, t, r.keys[place{l.Project, sshAddress(t.Address, t.Port)}])
+	if err != nil {
+		r.app.cfg.Log.ErrorContext(r.ctx, "the login of a job cannot be opened; is this the key file that it was sealed with?",
+			"job", l.Job, "err", err)
+	}
+	l.Asset = asset
 }
 
 // asset makes the lease's view of an asset, with the way to it.

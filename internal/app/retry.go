@@ -89,6 +89,9 @@ func (s *scope) again(id hostler.JobID, specs map[hostler.JobID]hostler.JobSpec,
 		return spec, hostler.Errorf(hostler.CodeConflict,
 			"only a job that has ended can be retried", "只有已结束的作业才能重试")
 	}
+	if spec.Target != nil {
+		return spec, errLoginGone(spec.AssetName)
+	}
 	act, err := s.app.runnable(spec.Action, spec.Args)
 	if err != nil {
 		return spec, err

@@ -10,6 +10,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
 )
 
 // verbs says what each use case needs; every method of App that takes a Caller
@@ -99,7 +100,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		ctx, c := t.Context(), w.stranger
 		asset := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		w.password(t, "root-pw", "canary")
-		if err := w.PinHostKey(ctx, w.admin.Project, asset.ID, offer(t, 1)); err != nil {
+		if err := w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: asset.ID}, offer(t, 1)); err != nil {
 			t.Fatal(err)
 		}
 		hostKey := must(w.HostKeys(ctx, w.admin, "web1"))(t)[0].ID

@@ -68,6 +68,7 @@ type plan struct {
 	labels   map[string]string
 	most     int
 	onAssets bool
+	inline   *hostler.InlineTarget // a host that is no asset
 }
 
 // plan checks every field that can be checked without the store, and fills in the
@@ -83,6 +84,10 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 	}
 	p.act = a.planAction(&k, req)
 	p.chooseAssets(&k, req.Assets)
+	if req.Target != nil {
+		k.ok(!p.onAssets, "target", "excludes assets and labels", "不能与 assets、labels 同时指定")
+		p.inline = checkTarget(&k, *req.Target)
+	}
 	checkLabels(&k, req.Labels)
 	checkPolicies(&k, req)
 	checkTimes(&k, req)
@@ -103,6 +108,9 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 		return nil, err
 	}
 	p.fillIn(req)
+	if p.inline != nil {
+		p.spec.Target = a.jobTarget(p.inline)
+	}
 	return p, nil
 }
 
@@ -118,7 +126,9 @@ func (a *App) planAction(k *checker, req hostler.JobRequest) *action.Action {
 	}
 	onAssets := len(req.Assets) > 0 || len(req.Labels) > 0
 	switch {
-	case act.Asset == action.AssetRequired && !onAssets:
+	case act.Asset == action.AssetNever && req.Target != nil:
+		k.fail("target", "this action works on no host", "此动作不针对主机")
+	case act.Asset == action.AssetRequired && !onAssets && req.Target == nil:
 		k.fail("assets", "this action needs an asset: name some, or choose them by labels", "此动作需要资产：请指定资产，或按标签选择")
 	case act.Asset == action.AssetNever && onAssets:
 		k.fail("assets", "this action works on no asset", "此动作不针对资产")
@@ -176,7 +186,7 @@ func (p *plan) checkLane(k *checker, req hostler.JobRequest) {
 		k.ok(c.Key != "", "concurrency.key", "is needed", "不能为空")
 		between(k, "concurrency.limit", c.Limit, 1, 100_000)
 	}
-	k.ok(req.Lane != hostler.LaneAsset || p.onAssets, "lane", "asset needs an asset", "asset 通道需要指定资产")
+	k.ok(req.Lane != hostler.LaneAsset || p.onHosts(), "lane", "asset needs an asset", "asset 通道需要指定资产")
 }
 
 // fillIn sets what depends on the action.
@@ -192,7 +202,7 @@ func (p *plan) fillIn(req hostler.JobRequest) {
 	switch {
 	case req.Concurrency != nil:
 		p.lane, p.spec.LaneLimit = hostler.LaneNone, req.Concurrency.Limit
-	case p.lane == hostler.LaneDefault && traits.Changes && p.onAssets:
+	case p.lane == hostler.LaneDefault && traits.Changes && p.onHosts():
 		p.lane = hostler.LaneAsset
 	case p.lane == hostler.LaneDefault:
 		p.lane = hostler.LaneNone
@@ -205,6 +215,9 @@ func (p *plan) fillIn(req hostler.JobRequest) {
 		p.spec.LaneKey, p.spec.LaneLimit = p.lane, 1
 	}
 }
+
+// onHosts reports whether each job of the plan works on a host.
+func (p *plan) onHosts() bool { return p.onAssets || p.inline != nil }
 
 // run makes the jobs in the transaction.
 func (p *plan) run(s *scope) (hostler.JobsCreated, error) {
@@ -247,6 +260,9 @@ func (p *plan) run(s *scope) (hostler.JobsCreated, error) {
 		detail["asset"] = targets[0].Name
 		detail["job"] = made.Jobs[0]
 	}
+	if t := p.inline; t != nil {
+		detail["port"], detail["username"] = t.Port, t.Username
+	}
 	return made, s.audit("job.run", made.Run.String(), detail)
 }
 
@@ -281,7 +297,11 @@ func onTarget(spec hostler.JobSpec, t store.Target, lane string) hostler.JobSpec
 }
 
 // targets finds the chosen assets; one that is none when the request chooses none.
+// A host that is no asset is the device of its address.
 func (p *plan) targets(s *scope) ([]store.Target, error) {
+	if t := p.inline; t != nil {
+		return []store.Target{{Name: t.Address, DeviceKey: t.Address}}, nil
+	}
 	if !p.onAssets {
 		return []store.Target{{}}, nil
 	}

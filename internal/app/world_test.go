@@ -178,6 +178,7 @@ func testActions(t *testing.T) *action.Registry {
 		action.Action{Name: "check_port", Aliases: []string{"port"}, Schema: open, Traits: looks, Enabled: true, Run: run},
 		action.Action{Name: "ping", Schema: open, Asset: action.AssetOptional, Traits: looks, Enabled: true, Run: run},
 		action.Action{Name: "off", Schema: open, Traits: looks, Run: run},
+		action.Action{Name: "nowhere", Schema: open, Asset: action.AssetNever, Traits: looks, Enabled: true, Run: run},
 		action.Action{
 			Name: "change", Traits: changes, Enabled: true, Run: run,
 			Schema: json.RawMessage(`{"type":"object","properties":{"sudo":{"type":"string"}},"additionalProperties":false}`),

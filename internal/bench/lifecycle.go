@@ -76,9 +76,7 @@ func (b *bench) lifecycle(ctx context.Context, lanes int) (s sample, err error) 
 	e := engine.New(engine.Config{
 		Store: b.store, Retention: 24 * time.Hour, Sole: b.db.Name() == string(store.SQLite), Log: discard(),
 		Resolve: func(context.Context, []*hostler.Lease) error { return nil },
-		Pin: func(context.Context, hostler.ProjectID, hostler.AssetID, hostler.HostKeyOffer) error {
-			return nil
-		},
+		Pin:     func(context.Context, store.LeasedJob, hostler.HostKeyOffer) error { return nil },
 	})
 	d := &counting{Dispatcher: e}
 	w, err := b.worker(d, waits)

@@ -31,7 +31,7 @@ func newRig(t *testing.T, st *store.Store, change ...func(*engine.Config)) *rig 
 	cfg := engine.Config{
 		Store: st, Retention: 24 * time.Hour, Log: slog.New(slog.DiscardHandler),
 		Resolve: func(context.Context, []*hostler.Lease) error { return nil },
-		Pin: func(context.Context, store.LeasedJob, hostler.HostKeyOffer) error { return nil },
+		Pin:     func(context.Context, store.LeasedJob, hostler.HostKeyOffer) error { return nil },
 	}
 	for _, c := range change {
 		c(&cfg)

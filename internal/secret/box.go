@@ -13,12 +13,15 @@ package secret
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -41,8 +44,9 @@ const (
 
 // Box seals and opens with one master key.
 type Box struct {
-	id  []byte
-	env tink.AEAD
+	id     []byte
+	env    tink.AEAD
+	digest []byte // the key of Digest
 }
 
 // NewBox makes a Box over a master key of 32 bytes.
@@ -57,7 +61,20 @@ func NewBox(key []byte) (*Box, error) {
 		return nil, fmt.Errorf("master key: %w", err)
 	}
 	id := sha256.Sum256(append([]byte("hostler master key id\x00"), key...))
-	return &Box{id: id[:keyIDBytes], env: aead.NewKMSEnvelopeAEAD2(aead.AES256GCMKeyTemplate(), master)}, nil
+	digest, err := hkdf.Key(sha256.New, key, nil, "hostler digest", keyBytes)
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	return &Box{id: id[:keyIDBytes], env: aead.NewKMSEnvelopeAEAD2(aead.AES256GCMKeyTemplate(), master), digest: digest}, nil
+}
+
+// Digest is a keyed digest (HMAC-SHA-256) of data for one purpose: whoever has it
+// without the master key cannot try guesses of the data.
+func (b *Box) Digest(purpose string, data []byte) []byte {
+	h := hmac.New(sha256.New, b.digest)
+	_, _ = io.WriteString(h, purpose+"\x00")
+	_, _ = h.Write(data)
+	return h.Sum(nil)
 }
 
 // KeyID names the master key without telling it.

@@ -1,0 +1,291 @@
+package app_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/store"
+)
+
+func inline(address, password string) *hostler.InlineTarget {
+	return &hostler.InlineTarget{Address: address, Port: 2222, Platform: "linux", Username: "root", Password: password}
+}
+
+// resolve leases what there is and fills the leases in.
+func (k worker) resolve(t *testing.T, n int) []hostler.Lease {
+	t.Helper()
+	leases := k.lease(t, n)
+	if err := k.w.ResolveLeases(t.Context(), refs(leases)); err != nil {
+		t.Fatal(err)
+	}
+	return leases
+}
+
+// TestInlineTargetReachesTheLeaseAndNothingElse runs a job on a host that is no
+// asset, from the request to its end.
+func TestInlineTargetReachesTheLeaseAndNothingElse(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		made := w.run(t, hostler.JobRequest{Action: "change", Target: inline("SW1.Example", "pw-1")})
+		if got := []any{made.Count, made.Job.Asset, made.Job.AssetName, made.Job.Lane}; !cmp.Equal(got, []any{1, hostler.AssetID(0), "sw1.example", "sw1.example"}) {
+			t.Errorf("the job is %v", got)
+		}
+		k := w.worker(t)
+		leases := k.resolve(t, 10)
+		want := &hostler.LeaseAsset{
+			Name: "sw1.example", Address: "sw1.example", Port: 2222, Platform: "linux", HostKey: hostler.HostKeyAcceptNew,
+			Credential: &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: "root", Secret: hostler.Secret{Password: "pw-1"}},
+		}
+		if len(leases) != 1 || !cmp.Equal(want, leases[0].Asset) {
+			t.Fatalf("leases (-want +got): %s", cmp.Diff(want, leases[0].Asset))
+		}
+		if n := w.targets(t); n != 1 {
+			t.Errorf("%d targets are kept, want 1", n)
+		}
+		k.finish(t, leases, hostler.OutcomeFailed)
+		if n := w.targets(t); n != 0 {
+			t.Errorf("%d targets outlive their job", n)
+		}
+		_, err := w.RetryJob(t.Context(), w.operator, made.Job.ID, "")
+		wantCode(t, err, hostler.CodeConflict)
+		res := must(w.RetryJobs(t.Context(), w.operator, hostler.BulkRequest{IDs: []hostler.JobID{made.Job.ID}}, ""))(t)
+		if len(res.Items) != 1 || res.Items[0].OK || !strings.Contains(res.Items[0].Error.EN, "login") {
+			t.Errorf("bulk retry: %+v", res.Items)
+		}
+	})
+}
+
+// targets counts the hosts that jobs brought along.
+func (w *world) targets(t *testing.T) (n int64) {
+	t.Helper()
+	w.tx(t, func(tx *store.Tx) (err error) {
+		n, err = tx.Exec(`UPDATE job_target SET port = port`)
+		return err
+	})
+	return n
+}
+
+// TestInlineJobAndAssetShareTheDevice starts one of two jobs that change one
+// address, one of which names it as an asset.
+func TestInlineJobAndAssetShareTheDevice(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.7"})
+		w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}})
+		w.run(t, hostler.JobRequest{Action: "change", Target: inline("192.0.2.7", "p")})
+		w.run(t, hostler.JobRequest{Action: "check_port", Target: &hostler.InlineTarget{Address: "192.0.2.7"}})
+		k := w.worker(t)
+		first := k.resolve(t, 10)
+		if len(first) != 2 {
+			t.Fatalf("%d jobs run, want the first change and the look", len(first))
+		}
+		if first[0].Asset.Name != "web1" || first[1].Asset.Credential != nil {
+			t.Errorf("leases of %q and with credential %v", first[0].Asset.Name, first[1].Asset.Credential)
+		}
+		k.finish(t, first, hostler.OutcomeSucceeded)
+		if next := k.resolve(t, 10); len(next) != 1 || next[0].Asset.ID != 0 {
+			t.Errorf("then %d jobs run, want the one that brought its host", len(next))
+		}
+	})
+}
+
+// TestEveryEndDeletesTheLogin ends inline jobs in each way there is.
+func TestEveryEndDeletesTheLogin(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		req := func(edit func(*hostler.JobRequest)) hostler.JobID {
+			r := hostler.JobRequest{Action: "change", Target: inline("192.0.2.7", "p"), Lane: hostler.LaneNone}
+			edit(&r)
+			return w.run(t, r).Job.ID
+		}
+		waits := req(func(r *hostler.JobRequest) { r.Delay = hostler.Duration(day) })
+		must(w.CancelJob(ctx, w.operator, waits))(t)
+		req(func(r *hostler.JobRequest) { r.TTL = hostler.Duration(1) })
+		w.h.Advance(day)
+		w.tx(t, func(tx *store.Tx) error {
+			_, err := tx.ExpireJobs(10)
+			return err
+		})
+		if n := w.targets(t); n != 0 {
+			t.Errorf("%d targets outlive a cancelled and an expired job", n)
+		}
+		unknown := req(func(*hostler.JobRequest) {})
+		k := w.worker(t)
+		k.finish(t, k.lease(t, 1), hostler.OutcomeUnknown)
+		if n := w.targets(t); n != 1 {
+			t.Errorf("%d targets, want that of the unknown job", n)
+		}
+		must(w.ResolveJob(ctx, w.operator, unknown, app.ResolveInput{State: hostler.StateFailed}))(t)
+		req(func(r *hostler.JobRequest) { r.OnLost = hostler.OnLostFail })
+		k.lease(t, 1)
+		w.tx(t, func(tx *store.Tx) error {
+			_, err := tx.RetireWorker(k.id)
+			return err
+		})
+		w.tx(t, func(tx *store.Tx) error {
+			_, err := tx.RescueJobs(10)
+			return err
+		})
+		if n := w.targets(t); n != 0 {
+			t.Errorf("%d targets outlive a resolved and a lost job", n)
+		}
+	})
+}
+
+func TestBadTargetsAreRefused(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.7"})
+		for name, c := range map[string]struct {
+			req  hostler.JobRequest
+			want []string
+		}{
+			"with assets": {hostler.JobRequest{Action: "change", Assets: []string{"web1"}, Target: inline("h", "p")}, []string{"target"}},
+			"with labels": {hostler.JobRequest{Action: "change", Labels: map[string]string{"a": "b"}, Target: inline("h", "p")}, []string{"target"}},
+			"no address":  {hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{}}, []string{"target.address"}},
+			"an option for an address": {
+				hostler.JobRequest{Action: "change", Target: inline("-oProxyCommand=x", "p")}, []string{"target.address"},
+			},
+			"port": {hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{Address: "h", Port: 70000}}, []string{"target.port"}},
+			"both secrets": {
+				hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{Address: "h", Username: "u", Password: canary, PrivateKey: canary}},
+				[]string{"target.private_key", "target.private_key"},
+			},
+			"passphrase alone": {
+				hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{Address: "h", Username: "u", Passphrase: canary}},
+				[]string{"target.passphrase"},
+			},
+			"no user":      {hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{Address: "h", Password: canary}}, []string{"target.username"}},
+			"enable alone": {hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{Address: "h", Enable: canary}}, []string{"target.enable"}},
+			"NUL":          {hostler.JobRequest{Action: "change", Target: inline("h", canary+"\x00")}, []string{"target.password"}},
+			"no host":      {hostler.JobRequest{Action: "nowhere", Target: inline("h", "p")}, []string{"target"}},
+		} {
+			_, err := w.RunJobs(t.Context(), w.operator, c.req, "")
+			wantCode(t, err, hostler.CodeInvalid)
+			if diff := cmp.Diff(c.want, paths(err)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+			if e, ok := errors.AsType[*hostler.Error](err); ok && strings.Contains(fmt.Sprintf("%+v %#v", e, e.Fields), canary) {
+				t.Errorf("%s: the error repeats the secret", name)
+			}
+		}
+		_, err := w.RunJobs(t.Context(), w.viewer, hostler.JobRequest{Action: "change", Target: inline("h", "p")}, "")
+		wantCode(t, err, hostler.CodeForbidden)
+	})
+}
+
+// TestHostKeysOfInlineTargets pins the first key at the address that the job
+// brought, and at no other.
+func TestHostKeysOfInlineTargets(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		w.run(t, hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{Address: "192.0.2.1", Username: "u", Password: "p"}})
+		k := w.worker(t)
+		leases := k.lease(t, 1)
+		var job store.LeasedJob
+		w.tx(t, func(tx *store.Tx) (err error) {
+			job, err = tx.LeasedJob(k.id, leases[0].LeaseRef)
+			return err
+		})
+		if err := w.PinHostKey(ctx, job, offer(t, 1)); err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, w.PinHostKey(ctx, job, offer(t, 2)), hostler.CodeConflict)
+		other := offer(t, 3)
+		other.Address = "192.0.2.9:22"
+		wantCode(t, w.PinHostKey(ctx, job, other), hostler.CodeForbidden)
+		k.finish(t, leases, hostler.OutcomeSucceeded)
+
+		// The key is the project's: the next job comes with it, and so does an asset.
+		w.run(t, hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{Address: "192.0.2.1", Username: "u", Password: "p"}})
+		if keys := k.resolve(t, 1)[0].Asset.HostKeys; len(keys) != 2 || keys[0].State != hostler.HostKeyPinned {
+			t.Errorf("the next job knows the keys %v", keys)
+		}
+		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		if diff := cmp.Diff([]string{hostler.HostKeyPinned, hostler.HostKeyOffered}, w.states(t, "web1")); diff != "" {
+			t.Errorf("keys (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestInlineSecretsLeaveNoTrace sends recognisable secrets along, repeats the
+// request, ends the jobs, and then looks for the secrets in every form everywhere.
+func TestInlineSecretsLeaveNoTrace(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		var said []any
+		say := func(v any, err error) {
+			said = append(said, v)
+			if err != nil {
+				var e *hostler.Error
+				errors.As(err, &e)
+				said = append(said, err.Error(), e, fmt.Sprintf("%+v %#v", err, e))
+			}
+		}
+		req := hostler.JobRequest{Action: "change", Target: inline("192.0.2.7", canary), Lane: hostler.LaneNone}
+		req.Target.Enable = canary
+		say(w.RunJobs(ctx, w.operator, req, "key-1"))
+		say(w.RunJobs(ctx, w.operator, req, "key-1"))
+		other := req
+		other.Target = inline("192.0.2.7", canary+"2")
+		_, err := w.RunJobs(ctx, w.operator, other, "key-1")
+		wantCode(t, err, hostler.CodeConflict)
+		say(nil, err)
+		say(w.RunJobs(ctx, w.viewer, req, ""))
+		say(fmt.Sprintf("%v %+v %#v", req, req.Target, *req.Target), nil)
+
+		k := w.worker(t)
+		leases := k.resolve(t, 10)
+		if len(leases) != 1 || leases[0].Asset.Credential.Secret.Password != canary || leases[0].Asset.Credential.Secret.Enable != canary {
+			t.Fatalf("the repeated request made %d jobs, or their login is another", len(leases))
+		}
+		say(leases, nil)
+		k.finish(t, leases, hostler.OutcomeSucceeded)
+		say(w.Jobs(ctx, w.viewer, hostler.JobFilter{}, hostler.Page{}))
+		say(w.RetryJob(ctx, w.operator, leases[0].Job, ""))
+		say(w.Audit(ctx, w.admin, hostler.Page{}))
+
+		text, err := json.Marshal(said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forms := append(forms(), url.QueryEscape(canary), base64.RawURLEncoding.EncodeToString([]byte(canary))[:20])
+		for _, form := range forms {
+			if strings.Contains(string(text), form) {
+				t.Errorf("an answer or an error holds the secret: %s", text)
+			}
+			if strings.Contains(string(w.log.text), form) {
+				t.Errorf("the log holds the secret: %s", w.log.text)
+			}
+			w.searchTables(t, form)
+			searchFiles(t, filepath.Dir(t.TempDir()), form)
+		}
+	})
+}
+
+// searchFiles looks for a text in every file below a folder: database, WAL, logs.
+func searchFiles(t *testing.T, folder, text string) {
+	t.Helper()
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if strings.Contains(string(b), text) {
+			t.Errorf("%s holds the secret", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
