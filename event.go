@@ -42,6 +42,18 @@ const (
 	EventWebhookPing       EventType = "webhook.ping"
 )
 
+// EventTypes lists the types of event.
+func EventTypes() []EventType {
+	return []EventType{
+		EventJobScheduled, EventJobQueued, EventJobStarted, EventJobSucceeded, EventJobFailed, EventJobCancelled,
+		EventJobExpired, EventJobUnknown, EventAssetCreated, EventAssetUpdated, EventAssetDeleted, EventHostKeyOffered,
+		EventHostKeyAccepted, EventHostKeyRevoked, EventCredentialCreated, EventCredentialUpdated,
+		EventCredentialDeleted, EventQueueUpdated, EventQueuePaused, EventQueueResumed, EventWorkerStarted,
+		EventWorkerStopped, EventWorkerLost, EventWebhookCreated, EventWebhookUpdated, EventWebhookDeleted,
+		EventWebhookDisabled, EventWebhookPing,
+	}
+}
+
 // Event is a fact about a change of state, written in the transaction of the
 // change. Events have one order for all servers, in which what caused something
 // stands before it.
