@@ -63,9 +63,6 @@ func (tx *Tx) Enqueue(specs []hostler.JobSpec) ([]hostler.JobID, error) {
 	if err := g.insertTargets(ids, specs); err != nil {
 		return nil, err
 	}
-	if err := g.insertTargets(ids, specs); err != nil {
-		return nil, err
-	}
 	if err := g.admit(ids, specs, lanes); err != nil {
 		return nil, err
 	}

@@ -22,8 +22,6 @@ UNION ALL SELECT id FROM running UNION ALL SELECT id FROM parked) x WHERE NOT EX
 		{"I4: job %d has ended twice", `SELECT id FROM done GROUP BY id HAVING count(*) > 1`},
 		{"I5: job %d brought a host, which is not there", `SELECT j.id FROM job j WHERE j.asset < 0 AND NOT EXISTS (SELECT 1 FROM job_target t WHERE t.job = j.id)`},
 		{"I5: the login that job %d brought outlives it", `SELECT t.job FROM job_target t WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.id = t.job AND j.asset < 0)`},
-		{"I5: job %d brought a host, which is not there", `SELECT j.id FROM job j WHERE j.asset < 0 AND NOT EXISTS (SELECT 1 FROM job_target t WHERE t.job = j.id)`},
-		{"I5: the login that job %d brought outlives it", `SELECT t.job FROM job_target t WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.id = t.job AND j.asset < 0)`},
 	} {
 		ids, err := tx.ints(c.sql)
 		if err != nil {

@@ -17,7 +17,6 @@
 //	I3  each terminal write of a running job matched (id, worker, fence)
 //	I4  every id is in exactly one of ready, wait, sched, running, parked, done
 //	I5  job_target has the jobs that brought a host, as long as they live
-//	I5  job_target has the jobs that brought a host, as long as they live
 //
 // Locks are always taken in this order: the pause lock, queues by name, running
 // jobs by id, lanes by id, then the rows of sched, wait, ready and parked. Only a
