@@ -211,7 +211,7 @@ func TestHostKeysOfInlineTargets(t *testing.T) {
 			t.Errorf("the next job knows the keys %v", keys)
 		}
 		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
-		if diff := cmp.Diff([]string{hostler.HostKeyPinned, hostler.HostKeyOffered}, w.states(t, "web1")); diff != "" {
+		if diff := cmp.Diff([]string{"pinned accept-new", "offered "}, w.states(t, "web1")); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
 	})

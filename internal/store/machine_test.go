@@ -113,6 +113,12 @@ func (m *machine) spec(t *rapid.T) hostler.JobSpec {
 	case 4:
 		s.LaneKey, s.LaneLimit = "own:x:limited", 2
 	}
+	if rapid.IntRange(0, 3).Draw(t, "brings its host") == 0 {
+		s.Target = &hostler.JobTarget{
+			Address: "192.0.2.1", Port: 22, Username: "root",
+			Seal: func(id hostler.JobID) ([]byte, error) { return []byte(id.String()), nil },
+		}
+	}
 	now := m.h.Now()
 	if rapid.IntRange(0, 4).Draw(t, "later") == 0 {
 		s.RunAt = now.Add(time.Duration(rapid.IntRange(1, 10).Draw(t, "delay")) * time.Second)
@@ -149,12 +155,33 @@ func (m *machine) claim(t *rapid.T) {
 		got = nil
 		for _, l := range c.Leases {
 			got = append(got, l.Job)
+			if is, want := store.InlineLease(&l), m.model.jobs[l.Job].spec.Target != nil; is != want {
+				return fmt.Errorf("lease of %v: brings its host: %v, want %v", l.Job, is, want)
+			}
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return m.checkTargets(tx, got)
 	})
 	if diff := cmp.Diff(m.model.claim(m.worker, n), got); diff != "" {
 		t.Fatalf("claim (-model +store):\n%s", diff)
 	}
+}
+
+// checkTargets reads the hosts of leased jobs: each has what was sealed for it.
+func (m *machine) checkTargets(tx *store.Tx, leased []hostler.JobID) error {
+	targets, err := tx.JobTargets(leased)
+	if err != nil {
+		return err
+	}
+	for _, id := range leased {
+		t, has := targets[id]
+		if want := m.model.jobs[id].spec.Target != nil; has != want || has && string(t.Sealed) != id.String() {
+			return fmt.Errorf("target of %v: %v %q", id, has, t.Sealed)
+		}
+	}
+	return nil
 }
 
 func (m *machine) finish(t *rapid.T) {
