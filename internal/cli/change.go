@@ -161,8 +161,13 @@ func (a *app) sayChanged(items []hostler.ItemOutcome) error {
 		a.note("no job matches", "没有符合条件的作业")
 		return nil
 	}
+	return a.sayOutcomes(items, txt("job", "作业"))
+}
+
+// sayOutcomes lists what became of each object of a bulk change.
+func (a *app) sayOutcomes(items []hostler.ItemOutcome, word hostler.Text) error {
 	err := list(a, items, []column[hostler.ItemOutcome]{
-		col("job", "作业", func(x hostler.ItemOutcome) string { return x.ID }),
+		col(word.EN, word.ZH, func(x hostler.ItemOutcome) string { return x.ID }),
 		col("done", "完成", func(x hostler.ItemOutcome) string { return a.yesNo(x.OK) }),
 		col("reason", "原因", func(x hostler.ItemOutcome) string {
 			if x.Error == nil {

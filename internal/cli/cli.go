@@ -79,8 +79,8 @@ func (a *app) root() *cobra.Command {
 			"Hostler 在您的主机上执行运维作业，并记录何时、何地、由谁执行了什么、结果如何。\n\n用 'hostler serve' 启动服务；同一台机器上的其他命令会自动找到它，\n在别的机器上请设置 HOSTLER_URL 和 HOSTLER_KEY。"),
 		example: "hostler serve\nhostler asset add web1 --address 192.0.2.10 --label role=web\nhostler job run check_port --asset web1 --arg port=22 --wait",
 	},
-		a.serveCmd(), a.serveCmd(), a.assetCmd(), a.credentialCmd(), a.actionCmd(), a.jobCmd(), a.runCmd(),
-		a.queueCmd(), a.workerCmd(), a.userCmd(), a.keyCmd(), a.projectCmd(), a.auditCmd(),
+		a.serveCmd(), a.assetCmd(), a.credentialCmd(), a.actionCmd(), a.jobCmd(), a.runCmd(),
+		a.queueCmd(), a.workerCmd(), a.webhookCmd(), a.deliveryCmd(), a.userCmd(), a.keyCmd(), a.projectCmd(), a.auditCmd(),
 		a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.benchCmd(), a.contextCmd(), a.completionCmd(), a.versionCmd(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true

@@ -134,6 +134,8 @@ type runFlags struct {
 	retries  int
 	wait     bool
 	idem     string
+	// webhook is a URL, webhookFile a file with the whole of it.
+	webhook, webhookFile string
 }
 
 func (a *app) jobRun() *cobra.Command {
@@ -168,6 +170,8 @@ func (a *app) runFlags(cmd *cobra.Command, f *runFlags) {
 	fs.Var(span{&f.req.TTL}, "ttl", a.t("expire when not started within this span", "超过此时长未开始则过期"))
 	fs.StringVar(&f.onLost, "on-lost", "", a.t("retry, fail or ask, when sight of it is lost (default: the action's)", "失联时的处理：retry、fail 或 ask（默认由动作决定）"))
 	fs.StringVar(&f.idem, "idempotency-key", "", a.t("the same key never makes the same work twice", "相同的键不会重复创建作业"))
+	fs.StringVar(&f.webhook, "webhook", "", a.t("URL that gets a request at the end of each job", "每个作业结束时向此 URL 发送请求"))
+	fs.StringVar(&f.webhookFile, "webhook-file", "", a.t("a JSON or YAML file with url, token, secret, headers … of that request; - is standard input", "该请求的文件（JSON 或 YAML：url、token、secret、headers 等）；- 表示标准输入"))
 	fs.BoolVar(&f.wait, "wait", false, a.t("stream the output and wait for the end", "实时显示输出并等待结束"))
 	a.complete(cmd, "asset", assetNames())
 	a.complete(cmd, "queue", queueNames)
@@ -185,6 +189,9 @@ func (a *app) makeJobs(ctx context.Context, c *client.Client, f *runFlags) error
 		return err
 	}
 	if f.req.Args, err = buildArgs(base, f.args, info.Schema); err != nil {
+		return err
+	}
+	if f.req.Webhook, err = a.jobWebhook(f.webhook, f.webhookFile); err != nil {
 		return err
 	}
 	f.req.OnLost = hostler.OnLost(f.onLost)

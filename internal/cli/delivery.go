@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/client"
+)
+
+func (a *app) deliveryCmd() *cobra.Command {
+	return a.group("delivery", doc{
+		short:   txt("see what became of webhooks' requests, and send them again", "查看回调的投递结果，并可重新发送"),
+		long:    txt("A delivery is one event on its way to one webhook: pending, delivered or failed.\nIts id is the webhook-id that the receiver sees, the same at every try.", "投递是一个事件到一个回调的发送过程：pending、delivered 或 failed。\n其 ID 即接收方看到的 webhook-id，每次重试都相同。"),
+		example: "hostler delivery list --state failed --since 24h\nhostler delivery get dlv_0001a2b3c4d\nhostler delivery resend --webhook ops --state failed",
+	}, a.deliveryList(), a.deliveryGet(), a.deliveryResend())
+}
+
+func (a *app) deliveryColumns() []column[hostler.Delivery] {
+	return []column[hostler.Delivery]{
+		col("id", "ID", func(d hostler.Delivery) string { return d.ID.String() }),
+		col("webhook", "回调", func(d hostler.Delivery) string { return first(d.Name, d.Webhook.String()) }),
+		col("type", "事件", func(d hostler.Delivery) string { return string(d.Type) }),
+		col("job", "作业", func(d hostler.Delivery) string { return dash(d.Job.String()) }),
+		col("state", "状态", func(d hostler.Delivery) string { return a.deliveryState(d.State) }),
+		col("tries", "次数", func(d hostler.Delivery) string { return fmt.Sprint(d.Tries) }),
+		col("next", "下次尝试", func(d hostler.Delivery) string { return whenPtr(d.NextAt) }),
+		col("created", "创建时间", func(d hostler.Delivery) string { return when(d.Created) }),
+		col("last answer", "最近应答", func(d hostler.Delivery) string { return cut(a.answer(d.Last), 60) }),
+	}
+}
+
+func (a *app) deliveryState(s hostler.DeliveryState) string {
+	switch s {
+	case hostler.DeliveryPending:
+		return a.t("pending", "待投递")
+	case hostler.DeliveryDelivered:
+		return a.t("delivered", "已投递")
+	case hostler.DeliveryFailed:
+		return a.t("failed", "失败")
+	}
+	return string(s)
+}
+
+// answer is what came back, in a line.
+func (a *app) answer(at *hostler.DeliveryAttempt) string {
+	if at == nil {
+		return "-"
+	}
+	var parts []string
+	if at.Status != 0 {
+		parts = append(parts, fmt.Sprint(at.Status))
+	}
+	parts = append(parts, (time.Duration(at.Millis*1000) * time.Microsecond).Round(time.Millisecond).String())
+	if at.Error != nil {
+		parts = append(parts, at.Error.In(a.lang))
+	}
+	return strings.Join(parts, " ")
+}
+
+func deliveryIDs() completer {
+	return named(func(c *client.Client) client.Lister[hostler.Delivery] {
+		return c.DeliveriesLister(hostler.DeliveryFilter{})
+	},
+		func(d hostler.Delivery) string {
+			return d.ID.String() + "\t" + string(d.State) + " " + d.Name + " " + string(d.Type)
+		})
+}
+
+// deliveryFilter binds the flags that select deliveries.
+func (a *app) deliveryFilter(cmd *cobra.Command, f *hostler.DeliveryFilter) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.Webhook, "webhook", "", a.t("only those of this webhook, by name or id", "只选此回调（名称或 ID）"))
+	fs.Var(textFlag[hostler.DeliveryState]{&f.State}, "state", a.t("only those that are pending, delivered or failed", "只选 pending、delivered 或 failed"))
+	fs.Var(textFlag[hostler.EventType]{&f.Type}, "type", a.t("only those of this type of event", "只选此类事件"))
+	fs.Var(jobFlag{&f.Job}, "job", a.t("only those about this job", "只选与此作业有关的"))
+	fs.Var(moment{&f.Since, a.now}, "since", a.t("made at or after, such as 2h or 2026-01-31", "在此时间之后创建，如 2h 或 2026-01-31"))
+	fs.Var(moment{&f.Until, a.now}, "until", a.t("made before", "在此时间之前创建"))
+	a.complete(cmd, "webhook", webhookNames())
+	a.complete(cmd, "state", fixed("pending", "delivered", "failed"))
+	a.complete(cmd, "type", fixed(names(hostler.EventTypes(), func(t hostler.EventType) string { return string(t) })...))
+	a.complete(cmd, "job", jobIDs())
+}
+
+// textFlag is a flag of a text with a type of its own.
+type textFlag[T ~string] struct{ v *T }
+
+func (f textFlag[T]) String() string     { return "" }
+func (f textFlag[T]) Type() string       { return "string" }
+func (f textFlag[T]) Set(s string) error { *f.v = T(s); return nil }
+
+// jobFlag is a flag that takes the id of a job.
+type jobFlag struct{ id *hostler.JobID }
+
+func (f jobFlag) String() string     { return "" }
+func (f jobFlag) Type() string       { return "id" }
+func (f jobFlag) Set(v string) error { return f.id.UnmarshalText([]byte(v)) }
+
+func (a *app) deliveryList() *cobra.Command {
+	var f hostler.DeliveryFilter
+	var limit int
+	cmd := a.cmd("list [flags]", doc{
+		short:   txt("list deliveries, newest first", "列出投递，最新在前"),
+		long:    txt("Lists deliveries, newest first. Filters combine.", "列出投递，最新在前；筛选条件可组合。"),
+		example: "hostler delivery list --state failed\nhostler delivery list --webhook ops --since 24h --limit 0 -o json",
+	}, func(ctx context.Context, c *client.Client, _ []string) error {
+		items, more, err := collect(ctx, c.DeliveriesLister(f), limit)
+		if err != nil {
+			return err
+		}
+		a.noteMore(more)
+		return list(a, items, a.deliveryColumns())
+	})
+	a.deliveryFilter(cmd, &f)
+	cmd.Flags().IntVar(&limit, "limit", 100, a.t("at most this many; 0 for all", "最多条数；0 表示全部"))
+	return cmd
+}
+
+func (a *app) deliveryGet() *cobra.Command {
+	cmd := a.cmd("get DELIVERY", doc{
+		short:   txt("show a delivery: what was sent, and every answer", "查看投递：发送内容与每次应答"),
+		long:    txt("Shows a delivery with its body and every try: headers, status, answer, time taken.", "查看投递的请求体和每次尝试：请求头、状态码、应答、耗时。"),
+		example: "hostler delivery get dlv_0001a2b3c4d",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		var id hostler.DeliveryID
+		if err := id.UnmarshalText([]byte(args[0])); err != nil {
+			return err
+		}
+		d, err := c.Delivery(ctx, id)
+		if err != nil {
+			return err
+		}
+		return a.showDelivery(d)
+	})
+	a.complete(cmd, "", deliveryIDs())
+	return cmd
+}
+
+// showDelivery writes a delivery with its attempts.
+func (a *app) showDelivery(d hostler.Delivery) error {
+	if a.output != "table" {
+		return a.structured(d)
+	}
+	cols := append(a.deliveryColumns(),
+		col("ended", "结束时间", func(d hostler.Delivery) string { return whenPtr(d.Ended) }),
+		col("body", "请求体", func(d hostler.Delivery) string { return dash(d.Body) }))
+	if err := one(a, d, cols); err != nil {
+		return err
+	}
+	for _, at := range d.Attempts {
+		if _, err := fmt.Fprintf(a.out, "\n%d  %s  %s\n", at.N, when(at.At), clean(a.answer(&at))); err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(at.Request)) {
+			if _, err := fmt.Fprintf(a.out, "   > %s: %s\n", clean(name), clean(at.Request[name])); err != nil {
+				return err
+			}
+		}
+		for line := range strings.Lines(cleanText(at.Response)) {
+			if _, err := fmt.Fprintf(a.out, "   < %s\n", strings.TrimRight(line, "\n")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (a *app) deliveryResend() *cobra.Command {
+	var f hostler.DeliveryFilter
+	cmd := a.cmd("resend [DELIVERY...] [flags]", doc{
+		short:   txt("send deliveries again, by id or by filter", "重新发送投递（按 ID 或筛选条件）"),
+		long:    txt("Sends deliveries again, each under its own id, with a fresh schedule of tries. With\na filter that names no state those that failed are chosen.", "重新发送投递，ID 不变，重试计划重新开始。筛选条件未指定状态时选择失败的投递。"),
+		example: "hostler delivery resend dlv_0001a2b3c4d\nhostler delivery resend --webhook ops --since 24h",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		empty := f == hostler.DeliveryFilter{}
+		switch {
+		case len(args) == 0 && empty:
+			return hostler.Errorf(hostler.CodeInvalid, "name deliveries by id, or choose them with a filter", "请给出投递 ID 或筛选条件")
+		case len(args) > 0 && !empty:
+			return hostler.Errorf(hostler.CodeInvalid, "give ids or a filter, not both", "ID 与筛选条件只能二选一")
+		}
+		items, err := resend(ctx, c, args, f)
+		if err != nil {
+			return err
+		}
+		return a.sayResent(items)
+	})
+	a.deliveryFilter(cmd, &f)
+	a.complete(cmd, "", deliveryIDs())
+	return cmd
+}
+
+// resend sends as many requests as it takes, and stops when one changed nothing.
+func resend(ctx context.Context, c *client.Client, args []string, f hostler.DeliveryFilter) ([]hostler.ItemOutcome, error) {
+	ids := make([]hostler.DeliveryID, len(args))
+	for i, arg := range args {
+		if err := ids[i].UnmarshalText([]byte(arg)); err != nil {
+			return nil, err
+		}
+	}
+	var items []hostler.ItemOutcome
+	for chunk := range slices.Chunk(ids, bulkSize) {
+		r, err := c.ResendDeliveries(ctx, client.DeliverySelection{IDs: chunk})
+		if err != nil {
+			return items, err
+		}
+		items = append(items, r.Items...)
+	}
+	for len(ids) == 0 {
+		r, err := c.ResendDeliveries(ctx, client.DeliverySelection{Filter: &f})
+		if err != nil {
+			return items, err
+		}
+		items = append(items, r.Items...)
+		if !r.More || len(r.Items) == failures(r.Items) {
+			break
+		}
+	}
+	return items, nil
+}
+
+func (a *app) sayResent(items []hostler.ItemOutcome) error {
+	if len(items) == 0 && a.output == "table" {
+		a.note("no delivery matches", "没有符合条件的投递")
+		return nil
+	}
+	return a.sayOutcomes(items, txt("delivery", "投递"))
+}
