@@ -95,12 +95,3 @@ func (a *App) pauseQueue(ctx context.Context, c auth.Caller, name string, paused
 		return q, s.audit(verb, name, nil)
 	})
 }
-
-// Workers lists the workers that live, and those that died lately.
-func (a *App) Workers(ctx context.Context, c auth.Caller) ([]hostler.Worker, error) {
-	g, err := a.allow(c, auth.ReadWorker)
-	if err != nil {
-		return nil, err
-	}
-	return view(ctx, g, func(s *scope) ([]hostler.Worker, error) { return s.Workers() })
-}

@@ -29,7 +29,7 @@ var verbs = map[string]auth.Verb{
 	"CancelJob": auth.ChangeJob, "RetryJob": auth.ChangeJob, "ResolveJob": auth.ChangeJob,
 	"CancelJobs": auth.ChangeJob, "RetryJobs": auth.ChangeJob, "ResolveJobs": auth.ChangeJob,
 	"Queues": auth.ReadQueue, "Queue": auth.ReadQueue, "PutQueue": auth.WriteQueue, "PauseQueue": auth.WriteQueue, "ResumeQueue": auth.WriteQueue,
-	"Workers": auth.ReadWorker, "Audit": auth.ReadAudit,
+	"Workers": auth.ReadWorker, "StopWorkers": auth.StopWorker, "CloseSessions": auth.StopWorker, "Audit": auth.ReadAudit,
 	"RunTask": auth.RunJob, "UserIDs": auth.ReadJob,
 }
 

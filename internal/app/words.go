@@ -14,4 +14,5 @@ var (
 	jobWord        = hostler.Text{EN: "job", ZH: "作业"}
 	runWord        = hostler.Text{EN: "run", ZH: "执行"}
 	queueWord      = hostler.Text{EN: "queue", ZH: "队列"}
+	workerWord     = hostler.Text{EN: "worker", ZH: "工作节点"}
 )

@@ -84,6 +84,7 @@ const (
 	ReadQueue       Verb = "queue.read"
 	WriteQueue      Verb = "queue.write" // system
 	ReadWorker      Verb = "worker.read"
+	StopWorker      Verb = "worker.stop" // system
 	ReadAudit       Verb = "audit.read"
 	ReadWebhook     Verb = "webhook.read" // and deliveries, which hold results of jobs
 	WriteWebhook    Verb = "webhook.write"
@@ -118,6 +119,7 @@ var rules = map[Verb]Rule{
 	ReadQueue:       {Role: hostler.RoleViewer},
 	WriteQueue:      {Role: hostler.RoleAdmin, System: true},
 	ReadWorker:      {Role: hostler.RoleViewer},
+	StopWorker:      {Role: hostler.RoleAdmin, System: true},
 	ReadAudit:       {Role: hostler.RoleAdmin},
 	ReadWebhook:     {Role: hostler.RoleOperator},
 	WriteWebhook:    {Role: hostler.RoleAdmin},

@@ -29,7 +29,7 @@ var least = map[auth.Verb]hostler.Role{
 }
 
 // system are the verbs for which only an admin of the default project counts.
-var system = []auth.Verb{auth.CreateProject, auth.ManageAllUsers, auth.ManageAllKeys, auth.WriteQueue}
+var system = []auth.Verb{auth.CreateProject, auth.ManageAllUsers, auth.ManageAllKeys, auth.WriteQueue, auth.StopWorker}
 
 func TestEveryVerbIsInTheMatrix(t *testing.T) {
 	want := map[auth.Verb]bool{}

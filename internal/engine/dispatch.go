@@ -123,7 +123,7 @@ func (e *Engine) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (hostler.H
 		e.forget(hb.Worker)
 		return reply, err
 	}
-	if e.news(hb.Worker, reply.Cancel) || len(reply.Drop) > 0 || hb.Wait <= 0 {
+	if e.news(hb.Worker, reply.Cancel) || len(reply.Drop) > 0 || len(reply.CloseHosts) > 0 || hb.Wait <= 0 {
 		return reply, nil
 	}
 	return e.holdBack(ctx, hb, reply)
@@ -143,17 +143,36 @@ func (e *Engine) holdBack(ctx context.Context, hb hostler.Heartbeat, reply hostl
 			return reply, nil
 		case <-look.C:
 		}
+		var orders store.Orders
 		err := e.store.View(ctx, func(tx *store.Tx) (err error) {
-			reply.Cancel, err = tx.CancelsAsked(hb.Worker)
+			orders, err = tx.Orders(hb.Worker)
 			return err
 		})
-		if err != nil {
+		if err != nil || orders.Fenced {
 			return reply, nil // the next heartbeat will say
 		}
-		if e.news(hb.Worker, reply.Cancel) {
+		reply.Cancel = orders.Cancel
+		news := e.news(hb.Worker, reply.Cancel)
+		if len(orders.CloseHosts) > 0 {
+			reply.CloseHosts = e.takeCloseOrders(ctx, hb.Worker)
+		}
+		if news || len(reply.CloseHosts) > 0 {
 			return reply, nil
 		}
 	}
+}
+
+// takeCloseOrders takes what the look found; nothing when that fails, and then the
+// next heartbeat does it.
+func (e *Engine) takeCloseOrders(ctx context.Context, w hostler.WorkerID) (addresses []string) {
+	err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+		addresses, err = tx.TakeCloseOrders(w)
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	return addresses
 }
 
 // news reports whether the worker has not been told of one of the cancels, and

@@ -208,7 +208,7 @@ func (tx *Tx) LoseWorkers() ([]hostler.WorkerID, error) {
 	return tx.endWorkers(hostler.EventWorkerLost, `lease_until < ?`, Micros(tx.now))
 }
 
-// RetireWorker marks one worker as dead.
+// RetireWorker marks one worker, which was told to stop, as dead.
 func (tx *Tx) RetireWorker(w hostler.WorkerID) ([]hostler.WorkerID, error) {
 	return tx.endWorkers(hostler.EventWorkerStopped, `id = ?`, int64(w))
 }
@@ -219,10 +219,12 @@ func (tx *Tx) RetireAllWorkers() ([]hostler.WorkerID, error) {
 	return tx.endWorkers(hostler.EventWorkerLost, `1 = 1`)
 }
 
-// endWorkers marks the live workers that a condition selects as dead.
+// endWorkers marks the live workers that a condition selects as dead. Those that
+// were told to stop are marked as stopped too: nobody needs to look after them.
 func (tx *Tx) endWorkers(t hostler.EventType, where string, args ...any) ([]hostler.WorkerID, error) {
 	var out []hostler.WorkerID
-	err := tx.each(`UPDATE worker SET dead = 1 WHERE dead = 0 AND `+where+` RETURNING id, name`, args, func(r Rows) error {
+	args = append([]any{t == hostler.EventWorkerStopped}, args...)
+	err := tx.each(`UPDATE worker SET dead = 1, stopped = ? WHERE dead = 0 AND `+where+` RETURNING id, name`, args, func(r Rows) error {
 		var id int64
 		var name string
 		err := r.Scan(&id, &name)

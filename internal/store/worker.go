@@ -38,16 +38,24 @@ const ReplyGrace = 15 * time.Second
 // those that are leased to it. A job whose lease never reached the worker is
 // handed back. CodeStale: the worker is fenced.
 func (tx *Tx) Heartbeat(hb hostler.Heartbeat) (hostler.HeartbeatReply, error) {
-	n, err := tx.Exec(`UPDATE worker SET lease_until = ?, heartbeat_at = ?, draining = ?, succeeded = ?, failed = ? WHERE id = ? AND dead = 0`,
-		Micros(tx.now.Add(hostler.LeaseTTL)), Micros(tx.now), bit(hb.Draining), hb.Succeeded, hb.Failed, int64(hb.Worker))
+	n, err := tx.Exec(`UPDATE worker SET lease_until = ?, heartbeat_at = ?, draining = ?, succeeded = ?, failed = ?, cpu_milli = ?, memory = ?
+WHERE id = ? AND dead = 0`,
+		Micros(tx.now.Add(hostler.LeaseTTL)), Micros(tx.now), bit(hb.Draining), hb.Succeeded, hb.Failed, milli(hb.CPUPercent), max(0, hb.MemoryBytes),
+		int64(hb.Worker))
 	if err != nil {
 		return hostler.HeartbeatReply{}, err
 	}
 	if n == 0 {
 		return hostler.HeartbeatReply{}, errFenced()
 	}
+	if err := tx.saveVitals(&hb); err != nil {
+		return hostler.HeartbeatReply{}, err
+	}
 	reply, missing, err := tx.compareHeld(hb)
-	if err != nil || len(missing) == 0 {
+	if err != nil {
+		return reply, err
+	}
+	if reply.CloseHosts, err = tx.TakeCloseOrders(hb.Worker); err != nil || len(missing) == 0 {
 		return reply, err
 	}
 	_, err = tx.settleLost(missing, func(j *runningJob) bool { return j.worker == int64(hb.Worker) },
@@ -87,18 +95,6 @@ func (tx *Tx) compareHeld(hb hostler.Heartbeat) (hostler.HeartbeatReply, []int64
 	return reply, missing, err
 }
 
-// CancelsAsked lists the jobs of a worker that a person asked to cancel.
-func (tx *Tx) CancelsAsked(w hostler.WorkerID) ([]hostler.LeaseRef, error) {
-	var out []hostler.LeaseRef
-	err := tx.each(`SELECT id, fence FROM running WHERE worker = ? AND cancel_at <> 0`, []any{int64(w)}, func(r Rows) error {
-		var id, fence int64
-		err := r.Scan(&id, &fence)
-		out = append(out, hostler.LeaseRef{Job: hostler.JobID(id), Fence: fence})
-		return err
-	})
-	return out, err
-}
-
 // HoldsLease reports whether the lease is still the worker's.
 func (tx *Tx) HoldsLease(w hostler.WorkerID, l hostler.LeaseRef) (bool, error) {
 	var n int64
@@ -119,7 +115,7 @@ func (tx *Tx) SetProgress(w hostler.WorkerID, l hostler.LeaseRef, p hostler.Prog
 }
 
 // Workers lists the workers that live, and those that died within a day, newest
-// first.
+// first. One that a person stopped is not missed by anybody and left out.
 func (tx *Tx) Workers() ([]hostler.Worker, error) {
 	running := map[int64]int{}
 	err := tx.each(`SELECT worker, count(*) FROM running GROUP BY worker`, nil, func(r Rows) error {
@@ -133,12 +129,14 @@ func (tx *Tx) Workers() ([]hostler.Worker, error) {
 		return nil, err
 	}
 	var out []hostler.Worker
-	err = tx.each(`SELECT id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, dead, draining, succeeded, failed
-FROM worker WHERE dead = 0 OR heartbeat_at > ? ORDER BY id DESC`, []any{Micros(tx.now.Add(-24 * time.Hour))}, func(r Rows) error {
+	err = tx.each(`SELECT id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, dead, draining, succeeded, failed,
+sessions, cpu_milli, memory FROM worker WHERE stopped = 0 AND (dead = 0 OR heartbeat_at > ?) ORDER BY id DESC`, []any{Micros(tx.now.Add(-24 * time.Hour))}, func(r Rows) error {
 		var w hostler.Worker
-		var id, started, beat, dead, draining int64
-		var queues string
-		if err := r.Scan(&id, &w.Name, &w.Hostname, &w.PID, &w.Version, &queues, &w.Slots, &started, &beat, &dead, &draining, &w.Succeeded, &w.Failed); err != nil {
+		var id, started, beat, dead, draining, cpu int64
+		var queues, sessions string
+		err := r.Scan(&id, &w.Name, &w.Hostname, &w.PID, &w.Version, &queues, &w.Slots, &started, &beat, &dead, &draining, &w.Succeeded, &w.Failed,
+			&sessions, &cpu, &w.MemoryBytes)
+		if err != nil {
 			return err
 		}
 		if err := json.Unmarshal([]byte(queues), &w.Queues); err != nil {
@@ -147,8 +145,14 @@ FROM worker WHERE dead = 0 OR heartbeat_at > ? ORDER BY id DESC`, []any{Micros(t
 		w.ID, w.Running = hostler.WorkerID(id), running[id]
 		w.StartedAt, w.LastHeartbeat = Time(started), Time(beat)
 		w.State = workerState(dead != 0, draining != 0, w.Running)
+		if dead == 0 { // the dead keep and use nothing
+			w.CPUPercent = float64(cpu) / 1000
+			w.Sessions, err = decodeSessions(sessions)
+		} else {
+			w.MemoryBytes = 0
+		}
 		out = append(out, w)
-		return nil
+		return err
 	})
 	return out, err
 }
@@ -171,5 +175,9 @@ func workerState(dead, draining bool, running int) string {
 func (tx *Tx) ForgetWorkers() error {
 	_, err := tx.Exec(`DELETE FROM worker WHERE dead = 1 AND heartbeat_at < ? AND NOT EXISTS (SELECT 1 FROM running r WHERE r.worker = worker.id)`,
 		Micros(tx.now.Add(-24*time.Hour)))
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`DELETE FROM worker_order WHERE NOT EXISTS (SELECT 1 FROM worker w WHERE w.id = worker_order.worker AND w.dead = 0)`)
 	return err
 }
