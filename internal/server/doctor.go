@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,6 +20,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/config"
+	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/store/postgres"
 	"hostler.dev/hostler/internal/store/sqlite"
 )
@@ -44,6 +47,7 @@ const (
 	spareFiles   = 512
 	certSoon     = 30 * 24 * time.Hour
 	clockSkew    = time.Second
+	resolveLimit = 5 * time.Second
 )
 
 // Doctor checks what a server with this configuration needs, and says what to do
@@ -56,7 +60,7 @@ func Doctor(ctx context.Context, cfg config.Config) []Finding {
 	running, data := checkData(cfg)
 	findings = append(findings, data)
 	findings = append(findings, checkStore(ctx, cfg, running)...)
-	return append(findings, checkKey(cfg), checkListen(ctx, cfg, running), checkTLS(cfg), checkFiles(cfg))
+	return append(findings, checkKey(cfg), checkListen(ctx, cfg, running), checkTLS(cfg), checkFiles(cfg), checkWebhook(ctx, cfg))
 }
 
 func ok(check, en, zh string, args ...any) Finding {
@@ -218,6 +222,35 @@ func checkTLS(cfg config.Config) Finding {
 		return f.at(LevelWarning, "renew it soon", "请尽快更新证书")
 	}
 	return f
+}
+
+// checkWebhook asks whether webhook_url may be connected to. Nothing is sent.
+func checkWebhook(ctx context.Context, cfg config.Config) Finding {
+	raw := cfg.WebhookURL.Reveal()
+	if raw == "" {
+		return ok("webhook", "off", "未启用")
+	}
+	shown := hostler.MaskURL(raw)
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ok("webhook", "%s is not a URL", "%s 不是合法的 URL", shown).at(LevelProblem, "correct webhook_url", "请更正 webhook_url")
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveLimit)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	if err != nil || len(addrs) == 0 {
+		return ok("webhook", "the host of %s has no address here", "无法解析 %s 的主机", shown).
+			at(LevelWarning, "check webhook_url and DNS; deliveries wait until it resolves", "请检查 webhook_url 和 DNS；解析成功前投递会一直重试")
+	}
+	policy := egress.New(cfg.EgressAllow...)
+	for _, a := range addrs {
+		if denied, is := errors.AsType[*egress.Denied](policy.Check(a)); is {
+			text := denied.Text()
+			return ok("webhook", "webhook_url (%s) will not be reached: %[3]s", "webhook_url（%[1]s）将无法访问：%[2]s", shown, text.ZH, text.EN).
+				at(LevelWarning, "add the range to egress_allow, such as %s", "请将该网段加入 egress_allow，例如 %s", netip.PrefixFrom(denied.Addr, denied.Addr.BitLen()))
+		}
+	}
+	return ok("webhook", "%s may be reached", "允许访问 %s", shown)
 }
 
 func checkFiles(cfg config.Config) Finding {

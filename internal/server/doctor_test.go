@@ -1,10 +1,12 @@
 package server
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -41,7 +43,7 @@ func TestDoctorOfAFreshMachine(t *testing.T) {
 	got := levels(Doctor(t.Context(), testConfig(t, nil)))
 	want := map[string]string{
 		"configuration": LevelOK, "data": LevelOK, "key": LevelOK, "store": LevelOK,
-		"listen": LevelOK, "tls": LevelOK, "limits": LevelOK,
+		"listen": LevelOK, "tls": LevelOK, "limits": LevelOK, "webhook": LevelOK,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
@@ -85,6 +87,34 @@ func TestDoctorFindsProblems(t *testing.T) {
 				}
 			}
 			t.Errorf("no %s about %s", tt.level, tt.check)
+		})
+	}
+}
+
+func TestDoctorJudgesTheWebhookURL(t *testing.T) {
+	for name, tt := range map[string]struct {
+		environ []string
+		level   string
+	}{
+		"this machine":      {[]string{"HOSTLER_WEBHOOK_URL=http://127.0.0.1:8080/in?key=canary"}, LevelWarning},
+		"as a number":       {[]string{"HOSTLER_WEBHOOK_URL=http://localhost/canary0123456789"}, LevelWarning},
+		"metadata":          {[]string{"HOSTLER_WEBHOOK_URL=http://169.254.169.254/"}, LevelWarning},
+		"allowed":           {[]string{"HOSTLER_WEBHOOK_URL=http://127.0.0.1:8080/in", "HOSTLER_EGRESS_ALLOW=127.0.0.0/8"}, LevelOK},
+		"another host":      {[]string{"HOSTLER_WEBHOOK_URL=https://192.0.2.1/in"}, LevelOK},
+		"no address at all": {[]string{"HOSTLER_WEBHOOK_URL=https://no-such-host.invalid/in"}, LevelWarning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := config.Load(config.Source{Environ: tt.environ, Flags: map[string]string{"data": t.TempDir(), "listen": "127.0.0.1:0"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := checkWebhook(t.Context(), cfg)
+			if f.Level != tt.level || (f.Remedy == hostler.Text{}) != (tt.level == LevelOK) {
+				t.Errorf("got %+v, want %s", f, tt.level)
+			}
+			if strings.Contains(fmt.Sprint(f), "canary") || strings.Contains(fmt.Sprint(f), "%!") {
+				t.Errorf("the finding shows too much, or is not formed: %v", f)
+			}
 		})
 	}
 }
