@@ -232,27 +232,13 @@ func checkEvents(k *checker, f hostler.WebhookFormat, events []string) {
 	k.ok(len(events) <= maxEvents, "events", "must be at most %d", "最多 %d 个", maxEvents)
 	for i, e := range events {
 		path := "events[" + strconv.Itoa(i) + "]"
-		if !knownEvent(e) {
-			k.fail(path, "is neither a type of event nor a pattern such as job.*; see docs/events.md",
-				"既不是事件类型，也不是 job.* 这样的模式；参见 docs/events.md")
+		if err := hostler.CheckEventPattern(path, e); err != nil {
+			k.fieldsOf(err)
 			continue
 		}
 		k.ok(f != hostler.FormatTask || slices.Contains(jobEnds, hostler.EventType(e)), path,
 			"cannot be told in the format task, which has ends of jobs only", "task 格式只能通知作业结束，无法表示此事件")
 	}
-}
-
-func knownEvent(pattern string) bool {
-	if pattern == "*" {
-		return true
-	}
-	object, isPattern := strings.CutSuffix(pattern, ".*")
-	return slices.ContainsFunc(hostler.EventTypes(), func(t hostler.EventType) bool {
-		if isPattern {
-			return strings.HasPrefix(string(t), object+".") && object != ""
-		}
-		return string(t) == pattern
-	})
 }
 
 // checkWebhookFilter checks the lists by which the events of jobs are narrowed.

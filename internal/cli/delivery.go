@@ -84,7 +84,7 @@ func (a *app) deliveryFilter(cmd *cobra.Command, f *hostler.DeliveryFilter) {
 	fs.Var(moment{&f.Until, a.now}, "until", a.t("made before", "在此时间之前创建"))
 	a.complete(cmd, "webhook", webhookNames())
 	a.complete(cmd, "state", fixed("pending", "delivered", "failed"))
-	a.complete(cmd, "type", fixed(names(hostler.EventTypes(), func(t hostler.EventType) string { return string(t) })...))
+	a.complete(cmd, "type", fixed(names(hostler.EventCatalogue(), func(e hostler.EventInfo) string { return string(e.Type) })...))
 	a.complete(cmd, "job", jobIDs())
 }
 
