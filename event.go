@@ -2,6 +2,7 @@ package hostler
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -23,7 +24,7 @@ const (
 	EventAssetCreated      EventType = "asset.created"
 	EventAssetUpdated      EventType = "asset.updated"
 	EventAssetDeleted      EventType = "asset.deleted"
-	EventHostKeyOffered    EventType = "hostkey.offered"
+	EventAssetsImported    EventType = "asset.imported"
 	EventHostKeyAccepted   EventType = "hostkey.accepted"
 	EventHostKeyRevoked    EventType = "hostkey.revoked"
 	EventCredentialCreated EventType = "credential.created"
@@ -42,16 +43,74 @@ const (
 	EventWebhookPing       EventType = "webhook.ping"
 )
 
+// EventInfo describes a type of event.
+type EventInfo struct {
+	Type EventType `json:"type"`
+	Text Text      `json:"text" doc:"when it happens"`
+}
+
+// EventCatalogue is every type of event, in the order of the documents.
+func EventCatalogue() []EventInfo {
+	info := func(t EventType, en, zh string) EventInfo { return EventInfo{t, Text{EN: en, ZH: zh}} }
+	return []EventInfo{
+		info(EventJobScheduled, "A job waits for its time: it is new and delayed, or failed and will be tried again.", "作业等待其时间：新建的延迟作业，或失败后等待重试的作业。"),
+		info(EventJobQueued, "A job waits for a worker: it is new, its time has come, or its worker gave it back or was lost.", "作业等待工作节点：新建、到期、被工作节点退回或其工作节点丢失。"),
+		info(EventJobStarted, "A worker took the job.", "工作节点开始执行作业。"),
+		info(EventJobSucceeded, "The job was done, or a person resolved it as done.", "作业成功，或被人裁定为成功。"),
+		info(EventJobFailed, "The job failed and is not tried again, or a person resolved it as failed.", "作业失败且不再重试，或被人裁定为失败。"),
+		info(EventJobCancelled, "A person cancelled the job, and it is stopped.", "作业被取消且已停止。"),
+		info(EventJobExpired, "The job did not start within its ttl.", "作业未在有效等待时间内开始。"),
+		info(EventJobUnknown, "Sight of the job was lost while it may have had its effect; somebody must resolve it.", "作业失去联系，可能已产生影响；需要有人裁定。"),
+		info(EventAssetCreated, "An asset was made.", "资产已创建。"),
+		info(EventAssetUpdated, "An asset was changed.", "资产已修改。"),
+		info(EventAssetDeleted, "An asset was deleted.", "资产已删除。"),
+		info(EventAssetsImported, "Assets were imported from a file.", "从文件导入了资产。"),
+		info(EventHostKeyAccepted, "A person accepted an SSH host key.", "SSH 主机密钥已被接受。"),
+		info(EventHostKeyRevoked, "A person took the trust in an SSH host key away.", "SSH 主机密钥已被吊销。"),
+		info(EventCredentialCreated, "A credential was made.", "凭据已创建。"),
+		info(EventCredentialUpdated, "A credential was changed.", "凭据已修改。"),
+		info(EventCredentialDeleted, "A credential was deleted.", "凭据已删除。"),
+		info(EventQueueUpdated, "A queue was made, or its limits were changed.", "队列已创建或其限制已修改。"),
+		info(EventQueuePaused, "A queue was paused.", "队列已暂停。"),
+		info(EventQueueResumed, "A queue was resumed.", "队列已恢复。"),
+		info(EventWorkerStarted, "A worker registered.", "工作节点已注册。"),
+		info(EventWorkerStopped, "A worker stopped in order, or was stopped by a person.", "工作节点正常停止，或被人停止。"),
+		info(EventWorkerLost, "A worker fell silent; its jobs are rescued.", "工作节点失联；其作业将被接管。"),
+		info(EventWebhookCreated, "A webhook was made.", "回调已创建。"),
+		info(EventWebhookUpdated, "A webhook was changed, enabled or disabled by a person.", "回调已被修改、启用或停用。"),
+		info(EventWebhookDeleted, "A webhook was deleted.", "回调已删除。"),
+		info(EventWebhookDisabled, "Hostler disabled a webhook, because its receiver said that it is gone.", "接收方声明已不存在，Hostler 停用了回调。"),
+		info(EventWebhookPing, "A person tests a webhook; only that webhook gets it.", "测试回调；仅该回调会收到。"),
+	}
+}
+
 // EventTypes lists the types of event.
 func EventTypes() []EventType {
-	return []EventType{
-		EventJobScheduled, EventJobQueued, EventJobStarted, EventJobSucceeded, EventJobFailed, EventJobCancelled,
-		EventJobExpired, EventJobUnknown, EventAssetCreated, EventAssetUpdated, EventAssetDeleted, EventHostKeyOffered,
-		EventHostKeyAccepted, EventHostKeyRevoked, EventCredentialCreated, EventCredentialUpdated,
-		EventCredentialDeleted, EventQueueUpdated, EventQueuePaused, EventQueueResumed, EventWorkerStarted,
-		EventWorkerStopped, EventWorkerLost, EventWebhookCreated, EventWebhookUpdated, EventWebhookDeleted,
-		EventWebhookDisabled, EventWebhookPing,
+	var types []EventType
+	for _, e := range EventCatalogue() {
+		types = append(types, e.Type)
 	}
+	return types
+}
+
+// Matches reports whether the type is what a pattern names: a type, job.* for all
+// of an object, or * for all.
+func (t EventType) Matches(pattern string) bool {
+	if head, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(string(t), head)
+	}
+	return string(t) == pattern
+}
+
+// CheckEventPattern refuses a pattern that no type of event matches.
+func CheckEventPattern(path, pattern string) error {
+	for _, e := range EventCatalogue() {
+		if e.Type.Matches(pattern) {
+			return nil
+		}
+	}
+	return Invalid(path, "names no event; GET /api/v1/event-types lists them, and job.* stands for all of an object",
+		"不是任何事件类型；GET /api/v1/event-types 列出全部类型，job.* 表示某类对象的全部事件")
 }
 
 // Event is a fact about a change of state, written in the transaction of the
@@ -79,7 +138,7 @@ type JobEvent struct {
 	Asset     AssetID   `json:"asset,omitzero"`
 	AssetName string    `json:"asset_name,omitempty"`
 	State     State     `json:"state"`
-	Cause     Cause     `json:"cause"`
+	Cause     Cause     `json:"cause,omitempty" doc:"of the change; none for a new job"`
 	Attempt   int       `json:"attempt,omitempty"`
 	Worker    WorkerID  `json:"worker,omitzero"`
 	CreatedBy string    `json:"created_by,omitempty"`

@@ -43,6 +43,7 @@ type Config struct {
 	OpenHealth     string // see the constants; "" is loopback
 	BodyLimit      int64  // bytes; 0 means 8 MiB
 	Followers      int    // streams of output at once; 0 means 512
+	Listeners      int    // streams of events at once; 0 means 1,024
 	Log            *slog.Logger
 	// Draining is closed when the server is about to stop: followed output and
 	// waiting calls end, and /readyz says no. Nil means never.
@@ -52,6 +53,7 @@ type Config struct {
 const (
 	defaultBodyLimit = 8 << 20
 	defaultFollowers = 512
+	defaultListeners = 1024
 )
 
 // server holds what the handlers share.
@@ -63,7 +65,8 @@ type server struct {
 	mux       *http.ServeMux
 	traffic   *traffic
 	metrics   *metrics
-	followers chan struct{}
+	followers chan struct{} // of output
+	listeners chan struct{} // to events
 	openAPI   []byte
 	vitals    cached[app.Vitals]
 	started   time.Time
@@ -77,6 +80,9 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Followers == 0 {
 		cfg.Followers = defaultFollowers
 	}
+	if cfg.Listeners == 0 {
+		cfg.Listeners = defaultListeners
+	}
 	if cfg.OpenHealth == "" {
 		cfg.OpenHealth = OpenHealthLoopback
 	}
@@ -89,6 +95,7 @@ func New(cfg Config) (http.Handler, error) {
 		mux:       http.NewServeMux(),
 		traffic:   newTraffic(time.Now),
 		followers: make(chan struct{}, cfg.Followers),
+		listeners: make(chan struct{}, cfg.Listeners),
 		started:   time.Now(),
 	}
 	s.vitals.fetch = s.app.Vitals

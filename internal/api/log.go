@@ -230,6 +230,10 @@ func (f *follow) fail(err error) {
 }
 
 func (f *follow) event(name, id string, data any) {
+	if data == nil { // moves the client's position, and no more
+		f.out.write("id: " + id + "\n\n")
+		return
+	}
 	b, err := json.Marshal(data)
 	if err != nil {
 		f.server.log.Error("an event cannot be encoded", "event", name, "error", err)

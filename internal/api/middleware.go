@@ -102,7 +102,7 @@ func (s *server) count(r *http.Request, status int, took time.Duration) {
 // isStream reports whether the length of an answer says nothing of our speed.
 func isStream(r *http.Request) bool {
 	q := r.URL.RawQuery
-	return strings.Contains(q, "follow=") || strings.Contains(q, "wait=")
+	return r.URL.Path == prefix+"/events" || strings.Contains(q, "follow=") || strings.Contains(q, "wait=")
 }
 
 // route checks what is the same for all requests, and finds the handler. Unlike

@@ -224,6 +224,13 @@ func nativeRoutes() []Route {
 				return c.app.Run(ctx, c.Caller, in.ID.V)
 			}),
 
+		handleStream(get("/events", needs(auth.ReadEvent), "Follow what happens, as a stream of events", "以事件流跟踪发生的变化"),
+			documentEvents, followEvents),
+		handle(get("/event-types", needs(auth.ReadEvent), "List the types of event", "列出事件类型"),
+			func(context.Context, call, *none) (hostler.List[hostler.EventInfo], error) {
+				return listOf(hostler.EventCatalogue(), nil)
+			}),
+
 		handle(get("/queues", needs(auth.ReadQueue), "List queues", "列出队列"),
 			func(ctx context.Context, c call, _ *none) (hostler.List[hostler.Queue], error) {
 				return listOf(c.app.Queues(ctx, c.Caller))

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/feed"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 )
@@ -34,6 +35,7 @@ type Config struct {
 	Store   *store.Store
 	Actions *action.Registry
 	Box     *secret.Box // seals credentials
+	Feed    *feed.Feed  // of events; nil when nobody follows them
 	Limits  Limits
 	Now     func() time.Time // for caches; rows are stamped by the database's clock
 	Log     *slog.Logger

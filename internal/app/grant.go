@@ -73,6 +73,9 @@ func (s *scope) audit(verb, object string, detail any) error {
 func (s *scope) auditIn(p hostler.ProjectID, verb, object string, detail any) error {
 	s.recorded = true
 	row := hostler.Audit{User: s.caller.User, Key: s.caller.Key, Remote: s.caller.Remote, Verb: verb, Object: object}
+	if t, is := eventOf[verb]; is {
+		s.Emit(p, t, hostler.ObjectEvent{Object: object, By: s.caller.User})
+	}
 	if detail != nil {
 		b, err := json.Marshal(detail)
 		if err != nil {

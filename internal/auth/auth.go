@@ -86,6 +86,7 @@ const (
 	ReadWorker      Verb = "worker.read"
 	StopWorker      Verb = "worker.stop" // system
 	ReadAudit       Verb = "audit.read"
+	ReadEvent       Verb = "event.read"   // of what the caller may read
 	ReadWebhook     Verb = "webhook.read" // and deliveries, which hold results of jobs
 	WriteWebhook    Verb = "webhook.write"
 	SendDelivery    Verb = "delivery.send" // again, or as a test
@@ -121,6 +122,7 @@ var rules = map[Verb]Rule{
 	ReadWorker:      {Role: hostler.RoleViewer},
 	StopWorker:      {Role: hostler.RoleAdmin, System: true},
 	ReadAudit:       {Role: hostler.RoleAdmin},
+	ReadEvent:       {Role: hostler.RoleViewer},
 	ReadWebhook:     {Role: hostler.RoleOperator},
 	WriteWebhook:    {Role: hostler.RoleAdmin},
 	SendDelivery:    {Role: hostler.RoleOperator},

@@ -89,6 +89,9 @@ const (
 	rescueEvery = 2 * time.Second
 	upkeepEvery = 20 * time.Second
 	batch       = 500
+	// eventsKept is how long a client may be away and still resume the stream of
+	// events without a gap.
+	eventsKept = 24 * time.Hour
 )
 
 // loop calls once at every tick. A failing store is logged, not fatal: the next
@@ -210,6 +213,9 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 	sweep := e.sweepLanes(ctx)
 	tidy := e.store.InTx(ctx, func(tx *store.Tx) error {
 		if err := tx.ForgetWorkers(); err != nil {
+			return err
+		}
+		if err := tx.ForgetEvents(e.store.Now().Add(-eventsKept), batch); err != nil {
 			return err
 		}
 		return tx.ForgetIdem(batch)

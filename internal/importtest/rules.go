@@ -16,8 +16,9 @@ func Rules() []Rule {
 		{Package: "internal/api/...", May: []string{"internal/api/...", "internal/app", "internal/auth", "internal/flow", "internal/schedule"}},
 
 		// The rules of the house, over the store.
-		{Package: "internal/app", May: []string{"internal/store", "internal/auth", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog"}},
+		{Package: "internal/app", May: []string{"internal/store", "internal/feed", "internal/auth", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog"}},
 		{Package: "internal/engine", May: []string{"internal/store", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog"}},
+		{Package: "internal/feed", May: []string{"internal/store"}},
 		{Package: "internal/notify", May: []string{"internal/store", "internal/egress"}},
 
 		// The worker knows neither store nor engine: all it has is the

@@ -28,6 +28,8 @@ import (
 	"hostler.dev/hostler/internal/clicontext"
 	"hostler.dev/hostler/internal/config"
 	"hostler.dev/hostler/internal/engine"
+	"hostler.dev/hostler/internal/feed"
+	"hostler.dev/hostler/internal/notify"
 	"hostler.dev/hostler/internal/runlog"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
@@ -75,18 +77,20 @@ func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
 
 // server holds the parts between open and close.
 type server struct {
-	cfg      config.Config
-	proc     Process
-	log      *slog.Logger
-	unlock   func()
-	store    *store.Store
-	app      *app.App
-	engine   *engine.Engine
-	ssh      *ssh.Family
-	worker   *worker.Worker // nil when there are no slots
-	lease    *ownWorker
-	handler  http.Handler
-	draining chan struct{}
+	cfg       config.Config
+	proc      Process
+	log       *slog.Logger
+	unlock    func()
+	store     *store.Store
+	app       *app.App
+	engine    *engine.Engine
+	feed      *feed.Feed
+	publisher *notify.Publisher
+	ssh       *ssh.Family
+	worker    *worker.Worker // nil when there are no slots
+	lease     *ownWorker
+	handler   http.Handler
+	draining  chan struct{}
 }
 
 func newLog(cfg config.Config, w io.Writer) *slog.Logger {
@@ -126,7 +130,9 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	s.app = app.New(app.Config{Store: s.store, Actions: actions, Box: box, Log: log})
+	s.feed = feed.New(feed.Config{Store: s.store, Log: log})
+	s.app = app.New(app.Config{Store: s.store, Actions: actions, Box: box, Feed: s.feed, Log: log})
+	s.publisher = &notify.Publisher{Store: s.store, Log: log}
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Resolve: s.app.ResolveLeases, Pin: s.app.PinHostKey,
 		Retention: cfg.Retention, Sole: sole, Log: log,
@@ -275,6 +281,8 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	api.Harden(srv)
 	g, failed := errgroup.WithContext(life)
 	g.Go(func() error { return s.engine.Run(failed) })
+	g.Go(func() error { return s.publisher.Run(failed) })
+	g.Go(func() error { return s.feed.Run(failed) })
 	if s.worker != nil {
 		g.Go(func() error { return s.worker.Run(failed) })
 	}

@@ -198,6 +198,12 @@ func (tx *Tx) Publish(limit int) (p Published, full bool, err error) {
 	return p, len(p.rows) == limit, err
 }
 
+// Unpublished reports whether there is anything in the outbox.
+func (tx *Tx) Unpublished() (bool, error) {
+	var id int64
+	return tx.one(`SELECT id FROM outbox ORDER BY id LIMIT 1`, nil, &id)
+}
+
 // LastEvent is the position of the newest published event; 0 before the first.
 func (tx *Tx) LastEvent() (pos int64, err error) {
 	_, err = tx.one(`SELECT last FROM event ORDER BY last DESC LIMIT 1`, nil, &pos)

@@ -1,0 +1,176 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/app"
+)
+
+const (
+	// renewEvery is how often a stream looks at its key again.
+	renewEvery = time.Second
+	// mostBehind is how many events a stream may be behind once it has caught
+	// up. A reader that falls further back is told so, and resumes.
+	mostBehind = 100_000
+)
+
+type eventQuery struct {
+	Type   []string                             `query:"type" maxItems:"50" doc:"types or patterns such as job.*; default: all"`
+	Action string                               `query:"action" maxLength:"64" doc:"only events of jobs with this action"`
+	Queue  string                               `query:"queue" maxLength:"64" doc:"only events of jobs in this queue"`
+	Asset  string                               `query:"asset" maxLength:"253" doc:"only events of jobs on the asset with this name"`
+	Run    runParam                             `query:"run" doc:"only events of jobs of this run"`
+	Job    param[hostler.JobID, *hostler.JobID] `query:"job" doc:"only events of this job"`
+	After  int64                                `query:"after" minimum:"-1" default:"-1" doc:"resume behind this position; 0 is the oldest that is kept, -1 (default) only what is still to come"`
+	LastID int64                                `header:"Last-Event-ID" minimum:"-1" default:"-1" doc:"resume behind this position; goes before after"`
+}
+
+func (q eventQuery) filter() app.EventFilter {
+	return app.EventFilter{Types: q.Type, Action: q.Action, Queue: q.Queue, Asset: q.Asset, Run: q.Run.V, Job: q.Job.V}
+}
+
+// documentEvents describes the stream.
+func documentEvents(_ huma.API, op *huma.Operation) {
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "A stream of events: the name is the type, the id is the position, the data is the event as JSON. " +
+			"gap tells that events were missed that are no longer kept; error ends the stream with a problem.",
+		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
+	}}
+}
+
+// Gap is the data of the stream's event gap.
+type Gap struct {
+	Missed int64 `json:"missed" doc:"events that are no longer kept"`
+	// Reset says that the position was never reached by this database, so that
+	// nobody knows what was missed.
+	Reset bool `json:"reset"`
+}
+
+// followEvents streams events until the client, its key or the server goes.
+func followEvents(ctx context.Context, c call, in *eventQuery) (func(http.ResponseWriter), error) {
+	after := in.After
+	if in.LastID >= 0 {
+		after = in.LastID
+	}
+	select {
+	case c.server.listeners <- struct{}{}:
+	default:
+		return nil, hostler.Errorf(hostler.CodeRateLimited,
+			"too many clients follow events at once; try again soon", "同时跟踪事件的客户端过多，请稍后再试")
+	}
+	stream, err := c.app.OpenEvents(ctx, c.Caller, in.filter(), after)
+	if err != nil {
+		<-c.server.listeners
+		return nil, err
+	}
+	return func(w http.ResponseWriter) {
+		defer func() { <-c.server.listeners }()
+		defer stream.Close()
+		h := w.Header()
+		h.Set("Content-Type", "text/event-stream")
+		h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+		l := listener{follow: follow{call: c, out: newStream(w), beat: time.Now()}, stream: stream}
+		l.out.write("retry: 1000\n\n")
+		if stream.Lost() {
+			l.event("gap", "", Gap{Reset: true})
+		}
+		if l.out.flush() {
+			l.run(ctx)
+		}
+	}, nil
+}
+
+// listener is one stream of events.
+type listener struct {
+	follow
+	stream  *app.EventStream
+	renewed time.Time
+	near    bool // it has been close to the newest event
+}
+
+func (l *listener) run(ctx context.Context) {
+	l.renewed = time.Now()
+	for {
+		b, err := l.next(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !errors.Is(err, context.DeadlineExceeded):
+			l.fail(err)
+			return
+		case !l.send(b) || !l.keepUp(b) || !l.mayGoOn(ctx):
+			return
+		}
+	}
+}
+
+// next waits for events, but not past the next look at the key.
+func (l *listener) next(ctx context.Context) (app.EventBatch, error) {
+	ctx, cancel := context.WithDeadline(ctx, l.renewed.Add(renewEvery))
+	defer cancel()
+	return l.stream.Next(ctx)
+}
+
+// send writes a batch with one write, and a sign of life when there was nothing
+// to send for a while. The sign tells the position, so that a client whose filter
+// matches little does not resume from far back.
+func (l *listener) send(b app.EventBatch) bool {
+	if b.Missed > 0 {
+		l.event("gap", "", Gap{Missed: b.Missed})
+	}
+	if len(b.Frames) == 0 && b.Missed == 0 {
+		if time.Since(l.beat) < heartbeat {
+			return true
+		}
+		l.event("", strconv.FormatInt(l.stream.Pos(), 10), nil)
+	}
+	l.beat = time.Now()
+	l.out.write(string(bytes.Join(b.Frames, nil)))
+	return l.out.flush()
+}
+
+// keepUp ends a stream whose client reads too slowly, in good order.
+func (l *listener) keepUp(b app.EventBatch) bool {
+	switch {
+	case b.Behind == 0:
+		l.near = true
+	case l.near && b.Behind > mostBehind:
+		l.fail(hostler.Errorf(hostler.CodeRateLimited,
+			"the client reads too slowly: %d events wait for it; narrow the filter, or connect again to go on where it was",
+			"客户端读取过慢：有 %d 个事件等待发送；请缩小过滤范围，或重新连接以继续", b.Behind))
+		return false
+	}
+	return true
+}
+
+// mayGoOn looks at the key again, for one that was revoked sees no more, and at
+// the server's end.
+func (l *listener) mayGoOn(ctx context.Context) bool {
+	select {
+	case <-l.server.cfg.Draining:
+		return false
+	default:
+	}
+	if time.Since(l.renewed) < renewEvery {
+		return true
+	}
+	l.renewed = time.Now()
+	caller, err := l.server.authenticate(ctx, l.request)
+	if err == nil {
+		err = l.stream.Renew(caller)
+	}
+	if err != nil {
+		l.fail(err)
+		return false
+	}
+	l.Caller = caller
+	return true
+}
