@@ -148,8 +148,12 @@ func (e *Engine) holdBack(ctx context.Context, hb hostler.Heartbeat, reply hostl
 			orders, err = tx.Orders(hb.Worker)
 			return err
 		})
-		if err != nil || orders.Fenced {
+		if err != nil {
 			return reply, nil // the next heartbeat will say
+		}
+		if orders.Fenced {
+			hb.Wait = 0
+			return e.Heartbeat(ctx, hb)
 		}
 		reply.Cancel = orders.Cancel
 		news := e.news(hb.Worker, reply.Cancel)

@@ -165,6 +165,7 @@ func (s *server) openWorker(actions *action.Registry) error {
 		return fmt.Errorf("the name of this machine: %w", err)
 	}
 	s.lease = &ownWorker{Dispatcher: s.engine}
+	kept := keepers{s.ssh}
 	s.worker, err = worker.New(worker.Config{
 		Info: hostler.WorkerInfo{
 			Name: host + "-" + strconv.Itoa(os.Getpid()), Hostname: host, PID: os.Getpid(),
@@ -172,6 +173,7 @@ func (s *server) openWorker(actions *action.Registry) error {
 		},
 		Dispatcher: s.lease, Actions: actions, Log: s.log, OutputLimit: int(s.cfg.OutputLimit),
 		Redactor: func(values ...string) runlog.Redactor { return secret.NewRedactor(values...) },
+		Sessions: kept.Sessions, CloseHost: kept.CloseHost,
 	})
 	return err
 }

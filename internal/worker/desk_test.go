@@ -35,6 +35,7 @@ type deskWorker struct {
 	dead     bool
 	draining bool
 	last     hostler.Heartbeat
+	orders   []string // addresses whose connections it is to close
 }
 
 type deskJob struct {
@@ -213,7 +214,10 @@ func (d *desk) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (reply hostl
 				reply.Cancel = append(reply.Cancel, ref)
 			}
 		}
-		return len(reply.Drop)+len(reply.Cancel) > 0 || d.alive(hb.Worker) != nil
+		if w := d.workers[hb.Worker]; len(w.orders) > 0 {
+			reply.CloseHosts, w.orders = w.orders, nil
+		}
+		return len(reply.Drop)+len(reply.Cancel)+len(reply.CloseHosts) > 0 || d.alive(hb.Worker) != nil
 	})
 	return reply, err
 }
@@ -304,6 +308,26 @@ func (d *desk) take(id hostler.JobID) {
 	defer d.mu.Unlock()
 	d.jobs[id].running = false
 	d.wake()
+}
+
+// order has every worker close its connections to an address.
+func (d *desk) order(address string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, w := range d.workers {
+		w.orders = append(w.orders, address)
+	}
+	d.wake()
+}
+
+// beat is the newest heartbeat.
+func (d *desk) beat() (hb hostler.Heartbeat) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, w := range d.workers {
+		hb = w.last
+	}
+	return hb
 }
 
 // kill declares every worker dead.

@@ -14,10 +14,13 @@ func (s *session) beat() {
 	failing := newBackoff(200*time.Millisecond, 2*time.Second)
 	for {
 		sent := time.Now()
+		hosts := s.hostSessions()
 		hb, ok := s.heartbeat()
 		if !ok {
 			return
 		}
+		hb.Sessions = hosts
+		hb.CPUPercent, hb.MemoryBytes = s.w.meter.read()
 		ctx, cancel := context.WithTimeout(s.ctx, beatTimeout)
 		reply, err := s.w.cfg.Dispatcher.Heartbeat(ctx, hb)
 		cancel()
@@ -84,5 +87,6 @@ func (s *session) obey(reply hostler.HeartbeatReply) (fresh bool) {
 			j.stop(action.ErrCancelled)
 		}
 	}
-	return fresh
+	s.closeHosts(reply.CloseHosts)
+	return fresh || len(reply.CloseHosts) > 0
 }

@@ -32,7 +32,8 @@ type session struct {
 	busy    int                    // slots in use; a superseded lease uses one too
 	pending []hostler.Report       // wait for delivery
 	unacked map[hostler.LeaseRef]struct{}
-	counts  struct{ succeeded, failed int64 }
+	counts  score
+	hosts   map[login]*score // of the kept connections
 	// stopping says that jobs which began may end unreported: no heartbeat goes
 	// out any more, since a job that it does not list counts as never begun.
 	stopping bool
@@ -46,6 +47,7 @@ func newSession(ctx context.Context, w *Worker, id hostler.WorkerID, until time.
 		idle:    make(chan struct{}, 1),
 		jobs:    map[hostler.JobID]*job{},
 		unacked: map[hostler.LeaseRef]struct{}{},
+		hosts:   map[login]*score{},
 	}
 	// Not from ctx: when that is done, jobs are stopped in order.
 	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -268,12 +270,8 @@ func (s *session) release(j *job, r *hostler.Report) {
 		close(j.over)
 	}
 	if r != nil && !j.dropped {
-		switch r.Outcome {
-		case hostler.OutcomeSucceeded:
-			s.counts.succeeded++
-		default:
-			s.counts.failed++
-		}
+		s.counts.count(r.Outcome)
+		s.countHost(&j.lease, r.Outcome)
 		s.report(*r)
 	} else {
 		signal(s.ended)

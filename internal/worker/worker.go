@@ -68,6 +68,11 @@ type Config struct {
 	// OutputLimit is how many bytes of output a job keeps; 0 means
 	// runlog.DefaultLimit.
 	OutputLimit int
+	// Sessions lists the connections to hosts that the actions keep, and CloseHost
+	// closes those to an address, without waiting for anything, and says how many
+	// there were. Nil when nothing is kept.
+	Sessions  func() []hostler.HostSession
+	CloseHost func(address string) int
 }
 
 // Worker runs jobs. Make it with New, start it with Run, stop it with Drain.
@@ -79,6 +84,7 @@ type Worker struct {
 	started  atomic.Bool
 	drain    sync.Once
 	kill     sync.Once
+	meter    meter
 
 	mu  sync.Mutex
 	now *session // nil between sessions

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -667,6 +668,100 @@ func TestHeartbeatCountsAndLists(t *testing.T) {
 		want := []worker.Running{{LeaseRef: ref, Action: "long", Asset: "web1", Attempt: 1, Since: since}}
 		if d := cmp.Diff(want, b.w.Running()); d != "" {
 			t.Error(d)
+		}
+	})
+}
+
+// TestHeartbeatsTellOfKeptSessions counts jobs by the login that they share, and
+// forgets the counts of a connection that is gone.
+func TestHeartbeatsTellOfKeptSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		kept := []hostler.HostSession{{Address: "192.0.2.1", Port: 22, User: "root"}, {Address: "192.0.2.1", Port: 22, User: "li"}}
+		var mu sync.Mutex
+		b := setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) {
+			c.Sessions = func() []hostler.HostSession {
+				mu.Lock()
+				defer mu.Unlock()
+				return slices.Clone(kept)
+			}
+		})
+		on := func(user string) func(l *hostler.Lease) {
+			return func(l *hostler.Lease) {
+				l.Asset = &hostler.LeaseAsset{Name: "web1", Address: "192.0.2.1", Credential: &hostler.LeaseCredential{Username: user}}
+			}
+		}
+		b.ended(d.submit("nop", on("root")))
+		b.ended(d.submit("nop", on("root")))
+		b.ended(d.submit("fly", on("root")))
+		b.ended(d.submit("nop", on("li")))
+		b.ended(d.submit("nop"))
+		pass(11 * time.Second)
+		want := slices.Clone(kept)
+		want[0].Succeeded, want[0].Failed, want[1].Succeeded = 2, 1, 1
+		if diff := cmp.Diff(want, d.beat().Sessions); diff != "" {
+			t.Errorf("sessions (-want +got):\n%s", diff)
+		}
+		if runtime.GOOS == "linux" && d.beat().MemoryBytes < 1<<20 {
+			t.Errorf("the process uses %d bytes", d.beat().MemoryBytes)
+		}
+		for _, still := range [][]hostler.HostSession{nil, kept} {
+			mu.Lock()
+			kept = still
+			mu.Unlock()
+			pass(11 * time.Second)
+		}
+		if diff := cmp.Diff(kept, d.beat().Sessions); diff != "" {
+			t.Errorf("counts of a connection that was closed come back (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestManySessionsMakeABoundedHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		setUp(t, d, actions{}, func(c *worker.Config) {
+			c.Sessions = func() []hostler.HostSession {
+				all := make([]hostler.HostSession, 5000)
+				for i := range all {
+					all[i] = hostler.HostSession{Address: fmt.Sprintf("h%04d", i), LastUsed: time.Unix(int64(i), 0)}
+				}
+				return all
+			}
+		})
+		pass(6 * time.Second)
+		got := d.beat().Sessions
+		if len(got) != 1000 || got[0].Address != "h4000" || got[999].Address != "h4999" {
+			t.Errorf("%d sessions, from %v", len(got), got[:min(1, len(got))])
+		}
+	})
+}
+
+// TestCloseOrders: an order reaches the actions at once, and a job that loses
+// its connection by it is reported as the action says.
+func TestCloseOrders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		closed := make(chan string, 1)
+		lost := run(func(context.Context, *action.Call) action.Result {
+			<-closed
+			return action.Unknown(nil, hostler.ErrKindConnLost, "lost", "断开")
+		})
+		b := setUp(t, d, actions{"long": lost}, func(c *worker.Config) {
+			c.CloseHost = func(address string) int {
+				closed <- address
+				return 1
+			}
+		})
+		id := d.submit("long")
+		pass(time.Second)
+		began := time.Now()
+		d.order("192.0.2.1")
+		if r := b.ended(id); r.Outcome != hostler.OutcomeUnknown || r.Error.Kind != hostler.ErrKindConnLost {
+			t.Errorf("%+v", r)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v", took)
 		}
 	})
 }

@@ -312,7 +312,7 @@ func TestOneConnectionForManyJobs(t *testing.T) {
 	})
 	got := r.family.Sessions()[0]
 	got.Since, got.LastUsed = time.Time{}, time.Time{}
-	if diff := cmp.Diff(ssh.Session{Address: "127.0.0.1", Port: s.Port, User: s.User}, got); diff != "" {
+	if diff := cmp.Diff(hostler.HostSession{Address: "127.0.0.1", Port: s.Port, User: s.User}, got); diff != "" {
 		t.Errorf("session (-want +got):\n%s", diff)
 	}
 	// Another version of the credential is another connection.

@@ -61,8 +61,8 @@ type conn struct {
 	idle        *time.Timer
 }
 
-func (c *conn) snapshot() Session {
-	return Session{
+func (c *conn) snapshot() hostler.HostSession {
+	return hostler.HostSession{
 		Address: c.route.host, Port: c.route.port, User: c.route.user(),
 		Since: c.since, LastUsed: c.used, Running: c.open,
 	}

@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 )
 
@@ -92,28 +93,18 @@ func (f *Family) Actions() []action.Action {
 	return []action.Action{f.commandAction(), f.scriptAction(), f.serviceAction(), f.restartAction()}
 }
 
-// Session is a kept connection.
-type Session struct {
-	Address  string // of the asset, as it is configured
-	Port     int
-	User     string
-	Since    time.Time
-	LastUsed time.Time
-	Running  int // sessions and forwarded connections in use
-}
-
 // Sessions is a snapshot of the kept connections, ordered by address, port and
-// user.
-func (f *Family) Sessions() []Session {
+// user. What runs on them counts sessions and forwarded connections.
+func (f *Family) Sessions() []hostler.HostSession {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []Session
+	var all []hostler.HostSession
 	for _, p := range f.pools {
 		for _, c := range p.conns {
 			all = append(all, c.snapshot())
 		}
 	}
-	slices.SortFunc(all, func(a, b Session) int {
+	slices.SortFunc(all, func(a, b hostler.HostSession) int {
 		if d := strings.Compare(a.Address, b.Address); d != 0 {
 			return d
 		}
