@@ -368,6 +368,52 @@ func TestHeartbeatTellsOfCancelsOnce(t *testing.T) {
 	})
 }
 
+// A heartbeat that is held back answers as soon as a person wants connections
+// closed, and refuses to go on as soon as one stops the worker.
+func TestHeldBackHeartbeatHearsOfOrders(t *testing.T) {
+	eachRig(t, func(t *testing.T, r *rig, _ *storetest.Harness) {
+		w := r.register()
+		type answer struct {
+			reply hostler.HeartbeatReply
+			err   error
+		}
+		beat := func() <-chan answer {
+			got := make(chan answer, 1)
+			go func() {
+				reply, err := r.engine.Heartbeat(t.Context(), hostler.Heartbeat{Worker: w, Wait: time.Minute})
+				got <- answer{reply, err}
+			}()
+			return got
+		}
+		wait := func(got <-chan answer) answer {
+			t.Helper()
+			select {
+			case a := <-got:
+				return a
+			case <-time.After(10 * time.Second):
+				t.Fatal("the heartbeat is held back")
+				return answer{}
+			}
+		}
+		got := beat()
+		r.tx(func(tx *store.Tx) error {
+			_, _, err := tx.OrderClose(w, []string{"192.0.2.1"})
+			return err
+		})
+		if a := wait(got); a.err != nil || !slices.Equal(a.reply.CloseHosts, []string{"192.0.2.1"}) {
+			t.Errorf("got %+v", a)
+		}
+		got = beat()
+		r.tx(func(tx *store.Tx) error {
+			_, _, err := tx.StopWorkers([]hostler.WorkerID{w})
+			return err
+		})
+		if a := wait(got); hostler.CodeOf(a.err) != hostler.CodeStale {
+			t.Errorf("a stopped worker is told %+v", a)
+		}
+	})
+}
+
 // Output of an attempt that is not the last survives, in order, with the final
 // one behind it.
 func TestOutputOfEveryAttemptIsKept(t *testing.T) {
