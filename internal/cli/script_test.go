@@ -34,12 +34,14 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TZ", "UTC")
 			env.Setenv("HOSTLER_CONTEXT_FILE", filepath.Join(env.WorkDir, "context.yaml"))
 			env.Setenv("HOSTLER_LANG", "en")
+			env.Values[receiversKey{}] = &receivers{byName: map[string]*receiver{}}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":   serve,
 			"stop":    stop,
 			"capture": capture,
+			"receive": receive,
 		},
 	})
 }
@@ -98,6 +100,11 @@ func startServer(ts *testscript.TestScript, args []string) *daemon {
 	flags := append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args[1:]...)
 	cmd := exec.Command(hostler, flags...)
 	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "HOSTLER_CONTEXT_FILE=" + ts.Getenv("HOSTLER_CONTEXT_FILE")}
+	for _, name := range []string{"HOSTLER_WEBHOOK_URL", "HOSTLER_WEBHOOK_TOKEN", "HOSTLER_EGRESS_ALLOW"} {
+		if v := ts.Getenv(name); v != "" {
+			cmd.Env = append(cmd.Env, name+"="+v)
+		}
+	}
 	logFile, err := os.Create(data + ".log")
 	ts.Check(err)
 	defer logFile.Close()
