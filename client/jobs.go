@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"iter"
 	"net/http"
 	"net/url"
@@ -173,104 +172,28 @@ type Followed struct {
 // retry can mend.
 func (c *Client) Follow(ctx context.Context, id hostler.JobID, after int64) iter.Seq2[Followed, error] {
 	return func(yield func(Followed, error) bool) {
-		f := follower{c: c, id: id, pos: after, yield: yield}
-		for {
-			before, began := f.pos, time.Now()
-			err := f.stream(ctx)
-			if f.done {
-				return
+		t := tail{c: c, pos: after, path: []string{"jobs", id.String(), "log"}, query: url.Values{"follow": {"1"}}}
+		t.take = func(ev event) error {
+			switch ev.name {
+			case "line":
+				var e hostler.LogEntry
+				if err := decodeEvent(ev, &e); err != nil || e.Pos <= t.pos { // sent again after a resume
+					return err
+				}
+				t.pos = e.Pos
+				t.done = !yield(Followed{Entry: e}, nil)
+			case "end":
+				var j hostler.Job
+				if err := decodeEvent(ev, &j); err != nil {
+					return err
+				}
+				yield(Followed{Job: &j}, nil)
+				t.done = true
 			}
-			if f.pos != before || time.Since(began) > steady {
-				f.fails = 0
-			}
-			if ctx.Err() != nil {
-				yield(Followed{}, ctx.Err())
-				return
-			}
-			if f.fails >= c.retries || !transient(err) {
-				yield(Followed{}, err)
-				return
-			}
-			if perr := c.pause(ctx, backoff(f.fails, err)); perr != nil {
-				yield(Followed{}, perr)
-				return
-			}
-			f.fails++
+			return nil
 		}
-	}
-}
-
-// steady is how long a connection must have lived to count as a good one: a
-// proxy may cut off a quiet stream now and then.
-const steady = 10 * time.Second
-
-type follower struct {
-	c     *Client
-	id    hostler.JobID
-	pos   int64 // of the last entry that was yielded
-	fails int   // tries in a row that brought nothing
-	done  bool
-	yield func(Followed, error) bool
-}
-
-// stream follows one connection until it ends or breaks.
-func (f *follower) stream(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	pos := strconv.FormatInt(f.pos, 10)
-	res, err := f.c.send(ctx, call{
-		method: http.MethodGet,
-		path:   []string{"jobs", f.id.String(), "log"},
-		query:  url.Values{"follow": {"1"}, "after": {pos}},
-		header: http.Header{"Accept": {"text/event-stream"}, "Last-Event-Id": {pos}},
-	}, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	events := newEventReader(res.Body)
-	for {
-		ev, err := events.next()
-		if err != nil {
-			return f.c.unreachable(err)
+		if err := t.run(ctx); err != nil {
+			yield(Followed{}, err)
 		}
-		if err := f.take(ev); err != nil || f.done {
-			return err
-		}
-	}
-}
-
-func (f *follower) take(ev event) error {
-	switch ev.name {
-	case "line":
-		var e hostler.LogEntry
-		if err := json.Unmarshal([]byte(ev.data), &e); err != nil {
-			return notHostler(http.StatusOK, err)
-		}
-		if e.Pos <= f.pos {
-			return nil // sent again after a resume
-		}
-		f.pos = e.Pos
-		f.done = !f.yield(Followed{Entry: e}, nil)
-	case "end":
-		var j hostler.Job
-		if err := json.Unmarshal([]byte(ev.data), &j); err != nil {
-			return notHostler(http.StatusOK, err)
-		}
-		f.yield(Followed{Job: &j}, nil)
-		f.done = true
-	case "error":
-		return problemOf([]byte(ev.data), http.StatusOK)
-	}
-	return nil
-}
-
-// transient reports whether the same request may well succeed later.
-func transient(err error) bool {
-	switch hostler.CodeOf(err) {
-	case hostler.CodeUnavailable, hostler.CodeTimeout, hostler.CodeRateLimited:
-		return true
-	default:
-		return false
 	}
 }

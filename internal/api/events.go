@@ -3,8 +3,10 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -23,13 +25,15 @@ const (
 )
 
 type eventQuery struct {
-	Type   []string                             `query:"type" maxItems:"50" doc:"types or patterns such as job.*; default: all"`
+	Type   []string                             `query:"type" maxItems:"50" doc:"types or patterns such as job.*, with commas between; default: all"`
 	Action string                               `query:"action" maxLength:"64" doc:"only events of jobs with this action"`
 	Queue  string                               `query:"queue" maxLength:"64" doc:"only events of jobs in this queue"`
 	Asset  string                               `query:"asset" maxLength:"253" doc:"only events of jobs on the asset with this name"`
 	Run    runParam                             `query:"run" doc:"only events of jobs of this run"`
 	Job    param[hostler.JobID, *hostler.JobID] `query:"job" doc:"only events of this job"`
 	After  int64                                `query:"after" minimum:"-1" default:"-1" doc:"resume behind this position; 0 is the oldest that is kept, -1 (default) only what is still to come"`
+	Format string                               `query:"format" enum:"stream,json" doc:"json: a page of what is kept instead of the stream"`
+	Limit  int                                  `query:"limit" minimum:"1" maximum:"1000" doc:"events of a page; default 100"`
 	LastID int64                                `header:"Last-Event-ID" minimum:"-1" default:"-1" doc:"resume behind this position; goes before after"`
 }
 
@@ -38,11 +42,15 @@ func (q eventQuery) filter() app.EventFilter {
 }
 
 // documentEvents describes the stream.
-func documentEvents(_ huma.API, op *huma.Operation) {
+func documentEvents(api huma.API, op *huma.Operation) {
+	page := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[hostler.List[hostler.Event]](), true, "")
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "A stream of events: the name is the type, the id is the position, the data is the event as JSON. " +
 			"gap tells that events were missed that are no longer kept; error ends the stream with a problem.",
-		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
+		Content: map[string]*huma.MediaType{
+			"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}},
+			"application/json":  {Schema: page},
+		},
 	}}
 }
 
@@ -59,6 +67,9 @@ func followEvents(ctx context.Context, c call, in *eventQuery) (func(http.Respon
 	after := in.After
 	if in.LastID >= 0 {
 		after = in.LastID
+	}
+	if in.Format == "json" {
+		return c.pageOfEvents(ctx, in, after)
 	}
 	select {
 	case c.server.listeners <- struct{}{}:
@@ -85,6 +96,25 @@ func followEvents(ctx context.Context, c call, in *eventQuery) (func(http.Respon
 		if l.out.flush() {
 			l.run(ctx)
 		}
+	}, nil
+}
+
+// pageOfEvents answers with the events that are kept behind a position.
+func (c call) pageOfEvents(ctx context.Context, in *eventQuery, after int64) (func(http.ResponseWriter), error) {
+	if in.Limit == 0 {
+		in.Limit = 100
+	}
+	events, next, err := c.app.Events(ctx, c.Caller, in.filter(), max(0, after), in.Limit)
+	l, err := listOf(events, err)
+	if err != nil {
+		return nil, err
+	}
+	if next > 0 {
+		l.Next = strconv.FormatInt(next, 10)
+	}
+	return func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(l) // the client may have gone
 	}, nil
 }
 

@@ -22,6 +22,8 @@ import (
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/engine"
+	"hostler.dev/hostler/internal/feed"
+	"hostler.dev/hostler/internal/notify"
 	"hostler.dev/hostler/internal/runlog"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
@@ -95,7 +97,7 @@ func newWorldOn(t *testing.T, s *store.Store, change ...func(*api.Config)) *worl
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w.app = app.New(app.Config{Store: w.store, Actions: w.registry, Box: box, Log: log})
+	w.app = app.New(app.Config{Store: w.store, Actions: w.registry, Box: box, Feed: w.events(t, log), Log: log})
 	if w.keys[admin], _, err = w.app.Bootstrap(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +149,18 @@ func noop() action.Action {
 		Traits: func(json.RawMessage) action.Traits { return action.Traits{Idempotent: true} },
 		Run:    func(context.Context, *action.Call) action.Result { return action.Succeeded(nil) },
 	}
+}
+
+// events starts what publishes and what follows events.
+func (w *world) events(t *testing.T, log *slog.Logger) *feed.Feed {
+	f := feed.New(feed.Config{Store: w.store, Log: log})
+	p := &notify.Publisher{Store: w.store, Log: log}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var loops sync.WaitGroup
+	loops.Go(func() { _ = p.Run(ctx) })
+	loops.Go(func() { _ = f.Run(ctx) })
+	t.Cleanup(func() { stop(); loops.Wait() })
+	return f
 }
 
 func (w *world) people(t *testing.T) {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 
 	"hostler.dev/hostler"
@@ -87,6 +88,39 @@ func is[T comparable](want, have T) bool {
 
 // EventsFromNow is where a stream starts that wants only what is still to come.
 const EventsFromNow = feed.Now
+
+// eventBudget is how many events one page looks at, at most.
+const eventBudget = 20_000
+
+// Events lists up to limit events behind a position, oldest first, and the
+// position to go on from: 0 at the end. A page may hold fewer, and yet not be
+// the last: the search for those that match is bounded.
+func (a *App) Events(ctx context.Context, c auth.Caller, f EventFilter, after int64, limit int) (events []json.RawMessage, next int64, err error) {
+	if _, err := a.allow(c, auth.ReadEvent); err != nil {
+		return nil, 0, err
+	}
+	if err := f.check(); err != nil {
+		return nil, 0, err
+	}
+	s := EventStream{app: a, caller: c, filter: f}
+	for seen := 0; seen < eventBudget; {
+		items, err := a.cfg.Feed.Page(ctx, after)
+		if err != nil || len(items) == 0 {
+			return events, 0, err
+		}
+		seen += len(items)
+		for _, e := range items {
+			after = e.Pos
+			if s.mayRead(e) && s.filter.match(e) {
+				events = append(events, e.JSON())
+			}
+			if len(events) == limit {
+				return events, after, nil
+			}
+		}
+	}
+	return events, after, nil
+}
 
 // EventStream is the events that a caller may see, from a position on.
 type EventStream struct {

@@ -29,7 +29,7 @@ var verbs = map[string]auth.Verb{
 	"CancelJob": auth.ChangeJob, "RetryJob": auth.ChangeJob, "ResolveJob": auth.ChangeJob,
 	"CancelJobs": auth.ChangeJob, "RetryJobs": auth.ChangeJob, "ResolveJobs": auth.ChangeJob,
 	"Queues": auth.ReadQueue, "Queue": auth.ReadQueue, "PutQueue": auth.WriteQueue, "PauseQueue": auth.WriteQueue, "ResumeQueue": auth.WriteQueue,
-	"Workers": auth.ReadWorker, "StopWorkers": auth.StopWorker, "CloseSessions": auth.StopWorker, "Audit": auth.ReadAudit,
+	"Workers": auth.ReadWorker, "StopWorkers": auth.StopWorker, "CloseSessions": auth.StopWorker, "Audit": auth.ReadAudit, "OpenEvents": auth.ReadEvent, "Events": auth.ReadEvent,
 	"RunTask": auth.RunJob, "UserIDs": auth.ReadJob,
 }
 
@@ -150,7 +150,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		// These name no object, or only what belongs to no project; listings and
 		// bulk changes are looked at below.
 		other := strings.FieldsSeq(`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
-			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs`)
+			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs Events OpenEvents StopWorkers CloseSessions`)
 		for name := range other {
 			calls[name] = nil
 		}

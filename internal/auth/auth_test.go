@@ -23,7 +23,7 @@ var least = map[auth.Verb]hostler.Role{
 	auth.ReadCredential: "viewer", auth.ReadAction: "viewer", auth.ReadJob: "viewer", auth.ReadQueue: "viewer",
 	auth.ReadWorker: "viewer",
 	auth.WriteAsset: "operator", auth.RunJob: "operator", auth.ChangeJob: "operator",
-	auth.ReadWebhook: "operator", auth.SendDelivery: "operator", auth.WriteWebhook: "admin",
+	auth.ReadEvent: "viewer", auth.ReadWebhook: "operator", auth.SendDelivery: "operator", auth.WriteWebhook: "admin",
 	auth.ManageUsers: "admin", auth.ManageKeys: "admin", auth.DecideHostKey: "admin", auth.WriteCredential: "admin",
 	auth.ReadAudit: "admin",
 }

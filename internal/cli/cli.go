@@ -80,7 +80,7 @@ func (a *app) root() *cobra.Command {
 		example: "hostler serve\nhostler asset add web1 --address 192.0.2.10 --label role=web\nhostler job run check_port --asset web1 --arg port=22 --wait",
 	},
 		a.serveCmd(), a.assetCmd(), a.credentialCmd(), a.actionCmd(), a.jobCmd(), a.runCmd(),
-		a.queueCmd(), a.workerCmd(), a.webhookCmd(), a.deliveryCmd(), a.userCmd(), a.keyCmd(), a.projectCmd(), a.auditCmd(),
+		a.queueCmd(), a.workerCmd(), a.eventsCmd(), a.webhookCmd(), a.deliveryCmd(), a.userCmd(), a.keyCmd(), a.projectCmd(), a.auditCmd(),
 		a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.benchCmd(), a.contextCmd(), a.completionCmd(), a.versionCmd(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true

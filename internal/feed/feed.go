@@ -47,7 +47,11 @@ const (
 type Item struct {
 	*store.Event
 	Frame []byte // of a text/event-stream
+	json  int    // where the event as JSON begins in it
 }
+
+// JSON is the event as a hostler.Event.
+func (i Item) JSON() json.RawMessage { return json.RawMessage(i.Frame[i.json : len(i.Frame)-2]) }
 
 // Batch is what came behind a Reader's position.
 type Batch struct {
@@ -220,7 +224,13 @@ func (f *Feed) render(e *store.Event) (Item, error) {
 	if err != nil {
 		return Item{}, fmt.Errorf("render event %d: %w", e.Pos, err)
 	}
-	return Item{Event: e, Frame: fmt.Appendf(nil, "id: %d\nevent: %s\ndata: %s\n\n", e.Pos, e.Type, text)}, nil
+	head := fmt.Sprintf("id: %d\nevent: %s\ndata: ", e.Pos, e.Type)
+	return Item{Event: e, Frame: slices.Concat([]byte(head), text, []byte("\n\n")), json: len(head)}, nil
+}
+
+// Page reads events behind a position without waiting; none at the end.
+func (f *Feed) Page(ctx context.Context, pos int64) ([]Item, error) {
+	return f.page(ctx, pos, readerRows)
 }
 
 // Reader reads the stream from a position on. It is used by one goroutine.

@@ -43,3 +43,18 @@ var BackoffDelay = backoffDelay
 func (tx *Tx) Each(sql string, args []any, scan func(r Rows) error) error {
 	return tx.each(sql, args, scan)
 }
+
+// PackEvents makes the body of a row of events.
+func PackEvents(events ...Event) []byte {
+	var b eventBuffer
+	for i := range events {
+		b.add(&events[i])
+	}
+	if b.n == 0 {
+		return []byte{eventsPlain}
+	}
+	return b.pack()
+}
+
+// UnpackEvents exports unpackEvents.
+func UnpackEvents(body []byte) ([]Event, error) { return unpackEvents(nil, body) }

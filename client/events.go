@@ -1,0 +1,109 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"hostler.dev/hostler"
+)
+
+// EventQuery selects events; empty fields select all. Those but Types select
+// among the events of jobs.
+type EventQuery struct {
+	Types  []string // types, or patterns such as job.*
+	Action string
+	Queue  string
+	Asset  string // name
+	Run    hostler.RunID
+	Job    hostler.JobID
+}
+
+func (q EventQuery) values() url.Values {
+	v := url.Values{}
+	for key, value := range map[string]string{
+		"type": strings.Join(q.Types, ","), "action": q.Action, "queue": q.Queue, "asset": q.Asset, "run": q.Run.String(), "job": q.Job.String(),
+	} {
+		if value != "" {
+			v.Set(key, value)
+		}
+	}
+	return v
+}
+
+// EventsFromNow is the position of a reader that wants only what is to come.
+const EventsFromNow = -1
+
+// EventStep is an event, or the news that some were missed.
+type EventStep struct {
+	Event hostler.Event
+	// Missed is how many events are no longer kept; -1 when nobody knows, since
+	// the position is not one of this database. Event is empty then.
+	Missed int64
+}
+
+// Events follows what happens, behind a position: 0 for all that is kept, or
+// EventsFromNow. It ends with ctx only, or with an error that no retry can mend;
+// a broken connection is resumed where it was.
+func (c *Client) Events(ctx context.Context, q EventQuery, after int64) iter.Seq2[EventStep, error] {
+	return func(yield func(EventStep, error) bool) {
+		t := tail{c: c, pos: after, path: []string{"events"}, query: q.values()}
+		t.take = func(ev event) error {
+			if ev.name == "gap" {
+				var gap struct {
+					Missed int64 `json:"missed"`
+					Reset  bool  `json:"reset"`
+				}
+				if err := decodeEvent(ev, &gap); err != nil {
+					return err
+				}
+				if gap.Reset {
+					gap.Missed, t.pos = -1, EventsFromNow
+				}
+				t.done = !yield(EventStep{Missed: gap.Missed}, nil)
+				return nil
+			}
+			var e hostler.Event
+			if err := decodeEvent(ev, &e); err != nil || e.Pos <= t.pos {
+				return err
+			}
+			t.pos = e.Pos
+			t.done = !yield(EventStep{Event: e}, nil)
+			return nil
+		}
+		if err := t.run(ctx); err != nil {
+			yield(EventStep{}, err)
+		}
+	}
+}
+
+// EventsKept lists the events that are kept behind a position, oldest first.
+func (c *Client) EventsKept(ctx context.Context, q EventQuery, after int64) iter.Seq2[EventStep, error] {
+	return func(yield func(EventStep, error) bool) {
+		v := q.values()
+		v.Set("format", "json")
+		v.Set("limit", "1000")
+		for next := strconv.FormatInt(max(0, after), 10); next != ""; {
+			v.Set("after", next)
+			l, err := get[hostler.List[hostler.Event]](ctx, c, v, "events")
+			if err != nil {
+				yield(EventStep{}, err)
+				return
+			}
+			for _, e := range l.Items {
+				if !yield(EventStep{Event: e}, nil) {
+					return
+				}
+			}
+			next = l.Next
+		}
+	}
+}
+
+// EventTypes lists the types of event.
+func (c *Client) EventTypes(ctx context.Context) ([]hostler.EventInfo, error) {
+	l, err := get[hostler.List[hostler.EventInfo]](ctx, c, nil, "event-types")
+	return l.Items, err
+}

@@ -1,0 +1,99 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"hostler.dev/hostler"
+)
+
+// steady is how long a connection must have lived to count as a good one: a
+// proxy may cut off a quiet stream now and then.
+const steady = 10 * time.Second
+
+// tail follows a stream of events across connections: when one breaks it resumes
+// behind the last position.
+type tail struct {
+	c     *Client
+	path  []string
+	query url.Values
+	take  func(ev event) error // moves pos, sets done
+	pos   int64
+	done  bool
+}
+
+// run follows until take is done, ctx is, or nothing helps any more.
+func (t *tail) run(ctx context.Context) error {
+	for fails := 0; ; fails++ {
+		before, began := t.pos, time.Now()
+		err := t.stream(ctx)
+		if t.done {
+			return nil
+		}
+		if t.pos != before || time.Since(began) > steady {
+			fails = 0
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if fails >= t.c.retries || !transient(err) {
+			return err
+		}
+		if err := t.c.pause(ctx, backoff(fails, err)); err != nil {
+			return err
+		}
+	}
+}
+
+// stream follows one connection until it ends or breaks.
+func (t *tail) stream(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	pos := strconv.FormatInt(t.pos, 10)
+	t.query.Set("after", pos)
+	res, err := t.c.send(ctx, call{
+		method: http.MethodGet, path: t.path, query: t.query,
+		header: http.Header{"Accept": {"text/event-stream"}, "Last-Event-Id": {pos}},
+	}, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	events := newEventReader(res.Body)
+	for {
+		ev, err := events.next()
+		if id, perr := strconv.ParseInt(events.lastID, 10, 64); perr == nil && err != nil {
+			t.pos = max(t.pos, id) // a position may come without an event
+		}
+		if err != nil {
+			return t.c.unreachable(err)
+		}
+		if ev.name == "error" {
+			return problemOf([]byte(ev.data), http.StatusOK)
+		}
+		if err := t.take(ev); err != nil || t.done {
+			return err
+		}
+	}
+}
+
+func decodeEvent(ev event, out any) error {
+	if err := json.Unmarshal([]byte(ev.data), out); err != nil {
+		return notHostler(http.StatusOK, err)
+	}
+	return nil
+}
+
+// transient reports whether the same request may well succeed later.
+func transient(err error) bool {
+	switch hostler.CodeOf(err) {
+	case hostler.CodeUnavailable, hostler.CodeTimeout, hostler.CodeRateLimited:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,295 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+)
+
+// published publishes what is there and returns all events from the beginning.
+func (f *fixture) published() []store.Event {
+	f.t.Helper()
+	for full := true; full; {
+		f.tx(func(tx *store.Tx) (err error) {
+			_, full, err = tx.Publish(7)
+			return err
+		})
+	}
+	return f.eventsAfter(0)
+}
+
+func (f *fixture) eventsAfter(pos int64) []store.Event {
+	f.t.Helper()
+	var all []store.Event
+	for {
+		var some []store.Event
+		err := f.Store.View(f.t.Context(), func(tx *store.Tx) (err error) {
+			some, err = tx.EventsAfter(pos, 3)
+			return err
+		})
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if len(some) == 0 {
+			return all
+		}
+		all = append(all, some...)
+		pos = some[len(some)-1].Pos
+	}
+}
+
+// stories are what the events tell of each job, in order.
+func stories(events []store.Event) map[hostler.JobID][]string {
+	out := map[hostler.JobID][]string{}
+	for _, e := range events {
+		if e.OfJob() {
+			out[e.Job.Job] = append(out[e.Job.Job], fmt.Sprintf("%s %s %d", e.Type, e.Job.Cause, e.Job.Attempt))
+		}
+	}
+	return out
+}
+
+// Every way through the state machine tells its story.
+func TestEventsOfJobs(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		w := f.register("*")
+		want := map[hostler.JobID][]string{}
+		add := func(id hostler.JobID, lines ...string) { want[id] = lines }
+
+		plain := f.enqueue(job(func(s *hostler.JobSpec) { s.AssetName, s.CreatedBy = "web1", "olga" }))[0]
+		must(t, f.finish(w, f.claim(w, 1)[0], hostler.OutcomeSucceeded))
+		add(plain, "job.queued  0", "job.started lease 1", "job.succeeded finish 1")
+
+		retried := f.enqueue(job(func(s *hostler.JobSpec) { s.MaxAttempts = 2 }))[0]
+		must(t, f.finish(w, f.claim(w, 1)[0], hostler.OutcomeFailed))
+		f.Advance(time.Hour)
+		f.tx(func(tx *store.Tx) error { _, _, err := tx.DueJobs(10); return err })
+		f.tx(func(tx *store.Tx) error { _, err := tx.Heartbeat(hostler.Heartbeat{Worker: w}); return err })
+		must(t, f.finish(w, f.claim(w, 1)[0], hostler.OutcomeFailed))
+		add(retried, "job.queued  0", "job.started lease 1", "job.scheduled retry 1", "job.queued due 0", "job.started lease 2", "job.failed finish 2")
+
+		back := f.enqueue(job())[0]
+		must(t, f.finish(w, f.claim(w, 1)[0], hostler.OutcomeHandBack))
+		f.tx(func(tx *store.Tx) error { _, err := tx.CancelJob(back, "olga"); return err })
+		add(back, "job.queued  0", "job.started lease 1", "job.queued handback 1", "job.cancelled cancel 0")
+
+		asked := f.enqueue(job(func(s *hostler.JobSpec) { s.OnLost = hostler.OnLostAsk }))[0]
+		must(t, f.finish(w, f.claim(w, 1)[0], hostler.OutcomeUnknown))
+		f.tx(func(tx *store.Tx) error { return tx.ResolveJob(asked, hostler.StateFailed, "olga", "looked") })
+		add(asked, "job.queued  0", "job.started lease 1", "job.unknown lost 1", "job.failed resolve 1")
+
+		late := f.enqueue(job(func(s *hostler.JobSpec) { s.RunAt, s.ExpiresAt = f.Now().Add(time.Second), f.Now().Add(time.Minute) }))[0]
+		f.Advance(2 * time.Minute)
+		f.tx(func(tx *store.Tx) error { _, err := tx.ExpireJobs(10); return err })
+		add(late, "job.scheduled  0", "job.expired expire 0")
+
+		events := f.published()
+		if diff := cmp.Diff(want, stories(events)); diff != "" {
+			t.Errorf("stories (-want +got):\n%s", diff)
+		}
+		for i, e := range events {
+			if e.Pos != int64(i)+1 {
+				t.Fatalf("event %d has the position %d", i+1, e.Pos)
+			}
+			if e.OfJob() && e.Job.Job == plain && (e.Job.AssetName != "web1" || e.Job.CreatedBy != "olga" || e.Job.Action == "" || e.Job.Queue == "") {
+				t.Errorf("it does not say what it is about: %+v", e.Job)
+			}
+		}
+		if again := f.published(); len(again) != len(events) {
+			t.Errorf("publishing again made %d events of %d", len(again), len(events))
+		}
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A transaction that fails tells nothing.
+func TestNoEventsOfWhatDidNotHappen(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		before := len(f.published())
+		no := errors.New("no")
+		err := f.Store.InTx(t.Context(), func(tx *store.Tx) error {
+			if _, err := tx.Enqueue([]hostler.JobSpec{job()}); err != nil {
+				return err
+			}
+			return no
+		})
+		if !errors.Is(err, no) {
+			t.Fatal(err)
+		}
+		if got := len(f.published()); got != before {
+			t.Errorf("%d events, want %d", got, before)
+		}
+	})
+}
+
+// The trap of every outbox: transactions that take a number early and commit
+// late. A reader that follows while many write and several publish sees each
+// event once, in the order of positions, and each writer's in its own order.
+func TestEventOrderUnderConcurrency(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		const writers, each = 8, 40
+		ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+		defer stop()
+		start := len(f.published())
+		var publishers sync.WaitGroup
+		for range 2 {
+			publishers.Go(func() {
+				for ctx.Err() == nil {
+					if err := f.Store.InTx(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+						_, _, err := tx.Publish(3)
+						return err
+					}); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		var seen []store.Event
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			pos := int64(start)
+			for len(seen) < writers*each && ctx.Err() == nil {
+				var some []store.Event
+				if err := f.Store.View(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
+					some, err = tx.EventsAfter(pos, 100)
+					return err
+				}); err != nil {
+					t.Error(err)
+					return
+				}
+				if len(some) > 0 {
+					pos = some[len(some)-1].Pos
+				}
+				seen = append(seen, some...)
+			}
+		}()
+		var writing sync.WaitGroup
+		for n := range writers {
+			writing.Go(func() {
+				for i := range each {
+					err := f.Store.InTx(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+						tx.Emit(0, hostler.EventQueueUpdated, hostler.ObjectEvent{Object: fmt.Sprint(i), By: fmt.Sprint(n)})
+						if f.Kind == "postgres" && rand.N(4) == 0 { // commits late
+							return tx.Each(`SELECT 1 FROM (SELECT pg_sleep(0.01)) s`, nil, func(store.Rows) error { return nil })
+						}
+						return nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		writing.Wait()
+		select {
+		case <-read:
+		case <-time.After(20 * time.Second):
+			t.Errorf("the reader saw %d events of %d", len(seen), writers*each)
+		}
+		stop()
+		publishers.Wait()
+		<-read
+		next := map[string]int{}
+		for i, e := range seen {
+			if want := int64(start + i + 1); e.Pos != want {
+				t.Fatalf("event %d has position %d, want %d", i, e.Pos, want)
+			}
+			if want := fmt.Sprint(next[e.Object.By]); e.Object.Object != want {
+				t.Fatalf("writer %s: %s came when %s was next", e.Object.By, e.Object.Object, want)
+			}
+			next[e.Object.By]++
+		}
+	})
+}
+
+// A large fan-out is many rows, and none is lost between them.
+func TestEventsOfManyJobs(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		const n = 2345
+		specs := make([]hostler.JobSpec, n)
+		for i := range specs {
+			specs[i] = job(func(s *hostler.JobSpec) { s.AssetName = fmt.Sprintf("host-%d", i) })
+		}
+		f.enqueue(specs...)
+		var names []string
+		for _, e := range f.published() {
+			if e.OfJob() {
+				names = append(names, e.Job.AssetName)
+			}
+		}
+		if len(names) != n {
+			t.Fatalf("%d events, want %d", len(names), n)
+		}
+		for i, name := range names {
+			if name != specs[i].AssetName {
+				t.Fatalf("event %d is of %s, want %s", i, name, specs[i].AssetName)
+			}
+		}
+	})
+}
+
+// Old events go; positions go on.
+func TestForgetEvents(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		for range 5 {
+			f.enqueue(job())
+			f.published()
+			f.Advance(time.Minute)
+		}
+		all := f.published()
+		f.tx(func(tx *store.Tx) error { return tx.ForgetEvents(all[len(all)-2].At, 100) })
+		left := f.eventsAfter(0)
+		if diff := cmp.Diff(all[len(all)-2:], left); diff != "" {
+			t.Errorf("left (-want +got):\n%s", diff)
+		}
+		f.tx(func(tx *store.Tx) error { return tx.ForgetEvents(f.Now().Add(time.Hour), 100) })
+		f.enqueue(job())
+		left = f.published()
+		if last := left[len(left)-1].Pos; last != all[len(all)-1].Pos+1 {
+			t.Errorf("the next position is %d", last)
+		}
+	})
+}
+
+func FuzzUnpackEvents(f *testing.F) {
+	f.Add(store.PackEvents(
+		store.Event{Type: hostler.EventQueuePaused, Object: hostler.ObjectEvent{Object: "bulk", By: "olga"}},
+		store.Event{Type: hostler.EventJobFailed, Project: 3, Job: hostler.JobEvent{
+			Job: 9, Run: 8, Asset: 7, Worker: 6, Attempt: 5, State: hostler.StateFailed, Cause: hostler.CauseFinish, Action: "a",
+			Queue: "q", AssetName: "n", CreatedBy: "c", Error: &hostler.JobError{Kind: "k", Text: hostler.Text{EN: "e", ZH: "z"}},
+		}}))
+	f.Add([]byte{1, 255})
+	f.Add([]byte{2, 40, 181, 47, 253})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		events, err := store.UnpackEvents(body)
+		if err != nil {
+			return
+		}
+		again, err := store.UnpackEvents(store.PackEvents(events...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(events) > 0 {
+			if diff := cmp.Diff(events, again); diff != "" {
+				t.Errorf("(-first +again):\n%s", diff)
+			}
+		}
+	})
+}
