@@ -74,7 +74,13 @@ func (s *scope) auditIn(p hostler.ProjectID, verb, object string, detail any) er
 	s.recorded = true
 	row := hostler.Audit{User: s.caller.User, Key: s.caller.Key, Remote: s.caller.Remote, Verb: verb, Object: object}
 	if t, is := eventOf[verb]; is {
-		s.Emit(p, t, hostler.ObjectEvent{Object: object, By: s.caller.User})
+		of, what := p, hostler.ObjectEvent{Object: object, By: s.caller.User}
+		if r, _ := auth.RuleOf(s.verb); r.System {
+			// It belongs to no project, and every project hears of it, but not
+			// the names of foreign users.
+			of, what.By = 0, ""
+		}
+		s.Emit(of, t, what)
 	}
 	if detail != nil {
 		b, err := json.Marshal(detail)

@@ -238,6 +238,7 @@ type Reader struct {
 	feed *Feed
 	pos  int64
 	lost bool // the position is of another history
+	end  sync.Once
 }
 
 // Now is the position of a Reader that wants only what is still to come.
@@ -267,11 +268,13 @@ func (f *Feed) Open(ctx context.Context, after int64) (*Reader, error) {
 	return r, nil
 }
 
-// Close ends the reading.
+// Close ends the reading. It may be called again.
 func (r *Reader) Close() {
-	r.feed.mu.Lock()
-	defer r.feed.mu.Unlock()
-	r.feed.readers--
+	r.end.Do(func() {
+		r.feed.mu.Lock()
+		defer r.feed.mu.Unlock()
+		r.feed.readers--
+	})
 }
 
 // Pos is the position of the last event that Next has returned.

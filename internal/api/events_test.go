@@ -1,0 +1,195 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/api"
+)
+
+// sdk is the Go client of a person.
+func (w *world) sdk(t *testing.T, as string) *client.Client {
+	t.Helper()
+	c, err := client.New(w.URL, w.keys[as], client.WithRetries(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// hear collects what a person hears until n events have come.
+func (w *world) hear(t *testing.T, as string, q client.EventQuery, after int64, n int) (heard []string, last int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for s, err := range w.sdk(t, as).Events(ctx, q, after) {
+		if err != nil {
+			t.Fatalf("%q heard %v, then %v", as, heard, err)
+		}
+		heard, last = append(heard, string(s.Event.Type)), s.Event.Pos
+		if len(heard) == n {
+			break
+		}
+	}
+	return heard, last
+}
+
+func TestEvents(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		w.makeAsset(t, operator, "web1")
+		w.makeAsset(t, stranger, "theirs")
+		w.mustDo(t, admin, "POST", "/api/v1/credentials", `{"name":"pw","kind":"password","username":"u","password":"canary-9c1"}`, nil)
+		w.mustDo(t, admin, "POST", "/api/v1/queues/default/pause", "", nil)
+		w.mustDo(t, operator, "POST", "/api/v1/jobs", `{"action":"noop","assets":["web1"]}`, nil)
+		job := w.makeJob(t, operator)
+		w.makeJob(t, stranger)
+		w.mustDo(t, operator, "POST", "/api/v1/jobs/"+job.ID.String()+"/cancel", "", nil)
+
+		all := []string{"asset.created", "credential.created", "queue.paused", "job.queued", "job.queued", "job.cancelled"}
+		got, last := w.hear(t, viewer, client.EventQuery{}, 0, len(all))
+		if diff := cmp.Diff(all, got); diff != "" {
+			t.Errorf("a viewer hears (-want +got):\n%s", diff)
+		}
+		got, _ = w.hear(t, stranger, client.EventQuery{}, 0, 3)
+		if diff := cmp.Diff([]string{"asset.created", "queue.paused", "job.queued"}, got); diff != "" {
+			t.Errorf("a stranger hears (-want +got):\n%s", diff)
+		}
+		for name, c := range map[string]struct {
+			q    client.EventQuery
+			want []string
+		}{
+			"pattern": {client.EventQuery{Types: []string{"asset.*", "queue.paused"}}, []string{"asset.created", "queue.paused"}},
+			"job":     {client.EventQuery{Job: job.ID}, []string{"job.queued", "job.cancelled"}},
+			"run":     {client.EventQuery{Run: job.Run, Types: []string{"job.cancelled"}}, []string{"job.cancelled"}},
+			"asset":   {client.EventQuery{Asset: "web1"}, []string{"job.queued"}},
+			"action":  {client.EventQuery{Action: "noop"}, []string{"job.queued", "job.queued", "job.cancelled"}},
+		} {
+			got, _ := w.hear(t, viewer, c.q, 0, len(c.want))
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("%s: (-want +got):\n%s", name, diff)
+			}
+			var kept []string
+			for s, err := range w.sdk(t, viewer).EventsKept(t.Context(), c.q, 0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept = append(kept, string(s.Event.Type))
+			}
+			if diff := cmp.Diff(c.want, kept); diff != "" {
+				t.Errorf("%s, as pages: (-want +got):\n%s", name, diff)
+			}
+		}
+		// Resuming goes on behind the last one.
+		w.mustDo(t, admin, "POST", "/api/v1/queues/default/resume", "", nil)
+		got, _ = w.hear(t, viewer, client.EventQuery{}, last, 1)
+		if diff := cmp.Diff([]string{"queue.resumed"}, got); diff != "" {
+			t.Errorf("resumed (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestBadEventQueries(t *testing.T) {
+	w := newWorld(t)
+	for query, field := range map[string]string{
+		"type=job.exploded": "type", "run=job_00000000001": "run", "after=-2": "after", "format=xml": "format",
+		"limit=0&format=json": "limit", "unknown=1": "unknown",
+	} {
+		a := w.do(t, viewer, "GET", "/api/v1/events?"+query, "")
+		if a.Status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d %s", query, a.Status, a.Body)
+			continue
+		}
+		if paths := a.problem(t).paths(); len(paths) != 1 || paths[0] != field {
+			t.Errorf("%s: the problem names %v, want %s", query, paths, field)
+		}
+	}
+	req := w.request(t, viewer, "GET", "/api/v1/events", "")
+	req.Header.Set("Last-Event-ID", "yesterday")
+	if a := w.send(t, req); a.Status != http.StatusUnprocessableEntity {
+		t.Errorf("a position that is none: %d %s", a.Status, a.Body)
+	}
+}
+
+// A key that is revoked hears no more.
+func TestRevokedKeyHearsNoMore(t *testing.T) {
+	w := newWorld(t)
+	var me struct{ Key hostler.KeyID }
+	w.mustDo(t, viewer, "GET", "/api/v1/me", "", &me)
+	w.makeAsset(t, operator, "web1")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var end error
+	for s, err := range w.sdk(t, viewer).Events(ctx, client.EventQuery{}, 0) {
+		if end = err; err == nil && s.Event.Pos == 1 {
+			w.mustDo(t, admin, "DELETE", "/api/v1/keys/"+me.Key.String(), "", nil)
+		}
+	}
+	if hostler.CodeOf(end) != hostler.CodeUnauthenticated {
+		t.Errorf("the stream ended with %v, want unauthenticated", end)
+	}
+}
+
+func TestListenersAreBounded(t *testing.T) {
+	w := newWorld(t, func(c *api.Config) { c.Listeners = 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	res, err := w.Client().Do(w.request(t, viewer, "GET", "/api/v1/events", "").WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if a := w.do(t, viewer, "GET", "/api/v1/events", ""); a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
+		t.Errorf("the second listener: %d %s", a.Status, a.Body)
+	}
+	if a := w.do(t, viewer, "GET", "/api/v1/events?format=json", ""); a.Status != http.StatusOK {
+		t.Errorf("a page meanwhile: %d %s", a.Status, a.Body)
+	}
+	cancel()
+	eventually(t, "the place is free again", func() bool {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		res, err := w.Client().Do(w.request(t, viewer, "GET", "/api/v1/events", "").WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+}
+
+// A position that the database never reached, such as after a restore, is told
+// as a gap.
+func TestEventsAfterARestore(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for s, err := range w.sdk(t, viewer).Events(ctx, client.EventQuery{}, 4711) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Missed != -1 {
+			t.Errorf("first step %+v, want a gap of unknown size", s)
+		}
+		break
+	}
+}
+
+func TestEventTypes(t *testing.T) {
+	w := newWorld(t)
+	types, err := w.sdk(t, viewer).EventTypes(t.Context())
+	if err != nil || len(types) != len(hostler.EventTypes()) {
+		t.Errorf("%d types, %v; want %d", len(types), err, len(hostler.EventTypes()))
+	}
+	for _, e := range types {
+		if e.Text.EN == "" || e.Text.ZH == "" {
+			t.Errorf("%s has no text: %s", e.Type, fmt.Sprint(e.Text))
+		}
+	}
+}
