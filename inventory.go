@@ -143,6 +143,22 @@ type Worker struct {
 	MemoryBytes int64         `json:"memory_bytes"`
 }
 
+// WorkerStopped answers POST /api/v1/workers/{id}/stop.
+type WorkerStopped struct {
+	Worker      Worker `json:"worker" doc:"as it was"`
+	Interrupted int    `json:"interrupted" doc:"jobs that it ran; the on_lost of each decides"`
+}
+
+// SessionClose names the host to which a worker is to close its connections.
+type SessionClose struct {
+	Address string `json:"address" minLength:"1" maxLength:"253"`
+}
+
+// SessionClosed answers POST /api/v1/workers/{id}/close-session.
+type SessionClosed struct {
+	Interrupted int `json:"interrupted" doc:"jobs that the worker runs at the address"`
+}
+
 // HostSession is a connection to a host that a worker keeps between jobs.
 type HostSession struct {
 	Address   string    `json:"address" doc:"as the asset or the request has it"`

@@ -277,6 +277,17 @@ func (c *Client) Workers(ctx context.Context) ([]hostler.Worker, error) {
 	return l.Items, err
 }
 
+// StopWorker stops a worker by force; what it runs is dealt with as its on_lost
+// says.
+func (c *Client) StopWorker(ctx context.Context, id hostler.WorkerID) (hostler.WorkerStopped, error) {
+	return fetch[hostler.WorkerStopped](ctx, c, post(nil, "workers", id.String(), "stop"))
+}
+
+// CloseSession has a worker close the connections that it keeps to an address.
+func (c *Client) CloseSession(ctx context.Context, id hostler.WorkerID, address string) (hostler.SessionClosed, error) {
+	return fetch[hostler.SessionClosed](ctx, c, post(hostler.SessionClose{Address: address}, "workers", id.String(), "close-session"))
+}
+
 // Audit fetches one page of the audit, newest first.
 func (c *Client) Audit(ctx context.Context, p hostler.Page) (hostler.List[hostler.Audit], error) {
 	return list[hostler.Audit](ctx, c, p, "audit")

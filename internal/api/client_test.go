@@ -103,6 +103,13 @@ func TestClientAndServerAgree(t *testing.T) {
 	t.Run("jobs", func(t *testing.T) { w.clientJobs(t, c) })
 
 	ok(c.Workers(ctx))(t)
+	desk := w.desk(t)
+	if r := ok(c.CloseSession(ctx, desk.id, "192.0.2.1"))(t); r.Interrupted != 0 {
+		t.Errorf("closed %+v", r)
+	}
+	if r := ok(c.StopWorker(ctx, desk.id))(t); r.Worker.ID != desk.id {
+		t.Errorf("stopped %+v", r)
+	}
 	if l := ok(c.Audit(ctx, hostler.Page{}))(t); len(l.Items) < 10 {
 		t.Errorf("%d rows of audit", len(l.Items))
 	}

@@ -260,6 +260,8 @@ func nativeRoutes() []Route {
 			func(ctx context.Context, c call, _ *none) (hostler.List[hostler.Worker], error) {
 				return listOf(c.app.Workers(ctx, c.Caller))
 			}),
+		handle(post("/workers/{id}/stop", needs(auth.StopWorker), "Stop a worker by force; what it runs is interrupted", "强制停止工作节点，中断其正在运行的作业"), stopWorker),
+		handle(post("/workers/{id}/close-session", needs(auth.StopWorker), "Close the connections that a worker keeps to a host", "关闭工作节点与某主机保持的连接"), closeSession),
 		handle(get("/audit", needs(auth.ReadAudit), "List what people and keys changed, newest first", "列出审计记录，最新在前"),
 			func(ctx context.Context, c call, in *PageQuery) (hostler.List[hostler.Audit], error) {
 				return c.app.Audit(ctx, c.Caller, in.page())
@@ -330,6 +332,10 @@ type (
 	// RunRef is the run in the path.
 	RunRef struct {
 		ID param[hostler.RunID, *hostler.RunID] `path:"id"`
+	}
+	// WorkerRef is the worker in the path.
+	WorkerRef struct {
+		ID param[hostler.WorkerID, *hostler.WorkerID] `path:"id"`
 	}
 	// KeyRef is the API key in the path.
 	KeyRef struct {

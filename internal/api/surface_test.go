@@ -50,6 +50,8 @@ func absent(r api.Route) map[string]string {
 		kind = "key"
 	case strings.Contains(r.Path, "/runs/"):
 		kind = "run"
+	case strings.Contains(r.Path, "/workers/"):
+		kind = "wrk"
 	}
 	id := kind + "_00000000001"
 	if !strings.HasPrefix(r.Path, "/api/") {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -94,33 +93,6 @@ func (a *app) queueSwitch(verb string, d doc, change func(*client.Client, contex
 	})
 	a.complete(cmd, "", queueNames)
 	return cmd
-}
-
-func (a *app) workerCmd() *cobra.Command {
-	return a.group("worker", doc{
-		short:   txt("see the workers: the processes that run jobs", "查看工作节点：运行作业的进程"),
-		long:    txt("A worker leases jobs and runs them, several at once: its slots.", "工作节点领取并运行作业，可同时运行多个（并发数）。"),
-		example: "hostler worker list",
-	}, a.cmd("list", doc{
-		short:   txt("list workers", "列出工作节点"),
-		long:    txt("Lists the workers, with how busy each is.", "列出工作节点及其忙闲。"),
-		example: "hostler worker list",
-	}, func(ctx context.Context, c *client.Client, _ []string) error {
-		items, err := c.Workers(ctx)
-		if err != nil {
-			return err
-		}
-		return list(a, items, []column[hostler.Worker]{
-			col("name", "名称", func(w hostler.Worker) string { return w.Name }),
-			col("state", "状态", func(w hostler.Worker) string { return w.State }),
-			col("running", "运行", func(w hostler.Worker) string { return fmt.Sprintf("%d/%d", w.Running, w.Slots) }),
-			col("queues", "队列", func(w hostler.Worker) string { return strings.Join(w.Queues, ",") }),
-			col("succeeded", "成功", func(w hostler.Worker) string { return fmt.Sprint(w.Succeeded) }),
-			col("failed", "失败", func(w hostler.Worker) string { return fmt.Sprint(w.Failed) }),
-			col("heartbeat", "最近心跳", func(w hostler.Worker) string { return when(w.LastHeartbeat) }),
-			col("id", "ID", func(w hostler.Worker) string { return w.ID.String() }),
-		})
-	}))
 }
 
 func (a *app) userCmd() *cobra.Command {
