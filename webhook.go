@@ -116,11 +116,17 @@ type DeliveryFilter struct {
 
 // JobWebhook asks for a request at the end of each job of one call.
 type JobWebhook struct {
-	URL     string            `json:"url" minLength:"1" maxLength:"2048"`
+	URL     string            `json:"url" minLength:"1" maxLength:"2048" writeOnly:"true"`
 	Method  string            `json:"method,omitempty" enum:"POST,PUT,PATCH,GET" doc:"default POST"`
-	Headers map[string]string `json:"headers,omitempty" doc:"sealed; never shown again"`
-	Token   string            `json:"token,omitempty" maxLength:"4096" doc:"sent as Authorization: Bearer; sealed"`
-	Secret  string            `json:"secret,omitempty" maxLength:"512" doc:"signs the requests; sealed"`
+	Headers map[string]string `json:"headers,omitempty" writeOnly:"true" doc:"sealed; never shown again"`
+	Token   string            `json:"token,omitempty" maxLength:"4096" writeOnly:"true" doc:"sent as Authorization: Bearer; sealed"`
+	Secret  string            `json:"secret,omitempty" maxLength:"512" writeOnly:"true" doc:"signs the requests; sealed"`
 	Format  WebhookFormat     `json:"format,omitempty" enum:"standard,task,dingtalk,wecom,feishu" doc:"default: by the URL"`
 	Timeout Duration          `json:"timeout,omitempty" doc:"of one request; default and most 10s"`
 }
+
+// String hides the secret parts.
+func (w JobWebhook) String() string { return MaskURL(w.URL) + " (secret)" }
+
+// GoString hides the secret parts from %#v.
+func (w JobWebhook) GoString() string { return w.String() }
