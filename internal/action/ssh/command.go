@@ -29,7 +29,9 @@ type surroundings struct {
 }
 
 type commandArgs struct {
-	Command string `json:"command"`
+	Command   string   `json:"command"`
+	Commands  []string `json:"commands"` // instead of Command
+	KeepGoing bool     `json:"keep_going"`
 	surroundings
 }
 
@@ -54,17 +56,12 @@ func (f *Family) commandAction() action.Action {
 		Name:  "ssh_command",
 		Title: hostler.Text{EN: "SSH command", ZH: "SSH 命令"},
 		Help: hostler.Text{
-			EN: "Runs a command line in the login shell of the asset's user, over SSH.",
-			ZH: "通过 SSH，在资产用户的登录 shell 中执行一行命令。",
+			EN: "Runs a command line in the login shell of the asset's user, over SSH, or several one after another.",
+			ZH: "通过 SSH，在资产用户的登录 shell 中执行一行命令，或依次执行多行命令。",
 		},
 		Schema: commandSchema, Asset: action.AssetRequired, Enabled: true,
 		Traits: changes, Check: checkCommand, Credentials: sudoCredential,
-		Run: func(ctx context.Context, c *action.Call) action.Result {
-			var args commandArgs
-			return f.runProgram(ctx, c, &args, &args.surroundings, func() program {
-				return program{command: args.Command}
-			})
-		},
+		Run: f.runCommand,
 	}
 }
 
@@ -100,14 +97,6 @@ func sudoCredential(args json.RawMessage) []string {
 	return []string{s.SudoCredential}
 }
 
-func checkCommand(raw json.RawMessage) []hostler.FieldError {
-	var args commandArgs
-	if err := json.Unmarshal(raw, &args); err != nil {
-		return unreadable(err)
-	}
-	return checkEnv(args.Env)
-}
-
 func checkScript(raw json.RawMessage) []hostler.FieldError {
 	var args scriptArgs
 	if err := json.Unmarshal(raw, &args); err != nil {
@@ -119,7 +108,7 @@ func checkScript(raw json.RawMessage) []hostler.FieldError {
 		total += len(a)
 	}
 	if total > maxWords {
-		errs = append(errs, tooLong("args.args"))
+		errs = append(errs, tooLong("args"))
 	}
 	return errs
 }
@@ -142,14 +131,14 @@ func checkEnv(env map[string]string) []hostler.FieldError {
 	for _, k := range sortedKeys(env) {
 		total += len(k) + len(env[k])
 		if slices.Contains(shellOwn, k) {
-			errs = append(errs, hostler.FieldError{Path: "args.env." + k, Text: hostler.Text{
+			errs = append(errs, hostler.FieldError{Path: "env." + k, Text: hostler.Text{
 				EN: "the shell itself sets this variable; choose another name",
 				ZH: "该变量由 shell 自身设置；请换一个名字",
 			}})
 		}
 	}
 	if total > maxWords {
-		errs = append(errs, tooLong("args.env"))
+		errs = append(errs, tooLong("env"))
 	}
 	return errs
 }
@@ -160,7 +149,7 @@ func tooLong(path string) hostler.FieldError {
 }
 
 func unreadable(err error) []hostler.FieldError {
-	return []hostler.FieldError{{Path: "args", Text: hostler.Textf("not readable: %v", "无法解析：%v", err)}}
+	return []hostler.FieldError{{Text: hostler.Textf("not readable: %v", "无法解析：%v", err)}}
 }
 
 // runProgram is the body of the actions that run one program.

@@ -315,12 +315,24 @@ func TestOneConnectionForManyJobs(t *testing.T) {
 	if diff := cmp.Diff(hostler.HostSession{Address: "127.0.0.1", Port: s.Port, User: s.User}, got); diff != "" {
 		t.Errorf("session (-want +got):\n%s", diff)
 	}
-	// Another version of the credential is another connection.
-	asset.Credential.Version++
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	// A host that a job brought along shares it when its login is the same.
+	inline := s.Asset()
+	inline.ID, inline.Name = 0, inline.Address
+	inline.HostKeys, inline.HostKey = nil, hostler.HostKeyAcceptNew
+	inline.Credential.ID, inline.Credential.Version = 0, 0
+	mustEnd(t, r.command(inline, "true"), hostler.OutcomeSucceeded, "")
+	if got := s.Connections(); got != 1 {
+		t.Errorf("connections: got %d, want 1", got)
+	}
+	// Another secret is another connection, even one that opens the same door.
+	inline.Credential.Secret.Passphrase = "not needed"
+	mustEnd(t, r.command(inline, "true"), hostler.OutcomeSucceeded, "")
 	if got := s.Connections(); got != 2 {
 		t.Errorf("connections: got %d, want 2", got)
 	}
+	// One that opens nothing gets no kept connection.
+	inline.Credential = &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: s.User, Secret: hostler.Secret{Password: "wrong"}}
+	mustEnd(t, r.command(inline, "true"), hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
 
 func TestIdleConnectionCloses(t *testing.T) {

@@ -277,12 +277,13 @@ func TestSchemas(t *testing.T) {
 	defer f.Close()
 	cases := map[string]struct{ good, bad []string }{
 		"ssh_command": {
-			good: []string{`{"command":"uptime"}`, `{"command":"a","env":{"A_1":"x"},"stdin":"y","run_as":"root","sudo_credential":"s"}`},
+			good: []string{`{"command":"uptime"}`, `{"commands":["a","b"],"keep_going":true}`, `{"command":"a","env":{"A_1":"x"},"stdin":"y","run_as":"root","sudo_credential":"s"}`},
 			bad: []string{
 				`{}`, `{"command":""}`, `{"command":1}`, `{"command":"a","x":1}`, `{"command":"a\u0000b"}`,
 				`{"command":"a","env":{"1A":"x"}}`, `{"command":"a","env":{"A-B":"x"}}`, `{"command":"a","env":{"A=B":"x"}}`,
 				`{"command":"a","env":{"A":"\u0000"}}`, `{"command":"a","run_as":"-u"}`, `{"command":"a","run_as":"a;b"}`,
-				`{"command":"a","sudo_credential":"s"}`,
+				`{"command":"a","sudo_credential":"s"}`, `{"commands":[]}`, `{"commands":"a"}`, `{"commands":[""]}`,
+				`{"commands":["a\u0000"]}`, `{"commands":[1]}`, `{"command":"a","keep_going":true}`,
 			},
 		},
 		"ssh_script": {
@@ -299,6 +300,7 @@ func TestSchemas(t *testing.T) {
 				`{"name":"a;b","operation":"start"}`, `{"name":"a","operation":"mask"}`, `{"name":"a/b","operation":"start"}`,
 			},
 		},
+		"check_ssh":       {good: []string{`{}`}, bad: []string{`{"port":22}`, `[]`}},
 		"restart_service": {good: []string{`{"name":"nginx"}`}, bad: []string{`{}`, `{"name":"a","operation":"kill"}`}},
 	}
 	for _, a := range f.Actions() {
@@ -354,9 +356,12 @@ func validate(t *testing.T, s *jsonschema.Schema, args string) error {
 
 func TestCheckRefusesWhatTheSchemaCannot(t *testing.T) {
 	for args, want := range map[string]string{
-		`{"command":"a","env":{"UID":"0"}}`:            "args.env.UID",
-		`{"command":"a","env":{"SHELLOPTS":"x"}}`:      "args.env.SHELLOPTS",
-		`{"command":"a","env":{"A":"` + long() + `"}}`: "args.env",
+		`{"command":"a","env":{"UID":"0"}}`:            "env.UID",
+		`{"command":"a","env":{"SHELLOPTS":"x"}}`:      "env.SHELLOPTS",
+		`{"command":"a","env":{"A":"` + long() + `"}}`: "env",
+		`{}`:                               "command",
+		`{"command":"a","commands":["b"]}`: "commands",
+		`{"commands":["b"],"stdin":"x"}`:   "stdin",
 	} {
 		errs := checkCommand(json.RawMessage(args))
 		if len(errs) != 1 || errs[0].Path != want || errs[0].Text.ZH == "" {
@@ -364,7 +369,7 @@ func TestCheckRefusesWhatTheSchemaCannot(t *testing.T) {
 		}
 	}
 	errs := checkScript(json.RawMessage(`{"script":"a","args":["` + long() + `"]}`))
-	if len(errs) != 1 || errs[0].Path != "args.args" {
+	if len(errs) != 1 || errs[0].Path != "args" {
 		t.Errorf("got %v", errs)
 	}
 	if got := sudoCredential(json.RawMessage(`{"sudo_credential":"s"}`)); len(got) != 1 || got[0] != "s" {

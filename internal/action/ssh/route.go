@@ -66,6 +66,9 @@ func checkAsset(a *hostler.LeaseAsset) error {
 	switch {
 	case a.Address == "" || a.Address[0] == '-':
 		return failed(hostler.ErrKindBadArgs, "asset %s has no usable address", "资产 %s 没有可用的地址", a.Name).final()
+	case c == nil && a.ID == 0:
+		return failed(hostler.ErrKindCredential,
+			"the request brought no login for %s", "请求未提供 %s 的登录信息", a.Name).final()
 	case c == nil:
 		return failed(hostler.ErrKindCredential,
 			"asset %s has no credential; give it one with: hostler asset set %s --credential NAME",
@@ -85,14 +88,15 @@ func addrOf(a *hostler.LeaseAsset) string {
 	return net.JoinHostPort(a.Address, strconv.Itoa(or(a.Port, defaultPort)))
 }
 
-// keyOf digests what must be equal for two routes to share a connection. The
-// secret is part of it, under a key of this process, so that a credential
-// without a version cannot open what another one opened.
+// keyOf digests what must be equal for two routes to share a connection: where it
+// goes, and the login with its secret, under a key of this process. Which asset or
+// credential it came from does not count: a host that a job brought along shares
+// with an asset whose login is the same, and a changed secret is another login.
 func (f *Family) keyOf(r *route) string {
 	h := hmac.New(sha256.New, f.seal[:])
 	s := r.cred.Secret
 	parts := []string{
-		r.addr, r.cred.Username, r.cred.ID.String(), strconv.Itoa(r.cred.Version), r.cred.Kind,
+		r.addr, r.cred.Username, r.cred.Kind,
 		s.PrivateKey, s.Passphrase, s.Password,
 	}
 	if r.via != nil {

@@ -1,7 +1,7 @@
 // Package ssh runs commands, scripts and service operations on hosts over SSH.
 //
 // Model: a Family keeps connections, one pool for each route: address, port,
-// user, credential version and the jump hosts before it. A job takes a session
+// user, secret and the jump hosts before it. A job takes a session
 // of a kept connection, or waits for one, or dials. On the host a small sh
 // wrapper starts the job's program in a process group of its own and says which
 // (remote.go), so that a second session can kill the whole group and look
@@ -90,7 +90,7 @@ func New(opts Options) *Family {
 
 // Actions lists the actions of the family.
 func (f *Family) Actions() []action.Action {
-	return []action.Action{f.commandAction(), f.scriptAction(), f.serviceAction(), f.restartAction()}
+	return []action.Action{f.commandAction(), f.scriptAction(), f.serviceAction(), f.restartAction(), f.checkAction()}
 }
 
 // Sessions is a snapshot of the kept connections, ordered by address, port and

@@ -1,0 +1,199 @@
+package ssh_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/action/ssh/sshtest"
+)
+
+// outputs is the attempt's result without times.
+func (a *attempt) outputs() []ssh.Output {
+	v, _ := a.Value.(ssh.Outputs)
+	for i := range v.Outputs {
+		v.Outputs[i].MS = 0
+	}
+	return v.Outputs
+}
+
+func TestCommandsRunInOrderOnOneConnection(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	a := r.do(t.Context(), "ssh_command", newAttempt(s.Asset(), m{
+		"commands": []string{"echo $A; x=1", `echo "[$x]" >&2`, `printf '\377'`}, "env": m{"A": "it's"},
+	}))
+	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	want := []ssh.Output{
+		{Command: "echo $A; x=1", Stdout: "it's\n"},
+		{Command: `echo "[$x]" >&2`, Stderr: "[]\n"}, // a shell of its own
+		{Command: `printf '\377'`, Stdout: "\uFFFD"},
+	}
+	if diff := cmp.Diff(want, a.outputs()); diff != "" {
+		t.Errorf("outputs (-want +got):\n%s", diff)
+	}
+	if a.stdout.String() != "it's\n\xff" || a.stderr.String() != "[]\n" {
+		t.Errorf("the log has %q and %q", a.stdout.String(), a.stderr.String())
+	}
+	if got := s.Connections(); got != 1 {
+		t.Errorf("connections: got %d, want 1", got)
+	}
+}
+
+func TestCommandsStopAtTheFirstFailureUnlessToldNotTo(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	for _, tc := range []struct {
+		keepGoing bool
+		want      []ssh.Output
+	}{
+		{false, []ssh.Output{{Command: "true"}, {Command: "echo no >&2; exit 3", Stderr: "no\n", ExitCode: 3}}},
+		{true, []ssh.Output{
+			{Command: "true"},
+			{Command: "echo no >&2; exit 3", Stderr: "no\n", ExitCode: 3},
+			{Command: "echo on", Stdout: "on\n"},
+			{Command: "exit 4", ExitCode: 4},
+		}},
+	} {
+		a := r.do(t.Context(), "ssh_command", newAttempt(s.Asset(), m{
+			"commands": []string{"true", "echo no >&2; exit 3", "echo on", "exit 4"}, "keep_going": tc.keepGoing,
+		}))
+		mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindCommand)
+		if diff := cmp.Diff(tc.want, a.outputs()); diff != "" {
+			t.Errorf("keep_going %v (-want +got):\n%s", tc.keepGoing, diff)
+		}
+		if want := "command 2 of 4: exit status 3: no"; a.Error.Text.EN != want {
+			t.Errorf("error %q, want %q", a.Error.Text.EN, want)
+		}
+	}
+}
+
+// TestCommandsKeepABoundedResult: the result stays small however much comes, and
+// the log has all of it.
+func TestCommandsKeepABoundedResult(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	a := newRig(t, ssh.Options{}).do(t.Context(), "ssh_command", newAttempt(s.Asset(), m{
+		"commands": []string{"head -c 700000 /dev/zero | tr '\\0' x", "head -c 700000 /dev/zero | tr '\\0' y", "echo z"},
+	}))
+	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	got := a.outputs()
+	total := 0
+	for _, o := range got {
+		total += len(o.Stdout)
+	}
+	if len(got) != 3 || total != 1<<20 || got[0].Truncated || !got[1].Truncated || !got[2].Truncated {
+		t.Errorf("%d outputs of %d bytes", len(got), total)
+	}
+	if n := len(a.stdout.String()); n != 1_400_002 {
+		t.Errorf("the log has %d bytes", n)
+	}
+}
+
+// TestCommandsThatAreInterruptedTellWhatWasDone cancels the second of three.
+func TestCommandsThatAreInterruptedTellWhatWasDone(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	ctx, stop := cancellable(t)
+	a := newAttempt(s.Asset(), m{"commands": []string{"echo one", "echo two; sleep 60", "echo three"}})
+	r.start(ctx, "ssh_command", a)
+	eventually(t, "the second command", func() bool { return strings.Contains(a.stdout.String(), "two") })
+	stop(action.ErrCancelled)
+	mustEnd(t, r.wait(a), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+	if diff := cmp.Diff([]ssh.Output{{Command: "echo one", Stdout: "one\n"}}, a.outputs()); diff != "" {
+		t.Errorf("outputs (-want +got):\n%s", diff)
+	}
+	if strings.Contains(a.stdout.String(), "three") {
+		t.Error("the third command ran")
+	}
+}
+
+// TestClosedHostLosesSightOfCommands closes the connection under a job.
+func TestClosedHostLosesSightOfCommands(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	a := newAttempt(s.Asset(), m{"commands": []string{"echo one", "echo two; sleep 60"}})
+	r.start(t.Context(), "ssh_command", a)
+	eventually(t, "the second command", func() bool { return strings.Contains(a.stdout.String(), "two") })
+	if n := r.family.CloseHost(s.Host); n != 1 {
+		t.Errorf("%d connections closed", n)
+	}
+	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	if len(a.outputs()) != 1 {
+		t.Errorf("outputs: %v", a.outputs())
+	}
+}
+
+func TestCheckSSH(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	asset := s.Asset()
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	began := time.Now()
+	a := r.do(t.Context(), "check_ssh", newAttempt(asset, m{}))
+	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	got, _ := a.Value.(ssh.Checked)
+	if got.MS < 0 || got.MS > time.Since(began).Milliseconds() || !strings.HasPrefix(got.ServerVersion, "SSH-2.0-OpenSSH") {
+		t.Errorf("result %+v", got)
+	}
+	got.MS, got.ServerVersion = 0, ""
+	if want := (ssh.Checked{Address: s.Host, Port: s.Port, User: s.User}); got != want {
+		t.Errorf("result %+v, want %+v", got, want)
+	}
+	// It looks for itself, and leaves nothing behind.
+	if n := s.Connections(); n != 2 {
+		t.Errorf("connections: got %d, want 2", n)
+	}
+	if n := len(r.family.Sessions()); n != 1 {
+		t.Errorf("%d kept connections, want that of the command", n)
+	}
+	wrong := s.Asset()
+	wrong.Credential = &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: s.User, Secret: hostler.Secret{Password: "wrong"}}
+	mustEnd(t, r.do(t.Context(), "check_ssh", newAttempt(wrong, m{})), hostler.OutcomeFailed, hostler.ErrKindAuth)
+	other := s.Asset()
+	other.HostKeys, other.HostKey = nil, hostler.HostKeyStrict
+	mustEnd(t, r.do(t.Context(), "check_ssh", newAttempt(other, m{})), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	bare := s.Asset()
+	bare.ID, bare.Credential = 0, nil
+	mustEnd(t, r.do(t.Context(), "check_ssh", newAttempt(bare, m{})), hostler.OutcomeFailed, hostler.ErrKindCredential)
+	act := r.action("check_ssh")
+	if traits := act.Traits([]byte(`{}`)); !traits.Idempotent || traits.Changes {
+		t.Errorf("traits %+v", traits)
+	}
+}
+
+// TestCommandOrCommands names the field at fault.
+func TestCommandOrCommands(t *testing.T) {
+	actions, err := action.NewRegistry(newRig(t, ssh.Options{}).family.Actions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		`{}`:                                     "args.command",
+		`{"stdin":"x"}`:                          "args.command",
+		`{"command":"a","commands":["b"]}`:       "args.commands",
+		`{"commands":["b"],"stdin":"x"}`:         "args.stdin",
+		`{"commands":["a",""]}`:                  "args.commands[1]",
+		`{"command":"a","keep_going":true}`:      "args.commands",
+		`{"commands":["a"]}`:                     "",
+		`{"commands":["a"],"keep_going":false}`:  "",
+		`{"commands":["a"],"env":{"UID":"0"}}`:   "args.env.UID",
+		`{"commands":["a"],"run_as":"-x"}`:       "args.run_as",
+		`{"commands":["a"],"unknown":["a","b"]}`: "args.unknown",
+	} {
+		got := ""
+		if e, ok := errors.AsType[*hostler.Error](actions.Validate("ssh_command", []byte(args))); ok {
+			for _, f := range e.Fields {
+				got += f.Path
+			}
+		}
+		if got != want {
+			t.Errorf("%s: field %q, want %q", args, got, want)
+		}
+	}
+}
