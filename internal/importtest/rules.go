@@ -9,7 +9,7 @@ func Rules() []Rule {
 
 		// The ways in.
 		{Package: "internal/cli", May: []string{"client", "internal/server", "internal/config", "internal/clicontext", "internal/bench"}},
-		{Package: "internal/bench", May: []string{"internal/store/...", "internal/engine", "internal/worker", "internal/action", "internal/runlog", "internal/secret"}},
+		{Package: "internal/bench", May: []string{"internal/store/...", "internal/engine", "internal/notify", "internal/worker", "internal/action", "internal/runlog", "internal/secret"}},
 		{Package: "internal/server", May: []string{"client", "internal/..."}},
 		{Package: "internal/config"},
 		{Package: "internal/clicontext"},
