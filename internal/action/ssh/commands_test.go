@@ -158,6 +158,13 @@ func TestCheckSSH(t *testing.T) {
 	other := s.Asset()
 	other.HostKeys, other.HostKey = nil, hostler.HostKeyStrict
 	mustEnd(t, r.do(t.Context(), "check_ssh", newAttempt(other, m{})), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	// The keys of a host that is no asset are found once an asset has its address.
+	other.ID, other.Name = 0, s.Host
+	a = r.do(t.Context(), "check_ssh", newAttempt(other, m{}))
+	mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	if !strings.Contains(a.Error.Text.EN, "add "+s.Host+" as an asset") || !strings.Contains(a.Error.Text.ZH, "添加为资产") {
+		t.Errorf("the hint is %q", a.Error.Text)
+	}
 	bare := s.Asset()
 	bare.ID, bare.Credential = 0, nil
 	mustEnd(t, r.do(t.Context(), "check_ssh", newAttempt(bare, m{})), hostler.OutcomeFailed, hostler.ErrKindCredential)

@@ -42,26 +42,40 @@ func judge(ctx context.Context, r *route, c *action.Call, key gossh.PublicKey) e
 		_ = offer(ctx, r, c, key) // recorded, so that a person can accept it
 		return failed(hostler.ErrKindHostKey,
 			"the host key of %s changed: it shows %s (%s), pinned is %s. Nothing was sent to it. "+
-				"If the host was reinstalled, compare the fingerprint and run: hostler asset hostkey accept %s",
+				"If the host was reinstalled, compare the fingerprint and ",
 			"%s 的主机密钥已变化：当前为 %s（%s），已固定的是 %s。未发送任何凭据。"+
-				"若主机确已重装，请核对指纹后执行：hostler asset hostkey accept %s",
-			r.where(), print, key.Type(), fingerprints(pinned), r.asset.Name).final()
+				"若主机确已重装，请核对指纹后",
+			r.where(), print, key.Type(), fingerprints(pinned)).hint(r.asset, "accept").final()
 	case r.asset.HostKey != hostler.HostKeyAcceptNew:
 		_ = offer(ctx, r, c, key)
 		return failed(hostler.ErrKindHostKey,
 			"the host key of %s is not known: it shows %s (%s), and the asset is strict. Nothing was sent to it. "+
-				"Compare the fingerprint and run: hostler asset hostkey accept %s",
+				"Compare the fingerprint and ",
 			"%s 的主机密钥未知：当前为 %s（%s），该资产要求严格校验。未发送任何凭据。"+
-				"请核对指纹后执行：hostler asset hostkey accept %s",
-			r.where(), print, key.Type(), r.asset.Name).final()
+				"请核对指纹后",
+			r.where(), print, key.Type()).hint(r.asset, "accept").final()
 	}
 	if err := offer(ctx, r, c, key); err != nil {
 		return failed(hostler.ErrKindHostKey,
-			"the host key %s (%s) of %s was not accepted. See: hostler asset hostkey list %s",
-			"主机密钥 %s（%s，%s）未被接受。请查看：hostler asset hostkey list %s",
-			print, key.Type(), r.where(), r.asset.Name).because(err)
+			"the host key %s (%s) of %s was not accepted. To see what is known, ",
+			"主机密钥 %s（%s，%s）未被接受。如需查看已知密钥，请",
+			print, key.Type(), r.where()).hint(r.asset, "list").because(err)
 	}
 	return nil
+}
+
+// hint ends the text with the command that shows or decides about the keys of an
+// asset. Those of a host that a job brought along hang on its address, and are
+// found once an asset has that.
+func (e *fault) hint(a *hostler.LeaseAsset, verb string) *fault {
+	t := hostler.Textf("run: hostler asset hostkey %s %s", "执行：hostler asset hostkey %s %s", verb, a.Name)
+	if a.ID == 0 {
+		t = hostler.Textf("add %[2]s as an asset and run: hostler asset hostkey %[1]s NAME",
+			"将 %[2]s 添加为资产，再执行：hostler asset hostkey %[1]s 资产名", verb, a.Name)
+	}
+	e.text.EN += t.EN
+	e.text.ZH += t.ZH
+	return e
 }
 
 func offer(ctx context.Context, r *route, c *action.Call, key gossh.PublicKey) error {
