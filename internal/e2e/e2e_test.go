@@ -46,25 +46,51 @@ func eachStore(t *testing.T, fn func(t *testing.T, s *server)) {
 
 // server is a running server and the command line that finds it.
 type server struct {
-	t    *testing.T
+	t    testing.TB
 	home string
 	data string
 	db   string
 	key  string
 	url  string
 	log  string
+	args []string // more flags
 	cmd  *exec.Cmd
 }
 
-func start(t *testing.T, home, db string) *server {
+func start(t testing.TB, home, db string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, home: home, data: filepath.Join(home, "data"), db: db, log: filepath.Join(home, "server.log")}
+	s := &server{t: t, home: home, data: filepath.Join(home, "data"), db: db, log: filepath.Join(home, "server.log"), args: args}
+	s.begin(t)
+	return s
+}
+
+// join starts a second server on the first one's database, with its master key.
+func join(t testing.TB, first *server, args ...string) *server {
+	t.Helper()
+	home := t.TempDir()
+	s := &server{t: t, home: home, data: filepath.Join(home, "data"), db: first.db, key: first.key, log: filepath.Join(home, "server.log"), args: args}
+	key, err := os.ReadFile(filepath.Join(first.data, "master.key"))
+	if err == nil {
+		err = os.MkdirAll(s.data, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.data, "master.key"), key, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.begin(t)
+	return s
+}
+
+// begin is the first start, with an end when the test has one.
+func (s *server) begin(t testing.TB) {
+	t.Helper()
 	s.start()
 	t.Cleanup(func() {
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
 	})
-	return s
 }
 
 func (s *server) env() []string {
@@ -75,6 +101,7 @@ func (s *server) env() []string {
 func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(binary, "serve", "--data", s.data, "--listen", "127.0.0.1:0", "--drain", "20s") //nolint:gosec // our own binary
+	s.cmd.Args = append(s.cmd.Args, s.args...)
 	s.cmd.Env = s.env()
 	if s.db != "" {
 		s.cmd.Args = append(s.cmd.Args, "--db", s.db)
