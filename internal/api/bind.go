@@ -194,6 +194,8 @@ func aliasTexts(r huma.Registry) {
 	alias[hostler.RunID](r)
 	alias[hostler.KeyID](r)
 	alias[hostler.HostKeyID](r)
+	alias[hostler.WebhookID](r)
+	alias[hostler.DeliveryID](r)
 	alias[hostler.Duration](r)
 }
 
@@ -216,6 +218,10 @@ func (pattern[T]) Schema(huma.Registry) *huma.Schema {
 		idPattern(s, "key")
 	case hostler.HostKeyID:
 		idPattern(s, "hky")
+	case hostler.WebhookID:
+		idPattern(s, "whk")
+	case hostler.DeliveryID:
+		idPattern(s, "dlv")
 	}
 	return s
 }

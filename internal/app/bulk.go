@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"hostler.dev/hostler"
@@ -66,9 +67,9 @@ func (a *App) bulk(ctx context.Context, g grant, b hostler.BulkRequest, states [
 	return res, nil
 }
 
-// itemOf is the outcome of one job; an error that is not about the job ends the
-// whole call.
-func itemOf(id hostler.JobID, err error) (hostler.ItemOutcome, error) {
+// itemOf is the outcome of one object; an error that is not about the object ends
+// the whole call.
+func itemOf(id fmt.Stringer, err error) (hostler.ItemOutcome, error) {
 	item := hostler.ItemOutcome{ID: id.String(), OK: err == nil}
 	switch hostler.CodeOf(err) {
 	case "":

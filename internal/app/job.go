@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
@@ -77,13 +78,15 @@ func checkFilter(path string, f hostler.JobFilter) error {
 	k.text(path+"action", f.Action, 64)
 	k.text(path+"asset", f.Asset, 253)
 	k.text(path+"lane", f.Lane, 253)
-	for name, t := range map[string]bool{
-		"since": f.Since == nil || f.Since.Year() >= 1970 && f.Since.Year() < 2200,
-		"until": f.Until == nil || f.Until.Year() >= 1970 && f.Until.Year() < 2200,
-	} {
-		k.ok(t, path+name, "must be between 1970 and 2200", "必须在 1970 年到 2200 年之间")
-	}
+	checkPeriod(&k, path, f.Since, f.Until)
 	return k.err()
+}
+
+// checkPeriod checks the times of a filter.
+func checkPeriod(k *checker, path string, since, until *time.Time) {
+	for name, t := range map[string]*time.Time{"since": since, "until": until} {
+		k.ok(t == nil || t.Year() >= 1970 && t.Year() < 2200, path+name, "must be between 1970 and 2200", "必须在 1970 年到 2200 年之间")
+	}
 }
 
 // query resolves the names of a filter. The name of an asset that is gone selects

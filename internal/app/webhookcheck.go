@@ -29,6 +29,7 @@ const (
 	maxRate         = 6000
 	maxAtOnce       = 100
 	defaultAtOnce   = 4
+	robotRate       = 20 // per minute: what DingTalk and WeCom take
 	minSendTimeout  = 100 * time.Millisecond
 	maxSendTimeout  = 10 * time.Second
 	signingPrefix   = "whsec_"

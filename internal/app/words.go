@@ -13,6 +13,8 @@ var (
 	actionWord     = hostler.Text{EN: "action", ZH: "动作"}
 	jobWord        = hostler.Text{EN: "job", ZH: "作业"}
 	runWord        = hostler.Text{EN: "run", ZH: "执行"}
+	webhookWord    = hostler.Text{EN: "webhook", ZH: "回调"}
+	deliveryWord   = hostler.Text{EN: "delivery", ZH: "投递"}
 	queueWord      = hostler.Text{EN: "queue", ZH: "队列"}
 	workerWord     = hostler.Text{EN: "worker", ZH: "工作节点"}
 )

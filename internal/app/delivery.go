@@ -1,0 +1,218 @@
+//go:build webhooks
+
+package app
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
+)
+
+// Deliveries lists the deliveries that the filter selects, newest first, without
+// their bodies. They hold results of jobs.
+func (a *App) Deliveries(ctx context.Context, c auth.Caller, f hostler.DeliveryFilter, p hostler.Page) (hostler.List[hostler.Delivery], error) {
+	g, err := a.allow(c, auth.ReadWebhook)
+	if err != nil {
+		return hostler.List[hostler.Delivery]{}, err
+	}
+	after, limit, err := pageOf(p)
+	if err != nil {
+		return hostler.List[hostler.Delivery]{}, err
+	}
+	var before hostler.DeliveryID
+	if before.UnmarshalText([]byte(after)) != nil {
+		return hostler.List[hostler.Delivery]{}, errCursor()
+	}
+	if err := checkDeliveryFilter("", f); err != nil {
+		return hostler.List[hostler.Delivery]{}, err
+	}
+	return view(ctx, g, func(s *scope) (hostler.List[hostler.Delivery], error) {
+		q, ok, err := s.deliveryQuery(f)
+		if err != nil || !ok {
+			return cut[hostler.Delivery](nil, limit, nil), err
+		}
+		items, err := s.Tx.Deliveries(q, before, limit+1)
+		return cut(items, limit, func(d hostler.Delivery) string { return d.ID.String() }), err
+	})
+}
+
+// Delivery reads one delivery with its body and its attempts.
+func (a *App) Delivery(ctx context.Context, c auth.Caller, id hostler.DeliveryID) (hostler.Delivery, error) {
+	g, err := a.allow(c, auth.ReadWebhook)
+	if err != nil {
+		return hostler.Delivery{}, err
+	}
+	return view(ctx, g, func(s *scope) (hostler.Delivery, error) { return s.delivery(id) })
+}
+
+func (s *scope) delivery(id hostler.DeliveryID) (hostler.Delivery, error) {
+	d, err := s.Tx.Delivery(s.webhookProjects(), id)
+	if err != nil {
+		return hostler.Delivery{}, err
+	}
+	if d == nil {
+		return hostler.Delivery{}, hostler.NotFound(deliveryWord, id.String())
+	}
+	return *d, nil
+}
+
+// deliveryQuery resolves the webhook of a filter; ok is false when there is none
+// such, so that nothing can match.
+func (s *scope) deliveryQuery(f hostler.DeliveryFilter) (q store.DeliveryQuery, ok bool, err error) {
+	q = store.DeliveryQuery{Projects: s.webhookProjects(), State: f.State, Type: f.Type, Job: f.Job}
+	if f.Since != nil {
+		q.Since = *f.Since
+	}
+	if f.Until != nil {
+		q.Until = *f.Until
+	}
+	if f.Webhook == "" {
+		return q, true, nil
+	}
+	row, err := s.webhook(s.Tx.Webhook, f.Webhook)
+	if hostler.CodeOf(err) == hostler.CodeNotFound {
+		return q, false, nil
+	}
+	if err != nil {
+		return q, false, err
+	}
+	q.Webhook = row.ID
+	return q, true, nil
+}
+
+func checkDeliveryFilter(path string, f hostler.DeliveryFilter) error {
+	var k checker
+	k.text(path+"webhook", f.Webhook, 128)
+	oneOf(&k, path+"state", f.State, "", hostler.DeliveryPending, hostler.DeliveryDelivered, hostler.DeliveryFailed)
+	k.text(path+"type", string(f.Type), 64)
+	checkPeriod(&k, path, f.Since, f.Until)
+	return k.err()
+}
+
+// ResendDelivery has a delivery sent again, under its id and with a fresh schedule
+// of tries.
+func (a *App) ResendDelivery(ctx context.Context, c auth.Caller, id hostler.DeliveryID) (hostler.Delivery, error) {
+	g, err := a.allow(c, auth.SendDelivery)
+	if err != nil {
+		return hostler.Delivery{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Delivery, error) { return s.resend(id) })
+}
+
+func (s *scope) resend(id hostler.DeliveryID) (hostler.Delivery, error) {
+	d, err := s.delivery(id)
+	if err != nil {
+		return d, err
+	}
+	if err := s.Tx.ResendDelivery(id); err != nil {
+		return d, err
+	}
+	if err := s.audit("delivery.resend", id.String(), map[string]any{"webhook": d.Webhook, "type": d.Type, "job": d.Job}); err != nil {
+		return d, err
+	}
+	return s.delivery(id)
+}
+
+// ResendDeliveries has many deliveries sent again, each in a transaction of its
+// own. A filter that names no state selects those that failed.
+func (a *App) ResendDeliveries(ctx context.Context, c auth.Caller, sel DeliverySelection) (hostler.BulkResult, error) {
+	g, err := a.allow(c, auth.SendDelivery)
+	if err != nil {
+		return hostler.BulkResult{}, err
+	}
+	if err := a.checkSelection(sel); err != nil {
+		return hostler.BulkResult{}, err
+	}
+	ids, more, err := a.selectDeliveries(ctx, g, sel)
+	if err != nil {
+		return hostler.BulkResult{}, err
+	}
+	res := hostler.BulkResult{Matched: len(ids), Items: make([]hostler.ItemOutcome, 0, len(ids)), More: more}
+	for _, id := range ids {
+		_, err := change(ctx, g, func(s *scope) (hostler.Delivery, error) { return s.resend(id) })
+		item, err := itemOf(id, err)
+		if err != nil {
+			return res, err
+		}
+		res.Items = append(res.Items, item)
+	}
+	return res, nil
+}
+
+func (a *App) checkSelection(sel DeliverySelection) error {
+	f := sel.Filter
+	switch {
+	case f == nil && len(sel.IDs) == 0:
+		return hostler.Invalid("filter", "give a filter or ids: sending every delivery again is not offered", "请提供 filter 或 ids：不支持重发全部投递")
+	case f != nil && len(sel.IDs) > 0:
+		return hostler.Invalid("ids", "give a filter or ids, not both", "filter 与 ids 只能提供一个")
+	case len(sel.IDs) > a.cfg.Limits.Bulk:
+		return hostler.Invalid("ids", "must be at most %d in one call", "每次调用最多 %d 个", a.cfg.Limits.Bulk)
+	case f != nil && *f == (hostler.DeliveryFilter{}):
+		return hostler.Invalid("filter", "must not be empty: sending every delivery again is not offered", "不能为空：不支持重发全部投递")
+	case f != nil:
+		return checkDeliveryFilter("filter.", *f)
+	}
+	return nil
+}
+
+// selectDeliveries finds the ids that a selection means, at most as many as one
+// call may change, and says whether there are more. A filter that would find the
+// same ones again must not leave any.
+func (a *App) selectDeliveries(ctx context.Context, g grant, sel DeliverySelection) ([]hostler.DeliveryID, bool, error) {
+	if sel.Filter == nil {
+		ids := slices.Clone(sel.IDs)
+		slices.Sort(ids)
+		return slices.Compact(ids), false, nil
+	}
+	f := *sel.Filter
+	f.State = cmp.Or(f.State, hostler.DeliveryFailed)
+	limit := a.cfg.Limits.Bulk
+	found, err := view(ctx, g, func(s *scope) ([]hostler.Delivery, error) {
+		q, ok, err := s.deliveryQuery(f)
+		if err != nil || !ok {
+			return nil, err
+		}
+		return s.Tx.Deliveries(q, 0, limit+1)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	more := len(found) > limit
+	if more && f.State != hostler.DeliveryFailed {
+		return nil, false, hostler.Invalid("filter",
+			"selects more than the %d deliveries that one call may send again; narrow it, for example by since and until",
+			"选中的投递超过每次可重发的 %d 个；请缩小范围，例如使用 since 和 until", limit)
+	}
+	ids := make([]hostler.DeliveryID, 0, limit)
+	for _, d := range found[:min(limit, len(found))] {
+		ids = append(ids, d.ID)
+	}
+	return ids, more, nil
+}
+
+// TestWebhook has a webhook.ping sent to a webhook, also to one that is disabled.
+func (a *App) TestWebhook(ctx context.Context, c auth.Caller, ref string) (hostler.Delivery, error) {
+	g, err := a.allow(c, auth.SendDelivery)
+	if err != nil {
+		return hostler.Delivery{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Delivery, error) {
+		row, err := s.webhook(s.Tx.Webhook, ref)
+		if err != nil {
+			return hostler.Delivery{}, err
+		}
+		id, err := s.Ping(row.ID)
+		if err != nil {
+			return hostler.Delivery{}, err
+		}
+		if err := s.audit("webhook.test", row.Name, map[string]any{"id": row.ID, "delivery": id}); err != nil {
+			return hostler.Delivery{}, err
+		}
+		return s.delivery(id)
+	})
+}
