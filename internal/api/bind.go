@@ -194,6 +194,7 @@ func aliasTexts(r huma.Registry) {
 	alias[hostler.RunID](r)
 	alias[hostler.KeyID](r)
 	alias[hostler.HostKeyID](r)
+	alias[hostler.WorkerID](r)
 	alias[hostler.WebhookID](r)
 	alias[hostler.DeliveryID](r)
 	alias[hostler.Duration](r)
@@ -218,6 +219,8 @@ func (pattern[T]) Schema(huma.Registry) *huma.Schema {
 		idPattern(s, "key")
 	case hostler.HostKeyID:
 		idPattern(s, "hky")
+	case hostler.WorkerID:
+		idPattern(s, "wrk")
 	case hostler.WebhookID:
 		idPattern(s, "whk")
 	case hostler.DeliveryID:
