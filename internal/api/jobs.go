@@ -86,7 +86,7 @@ type jobPage struct {
 	States []string  `query:"states" enum:"scheduled,queued,running,succeeded,failed,cancelled,expired,unknown" doc:"with commas between"`
 	Queue  string    `query:"queue" maxLength:"64"`
 	Action string    `query:"action" maxLength:"64"`
-	Asset  string    `query:"asset" maxLength:"128" doc:"name or id"`
+	Asset  string    `query:"asset" maxLength:"253" doc:"name or id; of a host that is no asset, its address"`
 	Lane   string    `query:"lane" maxLength:"300"`
 	Run    runParam  `query:"run"`
 	Since  time.Time `query:"since" doc:"made at or after"`

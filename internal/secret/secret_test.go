@@ -283,3 +283,20 @@ func BenchmarkRedactor(b *testing.B) {
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// TestDigestIsKeyed: another master key, purpose or text is another digest.
+func TestDigestIsKeyed(t *testing.T) {
+	digest := func(key byte, purpose, text string) string {
+		return string(newBox(t, key).Digest(purpose, []byte(text)))
+	}
+	const one, other = 1, 2
+	want := digest(one, "a", "text")
+	if len(want) != 32 || want != digest(one, "a", "text") {
+		t.Errorf("the digest %x of the same is another", want)
+	}
+	for _, got := range []string{digest(other, "a", "text"), digest(one, "b", "text"), digest(one, "a", "texts"), digest(one, "at", "ext")} {
+		if got == want {
+			t.Error("the digest of something else is the same")
+		}
+	}
+}
