@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"hostler.dev/hostler"
@@ -18,7 +19,7 @@ const prefix = "/api/v1"
 // Routes is the whole surface, but for the pages that are no operations: see
 // plainRoutes.
 func Routes() []Route {
-	return append(nativeRoutes(), taskRoutes()...)
+	return slices.Concat(nativeRoutes(), webhookRoutes(), taskRoutes())
 }
 
 func nativeRoutes() []Route {

@@ -1,5 +1,3 @@
-//go:build webhooks
-
 package api
 
 import (

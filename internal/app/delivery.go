@@ -1,5 +1,3 @@
-//go:build webhooks
-
 package app
 
 import (
@@ -206,10 +204,14 @@ func (a *App) TestWebhook(ctx context.Context, c auth.Caller, ref string) (hostl
 		if err != nil {
 			return hostler.Delivery{}, err
 		}
-		id, err := s.Ping(row.ID)
+		ids, err := s.QueueDeliveries([]store.NewDelivery{{Webhook: row.ID, Project: row.ProjectID, Event: &store.Event{
+			At: s.Now(), Type: hostler.EventWebhookPing, Project: s.project,
+			Object: hostler.ObjectEvent{Object: row.Name, By: s.caller.User},
+		}}})
 		if err != nil {
 			return hostler.Delivery{}, err
 		}
+		id := ids[0]
 		if err := s.audit("webhook.test", row.Name, map[string]any{"id": row.ID, "delivery": id}); err != nil {
 			return hostler.Delivery{}, err
 		}

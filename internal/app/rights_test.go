@@ -30,6 +30,10 @@ var verbs = map[string]auth.Verb{
 	"CancelJobs": auth.ChangeJob, "RetryJobs": auth.ChangeJob, "ResolveJobs": auth.ChangeJob,
 	"Queues": auth.ReadQueue, "Queue": auth.ReadQueue, "PutQueue": auth.WriteQueue, "PauseQueue": auth.WriteQueue, "ResumeQueue": auth.WriteQueue,
 	"Workers": auth.ReadWorker, "StopWorkers": auth.StopWorker, "CloseSessions": auth.StopWorker, "Audit": auth.ReadAudit, "OpenEvents": auth.ReadEvent, "Events": auth.ReadEvent,
+	"Webhooks": auth.ReadWebhook, "Webhook": auth.ReadWebhook, "CreateWebhook": auth.WriteWebhook, "PutWebhook": auth.WriteWebhook,
+	"EnableWebhook": auth.WriteWebhook, "DisableWebhook": auth.WriteWebhook, "RotateWebhook": auth.WriteWebhook, "DeleteWebhook": auth.WriteWebhook,
+	"TestWebhook": auth.SendDelivery, "Deliveries": auth.ReadWebhook, "Delivery": auth.ReadWebhook,
+	"ResendDelivery": auth.SendDelivery, "ResendDeliveries": auth.SendDelivery,
 	"RunTask": auth.RunJob, "UserIDs": auth.ReadJob,
 }
 

@@ -69,6 +69,7 @@ type plan struct {
 	most     int
 	onAssets bool
 	inline   *hostler.InlineTarget // a host that is no asset
+	webhook  *endpoint             // told of the end of each job
 }
 
 // plan checks every field that can be checked without the store, and fills in the
@@ -87,6 +88,9 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 	if req.Target != nil {
 		k.ok(!p.onAssets, "target", "excludes assets and labels", "不能与 assets、labels 同时指定")
 		p.inline = checkTarget(&k, *req.Target)
+	}
+	if req.Webhook != nil {
+		p.webhook = checkJobWebhook(&k, *req.Webhook)
 	}
 	checkLabels(&k, req.Labels)
 	checkPolicies(&k, req)
@@ -236,6 +240,11 @@ func (p *plan) run(s *scope) (hostler.JobsCreated, error) {
 		return hostler.JobsCreated{}, err
 	}
 	made := hostler.JobsCreated{Run: hostler.RunID(run), Count: len(targets), Jobs: []hostler.JobID{}}
+	if p.webhook != nil {
+		if err := s.bindWebhook(made.Run, *p.webhook); err != nil {
+			return hostler.JobsCreated{}, err
+		}
+	}
 	common := p.common(s, made.Run)
 	specs := make([]hostler.JobSpec, len(targets))
 	for i, t := range targets {
@@ -259,6 +268,9 @@ func (p *plan) run(s *scope) (hostler.JobsCreated, error) {
 	if len(targets) == 1 {
 		detail["asset"] = targets[0].Name
 		detail["job"] = made.Jobs[0]
+	}
+	if p.webhook != nil {
+		detail["webhook"] = hostler.MaskURL(p.webhook.url)
 	}
 	if t := p.inline; t != nil {
 		detail["port"], detail["username"] = t.Port, t.Username

@@ -1,5 +1,3 @@
-//go:build webhooks
-
 package app
 
 import (
@@ -171,7 +169,7 @@ func (e endpoint) show(row *store.WebhookRow) {
 // changeWebhook changes a webhook and its secrets in one transaction. The
 // configured one is changed where it is configured.
 func (a *App) changeWebhook(ctx context.Context, c auth.Caller, ref, verb string,
-	fn func(s *scope, row *store.WebhookRow, sec *webhookSecrets) error,
+	fn func(s *scope, row *store.WebhookRow, sec *store.WebhookSecrets) error,
 ) (hostler.Webhook, error) {
 	g, err := a.allow(c, auth.WriteWebhook)
 	if err != nil {
@@ -182,7 +180,7 @@ func (a *App) changeWebhook(ctx context.Context, c auth.Caller, ref, verb string
 		if err != nil {
 			return hostler.Webhook{}, err
 		}
-		sec, err := a.openWebhook(row.ID, row.Sealed)
+		sec, err := a.OpenWebhook(row.ID, row.Sealed)
 		if err != nil {
 			return hostler.Webhook{}, err
 		}
@@ -231,10 +229,10 @@ func (s *scope) recordWebhook(verb string, id hostler.WebhookID) (hostler.Webhoo
 // PutWebhook replaces a webhook. Secret parts that are left out stay, unless the
 // URL leads to another place.
 func (a *App) PutWebhook(ctx context.Context, c auth.Caller, ref string, in WebhookInput) (hostler.Webhook, error) {
-	return a.changeWebhook(ctx, c, ref, "webhook.update", func(_ *scope, row *store.WebhookRow, sec *webhookSecrets) error {
+	return a.changeWebhook(ctx, c, ref, "webhook.update", func(_ *scope, row *store.WebhookRow, sec *store.WebhookSecrets) error {
 		var k checker
 		k.ok(!in.GenerateSecret, "generate_secret", "is for new webhooks; rotate the secret instead", "仅用于新建；请改用轮换")
-		old := sec.endpoint()
+		old := sealedEndpoint(*sec)
 		e := in.over(&k, old)
 		e.check(&k)
 		in.fill(&k, row, e, row.Lang)
@@ -249,7 +247,7 @@ func (a *App) PutWebhook(ctx context.Context, c auth.Caller, ref string, in Webh
 
 // EnableWebhook has events sent to a webhook from now on.
 func (a *App) EnableWebhook(ctx context.Context, c auth.Caller, ref string) (hostler.Webhook, error) {
-	return a.changeWebhook(ctx, c, ref, "webhook.enable", func(_ *scope, row *store.WebhookRow, _ *webhookSecrets) error {
+	return a.changeWebhook(ctx, c, ref, "webhook.enable", func(_ *scope, row *store.WebhookRow, _ *store.WebhookSecrets) error {
 		row.Enabled, row.Reason = true, nil
 		return nil
 	})
@@ -257,7 +255,7 @@ func (a *App) EnableWebhook(ctx context.Context, c auth.Caller, ref string) (hos
 
 // DisableWebhook has nothing sent to a webhook.
 func (a *App) DisableWebhook(ctx context.Context, c auth.Caller, ref string) (hostler.Webhook, error) {
-	return a.changeWebhook(ctx, c, ref, "webhook.disable", func(_ *scope, row *store.WebhookRow, _ *webhookSecrets) error {
+	return a.changeWebhook(ctx, c, ref, "webhook.disable", func(_ *scope, row *store.WebhookRow, _ *store.WebhookSecrets) error {
 		row.Enabled, row.Reason = false, nil
 		return nil
 	})
@@ -271,7 +269,7 @@ func (a *App) RotateWebhook(ctx context.Context, c auth.Caller, ref string, in W
 		overlap = in.Overlap.D()
 	}
 	var made string
-	w, err := a.changeWebhook(ctx, c, ref, "webhook.rotate", func(s *scope, row *store.WebhookRow, sec *webhookSecrets) error {
+	w, err := a.changeWebhook(ctx, c, ref, "webhook.rotate", func(s *scope, row *store.WebhookRow, sec *store.WebhookSecrets) error {
 		var k checker
 		span(&k, "overlap", hostler.Duration(overlap), maxOverlap)
 		secret := in.Secret
@@ -284,7 +282,7 @@ func (a *App) RotateWebhook(ctx context.Context, c auth.Caller, ref string, in W
 			made = newSigningSecret()
 			secret = made
 		}
-		sec.rotate(secret, s.Now(), overlap)
+		rotate(sec, secret, s.Now(), overlap)
 		row.Signed = true
 		return k.err()
 	})

@@ -1,5 +1,3 @@
-//go:build webhooks
-
 package app
 
 import (
@@ -128,7 +126,7 @@ func configuredRow(row store.WebhookRow, c WebhookConfig, e endpoint) store.Webh
 // sameWebhook reports whether the stored webhook is already what the row and the
 // endpoint say.
 func (a *App) sameWebhook(old, row store.WebhookRow, e endpoint) (bool, error) {
-	sec, err := a.openWebhook(old.ID, old.Sealed)
+	sec, err := a.OpenWebhook(old.ID, old.Sealed)
 	if err != nil {
 		return false, nil //nolint:nilerr // it is sealed anew
 	}

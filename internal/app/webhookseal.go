@@ -1,5 +1,3 @@
-//go:build webhooks
-
 package app
 
 import (
@@ -10,33 +8,20 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
 )
 
-// webhookSecrets is what is sealed of a webhook, bound to its row.
-type webhookSecrets struct {
-	URL     string            `json:"u"`
-	Headers map[string]string `json:"h,omitempty"`
-	Token   string            `json:"t,omitempty"`
-	Signing []signingSecret   `json:"s,omitempty"` // newest first
-}
-
-// signingSecret signs until its time; without one for ever.
-type signingSecret struct {
-	Secret string    `json:"s"`
-	Until  time.Time `json:"u,omitzero"`
-}
-
 // secrets are what is sealed of an endpoint.
-func (e endpoint) secrets() webhookSecrets {
-	s := webhookSecrets{URL: e.url, Headers: e.headers, Token: e.token}
+func (e endpoint) secrets() store.WebhookSecrets {
+	s := store.WebhookSecrets{URL: e.url, Headers: e.headers, Token: e.token}
 	if e.secret != "" {
-		s.Signing = []signingSecret{{Secret: e.secret}}
+		s.Signing = []store.SigningSecret{{Secret: e.secret}}
 	}
 	return s
 }
 
-// endpoint is the secret part of one, to compare with and to take over.
-func (w *webhookSecrets) endpoint() endpoint {
+// sealedEndpoint is the secret part of one, to compare with and to take over.
+func sealedEndpoint(w store.WebhookSecrets) endpoint {
 	e := endpoint{url: w.URL, headers: w.Headers, token: w.Token}
 	if len(w.Signing) > 0 {
 		e.secret = w.Signing[0].Secret
@@ -46,8 +31,8 @@ func (w *webhookSecrets) endpoint() endpoint {
 
 // rotate puts a new secret before those that still sign, which end with the
 // overlap.
-func (w *webhookSecrets) rotate(secret string, now time.Time, overlap time.Duration) {
-	signing := []signingSecret{{Secret: secret}}
+func rotate(w *store.WebhookSecrets, secret string, now time.Time, overlap time.Duration) {
+	signing := []store.SigningSecret{{Secret: secret}}
 	for _, old := range w.Signing {
 		if end := now.Add(overlap); old.Until.IsZero() || old.Until.After(end) {
 			old.Until = end
@@ -68,7 +53,7 @@ func newSigningSecret() string {
 	return signingPrefix + base64.StdEncoding.EncodeToString(key)
 }
 
-func (a *App) sealWebhook(id hostler.WebhookID, w webhookSecrets) ([]byte, error) {
+func (a *App) sealWebhook(id hostler.WebhookID, w store.WebhookSecrets) ([]byte, error) {
 	plain, err := json.Marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("encode the secrets of webhook %v", id)
@@ -80,8 +65,9 @@ func (a *App) sealWebhook(id hostler.WebhookID, w webhookSecrets) ([]byte, error
 	return sealed, nil
 }
 
-func (a *App) openWebhook(id hostler.WebhookID, sealed []byte) (webhookSecrets, error) {
-	var w webhookSecrets
+// OpenWebhook opens what is sealed of a webhook, for whoever sends its requests.
+func (a *App) OpenWebhook(id hostler.WebhookID, sealed []byte) (store.WebhookSecrets, error) {
+	var w store.WebhookSecrets
 	plain, err := a.cfg.Box.Open(sealed, associatedWebhook(id))
 	if err != nil {
 		return w, fmt.Errorf("open webhook %v: %w", id, err)
