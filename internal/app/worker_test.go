@@ -125,6 +125,16 @@ func TestStopWorkers(t *testing.T) {
 		wantCode(t, err, hostler.CodeNotFound)
 		spared.finish(t, kept, hostler.OutcomeSucceeded)
 
+		// One whose process ended in order is not missed either.
+		drained := w.worker(t)
+		w.tx(t, func(tx *store.Tx) error {
+			_, err := tx.RetireWorker(drained.id)
+			return err
+		})
+		if got := must(w.Workers(ctx, w.admin))(t); len(got) != 1 || got[0].ID != spared.id {
+			t.Errorf("listed: %+v", got)
+		}
+
 		w.h.Advance(time.Minute)
 		w.tx(t, func(tx *store.Tx) error {
 			_, err := tx.LoseWorkers()
