@@ -1,0 +1,319 @@
+// Package notify takes what the outbox tells to where it is wanted: it publishes
+// events (Publisher) and delivers them to webhooks (Notifier).
+//
+// Model: in the transaction that publishes an event, Deliver queues one delivery
+// for each webhook that subscribes to it. Run then claims what is due, webhook by
+// webhook, sends it, and records what came back. A claim ends by itself, so that
+// another server takes over what a dead one had in hand.
+//
+// Invariants: a delivery is sent at least once, under one id. No more than Limit
+// requests of a webhook run at once in a server, and one webhook's deliveries never
+// wait for another's. A connection goes only where the egress policy allows, no
+// redirect is followed, and a secret is in no row, error or log. What a receiver
+// does never reaches the job.
+package notify
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/egress"
+	"hostler.dev/hostler/internal/store"
+)
+
+const (
+	// requestLimit bounds one request, whatever the webhook says.
+	requestLimit = 10 * time.Second
+	// claimSpan is longer than a request and what is written about it.
+	claimSpan = time.Minute
+	// atOnce bounds the requests of a server.
+	atOnce = 256
+	// idlePause is the longest time between two looks at what is due.
+	idlePause = 30 * time.Second
+	// dropEvery is the time between two rounds of retention.
+	dropEvery = 10 * time.Minute
+	dropRows  = 1000
+)
+
+// DefaultRetry is the schedule of tries that Standard Webhooks proposes: ten in
+// about 75 hours.
+func DefaultRetry() []time.Duration {
+	return []time.Duration{
+		5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
+		10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+	}
+}
+
+// Config is what a Notifier needs.
+type Config struct {
+	Store *store.Store
+	// Open opens what is sealed of a webhook.
+	Open   func(id hostler.WebhookID, sealed []byte) (store.WebhookSecrets, error)
+	Egress *egress.Policy
+	// Retry are the waits after a failed try; none means one try.
+	Retry []time.Duration
+	// Retention is how long ended deliveries are kept; 0 means 30 days.
+	Retention time.Duration
+	Log       *slog.Logger
+}
+
+// Notifier delivers events to webhooks.
+type Notifier struct {
+	cfg    Config
+	store  *store.Store
+	log    *slog.Logger
+	client *http.Client
+	ended  chan struct{} // receives when a request has ended
+
+	mu       sync.Mutex
+	total    int
+	inFlight map[hostler.WebhookID]int
+	free     map[hostler.WebhookID]time.Time // when its rate allows the next request
+	sending  sync.WaitGroup
+}
+
+// New makes a Notifier; Run starts it.
+func New(cfg Config) *Notifier {
+	if cfg.Egress == nil {
+		cfg.Egress = egress.New()
+	}
+	if cfg.Retention == 0 {
+		cfg.Retention = 30 * 24 * time.Hour
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Notifier{
+		cfg: cfg, store: cfg.Store, log: cfg.Log,
+		client: &http.Client{
+			Transport:     cfg.Egress.Transport(nil),
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		ended: make(chan struct{}, 1), inFlight: map[hostler.WebhookID]int{}, free: map[hostler.WebhookID]time.Time{},
+	}
+}
+
+// Deliver queues deliveries of events that were just published, in the
+// transaction of that.
+func (n *Notifier) Deliver(tx *store.Tx, p store.Published) error {
+	events, err := p.Events()
+	if err != nil {
+		return err
+	}
+	var runs []hostler.RunID
+	for i := range events {
+		if e := &events[i]; e.OfJob() && isEnd(e.Type) && !slices.Contains(runs, e.Job.Run) {
+			runs = append(runs, e.Job.Run)
+		}
+	}
+	hooks, err := tx.Subscribers(runs)
+	if err != nil || len(hooks) == 0 {
+		return err
+	}
+	var list []store.NewDelivery
+	for i := range events {
+		for j := range hooks {
+			if wants(&hooks[j], &events[i]) {
+				list = append(list, store.NewDelivery{Webhook: hooks[j].ID, Project: hooks[j].ProjectID, Event: &events[i]})
+			}
+		}
+	}
+	_, err = tx.QueueDeliveries(list)
+	return err
+}
+
+// isEnd reports whether a job is over, or waits for a person to say so.
+func isEnd(t hostler.EventType) bool {
+	switch t {
+	case hostler.EventJobSucceeded, hostler.EventJobFailed, hostler.EventJobCancelled, hostler.EventJobExpired, hostler.EventJobUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
+// wants reports whether a webhook subscribes to an event. The configured one,
+// which belongs to no project, is told of all projects' events.
+func wants(w *store.WebhookRow, e *store.Event) bool {
+	switch {
+	case w.Run != 0:
+		return e.OfJob() && e.Job.Run == w.Run && isEnd(e.Type)
+	case w.ProjectID != 0 && w.ProjectID != e.Project:
+		return false
+	case w.Format == hostler.FormatTask && !isEnd(e.Type):
+		return false
+	case len(w.Events) == 0 && !isEnd(e.Type):
+		return false
+	case len(w.Events) > 0 && !slices.ContainsFunc(w.Events, e.Type.Matches):
+		return false
+	}
+	f := w.Filter
+	return !e.OfJob() || among(f.Actions, e.Job.Action) && among(f.Queues, e.Job.Queue) && among(f.Assets, e.Job.AssetName)
+}
+
+func among(list []string, s string) bool { return len(list) == 0 || slices.Contains(list, s) }
+
+// Run sends what is due until ctx is done, and then lets the requests in flight
+// end, which takes no longer than one may.
+func (n *Notifier) Run(ctx context.Context) error {
+	woken, stop := n.store.Woken(store.TopicDeliveries)
+	defer stop()
+	defer n.sending.Wait()
+	dropped := time.Time{}
+	for {
+		pause, err := n.runOnce(ctx)
+		if err != nil && ctx.Err() == nil {
+			n.log.ErrorContext(ctx, "deliveries could not be looked at; trying again", "err", err)
+			pause = time.Second
+		}
+		if now := n.store.Now(); now.Sub(dropped) > dropEvery && ctx.Err() == nil {
+			dropped = now
+			n.drop(ctx, now)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-woken:
+		case <-n.ended:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// drop is retention.
+func (n *Notifier) drop(ctx context.Context, now time.Time) {
+	for more := true; more; {
+		err := n.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			more, err = tx.DropDeliveries(now.Add(-n.cfg.Retention), dropRows)
+			return err
+		})
+		if err != nil {
+			if ctx.Err() == nil {
+				n.log.ErrorContext(ctx, "old deliveries could not be deleted; trying again later", "err", err)
+			}
+			return
+		}
+	}
+}
+
+// runOnce starts what is due and may start, and says how long there is nothing to
+// do unless something happens.
+func (n *Notifier) runOnce(ctx context.Context) (time.Duration, error) {
+	var due []store.WebhookRow
+	var next time.Time
+	err := n.store.View(ctx, func(tx *store.Tx) error {
+		ids, at, err := tx.DueWebhooks()
+		if err != nil || len(ids) == 0 {
+			due, next = nil, at
+			return err
+		}
+		next = at
+		due, err = tx.WebhooksByID(ids)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	pause := idlePause
+	if !next.IsZero() {
+		pause = min(pause, next.Sub(n.store.Now()))
+	}
+	// Whoever comes first in one round must not do so in every one.
+	rand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] })
+	for i := range due {
+		wait, err := n.start(ctx, due[i])
+		if err != nil {
+			return 0, err
+		}
+		pause = min(pause, wait)
+	}
+	return max(pause, time.Millisecond), nil
+}
+
+// start sends as many deliveries of a webhook as may be sent now, and says when to
+// look again at the latest.
+func (n *Notifier) start(ctx context.Context, w store.WebhookRow) (time.Duration, error) {
+	room, wait := n.reserve(w)
+	if room == 0 {
+		return wait, nil
+	}
+	var got []store.ClaimedDelivery
+	err := n.store.InTx(ctx, func(tx *store.Tx) (err error) {
+		got, err = tx.ClaimDeliveries(w, room, claimSpan)
+		return err
+	})
+	if err != nil {
+		n.release(w.ID, room)
+		return 0, err
+	}
+	n.release(w.ID, room-len(got))
+	if w.Rate > 0 && len(got) > 0 {
+		n.mu.Lock()
+		n.free[w.ID] = n.store.Now().Add(time.Minute / time.Duration(w.Rate))
+		n.mu.Unlock()
+	}
+	for _, d := range got {
+		n.sending.Go(func() {
+			defer n.done(w.ID)
+			// A request that has begun is ended, and what came of it is kept, also
+			// when the server is about to stop.
+			n.try(context.WithoutCancel(ctx), w, d)
+		})
+	}
+	if len(got) < room {
+		return idlePause, nil
+	}
+	return wait, nil
+}
+
+// reserve takes the places of requests that may start now; with none, or when the
+// rate allows no more, it says how long to wait for that.
+func (n *Notifier) reserve(w store.WebhookRow) (room int, wait time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	room = min(max(w.Limit, 1)-n.inFlight[w.ID], atOnce-n.total)
+	wait = idlePause // the end of a request wakes the loop
+	if w.Rate > 0 {
+		if left := n.free[w.ID].Sub(n.store.Now()); left > 0 {
+			return 0, left
+		}
+		room, wait = min(room, 1), time.Minute/time.Duration(w.Rate)
+	}
+	room = max(room, 0)
+	n.inFlight[w.ID] += room
+	n.total += room
+	return room, wait
+}
+
+func (n *Notifier) release(id hostler.WebhookID, places int) {
+	n.mu.Lock()
+	n.total -= places
+	if n.inFlight[id] -= places; n.inFlight[id] == 0 {
+		delete(n.inFlight, id)
+	}
+	for id, at := range n.free {
+		if n.inFlight[id] == 0 && n.store.Now().After(at) {
+			delete(n.free, id)
+		}
+	}
+	n.mu.Unlock()
+}
+
+// done gives a place back and wakes the loop, for there may be more to send.
+func (n *Notifier) done(id hostler.WebhookID) {
+	n.release(id, 1)
+	select {
+	case n.ended <- struct{}{}:
+	default:
+	}
+}
