@@ -27,6 +27,7 @@ import (
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/clicontext"
 	"hostler.dev/hostler/internal/config"
+	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/engine"
 	"hostler.dev/hostler/internal/feed"
 	"hostler.dev/hostler/internal/notify"
@@ -86,6 +87,7 @@ type server struct {
 	engine    *engine.Engine
 	feed      *feed.Feed
 	publisher *notify.Publisher
+	notifier  *notify.Notifier
 	ssh       *ssh.Family
 	worker    *worker.Worker // nil when there are no slots
 	lease     *ownWorker
@@ -132,7 +134,11 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	}
 	s.feed = feed.New(feed.Config{Store: s.store, Log: log})
 	s.app = app.New(app.Config{Store: s.store, Actions: actions, Box: box, Feed: s.feed, Log: log})
-	s.publisher = &notify.Publisher{Store: s.store, Log: log}
+	s.notifier = notify.New(notify.Config{
+		Store: s.store, Open: s.app.OpenWebhook, Egress: egress.New(cfg.EgressAllow...),
+		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Log: log,
+	})
+	s.publisher = &notify.Publisher{Store: s.store, Deliver: s.notifier.Deliver, Log: log}
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Resolve: s.app.ResolveLeases, Pin: s.app.PinHostKey,
 		Retention: cfg.Retention, Sole: sole, Log: log,
@@ -222,6 +228,13 @@ func (s *server) announce(ctx context.Context, addr net.Addr) error {
 	if err != nil {
 		return err
 	}
+	err = s.app.ConfigureWebhook(ctx, app.WebhookConfig{
+		URL: s.cfg.WebhookURL.Reveal(), Token: s.cfg.WebhookToken.Reveal(), Secret: s.cfg.WebhookSecret.Reveal(),
+		Format: s.cfg.WebhookFormat, Lang: s.cfg.Lang,
+	})
+	if err != nil {
+		return err
+	}
 	if s.cfg.SeedSample {
 		if err := s.app.SeedSample(ctx, addr.(*net.TCPAddr).Port); err != nil {
 			return err
@@ -285,6 +298,8 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	g.Go(func() error { return s.engine.Run(failed) })
 	g.Go(func() error { return s.publisher.Run(failed) })
 	g.Go(func() error { return s.feed.Run(failed) })
+	// Once told to stop it lets its requests end, of at most ten seconds each.
+	g.Go(func() error { return s.notifier.Run(failed) })
 	if s.worker != nil {
 		g.Go(func() error { return s.worker.Run(failed) })
 	}
