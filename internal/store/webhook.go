@@ -181,6 +181,9 @@ func scanWebhook(r Rows) (WebhookRow, error) {
 	w.ProjectID, w.Run = hostler.ProjectID(project), hostler.RunID(run)
 	w.ID, w.Project, w.Name, w.Enabled = hostler.WebhookID(id), projectName, name, enabled != 0
 	w.Created, w.Updated = Time(created), Time(updated)
+	if w.Events == nil {
+		w.Events = []string{}
+	}
 	return w, nil
 }
 
