@@ -196,7 +196,7 @@ func (w *world) state(t *testing.T) string {
 	var b strings.Builder
 	for _, path := range []string{
 		"/api/v1/projects", "/api/v1/users", "/api/v1/assets", "/api/v1/credentials",
-		"/api/v1/jobs", "/api/v1/queues", "/api/v1/audit?limit=1000", "/tasks", "/assets",
+		"/api/v1/jobs", "/api/v1/queues", "/api/v1/webhooks", "/api/v1/deliveries", "/api/v1/audit?limit=1000", "/tasks", "/assets",
 	} {
 		a := w.mustDo(t, admin, "GET", path, "", nil)
 		b.WriteString(path + " " + a.Body)
@@ -246,9 +246,15 @@ func badInput(t *testing.T, w *world) {
 	w.mustDo(t, admin, "POST", "/api/v1/credentials", `{"name":"root","kind":"password","password":"p"}`, nil)
 	w.mustDo(t, admin, "POST", "/api/v1/users", `{"name":"ulla"}`, nil)
 
+	w.mustDo(t, admin, "POST", "/api/v1/webhooks", `{"name":"hook","url":"https://ops.example.com/in","token":"t"}`, nil)
+	ping, err := w.app.TestWebhook(t.Context(), w.caller(t, admin), "hook")
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	// Paths that exist, so that a bad body is what is refused.
 	real := func(path string) string {
-		ids := map[string]string{"asset": "web1"}
+		ids := map[string]string{"asset": "web1", "webhook": "hook"}
 		switch {
 		case strings.HasPrefix(path, "/assets"):
 			ids["id"] = fmt.Sprint(int64(asset.ID))
@@ -260,6 +266,8 @@ func badInput(t *testing.T, w *world) {
 			ids["id"] = key.Key.ID.String()
 		case strings.Contains(path, "/runs/"):
 			ids["id"] = job.Run.String()
+		case strings.Contains(path, "/deliveries/"):
+			ids["id"] = ping.ID.String()
 		default:
 			ids["id"] = job.ID.String()
 		}

@@ -52,12 +52,14 @@ func absent(r api.Route) map[string]string {
 		kind = "run"
 	case strings.Contains(r.Path, "/workers/"):
 		kind = "wrk"
+	case strings.Contains(r.Path, "/deliveries/"):
+		kind = "dlv"
 	}
 	id := kind + "_00000000001"
 	if !strings.HasPrefix(r.Path, "/api/") {
 		id = "1"
 	}
-	return map[string]string{"id": id, "name": "absent", "asset": "absent"}
+	return map[string]string{"id": id, "name": "absent", "asset": "absent", "webhook": "absent"}
 }
 
 // TestRoles is the matrix of every role and every route.
@@ -127,6 +129,13 @@ func foreignIDs(t *testing.T, w *world) {
 		t.Fatalf("host keys: %v", hostKeys)
 	}
 
+	var hook app.WebhookCreated
+	w.mustDo(t, stranger, "POST", "/api/v1/webhooks", `{"name":"their-hook","url":"https://ops.example.com/in"}`, &hook)
+	ping, err := w.app.TestWebhook(t.Context(), caller, "their-hook")
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	foreign := func(r api.Route) []map[string]string {
 		native := strings.HasPrefix(r.Path, "/api/")
 		switch {
@@ -146,6 +155,10 @@ func foreignIDs(t *testing.T, w *world) {
 			return []map[string]string{{"id": job.ID.String()}}
 		case strings.Contains(r.Path, "/runs/"):
 			return []map[string]string{{"id": job.Run.String()}}
+		case strings.Contains(r.Path, "/webhooks/{webhook}"):
+			return []map[string]string{{"webhook": hook.Webhook.ID.String()}, {"webhook": hook.Webhook.Name}}
+		case strings.Contains(r.Path, "/deliveries/{id}"):
+			return []map[string]string{{"id": ping.ID.String()}}
 		case strings.Contains(r.Path, "/credentials/{name}"):
 			return []map[string]string{{"name": "theirs"}}
 		default:
@@ -157,6 +170,9 @@ func foreignIDs(t *testing.T, w *world) {
 		"PUT /assets/{id}":               `{"name":"x","ip":"192.0.2.1"}`,
 		"PUT /api/v1/credentials/{name}": `{"name":"theirs","kind":"password","password":"p"}`,
 		"POST /api/v1/jobs/{id}/resolve": `{"state":"failed"}`,
+		"PUT /api/v1/webhooks/{webhook}": `{"name":"x","url":"https://ops.example.com/"}`,
+
+		"POST /api/v1/webhooks/{webhook}/rotate": `{}`,
 	}
 	w.makeAsset(t, operator, "ours")
 	tried := 0
@@ -229,7 +245,22 @@ func foreignIDs(t *testing.T, w *world) {
 		}
 	})
 
+	t.Run("in a bulk resend", func(t *testing.T) {
+		var res hostler.BulkResult
+		w.mustDo(t, operator, "POST", "/api/v1/deliveries/resend", `{"ids":["`+ping.ID.String()+`"]}`, &res)
+		if len(res.Items) != 1 || res.Items[0].OK {
+			t.Errorf("a foreign delivery was sent again: %v", res)
+		}
+	})
+
 	t.Run("in queries", func(t *testing.T) {
+		for _, q := range []string{"", "?webhook=" + hook.Webhook.ID.String(), "?webhook=their-hook"} {
+			var l hostler.List[hostler.Delivery]
+			w.mustDo(t, admin, "GET", "/api/v1/deliveries"+q, "", &l)
+			if len(l.Items) != 0 {
+				t.Errorf("%s shows foreign deliveries", q)
+			}
+		}
 		for _, q := range []string{"asset=" + asset.ID.String(), "asset=secretive", "run=" + job.Run.String()} {
 			var l hostler.List[hostler.Job]
 			w.mustDo(t, admin, "GET", "/api/v1/jobs?"+q, "", &l)
