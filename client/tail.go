@@ -53,11 +53,16 @@ func (t *tail) run(ctx context.Context) error {
 func (t *tail) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	pos := strconv.FormatInt(t.pos, 10)
-	t.query.Set("after", pos)
+	header := http.Header{"Accept": {"text/event-stream"}}
+	if t.pos >= 0 {
+		pos := strconv.FormatInt(t.pos, 10)
+		t.query.Set("after", pos)
+		header.Set("Last-Event-Id", pos)
+	} else {
+		t.query.Del("after")
+	}
 	res, err := t.c.send(ctx, call{
-		method: http.MethodGet, path: t.path, query: t.query,
-		header: http.Header{"Accept": {"text/event-stream"}, "Last-Event-Id": {pos}},
+		method: http.MethodGet, path: t.path, query: t.query, header: header,
 	}, nil)
 	if err != nil {
 		return err

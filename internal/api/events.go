@@ -31,10 +31,43 @@ type eventQuery struct {
 	Asset  string                               `query:"asset" maxLength:"253" doc:"only events of jobs on the asset with this name"`
 	Run    runParam                             `query:"run" doc:"only events of jobs of this run"`
 	Job    param[hostler.JobID, *hostler.JobID] `query:"job" doc:"only events of this job"`
-	After  int64                                `query:"after" minimum:"-1" default:"-1" doc:"resume behind this position; 0 is the oldest that is kept, -1 (default) only what is still to come"`
+	After  place                                `query:"after" doc:"resume behind this position; 0 is the oldest that is kept; default: only what is still to come"`
 	Format string                               `query:"format" enum:"stream,json" doc:"json: a page of what is kept instead of the stream"`
 	Limit  int                                  `query:"limit" minimum:"1" maximum:"1000" doc:"events of a page; default 100"`
-	LastID int64                                `header:"Last-Event-ID" minimum:"-1" default:"-1" doc:"resume behind this position; goes before after"`
+	LastID place                                `header:"Last-Event-ID" doc:"resume behind this position; goes before after"`
+}
+
+// place is a position in the stream, if one is given.
+type place struct {
+	pos   int64
+	given bool
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *place) UnmarshalText(b []byte) error {
+	n, err := strconv.ParseUint(string(b), 10, 63)
+	if err != nil {
+		return errors.New("must be a position: a whole number from 0" + paramSep + "必须是位置：不小于 0 的整数")
+	}
+	*p = place{int64(n), true}
+	return nil
+}
+
+// Schema implements huma.SchemaProvider.
+func (*place) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9]{1,18}$", PatternDescription: "a position: a whole number"}
+}
+
+// place is where the stream begins.
+func (q eventQuery) place() int64 {
+	switch {
+	case q.LastID.given:
+		return q.LastID.pos
+	case q.After.given:
+		return q.After.pos
+	default:
+		return app.EventsFromNow
+	}
 }
 
 func (q eventQuery) filter() app.EventFilter {
@@ -64,10 +97,7 @@ type Gap struct {
 
 // followEvents streams events until the client, its key or the server goes.
 func followEvents(ctx context.Context, c call, in *eventQuery) (func(http.ResponseWriter), error) {
-	after := in.After
-	if in.LastID >= 0 {
-		after = in.LastID
-	}
+	after := in.place()
 	if in.Format == "json" {
 		return c.pageOfEvents(ctx, in, after)
 	}

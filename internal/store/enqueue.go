@@ -209,7 +209,7 @@ func schedRow(runAt int64, t ticket) []any {
 }
 
 func (g *gate) insertSched(rows [][]any) error {
-	g.tx.ringIf(len(rows) > 0, TopicWork)
+	g.tx.ringWork(len(rows) > 0)
 	return g.insert(`INSERT INTO sched (run_at, id, lane, lane_held, attempt, losses, fence)
 SELECT v.run_at, v.id, v.lane, v.lane_held, v.attempt, v.losses, v.fence FROM @rows`, schedCols, rows)
 }

@@ -283,7 +283,7 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 			l.owner = j.worker
 		}
 		// Under a queue's limit, the next job is in ready already.
-		g.tx.ringIf(g.queues[j.queue].lim > 0, TopicWork)
+		g.tx.ringWork(g.queues[j.queue].lim > 0)
 		if !v.to.Terminal() {
 			attempts = append(attempts, []any{
 				j.id, j.fence, j.attempt, j.worker, j.startedAt, now, v.outcome, encodeError(v.report.Error),

@@ -333,7 +333,7 @@ func (g *gate) flushReady() error {
 	if err := g.hint(rows); err != nil {
 		return err
 	}
-	g.tx.ringIf(len(rows) > 0, TopicWork)
+	g.tx.ringWork(len(rows) > 0)
 	return g.insert(`INSERT INTO ready (queue, owner, rank, id, lane, prio, attempt, losses, fence, queued_at, free_at)
 SELECT v.queue, v.owner, v.rank, v.id, v.lane, v.prio, v.attempt, v.losses, v.fence, v.queued_at, v.free_at FROM @rows`, readyCols, rows)
 }

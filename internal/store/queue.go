@@ -53,7 +53,7 @@ ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, lim = excluded.lim, m
 	}
 	// Jobs without lane stand in ready all along: a resumed queue, or a wider
 	// limit, lets them go now.
-	tx.ringIf(!is.paused, TopicWork)
+	tx.ringWork(!is.paused)
 	qs, err := tx.queues(name)
 	if err != nil {
 		return hostler.Queue{}, err

@@ -96,9 +96,10 @@ func (s *Store) Woken(t Topic) (<-chan struct{}, func()) { return s.db.Woken(t) 
 // committed.
 func (tx *Tx) Ring(t Topic) { tx.rings.add(t) }
 
-func (tx *Tx) ringIf(is bool, t Topic) {
-	if is {
-		tx.rings.add(t)
+// ringWork is Ring for the engines, when there is something for them.
+func (tx *Tx) ringWork(when bool) {
+	if when {
+		tx.Ring(TopicWork)
 	}
 }
 
