@@ -110,6 +110,8 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		hostKey := must(w.HostKeys(ctx, w.admin, "web1"))(t)[0].ID
 		made := w.run(t, hostler.JobRequest{Action: "check_port", Assets: []string{"web1"}})
 		job, key := made.Jobs[0], must(w.Keys(ctx, w.viewer, hostler.Page{}))(t).Items[0].ID
+		hook := w.hook(t, "hook")
+		ping := must(w.TestWebhook(ctx, w.operator, "hook"))(t)
 		resolve := app.ResolveInput{State: hostler.StateFailed}
 		input := app.AssetInput{Name: "x", Address: "192.0.2.7"}
 		secretInput := app.CredentialInput{Kind: "password", Password: "p"}
@@ -150,11 +152,22 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"RetryJob":   func() error { return second(w.RetryJob(ctx, c, job, "")) },
 			"ResolveJob": func() error { return second(w.ResolveJob(ctx, c, job, resolve)) },
 			"Run":        func() error { return second(w.Run(ctx, c, made.Run)) },
+
+			"Webhook":        func() error { return second(w.Webhook(ctx, c, hook.ID.String())) },
+			"PutWebhook":     func() error { return second(w.PutWebhook(ctx, c, "hook", app.WebhookInput{Name: "hook"})) },
+			"EnableWebhook":  func() error { return second(w.EnableWebhook(ctx, c, "hook")) },
+			"DisableWebhook": func() error { return second(w.DisableWebhook(ctx, c, hook.ID.String())) },
+			"RotateWebhook":  func() error { return second(w.RotateWebhook(ctx, c, "hook", app.WebhookRotation{})) },
+			"DeleteWebhook":  func() error { return w.DeleteWebhook(ctx, c, "hook") },
+			"TestWebhook":    func() error { return second(w.TestWebhook(ctx, c, "hook")) },
+			"Delivery":       func() error { return second(w.Delivery(ctx, c, ping.ID)) },
+			"ResendDelivery": func() error { return second(w.ResendDelivery(ctx, c, ping.ID)) },
 		}
 		// These name no object, or only what belongs to no project; listings and
 		// bulk changes are looked at below.
 		other := strings.FieldsSeq(`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
-			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs Events OpenEvents StopWorkers CloseSessions`)
+			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs Events OpenEvents StopWorkers CloseSessions
+			Webhooks CreateWebhook Deliveries ResendDeliveries`)
 		for name := range other {
 			calls[name] = nil
 		}
@@ -186,6 +199,8 @@ func (w *world) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler
 	t.Helper()
 	ctx, c, p := t.Context(), w.stranger, hostler.Page{}
 	all := map[string]any{
+		"subscribed":  must(w.Webhooks(ctx, c, p))(t).Items,
+		"deliveries":  must(w.Deliveries(ctx, c, hostler.DeliveryFilter{}, p))(t).Items,
 		"projects":    must(w.Projects(ctx, c, p))(t).Items,
 		"users":       must(w.Users(ctx, c, p))(t).Items,
 		"keys":        must(w.Keys(ctx, c, p))(t).Items,
@@ -199,7 +214,7 @@ func (w *world) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, leak := range []string{"default", "web1", "root-pw", "vera", job.String(), w.viewer.Key.String()} {
+	for _, leak := range []string{"default", "web1", "root-pw", "vera", "ops.example.com", job.String(), w.viewer.Key.String()} {
 		if strings.Contains(string(text), leak) {
 			t.Errorf("a stranger sees %q in %s", leak, text)
 		}

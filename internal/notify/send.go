@@ -40,10 +40,10 @@ type verdict struct {
 
 // try makes one request for a delivery and records what came of it.
 func (n *Notifier) try(ctx context.Context, w store.WebhookRow, d store.ClaimedDelivery) {
-	began := n.store.Now()
+	began, clock := n.store.Now(), time.Now()
 	body, sent, v := n.attempt(ctx, w, d, began)
 	attempt := hostler.DeliveryAttempt{
-		N: d.Tries + 1, At: began, Millis: float64(n.store.Now().Sub(began).Microseconds()) / 1000,
+		N: d.Tries + 1, At: began, Millis: float64(time.Since(clock).Microseconds()) / 1000,
 		Request: sent, Status: v.status, Response: v.response, Error: v.err,
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordLimit)
