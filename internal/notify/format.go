@@ -59,7 +59,7 @@ func message(w store.WebhookRow, e *store.Event, job *hostler.Job) any {
 		}}
 	case hostler.FormatFeishu:
 		title, lines := words(e, job, w.Lang)
-		return map[string]any{"msg_type": "text", "content": map[string]string{"text": clip(title + "\n" + strings.Join(lines, "\n"))}}
+		return map[string]any{"msg_type": "text", "content": map[string]string{"text": clip(escape(title) + "\n" + strings.Join(escaped(lines), "\n"))}}
 	default:
 		return standardMessage(e, job)
 	}

@@ -19,6 +19,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,9 +32,13 @@ const (
 	// requestLimit bounds one request, whatever the webhook says.
 	requestLimit = 10 * time.Second
 	// claimSpan is longer than a request and what is written about it.
-	claimSpan = time.Minute
-	// atOnce bounds the requests of a server.
-	atOnce = 256
+	claimSpan = 30 * time.Second
+	// atOnce bounds the requests of a server, atOnceHost those to one host, and
+	// atOnceNew those to a host that did not answer the last time, or was never
+	// asked: receivers that keep requests waiting must not take all the places.
+	atOnce     = 512
+	atOnceHost = 100
+	atOnceNew  = 2
 	// idlePause is the longest time between two looks at what is due.
 	idlePause = 30 * time.Second
 	// dropEvery is the time between two rounds of retention.
@@ -74,6 +79,8 @@ type Notifier struct {
 	mu       sync.Mutex
 	total    int
 	inFlight map[hostler.WebhookID]int
+	hosts    map[string]int                  // requests in flight
+	alive    map[string]bool                 // hosts that answered the last time
 	free     map[hostler.WebhookID]time.Time // when its rate allows the next request
 	sending  sync.WaitGroup
 }
@@ -95,7 +102,7 @@ func New(cfg Config) *Notifier {
 			Transport:     cfg.Egress.Transport(nil),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		ended: make(chan struct{}, 1), inFlight: map[hostler.WebhookID]int{}, free: map[hostler.WebhookID]time.Time{},
+		ended: make(chan struct{}, 1), inFlight: map[hostler.WebhookID]int{}, hosts: map[string]int{}, alive: map[string]bool{}, free: map[hostler.WebhookID]time.Time{},
 	}
 }
 
@@ -253,10 +260,10 @@ func (n *Notifier) start(ctx context.Context, w store.WebhookRow) (time.Duration
 		return err
 	})
 	if err != nil {
-		n.release(w.ID, room)
+		n.release(w, room)
 		return 0, err
 	}
-	n.release(w.ID, room-len(got))
+	n.release(w, room-len(got))
 	if w.Rate > 0 && len(got) > 0 {
 		n.mu.Lock()
 		n.free[w.ID] = n.store.Now().Add(time.Minute / time.Duration(w.Rate))
@@ -264,7 +271,7 @@ func (n *Notifier) start(ctx context.Context, w store.WebhookRow) (time.Duration
 	}
 	for _, d := range got {
 		n.sending.Go(func() {
-			defer n.done(w.ID)
+			defer n.done(w)
 			// A request that has begun is ended, and what came of it is kept, also
 			// when the server is about to stop.
 			n.try(context.WithoutCancel(ctx), w, d)
@@ -281,7 +288,11 @@ func (n *Notifier) start(ctx context.Context, w store.WebhookRow) (time.Duration
 func (n *Notifier) reserve(w store.WebhookRow) (room int, wait time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	room = min(max(w.Limit, 1)-n.inFlight[w.ID], atOnce-n.total)
+	host, most := hostOf(w), atOnceNew
+	if n.alive[host] {
+		most = atOnceHost
+	}
+	room = min(max(w.Limit, 1)-n.inFlight[w.ID], most-n.hosts[host], atOnce-n.total)
 	wait = idlePause // the end of a request wakes the loop
 	if w.Rate > 0 {
 		if left := n.free[w.ID].Sub(n.store.Now()); left > 0 {
@@ -290,28 +301,54 @@ func (n *Notifier) reserve(w store.WebhookRow) (room int, wait time.Duration) {
 		room, wait = min(room, 1), time.Minute/time.Duration(w.Rate)
 	}
 	room = max(room, 0)
-	n.inFlight[w.ID] += room
-	n.total += room
+	n.take(w, room)
 	return room, wait
 }
 
-func (n *Notifier) release(id hostler.WebhookID, places int) {
-	n.mu.Lock()
-	n.total -= places
-	if n.inFlight[id] -= places; n.inFlight[id] == 0 {
-		delete(n.inFlight, id)
+// hostOf is the receiver's host and port, which are never masked.
+func hostOf(w store.WebhookRow) string {
+	_, rest, _ := strings.Cut(w.URL, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	return host
+}
+
+// take takes places, or gives them back when they are negative. n.mu is held.
+func (n *Notifier) take(w store.WebhookRow, places int) {
+	host := hostOf(w)
+	n.total += places
+	if n.inFlight[w.ID] += places; n.inFlight[w.ID] == 0 {
+		delete(n.inFlight, w.ID)
 	}
+	if n.hosts[host] += places; n.hosts[host] == 0 {
+		delete(n.hosts, host)
+	}
+}
+
+func (n *Notifier) release(w store.WebhookRow, places int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.take(w, -places)
 	for id, at := range n.free {
-		if n.inFlight[id] == 0 && n.store.Now().After(at) {
+		if n.store.Now().After(at) {
 			delete(n.free, id)
 		}
 	}
-	n.mu.Unlock()
+}
+
+// answered notes whether the host of a webhook answers at all.
+func (n *Notifier) answered(w store.WebhookRow, is bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !is {
+		delete(n.alive, hostOf(w))
+		return
+	}
+	n.alive[hostOf(w)] = true
 }
 
 // done gives a place back and wakes the loop, for there may be more to send.
-func (n *Notifier) done(id hostler.WebhookID) {
-	n.release(id, 1)
+func (n *Notifier) done(w store.WebhookRow) {
+	n.release(w, 1)
 	select {
 	case n.ended <- struct{}{}:
 	default:

@@ -444,3 +444,20 @@ func TestWhoIsTold(t *testing.T) {
 		}
 	})
 }
+
+// TestManyDeadReceivers: hosts that keep every request waiting leave room for one
+// that does not.
+func TestManyDeadReceivers(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		free := make(chan struct{})
+		defer close(free)
+		for i := range 20 {
+			dead := serve(t, func(http.ResponseWriter, *http.Request) { <-free })
+			w.hook(fmt.Sprint("dead", i), dead, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Limit = 100 })
+		}
+		alive := w.hook("alive", serve(t, func(http.ResponseWriter, *http.Request) {}))
+		w.run("127.0.0.0/8", time.Hour)
+		w.emit(100)
+		w.await("the living one to get all", func() bool { return w.count(alive, hostler.DeliveryDelivered) == 100 })
+	})
+}

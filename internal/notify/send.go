@@ -25,7 +25,7 @@ const (
 	// longestWait bounds what a receiver may ask for by Retry-After.
 	longestWait = 24 * time.Hour
 	// recordLimit bounds the writing of what came of a request.
-	recordLimit = 20 * time.Second
+	recordLimit = 15 * time.Second
 	userAgent   = "Hostler-Webhooks/1"
 )
 
@@ -42,6 +42,7 @@ type verdict struct {
 func (n *Notifier) try(ctx context.Context, w store.WebhookRow, d store.ClaimedDelivery) {
 	began, clock := n.store.Now(), time.Now()
 	body, sent, v := n.attempt(ctx, w, d, began)
+	n.answered(w, v.status != 0)
 	attempt := hostler.DeliveryAttempt{
 		N: d.Tries + 1, At: began, Millis: float64(time.Since(clock).Microseconds()) / 1000,
 		Request: sent, Status: v.status, Response: v.response, Error: v.err,

@@ -41,7 +41,7 @@ func valid(secret, id, stamp, body, header string) bool {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(id + "." + stamp + "." + body))
 	want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
-	for _, have := range strings.Fields(header) {
+	for have := range strings.FieldsSeq(header) {
 		if hmac.Equal([]byte(have), []byte(want)) {
 			return true
 		}

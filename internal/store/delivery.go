@@ -152,8 +152,8 @@ type ClaimedDelivery struct {
 // delivery is due that is not yet; zero when there is none. Of a disabled webhook
 // only tests are sent.
 func (tx *Tx) DueWebhooks() (due []hostler.WebhookID, next time.Time, err error) {
-	err = tx.each(`SELECT w.id, (SELECT min(d.next_at) FROM delivery d WHERE d.webhook = w.id AND d.state = 'pending' AND (w.enabled = 1 OR d.type = 'webhook.ping'))
-FROM webhook w WHERE EXISTS (SELECT 1 FROM delivery d WHERE d.webhook = w.id AND d.state = 'pending' AND (w.enabled = 1 OR d.type = 'webhook.ping'))`,
+	err = tx.each(`SELECT d.webhook, min(d.next_at) FROM delivery d JOIN webhook w ON w.id = d.webhook
+WHERE d.state = 'pending' AND (w.enabled = 1 OR d.type = 'webhook.ping') GROUP BY d.webhook`,
 		nil, func(r Rows) error {
 			var id, at int64
 			if err := r.Scan(&id, &at); err != nil {

@@ -37,7 +37,7 @@ CREATE TABLE delivery (
   body TEXT NOT NULL DEFAULT '',
   attempts TEXT NOT NULL DEFAULT ''
 );
-CREATE INDEX delivery_due ON delivery (webhook, next_at) WHERE state = 'pending';
+CREATE INDEX delivery_due ON delivery (webhook, next_at, type) WHERE state = 'pending';
 CREATE INDEX delivery_webhook ON delivery (webhook, state, id);
 CREATE INDEX delivery_project ON delivery (project, id);
 CREATE INDEX delivery_ended ON delivery (ended_at) WHERE ended_at <> 0;
