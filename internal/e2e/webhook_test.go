@@ -190,3 +190,34 @@ func taskCompleted(t *testing.T, h *hook, s *server) {
 		}
 	}
 }
+
+// TestServerDiesWhileItDelivers: a request that was in flight when the server was
+// killed is made again, under the same id.
+func TestServerDiesWhileItDelivers(t *testing.T) {
+	h := newHook(t)
+	free := make(chan struct{})
+	h.answers(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-free:
+		case <-r.Context().Done():
+		}
+	})
+	defer close(free)
+	t.Setenv("HOSTLER_EGRESS_ALLOW", "127.0.0.0/8")
+	s := start(t, t.TempDir(), "")
+	s.must("asset", "add", "me", "--address", "127.0.0.1")
+	s.must("job", "run", "check_port", "--asset", "me", "--arg", "port="+s.url[strings.LastIndex(s.url, ":")+1:], "--webhook", h.URL+"/done", "--wait")
+	s.await("the request", func() bool { return len(h.requests()) == 1 })
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.cmd.Wait() // killed
+	h.answers(nil)
+	s.start()
+	s.await("the second request", func() bool { return len(h.requests()) == 2 })
+	all := h.requests()
+	if a, b := all[0].header.Get("Webhook-Id"), all[1].header.Get("Webhook-Id"); a == "" || a != b || all[0].body != all[1].body {
+		t.Errorf("first %q %s, then %q %s", a, all[0].body, b, all[1].body)
+	}
+	s.await("the delivery", func() bool { return strings.Contains(s.must("delivery", "list", "-o", "json"), `"delivered"`) })
+}

@@ -65,7 +65,10 @@ type Config struct {
 	Retry []time.Duration
 	// Retention is how long ended deliveries are kept; 0 means 30 days.
 	Retention time.Duration
-	Log       *slog.Logger
+	// Sole says that no other server uses the database: what was in flight when the
+	// last one died is sent again at once.
+	Sole bool
+	Log  *slog.Logger
 }
 
 // Notifier delivers events to webhooks.
@@ -172,6 +175,11 @@ func (n *Notifier) Run(ctx context.Context) error {
 	woken, stop := n.store.Woken(store.TopicDeliveries)
 	defer stop()
 	defer n.sending.Wait()
+	if n.cfg.Sole {
+		if err := n.store.InTx(ctx, (*store.Tx).ReleaseDeliveries); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
 	dropped := time.Time{}
 	for {
 		pause, err := n.runOnce(ctx)

@@ -136,7 +136,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	s.app = app.New(app.Config{Store: s.store, Actions: actions, Box: box, Feed: s.feed, Log: log})
 	s.notifier = notify.New(notify.Config{
 		Store: s.store, Open: s.app.OpenWebhook, Egress: egress.New(cfg.EgressAllow...),
-		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Log: log,
+		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, Log: log,
 	})
 	s.publisher = &notify.Publisher{Store: s.store, Deliver: s.notifier.Deliver, Log: log}
 	s.engine = engine.New(engine.Config{

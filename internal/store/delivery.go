@@ -131,7 +131,7 @@ func decodeAttempts(text string) ([]hostler.DeliveryAttempt, error) {
 
 // ResendDelivery makes a delivery due at once, with a fresh schedule of tries.
 func (tx *Tx) ResendDelivery(id hostler.DeliveryID) error {
-	_, err := tx.Exec(`UPDATE delivery SET state = 'pending', round = 0, next_at = ?, ended_at = 0 WHERE id = ?`, Micros(tx.now), id)
+	_, err := tx.Exec(`UPDATE delivery SET state = 'pending', round = 0, claimed = 0, next_at = ?, ended_at = 0 WHERE id = ?`, Micros(tx.now), id)
 	tx.Ring(TopicDeliveries)
 	return err
 }
@@ -175,7 +175,7 @@ WHERE d.state = 'pending' AND (w.enabled = 1 OR d.type = 'webhook.ping') GROUP B
 func (tx *Tx) ClaimDeliveries(w WebhookRow, limit int, span time.Duration) ([]ClaimedDelivery, error) {
 	claim := Micros(tx.now.Add(span))
 	var out []ClaimedDelivery
-	err := tx.each(`UPDATE delivery SET next_at = ? WHERE id IN (SELECT d.id FROM delivery d WHERE d.webhook = ? AND d.state = 'pending'
+	err := tx.each(`UPDATE delivery SET next_at = ?, claimed = 1 WHERE id IN (SELECT d.id FROM delivery d WHERE d.webhook = ? AND d.state = 'pending'
 AND d.next_at <= ? AND (? = 1 OR d.type = 'webhook.ping') ORDER BY d.next_at, d.id LIMIT ? FOR UPDATE SKIP LOCKED)
 RETURNING id, event, tries, round, body`, []any{claim, w.ID, Micros(tx.now), w.Enabled, limit}, func(r Rows) error {
 		c := ClaimedDelivery{Webhook: w.ID, claim: claim}
@@ -192,6 +192,13 @@ RETURNING id, event, tries, round, body`, []any{claim, w.ID, Micros(tx.now), w.E
 		return nil
 	})
 	return out, err
+}
+
+// ReleaseDeliveries ends every claim: for a server that is alone and has just
+// started, so that whoever claimed them is dead.
+func (tx *Tx) ReleaseDeliveries() error {
+	_, err := tx.Exec(`UPDATE delivery SET claimed = 0, next_at = ? WHERE state = 'pending' AND claimed = 1`, Micros(tx.now))
+	return err
 }
 
 // DeliveryOutcome is what came of one try.
@@ -228,7 +235,7 @@ func (tx *Tx) EndTry(c ClaimedDelivery, o DeliveryOutcome) error {
 	if o.State != hostler.DeliveryPending {
 		next, ended = 0, Micros(tx.now)
 	}
-	_, err = tx.Exec(`UPDATE delivery SET state = ?, tries = ?, round = round + 1, next_at = ?, ended_at = ?, body = ?, attempts = ? WHERE id = ?`,
+	_, err = tx.Exec(`UPDATE delivery SET state = ?, tries = ?, round = round + 1, claimed = 0, next_at = ?, ended_at = ?, body = ?, attempts = ? WHERE id = ?`,
 		o.State, o.Attempt.N, next, ended, o.Body, string(text), c.ID)
 	return err
 }

@@ -18,8 +18,8 @@ CREATE TABLE webhook (
 CREATE INDEX webhook_run ON webhook (run) WHERE run <> 0;
 
 -- Events on their way to webhooks. The project is the webhook's. A pending one is
--- due at next_at; whoever sends it moves that, so that nobody else does. The body
--- is made when it is first sent.
+-- due at next_at; whoever sends it claims it and moves that, so that nobody else
+-- does. The body is made when it is first sent.
 CREATE TABLE delivery (
   id ${INT} PRIMARY KEY,
   webhook ${INT} NOT NULL REFERENCES webhook (id),
@@ -31,6 +31,7 @@ CREATE TABLE delivery (
   state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'failed')),
   tries ${INT} NOT NULL DEFAULT 0,
   round ${INT} NOT NULL DEFAULT 0,
+  claimed ${INT} NOT NULL DEFAULT 0,
   next_at ${INT} NOT NULL,
   created_at ${INT} NOT NULL,
   ended_at ${INT} NOT NULL DEFAULT 0,
