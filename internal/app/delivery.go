@@ -71,6 +71,9 @@ func (s *scope) deliveryQuery(f hostler.DeliveryFilter) (q store.DeliveryQuery, 
 	if f.Webhook == "" {
 		return q, true, nil
 	}
+	if q.Webhook, _ = webhookRef(f.Webhook); q.Webhook != 0 {
+		return q, true, nil // also that of a run, which has no name
+	}
 	row, err := s.webhook(s.Tx.Webhook, f.Webhook)
 	if hostler.CodeOf(err) == hostler.CodeNotFound {
 		return q, false, nil

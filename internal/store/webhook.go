@@ -147,13 +147,14 @@ func (tx *Tx) WebhooksByID(ids []hostler.WebhookID) ([]WebhookRow, error) {
 }
 
 // Subscribers lists the enabled webhooks that may be told of events: those that
-// belong to no run, and those of these runs.
+// belong to no run, and those of these runs. They are not deleted until the
+// transaction ends.
 func (tx *Tx) Subscribers(runs []hostler.RunID) ([]WebhookRow, error) {
-	all, err := tx.webhooks(`WHERE w.run = 0 AND w.enabled = 1`)
+	all, err := tx.webhooks(`WHERE w.run = 0 AND w.enabled = 1 ORDER BY w.id FOR KEY SHARE`)
 	if err != nil || len(runs) == 0 {
 		return all, err
 	}
-	own, err := tx.webhooks(`WHERE w.run <> 0 AND w.run IN ?* AND w.enabled = 1`, runs)
+	own, err := tx.webhooks(`WHERE w.run <> 0 AND w.run IN ?* AND w.enabled = 1 ORDER BY w.id FOR KEY SHARE`, runs)
 	return append(all, own...), err
 }
 
