@@ -127,12 +127,14 @@ type job struct {
 	lane     bool
 }
 
-func newRig(t *testing.T, db string) *rig {
+// newRig starts a server; more are settings of its environment.
+func newRig(t *testing.T, db string, more ...string) *rig {
 	t.Helper()
 	dir, key := t.TempDir(), auth.NewKey()
 	r := &rig{t: t, dir: filepath.Join(dir, "data"), ledger: filepath.Join(dir, "ledger"), seen: map[string]bool{}}
 	r.env = append(os.Environ(), "HOME="+dir, "HOSTLER_CONTEXT_FILE="+filepath.Join(dir, "context.yaml"),
 		"HOSTLER_ADMIN_KEY="+key, "HOSTLER_ENABLE_LOCAL_COMMAND=true", "HOSTLER_SLOTS=64", "HOSTLER_DATA="+r.dir, "HOSTLER_LISTEN=127.0.0.1:0")
+	r.env = append(r.env, more...)
 	if db != "" {
 		r.env = append(r.env, "HOSTLER_DB="+db)
 	}
