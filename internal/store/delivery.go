@@ -71,7 +71,7 @@ func (tx *Tx) Deliveries(q DeliveryQuery, before hostler.DeliveryID, limit int) 
 	and(q.Webhook != 0, `d.webhook = ?`, q.Webhook)
 	and(q.State != "", `d.state = ?`, q.State)
 	and(q.Type != "", `d.type = ?`, q.Type)
-	and(q.Job != 0, `d.job = ?`, q.Job)
+	and(q.Job != 0, `d.job <> 0 AND d.job = ?`, q.Job)
 	and(!q.Since.IsZero(), `d.created_at >= ?`, Micros(q.Since))
 	and(!q.Until.IsZero(), `d.created_at < ?`, Micros(q.Until))
 	and(before != 0, `d.id < ?`, before)
@@ -148,25 +148,36 @@ type ClaimedDelivery struct {
 	claim   int64
 }
 
+// dueWebhooks steps from one webhook with pending deliveries to the next, and asks
+// the index of each for its first: what it costs grows with the webhooks, not with
+// the deliveries that wait for a receiver that is down.
+const dueWebhooks = `WITH RECURSIVE p(id) AS (
+SELECT min(d.webhook) FROM delivery d WHERE d.state = 'pending'
+UNION ALL
+SELECT (SELECT min(d.webhook) FROM delivery d WHERE d.state = 'pending' AND d.webhook > p.id) FROM p WHERE p.id IS NOT NULL)
+SELECT w.id, COALESCE(CASE WHEN w.enabled = 1
+THEN (SELECT min(d.next_at) FROM delivery d WHERE d.state = 'pending' AND d.webhook = w.id)
+ELSE (SELECT min(d.next_at) FROM delivery d WHERE d.state = 'pending' AND d.type = 'webhook.ping' AND d.webhook = w.id) END, 0)
+FROM p JOIN webhook w ON w.id = p.id`
+
 // DueWebhooks lists the webhooks that have deliveries due, and when the next
 // delivery is due that is not yet; zero when there is none. Of a disabled webhook
 // only tests are sent.
 func (tx *Tx) DueWebhooks() (due []hostler.WebhookID, next time.Time, err error) {
-	err = tx.each(`SELECT d.webhook, min(d.next_at) FROM delivery d JOIN webhook w ON w.id = d.webhook
-WHERE d.state = 'pending' AND (w.enabled = 1 OR d.type = 'webhook.ping') GROUP BY d.webhook`,
-		nil, func(r Rows) error {
-			var id, at int64
-			if err := r.Scan(&id, &at); err != nil {
-				return err
-			}
-			switch {
-			case at <= Micros(tx.now):
-				due = append(due, hostler.WebhookID(id))
-			case next.IsZero() || Time(at).Before(next):
-				next = Time(at)
-			}
-			return nil
-		})
+	err = tx.each(dueWebhooks, nil, func(r Rows) error {
+		var id, at int64
+		if err := r.Scan(&id, &at); err != nil {
+			return err
+		}
+		switch {
+		case at == 0: // disabled, without a test
+		case at <= Micros(tx.now):
+			due = append(due, hostler.WebhookID(id))
+		case next.IsZero() || Time(at).Before(next):
+			next = Time(at)
+		}
+		return nil
+	})
 	return due, next, err
 }
 

@@ -16,6 +16,7 @@ CREATE TABLE webhook (
   UNIQUE (project, name)
 );
 CREATE INDEX webhook_run ON webhook (run) WHERE run <> 0;
+CREATE INDEX webhook_open ON webhook (id) WHERE run = 0;
 
 -- Events on their way to webhooks. The project is the webhook's. A pending one is
 -- due at next_at; whoever sends it claims it and moves that, so that nobody else
@@ -38,8 +39,10 @@ CREATE TABLE delivery (
   body TEXT NOT NULL DEFAULT '',
   attempts TEXT NOT NULL DEFAULT ''
 );
-CREATE INDEX delivery_due ON delivery (webhook, next_at, type) WHERE state = 'pending';
+CREATE INDEX delivery_due ON delivery (webhook, next_at) WHERE state = 'pending';
+CREATE INDEX delivery_ping ON delivery (webhook, next_at) WHERE state = 'pending' AND type = 'webhook.ping';
 CREATE INDEX delivery_webhook ON delivery (webhook, state, id);
+CREATE INDEX delivery_job ON delivery (job, id) WHERE job <> 0;
 CREATE INDEX delivery_project ON delivery (project, id);
 CREATE INDEX delivery_ended ON delivery (ended_at) WHERE ended_at <> 0;
 

@@ -1,0 +1,240 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+)
+
+// hook makes a webhook of project 1.
+func (f *fixture) hook(name string) hostler.WebhookID {
+	f.t.Helper()
+	var id hostler.WebhookID
+	f.tx(func(tx *store.Tx) (err error) {
+		id, err = tx.InsertWebhook(store.WebhookRow{ProjectID: 1, Webhook: hostler.Webhook{Name: name, Enabled: true}},
+			func(id hostler.WebhookID) ([]byte, error) { return []byte("sealed for " + id.String()), nil })
+		return err
+	})
+	return id
+}
+
+// tell queues deliveries of some types to a webhook.
+func (f *fixture) tell(id hostler.WebhookID, types ...hostler.EventType) []hostler.DeliveryID {
+	f.t.Helper()
+	list := make([]store.NewDelivery, len(types))
+	for i, t := range types {
+		list[i] = store.NewDelivery{Webhook: id, Project: 1, Event: &store.Event{Pos: int64(i + 1), Type: t, Project: 1}}
+	}
+	var ids []hostler.DeliveryID
+	f.tx(func(tx *store.Tx) (err error) {
+		ids, err = tx.QueueDeliveries(list)
+		return err
+	})
+	return ids
+}
+
+// due is DueWebhooks with the next time as a span from now.
+func (f *fixture) due() (ids []hostler.WebhookID, next time.Duration) {
+	f.t.Helper()
+	f.tx(func(tx *store.Tx) error {
+		list, at, err := tx.DueWebhooks()
+		ids, next = list, 0
+		if !at.IsZero() {
+			next = at.Sub(tx.Now())
+		}
+		return err
+	})
+	return ids, next
+}
+
+func (f *fixture) claimDeliveries(id hostler.WebhookID, limit int) []store.ClaimedDelivery {
+	f.t.Helper()
+	var got []store.ClaimedDelivery
+	f.tx(func(tx *store.Tx) error {
+		rows, err := tx.WebhooksByID([]hostler.WebhookID{id})
+		if err != nil {
+			return err
+		}
+		got, err = tx.ClaimDeliveries(rows[0], limit, time.Minute)
+		return err
+	})
+	return got
+}
+
+func (f *fixture) endTry(c store.ClaimedDelivery, o store.DeliveryOutcome) {
+	f.t.Helper()
+	o.Attempt.N = c.Tries + 1
+	f.tx(func(tx *store.Tx) error { return tx.EndTry(c, o) })
+}
+
+func (f *fixture) delivery(id hostler.DeliveryID) hostler.Delivery {
+	f.t.Helper()
+	var d *hostler.Delivery
+	f.tx(func(tx *store.Tx) (err error) {
+		d, err = tx.Delivery([]hostler.ProjectID{1}, id)
+		return err
+	})
+	if d == nil {
+		f.t.Fatalf("delivery %v is gone", id)
+	}
+	return *d
+}
+
+// What is due is found webhook by webhook, whatever waits for the others.
+func TestDueWebhooks(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		if ids, next := f.due(); len(ids) != 0 || next != 0 {
+			t.Errorf("of nothing, %v are due, the next in %v", ids, next)
+		}
+		a, b, c, d := f.hook("a"), f.hook("b"), f.hook("c"), f.hook("d")
+		f.tell(a, "asset.created", "asset.created")
+		f.tell(b, "asset.created")
+		f.tell(c, "asset.created")
+		f.tell(d, "asset.created", hostler.EventWebhookPing)
+		later := f.claimDeliveries(b, 1)[0]
+		f.endTry(later, store.DeliveryOutcome{State: hostler.DeliveryPending, Next: f.Now().Add(time.Hour)})
+		f.tx(func(tx *store.Tx) error {
+			for _, id := range []hostler.WebhookID{c, d} {
+				if err := tx.DisableWebhook(id, hostler.Text{EN: "gone", ZH: "已不存在"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+
+		ids, next := f.due()
+		if diff := cmp.Diff([]hostler.WebhookID{a, d}, ids); diff != "" || next != time.Hour {
+			t.Errorf("due (-want +got):\n%s; the next in %v, want 1h", diff, next)
+		}
+		if got := f.claimDeliveries(d, 10); len(got) != 1 || got[0].Event.Type != hostler.EventWebhookPing {
+			t.Errorf("of a disabled webhook %+v is claimed, want the test only", got)
+		}
+		f.Advance(time.Hour)
+		if ids, _ := f.due(); !cmp.Equal(ids, []hostler.WebhookID{a, b, d}) {
+			t.Errorf("an hour later %v are due", ids)
+		}
+	})
+}
+
+// A claimed delivery is nobody else's until the claim ends; one that was sent again
+// meanwhile stays due, whatever came of the try.
+func TestClaimDeliveries(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		hook := f.hook("a")
+		ids := f.tell(hook, "asset.created", "asset.updated", "asset.deleted")
+		first := f.claimDeliveries(hook, 2)
+		if len(first) != 2 || first[0].ID != ids[0] || first[1].ID != ids[1] {
+			t.Fatalf("claimed %+v, want the two oldest of %v", first, ids)
+		}
+		if rest := f.claimDeliveries(hook, 10); len(rest) != 1 || rest[0].ID != ids[2] {
+			t.Errorf("claimed %+v, want only %v", rest, ids[2])
+		}
+
+		f.endTry(first[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered, Body: "{}"})
+		if d := f.delivery(ids[0]); d.State != hostler.DeliveryDelivered || d.Tries != 1 || d.Body != "{}" || d.Ended == nil || d.Last == nil {
+			t.Errorf("delivered: %+v", d)
+		}
+		f.tx(func(tx *store.Tx) error { return tx.ResendDelivery(ids[1]) })
+		f.endTry(first[1], store.DeliveryOutcome{State: hostler.DeliveryFailed, Body: "{}"})
+		if d := f.delivery(ids[1]); d.State != hostler.DeliveryPending || d.Tries != 1 || !d.NextAt.Equal(f.Now()) {
+			t.Errorf("sent again while it was tried: %+v", d)
+		}
+		f.Advance(time.Minute)
+		if got := f.claimDeliveries(hook, 10); len(got) != 2 {
+			t.Errorf("%d are claimed after the claim has ended, want 2", len(got))
+		}
+	})
+}
+
+// Foreign and unknown names find nothing; the one that is taken is refused.
+func TestWebhookRows(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		a, b := f.hook("a"), f.hook("b")
+		ids := f.tell(a, "asset.created")
+		f.tx(func(tx *store.Tx) error {
+			rows, err := tx.Webhooks([]hostler.ProjectID{1}, "", 10)
+			if err != nil {
+				return err
+			}
+			if len(rows) != 2 || rows[0].ID != a || rows[1].ID != b || rows[0].Counts != (hostler.WebhookCounts{Pending: 1}) {
+				t.Errorf("listed: %+v", rows)
+			}
+			for _, p := range []hostler.ProjectID{0, 2} {
+				w, err := tx.Webhook([]hostler.ProjectID{p}, a, "")
+				if err != nil || w != nil {
+					t.Errorf("project %d sees %+v, %v", p, w, err)
+				}
+				d, err := tx.Delivery([]hostler.ProjectID{p}, ids[0])
+				if err != nil || d != nil {
+					t.Errorf("project %d sees the delivery %+v, %v", p, d, err)
+				}
+			}
+			rows[1].Name = "a"
+			if err := tx.UpdateWebhook(rows[1]); hostler.CodeOf(err) != hostler.CodeConflict {
+				t.Errorf("a taken name: %v", err)
+			}
+			if err := tx.DeleteWebhook(a); err != nil {
+				return err
+			}
+			d, err := tx.Delivery([]hostler.ProjectID{1}, ids[0])
+			if d != nil {
+				t.Errorf("its webhook is gone, and %+v is left", d)
+			}
+			return err
+		})
+	})
+}
+
+// Retention takes what has ended, never what waits, and then the webhooks of runs.
+func TestDropDeliveries(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		hook := f.hook("a")
+		ids := f.tell(hook, "asset.created", "asset.updated")
+		f.endTry(f.claimDeliveries(hook, 1)[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered})
+		var bound hostler.WebhookID
+		f.tx(func(tx *store.Tx) (err error) {
+			bound, err = tx.InsertWebhook(store.WebhookRow{ProjectID: 1, Run: 7, Webhook: hostler.Webhook{Name: "run"}},
+				func(hostler.WebhookID) ([]byte, error) { return []byte("x"), nil })
+			return err
+		})
+		left := func() (n int, run bool) {
+			f.tx(func(tx *store.Tx) error {
+				list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{1}}, 0, 10)
+				n = len(list)
+				if err != nil {
+					return err
+				}
+				rows, err := tx.WebhooksByID([]hostler.WebhookID{bound})
+				run = len(rows) == 1
+				return err
+			})
+			return n, run
+		}
+		drop := func(limit int) (more bool) {
+			f.tx(func(tx *store.Tx) (err error) {
+				more, err = tx.DropDeliveries(f.Now().Add(-time.Hour), limit)
+				return err
+			})
+			return more
+		}
+		drop(10)
+		if n, run := left(); n != 2 || !run {
+			t.Errorf("within the retention %d are left, the run's webhook: %v", n, run)
+		}
+		f.Advance(2 * time.Hour)
+		if !drop(1) {
+			t.Error("a full batch says that there is no more")
+		}
+		drop(10)
+		if n, run := left(); n != 1 || run {
+			t.Errorf("after the retention %d are left, the run's webhook: %v", n, run)
+		}
+		if d := f.delivery(ids[1]); d.State != hostler.DeliveryPending {
+			t.Errorf("left is %+v", d)
+		}
+	})
+}
