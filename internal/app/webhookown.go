@@ -162,6 +162,9 @@ func (s *scope) bindWebhook(run hostler.RunID, e endpoint) error {
 	row := store.WebhookRow{ProjectID: s.project, Run: run}
 	row.Name, row.Enabled, row.Limit = run.String(), true, defaultAtOnce
 	row.Lang = cmp.Or(s.caller.Lang, hostler.LangEN)
+	if isRobot(e.format) {
+		row.Rate = robotRate
+	}
 	e.show(&row)
 	_, err := s.InsertWebhook(row, func(id hostler.WebhookID) ([]byte, error) { return s.app.sealWebhook(id, e.secrets()) })
 	return err

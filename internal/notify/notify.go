@@ -16,6 +16,7 @@ package notify
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -116,26 +117,44 @@ func (n *Notifier) Deliver(tx *store.Tx, p store.Published) error {
 	if err != nil {
 		return err
 	}
-	var runs []hostler.RunID
+	ended := map[hostler.RunID]bool{}
 	for i := range events {
-		if e := &events[i]; e.OfJob() && isEnd(e.Type) && !slices.Contains(runs, e.Job.Run) {
-			runs = append(runs, e.Job.Run)
+		if e := &events[i]; e.OfJob() && e.Job.Run != 0 && isEnd(e.Type) {
+			ended[e.Job.Run] = true
 		}
 	}
-	hooks, err := tx.Subscribers(runs)
+	hooks, err := tx.Subscribers(slices.Sorted(maps.Keys(ended)))
 	if err != nil || len(hooks) == 0 {
 		return err
 	}
+	_, err = tx.QueueDeliveries(matches(events, hooks))
+	return err
+}
+
+// matches are the deliveries of events to the webhooks that want them. Those of a
+// run are found by it, for there may be as many as events.
+func matches(events []store.Event, hooks []store.WebhookRow) []store.NewDelivery {
+	byRun := map[hostler.RunID][]*store.WebhookRow{}
+	for i := range hooks {
+		w := &hooks[i]
+		byRun[w.Run] = append(byRun[w.Run], w)
+	}
 	var list []store.NewDelivery
-	for i := range events {
-		for j := range hooks {
-			if wants(&hooks[j], &events[i]) {
-				list = append(list, store.NewDelivery{Webhook: hooks[j].ID, Project: hooks[j].ProjectID, Event: &events[i]})
+	add := func(e *store.Event, of []*store.WebhookRow) {
+		for _, w := range of {
+			if wants(w, e) {
+				list = append(list, store.NewDelivery{Webhook: w.ID, Project: w.ProjectID, Event: e})
 			}
 		}
 	}
-	_, err = tx.QueueDeliveries(list)
-	return err
+	for i := range events {
+		e := &events[i]
+		add(e, byRun[0])
+		if e.OfJob() && e.Job.Run != 0 {
+			add(e, byRun[e.Job.Run])
+		}
+	}
+	return list
 }
 
 // isEnd reports whether a job is over, or waits for a person to say so.
