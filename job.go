@@ -120,6 +120,7 @@ type Job struct {
 	AssetName   string          `json:"asset_name,omitempty"`
 	Lane        string          `json:"lane,omitempty"`
 	LaneLimit   int             `json:"lane_limit,omitempty"`
+	OnDevice    bool            `json:"-"` // Lane is a device's; only the server knows
 	Priority    int             `json:"priority"`
 	State       State           `json:"state"`
 	Attempt     int             `json:"attempt"`

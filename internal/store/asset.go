@@ -158,6 +158,21 @@ func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []
 	return out, nil
 }
 
+// AssetsAt finds the assets of a project with a name or an address, with the keys
+// of their devices.
+func (tx *Tx) AssetsAt(project hostler.ProjectID, host string) (out []Target, err error) {
+	err = tx.each(`SELECT id, name, device_key FROM asset WHERE project = ? AND (name = ? OR address = ?) ORDER BY id LIMIT 1000`,
+		[]any{project, host, host}, func(r Rows) error {
+			var id int64
+			var t Target
+			err := r.Scan(&id, &t.Name, &t.DeviceKey)
+			t.ID = hostler.AssetID(id)
+			out = append(out, t)
+			return err
+		})
+	return out, err
+}
+
 // InsertAsset makes an asset and returns its id. CodeConflict: the name is taken.
 func (tx *Tx) InsertAsset(a AssetRow) (hostler.AssetID, error) {
 	if err := tx.lockNames(a.ProjectID, true); err != nil {

@@ -40,6 +40,8 @@ func scanJob(r Rows) (hostler.Job, error) {
 	if err != nil {
 		return j, err
 	}
+	kind, _, _ := cutLane(j.Lane)
+	j.OnDevice = kind == "device"
 	j.ID, j.Run, j.Asset, j.RetryOf, j.Worker = hostler.JobID(id), hostler.RunID(run), assetID(asset), hostler.JobID(retryOf), hostler.WorkerID(worker)
 	j.Args, j.State, j.Lane = json.RawMessage(args), hostler.State(state), DisplayLane(j.Lane)
 	j.OnLost, j.OnUnknown, j.OnRetry = hostler.OnLost(onLost), hostler.OnUnknown(onUnknown), hostler.OnRetry(onRetry)
@@ -111,8 +113,15 @@ type JobQuery struct {
 	AssetName string
 	Lane      string // as DisplayLane shows it
 	Run       hostler.RunID
-	Since     time.Time
-	Until     time.Time
+
+	// What the compatible endpoints ask for.
+	Host    string   // the name that the jobs have for their asset, or an asset of Hosts
+	Hosts   []int64  // ids of assets, beside Host
+	Lanes   []string // full keys, any of them
+	NoLane  bool     // not in the lane of a device
+	Workers []int64  // ran or runs on any of them; those that have not started are left out
+	Since   time.Time
+	Until   time.Time
 }
 
 // scanBudget is how many rows one listing looks at, at most, in each table.
@@ -173,7 +182,8 @@ type source struct {
 // match is 1 for the rows that the filter selects; the texts of the program
 // stay few because absent conditions are switched off by a parameter.
 const match = `CASE WHEN x.project = ? AND (? = 1 OR x.queue = ?) AND (? = 1 OR x.action = ?) AND (? = 1 OR x.asset = ?) AND (? = 1 OR x.asset_name = ?)
-AND (? = 1 OR x.lane_key = ? OR x.lane_key = ?) AND (? = 1 OR x.run = ?) AND x.created_at >= ? AND x.created_at < ?`
+AND (? = 1 OR x.lane_key = ? OR x.lane_key = ?) AND (? = 1 OR x.run = ?)
+AND (? = 1 OR x.asset_name = ? OR x.asset IN ?*) AND (? = 1 OR x.lane_key IN ?*) AND (? = 1 OR substr(x.lane_key, 1, 7) <> 'device:') AND x.created_at >= ? AND x.created_at < ?`
 
 func (q JobQuery) matchArgs() []any {
 	until := int64(math.MaxInt64)
@@ -182,7 +192,8 @@ func (q JobQuery) matchArgs() []any {
 	}
 	return []any{
 		q.Project, q.Queue == "", q.Queue, q.Action == "", q.Action, q.Asset == 0, q.Asset, q.AssetName == "", q.AssetName,
-		q.Lane == "", hostler.AssetLaneKey(q.Lane), hostler.OwnLaneKey(q.Project, q.Lane), q.Run == 0, q.Run, Micros(q.Since), until,
+		q.Lane == "", hostler.AssetLaneKey(q.Lane), hostler.OwnLaneKey(q.Project, q.Lane), q.Run == 0, q.Run,
+		q.Host == "", q.Host, q.Hosts, len(q.Lanes) == 0, q.Lanes, !q.NoLane, Micros(q.Since), until,
 	}
 }
 
@@ -205,13 +216,19 @@ func (q JobQuery) sources() []source {
 		})
 	}
 	switch {
+	case len(q.Workers) > 0:
+		for state, table := range map[hostler.State]string{hostler.StateRunning: "running", hostler.StateUnknown: "parked"} {
+			if len(q.States) == 0 || slices.Contains(q.States, state) {
+				live(table+` y JOIN job x ON x.id = y.id`, `y.id`, `y.worker IN ?* AND `, q.Workers)
+			}
+		}
 	case q.Run != 0 && len(q.States) == 0:
 		live(`job x`, `x.id`, `x.run = ? AND x.run <> 0 AND `, q.Run)
 	case len(q.States) == 0:
 		live(`job x`, `x.id`, ``)
 	}
 	for state, tables := range liveSources {
-		if !slices.Contains(q.States, state) {
+		if !slices.Contains(q.States, state) || len(q.Workers) > 0 {
 			continue
 		}
 		for _, t := range tables {
@@ -234,7 +251,7 @@ func (q JobQuery) doneSource(args []any) (source, bool) {
 	if len(q.States) > 0 && len(states) == 0 {
 		return source{}, false
 	}
-	args = append(slices.Clone(args), len(states) == 0, states)
+	args = append(slices.Clone(args), len(states) == 0, states, len(q.Workers) == 0, q.Workers)
 	where := ``
 	switch {
 	case q.Run != 0:
@@ -247,7 +264,7 @@ func (q JobQuery) doneSource(args []any) (source, bool) {
 		where = `x.state = ? AND x.state <> 'succeeded' AND `
 		args = append(args, states[0])
 	}
-	return source{`SELECT x.id, ` + match + ` AND (? = 1 OR x.state IN ?*) THEN 1 ELSE 0 END FROM done x WHERE ` + where, `x.id`, args}, true
+	return source{`SELECT x.id, ` + match + ` AND (? = 1 OR x.state IN ?*) AND (? = 1 OR x.worker IN ?*) THEN 1 ELSE 0 END FROM done x WHERE ` + where, `x.id`, args}, true
 }
 
 // scanSource searches one table down from an id. It returns matching ids, and
@@ -282,6 +299,30 @@ func (tx *Tx) scanSource(src source, q JobQuery, top int64, limit int) (found []
 		}
 	}
 	return found, top, nil
+}
+
+// ActionStats is what became of the jobs of one action.
+type ActionStats struct {
+	Count, Success, Failure int
+	Total                   time.Duration // that the ended ones took
+	Last                    time.Time     // the latest end
+}
+
+// ActionStats counts the jobs of a project that ended, by action.
+func (tx *Tx) ActionStats(project hostler.ProjectID) (map[string]ActionStats, error) {
+	out := map[string]ActionStats{}
+	err := tx.each(`SELECT action, count(*), sum(CASE WHEN state = 'succeeded' THEN 1 ELSE 0 END),
+CAST(sum(CASE WHEN started_at > 0 THEN ended_at - started_at ELSE 0 END) AS BIGINT), max(ended_at) FROM done WHERE project = ? GROUP BY action`,
+		[]any{project}, func(r Rows) error {
+			var name string
+			var took, last int64
+			var st ActionStats
+			err := r.Scan(&name, &st.Count, &st.Success, &took, &last)
+			st.Failure, st.Total, st.Last = st.Count-st.Success, time.Duration(took)*time.Microsecond, Time(last)
+			out[name] = st
+			return err
+		})
+	return out, err
 }
 
 // RunSummary counts the jobs of a run of a project by state; Total 0 when there

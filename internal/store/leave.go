@@ -1,6 +1,10 @@
 package store
 
-import "hostler.dev/hostler"
+import (
+	"slices"
+
+	"hostler.dev/hostler"
+)
 
 // This file holds the ways out of the queue that no worker reports: time, ttl,
 // a person, a lost worker.
@@ -105,6 +109,31 @@ func (tx *Tx) CancelJob(id hostler.JobID, by string) (hostler.State, error) {
 	}
 	return "", hostler.Errorf(hostler.CodeConflict,
 		"the job changes its state right now; try again", "作业状态正在变化，请重试")
+}
+
+// CancelWaiting cancels those of the jobs that have not started, and returns them:
+// one that starts meanwhile is passed over. The caller has seen to it that they are
+// of its project.
+func (tx *Tx) CancelWaiting(ids []hostler.JobID, by string) ([]hostler.JobID, error) {
+	g, err := tx.gate()
+	if err != nil {
+		return nil, err
+	}
+	plain := make([]int64, len(ids))
+	for i, id := range ids {
+		plain[i] = int64(id)
+	}
+	tickets, err := g.withdraw(plain)
+	if err != nil || len(tickets) == 0 {
+		return nil, err
+	}
+	out := make([]hostler.JobID, len(tickets))
+	for i, t := range tickets {
+		out[i] = hostler.JobID(t.id)
+	}
+	slices.Sort(out)
+	reason := &hostler.JobError{Kind: hostler.ErrKindCancelled, Text: cancelledText(by)}
+	return out, g.endAll(tickets, hostler.StateCancelled, hostler.CauseCancel, reason)
 }
 
 func (tx *Tx) askCancel(id int64, by string) (bool, error) {

@@ -1,0 +1,224 @@
+package app
+
+import (
+	"context"
+	"slices"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
+)
+
+// This file serves the compatible endpoints, which look for jobs by what only
+// they know: the address of a host, the name of a machine that runs workers.
+
+// JobSearch selects jobs; empty fields select all.
+type JobSearch struct {
+	States []hostler.State
+	Queue  string
+	Host   string // address or name of an asset, or the address of an inline target
+	Lane   string // the same, of jobs in the lane of that device
+	NoLane bool   // jobs in no device's lane
+	Node   string // hostname of the worker
+}
+
+// JobsFound is a page of jobs and the names of their workers. Workers that are
+// long gone have no name.
+type JobsFound struct {
+	hostler.List[hostler.Job]
+	Names map[hostler.WorkerID]string
+}
+
+// searchPages is how many pages of a listing one search looks through to fill one.
+const searchPages = 20
+
+// FindJobs lists the jobs that the search selects, newest first.
+func (a *App) FindJobs(ctx context.Context, c auth.Caller, f JobSearch, p hostler.Page) (JobsFound, error) {
+	g, err := a.allow(c, auth.ReadJob)
+	if err != nil {
+		return JobsFound{}, err
+	}
+	after, limit, err := pageOf(p)
+	if err != nil {
+		return JobsFound{}, err
+	}
+	var before hostler.JobID
+	if before.UnmarshalText([]byte(after)) != nil {
+		return JobsFound{}, errCursor()
+	}
+	return view(ctx, g, func(s *scope) (JobsFound, error) {
+		var out JobsFound
+		ids, next, err := s.search(f, before, limit)
+		if err != nil {
+			return out, err
+		}
+		if next != 0 {
+			out.Next = cursor(next.String())
+		}
+		return s.found(out, ids)
+	})
+}
+
+// FindJob is FindJobs for one id; it finds nothing rather than failing.
+func (a *App) FindJob(ctx context.Context, c auth.Caller, id hostler.JobID) (JobsFound, error) {
+	g, err := a.allow(c, auth.ReadJob)
+	if err != nil {
+		return JobsFound{}, err
+	}
+	return view(ctx, g, func(s *scope) (JobsFound, error) { return s.found(JobsFound{}, []hostler.JobID{id}) })
+}
+
+func (s *scope) found(out JobsFound, ids []hostler.JobID) (JobsFound, error) {
+	out.Items, out.Names = []hostler.Job{}, map[hostler.WorkerID]string{}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	jobs, err := s.Tx.Jobs(s.project, ids)
+	if err != nil || len(jobs) == 0 {
+		return out, err
+	}
+	out.Items = jobs
+	workers, err := s.Workers()
+	for _, w := range workers {
+		out.Names[w.ID] = w.Name
+	}
+	return out, err
+}
+
+// search finds a page of ids, and where to go on.
+func (s *scope) search(f JobSearch, before hostler.JobID, limit int) ([]hostler.JobID, hostler.JobID, error) {
+	q, some, err := s.searchQuery(f)
+	if err != nil || !some {
+		return nil, 0, err
+	}
+	var all []hostler.JobID
+	for range searchPages {
+		ids, next, err := s.ListJobIDs(q, before, limit-len(all))
+		if err != nil {
+			return nil, 0, err
+		}
+		all = append(all, ids...)
+		if before = next; next == 0 || len(all) == limit {
+			break
+		}
+	}
+	return all, before, nil
+}
+
+// searchQuery resolves what a search names; false means that nothing can match.
+func (s *scope) searchQuery(f JobSearch) (store.JobQuery, bool, error) {
+	q := store.JobQuery{Project: s.project, States: f.States, Queue: f.Queue, NoLane: f.NoLane, Host: f.Host}
+	if f.Host != "" {
+		assets, err := s.AssetsAt(s.project, f.Host)
+		if err != nil {
+			return q, false, err
+		}
+		for _, t := range assets {
+			q.Hosts = append(q.Hosts, int64(t.ID))
+		}
+	}
+	if f.Lane != "" {
+		assets, err := s.AssetsAt(s.project, f.Lane)
+		if err != nil {
+			return q, false, err
+		}
+		q.Lanes = []string{hostler.AssetLaneKey(f.Lane)}
+		for _, t := range assets {
+			q.Lanes = append(q.Lanes, hostler.AssetLaneKey(t.DeviceKey))
+		}
+	}
+	if f.Node != "" {
+		workers, err := s.Workers()
+		if err != nil {
+			return q, false, err
+		}
+		for _, w := range workers {
+			if w.Hostname == f.Node {
+				q.Workers = append(q.Workers, int64(w.ID))
+			}
+		}
+		return q, len(q.Workers) > 0, nil
+	}
+	return q, true, nil
+}
+
+// cancelStep is how many jobs one transaction cancels.
+const cancelStep = 200
+
+// CancelWaiting cancels the jobs that have not started: the ones with these ids,
+// or, without any, those that the search selects, at most as many as one call may
+// change. It returns the jobs that it cancelled; one that starts meanwhile is not
+// touched.
+func (a *App) CancelWaiting(ctx context.Context, c auth.Caller, ids []hostler.JobID, f JobSearch) ([]hostler.JobID, error) {
+	g, err := a.allow(c, auth.ChangeJob)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) == 0 {
+		f.States = []hostler.State{hostler.StateScheduled, hostler.StateQueued}
+		ids, err = view(ctx, g, func(s *scope) ([]hostler.JobID, error) {
+			ids, _, err := s.search(f, 0, a.cfg.Limits.Bulk)
+			return ids, err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	gone := []hostler.JobID{}
+	for chunk := range slices.Chunk(ids, cancelStep) {
+		some, err := change(ctx, g, func(s *scope) ([]hostler.JobID, error) { return s.cancelWaiting(chunk) })
+		if err != nil {
+			return gone, err
+		}
+		gone = append(gone, some...)
+	}
+	return gone, nil
+}
+
+func (s *scope) cancelWaiting(ids []hostler.JobID) ([]hostler.JobID, error) {
+	jobs, err := s.Tx.Jobs(s.project, ids) // and none of another project
+	if err != nil {
+		return nil, err
+	}
+	own := make([]hostler.JobID, len(jobs))
+	for i, j := range jobs {
+		own[i] = j.ID
+	}
+	gone, err := s.CancelWaiting(own, s.caller.User)
+	if err != nil {
+		return nil, err
+	}
+	s.unchanged() // unless there is something to record
+	for _, id := range gone {
+		if err := s.audit("job.cancel", id.String(), map[string]any{"state": hostler.StateCancelled}); err != nil {
+			return nil, err
+		}
+	}
+	return gone, nil
+}
+
+// AssetAddresses are the addresses that a name or an address of the acting project
+// stands for, itself included.
+func (a *App) AssetAddresses(ctx context.Context, c auth.Caller, host string) ([]string, error) {
+	g, err := a.allow(c, auth.ReadAsset)
+	if err != nil {
+		return nil, err
+	}
+	return view(ctx, g, func(s *scope) ([]string, error) {
+		out := []string{host}
+		row, err := s.Tx.Asset(s.project, 0, host)
+		if err == nil && row != nil {
+			out = append(out, row.Address)
+		}
+		return out, err
+	})
+}
+
+// ActionStats counts the ended jobs of the acting project by action.
+func (a *App) ActionStats(ctx context.Context, c auth.Caller) (map[string]store.ActionStats, error) {
+	g, err := a.allow(c, auth.ReadJob)
+	if err != nil {
+		return nil, err
+	}
+	return view(ctx, g, func(s *scope) (map[string]store.ActionStats, error) { return s.Tx.ActionStats(s.project) })
+}
