@@ -7,10 +7,10 @@
 // another server takes over what a dead one had in hand.
 //
 // Invariants: a delivery is sent at least once, under one id. No more than Limit
-// requests of a webhook run at once in a server, and one webhook's deliveries never
-// wait for another's. A connection goes only where the egress policy allows, no
-// redirect is followed, and a secret is in no row, error or log. What a receiver
-// does never reaches the job.
+// requests of a webhook run at once in a server, its rate holds for all servers
+// together, and one webhook's deliveries never wait for another's. A connection goes
+// only where the egress policy allows, no redirect is followed, and a secret is in
+// no row, error or log. What a receiver does never reaches the job.
 package notify
 
 import (
@@ -304,10 +304,10 @@ func (n *Notifier) start(ctx context.Context, w store.WebhookRow) (time.Duration
 			n.try(context.WithoutCancel(ctx), w, d)
 		})
 	}
-	if len(got) < room {
+	if len(got) < room && w.Rate == 0 {
 		return idlePause, nil
 	}
-	return wait, nil
+	return wait, nil // also when another server has used what the rate allows
 }
 
 // reserve takes the places of requests that may start now; with none, or when the

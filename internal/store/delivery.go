@@ -182,8 +182,21 @@ func (tx *Tx) DueWebhooks() (due []hostler.WebhookID, next time.Time, err error)
 }
 
 // ClaimDeliveries claims up to limit due deliveries of a webhook, oldest due
-// first, for the span.
+// first, for the span. With a rate it claims one, and none before the rate allows
+// the next request, whichever server made the last one.
 func (tx *Tx) ClaimDeliveries(w WebhookRow, limit int, span time.Duration) ([]ClaimedDelivery, error) {
+	if w.Rate == 0 {
+		return tx.claimDeliveries(w, limit, span)
+	}
+	next := Micros(tx.now.Add(time.Minute / time.Duration(w.Rate)))
+	free, err := tx.Exec(`UPDATE webhook SET free_at = ? WHERE id = ? AND free_at <= ?`, next, w.ID, Micros(tx.now))
+	if err != nil || free == 0 {
+		return nil, err
+	}
+	return tx.claimDeliveries(w, 1, span)
+}
+
+func (tx *Tx) claimDeliveries(w WebhookRow, limit int, span time.Duration) ([]ClaimedDelivery, error) {
 	claim := Micros(tx.now.Add(span))
 	var out []ClaimedDelivery
 	err := tx.each(`UPDATE delivery SET next_at = ?, claimed = 1 WHERE id IN (SELECT d.id FROM delivery d WHERE d.webhook = ? AND d.state = 'pending'

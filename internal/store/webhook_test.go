@@ -150,6 +150,28 @@ func TestClaimDeliveries(t *testing.T) {
 	})
 }
 
+// A rate holds whoever claims.
+func TestRateOfClaims(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		hook := f.hook("a")
+		f.tell(hook, "asset.created", "asset.updated", "asset.deleted")
+		f.tx(func(tx *store.Tx) error {
+			w, err := tx.LockWebhook([]hostler.ProjectID{1}, hook, "")
+			if err != nil {
+				return err
+			}
+			w.Rate = 20
+			return tx.UpdateWebhook(*w)
+		})
+		for i, want := range []int{1, 0, 0, 1, 0, 0, 1} {
+			if got := f.claimDeliveries(hook, 4); len(got) != want {
+				t.Errorf("after %d s %d are claimed, want %d", i, len(got), want)
+			}
+			f.Advance(time.Second)
+		}
+	})
+}
+
 // Foreign and unknown names find nothing; the one that is taken is refused.
 func TestWebhookRows(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {

@@ -2,7 +2,8 @@
 
 -- Webhooks: those of projects; the configured one, which belongs to none
 -- (project 0); those of the jobs of one run, which no listing shows. What may be
--- seen of one is JSON in spec, its secrets are sealed for its id.
+-- seen of one is JSON in spec, its secrets are sealed for its id. free_at is when
+-- its rate allows the next request, of whichever server.
 CREATE TABLE webhook (
   id ${INT} PRIMARY KEY,
   project ${INT} NOT NULL,
@@ -11,6 +12,7 @@ CREATE TABLE webhook (
   enabled ${INT} NOT NULL CHECK (enabled IN (0, 1)),
   spec TEXT NOT NULL,
   sealed ${BYTES} NOT NULL,
+  free_at ${INT} NOT NULL DEFAULT 0,
   created_at ${INT} NOT NULL,
   updated_at ${INT} NOT NULL,
   UNIQUE (project, name)
