@@ -52,7 +52,7 @@ const (
 func dialectOf(path string) dialect {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch first {
-	case "tasks", "assets", "health", "metrics":
+	case "tasks", "assets", "health", "metrics", "job", "worker", "device", "task-stats", "netpulse":
 		return simple
 	default:
 		return native
@@ -140,18 +140,23 @@ type simpleProblem struct {
 	Code    int            `json:"code"`
 	Message string         `json:"message"`
 	Errors  []ProblemField `json:"errors,omitempty"`
+	Data    []ProblemField `json:"data,omitempty"` // errors, where NetPulse's clients look
+}
+
+// line is the problem for clients that show one text only.
+func (p *Problem) line() string {
+	parts := []string{p.Detail}
+	for _, e := range p.Errors {
+		parts = append(parts, e.Path+": "+e.Text)
+	}
+	return strings.Join(parts, "; ")
 }
 
 // MarshalJSON writes the problem in its dialect.
 func (p *Problem) MarshalJSON() ([]byte, error) {
 	if p.dialect == simple {
-		// Those clients show the detail only.
-		parts := []string{p.Detail}
-		for _, e := range p.Errors {
-			parts = append(parts, e.Path+": "+e.Text)
-		}
-		detail := strings.Join(parts, "; ")
-		return json.Marshal(simpleProblem{Detail: detail, Code: -1, Message: detail, Errors: p.Errors})
+		detail := p.line()
+		return json.Marshal(simpleProblem{Detail: detail, Code: -1, Message: detail, Errors: p.Errors, Data: p.Errors})
 	}
 	type plain Problem
 	return json.Marshal((*plain)(p))

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/api/netpulse"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 )
@@ -19,7 +20,7 @@ const prefix = "/api/v1"
 // Routes is the whole surface, but for the pages that are no operations: see
 // plainRoutes.
 func Routes() []Route {
-	return slices.Concat(nativeRoutes(), webhookRoutes(), taskRoutes())
+	return slices.Concat(nativeRoutes(), webhookRoutes(), taskRoutes(), netpulseRoutes())
 }
 
 func nativeRoutes() []Route {
@@ -296,12 +297,13 @@ func (s *server) mount() error {
 // /health and /metrics, whose rule is Config.OpenHealth.
 func (s *server) plainRoutes() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
-		"GET /{$}":                        s.home,
-		"GET /livez":                      s.livez,
-		"GET /readyz":                     s.readyz,
-		"GET /health":                     s.guarded(s.health),
-		"GET /metrics":                    s.guarded(s.metrics.serve),
-		"GET " + prefix + "/openapi.json": s.serveOpenAPI,
+		"GET /{$}":                           s.home,
+		"GET /livez":                         s.livez,
+		"GET /readyz":                        s.readyz,
+		"GET /health":                        s.guarded(s.health),
+		"GET " + netpulse.Prefix + "/health": s.guarded(s.pulseHealth),
+		"GET /metrics":                       s.guarded(s.metrics.serve),
+		"GET " + prefix + "/openapi.json":    s.serveOpenAPI,
 	}
 }
 
