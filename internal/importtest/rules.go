@@ -54,7 +54,8 @@ func Homes() []Home {
 		{Library: "github.com/spf13/cobra", Packages: []string{"internal/cli"}},
 		{Library: "github.com/jackc/pgx/v5", Packages: []string{"internal/store/postgres", "internal/store/storetest"}},
 		{Library: "modernc.org/sqlite", Packages: []string{"internal/store/sqlite"}},
-		{Library: "golang.org/x/crypto/ssh", Packages: []string{"internal/action/ssh/...", "internal/app"}},
+		{Library: "golang.org/x/crypto/ssh", Packages: []string{"internal/action/ssh/...", "internal/action/netcli/devicetest", "internal/app"}},
+		{Library: "github.com/scrapli/scrapligo", Packages: []string{"internal/action/netcli"}},
 		{Library: "github.com/tink-crypto/tink-go/v2", Packages: []string{"internal/secret"}},
 	}
 }

@@ -22,6 +22,7 @@ import (
 	httpaction "hostler.dev/hostler/internal/action/http"
 	"hostler.dev/hostler/internal/action/local"
 	netaction "hostler.dev/hostler/internal/action/net"
+	"hostler.dev/hostler/internal/action/netcli"
 	"hostler.dev/hostler/internal/action/ssh"
 	"hostler.dev/hostler/internal/api"
 	"hostler.dev/hostler/internal/app"
@@ -89,6 +90,7 @@ type server struct {
 	publisher *notify.Publisher
 	notifier  *notify.Notifier
 	ssh       *ssh.Family
+	netcli    *netcli.Family
 	worker    *worker.Worker // nil when there are no slots
 	lease     *ownWorker
 	handler   http.Handler
@@ -128,6 +130,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 		return nil, err
 	}
 	s.ssh = ssh.New(ssh.Options{Log: log})
+	s.netcli = netcli.New(netcli.Options{SSH: s.ssh})
 	actions, err := s.actions()
 	if err != nil {
 		return nil, err
@@ -156,6 +159,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 // actions is the registry: every family that this server has.
 func (s *server) actions() (*action.Registry, error) {
 	all := s.ssh.Actions()
+	all = append(all, s.netcli.Actions()...)
 	all = append(all, netaction.Actions()...)
 	all = append(all, httpaction.Actions(httpaction.Options{Allow: s.cfg.EgressAllow})...)
 	all = append(all, local.Actions(local.Options{Enabled: s.cfg.EnableLocalCommand})...)
@@ -171,7 +175,7 @@ func (s *server) openWorker(actions *action.Registry) error {
 		return fmt.Errorf("the name of this machine: %w", err)
 	}
 	s.lease = &ownWorker{Dispatcher: s.engine}
-	kept := keepers{s.ssh}
+	kept := keepers{s.ssh, s.netcli}
 	s.worker, err = worker.New(worker.Config{
 		Info: hostler.WorkerInfo{
 			Name: host + "-" + strconv.Itoa(os.Getpid()), Hostname: host, PID: os.Getpid(),
@@ -359,6 +363,9 @@ func (s *server) drain(ctx context.Context) error {
 
 // close releases what open took, in the opposite order.
 func (s *server) close() error {
+	if s.netcli != nil {
+		s.netcli.Close()
+	}
 	if s.ssh != nil {
 		s.ssh.Close()
 	}

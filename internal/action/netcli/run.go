@@ -1,0 +1,352 @@
+package netcli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/ssh"
+)
+
+// maxOutputs bounds what a result keeps of the outputs, all together. The job's
+// log has the rest.
+const maxOutputs = 1 << 20
+
+// Output is one command and what the device said to it.
+type Output struct {
+	Command string `json:"command"`
+	Output  string `json:"output"`
+	Failed  bool   `json:"failed"`
+	MS      int64  `json:"ms"`
+	// Truncated says that the log has more of the output.
+	Truncated bool `json:"truncated,omitempty"`
+}
+
+// Report is the result of net_cli.
+type Report struct {
+	Platform string            `json:"platform"`
+	Prompt   string            `json:"prompt"` // the last one
+	Outputs  []Output          `json:"outputs"`
+	Results  map[string]string `json:"results"` // output by command
+	Saved    bool              `json:"saved"`
+}
+
+// Checked is the result of check_cli.
+type Checked struct {
+	Address  string `json:"address"`
+	Port     int    `json:"port"`
+	User     string `json:"user"`
+	Platform string `json:"platform"`
+	Prompt   string `json:"prompt"`
+	MS       int64  `json:"ms"` // from the dial to the prompt
+}
+
+// loginOf finds what opens the device of a call.
+func (f *Family) loginOf(c *action.Call, args cliArgs) (login, error) {
+	way, err := f.opts.SSH.Way(c)
+	if err != nil {
+		return login{}, err
+	}
+	name := args.Platform
+	if name == "" {
+		name = c.Asset.Platform
+	}
+	platform, ok := Platform(name)
+	if !ok {
+		t := noPlatform()
+		return login{}, &failure{action.Result{Outcome: hostler.OutcomeFailed, NoRetry: true, Error: &hostler.JobError{
+			Kind: hostler.ErrKindBadArgs,
+			Text: hostler.Text{EN: "the platform " + t.EN, ZH: "平台" + t.ZH},
+		}}}
+	}
+	enable := c.Asset.Credential.Secret.Enable
+	if args.Enable != "" {
+		cred := c.Credentials[args.Enable]
+		if enable = cred.Secret.Enable; enable == "" {
+			enable = cred.Secret.Password
+		}
+		if enable == "" {
+			return login{}, fail(hostler.ErrKindCredential,
+				"credential %q for enable does not exist or holds no password", "enable 凭据 %q 不存在或没有密码", args.Enable).final()
+		}
+	}
+	if strings.ContainsAny(enable, "\r\n\x00") {
+		return login{}, fail(hostler.ErrKindCredential,
+			"the enable password is more than one line", "enable 密码不止一行").final()
+	}
+	way.Hide(enable)
+	return f.newLogin(way, platform, enable), nil
+}
+
+func (f *Family) decode(c *action.Call) (cliArgs, login, error) {
+	var args cliArgs
+	if errs := action.Decode(c.Args, &args); errs != nil {
+		return args, login{}, &failure{action.Result{
+			Outcome: hostler.OutcomeFailed, NoRetry: true,
+			Error: &hostler.JobError{Kind: hostler.ErrKindBadArgs, Text: errs[0].Text},
+		}}
+	}
+	l, err := f.loginOf(c, args)
+	return args, l, err
+}
+
+// runCheck opens a CLI of its own: a kept one would not tell whether the login
+// still opens the device.
+func (f *Family) runCheck(ctx context.Context, c *action.Call) action.Result {
+	_, l, err := f.decode(c)
+	if err != nil {
+		return resultOf(err)
+	}
+	began := time.Now()
+	cli, err := f.open(ctx, l)
+	if err != nil {
+		return resultOf(err)
+	}
+	took := time.Since(began)
+	cli.close()
+	return action.Succeeded(Checked{
+		Address: l.way.Address, Port: l.way.Port, User: l.way.User, Platform: l.platform,
+		Prompt: l.way.Redact(cli.prompt), MS: took.Milliseconds(),
+	})
+}
+
+func (f *Family) runCLI(ctx context.Context, c *action.Call) action.Result {
+	args, l, err := f.decode(c)
+	if err != nil {
+		return resultOf(err)
+	}
+	cli, err := f.take(ctx, l)
+	if err != nil {
+		return resultOf(err)
+	}
+	j := &job{
+		cli: cli, args: args, stdout: c.Stdout, left: maxOutputs,
+		report: Report{Platform: l.platform, Outputs: []Output{}, Results: map[string]string{}},
+	}
+	res := j.run(ctx)
+	j.report.Prompt = l.way.Redact(cli.prompt)
+	res.Value = j.report
+	f.giveBack(cli, j.clean, res.Outcome == hostler.OutcomeSucceeded)
+	return res
+}
+
+// job is one call on a CLI.
+type job struct {
+	cli    *cli
+	args   cliArgs
+	stdout io.Writer
+	left   int // of maxOutputs
+	report Report
+
+	touched bool // something was sent that may have changed the device
+	clean   bool // the CLI is at a prompt outside configuration
+	applied int  // lines that the device took
+	first   *failure
+}
+
+func (j *job) run(ctx context.Context) action.Result {
+	if len(j.args.Config) > 0 {
+		return j.configure(ctx)
+	}
+	for _, command := range j.args.Commands {
+		if err := j.send(ctx, command, changes(command), nil); err != nil {
+			return j.lost(ctx, command, err)
+		}
+		if j.first != nil && j.args.stops() {
+			break
+		}
+	}
+	want := j.cli.dialect.DefaultDesiredPriv
+	j.clean = j.cli.level(want) == want // a command may have changed the mode
+	if j.first != nil {
+		return j.first.Result
+	}
+	return action.Succeeded(nil)
+}
+
+// configure sets lines. After a refusal the CLI is left to be closed: nothing of
+// a candidate configuration may come into force.
+func (j *job) configure(ctx context.Context) action.Result {
+	if err := j.bounded(ctx, func(ctx context.Context) error { return j.cli.acquire(ctx, configuration) }); err != nil {
+		return j.noConfig(ctx, err)
+	}
+	for _, l := range j.args.Config {
+		if err := j.send(ctx, l, true, nil); err != nil {
+			return j.lost(ctx, l, err)
+		}
+		if j.first != nil && j.args.stops() {
+			return j.partly().Result
+		}
+	}
+	if err := j.finish(ctx); err != nil {
+		return j.lost(ctx, "configuration", err)
+	}
+	if j.first != nil {
+		return j.partly().Result
+	}
+	return action.Succeeded(nil)
+}
+
+// finish commits, leaves configuration mode and saves.
+func (j *job) finish(ctx context.Context) error {
+	d := j.cli.dialect
+	if d.commit != "" {
+		if err := j.send(ctx, d.commit, true, j.confirm); err != nil || j.first != nil {
+			return err
+		}
+	}
+	saves := j.args.Save && j.first == nil
+	if saves && d.save.inConfig {
+		if err := j.send(ctx, d.save.command, true, j.confirm); err != nil || j.first != nil {
+			return err
+		}
+	}
+	if err := j.bounded(ctx, func(ctx context.Context) error { return j.cli.acquire(ctx, d.DefaultDesiredPriv) }); err != nil {
+		return err
+	}
+	if saves && d.save.command != "" && !d.save.inConfig {
+		if err := j.send(ctx, d.save.command, true, j.confirm); err != nil {
+			return err
+		}
+	}
+	j.report.Saved = saves && j.first == nil
+	j.clean = true
+	return nil
+}
+
+// confirm answers what a platform asks before it saves: yes to a choice, the
+// proposal otherwise.
+func (j *job) confirm(asked string) string {
+	asked = strings.ToLower(asked)
+	switch {
+	case strings.Contains(asked, "[yes"):
+		return "yes"
+	case strings.Contains(asked, "y/n"):
+		return "y"
+	}
+	return ""
+}
+
+var errAsked = errors.New("the device asks")
+
+// send runs one command and notes what the device says. A question is answered
+// when answer is given; else nobody is here to answer it.
+func (j *job) send(ctx context.Context, command string, touches bool, answer func(string) string) error {
+	began := time.Now()
+	out := Output{Command: command}
+	var text strings.Builder
+	refusal := ""
+	each := func(l string) {
+		fmt.Fprintln(j.stdout, l)
+		if refusal == "" && j.cli.dialect.refuses(l) {
+			refusal = l
+		}
+		if j.left < len(l)+1 {
+			out.Truncated = true
+			return
+		}
+		j.left -= len(l) + 1
+		text.WriteString(l + "\n")
+	}
+	fmt.Fprintln(j.stdout, j.cli.prompt+command)
+	err := j.bounded(ctx, func(ctx context.Context) error {
+		j.touched = j.touched || touches
+		at, asked, err := j.cli.say(ctx, command, false, each)
+		for n := 0; err == nil && at != atPrompt; n++ {
+			each(asked)
+			if answer == nil || at == atPassword || n >= 5 {
+				return fmt.Errorf("%w: %s", errAsked, asked)
+			}
+			at, asked, err = j.cli.say(ctx, answer(asked), false, each)
+		}
+		return err
+	})
+	out.MS, out.Failed = time.Since(began).Milliseconds(), refusal != "" || err != nil
+	out.Output = j.cli.way.Redact(strings.Trim(text.String(), "\n"))
+	out.Command = j.cli.way.Redact(command)
+	j.report.Outputs = append(j.report.Outputs, out)
+	j.report.Results[out.Command] = out.Output
+	if err != nil {
+		return err
+	}
+	switch {
+	case refusal == "":
+		j.applied++
+	case j.first == nil:
+		j.first = fail(hostler.ErrKindCommand, "%q: %s", "%q：%s", out.Command, j.cli.way.Redact(ssh.LastLine(refusal))).final()
+	}
+	return nil
+}
+
+// bounded runs fn within the time of one command.
+func (j *job) bounded(ctx context.Context, fn func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, j.args.limit())
+	defer cancel()
+	return fn(limited)
+}
+
+// partly adds to a refusal which lines the device has taken.
+func (j *job) partly() *failure {
+	t := hostler.Textf(" (%d of %d lines were applied)", "（已应用 %d 行，共 %d 行）", j.applied, len(j.args.Config))
+	j.first.Result.Error.Text.EN += t.EN
+	j.first.Result.Error.Text.ZH += t.ZH
+	return j.first
+}
+
+// noConfig makes the result of a job that came not as far as its first line.
+func (j *job) noConfig(ctx context.Context, err error) action.Result {
+	if errors.Is(err, errNoEnable) {
+		j.clean = true
+		return fail(hostler.ErrKindCredential,
+			"%s asks for an enable password, and the credential has none", "%s 要求 enable 密码，但凭据中没有", j.cli.way.Where()).final().Result
+	}
+	return j.lost(ctx, "configuration mode", err)
+}
+
+// lost makes the result of a command without an answer. What may have changed the
+// device is unknown, except when the device asked and got no answer.
+func (j *job) lost(ctx context.Context, command string, err error) action.Result {
+	where, command := j.cli.way.Where(), j.cli.way.Redact(command)
+	if f, ok := errors.AsType[*failure](err); ok && !j.touched {
+		return f.Result
+	}
+	if errors.Is(err, errAsked) && len(j.args.Config) == 0 {
+		return fail(hostler.ErrKindCommand,
+			"%q: %s, and nobody answers", "%q：%s，无人应答", command, j.cli.way.Redact(err.Error())).final().Result
+	}
+	if !j.touched {
+		return j.unseen(ctx, command, err)
+	}
+	switch {
+	case errors.Is(err, errGone):
+		return action.Unknown(nil, hostler.ErrKindConnLost,
+			"the connection to %s was lost at %q; what it did is not known (%d commands before it were accepted)",
+			"与 %s 的连接在 %q 时中断；其结果未知（此前 %d 条命令已被接受）", where, command, j.applied)
+	case ctx.Err() != nil && !ssh.TimedOut(ctx):
+		return action.Unknown(nil, hostler.ErrKindUnverified,
+			"cancelled on %s at %q; what it did is not known (%d commands before it were accepted)",
+			"在 %s 上执行 %q 时被取消；其结果未知（此前 %d 条命令已被接受）", where, command, j.applied)
+	}
+	return action.Unknown(nil, hostler.ErrKindTimeout,
+		"%s did not show its prompt in time after %q; what it did is not known (%d commands before it were accepted)",
+		"%s 在 %q 之后未及时出现提示符；其结果未知（此前 %d 条命令已被接受）", where, command, j.applied)
+}
+
+// unseen makes the result of a command that only looks.
+func (j *job) unseen(ctx context.Context, command string, err error) action.Result {
+	where := j.cli.way.Where()
+	switch {
+	case errors.Is(err, errGone):
+		return action.Failed(nil, hostler.ErrKindConnLost,
+			"the connection to %s was lost at %q", "与 %s 的连接在 %q 时中断", where, command)
+	case ctx.Err() != nil:
+		return ssh.Stopped(ctx, "at "+command, command)
+	}
+	return action.Failed(nil, hostler.ErrKindTimeout,
+		"%s did not show its prompt in time after %q", "%s 在 %q 之后未及时出现提示符", where, command)
+}

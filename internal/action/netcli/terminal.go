@@ -1,0 +1,250 @@
+package netcli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/scrapli/scrapligo/transport"
+	"github.com/scrapli/scrapligo/util"
+
+	"hostler.dev/hostler/internal/action/ssh"
+)
+
+// bell rings when the library's channel has received something. The channel can
+// only be polled; this way it is polled when there is something.
+type bell struct{ rung chan struct{} }
+
+func newBell() *bell { return &bell{rung: make(chan struct{}, 1)} }
+
+// Write implements io.Writer, the library's hook for what was received.
+func (b *bell) Write(p []byte) (int, error) {
+	select {
+	case b.rung <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+// line is the library's transport over a shell of Hostler's own SSH client, which
+// has judged the host key and logged in.
+type line struct{ shell *ssh.Shell }
+
+var _ transport.Implementation = line{}
+
+// Open implements transport.Implementation.
+func (line) Open(*transport.Args) error { return nil }
+
+// Close implements transport.Implementation.
+func (l line) Close() error { return l.shell.Close() }
+
+// IsAlive implements transport.Implementation.
+func (l line) IsAlive() bool {
+	select {
+	case <-l.shell.Gone():
+		return false
+	default:
+		return true
+	}
+}
+
+// Read implements transport.Implementation. Any error is the end: the library
+// reads on after others.
+func (l line) Read(n int) ([]byte, error) {
+	b := make([]byte, n)
+	n, err := l.shell.Read(b)
+	if n == 0 && err != nil {
+		return nil, io.EOF
+	}
+	return b[:n], nil
+}
+
+// Write implements transport.Implementation.
+func (l line) Write(b []byte) error {
+	_, err := l.shell.Write(b)
+	return err
+}
+
+var (
+	errGone = errors.New("the connection is gone")
+
+	pager    = regexp.MustCompile(`(?i)(?:-+\s*\(?more(?:\s*\d+%)?\)?\s*-+|lines \d+-\d+\s*)$`)
+	password = regexp.MustCompile(`(?i)(?:password|passphrase)[^\n]{0,40}:\s*$`)
+	question = regexp.MustCompile(`(?i)(?:\[y/n\]|\(y/n\)|\[yes[,/]no\]|\[confirm\]|\?\s*\[[^\]\n]{0,80}\]|\[[^\]\n]{0,80}\]\s*\?)\s*:?\s*$`)
+	rubbed   = regexp.MustCompile(`[\x08\x07][\x08\x07 ]*`)
+)
+
+const (
+	// settle is how long a line that looks like a question must be the last: a
+	// text may break there on its way.
+	settle = 150 * time.Millisecond
+	// maxLine bounds an unfinished line.
+	maxLine = 64 << 10
+)
+
+// ending is at what the device waits.
+type ending int
+
+const (
+	atPrompt ending = iota
+	atPassword
+	atQuestion
+)
+
+// drain takes what was received.
+func (c *cli) drain() error {
+	for {
+		b, err := c.dialect.Channel.Read()
+		if err != nil {
+			return errGone
+		}
+		if b == nil {
+			return nil
+		}
+		c.pending = append(c.pending, b...)
+	}
+}
+
+// wait waits for more; a limit of 0 is none. It says whether something came.
+func (c *cli) wait(ctx context.Context, limit time.Duration) (bool, error) {
+	var over <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-c.bell.rung:
+		return true, nil
+	case <-over:
+		return false, nil
+	case <-c.shell.Gone():
+		return false, errGone
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
+
+// listen gives lines to each until the device waits. What it waits with is the
+// unfinished line at the end.
+func (c *cli) listen(ctx context.Context, each func(string)) (ending, string, error) {
+	for {
+		if err := c.drain(); err != nil {
+			return 0, "", err
+		}
+		c.lines(each)
+		tail := rubbed.ReplaceAllString(string(c.pending), "")
+		trimmed := strings.TrimRight(tail, " ")
+		limit := time.Duration(0)
+		switch {
+		case trimmed == "":
+		case c.isPrompt(tail) || c.isPrompt(trimmed):
+			c.pending, c.prompt = nil, trimmed
+			return atPrompt, trimmed, nil
+		case pager.MatchString(trimmed):
+			c.pending, c.paged = nil, len(trimmed)
+			if err := c.dialect.Channel.Write([]byte(" "), false); err != nil {
+				return 0, "", errGone
+			}
+			continue
+		case password.MatchString(trimmed), question.MatchString(trimmed):
+			limit = settle
+		}
+		came, err := c.wait(ctx, limit)
+		if err != nil {
+			return 0, "", err
+		}
+		if came || limit == 0 {
+			continue
+		}
+		c.pending = nil
+		if password.MatchString(trimmed) {
+			return atPassword, trimmed, nil
+		}
+		return atQuestion, trimmed, nil
+	}
+}
+
+func (c *cli) isPrompt(tail string) bool {
+	return len(tail) <= 300 && c.dialect.Channel.PromptPattern.MatchString(tail)
+}
+
+// lines takes the finished lines off what is pending.
+func (c *cli) lines(each func(string)) {
+	for {
+		i := bytes.IndexByte(c.pending, '\n')
+		if i < 0 && len(c.pending) < maxLine {
+			return
+		}
+		if i < 0 {
+			i = len(c.pending) - 1
+		}
+		each(c.unpaged(string(c.pending[:i])))
+		c.pending = c.pending[i+1:]
+	}
+}
+
+// unpaged removes what a device wrote over its pager's mark: as many blanks, or a
+// fixed 42 on VRP.
+func (c *cli) unpaged(s string) string {
+	s = rubbed.ReplaceAllString(s, "")
+	if c.paged > 0 {
+		for _, n := range []int{42, c.paged} {
+			if rest, ok := strings.CutPrefix(s, strings.Repeat(" ", n)); ok {
+				s = rest
+				break
+			}
+		}
+		c.paged = 0
+	}
+	return strings.TrimRight(s, " ")
+}
+
+// say types a line and listens. A secret is not echoed.
+func (c *cli) say(ctx context.Context, text string, secret bool, each func(string)) (ending, string, error) {
+	if err := c.drain(); err != nil {
+		return 0, "", err
+	}
+	c.pending, c.paged = nil, 0
+	if text != "" {
+		if err := c.dialect.Channel.Write([]byte(text), secret); err != nil {
+			return 0, "", errGone
+		}
+	}
+	if text != "" && !secret {
+		if err := c.echoed(ctx, text); err != nil {
+			return 0, "", err
+		}
+	}
+	if err := c.dialect.Channel.WriteReturn(); err != nil {
+		return 0, "", errGone
+	}
+	first := true
+	return c.listen(ctx, func(s string) {
+		if !first || s != "" { // the end of the line that was typed
+			each(s)
+		}
+		first = false
+	})
+}
+
+// echoed waits until the device has shown what was typed, so that its answer is
+// not taken from what it said before. Terminals may break a long line.
+func (c *cli) echoed(ctx context.Context, text string) error {
+	for {
+		if util.BytesRoughlyContains([]byte(text), c.pending) {
+			c.pending = nil
+			return nil
+		}
+		if _, err := c.wait(ctx, 0); err != nil {
+			return err
+		}
+		if err := c.drain(); err != nil {
+			return err
+		}
+	}
+}
