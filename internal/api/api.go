@@ -122,7 +122,7 @@ var setUpHuma = sync.OnceFunc(func() {
 func (s *server) newHuma() huma.API {
 	setUpHuma()
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
-	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	aliasTexts(registry)
 	return humago.New(s.mux, huma.Config{
 		OpenAPI: &huma.OpenAPI{

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/api/netpulse"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 )
@@ -187,6 +188,19 @@ func (p *param[T, P]) Schema(r huma.Registry) *huma.Schema {
 
 // pattern describes a text form to Huma, so that its validation names the field.
 type pattern[T any] struct{}
+
+// schemaName names a type in the OpenAPI document. NetPulse's shapes share names
+// with the glossary's, and are told apart.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.PkgPath() == reflect.TypeFor[netpulse.Job]().PkgPath() {
+		return "NetPulse" + name
+	}
+	return name
+}
 
 // aliasTexts gives the text forms of the glossary their patterns.
 func aliasTexts(r huma.Registry) {
