@@ -119,7 +119,7 @@ const (
 func listTasks(ctx context.Context, c call, in *taskQuery) ([]Task, error) {
 	f := hostler.JobFilter{}
 	for _, s := range hostler.States() {
-		if in.Status != "" && statusOf(s) == in.Status {
+		if in.Status != "" && hostler.TaskStatus(s) == in.Status {
 			f.States = append(f.States, s)
 		}
 	}
@@ -159,7 +159,7 @@ func (c call) tasksOf(ctx context.Context, jobs []hostler.Job) ([]Task, error) {
 func taskOf(j hostler.Job, user hostler.UserID, lang hostler.Lang) Task {
 	t := Task{
 		ID: int64(j.ID), Name: j.Action, AssetID: int64(j.Asset), UserID: int64(user),
-		Action: j.Action, Status: statusOf(j.State), CreatedAt: j.CreatedAt,
+		Action: j.Action, Status: hostler.TaskStatus(j.State), CreatedAt: j.CreatedAt,
 		UpdatedAt: *cmp.Or(j.EndedAt, j.StartedAt, j.QueuedAt, &j.CreatedAt), CompletedAt: j.EndedAt,
 	}
 	if j.AssetName != "" {
@@ -175,35 +175,11 @@ func taskOf(j hostler.Job, user hostler.UserID, lang hostler.Lang) Task {
 		why := j.Error.Text.In(lang)
 		t.Error = &why
 	}
-	t.Result = cmp.Or(resultText(j.Result), t.Error)
+	t.Result = t.Error
+	if said := hostler.ResultText(j.Result); said != "" {
+		t.Result = &said
+	}
 	return t
-}
-
-func statusOf(s hostler.State) string {
-	switch s {
-	case hostler.StateScheduled, hostler.StateQueued:
-		return "pending"
-	case hostler.StateRunning:
-		return "running"
-	case hostler.StateSucceeded:
-		return "done"
-	default:
-		return "failed"
-	}
-}
-
-// resultText is what a result says in a line, or else the result itself.
-func resultText(result json.RawMessage) *string {
-	if len(result) == 0 || string(result) == "null" {
-		return nil
-	}
-	var said struct {
-		Text string `json:"text"`
-	}
-	if json.Unmarshal(result, &said) != nil || said.Text == "" {
-		said.Text = string(result)
-	}
-	return &said.Text
 }
 
 // SimpleAsset is an asset as the simple task API shows it.

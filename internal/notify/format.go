@@ -16,8 +16,12 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// maxRobotText bounds a robot's message; WeCom takes 4,096 bytes.
-const maxRobotText = 3500
+const (
+	// maxRobotText bounds a robot's message; WeCom takes 4,096 bytes.
+	maxRobotText = 3500
+	// maxResult bounds the result of a job in a message; the job has all of it.
+	maxResult = 64 << 10
+)
 
 func isRobot(f hostler.WebhookFormat) bool {
 	return f == hostler.FormatDingTalk || f == hostler.FormatWeCom || f == hostler.FormatFeishu
@@ -50,16 +54,16 @@ func message(w store.WebhookRow, e *store.Event, job *hostler.Job) any {
 	case hostler.FormatDingTalk:
 		title, lines := words(e, job, w.Lang)
 		return map[string]any{"msgtype": "markdown", "markdown": map[string]string{
-			"title": title, "text": clip("### " + escape(title) + "\n\n" + strings.Join(escaped(lines), "\n\n")),
+			"title": escape(title), "text": clip("### "+escape(title)+"\n\n"+strings.Join(escaped(lines), "\n\n"), maxRobotText),
 		}}
 	case hostler.FormatWeCom:
 		title, lines := words(e, job, w.Lang)
 		return map[string]any{"msgtype": "markdown", "markdown": map[string]string{
-			"content": clip("**" + escape(title) + "**\n" + strings.Join(escaped(lines), "\n")),
+			"content": clip("**"+escape(title)+"**\n"+strings.Join(escaped(lines), "\n"), maxRobotText),
 		}}
 	case hostler.FormatFeishu:
 		title, lines := words(e, job, w.Lang)
-		return map[string]any{"msg_type": "text", "content": map[string]string{"text": clip(escape(title) + "\n" + strings.Join(escaped(lines), "\n"))}}
+		return map[string]any{"msg_type": "text", "content": map[string]string{"text": clip(escape(title)+"\n"+strings.Join(escaped(lines), "\n"), maxRobotText)}}
 	default:
 		return standardMessage(e, job)
 	}
@@ -73,10 +77,12 @@ type standard struct {
 	Data      any               `json:"data"`
 }
 
-// jobData is what is told of a job: its event, and its result once it has one.
+// jobData is what is told of a job: its event, and its result once it has one. A
+// result that is too large is left out, and said to be.
 type jobData struct {
 	*hostler.JobEvent
-	Result json.RawMessage `json:"result,omitempty"`
+	Result    json.RawMessage `json:"result,omitempty"`
+	Truncated bool            `json:"result_truncated,omitempty"`
 }
 
 func standardMessage(e *store.Event, job *hostler.Job) standard {
@@ -84,7 +90,10 @@ func standardMessage(e *store.Event, job *hostler.Job) standard {
 	if e.OfJob() {
 		data := jobData{JobEvent: &e.Job}
 		if job != nil && isEnd(e.Type) {
-			data.Result = job.Result
+			data.Result, data.Truncated = job.Result, len(job.Result) > maxResult
+		}
+		if data.Truncated {
+			data.Result = nil
 		}
 		s.Data = data
 	}
@@ -99,6 +108,7 @@ type task struct {
 	Action      string    `json:"action"`
 	Status      string    `json:"status"`
 	Result      *string   `json:"result"`
+	Error       *string   `json:"error"`
 	CompletedAt time.Time `json:"completed_at"`
 }
 
@@ -108,10 +118,11 @@ func taskMessage(e *store.Event, job *hostler.Job, lang hostler.Lang) any {
 	}
 	t := task{
 		Event: "task_completed", ID: int64(e.Job.Job), AssetID: int64(e.Job.Asset), Action: e.Job.Action,
-		Status: "failed", CompletedAt: e.At.UTC(),
+		Status: hostler.TaskStatus(e.Job.State), CompletedAt: e.At.UTC(),
 	}
-	if e.Type == hostler.EventJobSucceeded {
-		t.Status = "done"
+	if e.Job.Error != nil {
+		why := e.Job.Error.Text.In(lang)
+		t.Error = &why
 	}
 	if text := resultText(e, job, lang); text != "" {
 		t.Result = &text
@@ -119,17 +130,12 @@ func taskMessage(e *store.Event, job *hostler.Job, lang hostler.Lang) any {
 	return t
 }
 
-// resultText is what a job's result says in a line, or else the result itself, or
-// else the error.
+// resultText is what a job's result says, or else its error.
 func resultText(e *store.Event, job *hostler.Job, lang hostler.Lang) string {
-	if job != nil && len(job.Result) > 0 && string(job.Result) != "null" {
-		var said struct {
-			Text string `json:"text"`
+	if job != nil {
+		if text := hostler.ResultText(job.Result); text != "" {
+			return clip(text, maxResult)
 		}
-		if json.Unmarshal(job.Result, &said) != nil || said.Text == "" {
-			said.Text = string(job.Result)
-		}
-		return said.Text
 	}
 	if e.Job.Error != nil {
 		return e.Job.Error.Text.In(lang)
@@ -178,7 +184,7 @@ func stateWord(s hostler.State) hostler.Text {
 // markdown is what a robot could take for markup; a job's output must not make
 // links or mention people.
 var markdown = strings.NewReplacer(
-	"<", "＜", ">", "＞", "[", "［", "]", "］", "@", "＠", "`", "'", "*", "＊", "\r", "",
+	"<", "＜", ">", "＞", "[", "［", "]", "］", "@", "＠", "`", "'", "*", "＊", "://", "：//", "\r", "",
 )
 
 func escape(s string) string { return markdown.Replace(strings.ReplaceAll(s, "\n", " ")) }
@@ -191,11 +197,12 @@ func escaped(lines []string) []string {
 	return out
 }
 
-func clip(s string) string {
-	if len(s) <= maxRobotText {
+// clip is at most n bytes of a text, and a sign that there was more.
+func clip(s string, n int) string {
+	if len(s) <= n {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxRobotText], "") + " …"
+	return strings.ToValidUTF8(s[:n], "") + " …"
 }
 
 // refusal reads a robot's verdict from an answer of HTTP 200: errcode of DingTalk

@@ -77,10 +77,10 @@ func (n *Notifier) outcome(now time.Time, d store.ClaimedDelivery, v verdict, bo
 	return o
 }
 
-// jittered spreads a wait by a tenth to both sides, so that what failed together is
+// jittered spreads a wait by a fifth to both sides, so that what failed together is
 // not tried again together.
 func jittered(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d))
+	return d + time.Duration((rand.Float64()-0.5)*0.4*float64(d))
 }
 
 // attempt makes one request. It returns the body, and the headers as they may be

@@ -1,0 +1,87 @@
+package notify
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+)
+
+func failedJob(result string) (*store.Event, *hostler.Job) {
+	e := &store.Event{
+		Pos: 9, At: time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC), Type: hostler.EventJobFailed, Project: 1,
+		Job: hostler.JobEvent{
+			Job: 2001, Run: 2000, Action: "check_port", Queue: "default", Asset: 1001, AssetName: "web1", State: hostler.StateFailed,
+			Attempt: 1, CreatedBy: "olga",
+			Error: &hostler.JobError{Kind: "failed", Text: hostler.Text{EN: "the port is closed", ZH: "端口未开放"}},
+		},
+	}
+	return e, &hostler.Job{ID: 2001, Result: json.RawMessage(result)}
+}
+
+// TestMessages holds every format to its form, in both languages.
+func TestMessages(t *testing.T) {
+	const result = `{"text":"port 22 closed (errno=111)","port":22}`
+	for _, tt := range []struct {
+		format hostler.WebhookFormat
+		lang   hostler.Lang
+		want   string
+	}{
+		{hostler.FormatStandard, hostler.LangEN, `{"type":"job.failed","timestamp":"2026-01-31T10:00:00Z","pos":9,"data":{"job":"job_000000001yh","run":"run_000000001yg",` +
+			`"action":"check_port","queue":"default","asset":"ast_000000000z9","asset_name":"web1","state":"failed","attempt":1,"created_by":"olga",` +
+			`"error":{"kind":"failed","text":{"en":"the port is closed","zh":"端口未开放"}},"result":{"text":"port 22 closed (errno=111)","port":22}}}`},
+		{hostler.FormatTask, hostler.LangEN, `{"event":"task_completed","task_id":2001,"asset_id":1001,"action":"check_port","status":"failed",` +
+			`"result":"port 22 closed (errno=111)","error":"the port is closed","completed_at":"2026-01-31T10:00:00Z"}`},
+		{hostler.FormatDingTalk, hostler.LangZH, `{"markdown":{"text":"### Hostler: check_port ＠ web1 失败\n\n作业：job_000000001yh\n\n创建者：olga\n\n时间：2026-01-31 10:00:00 UTC\n\n结果：port 22 closed (errno=111)",` +
+			`"title":"Hostler: check_port ＠ web1 失败"},"msgtype":"markdown"}`},
+		{hostler.FormatWeCom, hostler.LangEN, `{"markdown":{"content":"**Hostler: check_port ＠ web1 failed**\nJob: job_000000001yh\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\nResult: port 22 closed (errno=111)"},"msgtype":"markdown"}`},
+		{hostler.FormatFeishu, hostler.LangEN, `{"content":{"text":"Hostler: check_port ＠ web1 failed\nJob: job_000000001yh\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\nResult: port 22 closed (errno=111)"},"msg_type":"text"}`},
+	} {
+		e, job := failedJob(result)
+		got, err := json.Marshal(message(store.WebhookRow{Webhook: hostler.Webhook{Format: tt.format, Lang: tt.lang}}, e, job))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, string(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.format, diff)
+		}
+	}
+}
+
+// A job's output makes no links and mentions nobody.
+func TestOutputIsNoMarkup(t *testing.T) {
+	e, job := failedJob(`{"text":"<@all> <at user_id=\"all\"></at> @13800000000 [x](http://evil.example) ![y](//evil) **b**\n# h https://evil.example"}`)
+	for _, f := range []hostler.WebhookFormat{hostler.FormatDingTalk, hostler.FormatWeCom, hostler.FormatFeishu} {
+		w := store.WebhookRow{Webhook: hostler.Webhook{Format: f, Lang: hostler.LangEN}}
+		got, err := json.Marshal(message(w, e, job))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, said, _ := strings.Cut(string(got), "Result: ")
+		for _, bad := range []string{"<", `\u003c`, "@", "[", "**b", "://", `\n#`} {
+			if strings.Contains(said, bad) {
+				t.Errorf("%s: %q gets through in %s", f, bad, said)
+			}
+		}
+	}
+}
+
+// A result that is too large is left out or cut, and a job that is gone told of as
+// far as its event goes.
+func TestLargeAndMissingResults(t *testing.T) {
+	e, job := failedJob(`"` + strings.Repeat("x", maxResult) + `"`)
+	if s := standardMessage(e, job).Data.(jobData); s.Result != nil || !s.Truncated { //nolint:forcetypeassert // a job's
+		t.Errorf("%d bytes of result, truncated: %v", len(s.Result), s.Truncated)
+	}
+	if s := resultText(e, job, hostler.LangEN); len(s) > maxResult+len(" …") || !strings.HasSuffix(s, "…") {
+		t.Errorf("%d bytes of text", len(s))
+	}
+	if s := resultText(e, nil, hostler.LangZH); s != "端口未开放" {
+		t.Errorf("without the job: %q", s)
+	}
+}
