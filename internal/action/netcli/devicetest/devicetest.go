@@ -1,0 +1,385 @@
+// Package devicetest runs network devices for tests: CLIs over SSH in the test's
+// process.
+//
+// Model: a Device listens on a loopback address and lets one user in. Each shell
+// is a CLI of its dialect with a mode, a hostname and a pager of its own. What is
+// typed is kept for assertions; faults are switched on by Options.
+package devicetest
+
+import (
+	"bufio"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// Dialect is whose CLI a device speaks.
+type Dialect int
+
+// The dialects.
+const (
+	IOSXE Dialect = iota
+	VRP
+)
+
+// Platform is the dialect's name in Hostler.
+func (d Dialect) Platform() string {
+	if d == VRP {
+		return "huawei_vrp"
+	}
+	return "cisco_iosxe"
+}
+
+// Options are what a test may want to be different.
+type Options struct {
+	Dialect  Dialect
+	Hostname string // R1
+	User     string // admin
+	Password string
+	// Interactive asks for the password by keyboard-interactive only.
+	Interactive bool
+	// Key lets its owner in, in authorized_keys form.
+	Key string
+	// Enable is the password of enable; "" lets the user in at the enabled level.
+	Enable string
+	// DropAt closes the connection when this line was typed, before any answer.
+	DropAt string
+	// HangAt gives no answer to this line.
+	HangAt string
+	// Delay is the pause before each answer.
+	Delay time.Duration
+	// LoginDelay is the pause before a login is answered.
+	LoginDelay time.Duration
+}
+
+// Device is a running device.
+type Device struct {
+	Address string
+	Port    int
+
+	opts   Options
+	l      net.Listener
+	config *gossh.ServerConfig
+	wg     sync.WaitGroup
+	quit   chan struct{}
+
+	mu        sync.Mutex
+	conns     map[net.Conn]struct{}
+	typed     []string
+	passwords []string
+	logins    int
+	saved     int
+}
+
+// Serve runs a device on a listener until Close.
+func Serve(l net.Listener, opts Options) (*Device, error) {
+	if opts.Hostname == "" {
+		opts.Hostname = "R1"
+	}
+	if opts.User == "" {
+		opts.User = "admin"
+	}
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return nil, errors.New("devicetest: no TCP listener")
+	}
+	d := &Device{Address: addr.IP.String(), Port: addr.Port, opts: opts, l: l, quit: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	if err := d.RotateHostKey(); err != nil {
+		return nil, err
+	}
+	d.wg.Go(d.accept)
+	return d, nil
+}
+
+// RotateHostKey gives the device another host key.
+func (d *Device) RotateHostKey() error {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("devicetest: %w", err)
+	}
+	signer, err := gossh.NewSignerFromKey(private)
+	if err != nil {
+		return fmt.Errorf("devicetest: %w", err)
+	}
+	config := d.auth()
+	config.AddHostKey(signer)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.config = config
+	return nil
+}
+
+func (d *Device) auth() *gossh.ServerConfig {
+	config := &gossh.ServerConfig{PublicKeyCallback: d.checkKey}
+	if d.opts.Interactive {
+		config.KeyboardInteractiveCallback = func(m gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
+			answers, err := ask("", "", []string{"Password: "}, []bool{false})
+			if err != nil || len(answers) != 1 {
+				return nil, errors.New("no answer")
+			}
+			return d.checkPassword(m, []byte(answers[0]))
+		}
+		return config
+	}
+	config.PasswordCallback = d.checkPassword
+	return config
+}
+
+func (d *Device) checkPassword(m gossh.ConnMetadata, password []byte) (*gossh.Permissions, error) {
+	d.mu.Lock()
+	d.passwords = append(d.passwords, string(password))
+	d.mu.Unlock()
+	right := subtle.ConstantTimeCompare(password, []byte(d.opts.Password)) == 1
+	if m.User() != d.opts.User || !right || d.opts.Password == "" {
+		return nil, errors.New("wrong password")
+	}
+	return nil, nil //nolint:nilnil // the library's way to say yes
+}
+
+func (d *Device) checkKey(m gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
+	shown := strings.TrimSpace(string(gossh.MarshalAuthorizedKey(key)))
+	if m.User() != d.opts.User || d.opts.Key == "" || shown != strings.TrimSpace(d.opts.Key) {
+		return nil, errors.New("wrong key")
+	}
+	return nil, nil //nolint:nilnil // the library's way to say yes
+}
+
+// Close ends the device and its connections.
+func (d *Device) Close() {
+	close(d.quit)
+	_ = d.l.Close()
+	d.DropConnections()
+	d.wg.Wait()
+}
+
+// DropConnections breaks every connection.
+func (d *Device) DropConnections() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for nc := range d.conns {
+		_ = nc.Close()
+	}
+}
+
+// Typed lists the lines that were typed, without passwords.
+func (d *Device) Typed() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.typed...)
+}
+
+// Passwords lists the passwords that were tried at login.
+func (d *Device) Passwords() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.passwords...)
+}
+
+// Logins counts the logins.
+func (d *Device) Logins() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.logins
+}
+
+// Saved counts the times that the configuration was saved.
+func (d *Device) Saved() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.saved
+}
+
+func (d *Device) accept() {
+	for {
+		nc, err := d.l.Accept()
+		if err != nil {
+			return
+		}
+		d.mu.Lock()
+		d.conns[nc] = struct{}{}
+		config := d.config
+		d.mu.Unlock()
+		select {
+		case <-d.quit:
+			_ = nc.Close()
+		default:
+		}
+		d.wg.Go(func() {
+			d.serve(nc, config)
+			_ = nc.Close()
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			delete(d.conns, nc)
+		})
+	}
+}
+
+func (d *Device) serve(nc net.Conn, config *gossh.ServerConfig) {
+	d.pause(d.opts.LoginDelay)
+	conn, chans, reqs, err := gossh.NewServerConn(nc, config)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	d.mu.Lock()
+	d.logins++
+	d.mu.Unlock()
+	d.wg.Go(func() { gossh.DiscardRequests(reqs) })
+	for nch := range chans {
+		ch, reqs, err := nch.Accept()
+		if err != nil {
+			return
+		}
+		d.wg.Go(func() {
+			for r := range reqs {
+				_ = r.Reply(r.Type == "pty-req" || r.Type == "shell", nil)
+				if r.Type == "shell" {
+					d.wg.Go(func() {
+						d.shell(ch)
+						_ = conn.Close()
+					})
+				}
+			}
+		})
+	}
+}
+
+func (d *Device) pause(t time.Duration) {
+	if t == 0 {
+		return
+	}
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-d.quit:
+	}
+}
+
+// shell is one CLI.
+func (d *Device) shell(ch gossh.Channel) {
+	s := &session{device: d, ch: ch, in: bufio.NewReader(ch), name: d.opts.Hostname, enabled: d.opts.Enable == "", page: 5}
+	s.print("Authorised access only\r\n\r\n")
+	for !s.over {
+		s.print(s.prompt())
+		line, err := s.read(true)
+		if err != nil {
+			return
+		}
+		if line == "" {
+			continue
+		}
+		d.mu.Lock()
+		d.typed = append(d.typed, line)
+		d.mu.Unlock()
+		d.pause(d.opts.Delay)
+		switch line {
+		case d.opts.DropAt:
+			return
+		case d.opts.HangAt:
+			<-d.quit
+			return
+		}
+		if d.opts.Dialect == VRP {
+			s.vrp(line)
+		} else {
+			s.ios(line)
+		}
+	}
+}
+
+// session is the state of one CLI.
+type session struct {
+	device  *Device
+	ch      gossh.Channel
+	in      *bufio.Reader
+	name    string
+	enabled bool
+	view    string // "" outside configuration, else such as config or config-if
+	page    int    // lines until the pager asks; 0 is off
+	over    bool
+}
+
+func (s *session) print(text string) { _, _ = io.WriteString(s.ch, text) }
+
+func (s *session) say(line string) { s.print(line + "\r\n") }
+
+// read reads a line and shows what is typed.
+func (s *session) read(echo bool) (string, error) {
+	var b []byte
+	for {
+		c, err := s.in.ReadByte()
+		if err != nil {
+			return "", fmt.Errorf("devicetest: %w", err)
+		}
+		if c == '\n' || c == '\r' {
+			s.print("\r\n")
+			return string(b), nil
+		}
+		b = append(b, c)
+		if echo {
+			s.print(string(c))
+		}
+	}
+}
+
+// show prints lines through the pager.
+func (s *session) show(mark string, lines []string) {
+	for i, l := range lines {
+		if s.page > 0 && i > 0 && i%s.page == 0 {
+			s.print(mark)
+			if _, err := s.in.ReadByte(); err != nil {
+				return
+			}
+			if s.device.opts.Dialect == VRP {
+				s.print("\x1b[42D" + strings.Repeat(" ", 42) + "\x1b[42D")
+			} else {
+				n := len(mark)
+				s.print(strings.Repeat("\b", n) + strings.Repeat(" ", n) + strings.Repeat("\b", n))
+			}
+		}
+		s.say(l)
+	}
+}
+
+func interfaces() []string {
+	var lines []string
+	for i := range 12 {
+		lines = append(lines, fmt.Sprintf("Interface %d is up", i))
+	}
+	return lines
+}
+
+func (s *session) save() {
+	s.device.mu.Lock()
+	defer s.device.mu.Unlock()
+	s.device.saved++
+}
+
+func (s *session) prompt() string {
+	if s.device.opts.Dialect == VRP {
+		switch s.view {
+		case "":
+			return "<" + s.name + ">"
+		case "config":
+			return "[" + s.name + "]"
+		}
+		return "[" + s.name + "-" + s.view + "]"
+	}
+	switch {
+	case s.view != "":
+		return s.name + "(" + s.view + ")#"
+	case s.enabled:
+		return s.name + "#"
+	}
+	return s.name + ">"
+}

@@ -1,0 +1,167 @@
+package devicetest
+
+import "strings"
+
+// ios answers a line as IOS-XE does.
+func (s *session) ios(line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	if s.view != "" {
+		s.iosConfig(word, rest)
+		return
+	}
+	switch {
+	case line == "enable":
+		s.iosEnable()
+	case line == "disable":
+		s.enabled = false
+	case line == "exit":
+		s.over = true
+	case line == "terminal length 0":
+		s.page = 0
+	case strings.HasPrefix(line, "terminal width"):
+	case line == "show version":
+		s.say("Cisco IOS XE Software, Version 17.09.04a")
+		s.say(s.name + " uptime is 1 week")
+	case line == "show interfaces":
+		s.show(" --More-- ", interfaces())
+	case line == "show secrets":
+		s.say("enable secret " + s.device.opts.Enable)
+		s.say("password " + s.device.opts.Password)
+	case line == "show":
+		s.say("% Incomplete command.")
+		s.say("")
+	case line == "reload" && s.enabled:
+		s.print("Proceed with reload? [confirm]")
+		_, _ = s.read(false)
+	case line == "configure terminal" && s.enabled:
+		s.say("Enter configuration commands, one per line.  End with CNTL/Z.")
+		s.view = "config"
+	case line == "write memory" && s.enabled:
+		s.say("Building configuration...")
+		s.say("[OK]")
+		s.save()
+	case line == "copy running-config startup-config" && s.enabled:
+		s.print("Destination filename [startup-config]? ")
+		_, _ = s.read(true)
+		s.say("[OK]")
+		s.save()
+	default:
+		s.iosInvalid()
+	}
+}
+
+func (s *session) iosInvalid() {
+	s.say("            ^")
+	s.say("% Invalid input detected at '^' marker.")
+	s.say("")
+}
+
+func (s *session) iosEnable() {
+	if s.enabled || s.device.opts.Enable == "" {
+		s.enabled = true
+		return
+	}
+	for range 3 {
+		s.print("Password: ")
+		given, err := s.read(false)
+		if err != nil {
+			s.over = true
+			return
+		}
+		if given == s.device.opts.Enable {
+			s.enabled = true
+			return
+		}
+	}
+	s.say("% Bad secrets")
+	s.say("")
+}
+
+func (s *session) iosConfig(word, rest string) {
+	switch word {
+	case "end":
+		s.view = ""
+	case "exit":
+		s.view = map[string]string{"config-if": "config"}[s.view]
+	case "hostname":
+		s.name = rest
+	case "interface":
+		s.view = "config-if"
+	case "description", "ip", "ntp", "vlan":
+		if rest == "" {
+			s.say("% Incomplete command.")
+			s.say("")
+		}
+	default:
+		s.iosInvalid()
+	}
+}
+
+// vrp answers a line as VRP does.
+func (s *session) vrp(line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	switch {
+	case word == "return":
+		s.view = ""
+	case word == "quit" && s.view == "":
+		s.over = true
+	case word == "quit":
+		s.view = map[bool]string{true: "", false: "config"}[s.view == "config"]
+	case word == "display":
+		s.vrpDisplay(rest)
+	case s.view != "":
+		s.vrpConfig(word, rest)
+	case line == "screen-length 0 temporary":
+		s.page = 0
+		s.say("Info: The configuration takes effect on the current user terminal interface only.")
+	case line == "system-view":
+		s.say("Enter system view, return user view with Ctrl+Z.")
+		s.view = "config"
+	case line == "save":
+		s.say("The current configuration will be written to the device.")
+		s.print("Are you sure to continue?[Y/N]")
+		if answer, err := s.read(true); err != nil || !strings.EqualFold(answer, "y") {
+			return
+		}
+		s.say("Info: Save the configuration successfully.")
+		s.save()
+	default:
+		s.vrpInvalid()
+	}
+}
+
+func (s *session) vrpInvalid() {
+	s.say("       ^")
+	s.say("Error: Unrecognized command found at '^' position.")
+}
+
+func (s *session) vrpDisplay(what string) {
+	switch what {
+	case "version":
+		s.say("Huawei Versatile Routing Platform Software")
+		s.say("VRP (R) software, Version 8.180")
+	case "interface":
+		s.show("  ---- More ----", interfaces())
+	case "":
+		s.say("       ^")
+		s.say("Error:Incomplete command found at '^' position.")
+	default:
+		s.vrpInvalid()
+	}
+}
+
+func (s *session) vrpConfig(word, rest string) {
+	switch word {
+	case "sysname":
+		s.name = rest
+	case "interface":
+		s.view = rest
+	case "description", "ip", "ntp-service", "vlan":
+		if rest == "" {
+			s.say("       ^")
+			s.say("Error:Incomplete command found at '^' position.")
+		}
+	default:
+		s.vrpInvalid()
+	}
+}
