@@ -1,0 +1,498 @@
+package netcli_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	gossh "golang.org/x/crypto/ssh"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/netcli"
+	"hostler.dev/hostler/internal/action/netcli/devicetest"
+	"hostler.dev/hostler/internal/action/ssh"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	loginCanary  = "login-canary-5d1f"
+	enableCanary = "enable-canary-77ab"
+)
+
+type m = map[string]any
+
+// rig is a family with what its calls say.
+type rig struct {
+	tb     testing.TB
+	family *netcli.Family
+	keys   map[string]string // pinned host keys by address
+	mu     sync.Mutex
+}
+
+func newRig(tb testing.TB, opts netcli.Options) *rig {
+	tb.Helper()
+	shells := ssh.New(ssh.Options{})
+	opts.SSH = shells
+	f := netcli.New(opts)
+	tb.Cleanup(func() {
+		f.Close()
+		shells.Close()
+	})
+	return &rig{tb: tb, family: f, keys: map[string]string{}}
+}
+
+func device(tb testing.TB, address string, opts devicetest.Options) *devicetest.Device {
+	tb.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if opts.Password == "" {
+		opts.Password = loginCanary
+	}
+	d, err := devicetest.Serve(l, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(d.Close)
+	return d
+}
+
+func asset(d *devicetest.Device, dialect devicetest.Dialect, enable string) *hostler.LeaseAsset {
+	return &hostler.LeaseAsset{
+		ID: 1, Name: "r1", Address: d.Address, Port: d.Port, Platform: dialect.Platform(), HostKey: hostler.HostKeyAcceptNew,
+		Credential: &hostler.LeaseCredential{
+			ID: 1, Kind: hostler.CredentialPassword, Username: "admin",
+			Secret: hostler.Secret{Password: loginCanary, Enable: enable},
+		},
+	}
+}
+
+// done is how a call ended.
+type done struct {
+	action.Result
+	stdout string
+	report netcli.Report
+}
+
+func (d done) kind() string {
+	if d.Error == nil {
+		return ""
+	}
+	return d.Error.Kind
+}
+
+func (r *rig) do(ctx context.Context, name string, a *hostler.LeaseAsset, args any) done {
+	r.tb.Helper()
+	raw, err := json.Marshal(args)
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	var out strings.Builder
+	call := &action.Call{
+		Lease:  hostler.Lease{Args: raw, Asset: a},
+		Stdout: &out, Stderr: &out, System: &out,
+		PinHostKey: func(_ context.Context, k hostler.HostKeyOffer) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.keys[k.Address] = k.PublicKey
+			return nil
+		},
+	}
+	for _, act := range r.family.Actions() {
+		if act.Name != name {
+			continue
+		}
+		res := done{Result: act.Run(ctx, call), stdout: out.String()}
+		res.report, _ = res.Value.(netcli.Report)
+		r.noSecrets(res)
+		return res
+	}
+	r.tb.Fatalf("no action %s", name)
+	return done{}
+}
+
+// noSecrets looks for the passwords in what goes past the job's log.
+func (r *rig) noSecrets(d done) {
+	r.tb.Helper()
+	text, err := json.Marshal(m{"value": d.Value, "error": d.Error})
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	for _, canary := range []string{loginCanary, enableCanary} {
+		if strings.Contains(string(text), canary) {
+			r.tb.Errorf("%s is in the result %s", canary, text)
+		}
+	}
+}
+
+func (r *rig) cli(a *hostler.LeaseAsset, args any) done {
+	r.tb.Helper()
+	return r.do(r.tb.Context(), "net_cli", a, args)
+}
+
+func mustEnd(t *testing.T, d done, outcome hostler.Outcome, kind string) {
+	t.Helper()
+	if d.Outcome != outcome || d.kind() != kind {
+		t.Fatalf("got %s %+v, stdout %q; want %s %q", d.Outcome, d.Error, d.stdout, outcome, kind)
+	}
+	if d.Error != nil && (d.Error.Text.EN == "" || d.Error.Text.ZH == "") {
+		t.Errorf("a text is missing: %+v", d.Error)
+	}
+}
+
+// words are how a dialect says things.
+type words struct {
+	dialect                           devicetest.Dialect
+	show, page, rename, bad, complain string
+	before, after                     string // prompts around the renaming
+}
+
+func dialects() map[string]words {
+	return map[string]words{
+		"ios": {devicetest.IOSXE, "show version", "show interfaces", "hostname R9", "bogus", "% Invalid input detected at '^' marker.", "R1#", "R9#"},
+		"vrp": {devicetest.VRP, "display version", "display interface", "sysname R9", "bogus", "Error: Unrecognized command found at '^' position.", "<R1>", "<R9>"},
+	}
+}
+
+func eachDialect(t *testing.T, fn func(t *testing.T, w words)) {
+	t.Helper()
+	for name, w := range dialects() {
+		t.Run(name, func(t *testing.T) { fn(t, w) })
+	}
+}
+
+func TestCommands(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
+		r := newRig(t, netcli.Options{})
+		got := r.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show, w.page}})
+		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		var lines []string
+		for i := range 12 {
+			lines = append(lines, fmt.Sprintf("Interface %d is up", i))
+		}
+		if diff := cmp.Diff(strings.Join(lines, "\n"), got.report.Results[w.page]); diff != "" {
+			t.Errorf("paged output (-want +got):\n%s", diff)
+		}
+		if !strings.HasPrefix(got.stdout, w.before+w.show+"\n") || !strings.Contains(got.stdout, "Interface 11 is up\n") {
+			t.Errorf("stdout %q", got.stdout)
+		}
+		if got.report.Prompt != w.before || got.report.Platform != w.dialect.Platform() || len(got.report.Outputs) != 2 {
+			t.Errorf("report %+v", got.report)
+		}
+	})
+}
+
+// The second job uses the first one's CLI; one that died is opened anew.
+func TestKeptCLI(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
+		r := newRig(t, netcli.Options{})
+		a := asset(d, w.dialect, "")
+		for range 3 {
+			mustEnd(t, r.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
+		}
+		if d.Logins() != 1 {
+			t.Errorf("%d logins for three jobs, want 1", d.Logins())
+		}
+		s := r.family.Sessions()
+		if len(s) != 1 || s[0].Address != d.Address || s[0].User != "admin" || s[0].Succeeded != 3 || s[0].Running != 0 {
+			t.Errorf("sessions %+v", s)
+		}
+		d.DropConnections()
+		mustEnd(t, r.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
+		if n := r.family.CloseHost(d.Address); n != 1 {
+			t.Errorf("closed %d, want 1", n)
+		}
+		other := asset(d, w.dialect, "")
+		other.ID, other.Credential.ID, other.Credential.Secret.Password = 0, 0, "wrong"
+		mustEnd(t, r.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
+		mustEnd(t, r.cli(other, m{"commands": []string{w.show}}), hostler.OutcomeFailed, hostler.ErrKindAuth)
+	})
+}
+
+func TestRefusedCommand(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
+		r := newRig(t, netcli.Options{})
+		a := asset(d, w.dialect, "")
+		got := r.cli(a, m{"commands": []string{w.bad, w.show}})
+		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+		if !strings.Contains(got.Error.Text.EN, w.bad) || !strings.Contains(got.Error.Text.EN, w.complain) {
+			t.Errorf("error %q", got.Error.Text.EN)
+		}
+		if slices.Contains(d.Typed(), w.show) {
+			t.Error("went on after a refusal")
+		}
+		got = r.cli(a, m{"commands": []string{w.bad, w.show}, "stop_on_error": false})
+		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+		if len(got.report.Outputs) != 2 || !got.report.Outputs[0].Failed || got.report.Outputs[1].Failed {
+			t.Errorf("outputs %+v", got.report.Outputs)
+		}
+	})
+}
+
+// A configuration changes the prompt, is saved when asked only, and leaves the CLI
+// fit for the next job.
+func TestConfig(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
+		r := newRig(t, netcli.Options{})
+		a := asset(d, w.dialect, "")
+		got := r.cli(a, m{"config": []string{"interface Loopback0", "description managed", w.rename}})
+		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		if got.report.Prompt != w.after || got.report.Saved || d.Saved() != 0 {
+			t.Errorf("prompt %q, saved %v, %d times", got.report.Prompt, got.report.Saved, d.Saved())
+		}
+		got = r.cli(a, m{"config": []string{"interface Loopback1"}, "save": true})
+		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		if !got.report.Saved || d.Saved() != 1 || d.Logins() != 1 {
+			t.Errorf("saved %v, %d times, %d logins", got.report.Saved, d.Saved(), d.Logins())
+		}
+	})
+}
+
+func TestRefusedConfigLine(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
+		r := newRig(t, netcli.Options{})
+		a := asset(d, w.dialect, "")
+		got := r.cli(a, m{"config": []string{"interface Loopback0", w.bad, "description no"}, "save": true})
+		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+		if !strings.Contains(got.Error.Text.EN, "1 of 3 lines were applied") || !strings.Contains(got.Error.Text.EN, w.complain) {
+			t.Errorf("error %q", got.Error.Text.EN)
+		}
+		if got.report.Saved || d.Saved() != 0 || slices.Contains(d.Typed(), "description no") {
+			t.Errorf("went on: %v", d.Typed())
+		}
+		if s := r.family.Sessions(); len(s) != 0 {
+			t.Errorf("a CLI in configuration mode is kept: %+v", s)
+		}
+	})
+}
+
+func TestConnectionLost(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, DropAt: "description x"})
+		a := asset(d, w.dialect, "")
+		got := newRig(t, netcli.Options{}).cli(a, m{"config": []string{"interface Loopback0", "description x"}})
+		mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+
+		d = device(t, "127.0.2.2", devicetest.Options{Dialect: w.dialect, DropAt: w.show})
+		got = newRig(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{w.show}})
+		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindConnLost)
+		if got.NoRetry {
+			t.Error("looking may be tried again")
+		}
+
+		save := map[devicetest.Dialect]string{devicetest.IOSXE: "write memory", devicetest.VRP: "save"}[w.dialect]
+		d = device(t, "127.0.2.3", devicetest.Options{Dialect: w.dialect, DropAt: save})
+		got = newRig(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"config": []string{"vlan 7"}, "save": true})
+		mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	})
+}
+
+func TestNoAnswer(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: "description x"})
+		r := newRig(t, netcli.Options{})
+		got := r.cli(asset(d, w.dialect, ""), m{"config": []string{"description x"}, "timeout": 0.5})
+		mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindTimeout)
+		if len(r.family.Sessions()) != 0 {
+			t.Error("the CLI is kept")
+		}
+		d = device(t, "127.0.2.2", devicetest.Options{Dialect: w.dialect, HangAt: w.show})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		go func() {
+			for !slices.Contains(d.Typed(), w.show) {
+				<-time.After(5 * time.Millisecond)
+			}
+			cancel(action.ErrCancelled)
+		}()
+		mustEnd(t, r.do(ctx, "net_cli", asset(d, w.dialect, ""), m{"commands": []string{w.show}}), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+	})
+}
+
+func TestEnable(t *testing.T) {
+	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
+	r := newRig(t, netcli.Options{})
+	a := asset(d, devicetest.IOSXE, enableCanary)
+	got := r.cli(a, m{"commands": []string{"show secrets"}})
+	mustEnd(t, got, hostler.OutcomeSucceeded, "")
+	if got.report.Prompt != "R1#" || !strings.Contains(got.report.Results["show secrets"], "***") {
+		t.Errorf("report %+v", got.report)
+	}
+	none := asset(d, devicetest.IOSXE, "")
+	got = r.cli(none, m{"commands": []string{"show version"}})
+	mustEnd(t, got, hostler.OutcomeSucceeded, "")
+	if got.report.Prompt != "R1>" {
+		t.Errorf("prompt %q without enable password", got.report.Prompt)
+	}
+	mustEnd(t, r.cli(none, m{"config": []string{"vlan 7"}}), hostler.OutcomeFailed, hostler.ErrKindCredential)
+	mustEnd(t, r.cli(asset(d, devicetest.IOSXE, "wrong"), m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindAuth)
+}
+
+// A question that nobody answers ends the job and not the device.
+func TestQuestion(t *testing.T) {
+	d := device(t, "127.0.2.1", devicetest.Options{})
+	r := newRig(t, netcli.Options{})
+	got := r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"reload"}})
+	mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	if !strings.Contains(got.Error.Text.EN, "[confirm]") || len(r.family.Sessions()) != 0 {
+		t.Errorf("error %q, sessions %v", got.Error.Text.EN, r.family.Sessions())
+	}
+}
+
+func TestChangedHostKey(t *testing.T) {
+	d := device(t, "127.0.2.1", devicetest.Options{})
+	r := newRig(t, netcli.Options{})
+	a := asset(d, devicetest.IOSXE, "")
+	mustEnd(t, r.do(t.Context(), "check_cli", a, m{}), hostler.OutcomeSucceeded, "")
+	seen := len(d.Passwords())
+	addr := net.JoinHostPort(d.Address, fmt.Sprint(d.Port))
+	key, _, _, _, err := gossh.ParseAuthorizedKey([]byte(r.keys[addr]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.HostKeys = []hostler.HostKey{{Address: addr, Type: key.Type(), PublicKey: r.keys[addr], State: hostler.HostKeyPinned}}
+	if err := d.RotateHostKey(); err != nil {
+		t.Fatal(err)
+	}
+	mustEnd(t, r.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	if got := len(d.Passwords()); got != seen {
+		t.Errorf("%d passwords were sent to a device with another host key", got-seen)
+	}
+}
+
+func TestCheckAndKeyboardInteractive(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, Interactive: true})
+		got := newRig(t, netcli.Options{}).do(t.Context(), "check_cli", asset(d, w.dialect, ""), m{})
+		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		if v := got.Value.(netcli.Checked); v.Prompt != w.before || v.Platform != w.dialect.Platform() {
+			t.Errorf("checked %+v", v)
+		}
+	})
+}
+
+// More jobs than a device may have CLIs wait for one another.
+func TestLimit(t *testing.T) {
+	d := device(t, "127.0.2.1", devicetest.Options{Delay: 10 * time.Millisecond})
+	r := newRig(t, netcli.Options{MaxOpen: 2})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if got := r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}); got.Outcome != hostler.OutcomeSucceeded {
+				t.Errorf("%s %+v", got.Outcome, got.Error)
+			}
+		})
+	}
+	wg.Wait()
+	if d.Logins() > 2 {
+		t.Errorf("%d logins, want at most 2", d.Logins())
+	}
+}
+
+func TestArgs(t *testing.T) {
+	shells := ssh.New(ssh.Options{})
+	defer shells.Close()
+	f := netcli.New(netcli.Options{SSH: shells})
+	defer f.Close()
+	reg, err := action.NewRegistry(f.Actions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for args, ok := range map[string]bool{
+		`{"commands":["show version"]}`:                        true,
+		`{"config":["vlan 7"],"save":true}`:                    true,
+		`{"commands":["show version"],"platform":"cisco_ios"}`: true,
+		`{}`: false,
+		`{"commands":["show version"],"config":["vlan 7"]}`:      false,
+		`{"commands":["show version\nreload"]}`:                  false,
+		`{"config":["vlan 7\rvlan 8"]}`:                          false,
+		`{"commands":["show \u001b[0m"]}`:                        false,
+		`{"commands":[" "]}`:                                     false,
+		`{"commands":["show version"],"save":true}`:              false,
+		`{"commands":["show version"],"platform":"../etc/a"}`:    false,
+		`{"commands":["show version"],"command":"show version"}`: false,
+	} {
+		if err := reg.Validate("net_cli", json.RawMessage(args)); (err == nil) != ok {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	act, _ := reg.Lookup("net_cli")
+	for args, want := range map[string]action.Traits{
+		`{"commands":["show version","ping 10.0.0.1"]}`:                 {Idempotent: true},
+		`{"commands":["display version | include VRP"]}`:                {Idempotent: true},
+		`{"commands":["show version","reload"]}`:                        {Changes: true},
+		`{"commands":["show running-config | redirect flash:startup"]}`: {Changes: true},
+		`{"commands":["show running-config > bootflash:x"]}`:            {Changes: true},
+		`{"config":["vlan 7"]}`:                                         {Changes: true},
+		`{}`:                                                            {Changes: true},
+	} {
+		if diff := cmp.Diff(want, act.Traits(json.RawMessage(args))); diff != "" {
+			t.Errorf("traits of %s (-want +got):\n%s", args, diff)
+		}
+	}
+}
+
+func TestPlatform(t *testing.T) {
+	for name, want := range map[string]string{
+		"cisco_ios": "cisco_iosxe", "cisco_xe": "cisco_iosxe", "cisco_xr": "cisco_iosxr", "cisco_nxos": "cisco_nxos",
+		"juniper": "juniper_junos", "huawei": "huawei_vrp", "Huawei_VRPv8": "huawei_vrp", "ruijie_os": "ruijie_rgos",
+		"hp_comware": "hp_comware", "arista_eos": "arista_eos", "linux": "", "": "", "../x": "",
+	} {
+		if got, ok := netcli.Platform(name); got != want || ok != (want != "") {
+			t.Errorf("Platform(%q) = %q, %v, want %q", name, got, ok, want)
+		}
+	}
+	if n := len(netcli.Platforms()); n != 17 {
+		t.Errorf("%d platforms, want the library's 17", n)
+	}
+}
+
+// BenchmarkFifty is one job on each of fifty devices, on fresh and on kept CLIs.
+func BenchmarkFifty(b *testing.B) {
+	var assets []*hostler.LeaseAsset
+	for i := range 50 {
+		dialect := devicetest.Dialect(i % 2)
+		d := device(b, fmt.Sprintf("127.0.2.%d", i+1), devicetest.Options{Dialect: dialect})
+		assets = append(assets, asset(d, dialect, ""))
+	}
+	show := map[string]string{"cisco_iosxe": "show version", "huawei_vrp": "display version"}
+	var fresh, kept time.Duration
+	for b.Loop() {
+		r := newRig(b, netcli.Options{})
+		round := func() time.Duration {
+			began := time.Now()
+			var wg sync.WaitGroup
+			for _, a := range assets {
+				wg.Go(func() {
+					if got := r.cli(a, m{"commands": []string{show[a.Platform]}}); got.Outcome != hostler.OutcomeSucceeded {
+						b.Errorf("%s %+v", got.Outcome, got.Error)
+					}
+				})
+			}
+			wg.Wait()
+			return time.Since(began)
+		}
+		fresh += round()
+		kept += round()
+		r.family.Close()
+	}
+	b.ReportMetric(fresh.Seconds()*1000/float64(b.N), "fresh-ms/round")
+	b.ReportMetric(kept.Seconds()*1000/float64(b.N), "kept-ms/round")
+	b.ReportMetric(float64(fresh)/float64(kept), "fresh/kept")
+}

@@ -1,0 +1,60 @@
+package netcli
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/scrapli/scrapligo/platform"
+)
+
+// Each platform is one that the library has, with what net_cli relies on.
+func TestEveryPlatform(t *testing.T) {
+	library := platform.GetPlatformNames()
+	slices.Sort(library)
+	if got := Platforms(); !slices.Equal(got, library) {
+		t.Errorf("platforms %v, the library's %v", got, library)
+	}
+	for _, name := range Platforms() {
+		d, err := newDialect(name, line{}, newBell())
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if d.PrivilegeLevels[configuration] == nil || d.PrivilegeLevels[d.DefaultDesiredPriv] == nil {
+			t.Errorf("%s has no configuration mode, or no mode to begin with", name)
+		}
+		if d.commit == "" && d.save.command == "" {
+			t.Errorf("%s cannot be saved", name)
+		}
+	}
+}
+
+func TestVRPPrompts(t *testing.T) {
+	d, err := newDialect("huawei_vrp", line{}, newBell())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for prompt, want := range map[string]string{
+		"<HUAWEI>": "exec", "[HUAWEI]": configuration, "[~HUAWEI-GigabitEthernet0/0/1]": configuration, "[*HUAWEI]": configuration,
+	} {
+		if got := d.levelsOf(prompt); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s is %v, want %s", prompt, got, want)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	d, err := newDialect("cisco_iosxe", line{}, newBell())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l, want := range map[string]bool{
+		"% Invalid input detected at '^' marker.": true, "% Incomplete command.": true, "  % Ambiguous command:  \"sh\"": true,
+		"Command rejected: not a switchport": true, "Interface is up": false,
+		"Jan 1 10:00 %PARSER: user typed '% Invalid input detected'": false,
+	} {
+		if got := d.refuses(l); got != want {
+			t.Errorf("%q: refused %v, want %v", l, got, want)
+		}
+	}
+}
