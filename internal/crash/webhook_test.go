@@ -44,7 +44,10 @@ func deliverAll(t *testing.T, db string, events, kills int) {
 	r := newRig(t, db, "HOSTLER_EGRESS_ALLOW=127.0.0.0/8", "HOSTLER_WEBHOOK_RETRY="+strings.Repeat("200ms,", 15)+"200ms")
 	rcv := newReceiver(t)
 	rcv.secret = r.subscribe("faulty", rcv.URL)
-	deaf := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	deaf := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else the server does not see that the client has gone
+		<-r.Context().Done()
+	}))
 	t.Cleanup(deaf.Close)
 	r.subscribe("deaf", deaf.URL)
 	for i := range fanOut {
