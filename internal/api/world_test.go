@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -89,7 +90,7 @@ func newWorldOn(t *testing.T, s *store.Store, change ...func(*api.Config)) *worl
 	t.Helper()
 	w := &world{store: s, log: &syncBuffer{}, draining: make(chan struct{}), keys: map[string]string{}}
 	var err error
-	if w.registry, err = action.NewRegistry(append(netaction.Actions(), noop())...); err != nil {
+	if w.registry, err = action.NewRegistry(slices.Concat(netaction.Actions(), []action.Action{noop()}, fakeSSH())...); err != nil {
 		t.Fatal(err)
 	}
 	box, err := secret.NewBox(bytes.Repeat([]byte{7}, 32))
