@@ -51,11 +51,16 @@ need openssh-client ssh-keygen
 need sudo sudo
 need procps ps pgrep
 need jq jq
+need curl curl
+need python3 python3
 need strace strace
 need gcc gcc # the race detector needs cgo
 need git git
 if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then
 	missing+=(postgresql)
+fi
+if ! python3 -c 'import requests' >/dev/null 2>&1; then
+	missing+=(python3-requests)
 fi
 if [ ! -e /usr/include/stdlib.h ]; then
 	missing+=(libc6-dev)

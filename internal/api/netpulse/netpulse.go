@@ -224,7 +224,7 @@ func retVal(result json.RawMessage) any {
 		} `json:"outputs"`
 		Text string `json:"text"`
 	}
-	if err := json.Unmarshal(result, &said); err == nil && len(said.Outputs) > 0 {
+	if err := json.Unmarshal(result, &said); err == nil && said.Outputs != nil {
 		by := make(map[string]string, len(said.Outputs))
 		for _, o := range said.Outputs {
 			text := o.Stdout + o.Stderr
