@@ -126,11 +126,12 @@ type receiver struct {
 	took map[int64]bool            // events that were answered well
 	ids  map[int64]map[string]bool // by event
 	of   map[string]int64          // event by id
+	body map[string]string         // by id
 	bad  []string
 }
 
 func newReceiver(t *testing.T) *receiver {
-	rc := &receiver{t: t, took: map[int64]bool{}, ids: map[int64]map[string]bool{}, of: map[string]int64{}}
+	rc := &receiver{t: t, took: map[int64]bool{}, ids: map[int64]map[string]bool{}, of: map[string]int64{}, body: map[string]string{}}
 	rc.Server = httptest.NewServer(rc)
 	t.Cleanup(rc.Close)
 	return rc
@@ -189,13 +190,15 @@ func (rc *receiver) note(h http.Header, body []byte) int64 {
 		rc.bad = append(rc.bad, fmt.Sprintf("not an event: %q %s", id, body))
 	case known && other != m.Pos:
 		rc.bad = append(rc.bad, fmt.Sprintf("events %d and %d came under the id %s", other, m.Pos, id))
+	case known && rc.body[id] != string(body):
+		rc.bad = append(rc.bad, fmt.Sprintf("%s came as %s and as %s", id, rc.body[id], body))
 	case !rc.signed(h, body):
 		rc.bad = append(rc.bad, fmt.Sprintf("event %d is not signed: %v", m.Pos, h))
 	}
 	if rc.ids[m.Pos] == nil {
 		rc.ids[m.Pos] = map[string]bool{}
 	}
-	rc.ids[m.Pos][id], rc.of[id] = true, m.Pos
+	rc.ids[m.Pos][id], rc.of[id], rc.body[id] = true, m.Pos, string(body)
 	return m.Pos
 }
 
