@@ -53,6 +53,8 @@ type Options struct {
 	Enable string
 	// DropAt closes the connection when this line was typed, before any answer.
 	DropAt string
+	// KeepPaging refuses to switch the pager off.
+	KeepPaging bool
 	// HangAt gives no answer to this line.
 	HangAt string
 	// Delay is the pause before each answer.

@@ -16,7 +16,7 @@ func (s *session) ios(line string) {
 		s.enabled = false
 	case line == "exit":
 		s.over = true
-	case line == "terminal length 0":
+	case line == "terminal length 0" && !s.device.opts.KeepPaging:
 		s.page = 0
 	case strings.HasPrefix(line, "terminal width"):
 	case line == "show version":
@@ -111,7 +111,7 @@ func (s *session) vrp(line string) {
 		s.vrpDisplay(rest)
 	case s.view != "":
 		s.vrpConfig(word, rest)
-	case line == "screen-length 0 temporary":
+	case line == "screen-length 0 temporary" && !s.device.opts.KeepPaging:
 		s.page = 0
 		s.say("Info: The configuration takes effect on the current user terminal interface only.")
 	case line == "system-view":

@@ -1,0 +1,33 @@
+package netcli_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action/netcli"
+	"hostler.dev/hostler/internal/action/netcli/devicetest"
+)
+
+// A device whose pager cannot be switched off is paged through, and its marks are
+// no part of the output.
+func TestPager(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, KeepPaging: true})
+		got := newRig(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{w.page, w.show}})
+		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		var lines []string
+		for i := range 12 {
+			lines = append(lines, fmt.Sprintf("Interface %d is up", i))
+		}
+		if diff := cmp.Diff(strings.Join(lines, "\n"), got.report.Results[w.page]); diff != "" {
+			t.Errorf("paged output (-want +got):\n%s", diff)
+		}
+		if strings.Contains(strings.ToLower(got.stdout), "more") {
+			t.Errorf("stdout shows the pager: %q", got.stdout)
+		}
+	})
+}
