@@ -20,6 +20,7 @@ import (
 	"hostler.dev/hostler/internal/action/netcli"
 	"hostler.dev/hostler/internal/action/netcli/devicetest"
 	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/action/ssh/sshtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -342,6 +343,77 @@ func TestEnable(t *testing.T) {
 	}
 	mustEnd(t, r.cli(none, m{"config": []string{"vlan 7"}}), hostler.OutcomeFailed, hostler.ErrKindCredential)
 	mustEnd(t, r.cli(asset(d, devicetest.IOSXE, "wrong"), m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindAuth)
+}
+
+// Who cancels a configuration under way is told that nobody knows how far it came.
+func TestCancelledConfig(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: "description x"})
+		r := newRig(t, netcli.Options{})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		go func() {
+			for !slices.Contains(d.Typed(), "description x") {
+				<-time.After(5 * time.Millisecond)
+			}
+			cancel(action.ErrCancelled)
+		}()
+		got := r.do(ctx, "net_cli", asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "description x"}})
+		mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindUnverified)
+		if len(r.family.Sessions()) != 0 {
+			t.Error("the CLI is kept")
+		}
+	})
+}
+
+// A CLI that an enable password opened is not for who does not know it; one
+// without is kept as well.
+func TestKeptByEnable(t *testing.T) {
+	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
+	r := newRig(t, netcli.Options{})
+	for range 2 {
+		for enable, prompt := range map[string]string{enableCanary: "R1#", "": "R1>"} {
+			got := r.cli(asset(d, devicetest.IOSXE, enable), m{"commands": []string{"show version"}})
+			mustEnd(t, got, hostler.OutcomeSucceeded, "")
+			if got.report.Prompt != prompt {
+				t.Errorf("prompt %q, want %q", got.report.Prompt, prompt)
+			}
+		}
+	}
+	if d.Logins() != 2 {
+		t.Errorf("%d logins, want 2", d.Logins())
+	}
+}
+
+// A key opens a device behind a jump host.
+func TestKeyThroughJumpHost(t *testing.T) {
+	private, public := sshtest.NewKey(t, "")
+	jump := sshtest.Start(t, sshtest.Options{})
+	d := device(t, "127.0.2.1", devicetest.Options{Key: public})
+	a := asset(d, devicetest.IOSXE, "")
+	a.Credential.Kind, a.Credential.Secret = hostler.CredentialSSHKey, hostler.Secret{PrivateKey: private}
+	a.Jump = jump.Asset()
+	r := newRig(t, netcli.Options{})
+	for range 2 {
+		mustEnd(t, r.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
+	}
+	if d.Logins() != 1 || jump.Connections() != 1 {
+		t.Errorf("%d logins through %d jumps, want one each", d.Logins(), jump.Connections())
+	}
+}
+
+// A CLI that nobody uses is closed.
+func TestIdle(t *testing.T) {
+	d := device(t, "127.0.2.1", devicetest.Options{})
+	r := newRig(t, netcli.Options{IdleTimeout: 50 * time.Millisecond})
+	mustEnd(t, r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
+	deadline := time.Now().Add(10 * time.Second)
+	for len(r.family.Sessions()) > 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("the CLI is kept")
+		}
+		<-time.After(10 * time.Millisecond)
+	}
 }
 
 // A question that nobody answers ends the job and not the device.

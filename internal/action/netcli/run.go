@@ -153,6 +153,8 @@ func (j *job) run(ctx context.Context) action.Result {
 	if len(j.args.Config) > 0 {
 		return j.configure(ctx)
 	}
+	want := j.cli.dialect.DefaultDesiredPriv
+	before := j.cli.level(want)
 	for _, command := range j.args.Commands {
 		if err := j.send(ctx, command, changes(command), nil); err != nil {
 			return j.lost(ctx, command, err)
@@ -161,8 +163,7 @@ func (j *job) run(ctx context.Context) action.Result {
 			break
 		}
 	}
-	want := j.cli.dialect.DefaultDesiredPriv
-	j.clean = j.cli.level(want) == want // a command may have changed the mode
+	j.clean = j.cli.level(want) == before // a command may have changed the mode
 	if j.first != nil {
 		return j.first.Result
 	}
