@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -245,17 +246,41 @@ func (c call) stopRows(ctx context.Context, rows []netpulse.Row) (interrupted in
 		}
 		interrupted += n
 	}
+	var closing []netpulse.Row
 	for _, r := range rows {
 		if r.Host == "" || processes[r.ID] {
 			continue
 		}
+		closing = append(closing, r)
 		n, err := c.app.CloseSessions(ctx, c.Caller, r.ID, []string{r.Host})
 		if err != nil && hostler.CodeOf(err) != hostler.CodeNotFound {
 			return interrupted, err
 		}
 		interrupted += n
 	}
-	return interrupted, nil
+	return interrupted, c.awaitClosed(ctx, closing)
+}
+
+// closeTime bounds the wait for workers to close connections.
+const closeTime = 5 * time.Second
+
+// awaitClosed waits until the workers say that they have closed the connections:
+// a job that is made after the answer must not get one that is about to go.
+func (c call) awaitClosed(ctx context.Context, rows []netpulse.Row) error {
+	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	p := pace{first: 20 * time.Millisecond, most: 250 * time.Millisecond}
+	for len(rows) > 0 && p.sleep(ctx, c.server.cfg.Draining) {
+		workers, err := c.app.Workers(ctx, c.Caller)
+		switch {
+		case ctx.Err() != nil:
+			return nil // they were told; that is all there is to say
+		case err != nil:
+			return err
+		}
+		rows = slices.DeleteFunc(rows, func(r netpulse.Row) bool { return !r.Keeps(workers) })
+	}
+	return nil
 }
 
 func (m mount) exec(ctx context.Context, c call, in *Payload[netpulse.Exec]) (netpulse.Envelope[netpulse.Job], error) {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -41,6 +42,13 @@ func TestNetPulseScripts(t *testing.T) {
 		for _, want := range []string{"finished job_", "worker ", "_pinned_" + d.Host, "health ok", "all good"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("no %q in\n%s", want, out)
+			}
+		}
+
+		keyLine := strings.Split(d.PrivateKey, "\n")[2]
+		for path, text := range s.files() {
+			if bytes.Contains(text, []byte(keyLine)) {
+				t.Errorf("%s holds the private key of a request", path)
 			}
 		}
 

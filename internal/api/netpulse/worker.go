@@ -2,6 +2,7 @@ package netpulse
 
 import (
 	"slices"
+	"time"
 
 	"hostler.dev/hostler"
 )
@@ -27,8 +28,9 @@ type Worker struct {
 type Row struct {
 	Worker
 	ID    hostler.WorkerID
-	Host  string   // of a kept connection; "" for the process itself
-	Serve []string // Hostler's own queues
+	Host  string    // of a kept connection; "" for the process itself
+	Since time.Time // when the newest connection to Host was opened
+	Serve []string  // Hostler's own queues
 	Dead  bool
 }
 
@@ -70,6 +72,9 @@ func sessionRows(of Row, sessions []hostler.HostSession, d Dialect) []Row {
 			}})
 		}
 		r := &rows[i]
+		if h.Since.After(r.Since) {
+			r.Since = h.Since
+		}
 		r.Running += h.Running
 		r.Succeeded += h.Succeeded
 		r.Failed += h.Failed
@@ -78,6 +83,16 @@ func sessionRows(of Row, sessions []hostler.HostSession, d Dialect) []Row {
 		}
 	}
 	return rows
+}
+
+// Keeps reports whether a worker still keeps a connection of the row, and not just
+// one that was opened since.
+func (r Row) Keeps(workers []hostler.Worker) bool {
+	return slices.ContainsFunc(workers, func(w hostler.Worker) bool {
+		return w.ID == r.ID && slices.ContainsFunc(w.Sessions, func(h hostler.HostSession) bool {
+			return h.Address == r.Host && !h.Since.After(r.Since)
+		})
+	})
 }
 
 // Selection chooses rows: the first of name and queue that is there, or else node
