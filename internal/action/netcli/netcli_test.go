@@ -345,6 +345,17 @@ func TestEnable(t *testing.T) {
 	mustEnd(t, r.cli(asset(d, devicetest.IOSXE, "wrong"), m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
 
+// A configuration line that makes the device ask is not confirmed.
+func TestQuestionInConfig(t *testing.T) {
+	d := device(t, "127.0.2.1", devicetest.Options{})
+	r := newRig(t, netcli.Options{})
+	got := r.cli(asset(d, devicetest.IOSXE, ""), m{"config": []string{"vlan 7", "crypto key zeroize"}})
+	mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	if !strings.Contains(got.Error.Text.EN, "[yes/no]") || !strings.Contains(got.Error.Text.EN, "1 of 2 lines") || len(r.family.Sessions()) != 0 {
+		t.Errorf("error %q, sessions %v", got.Error.Text.EN, r.family.Sessions())
+	}
+}
+
 // Who cancels a configuration under way is told that nobody knows how far it came.
 func TestCancelledConfig(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {

@@ -310,15 +310,20 @@ func (j *job) noConfig(ctx context.Context, err error) action.Result {
 }
 
 // lost makes the result of a command without an answer. What may have changed the
-// device is unknown, except when the device asked and got no answer.
+// device is unknown, except when the device said why it went no further.
 func (j *job) lost(ctx context.Context, command string, err error) action.Result {
 	where, command := j.cli.way.Where(), j.cli.way.Redact(command)
-	if f, ok := errors.AsType[*failure](err); ok && !j.touched {
-		return f.Result
+	f, told := errors.AsType[*failure](err)
+	if errors.Is(err, errAsked) {
+		f, told = fail(hostler.ErrKindCommand,
+			"%q: %s, and nobody answers", "%q：%s，无人应答", command, j.cli.way.Redact(err.Error())).final(), true
 	}
-	if errors.Is(err, errAsked) && len(j.args.Config) == 0 {
-		return fail(hostler.ErrKindCommand,
-			"%q: %s, and nobody answers", "%q：%s，无人应答", command, j.cli.way.Redact(err.Error())).final().Result
+	if told && j.touched && len(j.args.Config) > 0 {
+		j.first = f
+		return j.partly().Result
+	}
+	if told {
+		return f.Result
 	}
 	if !j.touched {
 		return j.unseen(ctx, command, err)

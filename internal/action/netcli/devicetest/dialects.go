@@ -87,6 +87,9 @@ func (s *session) iosConfig(word, rest string) {
 		s.name = rest
 	case "interface":
 		s.view = "config-if"
+	case "crypto":
+		s.print("Do you really want to remove these keys? [yes/no]: ")
+		_, _ = s.read(true)
 	case "description", "ip", "ntp", "vlan":
 		if rest == "" {
 			s.say("% Incomplete command.")
