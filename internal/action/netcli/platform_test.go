@@ -58,3 +58,20 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
+
+func TestAkin(t *testing.T) {
+	for prompts, want := range map[[2]string]bool{
+		{"R1#", "R1#"}: true, {"R1>", "R1#"}: true, {"R1(config-if)#", "R1#"}: true,
+		{"core-switch-with(config)#", "core-switch-with-a-long-name#"}: true,
+		{"[~HUAWEI-GigabitEthernet0/0/1]", "<HUAWEI>"}:                 true,
+		{"RP/0/RP0/CPU0:ios(config)#", "RP/0/RP0/CPU0:ios#"}:           true,
+		{"admin@mx> ", "admin@mx#"}:                                    true,
+		{"R2#", "R1#"}:                                                 false,
+		{"R1#", ""}:                                                    false,
+		{"#", "R1#"}:                                                   false,
+	} {
+		if got := akin(prompts[0], prompts[1]); got != want {
+			t.Errorf("%q: akin %v, want %v", prompts, got, want)
+		}
+	}
+}

@@ -79,8 +79,8 @@ var (
 )
 
 const (
-	// settle is how long a line that looks like a question must be the last: a
-	// text may break there on its way.
+	// settle is how long a line that looks like a question, or like the prompt of
+	// another host, must be the last: a text may break there on its way.
 	settle = 150 * time.Millisecond
 	// maxLine bounds an unfinished line.
 	maxLine = 64 << 10
@@ -142,9 +142,11 @@ func (c *cli) listen(ctx context.Context, each func(string)) (ending, string, er
 		limit := time.Duration(0)
 		switch {
 		case trimmed == "":
-		case c.isPrompt(tail) || c.isPrompt(trimmed):
+		case (c.isPrompt(tail) || c.isPrompt(trimmed)) && akin(trimmed, c.prompt):
 			c.pending, c.prompt = nil, trimmed
 			return atPrompt, trimmed, nil
+		case c.isPrompt(tail) || c.isPrompt(trimmed):
+			limit = settle
 		case pager.MatchString(trimmed):
 			c.pending, c.paged = nil, len(trimmed)
 			if err := c.dialect.Channel.Write([]byte(" "), false); err != nil {
@@ -162,11 +164,29 @@ func (c *cli) listen(ctx context.Context, each func(string)) (ending, string, er
 			continue
 		}
 		c.pending = nil
-		if password.MatchString(trimmed) {
+		switch {
+		case c.isPrompt(tail) || c.isPrompt(trimmed):
+			c.prompt = trimmed
+			return atPrompt, trimmed, nil
+		case password.MatchString(trimmed):
 			return atPassword, trimmed, nil
 		}
 		return atQuestion, trimmed, nil
 	}
+}
+
+// akin says whether two prompts seem to be of one host in any of its modes, which
+// add to its name, and may cut a long one.
+func akin(a, b string) bool {
+	a, b = hostPart(a), hostPart(b)
+	return a != "" && b != "" && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a))
+}
+
+// hostPart is a prompt without its marks and, of those that have it in brackets,
+// the mode.
+func hostPart(prompt string) string {
+	name, _, _ := strings.Cut(strings.TrimLeft(prompt, "<[~*"), "(")
+	return strings.TrimRight(name, "#>]$% ")
 }
 
 func (c *cli) isPrompt(tail string) bool {
@@ -176,15 +196,12 @@ func (c *cli) isPrompt(tail string) bool {
 // lines takes the finished lines off what is pending.
 func (c *cli) lines(each func(string)) {
 	for {
-		i := bytes.IndexByte(c.pending, '\n')
-		if i < 0 && len(c.pending) < maxLine {
+		line, rest, ended := bytes.Cut(c.pending, []byte("\n"))
+		if !ended && len(line) < maxLine {
 			return
 		}
-		if i < 0 {
-			i = len(c.pending) - 1
-		}
-		each(c.unpaged(string(c.pending[:i])))
-		c.pending = c.pending[i+1:]
+		each(c.unpaged(string(line)))
+		c.pending = rest
 	}
 }
 
