@@ -31,3 +31,18 @@ func TestPager(t *testing.T) {
 		}
 	})
 }
+
+// A line that breaks on its way, where it looks like a prompt, is one line; and
+// the answer of the next command is its own.
+func TestLineThatLooksLikeAPrompt(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
+		verb, _, _ := strings.Cut(w.show, " ")
+		got := newRig(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{verb + " broken", w.show}})
+		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		want := map[devicetest.Dialect]string{devicetest.IOSXE: "server#1 is up", devicetest.VRP: "<server> is up"}[w.dialect]
+		if got.report.Results[verb+" broken"] != want || got.report.Prompt != w.before {
+			t.Errorf("report %+v", got.report)
+		}
+	})
+}

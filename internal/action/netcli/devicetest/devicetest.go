@@ -361,6 +361,14 @@ func interfaces() []string {
 	return lines
 }
 
+// broken prints a line whose first part looks like a prompt, with a pause where
+// the network broke it.
+func (s *session) broken(prompt, rest string) {
+	s.print(prompt)
+	s.device.pause(50 * time.Millisecond)
+	s.say(rest)
+}
+
 func (s *session) save() {
 	s.device.mu.Lock()
 	defer s.device.mu.Unlock()

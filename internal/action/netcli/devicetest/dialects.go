@@ -27,6 +27,8 @@ func (s *session) ios(line string) {
 	case line == "show secrets":
 		s.say("enable secret " + s.device.opts.Enable)
 		s.say("password " + s.device.opts.Password)
+	case line == "show broken":
+		s.broken("server#", "1 is up")
 	case line == "show":
 		s.say("% Incomplete command.")
 		s.say("")
@@ -143,6 +145,8 @@ func (s *session) vrpDisplay(what string) {
 	case "version":
 		s.say("Huawei Versatile Routing Platform Software")
 		s.say("VRP (R) software, Version 8.180")
+	case "broken":
+		s.broken("<server>", " is up")
 	case "interface":
 		s.show("  ---- More ----", interfaces())
 	case "":
