@@ -221,3 +221,33 @@ type Audit struct {
 	Object  string          `json:"object"`
 	Detail  json.RawMessage `json:"detail,omitempty"`
 }
+
+// AssetImport is what became, or in a dry run would become, of a file of assets.
+type AssetImport struct {
+	DryRun    bool          `json:"dry_run"`
+	Applied   bool          `json:"applied" doc:"the changes were made; one row that fails keeps all of them from it"`
+	Created   int           `json:"created"`
+	Updated   int           `json:"updated"`
+	Unchanged int           `json:"unchanged"`
+	Skipped   int           `json:"skipped"`
+	Failed    int           `json:"failed"`
+	Rows      []ImportedRow `json:"rows"`
+}
+
+// ImportedRow is one row of a file of assets.
+type ImportedRow struct {
+	Line    int                  `json:"line" doc:"in the file"`
+	Name    string               `json:"name"`
+	Fate    string               `json:"fate" enum:"create,update,unchanged,skip,fail"`
+	Changes map[string][2]string `json:"changes,omitempty" doc:"of an update: the old and the new value by field"`
+	Errors  []FieldError         `json:"errors,omitempty"`
+}
+
+// Fates of a row.
+const (
+	FateCreate    = "create"
+	FateUpdate    = "update"
+	FateUnchanged = "unchanged"
+	FateSkip      = "skip" // it exists, and on_conflict says skip
+	FateFail      = "fail"
+)
