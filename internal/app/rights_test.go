@@ -35,6 +35,8 @@ var verbs = map[string]auth.Verb{
 	"TestWebhook": auth.SendDelivery, "Deliveries": auth.ReadWebhook, "Delivery": auth.ReadWebhook,
 	"ResendDelivery": auth.SendDelivery, "ResendDeliveries": auth.SendDelivery,
 	"RunTask": auth.RunJob, "UserIDs": auth.ReadJob,
+	"FindJob": auth.ReadJob, "FindJobs": auth.ReadJob, "CancelWaiting": auth.ChangeJob, "RunBatch": auth.RunJob,
+	"AssetAddresses": auth.ReadAsset, "ActionStats": auth.ReadJob,
 }
 
 // useCases lists the methods that take a Caller.
@@ -167,7 +169,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		// bulk changes are looked at below.
 		other := strings.FieldsSeq(`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs Events OpenEvents StopWorkers CloseSessions
-			Webhooks CreateWebhook Deliveries ResendDeliveries`)
+			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch AssetAddresses ActionStats`)
 		for name := range other {
 			calls[name] = nil
 		}
@@ -208,6 +210,13 @@ func (w *world) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler
 		"credentials": must(w.Credentials(ctx, c, p))(t).Items,
 		"jobs":        must(w.Jobs(ctx, c, hostler.JobFilter{Run: run}, p))(t).Items,
 		"audit":       must(w.Audit(ctx, c, p))(t).Items,
+		"found job":   must(w.FindJob(ctx, c, job))(t),
+		"found":       must(w.FindJobs(ctx, c, app.JobSearch{Host: "web1"}, p))(t),
+		"in the lane": must(w.FindJobs(ctx, c, app.JobSearch{Lane: "192.0.2.1"}, p))(t),
+		"withdrawn":   must(w.CancelWaiting(ctx, c, []hostler.JobID{job}, app.JobSearch{}))(t),
+		"emptied":     must(w.CancelWaiting(ctx, c, nil, app.JobSearch{Host: "web1"}))(t),
+		"counted":     must(w.ActionStats(ctx, c))(t),
+		"addresses":   must(w.AssetAddresses(ctx, c, "web2"))(t),
 		"cancelled":   must(w.CancelJobs(ctx, c, hostler.BulkRequest{Filter: &hostler.JobFilter{Run: run}}))(t),
 	}
 	text, err := json.Marshal(all)
