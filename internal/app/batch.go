@@ -14,8 +14,9 @@ type Outcome struct {
 }
 
 // RunBatch makes one job for each request, in a few transactions. A request that
-// cannot be served fails alone. The jobs are one run; the webhook of the first
-// request is the webhook of all.
+// cannot be served fails alone; what is about all of them, such as a full queue,
+// fails the call, or the rest of it once jobs are made. The jobs are one run, with
+// one webhook: the requests must ask for the same.
 func (a *App) RunBatch(ctx context.Context, c auth.Caller, reqs []hostler.JobRequest) ([]Outcome, error) {
 	g, err := a.allow(c, auth.RunJob)
 	if err != nil {
@@ -27,8 +28,14 @@ func (a *App) RunBatch(ctx context.Context, c auth.Caller, reqs []hostler.JobReq
 	out := make([]Outcome, len(reqs))
 	for from := 0; from < len(reqs); from += enqueueStep {
 		to := min(from+enqueueStep, len(reqs))
-		if err := a.runChunk(ctx, g, reqs[from:to], out[from:to]); err != nil {
-			return nil, err
+		err := a.runChunk(ctx, g, reqs[from:to], out[from:to])
+		if err != nil && from == 0 {
+			return nil, err // nothing is made
+		}
+		for i := from; err != nil && i < to; i++ {
+			if out[i].Err == nil {
+				out[i].Err = err
+			}
 		}
 	}
 	return out, nil
@@ -50,13 +57,7 @@ func (a *App) runChunk(ctx context.Context, g grant, reqs []hostler.JobRequest, 
 		return made, err
 	})
 	if err != nil {
-		// A full queue or disk is everybody's reason; the chunks before are made.
-		for i := range out {
-			if out[i].Err == nil {
-				out[i].Err = err
-			}
-		}
-		return nil
+		return err
 	}
 	for i, err := range errs {
 		if err != nil {

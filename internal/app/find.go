@@ -22,6 +22,10 @@ type JobSearch struct {
 	Node   string // hostname of the worker
 }
 
+func (f JobSearch) empty() bool {
+	return len(f.States) == 0 && f.Queue == "" && f.Host == "" && f.Lane == "" && !f.NoLane && f.Node == ""
+}
+
 // JobsFound is a page of jobs and the names of their workers. Workers that are
 // long gone have no name.
 type JobsFound struct {
@@ -153,6 +157,9 @@ func (a *App) CancelWaiting(ctx context.Context, c auth.Caller, ids []hostler.Jo
 	g, err := a.allow(c, auth.ChangeJob)
 	if err != nil {
 		return nil, err
+	}
+	if len(ids) == 0 && f.empty() {
+		return nil, hostler.Invalid("filter", "must not be empty: changing every job is not offered", "不能为空：不支持更改全部作业")
 	}
 	if len(ids) == 0 {
 		f.States = []hostler.State{hostler.StateScheduled, hostler.StateQueued}

@@ -68,14 +68,14 @@ type Conn struct {
 	DeviceType string   `json:"device_type,omitempty" maxLength:"64"`
 	KeepAlive  *float64 `json:"keepalive,omitempty" minimum:"0" maximum:"86400" doc:"taken; kept connections are probed as the worker is configured"`
 
-	Timeout       Unsupported `json:"timeout,omitempty"`
-	KeyFilename   Unsupported `json:"key_filename,omitempty"`
-	HostKeyPolicy Unsupported `json:"host_key_policy,omitempty"`
-	ProxyHost     Unsupported `json:"proxy_host,omitempty"`
-	ProxyPort     Unsupported `json:"proxy_port,omitempty"`
-	ProxyUsername Unsupported `json:"proxy_username,omitempty"`
-	ProxyPassword Unsupported `json:"proxy_password,omitempty"`
-	EnableMode    Unsupported `json:"enable_mode,omitempty"`
+	Timeout       Unsupported `json:"timeout,omitzero"`
+	KeyFilename   Unsupported `json:"key_filename,omitzero"`
+	HostKeyPolicy Unsupported `json:"host_key_policy,omitzero"`
+	ProxyHost     Unsupported `json:"proxy_host,omitzero"`
+	ProxyPort     Unsupported `json:"proxy_port,omitzero"`
+	ProxyUsername Unsupported `json:"proxy_username,omitzero"`
+	ProxyPassword Unsupported `json:"proxy_password,omitzero"`
+	EnableMode    Unsupported `json:"enable_mode,omitzero"`
 }
 
 // unsupported lists the fields that are there and not served.
@@ -156,13 +156,13 @@ type Common struct {
 	Keep     *int   `json:"result_ttl,omitempty" minimum:"1" maximum:"604800" doc:"taken; results are kept for the retention"`
 	Webhook  *Hook  `json:"webhook,omitempty"`
 
-	DriverArgs   Unsupported `json:"driver_args,omitempty"`
-	Credential   Unsupported `json:"credential,omitempty"`
-	Rendering    Unsupported `json:"rendering,omitempty"`
-	Parsing      Unsupported `json:"parsing,omitempty"`
-	Options      Unsupported `json:"options,omitempty"`
-	FileTransfer Unsupported `json:"file_transfer,omitempty"`
-	Detach       Unsupported `json:"detach,omitempty"`
+	DriverArgs   Unsupported `json:"driver_args,omitzero"`
+	Credential   Unsupported `json:"credential,omitzero"`
+	Rendering    Unsupported `json:"rendering,omitzero"`
+	Parsing      Unsupported `json:"parsing,omitzero"`
+	Options      Unsupported `json:"options,omitzero"`
+	FileTransfer Unsupported `json:"file_transfer,omitzero"`
+	Detach       Unsupported `json:"detach,omitzero"`
 }
 
 // Exec is the body of POST /device/exec.
@@ -187,8 +187,8 @@ type Test struct {
 	Driver     string      `json:"driver" minLength:"1" maxLength:"64"`
 	Conn       *Conn       `json:"connection_args,omitempty"`
 	Asset      string      `json:"asset,omitempty" maxLength:"253"`
-	DriverArgs Unsupported `json:"driver_args,omitempty"`
-	Credential Unsupported `json:"credential,omitempty"`
+	DriverArgs Unsupported `json:"driver_args,omitzero"`
+	Credential Unsupported `json:"credential,omitzero"`
 }
 
 // BulkDone answers POST /device/bulk.

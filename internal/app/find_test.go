@@ -1,0 +1,102 @@
+package app_test
+
+import (
+	"slices"
+	"testing"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/app"
+)
+
+// TestCancelWaitingRaces: while a worker takes jobs, each of them is either
+// cancelled or started, never both and never neither.
+func TestCancelWaitingRaces(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		reqs := make([]hostler.JobRequest, 60)
+		for i := range reqs {
+			reqs[i] = hostler.JobRequest{Action: "change", Lane: hostler.LaneNone, Target: inline("sw1.example", "pw")}
+		}
+		var all []hostler.JobID
+		for _, o := range must(w.RunBatch(t.Context(), w.operator, reqs))(t) {
+			if o.Err != nil {
+				t.Fatal(o.Err)
+			}
+			all = append(all, o.Job.ID)
+		}
+		k := w.worker(t)
+		cancelled := make(chan []hostler.JobID, 1)
+		failed := make(chan error, 1)
+		go func() {
+			gone, err := w.CancelWaiting(t.Context(), w.operator, all, app.JobSearch{})
+			cancelled <- gone
+			failed <- err
+		}()
+		var started []hostler.JobID
+		for _, l := range k.lease(t, 20) {
+			started = append(started, l.Job)
+		}
+		gone := <-cancelled
+		if err := <-failed; err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range all {
+			if slices.Contains(gone, id) == slices.Contains(started, id) {
+				j := must(w.Job(t.Context(), w.viewer, id))(t)
+				if j.State != hostler.StateQueued || slices.Contains(gone, id) {
+					t.Errorf("job %v is %s; cancelled %v, started %v", id, j.State, slices.Contains(gone, id), slices.Contains(started, id))
+				}
+			}
+		}
+		for _, id := range started {
+			if j := must(w.Job(t.Context(), w.viewer, id))(t); j.State != hostler.StateRunning || j.CancelAt != nil {
+				t.Errorf("a job that runs was touched: %s, %v", j.State, j.CancelAt)
+			}
+		}
+		w.checkInvariants(t)
+	})
+}
+
+// TestFindJobs: by host, by lane and by the machine that ran them, in every state.
+func TestFindJobs(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		w.asset(t, app.AssetInput{Name: "web1", Address: "10.0.0.1", DeviceKey: "chassis"})
+		onAsset := w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}}).Job.ID
+		onAddress := w.run(t, hostler.JobRequest{Action: "change", Lane: hostler.LaneNone, Target: inline("10.0.0.1", "pw")}).Job.ID
+		find := func(f app.JobSearch, want ...hostler.JobID) {
+			t.Helper()
+			var got []hostler.JobID
+			for _, j := range must(w.FindJobs(t.Context(), w.viewer, f, hostler.Page{}))(t).Items {
+				got = append(got, j.ID)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("%+v found %v, want %v", f, got, want)
+			}
+		}
+		check := func() {
+			t.Helper()
+			find(app.JobSearch{Host: "10.0.0.1"}, onAsset, onAddress)
+			find(app.JobSearch{Host: "web1"}, onAsset)
+			find(app.JobSearch{Lane: "10.0.0.1"}, onAsset)
+			find(app.JobSearch{Lane: "web1"}, onAsset)
+			find(app.JobSearch{NoLane: true}, onAddress)
+			find(app.JobSearch{Lane: "10.0.0.9"})
+			find(app.JobSearch{Node: "elsewhere"})
+		}
+		check()
+		k := w.worker(t)
+		host := must(w.Workers(t.Context(), w.operator))(t)[0].Hostname
+		find(app.JobSearch{Node: host})
+		leases := k.lease(t, 2)
+		check()
+		find(app.JobSearch{Node: host}, onAsset, onAddress)
+		find(app.JobSearch{Node: host, States: []hostler.State{hostler.StateSucceeded}})
+		k.finish(t, leases, hostler.OutcomeSucceeded)
+		check()
+		find(app.JobSearch{Node: host}, onAsset, onAddress)
+		find(app.JobSearch{Node: host, States: []hostler.State{hostler.StateRunning}})
+		if st := must(w.ActionStats(t.Context(), w.viewer))(t); st["change"].Count != 2 || st["change"].Success != 2 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
