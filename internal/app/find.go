@@ -221,11 +221,15 @@ func (a *App) AssetAddresses(ctx context.Context, c auth.Caller, host string) ([
 	})
 }
 
-// ActionStats counts the ended jobs of the acting project by action.
+// statsNewest is how many ended jobs one call of ActionStats looks at.
+const statsNewest = 100_000
+
+// ActionStats counts the ended jobs of the acting project by action, as far as they
+// are among the newest statsNewest of all projects.
 func (a *App) ActionStats(ctx context.Context, c auth.Caller) (map[string]store.ActionStats, error) {
 	g, err := a.allow(c, auth.ReadJob)
 	if err != nil {
 		return nil, err
 	}
-	return view(ctx, g, func(s *scope) (map[string]store.ActionStats, error) { return s.Tx.ActionStats(s.project) })
+	return view(ctx, g, func(s *scope) (map[string]store.ActionStats, error) { return s.Tx.ActionStats(s.project, statsNewest) })
 }

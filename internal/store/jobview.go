@@ -308,12 +308,14 @@ type ActionStats struct {
 	Last                    time.Time     // the latest end
 }
 
-// ActionStats counts the jobs of a project that ended, by action.
-func (tx *Tx) ActionStats(project hostler.ProjectID) (map[string]ActionStats, error) {
+// ActionStats counts the jobs of a project that ended, by action. It looks at no
+// more than the newest jobs of all projects, so that its cost is bounded.
+func (tx *Tx) ActionStats(project hostler.ProjectID, newest int) (map[string]ActionStats, error) {
 	out := map[string]ActionStats{}
 	err := tx.each(`SELECT action, count(*), sum(CASE WHEN state = 'succeeded' THEN 1 ELSE 0 END),
-CAST(sum(CASE WHEN started_at > 0 THEN ended_at - started_at ELSE 0 END) AS BIGINT), max(ended_at) FROM done WHERE project = ? GROUP BY action`,
-		[]any{project}, func(r Rows) error {
+CAST(sum(CASE WHEN started_at > 0 THEN ended_at - started_at ELSE 0 END) AS BIGINT), max(ended_at)
+FROM (SELECT project, action, state, started_at, ended_at FROM done ORDER BY id DESC LIMIT ?) d WHERE project = ? GROUP BY action`,
+		[]any{newest, project}, func(r Rows) error {
 			var name string
 			var took, last int64
 			var st ActionStats
