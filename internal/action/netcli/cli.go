@@ -33,6 +33,13 @@ func (f *failure) final() *failure {
 	return f
 }
 
+// and adds to the text.
+func (f *failure) and(t hostler.Text) *failure {
+	f.Result.Error.Text.EN += t.EN
+	f.Result.Error.Text.ZH += t.ZH
+	return f
+}
+
 // resultOf makes a result of an error of opening a CLI.
 func resultOf(err error) action.Result {
 	if f, ok := errors.AsType[*failure](err); ok {

@@ -26,6 +26,8 @@ type traits struct {
 	// commit makes a candidate configuration the running one; without it a
 	// configured line would be lost.
 	commit string
+	// discard drops a candidate that outlives the session.
+	discard string
 	// save keeps the running configuration over a restart; none where commit does.
 	save step
 }
@@ -44,13 +46,13 @@ func known() map[string]traits {
 		"hp_comware":         {aliases: []string{"h3c_comware"}, save: step{command: "save"}},
 		"huawei_vrp":         {aliases: []string{"huawei", "huawei_vrpv8"}, save: step{command: "save"}},
 		"ipinfusion_ocnos":   {save: step{command: "write"}},
-		"juniper_junos":      {aliases: []string{"juniper"}, commit: "commit"},
+		"juniper_junos":      {aliases: []string{"juniper"}, commit: "commit", discard: "rollback 0"},
 		"nokia_srl":          {commit: "commit stay", save: step{command: "save startup", inConfig: true}},
-		"nokia_sros":         {aliases: []string{"alcatel_sros"}, commit: "commit", save: step{command: "admin save"}},
+		"nokia_sros":         {aliases: []string{"alcatel_sros"}, commit: "commit", discard: "discard", save: step{command: "admin save"}},
 		"nokia_sros_classic": {save: step{command: "admin save"}},
-		"paloalto_panos":     {commit: "commit"},
+		"paloalto_panos":     {commit: "commit", discard: "revert config"},
 		"ruijie_rgos":        {aliases: []string{"ruijie_os", "ruijie_rjos"}, save: step{command: "write"}},
-		"vyatta_vyos":        {aliases: []string{"vyos"}, commit: "commit", save: step{command: "save", inConfig: true}},
+		"vyatta_vyos":        {aliases: []string{"vyos"}, commit: "commit", discard: "discard", save: step{command: "save", inConfig: true}},
 	}
 }
 
@@ -124,6 +126,15 @@ func amend(name string, d *network.Driver) {
 	d.UpdatePrivileges()
 }
 
+// candidate is how a candidate configuration is committed and discarded; "" when
+// lines come into force one by one. VRP 8 shows at its prompt that one waits.
+func (d *dialect) candidate(prompt string) (commit, discard string) {
+	if strings.HasPrefix(prompt, "[*") {
+		return "commit", "clear configuration candidate"
+	}
+	return d.commit, d.discard
+}
+
 // levelsOf lists the levels that a prompt may stand for, sorted.
 func (d *dialect) levelsOf(prompt string) []string {
 	var found []string
@@ -158,19 +169,20 @@ func complaints() []string {
 		"% Invalid input", "% Incomplete command", "% Ambiguous command", "% Unknown command",
 		"% Unrecognized command", "% Authorization failed", "Command authorization failed", "Command rejected:",
 		"Error: Unrecognized command", "Error: Wrong parameter", "Error: Incomplete command", "Error: Ambiguous command",
-		"Error: Too many parameters", "Error:",
+		"Error: Too many parameters", "Error:", "error:", "% Failed", "Commit failed", "Set failed",
 	}
 }
 
 // refuses says whether a line is a refusal of the command before it. Those that
-// begin with a mark must begin the line: a log that is shown may quote them.
+// begin with a mark, and ours, must begin the line: a log that is shown may quote
+// them.
 func (d *dialect) refuses(line string) bool {
 	line = strings.TrimSpace(line)
-	for _, c := range slices.Concat(d.FailedWhenContains, complaints()) {
-		marked := strings.HasPrefix(c, "%") || strings.HasPrefix(c, "Error") || strings.HasPrefix(c, "Command")
-		if marked && strings.HasPrefix(line, c) || !marked && strings.Contains(line, c) {
-			return true
+	begins := func(c string) bool { return strings.HasPrefix(line, c) }
+	return slices.ContainsFunc(complaints(), begins) || slices.ContainsFunc(d.FailedWhenContains, func(c string) bool {
+		if strings.HasPrefix(c, "%") || strings.HasPrefix(c, "Error") {
+			return begins(c)
 		}
-	}
-	return false
+		return strings.Contains(line, c)
+	})
 }

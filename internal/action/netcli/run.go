@@ -144,9 +144,11 @@ type job struct {
 	report Report
 
 	touched bool // something was sent that may have changed the device
-	clean   bool // the CLI is at a prompt outside configuration
-	applied int  // lines that the device took
-	first   *failure
+	// committed: a candidate configuration came into force.
+	committed bool
+	clean     bool // the CLI is at a prompt outside configuration
+	applied   int  // commands that the device took
+	first     *failure
 }
 
 func (j *job) run(ctx context.Context) action.Result {
@@ -170,8 +172,8 @@ func (j *job) run(ctx context.Context) action.Result {
 	return action.Succeeded(nil)
 }
 
-// configure sets lines. After a refusal the CLI is left to be closed: nothing of
-// a candidate configuration may come into force.
+// configure sets lines. After a refusal nothing of a candidate configuration comes
+// into force, and the CLI is closed: who knows in which mode it is.
 func (j *job) configure(ctx context.Context) action.Result {
 	if err := j.bounded(ctx, func(ctx context.Context) error { return j.cli.acquire(ctx, configuration) }); err != nil {
 		return j.noConfig(ctx, err)
@@ -181,25 +183,46 @@ func (j *job) configure(ctx context.Context) action.Result {
 			return j.lost(ctx, l, err)
 		}
 		if j.first != nil && j.args.stops() {
-			return j.partly().Result
+			return j.abandon(ctx)
 		}
 	}
 	if err := j.finish(ctx); err != nil {
 		return j.lost(ctx, "configuration", err)
 	}
 	if j.first != nil {
-		return j.partly().Result
+		return j.abandon(ctx)
 	}
 	return action.Succeeded(nil)
+}
+
+// abandon ends a configuration that the device refused in part. A candidate is
+// discarded, as some outlive the session and would be committed by the next one.
+func (j *job) abandon(ctx context.Context) action.Result {
+	commit, discard := j.cli.dialect.candidate(j.cli.prompt)
+	if commit == "" || j.committed {
+		return j.partly().Result
+	}
+	if discard != "" {
+		_ = j.bounded(ctx, func(ctx context.Context) error {
+			_, _, err := j.cli.say(ctx, discard, false, ignore)
+			return err
+		})
+	}
+	n, of := j.lines()
+	return j.first.and(hostler.Textf(" (%d of %d lines were accepted, nothing was committed)", "（已接受 %d 行，共 %d 行，未提交）", n, of)).Result
 }
 
 // finish commits, leaves configuration mode and saves.
 func (j *job) finish(ctx context.Context) error {
 	d := j.cli.dialect
-	if d.commit != "" {
-		if err := j.send(ctx, d.commit, true, j.confirm); err != nil || j.first != nil {
+	if commit, _ := d.candidate(j.cli.prompt); commit != "" {
+		if j.first != nil {
+			return nil
+		}
+		if err := j.send(ctx, commit, true, j.confirm); err != nil || j.first != nil {
 			return err
 		}
+		j.committed = true
 	}
 	saves := j.args.Save && j.first == nil
 	if saves && d.save.inConfig {
@@ -293,10 +316,15 @@ func (j *job) bounded(ctx context.Context, fn func(context.Context) error) error
 
 // partly adds to a refusal which lines the device has taken.
 func (j *job) partly() *failure {
-	t := hostler.Textf(" (%d of %d lines were applied)", "（已应用 %d 行，共 %d 行）", j.applied, len(j.args.Config))
-	j.first.Result.Error.Text.EN += t.EN
-	j.first.Result.Error.Text.ZH += t.ZH
-	return j.first
+	n, of := j.lines()
+	return j.first.and(hostler.Textf(" (%d of %d lines were applied)", "（已应用 %d 行，共 %d 行）", n, of))
+}
+
+// lines counts the lines that the device took, and all of them. A commit may have
+// been taken beside them.
+func (j *job) lines() (taken, all int) {
+	all = len(j.args.Config)
+	return min(j.applied, all), all
 }
 
 // noConfig makes the result of a job that came not as far as its first line.
