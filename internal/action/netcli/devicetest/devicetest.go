@@ -53,6 +53,10 @@ type Options struct {
 	Enable string
 	// DropAt closes the connection when this line was typed, before any answer.
 	DropAt string
+	// Candidate makes VRP collect lines until commit, as VRP 8 does.
+	Candidate bool
+	// AskFile makes VRP ask for a file name when it saves.
+	AskFile bool
 	// KeepPaging refuses to switch the pager off.
 	KeepPaging bool
 	// HangAt gives no answer to this line.
@@ -80,6 +84,7 @@ type Device struct {
 	passwords []string
 	logins    int
 	saved     int
+	running   []string
 }
 
 // Serve runs a device on a listener until Close.
@@ -200,6 +205,13 @@ func (d *Device) Saved() int {
 	return d.saved
 }
 
+// Running lists the configured lines that are in force.
+func (d *Device) Running() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.running...)
+}
+
 func (d *Device) accept() {
 	for {
 		nc, err := d.l.Accept()
@@ -309,6 +321,8 @@ type session struct {
 	view    string // "" outside configuration, else such as config or config-if
 	page    int    // lines until the pager asks; 0 is off
 	over    bool
+	// candidate is the lines that are not in force yet.
+	candidate []string
 }
 
 func (s *session) print(text string) { _, _ = io.WriteString(s.ch, text) }
@@ -369,6 +383,13 @@ func (s *session) broken(prompt, rest string) {
 	s.say(rest)
 }
 
+// run brings a line into force.
+func (s *session) run(line string) {
+	s.device.mu.Lock()
+	defer s.device.mu.Unlock()
+	s.device.running = append(s.device.running, line)
+}
+
 func (s *session) save() {
 	s.device.mu.Lock()
 	defer s.device.mu.Unlock()
@@ -377,13 +398,7 @@ func (s *session) save() {
 
 func (s *session) prompt() string {
 	if s.device.opts.Dialect == VRP {
-		switch s.view {
-		case "":
-			return "<" + s.name + ">"
-		case "config":
-			return "[" + s.name + "]"
-		}
-		return "[" + s.name + "-" + s.view + "]"
+		return s.vrpPrompt()
 	}
 	switch {
 	case s.view != "":
@@ -392,4 +407,22 @@ func (s *session) prompt() string {
 		return s.name + "#"
 	}
 	return s.name + ">"
+}
+
+func (s *session) vrpPrompt() string {
+	mark := ""
+	switch {
+	case !s.device.opts.Candidate:
+	case len(s.candidate) > 0:
+		mark = "*"
+	default:
+		mark = "~"
+	}
+	switch s.view {
+	case "":
+		return "<" + s.name + ">"
+	case "config":
+		return "[" + mark + s.name + "]"
+	}
+	return "[" + mark + s.name + "-" + s.view + "]"
 }

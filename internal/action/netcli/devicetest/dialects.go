@@ -87,6 +87,7 @@ func (s *session) iosConfig(word, rest string) {
 		s.view = map[string]string{"config-if": "config"}[s.view]
 	case "hostname":
 		s.name = rest
+		s.run("hostname " + rest)
 	case "interface":
 		s.view = "config-if"
 	case "crypto":
@@ -96,7 +97,9 @@ func (s *session) iosConfig(word, rest string) {
 		if rest == "" {
 			s.say("% Incomplete command.")
 			s.say("")
+			return
 		}
+		s.run(word + " " + rest)
 	default:
 		s.iosInvalid()
 	}
@@ -107,7 +110,7 @@ func (s *session) vrp(line string) {
 	word, rest, _ := strings.Cut(line, " ")
 	switch {
 	case word == "return":
-		s.view = ""
+		s.vrpReturn()
 	case word == "quit" && s.view == "":
 		s.over = true
 	case word == "quit":
@@ -127,6 +130,12 @@ func (s *session) vrp(line string) {
 		s.print("Are you sure to continue?[Y/N]")
 		if answer, err := s.read(true); err != nil || !strings.EqualFold(answer, "y") {
 			return
+		}
+		if s.device.opts.AskFile {
+			s.print("Please input the file name(*.cfg, *.zip)[vrpcfg.zip]:")
+			if name, err := s.read(true); err != nil || name != "" {
+				return
+			}
 		}
 		s.say("Info: Save the configuration successfully.")
 		s.save()
@@ -157,18 +166,49 @@ func (s *session) vrpDisplay(what string) {
 	}
 }
 
+// vrpReturn leaves every view. A candidate that waits is asked for.
+func (s *session) vrpReturn() {
+	if len(s.candidate) > 0 {
+		s.say("Warning: Uncommitted configurations found.")
+		s.print("Are you sure to commit them before exiting? [Y(yes)/N(no)/C(cancel)]:")
+		if answer, err := s.read(true); err != nil || strings.EqualFold(answer, "c") {
+			return
+		}
+		s.candidate = nil
+	}
+	s.view = ""
+}
+
 func (s *session) vrpConfig(word, rest string) {
 	switch word {
-	case "sysname":
-		s.name = rest
+	case "commit":
+		s.commit()
+	case "clear":
+		s.candidate = nil
 	case "interface":
 		s.view = rest
-	case "description", "ip", "ntp-service", "vlan":
+	case "sysname", "description", "ip", "ntp-service", "vlan":
 		if rest == "" {
 			s.say("       ^")
 			s.say("Error:Incomplete command found at '^' position.")
+			return
+		}
+		s.candidate = append(s.candidate, word+" "+rest)
+		if !s.device.opts.Candidate {
+			s.commit()
 		}
 	default:
 		s.vrpInvalid()
 	}
+}
+
+// commit brings the candidate into force.
+func (s *session) commit() {
+	for _, l := range s.candidate {
+		if name, ok := strings.CutPrefix(l, "sysname "); ok {
+			s.name = name
+		}
+		s.run(l)
+	}
+	s.candidate = nil
 }
