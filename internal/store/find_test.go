@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,5 +106,126 @@ func TestJobsOfHostsLanesAndWorkers(t *testing.T) {
 		check("by worker and state", store.JobQuery{Workers: []int64{int64(w)}, States: []hostler.State{hostler.StateRunning}}, leased[1])
 		check("by worker and state", store.JobQuery{Workers: []int64{int64(w)}, States: []hostler.State{hostler.StateQueued, hostler.StateScheduled}})
 		check("by another worker", store.JobQuery{Workers: []int64{1}})
+	})
+}
+
+// TestCancelWaitingTouchesNothingThatStarted has cancellers and workers after the
+// same jobs: each job is cancelled or leased, never both, and those that were
+// leased are not asked to end.
+func TestCancelWaitingTouchesNothingThatStarted(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		specs := make([]hostler.JobSpec, 60)
+		for i := range specs {
+			specs[i] = job()
+		}
+		ids := f.enqueue(specs...)
+		var mu sync.Mutex
+		fate := map[hostler.JobID]string{}
+		note := func(what string, ids ...hostler.JobID) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, id := range ids {
+				fate[id] += what
+			}
+		}
+		attempt := func(fn func(tx *store.Tx) (func(), error)) {
+			var after func()
+			err := f.Store.InTx(t.Context(), func(tx *store.Tx) (err error) {
+				after, err = fn(tx)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			after()
+		}
+		var wg sync.WaitGroup
+		for n := range 3 {
+			w := f.register("*")
+			wg.Go(func() {
+				for range 4 {
+					attempt(func(tx *store.Tx) (func(), error) {
+						c, err := tx.Claim(w, 5)
+						return func() {
+							for _, l := range c.Leases {
+								note("leased", l.Job)
+							}
+						}, err
+					})
+				}
+			})
+			wg.Go(func() {
+				for chunk := range slices.Chunk(ids[n*10:], 7) {
+					attempt(func(tx *store.Tx) (func(), error) {
+						gone, err := tx.CancelWaiting(chunk, "a person")
+						return func() { note("cancelled", gone...) }, err
+					})
+				}
+			})
+		}
+		wg.Wait()
+		for id, what := range fate {
+			if what != "leased" && what != "cancelled" {
+				t.Errorf("%v was %s", id, what)
+			}
+		}
+		f.tx(func(tx *store.Tx) error {
+			asked, err := tx.CancelAsked(ids)
+			if len(asked) > 0 {
+				t.Errorf("%d running jobs were asked to end", len(asked))
+			}
+			gone, err2 := tx.CancelWaiting(ids, "a person")
+			if len(gone)+len(fate) != len(ids) {
+				t.Errorf("%d more cancelled; %d had a fate, of %d", len(gone), len(fate), len(ids))
+			}
+			return errors.Join(err, err2)
+		})
+	})
+}
+
+// TestActionStatsLooksAtTheNewest counts by action, within a project, and no
+// further back than it is told.
+func TestActionStatsLooksAtTheNewest(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		w := f.register("*")
+		for i, outcome := range []hostler.Outcome{hostler.OutcomeFailed, hostler.OutcomeSucceeded, hostler.OutcomeSucceeded} {
+			spec := job()
+			spec.Action = "a"
+			if i == 2 {
+				spec.Action = "b"
+			}
+			f.enqueue(spec)
+			l := f.claim(w, 1)[0]
+			f.Advance(3 * time.Second)
+			if err := f.finish(w, l, outcome); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stats := func(project hostler.ProjectID, newest int) (out map[string]store.ActionStats) {
+			f.tx(func(tx *store.Tx) (err error) {
+				out, err = tx.ActionStats(project, newest)
+				return err
+			})
+			for name, st := range out {
+				if st.Last.IsZero() {
+					t.Errorf("%s ended never", name)
+				}
+				st.Last = time.Time{}
+				out[name] = st
+			}
+			return out
+		}
+		b := store.ActionStats{Count: 1, Success: 1, Total: 3 * time.Second}
+		want := map[string]store.ActionStats{"a": {Count: 2, Success: 1, Failure: 1, Total: 6 * time.Second}, "b": b}
+		if diff := cmp.Diff(want, stats(testProject, 10)); diff != "" {
+			t.Errorf("all (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(map[string]store.ActionStats{"b": b}, stats(testProject, 1)); diff != "" {
+			t.Errorf("the newest (-want +got):\n%s", diff)
+		}
+		if got := stats(testProject+1, 10); len(got) != 0 {
+			t.Errorf("of another project: %v", got)
+		}
 	})
 }
