@@ -28,8 +28,8 @@ type Route struct {
 
 	// bind registers the handler; it knows the types of input and output.
 	bind func(s *server, api huma.API, op huma.Operation)
-	// body says that the operation takes a body.
-	body bool
+	// body says that the operation takes a body of JSON, csv one of CSV.
+	body, csv bool
 }
 
 // Access is the permission that a route needs. The zero value is none at all,
@@ -51,6 +51,7 @@ type call struct {
 	app     *app.App
 	server  *server
 	request *http.Request
+	csv     string // the body of a route that takes CSV
 }
 
 type callKey struct{}
@@ -108,6 +109,21 @@ func handleStream[I any](r Route, document func(api huma.API, op *huma.Operation
 				write(w)
 			}}, nil
 		})
+	}
+	return r
+}
+
+// handleCSV binds a handler to a route that takes CSV: call.csv.
+func handleCSV[I, O any](r Route, fn handler[I, O]) Route {
+	r = handle(r, fn)
+	r.csv = true
+	bind := r.bind
+	r.bind = func(s *server, api huma.API, op huma.Operation) {
+		op.RequestBody = &huma.RequestBody{
+			Required: true, Description: "a file of CSV in UTF-8, whose first line names the columns",
+			Content: map[string]*huma.MediaType{mediaCSV: {Schema: &huma.Schema{Type: huma.TypeString}}},
+		}
+		bind(s, api, op)
 	}
 	return r
 }

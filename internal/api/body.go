@@ -92,6 +92,22 @@ func isJSON(contentType string) bool {
 	return err == nil && media == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8"))
 }
 
+const mediaCSV = "text/csv"
+
+// checkCSV refuses a body of another type. What it holds is for app to read: a
+// file that is not UTF-8 needs better advice than can be given here.
+func checkCSV(contentType string, body []byte) error {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil || media != mediaCSV {
+		return hostler.Errorf(hostler.CodeMalformed,
+			"the body must be sent as Content-Type: text/csv", "请求体必须以 Content-Type: text/csv 发送")
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return hostler.Errorf(hostler.CodeMalformed, "a file of CSV is needed", "需要 CSV 文件")
+	}
+	return nil
+}
+
 // malformed keeps the decoder's words, which name the byte but may repeat a
 // character, out of the answer.
 func malformed(err error) error {

@@ -206,6 +206,10 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request, rt Route) (call, 
 	if err != nil {
 		return call{}, err
 	}
+	if rt.csv {
+		c.csv = string(body)
+		return c, checkCSV(r.Header.Get("Content-Type"), body)
+	}
 	if !rt.body {
 		return c, checkNoBody(body)
 	}

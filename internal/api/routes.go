@@ -103,6 +103,8 @@ func nativeRoutes() []Route {
 			func(ctx context.Context, c call, in *Payload[app.AssetInput]) (hostler.Asset, error) {
 				return c.app.CreateAsset(ctx, c.Caller, in.Body)
 			}),
+		handleCSV(post("/assets/import", needs(auth.WriteAsset), "Make and change assets from a file of CSV, all or none", "从 CSV 文件导入资产，全部成功或全部不变"), importAssets),
+		handleStream(get("/assets.csv", needs(auth.ReadAsset), "Write assets as a file of CSV", "将资产导出为 CSV 文件"), documentExport, exportAssets),
 		handle(get("/assets/{asset}", needs(auth.ReadAsset), "Read an asset by name or id", "按名称或 ID 查看资产"),
 			func(ctx context.Context, c call, in *AssetRef) (hostler.Asset, error) {
 				return c.app.Asset(ctx, c.Caller, in.Asset)

@@ -29,7 +29,7 @@ var verbs = map[string]auth.Verb{
 	"CancelJob": auth.ChangeJob, "RetryJob": auth.ChangeJob, "ResolveJob": auth.ChangeJob,
 	"CancelJobs": auth.ChangeJob, "RetryJobs": auth.ChangeJob, "ResolveJobs": auth.ChangeJob,
 	"Queues": auth.ReadQueue, "Queue": auth.ReadQueue, "PutQueue": auth.WriteQueue, "PauseQueue": auth.WriteQueue, "ResumeQueue": auth.WriteQueue,
-	"Workers": auth.ReadWorker, "StopWorkers": auth.StopWorker, "CloseSessions": auth.StopWorker, "Audit": auth.ReadAudit, "OpenEvents": auth.ReadEvent, "Events": auth.ReadEvent,
+	"Workers": auth.ReadWorker, "StopWorkers": auth.StopWorker, "CloseSessions": auth.StopWorker, "Audit": auth.ReadAudit, "OpenEvents": auth.ReadEvent, "ImportAssets": auth.WriteAsset, "ExportAssets": auth.ReadAsset, "Events": auth.ReadEvent,
 	"Webhooks": auth.ReadWebhook, "Webhook": auth.ReadWebhook, "CreateWebhook": auth.WriteWebhook, "PutWebhook": auth.WriteWebhook,
 	"EnableWebhook": auth.WriteWebhook, "DisableWebhook": auth.WriteWebhook, "RotateWebhook": auth.WriteWebhook, "DeleteWebhook": auth.WriteWebhook,
 	"TestWebhook": auth.SendDelivery, "Deliveries": auth.ReadWebhook, "Delivery": auth.ReadWebhook,
@@ -168,7 +168,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		// These name no object, or only what belongs to no project; listings and
 		// bulk changes are looked at below.
 		other := strings.FieldsSeq(`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
-			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs Events OpenEvents StopWorkers CloseSessions
+			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch AssetAddresses ActionStats`)
 		for name := range other {
 			calls[name] = nil

@@ -1,0 +1,7 @@
+package app
+
+// CountAssetRows reads a file of assets and counts its rows.
+func CountAssetRows(text string) (int, error) {
+	records, err := readAssets(text, nil)
+	return len(records), err
+}
