@@ -80,21 +80,14 @@ func (f *Family) pick(l login) (*cli, <-chan struct{}, error) {
 	if f.closed {
 		return nil, nil, fail(hostler.ErrKindConnLost, "the worker is stopping", "工作节点正在停止")
 	}
-	p := f.pools[l.key]
-	if p == nil {
-		p = &pool{changed: make(chan struct{})}
-		f.pools[l.key] = p
-	}
-	for _, c := range slices.Clone(p.clis) {
-		switch {
-		case c.busy:
-		case !c.shell.Trusted(l.way):
-			f.forget(c)
-		default:
-			c.busy = true
-			c.idle.Stop()
-			return c, nil, nil
-		}
+	p := f.poolOf(l.key)
+	p.waiting++ // so that it stays while condemned ones leave it
+	c := f.idleIn(p, l)
+	p.waiting--
+	if c != nil {
+		c.busy = true
+		c.idle.Stop()
+		return c, nil, nil
 	}
 	if len(p.clis)+p.opening < f.opts.MaxOpen {
 		p.opening++
@@ -104,6 +97,30 @@ func (f *Family) pick(l login) (*cli, <-chan struct{}, error) {
 	return nil, p.changed, nil
 }
 
+func (f *Family) poolOf(key string) *pool {
+	p := f.pools[key]
+	if p == nil {
+		p = &pool{changed: make(chan struct{})}
+		f.pools[key] = p
+	}
+	return p
+}
+
+// idleIn finds an idle CLI in a pool, and closes those whose host key the newest
+// decisions condemn.
+func (f *Family) idleIn(p *pool, l login) *cli {
+	for _, c := range slices.Clone(p.clis) {
+		switch {
+		case c.busy:
+		case c.shell.Trusted(l.way):
+			return c
+		default:
+			f.forget(c)
+		}
+	}
+	return nil
+}
+
 func (f *Family) unwait(key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,20 +128,32 @@ func (f *Family) unwait(key string) {
 	f.tidy(key)
 }
 
+// openInto opens a CLI that pick has counted. The caller may use it at once.
 func (f *Family) openInto(ctx context.Context, l login) (*cli, error) {
 	c, err := f.open(ctx, l)
+	if err = f.opened(l, c, err); err != nil && c != nil {
+		c.close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// opened takes a new CLI into its pool, unless there was an error or the family
+// is closed.
+func (f *Family) opened(l login, c *cli, err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.pools[l.key]
 	p.opening--
 	if err == nil && f.closed {
-		f.wg.Go(c.close)
 		err = fail(hostler.ErrKindConnLost, "the worker is stopping", "工作节点正在停止")
 	}
 	if err != nil {
 		p.wake()
 		f.tidy(l.key)
-		return nil, err
+		return err
 	}
 	c.busy = true
 	p.clis = append(p.clis, c)
@@ -134,7 +163,7 @@ func (f *Family) openInto(ctx context.Context, l login) (*cli, error) {
 		defer f.mu.Unlock()
 		f.forget(c)
 	})
-	return c, nil
+	return nil
 }
 
 // giveBack ends a use. A CLI that is not clean is closed.
