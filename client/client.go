@@ -113,6 +113,7 @@ type call struct {
 	path   []string // segments below /api/v1, not escaped
 	query  url.Values
 	body   any           // nil for none
+	raw    []byte        // a body that is no JSON; the header has its type
 	idem   string        // Idempotency-Key
 	extra  time.Duration // the server may hold the answer back that long
 	header http.Header
@@ -126,7 +127,7 @@ func (r call) repeatable() bool {
 // do sends the request, again where that is harmless, and decodes the answer
 // into out unless out is nil.
 func (c *Client) do(ctx context.Context, r call, out any) error {
-	var body []byte
+	body := r.raw
 	if r.body != nil {
 		var err error
 		if body, err = json.Marshal(r.body); err != nil {
@@ -206,7 +207,7 @@ func (c *Client) request(ctx context.Context, r call, body []byte) (*http.Reques
 	maps.Copy(req.Header, r.header)
 	req.Header.Set("User-Agent", c.userAgent)
 	req.Header.Set("Accept-Language", string(c.lang))
-	if body != nil {
+	if body != nil && r.raw == nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.key != "" {

@@ -17,7 +17,7 @@ func (a *app) assetCmd() *cobra.Command {
 		short:   txt("manage assets: the hosts and devices that jobs work on", "管理资产：作业所操作的主机和设备"),
 		long:    txt("An asset is a host, a device or an endpoint: a name, an address, labels,\nand the credential that opens it.", "资产是主机、设备或端点：名称、地址、标签，以及登录它的凭据。"),
 		example: "hostler asset add web1 --address 192.0.2.10 --label role=web --credential ops\nhostler asset list --label role=web",
-	}, a.assetList(), a.assetGet(), a.assetAdd(), a.assetSet(), a.assetDelete(), a.hostKeyCmd())
+	}, a.assetList(), a.assetGet(), a.assetAdd(), a.assetSet(), a.assetDelete(), a.assetImport(), a.assetExport(), a.hostKeyCmd())
 }
 
 func assetColumns() []column[hostler.Asset] {

@@ -1,0 +1,55 @@
+package client
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"hostler.dev/hostler"
+)
+
+// ImportOptions say how a file of assets is read.
+type ImportOptions struct {
+	DryRun     bool
+	OnConflict string // of a row whose asset exists: update (default), skip or fail
+	// Mapping says which field a column is, by the column's header; - ignores it.
+	Mapping map[string]string
+}
+
+// ImportAssets makes and changes assets as a file of CSV says, all or none. A
+// second try of the same file finds what the first has made unchanged.
+func (c *Client) ImportAssets(ctx context.Context, file []byte, o ImportOptions) (hostler.AssetImport, error) {
+	q := url.Values{}
+	if o.DryRun {
+		q.Set("dry_run", strconv.FormatBool(true))
+	}
+	if o.OnConflict != "" {
+		q.Set("on_conflict", o.OnConflict)
+	}
+	for column, field := range o.Mapping {
+		q.Add("map", column+":"+field)
+	}
+	return fetch[hostler.AssetImport](ctx, c, call{
+		method: http.MethodPost, path: []string{"assets", "import"}, query: q, raw: file,
+		header: http.Header{"Content-Type": {"text/csv; charset=utf-8"}},
+	})
+}
+
+// ExportAssets writes the assets that have all the labels as CSV.
+func (c *Client) ExportAssets(ctx context.Context, labels map[string]string, w io.Writer) error {
+	q := url.Values{}
+	for key, value := range labels {
+		q.Add("label", key+"="+value)
+	}
+	res, err := c.send(ctx, call{method: http.MethodGet, path: []string{"assets.csv"}, query: q}, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(w, res.Body); err != nil {
+		return c.unreachable(err)
+	}
+	return nil
+}
