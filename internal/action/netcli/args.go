@@ -79,18 +79,29 @@ func cliTraits(raw json.RawMessage) action.Traits {
 }
 
 // changes says whether a command may do more than look. A looking one does when
-// its output goes into a file.
+// its output goes into a file or to something that is no filter, and when a second
+// command hangs on it, as NX-OS and platforms with a shell allow.
 func changes(command string) bool {
-	words := strings.Fields(strings.ToLower(command))
+	command = strings.ToLower(command)
+	words := strings.Fields(command)
 	looks := []string{"show", "display", "ping", "traceroute", "tracert", "dir", "more"}
-	if len(words) == 0 || !slices.Contains(looks, words[0]) || strings.Contains(command, ">") {
+	if len(words) == 0 || !slices.Contains(looks, words[0]) || strings.ContainsAny(command, "<>;&`") || strings.Contains(command, "$(") {
 		return true
 	}
-	_, filters, _ := strings.Cut(strings.ToLower(command), "|")
-	return slices.ContainsFunc(strings.FieldsFunc(filters, func(r rune) bool { return r == '|' || unicode.IsSpace(r) }),
-		func(w string) bool {
-			return len(w) >= 2 && slices.ContainsFunc([]string{"redirect", "append", "tee", "save"}, func(s string) bool { return strings.HasPrefix(s, w) })
-		})
+	return slices.ContainsFunc(strings.Split(command, "|")[1:], func(s string) bool { return !filters(s) })
+}
+
+// filters says whether what stands behind a pipe only filters. Devices understand
+// abbreviations: one that could mean a file is none.
+func filters(pipe string) bool {
+	word, _, _ := strings.Cut(strings.TrimSpace(pipe), " ")
+	abbreviates := func(full string) bool { return strings.HasPrefix(full, word) }
+	known := []string{
+		"include", "exclude", "begin", "section", "count", "match", "except", "find", "last", "until", "grep", "egrep",
+		"head", "tail", "no-more", "display", "json", "json-pretty", "xml", "trim", "by-linenum",
+	}
+	files := []string{"append", "redirect", "save", "tee"}
+	return word != "" && slices.ContainsFunc(known, abbreviates) && !slices.ContainsFunc(files, abbreviates)
 }
 
 func enableCredential(raw json.RawMessage) []string {
