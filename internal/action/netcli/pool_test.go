@@ -33,3 +33,18 @@ func TestRevokedUnderAKeptCLI(t *testing.T) {
 		t.Errorf("sessions %+v", s)
 	}
 }
+
+// A kept CLI that gives no answer any more is replaced before anything of the job
+// is sent, so that a configuration is not lost with it.
+func TestDeafCLI(t *testing.T) {
+	t.Parallel()
+	d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP})
+	r := newRig(t, netcli.Options{})
+	a := asset(d, devicetest.VRP, "")
+	mustEnd(t, r.cli(a, m{"commands": []string{"display version"}}), hostler.OutcomeSucceeded, "")
+	d.Deafen()
+	mustEnd(t, r.cli(a, m{"config": []string{"vlan 7"}}), hostler.OutcomeSucceeded, "")
+	if got := d.Running(); d.Logins() != 2 || len(got) != 1 {
+		t.Errorf("%d logins, running %q", d.Logins(), got)
+	}
+}

@@ -85,6 +85,7 @@ type Device struct {
 	logins    int
 	saved     int
 	running   []string
+	deaf      int // logins up to this one are answered no more
 }
 
 // Serve runs a device on a listener until Close.
@@ -177,6 +178,21 @@ func (d *Device) DropConnections() {
 	}
 }
 
+// Deafen leaves everybody who is logged in without an answer from now on, as a
+// device that restarted or a firewall that forgot does.
+func (d *Device) Deafen() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deaf = d.logins
+}
+
+// hears says whether a login is still answered.
+func (d *Device) hears(login int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return login > d.deaf
+}
+
 // Typed lists the lines that were typed, without passwords.
 func (d *Device) Typed() []string {
 	d.mu.Lock()
@@ -246,6 +262,7 @@ func (d *Device) serve(nc net.Conn, config *gossh.ServerConfig) {
 	defer func() { _ = conn.Close() }()
 	d.mu.Lock()
 	d.logins++
+	login := d.logins
 	d.mu.Unlock()
 	d.wg.Go(func() { gossh.DiscardRequests(reqs) })
 	for nch := range chans {
@@ -258,7 +275,7 @@ func (d *Device) serve(nc net.Conn, config *gossh.ServerConfig) {
 				_ = r.Reply(r.Type == "pty-req" || r.Type == "shell", nil)
 				if r.Type == "shell" {
 					d.wg.Go(func() {
-						d.shell(ch)
+						d.shell(ch, login)
 						_ = conn.Close()
 					})
 				}
@@ -280,13 +297,17 @@ func (d *Device) pause(t time.Duration) {
 }
 
 // shell is one CLI.
-func (d *Device) shell(ch gossh.Channel) {
+func (d *Device) shell(ch gossh.Channel, login int) {
 	s := &session{device: d, ch: ch, in: bufio.NewReader(ch), name: d.opts.Hostname, enabled: d.opts.Enable == "", page: 5}
 	s.print("Authorised access only\r\n\r\n")
 	for !s.over {
 		s.print(s.prompt())
 		line, err := s.read(true)
 		if err != nil {
+			return
+		}
+		if !d.hears(login) {
+			<-d.quit
 			return
 		}
 		if line == "" {
