@@ -1,0 +1,57 @@
+package netcli
+
+import (
+	"strings"
+	"testing"
+)
+
+// What a device prints, whatever it is and wherever the network breaks it, comes
+// out as the same lines, and an unfinished one stays.
+func FuzzLines(f *testing.F) {
+	f.Add("R1#show version\nVersion 17\nR1#", 4)
+	f.Add(" --More-- \b\b\b\b\b\b\b\b\b\b          \b\b\b\b\b\b\b\b\b\bline\n", 12)
+	f.Add("<HUAWEI>\x00\xff\n[~HUAWEI]", 1)
+	f.Fuzz(func(t *testing.T, text string, cut int) {
+		if cut < 0 || cut > len(text) {
+			return
+		}
+		split := func(parts ...string) (lines []string, rest string) {
+			c := &cli{}
+			for _, p := range parts {
+				c.pending = append(c.pending, p...)
+				c.lines(func(l string) { lines = append(lines, l) })
+			}
+			return lines, string(c.pending)
+		}
+		whole, rest := split(text)
+		broken, brokenRest := split(text[:cut], text[cut:])
+		if strings.Join(whole, "\n") != strings.Join(broken, "\n") || rest != brokenRest || strings.Contains(rest, "\n") {
+			t.Errorf("whole %q %q, broken %q %q", whole, rest, broken, brokenRest)
+		}
+		if len(text) < maxLine && len(whole) != strings.Count(text, "\n") {
+			t.Errorf("%d lines of %q", len(whole), text)
+		}
+	})
+}
+
+// Nothing that can be typed is taken for a mere look when it could hold a second
+// command or a file.
+func FuzzChanges(f *testing.F) {
+	for _, s := range []string{"show version", "show run | r x", "display version|include a", "dir;reload", "SHOW x > y"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, command string) {
+		if changes(command) {
+			return
+		}
+		lower := strings.ToLower(command)
+		if strings.ContainsAny(lower, "<>;&`") {
+			t.Errorf("%q only looks", command)
+		}
+		for _, pipe := range strings.Split(lower, "|")[1:] {
+			if pipe = strings.TrimSpace(pipe); strings.HasPrefix(pipe, "re") || strings.HasPrefix(pipe, "tee") || strings.HasPrefix(pipe, "app") {
+				t.Errorf("%q only looks", command)
+			}
+		}
+	})
+}
