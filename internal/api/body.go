@@ -92,6 +92,42 @@ func isJSON(contentType string) bool {
 	return err == nil && media == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8"))
 }
 
+// withoutNulls leaves out the members of a body's objects that are null: clients of
+// the façades send null for what they do not set.
+func withoutNulls(body []byte) []byte {
+	if !bytes.Contains(body, []byte("null")) {
+		return body
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	var v any
+	if dec.Decode(&v) != nil {
+		return body // checkJSON has taken it, so this does not happen
+	}
+	dropNulls(v)
+	out, err := json.Marshal(v)
+	if err != nil {
+		return body
+	}
+	return out
+}
+
+func dropNulls(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, member := range v {
+			if member == nil {
+				delete(v, key)
+			}
+			dropNulls(member)
+		}
+	case []any:
+		for _, member := range v {
+			dropNulls(member)
+		}
+	}
+}
+
 const mediaCSV = "text/csv"
 
 // checkCSV refuses a body of another type. What it holds is for app to read: a

@@ -216,6 +216,9 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request, rt Route) (call, 
 	if err := checkJSON(r.Header.Get("Content-Type"), body); err != nil {
 		return call{}, err
 	}
+	if dialectOf(r.URL.Path) != native {
+		body = withoutNulls(body)
+	}
 	r.Body = newBody(body)
 	return c, nil
 }

@@ -208,6 +208,15 @@ func netPulseJobs(t *testing.T, w *world, mount string) {
 }
 
 // TestNetPulseErrors: every refusal has NetPulse's form and repeats no secret.
+// What a client does not set may be null.
+func TestNetPulseNulls(t *testing.T) {
+	eachMount(t, func(t *testing.T, w *world, mount string) {
+		body := `{"driver":"paramiko","connection_args":{"host":"192.0.2.1","port":null,"username":"ops","password":null,"timeout":null},
+"command":"x","config":null,"ttl":null,"queue_strategy":null,"webhook":null,"driver_args":null}`
+		pulse[pulseJob](t, w, operator, "POST", mount+"/device/exec", body, 201)
+	})
+}
+
 func TestNetPulseErrors(t *testing.T) { eachMount(t, netPulseErrors) }
 
 func netPulseErrors(t *testing.T, w *world, mount string) {
