@@ -80,8 +80,8 @@ func TestImportAndExport(t *testing.T) {
 		if a.Header.Get("Content-Type") != "text/csv; charset=utf-8" || !strings.HasPrefix(a.Body, "\ufeffname,") || strings.Contains(a.Body, "核心") {
 			t.Errorf("exported %v %s", a.Header, a.Body)
 		}
-		for _, line := range strings.Split(a.Body, "\n") {
-			for _, cell := range strings.Split(line, ",") {
+		for line := range strings.SplitSeq(a.Body, "\n") {
+			for cell := range strings.SplitSeq(line, ",") {
 				if c := strings.TrimLeft(strings.Trim(cell, `"`), " "); c != "" && strings.ContainsRune("=+-@", rune(c[0])) {
 					t.Errorf("the cell %q is a formula", cell)
 				}
