@@ -12,12 +12,8 @@ import (
 	"hostler.dev/hostler/internal/action/ssh"
 )
 
-const (
-	// openLimit bounds the way from the login to a prompt with paging off.
-	openLimit = 30 * time.Second
-	// wakeLimit bounds the sign of life of a kept CLI.
-	wakeLimit = 5 * time.Second
-)
+// wakeLimit bounds the sign of life of a kept CLI.
+const wakeLimit = 5 * time.Second
 
 // failure is a result that came before or instead of a command's.
 type failure struct{ action.Result }
@@ -86,7 +82,7 @@ func (f *Family) open(ctx context.Context, l login) (*cli, error) {
 		_ = shell.Close()
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, openLimit)
+	limited, cancel := context.WithTimeout(ctx, f.opts.OpenTimeout)
 	defer cancel()
 	if err = c.prepare(limited); err == nil {
 		return c, nil

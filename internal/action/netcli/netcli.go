@@ -30,6 +30,8 @@ type Options struct {
 	Now func() time.Time
 	// IdleTimeout closes a CLI that no job has used for it (5 min).
 	IdleTimeout time.Duration
+	// OpenTimeout bounds the way from the login to a prompt with paging off (30 s).
+	OpenTimeout time.Duration
 	// MaxOpen bounds the CLIs of one way: devices have few lines (4).
 	MaxOpen int
 }
@@ -53,6 +55,9 @@ func New(opts Options) *Family {
 	}
 	if opts.IdleTimeout == 0 {
 		opts.IdleTimeout = 5 * time.Minute
+	}
+	if opts.OpenTimeout == 0 {
+		opts.OpenTimeout = 30 * time.Second
 	}
 	if opts.MaxOpen == 0 {
 		opts.MaxOpen = 4

@@ -82,7 +82,7 @@ const (
 	// settle is how long a line that looks like a question, or like the prompt of
 	// another host, must be the last: a text may break there on its way.
 	settle = 150 * time.Millisecond
-	// maxLine bounds an unfinished line.
+	// maxLine bounds an unfinished line; a command is shorter.
 	maxLine = 64 << 10
 )
 
@@ -263,5 +263,6 @@ func (c *cli) echoed(ctx context.Context, text string) error {
 		if err := c.drain(); err != nil {
 			return err
 		}
+		c.pending = c.pending[max(0, len(c.pending)-maxLine):] // it may print without end
 	}
 }

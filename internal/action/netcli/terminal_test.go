@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -45,4 +46,17 @@ func TestLineThatLooksLikeAPrompt(t *testing.T) {
 			t.Errorf("report %+v", got.report)
 		}
 	})
+}
+
+// A device of another platform is told as such, and nothing is typed into it.
+func TestWrongPlatform(t *testing.T) {
+	for have, want := range map[devicetest.Dialect]devicetest.Dialect{devicetest.IOSXE: devicetest.VRP, devicetest.VRP: devicetest.IOSXE} {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: have})
+		r := newRig(t, netcli.Options{OpenTimeout: 300 * time.Millisecond})
+		got := r.cli(asset(d, want, ""), m{"config": []string{"vlan 7"}})
+		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindConnTimeout)
+		if !strings.Contains(got.Error.Text.EN, "is the platform right?") || len(d.Typed()) != 0 || len(r.family.Sessions()) != 0 {
+			t.Errorf("error %q, typed %q", got.Error.Text.EN, d.Typed())
+		}
+	}
 }
