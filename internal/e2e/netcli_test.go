@@ -113,6 +113,11 @@ func TestNetworkDevices(t *testing.T) {
 			t.Errorf("device %d was saved %d times over %d logins, want 1 and 1", i, d.Saved(), d.Logins())
 		}
 	}
+	for _, j := range s.onDevices(devicetest.IOSXE, map[string]any{"commands": []string{"show secrets"}}) {
+		if j.State != hostler.StateSucceeded || !strings.Contains(string(j.Result), "***") {
+			t.Errorf("secrets are %s, %s", j.State, j.Result)
+		}
+	}
 	for path, text := range s.files() {
 		for _, canary := range []string{deviceLogin, deviceEnable} {
 			if bytes.Contains(text, []byte(canary)) {
