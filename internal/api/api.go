@@ -44,7 +44,10 @@ type Config struct {
 	BodyLimit      int64  // bytes; 0 means 8 MiB
 	Followers      int    // streams of output at once; 0 means 512
 	Listeners      int    // streams of events at once; 0 means 1,024
-	Log            *slog.Logger
+	// StreamWait is how long one piece of a stream may take to be sent: a client
+	// that does not read is cut off. 0 means 20 s.
+	StreamWait time.Duration
+	Log        *slog.Logger
 	// Draining is closed when the server is about to stop: followed output and
 	// waiting calls end, and /readyz says no. Nil means never.
 	Draining <-chan struct{}
@@ -54,6 +57,7 @@ const (
 	defaultBodyLimit = 8 << 20
 	defaultFollowers = 512
 	defaultListeners = 1024
+	defaultWait      = 20 * time.Second
 )
 
 // server holds what the handlers share.
@@ -79,6 +83,9 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	if cfg.Followers == 0 {
 		cfg.Followers = defaultFollowers
+	}
+	if cfg.StreamWait == 0 {
+		cfg.StreamWait = defaultWait
 	}
 	if cfg.Listeners == 0 {
 		cfg.Listeners = defaultListeners

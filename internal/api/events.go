@@ -118,7 +118,7 @@ func followEvents(ctx context.Context, c call, in *eventQuery) (func(http.Respon
 		h := w.Header()
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("X-Accel-Buffering", "no") // nginx would hold events back
-		l := listener{follow: follow{call: c, out: newStream(w), beat: time.Now()}, stream: stream}
+		l := listener{follow: follow{call: c, out: c.server.newStream(w), beat: time.Now()}, stream: stream}
 		l.out.write("retry: 1000\n\n")
 		if stream.Lost() {
 			l.event("gap", "", Gap{Reset: true})

@@ -3,7 +3,10 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
 	"hostler.dev/hostler/internal/api"
+	"hostler.dev/hostler/internal/store"
 )
 
 // sdk is the Go client of a person.
@@ -192,4 +196,57 @@ func TestEventTypes(t *testing.T) {
 			t.Errorf("%s has no text: %s", e.Type, fmt.Sprint(e.Text))
 		}
 	}
+}
+
+// A client that does not read is cut off; others hear everything meanwhile.
+func TestDeafListenerIsCutOff(t *testing.T) {
+	w := newWorld(t, func(c *api.Config) { c.Listeners, c.StreamWait = 2, 300*time.Millisecond })
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", w.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET /api/v1/events HTTP/1.1\r\nHost: %s\r\nX-API-Key: %s\r\n\r\n", w.Listener.Addr(), w.keys[viewer])
+	first := make([]byte, 15)
+	if _, err := io.ReadFull(conn, first); err != nil || string(first) != "HTTP/1.1 200 OK" {
+		t.Fatalf("the stream begins with %q, %v", first, err)
+	}
+	const events = 40_000 // more than the buffers between take
+	heard := make(chan int, 1)
+	go func() {
+		got, _ := w.hear(t, viewer, client.EventQuery{}, 0, events)
+		heard <- len(got)
+	}()
+	for range events / 2000 {
+		err := w.store.InTx(t.Context(), func(tx *store.Tx) error {
+			for range 2000 {
+				tx.Emit(0, hostler.EventQueueUpdated, hostler.ObjectEvent{Object: strings.Repeat("q", 200)})
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := <-heard; n != events {
+		t.Errorf("the other one heard %d events", n)
+	}
+	eventually(t, "the place of the deaf one is free", func() bool {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		one, err := w.Client().Do(w.request(t, viewer, "GET", "/api/v1/events", "").WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer one.Body.Close()
+		two, err := w.Client().Do(w.request(t, viewer, "GET", "/api/v1/events", "").WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer two.Body.Close()
+		return one.StatusCode == http.StatusOK && two.StatusCode == http.StatusOK
+	})
 }

@@ -147,9 +147,10 @@ func (s *stuck) WriteString(text string) (int, error) { return s.Write([]byte(te
 func TestSlowClientIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &stuck{ResponseRecorder: httptest.NewRecorder()}
-		out := newStream(w)
+		const wait = 20 * time.Second
+		out := (&server{cfg: Config{StreamWait: wait}}).newStream(w)
 		out.write("one")
-		if want := time.Now().Add(writeTime); !w.deadline.Equal(want) {
+		if want := time.Now().Add(wait); !w.deadline.Equal(want) {
 			t.Errorf("deadline %v, want %v", w.deadline, want)
 		}
 		out.write("two")
@@ -162,7 +163,7 @@ func TestSlowClientIsCutOff(t *testing.T) {
 func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		f := follow{out: newStream(rec), beat: time.Now()}
+		f := follow{out: (&server{cfg: Config{StreamWait: time.Second}}).newStream(rec), beat: time.Now()}
 		f.keepAlive()
 		if rec.Body.Len() != 0 {
 			t.Errorf("at once: %q", rec.Body)
@@ -241,5 +242,25 @@ func TestHarden(t *testing.T) {
 	}
 	if srv.ReadTimeout != 0 || srv.WriteTimeout != 0 {
 		t.Error("limits that would end followed output")
+	}
+}
+
+// A listener that has kept up and falls far behind is told so; one that only
+// catches up is left alone.
+func TestListenerThatFallsBehind(t *testing.T) {
+	s := &server{log: slog.New(slog.DiscardHandler), cfg: Config{StreamWait: time.Second}}
+	w := httptest.NewRecorder()
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, prefix+"/events", nil)
+	l := listener{follow: follow{call: call{server: s, request: req}, out: s.newStream(w)}}
+	for _, behind := range []int64{5 * mostBehind, mostBehind, 0, mostBehind} {
+		if !l.keepUp(app.EventBatch{Behind: behind}) {
+			t.Fatalf("cut off at %d", behind)
+		}
+	}
+	if l.keepUp(app.EventBatch{Behind: mostBehind + 1}) {
+		t.Error("it goes on")
+	}
+	if got := w.Body.String(); !strings.HasPrefix(got, "event: error\ndata: {") || !strings.Contains(got, "reads too slowly") {
+		t.Errorf("it was told %q", got)
 	}
 }

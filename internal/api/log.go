@@ -20,9 +20,6 @@ const (
 	// heartbeat keeps proxies from closing a quiet stream, and finds a client
 	// that has gone.
 	heartbeat = 15 * time.Second
-	// writeTime is how long one piece of a stream may take to be sent; a client
-	// that does not read is cut off.
-	writeTime = 20 * time.Second
 )
 
 type logInput struct {
@@ -108,7 +105,7 @@ func (c call) downloadLog(ctx context.Context, id hostler.JobID, after int64, ta
 	return func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Content-Disposition", `attachment; filename="`+id.String()+`.log"`)
-		out := newStream(w)
+		out := c.server.newStream(w)
 		for err == nil && len(entries) > 0 {
 			for _, e := range entries {
 				out.write(e.Text)
@@ -140,7 +137,7 @@ func (c call) followLog(ctx context.Context, id hostler.JobID, after int64) (fun
 		h := w.Header()
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("X-Accel-Buffering", "no") // nginx would hold events back
-		f := follow{call: c, id: id, pos: after, out: newStream(w)}
+		f := follow{call: c, id: id, pos: after, out: c.server.newStream(w)}
 		f.out.write("retry: 1000\n\n")
 		if f.out.flush() {
 			f.run(ctx)
@@ -259,18 +256,19 @@ func (f *follow) keepAlive() bool {
 type stream struct {
 	w    http.ResponseWriter
 	rc   *http.ResponseController
+	wait time.Duration // for each piece
 	fail bool
 }
 
-func newStream(w http.ResponseWriter) *stream {
-	return &stream{w: w, rc: http.NewResponseController(w)}
+func (s *server) newStream(w http.ResponseWriter) *stream {
+	return &stream{w: w, rc: http.NewResponseController(w), wait: s.cfg.StreamWait}
 }
 
 func (s *stream) write(text string) {
 	if s.fail {
 		return
 	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTime)) // a recorder of tests has none
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.wait)) // a recorder of tests has none
 	if _, err := io.WriteString(s.w, text); err != nil {
 		s.fail = true
 	}
