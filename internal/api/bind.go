@@ -156,24 +156,30 @@ func (s *server) operation(r Route) huma.Operation {
 
 var notWord = regexp.MustCompile(`[^a-z0-9]+`)
 
-// operationID is the method and the path, such as post-jobs-id-cancel; the simple
-// task API's begin with simple.
+// operationID is the method and the path, such as post-jobs-id-cancel; those of
+// the façades begin with the façade's tag.
 func operationID(r Route) string {
 	path, isNative := strings.CutPrefix(r.Path, prefix)
 	id := strings.ToLower(r.Method) + "-" + path
 	if !isNative {
-		id = "simple-" + id
+		id = tagOf(r.Path) + "-" + id
 	}
 	return strings.Trim(notWord.ReplaceAllString(id, "-"), "-")
 }
 
+// tagOf groups the operations: by the kind of object, or by the façade.
 func tagOf(path string) string {
 	rest, isNative := strings.CutPrefix(path, prefix+"/")
-	if !isNative {
+	first, _, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+	if isNative {
+		return first
+	}
+	switch first {
+	case "job", "worker", "device", "netpulse":
+		return "netpulse"
+	default:
 		return "simple"
 	}
-	first, _, _ := strings.Cut(rest, "/")
-	return first
 }
 
 // param reads a T that is a number in Go but a text in a URL.
