@@ -2,8 +2,10 @@ package netcli_test
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -47,4 +49,31 @@ func TestDeafCLI(t *testing.T) {
 	if got := d.Running(); d.Logins() != 2 || len(got) != 1 {
 		t.Errorf("%d logins, running %q", d.Logins(), got)
 	}
+}
+
+// Who closes a CLI under a configuration is told that its outcome is not known.
+func TestClosedUnderAConfiguration(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: "vlan 8"})
+		r := newRig(t, netcli.Options{})
+		ended := make(chan done, 1)
+		go func() { ended <- r.cli(asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "vlan 8"}}) }()
+		deadline := time.Now().Add(10 * time.Second)
+		for !slices.Contains(d.Typed(), "vlan 8") {
+			if time.Now().After(deadline) {
+				t.Fatalf("typed %q", d.Typed())
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+		if s := r.family.Sessions(); len(s) != 1 || s[0].Running != 1 {
+			t.Errorf("sessions %+v", s)
+		}
+		if n := r.family.CloseHost("127.0.2.9"); n != 0 {
+			t.Errorf("closed %d of another host", n)
+		}
+		if n := r.family.CloseHost(d.Address); n != 1 {
+			t.Errorf("closed %d, want 1", n)
+		}
+		mustEnd(t, <-ended, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	})
 }

@@ -168,10 +168,10 @@ func (c *cli) listen(ctx context.Context, each func(string)) (ending, string, er
 		case c.isPrompt(tail) || c.isPrompt(trimmed):
 			c.prompt = trimmed
 			return atPrompt, trimmed, nil
-		case password.MatchString(trimmed):
-			return atPassword, trimmed, nil
+		case question.MatchString(trimmed): // it may be about a password
+			return atQuestion, trimmed, nil
 		}
-		return atQuestion, trimmed, nil
+		return atPassword, trimmed, nil
 	}
 }
 

@@ -60,3 +60,10 @@ func TestWrongPlatform(t *testing.T) {
 		}
 	}
 }
+
+// VRP may ask at the login whether to change the password. It is left as it is.
+func TestQuestionAtLogin(t *testing.T) {
+	d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP, AskAtLogin: true})
+	got := newRig(t, netcli.Options{}).cli(asset(d, devicetest.VRP, ""), m{"commands": []string{"display version"}})
+	mustEnd(t, got, hostler.OutcomeSucceeded, "")
+}

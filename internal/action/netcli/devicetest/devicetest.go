@@ -55,6 +55,9 @@ type Options struct {
 	DropAt string
 	// Candidate makes VRP collect lines until commit, as VRP 8 does.
 	Candidate bool
+	// AskAtLogin asks whether to change the password before the first prompt, and
+	// ends the session unless the answer is no.
+	AskAtLogin bool
 	// AskFile makes VRP ask for a file name when it saves.
 	AskFile bool
 	// KeepPaging refuses to switch the pager off.
@@ -300,6 +303,12 @@ func (d *Device) pause(t time.Duration) {
 func (d *Device) shell(ch gossh.Channel, login int) {
 	s := &session{device: d, ch: ch, in: bufio.NewReader(ch), name: d.opts.Hostname, enabled: d.opts.Enable == "", page: 5}
 	s.print("Authorised access only\r\n\r\n")
+	if d.opts.AskAtLogin {
+		s.print("Warning: The initial password poses security risks.\r\nThe password needs to be changed. Change now? [Y/N]:")
+		if answer, err := s.read(true); err != nil || !strings.EqualFold(answer, "n") {
+			return
+		}
+	}
 	for !s.over {
 		s.print(s.prompt())
 		line, err := s.read(true)
