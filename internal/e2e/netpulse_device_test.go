@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -97,4 +98,48 @@ func TestNetPulseJobExpires(t *testing.T) {
 		t.Errorf("the webhook got %v %s", got.header, got.body)
 	}
 	s.must("job", "cancel", first.ID)
+}
+
+// One request runs a command on twenty hosts and an asset; a device that cannot
+// be served fails alone.
+func TestNetPulseBulkRuns(t *testing.T) {
+	d := sshtest.Start(t, sshtest.Options{AnyAddress: true, Config: []string{"MaxStartups 100"}})
+	eachStore(t, func(t *testing.T, s *server) {
+		s.addSSH(d)
+		s.addAsset(d, "web", "127.0.4.100")
+		devices := []map[string]any{{"asset": "web"}, {"asset": "nothing"}, {"host": "127.0.4.99", "timeout": 3}}
+		for i := range 20 {
+			devices = append(devices, map[string]any{"host": fmt.Sprintf("127.0.4.%d", i+1), "port": d.Port})
+		}
+		devices[3]["command"] = "echo own"
+		var made struct {
+			Succeeded []pulseJob          `json:"succeeded"`
+			Failed    []map[string]string `json:"failed"`
+		}
+		s.pulse(http.MethodPost, "/device/bulk", map[string]any{
+			"driver": "paramiko", "queue_strategy": "pinned", "command": "echo $SSH_CONNECTION", "devices": devices,
+			"connection_args": map[string]any{"username": d.User, "private_key": d.PrivateKey},
+		}, &made)
+		if len(made.Succeeded) != 21 || len(made.Failed) != 2 || made.Failed[0]["host"] != "nothing" && made.Failed[1]["host"] != "nothing" {
+			t.Fatalf("%d jobs, failed %v", len(made.Succeeded), made.Failed)
+		}
+		seen := map[string]bool{}
+		for _, j := range made.Succeeded {
+			var result struct {
+				Outputs []struct{ Stdout string }
+			}
+			if err := json.Unmarshal(s.became(s.job(j.ID).ID, hostler.StateSucceeded).Result, &result); err != nil || len(result.Outputs) != 1 {
+				t.Fatalf("%s: %v, %+v", j.ID, err, result)
+			}
+			out := result.Outputs[0].Stdout
+			_, host, _ := strings.Cut(j.Queue, "pinned_")
+			if want := " " + host + " "; !strings.Contains(out, want) && out != "own\n" {
+				t.Errorf("%s printed %q, want%s", j.Queue, out, want)
+			}
+			seen[out] = true
+		}
+		if len(seen) != 21 || !seen["own\n"] {
+			t.Errorf("printed %v", seen)
+		}
+	})
 }
