@@ -77,3 +77,16 @@ func TestClosedUnderAConfiguration(t *testing.T) {
 		mustEnd(t, <-ended, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 	})
 }
+
+// What a job may have done to its CLI is not left to the next one.
+func TestChangedCLIIsNotKept(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
+		r := newRig(t, netcli.Options{})
+		change := map[devicetest.Dialect]string{devicetest.IOSXE: "terminal width 80", devicetest.VRP: "return"}[w.dialect]
+		mustEnd(t, r.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show, change}}), hostler.OutcomeSucceeded, "")
+		if s := r.family.Sessions(); len(s) != 0 {
+			t.Errorf("kept %+v", s)
+		}
+	})
+}

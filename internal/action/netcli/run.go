@@ -155,8 +155,7 @@ func (j *job) run(ctx context.Context) action.Result {
 	if len(j.args.Config) > 0 {
 		return j.configure(ctx)
 	}
-	want := j.cli.dialect.DefaultDesiredPriv
-	before := j.cli.level(want)
+	before := j.cli.prompt
 	for _, command := range j.args.Commands {
 		if err := j.send(ctx, command, changes(command), nil); err != nil {
 			return j.lost(ctx, command, err)
@@ -165,7 +164,9 @@ func (j *job) run(ctx context.Context) action.Result {
 			break
 		}
 	}
-	j.clean = j.cli.level(want) == before // a command may have changed the mode
+	// The next job wants no CLI in another mode or context, nor one with settings
+	// that it does not know of.
+	j.clean = !j.touched && j.cli.prompt == before
 	if j.first != nil {
 		return j.first.Result
 	}
