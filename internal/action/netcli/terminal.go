@@ -137,7 +137,7 @@ func (c *cli) listen(ctx context.Context, each func(string)) (ending, string, er
 			return 0, "", err
 		}
 		c.lines(each)
-		tail := rubbed.ReplaceAllString(string(c.pending), "")
+		tail := plain(c.pending)
 		trimmed := strings.TrimRight(tail, " ")
 		limit := time.Duration(0)
 		switch {
@@ -200,15 +200,23 @@ func (c *cli) lines(each func(string)) {
 		if !ended && len(line) < maxLine {
 			return
 		}
-		each(c.unpaged(string(line)))
+		each(c.unpaged(plain(line)))
 		c.pending = rest
 	}
+}
+
+// plain is a text without the terminal's control sequences. The library removes
+// those that the network did not break.
+func plain(b []byte) string {
+	if bytes.IndexByte(b, 0x1b) >= 0 {
+		b = util.StripANSI(b)
+	}
+	return rubbed.ReplaceAllString(string(b), "")
 }
 
 // unpaged removes what a device wrote over its pager's mark: as many blanks, or a
 // fixed 42 on VRP.
 func (c *cli) unpaged(s string) string {
-	s = rubbed.ReplaceAllString(s, "")
 	if c.paged > 0 {
 		for _, n := range []int{42, c.paged} {
 			if rest, ok := strings.CutPrefix(s, strings.Repeat(" ", n)); ok {

@@ -10,6 +10,7 @@ import (
 func FuzzLines(f *testing.F) {
 	f.Add("R1#show version\nVersion 17\nR1#", 4)
 	f.Add(" --More-- \b\b\b\b\b\b\b\b\b\b          \b\b\b\b\b\b\b\b\b\bline\n", 12)
+	f.Add("\x1b[42D"+strings.Repeat(" ", 42)+"\x1b[42DInterface\n", 3)
 	f.Add("<HUAWEI>\x00\xff\n[~HUAWEI]", 1)
 	f.Fuzz(func(t *testing.T, text string, cut int) {
 		if cut < 0 || cut > len(text) {
@@ -32,6 +33,18 @@ func FuzzLines(f *testing.F) {
 			t.Errorf("%d lines of %q", len(whole), text)
 		}
 	})
+}
+
+func TestBrokenControlSequence(t *testing.T) {
+	c := &cli{paged: 16}
+	var got []string
+	for _, part := range []string{"\x1b[4", "2D" + strings.Repeat(" ", 42) + "\x1b[", "42DInterface 5\n\x1b[1mR1", "\x1b[0m#"} {
+		c.pending = append(c.pending, part...)
+		c.lines(func(l string) { got = append(got, l) })
+	}
+	if len(got) != 1 || got[0] != "Interface 5" || plain(c.pending) != "R1#" {
+		t.Errorf("got %q, then %q", got, plain(c.pending))
+	}
 }
 
 // Nothing that can be typed is taken for a mere look when it could hold a second
