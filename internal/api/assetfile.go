@@ -48,14 +48,14 @@ func exportAssets(ctx context.Context, c call, in *AssetExport) (func(http.Respo
 	if err != nil {
 		return nil, err
 	}
-	// What can fail by the caller's doing fails before the answer begins.
-	if _, err := c.app.Assets(ctx, c.Caller, labels, hostler.Page{Limit: 1}); err != nil {
+	write, err := c.app.ExportAssets(ctx, c.Caller, labels)
+	if err != nil {
 		return nil, err
 	}
 	return func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", mediaCSV+"; charset=utf-8")
 		w.Header().Set("Content-Disposition", `attachment; filename="assets.csv"`)
-		if err := c.app.ExportAssets(ctx, c.Caller, labels, w); err != nil {
+		if write(w) != nil {
 			panic(http.ErrAbortHandler) // a cut answer must not look whole
 		}
 	}, nil

@@ -15,7 +15,11 @@ import (
 func (w *world) export(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
-	if err := w.ExportAssets(t.Context(), w.viewer, nil, &b); err != nil {
+	write, err := w.ExportAssets(t.Context(), w.viewer, nil)
+	if err == nil {
+		err = write(&b)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/csv"
-	"fmt"
 	"io"
 
 	"hostler.dev/hostler"
@@ -13,22 +12,29 @@ import (
 // exportPage is how many assets an export reads at a time.
 const exportPage = 200
 
-// ExportAssets writes the assets that have all the labels as CSV that a spreadsheet
-// can open and that ImportAssets reads back without a change. It reads page by
-// page: an asset that changes meanwhile is written as it was or as it is.
-func (a *App) ExportAssets(ctx context.Context, c auth.Caller, labels map[string]string, w io.Writer) error {
-	var cursor string
-	for n := 0; n == 0 || cursor != ""; n++ {
-		page, err := a.Assets(ctx, c, labels, hostler.Page{Limit: exportPage, Cursor: cursor})
-		if err != nil {
+// ExportAssets returns what writes the assets that have all the labels, as CSV that
+// a spreadsheet can open and that ImportAssets reads back without a change. What
+// the caller may be told to mend fails here, before anything is written. It reads
+// page by page: an asset that changes meanwhile is written as it was or as it is.
+func (a *App) ExportAssets(ctx context.Context, c auth.Caller, labels map[string]string) (write func(w io.Writer) error, err error) {
+	page, err := a.Assets(ctx, c, labels, hostler.Page{Limit: exportPage})
+	if err != nil {
+		return nil, err
+	}
+	return func(w io.Writer) error {
+		if err := writeAssets(w, page.Items, true); err != nil {
 			return err
 		}
-		if err := writeAssets(w, page.Items, n == 0); err != nil {
-			return fmt.Errorf("write assets: %w", err)
+		for page.Next != "" {
+			if page, err = a.Assets(ctx, c, labels, hostler.Page{Limit: exportPage, Cursor: page.Next}); err != nil {
+				return err
+			}
+			if err := writeAssets(w, page.Items, false); err != nil {
+				return err
+			}
 		}
-		cursor = page.Next
-	}
-	return nil
+		return nil
+	}, nil
 }
 
 func writeAssets(w io.Writer, assets []hostler.Asset, head bool) error {

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -215,6 +217,8 @@ RETURNING id, event, tries, round, body`, []any{claim, w.ID, Micros(tx.now), w.E
 		out = append(out, c)
 		return nil
 	})
+	// RETURNING promises no order.
+	slices.SortFunc(out, func(a, b ClaimedDelivery) int { return cmp.Compare(a.ID, b.ID) })
 	return out, err
 }
 
