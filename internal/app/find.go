@@ -34,7 +34,7 @@ type JobsFound struct {
 }
 
 // searchPages is how many pages of a listing one search looks through to fill one.
-const searchPages = 20
+const searchPages = 5
 
 // FindJobs lists the jobs that the search selects, newest first.
 func (a *App) FindJobs(ctx context.Context, c auth.Caller, f JobSearch, p hostler.Page) (JobsFound, error) {
