@@ -85,7 +85,7 @@ func assetTexts(a hostler.Asset) ([]string, error) {
 func pairsCell(m map[string]string) (string, error) {
 	pairs := make([]string, 0, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if strings.ContainsAny(m[k], ",\r\n") || strings.TrimSpace(m[k]) != m[k] || strings.HasPrefix(k, "{") {
+		if strings.ContainsAny(m[k], ",;\r\n") || strings.TrimSpace(m[k]) != m[k] || strings.HasPrefix(k, "{") {
 			b, err := json.Marshal(m)
 			return string(b), err
 		}
@@ -94,13 +94,13 @@ func pairsCell(m map[string]string) (string, error) {
 	return strings.Join(pairs, ","), nil
 }
 
-// parsePairs reads what pairsCell writes.
+// parsePairs reads what pairsCell writes; people also write k=v;k=v.
 func parsePairs(cell string) (map[string]string, bool) {
 	m := map[string]string{}
 	if strings.HasPrefix(cell, "{") {
 		return m, json.Unmarshal([]byte(cell), &m) == nil && m != nil
 	}
-	for pair := range strings.SplitSeq(cell, ",") {
+	for _, pair := range strings.FieldsFunc(cell, func(c rune) bool { return c == ',' || c == ';' }) {
 		if pair = strings.TrimSpace(pair); pair == "" {
 			continue
 		}

@@ -71,6 +71,7 @@ func TestImportAssets(t *testing.T) {
 			{"ways that lead round", "name,address,jump\np,192.0.2.20,q\nq,192.0.2.21,p\n", app.ImportOptions{}, "2 p fail jump\n3 q fail jump", false},
 			{"other cells than columns", "name,address\nx,192.0.2.1,22\n", app.ImportOptions{}, "2 x fail row", false},
 			{"pairs that are none", "name,address,labels,port\nx,192.0.2.1,abc,ten\n", app.ImportOptions{}, "2 x fail port labels", false},
+			{"pairs with semicolons", "name,labels\nsame,x=1;y=2\n", app.ImportOptions{}, "2 same update", true},
 			{"what people write", "NAME , IP ,标签.角色,备注\nsame,192.0.2.2,web,whatever\n,,,\n", app.ImportOptions{Mapping: map[string]string{"备注": "-"}}, "2 same update", true},
 		} {
 			got := w.importFile(t, c.file, app.ImportOptions{DryRun: true, OnConflict: c.o.OnConflict, Mapping: c.o.Mapping})
@@ -106,7 +107,7 @@ func TestImportAssets(t *testing.T) {
 	})
 }
 
-// A file of the most rows goes in in one call.
+// Many rows go in in one call.
 func TestImportManyAssets(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		var file strings.Builder

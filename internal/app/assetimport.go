@@ -76,6 +76,7 @@ type importing struct {
 	have    map[string]*store.AssetRow // as they were before, by name
 	at      map[string]int             // the record of a name
 	rows    []hostler.ImportedRow      // by record; without a fate as long as it is not dealt with
+	fresh   []store.AssetRow           // to make; written together
 }
 
 func (im *importing) run() error {
@@ -101,6 +102,9 @@ func (im *importing) run() error {
 		if err := im.settle(i, 0); err != nil {
 			return err
 		}
+	}
+	if err := im.flush(); err != nil {
+		return err
 	}
 	n := im.count()
 	if n[hostler.FateCreate]+n[hostler.FateUpdate] == 0 {
@@ -165,6 +169,9 @@ func (im *importing) settle(i, depth int) error {
 		if err := im.settle(jump, depth+1); err != nil || im.rows[i].Fate != "" {
 			return err
 		}
+		if err := im.flush(); err != nil { // so that it is found
+			return err
+		}
 	}
 	old := im.have[rec.cells["name"]]
 	switch {
@@ -190,6 +197,13 @@ func (im *importing) settle(i, depth int) error {
 	return err
 }
 
+// flush writes the new assets that wait for it.
+func (im *importing) flush() error {
+	err := im.InsertAssets(im.project, im.fresh)
+	im.fresh = nil
+	return err
+}
+
 // write makes or changes one asset, by the same rules as a single one.
 func (im *importing) write(i int, old *store.AssetRow, in AssetInput) error {
 	row, err := in.row()
@@ -201,8 +215,8 @@ func (im *importing) write(i int, old *store.AssetRow, in AssetInput) error {
 			return err
 		}
 		im.rows[i].Fate = hostler.FateCreate
-		_, err := im.InsertAsset(row)
-		return err
+		im.fresh = append(im.fresh, row)
+		return nil
 	}
 	row.ID = old.ID
 	keepDeviceKey(&row, old)

@@ -199,6 +199,59 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, name)
 	return hostler.AssetID(id), tx.insertLabels(a.ProjectID, hostler.AssetID(id), a.Labels)
 }
 
+// InsertAssets makes many assets at once. The caller has seen that their names are
+// free; CodeConflict: one was taken meanwhile.
+func (tx *Tx) InsertAssets(project hostler.ProjectID, assets []AssetRow) error {
+	if len(assets) == 0 {
+		return nil
+	}
+	if err := tx.lockNames(project, true); err != nil {
+		return err
+	}
+	ids, err := tx.c.NewIDs(tx.ctx, len(assets))
+	if err != nil {
+		return err
+	}
+	now := Micros(tx.now)
+	rows, labelRows := make([][]any, len(assets)), [][]any{}
+	for i, a := range assets {
+		labels, vars, err := encodeMaps(a)
+		if err != nil {
+			return err
+		}
+		rows[i] = []any{
+			ids[i], int64(project), a.Name, a.Address, int64(a.Port), a.Kind, a.Platform, labels, vars, int64(a.CredentialID),
+			a.DeviceKey, a.HostKey, int64(a.JumpID), now,
+		}
+		labelRows = append(labelRows, labelRowsOf(project, hostler.AssetID(ids[i]), a.Labels)...)
+	}
+	n, err := tx.c.ExecRows(tx.ctx, `INSERT INTO asset (id, project, name, address, port, kind, platform, labels, vars, credential, device_key, host_key, jump, created_at, updated_at)
+SELECT v.id, v.project, v.name, v.address, v.port, v.kind, v.platform, v.labels, v.vars, v.credential, v.device_key, v.host_key, v.jump, v.at, v.at FROM @rows
+WHERE true ON CONFLICT (project, name) DO NOTHING`, []Col{
+		{"id", Int},
+		{"project", Int},
+		{"name", Text},
+		{"address", Text},
+		{"port", Int},
+		{"kind", Text},
+		{"platform", Text},
+		{"labels", Text},
+		{"vars", Text},
+		{"credential", Int},
+		{"device_key", Text},
+		{"host_key", Text},
+		{"jump", Int},
+		{"at", Int},
+	}, rows)
+	if err != nil {
+		return err
+	}
+	if n != int64(len(assets)) {
+		return hostler.Errorf(hostler.CodeConflict, "somebody made one of these assets meanwhile; try again", "其间有人创建了其中的资产；请重试")
+	}
+	return tx.insertLabelRows(labelRows)
+}
+
 // UpdateAsset replaces an asset by its id. CodeConflict: another one has the
 // name.
 func (tx *Tx) UpdateAsset(a AssetRow) error {
@@ -237,12 +290,20 @@ func (tx *Tx) lockNames(project hostler.ProjectID, shared bool) error {
 }
 
 func (tx *Tx) insertLabels(project hostler.ProjectID, asset hostler.AssetID, labels map[string]string) error {
-	if len(labels) == 0 {
-		return nil
-	}
+	return tx.insertLabelRows(labelRowsOf(project, asset, labels))
+}
+
+func labelRowsOf(project hostler.ProjectID, asset hostler.AssetID, labels map[string]string) [][]any {
 	rows := make([][]any, 0, len(labels))
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		rows = append(rows, []any{int64(project), k, labels[k], int64(asset)})
+	}
+	return rows
+}
+
+func (tx *Tx) insertLabelRows(rows [][]any) error {
+	if len(rows) == 0 {
+		return nil
 	}
 	_, err := tx.c.ExecRows(tx.ctx, `INSERT INTO asset_label (project, key, value, asset) SELECT v.project, v.key, v.value, v.asset FROM @rows`,
 		[]Col{{"project", Int}, {"key", Text}, {"value", Text}, {"asset", Int}}, rows)
