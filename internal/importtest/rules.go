@@ -19,19 +19,19 @@ func Rules() []Rule {
 		{Package: "internal/app", May: []string{"internal/store", "internal/feed", "internal/auth", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog"}},
 		{Package: "internal/engine", May: []string{"internal/store", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog"}},
 		{Package: "internal/feed", May: []string{"internal/store"}},
-		{Package: "internal/notify", May: []string{"internal/store", "internal/egress"}},
+		{Package: "internal/notify", May: []string{"internal/store", "internal/egress/..."}},
 
 		// The worker knows neither store nor engine: all it has is the
 		// Dispatcher.
 		{Package: "internal/worker", May: []string{"internal/action", "internal/runlog", "client"}},
 		{Package: "internal/action"},
-		{Package: "internal/action/...", May: []string{"internal/action/...", "internal/egress"}},
+		{Package: "internal/action/...", May: []string{"internal/action/...", "internal/egress/..."}},
 
 		// Pure.
 		{Package: "internal/auth"},
 		{Package: "internal/flow"},
 		{Package: "internal/schedule"},
-		{Package: "internal/egress"},
+		{Package: "internal/egress/..."},
 		{Package: "internal/secret"},
 		{Package: "internal/runlog"},
 

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -62,6 +63,8 @@ type Config struct {
 	// Open opens what is sealed of a webhook.
 	Open   func(id hostler.WebhookID, sealed []byte) (store.WebhookSecrets, error)
 	Egress *egress.Policy
+	// Resolver finds addresses of names; nil is the system's.
+	Resolver *net.Resolver
 	// Retry are the waits after a failed try; none means one try.
 	Retry []time.Duration
 	// Retention is how long ended deliveries are kept; 0 means 30 days.
@@ -103,7 +106,7 @@ func New(cfg Config) *Notifier {
 	return &Notifier{
 		cfg: cfg, store: cfg.Store, log: cfg.Log,
 		client: &http.Client{
-			Transport:     cfg.Egress.Transport(nil),
+			Transport:     cfg.Egress.Transport(cfg.Resolver),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		ended: make(chan struct{}, 1), inFlight: map[hostler.WebhookID]int{}, hosts: map[string]int{}, alive: map[string]bool{}, free: map[hostler.WebhookID]time.Time{},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/egress"
+	"hostler.dev/hostler/internal/egress/egresstest"
 	"hostler.dev/hostler/internal/notify"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/storetest"
@@ -29,9 +31,10 @@ const secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
 
 // world is a store with a project, and a notifier that runs.
 type world struct {
-	h       *storetest.Harness
-	t       *testing.T
-	project hostler.ProjectID
+	h        *storetest.Harness
+	t        *testing.T
+	project  hostler.ProjectID
+	resolver *net.Resolver // nil is the system\'s
 }
 
 func eachWorld(t *testing.T, fn func(t *testing.T, w *world)) {
@@ -62,7 +65,7 @@ func (w *world) run(allow string, retry ...time.Duration) (stop func()) {
 		prefixes = append(prefixes, netip.MustParsePrefix(allow))
 	}
 	n := notify.New(notify.Config{
-		Store: w.h.Store, Egress: egress.New(prefixes...), Retry: retry,
+		Store: w.h.Store, Egress: egress.New(prefixes...), Resolver: w.resolver, Retry: retry,
 		// The tests do not seal: what is kept of the secrets is app's business.
 		Open: func(_ hostler.WebhookID, sealed []byte) (s store.WebhookSecrets, err error) {
 			return s, json.Unmarshal(sealed, &s)
@@ -354,6 +357,47 @@ func TestNoConnectionWhereNoneMayGo(t *testing.T) {
 		}
 		if n := connects.Load(); n != 0 {
 			t.Errorf("%d connections were made", n)
+		}
+	})
+}
+
+// TestRebindingIsRefused: each connection is judged by where it goes, whatever the name
+// said before; a redirect leads nowhere.
+func TestRebindingIsRefused(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		// One name, first at an address that is allowed and then at one that is not,
+		// where somebody listens on the same port.
+		var lc net.ListenConfig
+		good, err := lc.Listen(t.Context(), "tcp", "127.0.0.2:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(good.Addr().String())
+		bad, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var served, connects atomic.Int64
+		srv := &httptest.Server{Listener: good, Config: &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			served.Add(1)
+			rw.Header().Set("Location", "http://127.0.0.1:"+port+"/")
+			rw.WriteHeader(http.StatusTemporaryRedirect)
+		}), ReadHeaderTimeout: time.Minute}}
+		srv.Start()
+		t.Cleanup(srv.Close)
+		trap := &httptest.Server{Listener: bad, Config: &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: time.Minute, ConnState: func(net.Conn, http.ConnState) {
+			connects.Add(1)
+		}}}
+		trap.Start()
+		t.Cleanup(trap.Close)
+		w.resolver = egresstest.Resolver(t, "127.0.0.2", "127.0.0.1")
+		id := w.hook("rebinding", "http://rebind.example.com:"+port+"/")
+		w.run("127.0.0.2/32", 20*time.Millisecond)
+		w.emit(1)
+		w.await("both tries", func() bool { return w.count(id, hostler.DeliveryFailed) == 1 })
+		d := w.deliveries(id, "")[0]
+		if served.Load() != 1 || connects.Load() != 0 || len(d.Attempts) != 2 || d.Attempts[0].Status != http.StatusTemporaryRedirect || d.Attempts[1].Status != 0 {
+			t.Errorf("served %d, connects %d, attempts %+v", served.Load(), connects.Load(), d.Attempts)
 		}
 	})
 }

@@ -24,6 +24,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/egress/egresstest"
 )
 
 // loopback lets tests reach their own servers.
@@ -317,7 +318,7 @@ func counter(t *testing.T, network, address string) (port string, connects *atom
 // the C library does.
 func TestLoopbackIsNeverReached(t *testing.T) {
 	port, connects := counter(t, "tcp", "0.0.0.0:0")
-	dns := resolver(t, "127.0.0.1")
+	dns := egresstest.Resolver(t, "127.0.0.1")
 	for _, host := range []string{
 		"127.0.0.1", "localhost", "2130706433", "0x7f000001", "0x7f.1", "017700000001", "0177.0.0.1", "127.1", "127.0.0.1.",
 		"0.0.0.0", "0", "127.255.255.254", "[::]", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]",
@@ -378,7 +379,7 @@ func TestRebindingIsRefused(t *testing.T) {
 	})
 	_, port, _ := strings.Cut(strings.TrimPrefix(url, "http://"), ":")
 	_, connects := counter(t, "tcp", "127.0.0.1:"+port)
-	out := send(t, t.Context(), Options{Allow: only, Resolver: resolver(t, "127.0.0.2", "127.0.0.1")},
+	out := send(t, t.Context(), Options{Allow: only, Resolver: egresstest.Resolver(t, "127.0.0.2", "127.0.0.1")},
 		map[string]any{"url": "http://rebind.example.com:" + port + "/", "follow_redirects": true})
 	out.is(t, hostler.OutcomeFailed, hostler.ErrKindBadArgs)
 	if served.Load() != 1 || connects.Load() != 0 {
@@ -532,7 +533,7 @@ func TestCertificates(t *testing.T) {
 	out := send(t, t.Context(), o, map[string]any{"url": srv.URL, "method": "POST"})
 	out.is(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
-	out = send(t, t.Context(), Options{Allow: loopback, Resolver: resolver(t, "127.0.0.1")},
+	out = send(t, t.Context(), Options{Allow: loopback, Resolver: egresstest.Resolver(t, "127.0.0.1")},
 		map[string]any{"url": "https://another-name.test:" + port, "ca": ca})
 	out.is(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 	plain := serve(t, "127.0.0.1", func(nethttp.ResponseWriter, *nethttp.Request) {})

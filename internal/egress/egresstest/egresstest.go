@@ -1,4 +1,5 @@
-package http
+// Package egresstest helps to test where connections go.
+package egresstest
 
 import (
 	"context"
@@ -9,9 +10,9 @@ import (
 	"testing"
 )
 
-// resolver answers every name with these IPv4 addresses in turn, the last one
+// Resolver answers every name with these IPv4 addresses in turn, the last one
 // for ever, over a real DNS server on loopback.
-func resolver(t *testing.T, answers ...string) *net.Resolver {
+func Resolver(t testing.TB, answers ...string) *net.Resolver {
 	t.Helper()
 	srv, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
