@@ -295,6 +295,45 @@ func TestFollowGivesUp(t *testing.T) {
 	}
 }
 
+// Who follows events outlives a long outage, and misses nothing of it: the
+// position came before the first event.
+func TestEventsOutliveAnOutage(t *testing.T) {
+	outage := 3 * defaultRetries
+	handlers := []http.HandlerFunc{answer(200, "retry: 1000\nid: 7\n\n")}
+	for range outage {
+		handlers = append(handlers, unavailable(""))
+	}
+	handlers = append(handlers, answer(200, "id: 8\nevent: job.queued\ndata: {\"pos\":8,\"type\":\"job.queued\"}\n\n"))
+	f, c, _ := newFake(t, handlers...)
+	for s, err := range c.Events(t.Context(), EventQuery{}, EventsFromNow) {
+		if err != nil || s.Event.Pos != 8 {
+			t.Errorf("got event %d, %v", s.Event.Pos, err)
+		}
+		break
+	}
+	if f.count() != outage+2 {
+		t.Fatalf("%d requests, want %d", f.count(), outage+2)
+	}
+	for i, want := range map[int]string{0: "", 1: "7", outage + 1: "7"} {
+		if got := f.seen[i].Header.Get("Last-Event-Id"); got != want {
+			t.Errorf("request %d resumes behind %q, want %q", i, got, want)
+		}
+	}
+}
+
+// A server that was never there is told of, and not waited for.
+func TestEventsOfNoServer(t *testing.T) {
+	f, c, _ := newFake(t, unavailable(""))
+	for _, err := range c.Events(t.Context(), EventQuery{}, EventsFromNow) {
+		if hostler.CodeOf(err) != hostler.CodeUnavailable {
+			t.Errorf("got %v, want unavailable", err)
+		}
+	}
+	if f.count() != 1+defaultRetries {
+		t.Errorf("%d requests, want %d", f.count(), 1+defaultRetries)
+	}
+}
+
 func TestFollowStopsAtOnceOnRefusal(t *testing.T) {
 	f, c, _ := newFake(t, answer(404, `{"code":"not_found","detail":"no such job"}`))
 	for _, err := range c.Follow(t.Context(), 1, 0) {

@@ -45,11 +45,12 @@ type EventStep struct {
 }
 
 // Events follows what happens, behind a position: 0 for all that is kept, or
-// EventsFromNow. It ends with ctx only, or with an error that no retry can mend;
-// a broken connection is resumed where it was.
+// EventsFromNow. A broken connection is resumed where it was, however long that
+// takes. It ends with ctx, with an error that no retry can mend, or when it never
+// reached the server.
 func (c *Client) Events(ctx context.Context, q EventQuery, after int64) iter.Seq2[EventStep, error] {
 	return func(yield func(EventStep, error) bool) {
-		t := tail{c: c, pos: after, path: []string{"events"}, query: q.values()}
+		t := tail{c: c, pos: after, path: []string{"events"}, query: q.values(), patient: true}
 		t.take = func(ev event) error {
 			if ev.name == "gap" {
 				var gap struct {

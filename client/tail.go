@@ -24,6 +24,10 @@ type tail struct {
 	take  func(ev event) error // moves pos, sets done
 	pos   int64
 	done  bool
+	// patient goes on for as long as it takes, once a connection has stood: who
+	// follows what has no end outlives the restart of a server.
+	patient bool
+	stood   bool // a connection has
 }
 
 // run follows until take is done, ctx is, or nothing helps any more.
@@ -40,7 +44,7 @@ func (t *tail) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if fails >= t.c.retries || !transient(err) {
+		if !transient(err) || fails >= t.c.retries && !t.waits() {
 			return err
 		}
 		if err := t.c.pause(ctx, backoff(fails, err)); err != nil {
@@ -48,6 +52,9 @@ func (t *tail) run(ctx context.Context) error {
 		}
 	}
 }
+
+// waits reports whether failures in a row do not matter.
+func (t *tail) waits() bool { return t.patient && t.stood && t.c.retries > 0 }
 
 // stream follows one connection until it ends or breaks.
 func (t *tail) stream(ctx context.Context) error {
@@ -68,6 +75,7 @@ func (t *tail) stream(ctx context.Context) error {
 		return err
 	}
 	defer res.Body.Close()
+	t.stood = true
 	events := newEventReader(res.Body)
 	for {
 		ev, err := events.next()

@@ -55,7 +55,7 @@ func (p *place) UnmarshalText(b []byte) error {
 
 // Schema implements huma.SchemaProvider.
 func (*place) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9]{1,18}$", PatternDescription: "a position: a whole number"}
+	return &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9]{1,19}$", PatternDescription: "a position: a whole number"}
 }
 
 // place is where the stream begins.
@@ -119,7 +119,9 @@ func followEvents(ctx context.Context, c call, in *eventQuery) (func(http.Respon
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 		l := listener{follow: follow{call: c, out: c.server.newStream(w), beat: time.Now()}, stream: stream}
-		l.out.write("retry: 1000\n\n")
+		// The position at once: who loses the connection before the first event
+		// must not begin anew behind what it missed.
+		l.out.write("retry: 1000\nid: " + strconv.FormatInt(stream.Pos(), 10) + "\n\n")
 		if stream.Lost() {
 			l.event("gap", "", Gap{Reset: true})
 		}

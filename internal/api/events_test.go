@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -174,14 +175,37 @@ func TestEventsAfterARestore(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	for s, err := range w.sdk(t, viewer).Events(ctx, client.EventQuery{}, 4711) {
+	for _, pos := range []int64{4711, math.MaxInt64} {
+		for s, err := range w.sdk(t, viewer).Events(ctx, client.EventQuery{}, pos) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Missed != -1 {
+				t.Errorf("behind %d: first step %+v, want a gap of unknown size", pos, s)
+			}
+			break
+		}
+	}
+}
+
+// A stream begins with its position, so that a client which is cut off before
+// the first event resumes where it was.
+func TestStreamBeginsWithItsPosition(t *testing.T) {
+	w := newWorld(t)
+	w.makeAsset(t, operator, "web1")
+	_, last := w.hear(t, viewer, client.EventQuery{}, 0, 1)
+	for query, want := range map[string]int64{"": last, "?after=0": 0, "?after=4711": last} {
+		res, err := w.Client().Do(w.request(t, viewer, "GET", "/api/v1/events"+query, ""))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Missed != -1 {
-			t.Errorf("first step %+v, want a gap of unknown size", s)
+		want := fmt.Sprintf("retry: 1000\nid: %d\n\n", want)
+		got := make([]byte, len(want))
+		_, err = io.ReadFull(res.Body, got)
+		res.Body.Close()
+		if err != nil || string(got) != want {
+			t.Errorf("%q begins with %q, %v; want %q", query, got, err, want)
 		}
-		break
 	}
 }
 
