@@ -77,11 +77,11 @@ type Config struct {
 
 // Notifier delivers events to webhooks.
 type Notifier struct {
-	cfg    Config
-	store  *store.Store
-	log    *slog.Logger
-	client *http.Client
-	ended  chan struct{} // receives when a request has ended
+	cfg       Config
+	store     *store.Store
+	log       *slog.Logger
+	transport *http.Transport
+	ended     chan struct{} // receives when a request has ended
 
 	mu       sync.Mutex
 	total    int
@@ -105,11 +105,8 @@ func New(cfg Config) *Notifier {
 	}
 	return &Notifier{
 		cfg: cfg, store: cfg.Store, log: cfg.Log,
-		client: &http.Client{
-			Transport:     cfg.Egress.Transport(cfg.Resolver),
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		ended: make(chan struct{}, 1), inFlight: map[hostler.WebhookID]int{}, hosts: map[string]int{}, alive: map[string]bool{}, free: map[hostler.WebhookID]time.Time{},
+		transport: cfg.Egress.Transport(cfg.Resolver),
+		ended:     make(chan struct{}, 1), inFlight: map[hostler.WebhookID]int{}, hosts: map[string]int{}, alive: map[string]bool{}, free: map[hostler.WebhookID]time.Time{},
 	}
 }
 

@@ -1,14 +1,12 @@
 package notify
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +30,8 @@ const (
 // verdict is what one request came to.
 type verdict struct {
 	status   int
-	response string
+	answer   []byte        // as it came
+	response string        // what is kept of it
 	err      *hostler.Text // nil: the receiver took it
 	after    time.Duration // that the receiver asks to wait
 	gone     bool
@@ -103,7 +102,10 @@ func (n *Notifier) attempt(ctx context.Context, w store.WebhookRow, d store.Clai
 	if err != nil {
 		return body, nil, failed("the request cannot be made of this webhook", "无法按此回调构造请求")
 	}
-	return body, shown(req, secrets), n.send(req, w.Format, secrets)
+	v = n.send(req, w.Format)
+	hide := redactorOf(secrets)
+	v.response, v.err = keptResponse(v.answer, hide), redactText(v.err, hide)
+	return body, shown(req, secrets), v
 }
 
 func failed(en, zh string) verdict { return verdict{err: &hostler.Text{EN: en, ZH: zh}} }
@@ -133,6 +135,9 @@ func request(ctx context.Context, w store.WebhookRow, id hostler.DeliveryID, s s
 	}
 	if s.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+s.Token)
+	} else if user := req.URL.User; user != nil && req.Header.Get("Authorization") == "" {
+		pass, _ := user.Password()
+		req.SetBasicAuth(user.Username(), pass)
 	}
 	if w.Method == http.MethodGet {
 		payload = ""
@@ -163,15 +168,15 @@ func shown(req *http.Request, s store.WebhookSecrets) map[string]string {
 	return out
 }
 
-// send makes the request and judges the answer.
-func (n *Notifier) send(req *http.Request, f hostler.WebhookFormat, s store.WebhookSecrets) verdict {
-	res, err := n.client.Do(req)
+// send makes the request and judges the answer, which may hold secrets.
+func (n *Notifier) send(req *http.Request, f hostler.WebhookFormat) verdict {
+	res, err := n.transport.RoundTrip(req) // no http.Client: it would look at redirects
 	if err != nil {
 		return unsent(err)
 	}
 	defer func() { _ = res.Body.Close() }() // read as far as wanted
 	text, readErr := io.ReadAll(io.LimitReader(res.Body, responseRead))
-	v := verdict{status: res.StatusCode, response: keptResponse(text, s), after: retryAfter(res.Header.Get("Retry-After"), n.store.Now())}
+	v := verdict{status: res.StatusCode, answer: text, after: retryAfter(res.Header.Get("Retry-After"), n.store.Now())}
 	switch {
 	case res.StatusCode == http.StatusGone:
 		v.gone = true
@@ -184,9 +189,6 @@ func (n *Notifier) send(req *http.Request, f hostler.WebhookFormat, s store.Webh
 		v.fail("the answer broke off", "应答中断")
 	case isRobot(f):
 		v.err = refusal(text)
-		if v.err != nil {
-			*v.err = redactText(*v.err, s)
-		}
 	}
 	return v
 }
@@ -196,8 +198,7 @@ func (v *verdict) fail(en, zh string, args ...any) {
 	v.err = &t
 }
 
-// unsent says why there is no answer. The error of net/http holds the URL, so only
-// what is known is told.
+// unsent says why there is no answer.
 func unsent(err error) verdict {
 	var denied *egress.Denied
 	var v verdict
@@ -208,56 +209,9 @@ func unsent(err error) verdict {
 	case errors.Is(err, context.DeadlineExceeded):
 		v.fail("no answer in time", "未及时应答")
 	default:
-		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err
-		}
 		v.fail("not reached: %v", "无法送达：%v", err)
 	}
 	return v
-}
-
-// keptResponse is the beginning of an answer as text. A receiver may repeat what it
-// was sent, so the secrets are taken out.
-func keptResponse(b []byte, s store.WebhookSecrets) string {
-	text := strings.ToValidUTF8(string(bytes.ReplaceAll(b, []byte{0}, nil)), "\uFFFD")
-	text = redact(text, s)
-	if len(text) > responseKept {
-		text = strings.ToValidUTF8(text[:responseKept], "")
-	}
-	return text
-}
-
-func redactText(t hostler.Text, s store.WebhookSecrets) hostler.Text {
-	return hostler.Text{EN: redact(t.EN, s), ZH: redact(t.ZH, s)}
-}
-
-// redact takes the secrets of a webhook out of a text.
-func redact(text string, s store.WebhookSecrets) string {
-	hide := func(secret string) {
-		if len(secret) >= 4 {
-			text = strings.ReplaceAll(text, secret, hostler.Masked)
-		}
-	}
-	hide(s.Token)
-	for _, v := range s.Headers {
-		hide(v)
-	}
-	for _, v := range s.Signing {
-		hide(v.Secret)
-	}
-	hide(s.URL)
-	if u, err := url.Parse(s.URL); err == nil {
-		for _, values := range u.Query() {
-			for _, v := range values {
-				hide(v)
-			}
-		}
-		if pw, ok := u.User.Password(); ok {
-			hide(pw)
-		}
-		hide(u.RequestURI())
-	}
-	return text
 }
 
 // retryAfter reads the header Retry-After: seconds or a date (RFC 9110 §10.2.3).
