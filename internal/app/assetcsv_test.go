@@ -159,6 +159,7 @@ func FuzzReadAssets(f *testing.F) {
 	for _, s := range []string{
 		"name,address\nx,192.0.2.1\n", "\ufeff名称;地址;端口\nx;192.0.2.1;22\n", "name\taddress\tlabel.a\nx\t::1\t'=1\n",
 		"name,address,labels\n\"x\",192.0.2.1,\"{\"\"a\"\":\"\"b,c\"\"}\"\n", "name\n\x00\n", "\"", "name,name\n", "name,label.\n",
+		"\xc3\xfb\xb3\xc6,ip\n\xcb\xfe,192.0.2.1\n", "\xff\xfen\x00\x00", "name\r\r",
 	} {
 		f.Add(s)
 	}

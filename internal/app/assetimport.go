@@ -20,6 +20,8 @@ type ImportOptions struct {
 	OnConflict string
 	// Mapping says which field a column is, by the column's header; - ignores it.
 	Mapping map[string]string
+	// Encoding is the file's, as text after charset=; without it, the file tells.
+	Encoding string
 }
 
 // Answers to an asset that exists.
@@ -35,7 +37,7 @@ var errUndone = errors.New("import undone")
 // ImportAssets makes and changes assets as a file of CSV says: all of it, or, when
 // a row fails, nothing. A dry run does the same and undoes it. A column that the
 // file does not have leaves its field as it is; an empty cell clears it.
-func (a *App) ImportAssets(ctx context.Context, c auth.Caller, text string, o ImportOptions) (hostler.AssetImport, error) {
+func (a *App) ImportAssets(ctx context.Context, c auth.Caller, file string, o ImportOptions) (hostler.AssetImport, error) {
 	g, err := a.allow(c, auth.WriteAsset)
 	if err != nil {
 		return hostler.AssetImport{}, err
@@ -48,7 +50,7 @@ func (a *App) ImportAssets(ctx context.Context, c auth.Caller, text string, o Im
 	if err := k.err(); err != nil {
 		return hostler.AssetImport{}, err
 	}
-	records, err := readAssets(text, o.Mapping)
+	records, err := readAssets(file, o)
 	if err != nil {
 		return hostler.AssetImport{}, err
 	}
@@ -175,8 +177,8 @@ func (im *importing) settle(i, depth int) error {
 	}
 	old := im.have[rec.cells["name"]]
 	switch {
-	case rec.wrong:
-		im.fail(i, "row", "has another number of cells than the header", "单元格数与表头不一致")
+	case rec.spread[0] != rec.spread[1]:
+		im.fail(i, "row", "has %d cells, and the header has %d", "有 %d 个单元格，而表头有 %d 个", rec.spread[0], rec.spread[1])
 		return nil
 	case old != nil && im.o.OnConflict == conflictSkip:
 		im.rows[i].Fate = hostler.FateSkip
@@ -287,7 +289,7 @@ func (r assetRecord) input(old *store.AssetRow) (AssetInput, error) {
 	}
 	if cell, ok := r.cells["port"]; ok {
 		in.Port = 0
-		if cell = strings.TrimSpace(cell); cell != "" {
+		if cell != "" {
 			n, err := strconv.Atoi(cell)
 			k.ok(err == nil, "port", "must be a whole number", "必须是整数")
 			in.Port = n
@@ -301,8 +303,8 @@ func (r assetRecord) input(old *store.AssetRow) (AssetInput, error) {
 // pairs reads a column of pairs, and the columns of single keys over it.
 func (r assetRecord) pairs(k *checker, column, single string, have map[string]string) map[string]string {
 	if cell, ok := r.cells[column]; ok {
-		pairs, good := parsePairs(strings.TrimSpace(cell))
-		k.ok(good, column, "must be written as key=value,key=value, each key once", "请写成 key=value,key=value，每个键一次")
+		pairs, good := parsePairs(cell)
+		k.ok(good, column, "must be written as key=value,key=value, each key once; for a value with = add a column %sKEY", "请写成 key=value,key=value，每个键一次；值中含 = 时请改用 %sKEY 列", single)
 		have = pairs
 	}
 	for field, cell := range r.cells {
