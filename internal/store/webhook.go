@@ -95,7 +95,8 @@ func (tx *Tx) UpdateWebhook(w WebhookRow) error {
 }
 
 // DisableWebhook disables a webhook for a reason and tells of it; a second time
-// does nothing.
+// does nothing. What waits for it is sent when it is enabled again; that of a run
+// is given up, because nobody enables it.
 func (tx *Tx) DisableWebhook(id hostler.WebhookID, why hostler.Text) error {
 	w, err := first(tx.webhooks(`WHERE w.id = ? AND w.enabled = 1 FOR UPDATE`, id))
 	if err != nil || w == nil {
@@ -104,6 +105,9 @@ func (tx *Tx) DisableWebhook(id hostler.WebhookID, why hostler.Text) error {
 	w.Enabled, w.Reason = false, &why
 	if w.Run == 0 {
 		tx.Emit(w.ProjectID, hostler.EventWebhookDisabled, hostler.ObjectEvent{Object: w.Name})
+	} else if _, err := tx.Exec(`UPDATE delivery SET state = 'failed', next_at = 0, ended_at = ? WHERE webhook = ? AND state = 'pending' AND claimed = 0`,
+		Micros(tx.now), id); err != nil {
+		return err
 	}
 	return tx.UpdateWebhook(*w)
 }

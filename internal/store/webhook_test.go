@@ -260,3 +260,56 @@ func TestDropDeliveries(t *testing.T) {
 		}
 	})
 }
+
+// What waits for a webhook that is disabled waits for it to be enabled, but not for
+// ever; a run's, which nobody enables, is given up at once.
+func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		named, bound := f.hook("a"), hostler.WebhookID(0)
+		f.tx(func(tx *store.Tx) (err error) {
+			bound, err = tx.InsertWebhook(store.WebhookRow{ProjectID: 1, Run: 7, Webhook: hostler.Webhook{Name: "run", Enabled: true}},
+				func(hostler.WebhookID) ([]byte, error) { return []byte("x"), nil })
+			return err
+		})
+		waits := f.tell(named, "job.failed")[0]
+		runs := f.tell(bound, "job.failed", "job.failed", "job.failed")
+		flying := f.claimDeliveries(bound, 2)
+		f.tx(func(tx *store.Tx) error {
+			for _, id := range []hostler.WebhookID{named, bound} {
+				if err := tx.DisableWebhook(id, hostler.Text{EN: "gone", ZH: "已不存在"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		f.endTry(flying[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered})
+		f.endTry(flying[1], store.DeliveryOutcome{State: hostler.DeliveryPending, Next: f.Now().Add(time.Minute)})
+		states := map[hostler.DeliveryID]hostler.DeliveryState{
+			waits: hostler.DeliveryPending, runs[0]: hostler.DeliveryDelivered, runs[1]: hostler.DeliveryPending, runs[2]: hostler.DeliveryFailed,
+		}
+		for id, want := range states {
+			if d := f.delivery(id); d.State != want || (d.Ended == nil) != (want == hostler.DeliveryPending) {
+				t.Errorf("%v is %s, ended at %v; want %s", id, d.State, d.Ended, want)
+			}
+		}
+		f.Advance(2 * time.Hour)
+		f.tell(named, "job.failed")
+		f.tx(func(tx *store.Tx) error {
+			for more := true; more; {
+				var err error
+				if more, err = tx.DropDeliveries(f.Now().Add(-time.Hour), 1); err != nil {
+					return err
+				}
+			}
+			left, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{1}}, 0, 10)
+			if err != nil || len(left) != 1 || left[0].ID == waits {
+				t.Errorf("after the retention %+v are left, %v; want the new one only", left, err)
+			}
+			hooks, err := tx.WebhooksByID([]hostler.WebhookID{named, bound})
+			if len(hooks) != 1 || hooks[0].ID != named {
+				t.Errorf("webhooks left: %+v", hooks)
+			}
+			return err
+		})
+	})
+}
