@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -16,6 +17,8 @@ type ImportOptions struct {
 	OnConflict string // of a row whose asset exists: update (default), skip or fail
 	// Mapping says which field a column is, by the column's header; - ignores it.
 	Mapping map[string]string
+	// Encoding is the file's: utf-8, utf-16 or gb18030; without it, the file tells.
+	Encoding string
 }
 
 // ImportAssets makes and changes assets as a file of CSV says, all or none. A
@@ -28,12 +31,16 @@ func (c *Client) ImportAssets(ctx context.Context, file []byte, o ImportOptions)
 	if o.OnConflict != "" {
 		q.Set("on_conflict", o.OnConflict)
 	}
+	media := "text/csv"
+	if o.Encoding != "" {
+		media = mime.FormatMediaType(media, map[string]string{"charset": o.Encoding})
+	}
 	for column, field := range o.Mapping {
 		q.Add("map", column+":"+field)
 	}
 	return fetch[hostler.AssetImport](ctx, c, call{
 		method: http.MethodPost, path: []string{"assets", "import"}, query: q, raw: file,
-		header: http.Header{"Content-Type": {"text/csv; charset=utf-8"}},
+		header: http.Header{"Content-Type": {media}},
 	})
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -27,6 +28,9 @@ func importAssets(ctx context.Context, c call, in *importQuery) (hostler.AssetIm
 			return hostler.AssetImport{}, hostler.Invalid("map["+strconv.Itoa(i)+"]", "write it as column:field", "请写成 列名:字段")
 		}
 		o.Mapping[m[:at]] = m[at+1:]
+	}
+	if _, params, err := mime.ParseMediaType(c.request.Header.Get("Content-Type")); err == nil {
+		o.Encoding = params["charset"]
 	}
 	return c.app.ImportAssets(ctx, c.Caller, c.csv, o)
 }

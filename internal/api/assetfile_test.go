@@ -87,6 +87,12 @@ func TestImportAndExport(t *testing.T) {
 				}
 			}
 		}
+		// Excel in China writes GBK.
+		req := w.csv(t, operator, "dry_run=true", "name,ip\n\xcb\xfe,192.0.2.9\n")
+		req.Header.Set("Content-Type", "text/csv; charset=gbk")
+		if a := w.send(t, req); !strings.Contains(a.Body, `"name":"塔","fate":"create"`) {
+			t.Errorf("GBK: %d %s", a.Status, a.Body)
+		}
 		// Another project sees nothing of it, and cannot connect through it.
 		if a := w.do(t, stranger, "GET", "/api/v1/assets.csv", ""); strings.Contains(a.Body, "web1") {
 			t.Errorf("a stranger exports %s", a.Body)

@@ -120,7 +120,7 @@ func handleCSV[I, O any](r Route, fn handler[I, O]) Route {
 	bind := r.bind
 	r.bind = func(s *server, api huma.API, op huma.Operation) {
 		op.RequestBody = &huma.RequestBody{
-			Required: true, Description: "a file of CSV in UTF-8, whose first line names the columns",
+			Required: true, Description: "a file of CSV, whose first line names the columns; charset is utf-8, utf-16 or gb18030, and found out when it is not given",
 			Content: map[string]*huma.MediaType{mediaCSV: {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}
 		bind(s, api, op)

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -24,16 +25,20 @@ func (a *app) assetImport() *cobra.Command {
 	var yes bool
 	cmd := a.cmd("import FILE [flags]", doc{
 		short: txt("make and change assets from a file of CSV", "从 CSV 文件创建和修改资产"),
-		long: txt(`Reads assets from a file of CSV in UTF-8 (- is standard input) and makes or changes
-them: all of them, or none when one row fails. The first line names the columns, in
-English or Chinese: name, address, port, kind, platform, credential, device_key,
+		long: txt(`Reads assets from a file of CSV (- is standard input) and makes or changes them: all
+of them, or none when one row fails. Commas, semicolons or tabs separate the cells.
+The first line names the columns, in English or Chinese: name, address, port, kind, platform, credential, device_key,
 host_key, jump, labels and vars as key=value,key=value, or label.KEY and var.KEY. A
 column that is not there leaves its field as it is; an empty cell clears it.
+UTF-8, UTF-16 and, with a Chinese header, GB18030 (GBK) are found out; --encoding
+names what is not.
 On a terminal the changes are shown first and must be agreed to.`,
-			`从 UTF-8 编码的 CSV 文件（- 为标准输入）读取资产并创建或修改：全部成功，若有一行失败则全部不变。
-首行为列名，中英文均可：名称、地址、端口、类型、平台、凭据、设备标识、主机密钥策略、跳板，
+			`从 CSV 文件（- 为标准输入）读取资产并创建或修改：全部成功，若有一行失败则全部不变。
+分隔符可为逗号、分号或制表符。首行为列名，中英文均可：名称、地址、端口、类型、平台、凭据、设备标识、主机密钥策略、跳板，
 标签和变量写作 key=value,key=value，或使用 标签.KEY、变量.KEY 列。
-没有的列保持原值；空单元格清除原值。在终端中会先显示变更并请求确认。`),
+没有的列保持原值；空单元格清除原值。
+自动识别 UTF-8、UTF-16，以及带中文列名的 GB18030（GBK）；无法识别时用 --encoding 指明。
+在终端中会先显示变更并请求确认。`),
 		example: "hostler asset import hosts.csv --dry-run\nhostler asset import hosts.csv --map 主机名:name --map 备注:-\nhostler asset export | hostler asset import - --project lab",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		var err error
@@ -59,7 +64,9 @@ On a terminal the changes are shown first and must be agreed to.`,
 	f.BoolVar(&o.DryRun, "dry-run", false, a.t("show what would become of each row, and change nothing", "仅显示每一行的结果，不做更改"))
 	f.StringVar(&o.OnConflict, "on-conflict", "", a.t("of a row whose asset exists: update (default), skip or fail", "资产已存在时：update（默认）、skip 或 fail"))
 	f.StringArrayVar(&columns, "map", nil, a.t("COLUMN:FIELD; field - ignores the column; may be repeated", "列名:字段；字段为 - 则忽略该列；可重复"))
+	f.StringVar(&o.Encoding, "encoding", "", a.t("of the file: utf-8, utf-16 or gb18030 (default: found out)", "文件编码：utf-8、utf-16 或 gb18030（默认：自动识别）"))
 	f.BoolVar(&yes, "yes", false, a.t("do not ask", "不询问"))
+	a.complete(cmd, "encoding", fixed("utf-8", "utf-16", "gb18030"))
 	a.complete(cmd, "on-conflict", fixed("update", "skip", "fail"))
 	return cmd
 }
@@ -191,14 +198,25 @@ func badFile(err error) error {
 	return hostler.Errorf(hostler.CodeInvalid, "the file cannot be used: %v", "无法使用该文件：%v", err)
 }
 
-// writeFile writes a file as a whole, or leaves what was there.
+// writeFile writes a file as a whole, or leaves what was there. Pipes and devices,
+// such as /dev/stdout, are written to as they are.
 func writeFile(name string, write func(w io.Writer) error) error {
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		name = real // a link stays one
+	}
+	mode := os.FileMode(0o600)
+	if info, err := os.Stat(name); err == nil {
+		if !info.Mode().IsRegular() {
+			return writeThrough(name, write)
+		}
+		mode = info.Mode().Perm()
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".hostler-export-*")
 	if err != nil {
 		return badFile(err)
 	}
 	err = write(f)
-	if cerr := f.Close(); err == nil && cerr != nil {
+	if cerr := errors.Join(f.Chmod(mode), f.Close()); err == nil && cerr != nil {
 		err = badFile(cerr)
 	}
 	if err == nil {
@@ -208,6 +226,18 @@ func writeFile(name string, write func(w io.Writer) error) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+func writeThrough(name string, write func(w io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return badFile(err)
+	}
+	err = write(f)
+	if cerr := f.Close(); err == nil && cerr != nil {
+		err = badFile(cerr)
 	}
 	return err
 }
