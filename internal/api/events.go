@@ -161,24 +161,17 @@ type listener struct {
 func (l *listener) run(ctx context.Context) {
 	l.renewed = time.Now()
 	for {
-		b, err := l.next(ctx)
+		b, err := l.stream.Next(ctx, time.Until(l.renewed.Add(renewEvery)))
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && !errors.Is(err, context.DeadlineExceeded):
+		case err != nil:
 			l.fail(err)
 			return
 		case !l.send(b) || !l.keepUp(b) || !l.mayGoOn(ctx):
 			return
 		}
 	}
-}
-
-// next waits for events, but not past the next look at the key.
-func (l *listener) next(ctx context.Context) (app.EventBatch, error) {
-	ctx, cancel := context.WithDeadline(ctx, l.renewed.Add(renewEvery))
-	defer cancel()
-	return l.stream.Next(ctx)
 }
 
 // send writes a batch with one write, and a sign of life when there was nothing
@@ -195,7 +188,7 @@ func (l *listener) send(b app.EventBatch) bool {
 		l.event("", strconv.FormatInt(l.stream.Pos(), 10), nil)
 	}
 	l.beat = time.Now()
-	l.out.write(string(bytes.Join(b.Frames, nil)))
+	l.out.writeBytes(bytes.Join(b.Frames, nil))
 	return l.out.flush()
 }
 

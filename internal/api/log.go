@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -264,12 +263,14 @@ func (s *server) newStream(w http.ResponseWriter) *stream {
 	return &stream{w: w, rc: http.NewResponseController(w), wait: s.cfg.StreamWait}
 }
 
-func (s *stream) write(text string) {
+func (s *stream) write(text string) { s.writeBytes([]byte(text)) }
+
+func (s *stream) writeBytes(b []byte) {
 	if s.fail {
 		return
 	}
 	_ = s.rc.SetWriteDeadline(time.Now().Add(s.wait)) // a recorder of tests has none
-	if _, err := io.WriteString(s.w, text); err != nil {
+	if _, err := s.w.Write(b); err != nil {
 		s.fail = true
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/feed"
+	"hostler.dev/hostler/internal/store"
 )
 
 // eventOf are the audited changes that are events. The engine tells of jobs and
@@ -64,7 +66,7 @@ func (f EventFilter) check() error {
 	return nil
 }
 
-func (f EventFilter) match(e feed.Item) bool {
+func (f EventFilter) match(e *store.Event) bool {
 	named := len(f.Types) == 0
 	for _, p := range f.Types {
 		named = named || e.Type.Matches(p)
@@ -103,20 +105,17 @@ func (a *App) Events(ctx context.Context, c auth.Caller, f EventFilter, after in
 		return nil, 0, err
 	}
 	s := EventStream{app: a, caller: c, filter: f}
-	for seen := 0; seen < eventBudget; {
-		items, err := a.cfg.Feed.Page(ctx, after)
-		if err != nil || len(items) == 0 {
+	for from := after; after-from < eventBudget; {
+		p, err := a.cfg.Feed.Page(ctx, after, limit-len(events), s.want)
+		if err != nil || p.Last == after {
 			return events, 0, err
 		}
-		seen += len(items)
-		for _, e := range items {
-			after = e.Pos
-			if s.mayRead(e) && s.filter.match(e) {
-				events = append(events, e.JSON())
-			}
-			if len(events) == limit {
-				return events, after, nil
-			}
+		after = p.Last
+		for _, e := range p.Items {
+			events = append(events, e.JSON())
+		}
+		if len(events) == limit {
+			break
 		}
 	}
 	return events, after, nil
@@ -146,11 +145,13 @@ func (a *App) OpenEvents(ctx context.Context, c auth.Caller, f EventFilter, afte
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	r, err := a.cfg.Feed.Open(ctx, after)
+	s := &EventStream{app: a, caller: c, filter: f}
+	r, err := a.cfg.Feed.Open(ctx, after, s.want)
 	if err != nil {
 		return nil, err
 	}
-	return &EventStream{app: a, caller: c, filter: f, reader: r}, nil
+	s.reader = r
+	return s, nil
 }
 
 // Close ends the stream.
@@ -171,20 +172,21 @@ func (s *EventStream) Renew(c auth.Caller) error {
 	return nil
 }
 
-// Next waits for events. A batch may hold none that the caller may see or asked
-// for; Pos has moved all the same.
-func (s *EventStream) Next(ctx context.Context) (EventBatch, error) {
-	got, err := s.reader.Next(ctx)
+// Next waits for events, up to patience. A batch may hold none that the caller may
+// see or asked for; Pos may have moved all the same.
+func (s *EventStream) Next(ctx context.Context, patience time.Duration) (EventBatch, error) {
+	got, err := s.reader.Next(ctx, patience)
 	b := EventBatch{Missed: got.Missed, Behind: got.Behind}
 	for _, e := range got.Items {
-		if s.mayRead(e) && s.filter.match(e) {
-			b.Frames = append(b.Frames, e.Frame)
-		}
+		b.Frames = append(b.Frames, e.Frame)
 	}
 	return b, err
 }
 
-func (s *EventStream) mayRead(e feed.Item) bool {
+// want is what the caller may see and asked for.
+func (s *EventStream) want(e *store.Event) bool { return s.mayRead(e) && s.filter.match(e) }
+
+func (s *EventStream) mayRead(e *store.Event) bool {
 	object, _, _ := strings.Cut(string(e.Type), ".")
 	v, known := eventVerbs[object]
 	if !known || e.Project != 0 && e.Project != s.caller.Project {

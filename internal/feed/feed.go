@@ -2,12 +2,13 @@
 // database and hands it to any number of readers of this server.
 //
 // Model: one loop, which runs while there are readers, reads new events once,
-// renders each once, and keeps the newest in memory. A Reader is a position: it
-// pulls what is behind it from memory, or page by page from the database when it
-// resumes further back. So a slow reader holds up nobody and costs no memory.
+// renders each once, and keeps the newest in memory. A Reader is a position and a
+// wish: it pulls what it wants behind the position from memory, or page by page
+// from the database when it resumes further back. So a slow reader holds up nobody,
+// and costs no more memory than one small batch.
 //
-// Invariant: a Reader gets each event behind its position once, in the order of
-// positions, or is told how many are no longer kept.
+// Invariant: a Reader gets each event that it wants behind its position once, in
+// the order of positions, or is told how many are no longer kept.
 package feed
 
 import (
@@ -33,19 +34,25 @@ type Config struct {
 
 const (
 	defaultKeep = 16_384
-	// loopRows is how many rows of events the loop reads at once, readerRows a
-	// Reader that resumes: a row holds up to a thousand events.
+	// loopRows and loopItems are how much the loop reads at once, readerRows what a
+	// Reader that resumes looks through: a row holds up to a thousand events.
 	loopRows   = 64
+	loopItems  = 4096
 	readerRows = 8
-	// batchItems bounds what one call of Next returns from memory.
-	batchItems = 1024
+	// batchItems bounds what a Reader gets at once, and holds while its client is
+	// slow; batchLook how many events in memory it looks through for that.
+	batchItems = 256
+	batchLook  = 4096
 	// look is how often the loop reads without being woken.
 	look = time.Second
 )
 
+// Want says which events a Reader wants.
+type Want func(e *store.Event) bool
+
 // Item is one event, and what it looks like on the wire.
 type Item struct {
-	*store.Event
+	Pos   int64
 	Frame []byte // of a text/event-stream
 	json  int    // where the event as JSON begins in it
 }
@@ -53,13 +60,26 @@ type Item struct {
 // JSON is the event as a hostler.Event.
 func (i Item) JSON() json.RawMessage { return json.RawMessage(i.Frame[i.json : len(i.Frame)-2]) }
 
-// Batch is what came behind a Reader's position.
-type Batch struct {
+// Page is what is wanted behind a position.
+type Page struct {
 	Items []Item
-	// Missed is how many events before Items are no longer kept.
+	// Last is the position up to which was looked: where to go on.
+	Last int64
+	// Missed is how many events right behind the position are no longer kept.
 	Missed int64
-	// Behind is how many published events are known to be behind Items.
+}
+
+// Batch is what came behind a Reader's position. It may be empty.
+type Batch struct {
+	Page
+	// Behind is how many published events are known to be behind Last.
 	Behind int64
+}
+
+// kept is an event in memory.
+type kept struct {
+	Item
+	event *store.Event
 }
 
 // Feed is the stream of one server.
@@ -70,7 +90,7 @@ type Feed struct {
 	mu      sync.Mutex // guards what follows
 	readers int
 	live    bool // the loop keeps items up to date
-	items   []Item
+	items   []kept
 	head    int64         // the newest position that was read
 	changed chan struct{} // closed, and replaced, when head has moved
 	names   map[hostler.ProjectID]string
@@ -138,24 +158,28 @@ func (f *Feed) catchUp(ctx context.Context) error {
 		return nil
 	}
 	for {
-		items, err := f.page(ctx, pos, loopRows)
-		if err != nil || len(items) == 0 {
+		page, items, err := f.read(ctx, pos, loopRows, loopItems, nil)
+		if err != nil || page.Last == pos {
 			return err
 		}
-		pos = items[len(items)-1].Pos
-		f.advance(items, pos)
+		pos = page.Last
+		add := make([]kept, len(items))
+		for i := range items {
+			add[i] = kept{items[i], &page.Events[i]}
+		}
+		f.advance(add, pos)
 	}
 }
 
 // advance adds new items and wakes the readers.
-func (f *Feed) advance(items []Item, head int64) {
+func (f *Feed) advance(items []kept, head int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.live, f.head = true, head
 	f.items = append(f.items, items...)
 	if over := len(f.items) - f.cfg.Keep; over > 0 {
 		// Readers may hold parts of the old array: it is left as it is.
-		f.items = append(make([]Item, 0, f.cfg.Keep+batchItems), f.items[over+f.cfg.Keep/4:]...)
+		f.items = append(make([]kept, 0, f.cfg.Keep+loopItems), f.items[over+f.cfg.Keep/4:]...)
 	}
 	close(f.changed)
 	f.changed = make(chan struct{})
@@ -169,25 +193,24 @@ func (f *Feed) last(ctx context.Context) (pos int64, err error) {
 	return pos, err
 }
 
-// page reads and renders the events behind a position.
-func (f *Feed) page(ctx context.Context, pos int64, rows int) ([]Item, error) {
-	var events []store.Event
-	err := f.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		if events, err = tx.EventsAfter(pos, rows); err != nil {
+// read reads and renders events; see store.Tx.EventsAfter.
+func (f *Feed) read(ctx context.Context, pos int64, rows, limit int, want Want) (page store.EventPage, items []Item, err error) {
+	err = f.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if page, err = tx.EventsAfter(pos, rows, limit, want); err != nil {
 			return err
 		}
-		return f.learn(tx, events)
+		return f.learn(tx, page.Events)
 	})
 	if err != nil {
-		return nil, err
+		return page, nil, err
 	}
-	items := make([]Item, len(events))
-	for i := range events {
-		if items[i], err = f.render(&events[i]); err != nil {
-			return nil, err
+	items = make([]Item, len(page.Events))
+	for i := range page.Events {
+		if items[i], err = f.render(&page.Events[i]); err != nil {
+			return page, nil, err
 		}
 	}
-	return items, nil
+	return page, items, nil
 }
 
 // learn reads the names of projects that it does not know.
@@ -225,17 +248,20 @@ func (f *Feed) render(e *store.Event) (Item, error) {
 		return Item{}, fmt.Errorf("render event %d: %w", e.Pos, err)
 	}
 	head := fmt.Sprintf("id: %d\nevent: %s\ndata: ", e.Pos, e.Type)
-	return Item{Event: e, Frame: slices.Concat([]byte(head), text, []byte("\n\n")), json: len(head)}, nil
+	return Item{Pos: e.Pos, Frame: slices.Concat([]byte(head), text, []byte("\n\n")), json: len(head)}, nil
 }
 
-// Page reads events behind a position without waiting; none at the end.
-func (f *Feed) Page(ctx context.Context, pos int64) ([]Item, error) {
-	return f.page(ctx, pos, readerRows)
+// Page looks for up to limit events behind a position without waiting. Last does
+// not move at the end.
+func (f *Feed) Page(ctx context.Context, pos int64, limit int, want Want) (Page, error) {
+	page, items, err := f.read(ctx, pos, readerRows, limit, want)
+	return Page{Items: items, Last: page.Last, Missed: page.Missed}, err
 }
 
 // Reader reads the stream from a position on. It is used by one goroutine.
 type Reader struct {
 	feed *Feed
+	want Want
 	pos  int64
 	lost bool // the position is of another history
 	end  sync.Once
@@ -244,13 +270,13 @@ type Reader struct {
 // Now is the position of a Reader that wants only what is still to come.
 const Now = -1
 
-// Open starts to read behind a position, or at Now. Close ends it.
-func (f *Feed) Open(ctx context.Context, after int64) (*Reader, error) {
+// Open starts to read what is wanted behind a position, or at Now. Close ends it.
+func (f *Feed) Open(ctx context.Context, after int64, want Want) (*Reader, error) {
 	head, err := f.last(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{feed: f, pos: after}
+	r := &Reader{feed: f, want: want, pos: after}
 	if after == Now {
 		r.pos = head
 	}
@@ -277,62 +303,70 @@ func (r *Reader) Close() {
 	})
 }
 
-// Pos is the position of the last event that Next has returned.
+// Pos is the position that Next has come to.
 func (r *Reader) Pos() int64 { return r.pos }
 
 // Lost reports whether the position that the Reader was opened at was never
 // reached by this database: it is another one, or an older state of it.
 func (r *Reader) Lost() bool { return r.lost }
 
-// Next waits for events behind the position and returns some of them.
-func (r *Reader) Next(ctx context.Context) (Batch, error) {
+// Next looks for events behind the position, and waits up to patience for the
+// first one.
+func (r *Reader) Next(ctx context.Context, patience time.Duration) (Batch, error) {
+	t := time.NewTimer(patience)
+	defer t.Stop()
 	for {
-		b, wait := r.fromMemory()
+		items, head, changed := r.inMemory()
 		switch {
-		case wait != nil:
-			select {
-			case <-wait:
-			case <-ctx.Done():
-				return Batch{}, ctx.Err()
-			}
-		case len(b.Items) > 0:
-			return r.took(b), nil
-		default:
-			items, err := r.feed.page(ctx, r.pos, readerRows)
-			if err != nil {
-				return Batch{}, err
-			}
-			if len(items) > 0 {
-				b.Items = items
-				return r.took(b), nil
-			}
+		case len(items) > 0:
+			return r.took(r.choose(items), head), nil
+		case changed == nil:
+			p, err := r.feed.Page(ctx, r.pos, batchItems, r.want)
+			return r.took(p, head), err
+		}
+		select {
+		case <-changed:
+		case <-t.C:
+			return Batch{Page: Page{Last: r.pos}}, nil
+		case <-ctx.Done():
+			return Batch{}, ctx.Err()
 		}
 	}
 }
 
-// fromMemory returns what is in memory behind the position, or what to wait for
-// when nothing is new; neither when the database has it.
-func (r *Reader) fromMemory() (b Batch, wait <-chan struct{}) {
+// inMemory returns what is in memory behind the position. When nothing is new, it
+// returns what to wait for; when neither, the database has it.
+func (r *Reader) inMemory() (items []kept, head int64, changed <-chan struct{}) {
 	f := r.feed
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.live || r.pos >= f.head {
-		return b, f.changed
+		return nil, f.head, f.changed
 	}
-	b.Behind = f.head - r.pos
 	if len(f.items) == 0 || f.items[0].Pos > r.pos+1 {
-		return b, nil
+		return nil, f.head, nil
 	}
 	at := int(r.pos + 1 - f.items[0].Pos)
-	b.Items = f.items[at:min(at+batchItems, len(f.items))]
-	return b, nil
+	return f.items[at:min(at+batchLook, len(f.items))], f.head, nil
 }
 
-// took moves the position behind a batch.
-func (r *Reader) took(b Batch) Batch {
-	b.Missed = b.Items[0].Pos - r.pos - 1
-	last := b.Items[len(b.Items)-1].Pos
-	b.Behind = max(0, b.Behind-(last-r.pos))
-	r.pos = last
-	return b
+// choose takes what is wanted of what is in memory.
+func (r *Reader) choose(items []kept) Page {
+	var p Page
+	for i := range items {
+		p.Last = items[i].Pos
+		if r.want == nil || r.want(items[i].event) {
+			p.Items = append(p.Items, items[i].Item)
+		}
+		if len(p.Items) == batchItems {
+			break
+		}
+	}
+	return p
+}
+
+// took moves the position behind a page.
+func (r *Reader) took(p Page, head int64) Batch {
+	r.pos = max(r.pos, p.Last)
+	return Batch{Page: p, Behind: max(0, head-r.pos)}
 }

@@ -37,19 +37,38 @@ func eachRig(t *testing.T, keep int, fn func(t *testing.T, r *rig)) {
 	})
 }
 
-// emit publishes n events, each in a transaction of its own.
+// emit publishes n events, each of a transaction of its own.
 func (r *rig) emit(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		r.n++
-		err := r.h.Store.InTx(t.Context(), func(tx *store.Tx) error {
-			tx.Emit(0, hostler.EventQueueUpdated, hostler.ObjectEvent{Object: fmt.Sprint(r.n)})
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		r.commit(t, 1)
 	}
+	r.publish(t)
+}
+
+// emitAtOnce publishes n events of one transaction.
+func (r *rig) emitAtOnce(t *testing.T, n int) {
+	t.Helper()
+	r.commit(t, n)
+	r.publish(t)
+}
+
+func (r *rig) commit(t *testing.T, n int) {
+	t.Helper()
+	err := r.h.Store.InTx(t.Context(), func(tx *store.Tx) error {
+		for range n {
+			r.n++
+			tx.Emit(0, hostler.EventQueueUpdated, hostler.ObjectEvent{Object: fmt.Sprint(r.n)})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *rig) publish(t *testing.T) {
+	t.Helper()
 	for full := true; full; {
 		err := r.h.Store.InTx(t.Context(), func(tx *store.Tx) (err error) {
 			_, full, err = tx.Publish(100)
@@ -63,7 +82,7 @@ func (r *rig) emit(t *testing.T, n int) {
 
 func (r *rig) open(t *testing.T, after int64) *feed.Reader {
 	t.Helper()
-	rd, err := r.Open(t.Context(), after)
+	rd, err := r.Open(t.Context(), after, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +97,7 @@ func wantNext(t *testing.T, rd *feed.Reader, first, to, missed int64) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for want := first; want <= to; {
-		b, err := rd.Next(ctx)
+		b, err := rd.Next(ctx, time.Minute)
 		if err != nil {
 			t.Fatalf("waiting for %d: %v", want, err)
 		}
@@ -117,6 +136,57 @@ func TestReaders(t *testing.T) {
 	})
 }
 
+// A reader gets what it wants, wherever that is read from, and in small batches
+// when there is much of it: that is all it holds while its client is slow.
+func TestWant(t *testing.T) {
+	eachRig(t, 1000, func(t *testing.T, r *rig) {
+		r.emitAtOnce(t, 700)
+		want := func(e *store.Event) bool { return e.Pos%2 == 0 }
+		open := func(after int64) *feed.Reader {
+			rd, err := r.Open(t.Context(), after, want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(rd.Close)
+			return rd
+		}
+		past, now := open(0), open(feed.Now)
+		r.emitAtOnce(t, 700)
+		for rd, at := range map[*feed.Reader]int64{past: 2, now: 702} {
+			for rd.Pos() < 1400 {
+				b, err := rd.Next(t.Context(), time.Minute)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(b.Items) > 256 {
+					t.Errorf("a batch of %d", len(b.Items))
+				}
+				for _, e := range b.Items {
+					if e.Pos != at {
+						t.Fatalf("got %d, want %d", e.Pos, at)
+					}
+					at += 2
+				}
+			}
+			if at != 1402 {
+				t.Errorf("ended before %d", at)
+			}
+		}
+	})
+}
+
+// Next waits no longer than it is told to, and an empty batch is no error.
+func TestPatience(t *testing.T) {
+	eachRig(t, 50, func(t *testing.T, r *rig) {
+		r.emit(t, 2)
+		rd := r.open(t, feed.Now)
+		b, err := rd.Next(t.Context(), time.Millisecond)
+		if err != nil || len(b.Items) != 0 || b.Last != 2 || b.Behind != 0 {
+			t.Errorf("got %+v, %v; want nothing", b, err)
+		}
+	})
+}
+
 // A reader that comes after all others left starts afresh.
 func TestIdleBetweenReaders(t *testing.T) {
 	eachRig(t, 50, func(t *testing.T, r *rig) {
@@ -130,7 +200,7 @@ func TestIdleBetweenReaders(t *testing.T) {
 		r.emit(t, 1)
 		wantNext(t, second, 7, 7, 0)
 		// Close counts once for each Open: the cleanup of first must not matter.
-		if _, err := r.Open(t.Context(), feed.Now); err != nil {
+		if _, err := r.Open(t.Context(), feed.Now, nil); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -164,7 +234,7 @@ func TestNextHonoursItsContext(t *testing.T) {
 		rd := r.open(t, feed.Now)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { _, err := rd.Next(ctx); ended <- err }()
+		go func() { _, err := rd.Next(ctx, time.Minute); ended <- err }()
 		cancel()
 		if err := <-ended; err == nil {
 			t.Error("it returned without events")

@@ -210,32 +210,52 @@ func (tx *Tx) LastEvent() (pos int64, err error) {
 	return pos, err
 }
 
-// FirstEvent is the position of the oldest event that is kept; 0 when there is
-// none.
-func (tx *Tx) FirstEvent() (pos int64, err error) {
-	_, err = tx.one(`SELECT last - n + 1 FROM event ORDER BY last LIMIT 1`, nil, &pos)
-	return pos, err
+// EventPage is a part of the published events.
+type EventPage struct {
+	Events []Event // those that were asked for, in order
+	Last   int64   // the position up to which they were looked for
+	Missed int64   // events right behind the position that are no longer kept
 }
 
-// EventsAfter reads published events behind a position, in order: those of up to
-// limit rows.
-func (tx *Tx) EventsAfter(pos int64, limit int) ([]Event, error) {
-	var out []Event
-	err := tx.each(`SELECT last, n, at, body FROM event WHERE last > ? ORDER BY last LIMIT ?`, []any{pos, limit}, func(r Rows) error {
+// EventsAfter reads the published events behind a position that keep asks for (nil:
+// all): up to limit of them, out of up to so many rows. Last does not move when
+// there are none at all.
+func (tx *Tx) EventsAfter(pos int64, rows, limit int, keep func(*Event) bool) (EventPage, error) {
+	p := EventPage{Last: pos}
+	var all []Event // of a row
+	err := tx.each(`SELECT last, n, at, body FROM event WHERE last > ? ORDER BY last LIMIT ?`, []any{pos, rows}, func(r Rows) error {
 		var row eventRow
-		if err := r.Scan(&row.last, &row.n, &row.at, &row.body); err != nil {
+		err := r.Scan(&row.last, &row.n, &row.at, &row.body)
+		if err != nil || len(p.Events) == limit {
 			return err
 		}
-		var err error
-		out, err = row.unpack(out)
-		return err
+		if all, err = row.unpack(all[:0]); err != nil {
+			return err
+		}
+		p.take(all, limit, keep)
+		return nil
 	})
-	// A position inside the first row.
-	n := 0
-	for n < len(out) && out[n].Pos <= pos {
-		n++
+	return p, err
+}
+
+// take adds those events of a row that are behind Last and asked for.
+func (p *EventPage) take(row []Event, limit int, keep func(*Event) bool) {
+	for i := range row {
+		e := &row[i]
+		if e.Pos <= p.Last {
+			continue
+		}
+		if len(p.Events) == limit {
+			return
+		}
+		if i == 0 {
+			p.Missed += e.Pos - p.Last - 1
+		}
+		p.Last = e.Pos
+		if keep == nil || keep(e) {
+			p.Events = append(p.Events, *e)
+		}
 	}
-	return out[n:], err
 }
 
 // EventsKept is how many events are kept at least as long as they are not older

@@ -31,19 +31,19 @@ func (f *fixture) eventsAfter(pos int64) []store.Event {
 	f.t.Helper()
 	var all []store.Event
 	for {
-		var some []store.Event
+		var p store.EventPage
 		err := f.Store.View(f.t.Context(), func(tx *store.Tx) (err error) {
-			some, err = tx.EventsAfter(pos, 3)
+			p, err = tx.EventsAfter(pos, 3, 100, nil)
 			return err
 		})
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		if len(some) == 0 {
+		if p.Last == pos {
 			return all
 		}
-		all = append(all, some...)
-		pos = some[len(some)-1].Pos
+		all = append(all, p.Events...)
+		pos = p.Last
 	}
 }
 
@@ -166,18 +166,16 @@ func TestEventOrderUnderConcurrency(t *testing.T) {
 			defer close(read)
 			pos := int64(start)
 			for len(seen) < writers*each && ctx.Err() == nil {
-				var some []store.Event
+				var p store.EventPage
 				if err := f.Store.View(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
-					some, err = tx.EventsAfter(pos, 100)
+					p, err = tx.EventsAfter(pos, 100, 1000, nil)
 					return err
 				}); err != nil {
 					t.Error(err)
 					return
 				}
-				if len(some) > 0 {
-					pos = some[len(some)-1].Pos
-				}
-				seen = append(seen, some...)
+				pos = p.Last
+				seen = append(seen, p.Events...)
 			}
 		}()
 		var writing sync.WaitGroup
@@ -240,6 +238,55 @@ func TestEventsOfManyJobs(t *testing.T) {
 		for i, name := range names {
 			if name != specs[i].AssetName {
 				t.Fatalf("event %d is of %s, want %s", i, name, specs[i].AssetName)
+			}
+		}
+	})
+}
+
+// A page may end and begin in the middle of a row, and skip what nobody asked for.
+func TestPagesOfEvents(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		base := int64(len(f.published()))
+		for range 3 { // rows of 10
+			f.tx(func(tx *store.Tx) error {
+				for i := range 10 {
+					tx.Emit(0, hostler.EventQueueUpdated, hostler.ObjectEvent{Object: fmt.Sprint(i)})
+				}
+				return nil
+			})
+		}
+		f.published()
+		third := func(e *store.Event) bool { return e.Pos%3 == 0 }
+		for _, c := range []struct {
+			name              string
+			pos               int64
+			rows, limit       int
+			keep              func(*store.Event) bool
+			first, n, endedAt int64
+		}{
+			{"whole rows", base, 2, 100, nil, base + 1, 20, base + 20},
+			{"into a row", base, 9, 13, nil, base + 1, 13, base + 13},
+			{"out of a row", base + 13, 9, 100, nil, base + 14, 17, base + 30},
+			{"as many as a row", base, 9, 10, nil, base + 1, 10, base + 10},
+			{"the end", base + 30, 9, 10, nil, 0, 0, base + 30},
+			{"nothing asked for", base + 5, 9, 10, func(*store.Event) bool { return false }, 0, 0, base + 30},
+			{"some asked for", base, 9, 100, third, base + 3 - base%3, 10, base + 30},
+		} {
+			var p store.EventPage
+			err := f.Store.View(t.Context(), func(tx *store.Tx) (err error) {
+				p, err = tx.EventsAfter(c.pos, c.rows, c.limit, c.keep)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var first int64
+			if len(p.Events) > 0 {
+				first = p.Events[0].Pos
+			}
+			if first != c.first || int64(len(p.Events)) != c.n || p.Last != c.endedAt || p.Missed != 0 {
+				t.Errorf("%s: %d events from %d, ended at %d, missed %d; want %d from %d, %d, 0",
+					c.name, len(p.Events), first, p.Last, p.Missed, c.n, c.first, c.endedAt)
 			}
 		}
 	})
