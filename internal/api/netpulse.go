@@ -101,7 +101,7 @@ func (q JobSelection) search() app.JobSearch {
 type pulseJobs struct {
 	JobSelection
 	PageQuery
-	Status string `query:"status" enum:"queued,started,finished,failed,cancelled"`
+	Status string `query:"status" enum:"queued,started,finished,failed,cancelled,canceled"`
 	Node   string `query:"node" maxLength:"253" doc:"hostname of the worker"`
 }
 
@@ -307,7 +307,7 @@ func pulseNames(err error) error {
 }
 
 func (m mount) bulk(ctx context.Context, c call, in *Payload[netpulse.Bulk]) (netpulse.Envelope[netpulse.BulkDone], error) {
-	out := netpulse.BulkDone{Succeeded: []netpulse.Job{}, Failed: []netpulse.BulkFailed{}}
+	out := netpulse.BulkDone{Succeeded: []netpulse.BulkJob{}, Failed: []netpulse.BulkFailed{}}
 	asked, err := in.Body.Requests()
 	if err != nil {
 		return netpulse.Envelope[netpulse.BulkDone]{}, err
@@ -334,7 +334,7 @@ func (m mount) bulk(ctx context.Context, c call, in *Payload[netpulse.Bulk]) (ne
 			fail(hosts[i], o.Err)
 			continue
 		}
-		out.Succeeded = append(out.Succeeded, netpulse.JobOf(o.Job, "", m.dialect, c.Lang))
+		out.Succeeded = append(out.Succeeded, netpulse.BulkJob{Job: netpulse.JobOf(o.Job, "", m.dialect, c.Lang), Host: hosts[i]})
 	}
 	return netpulse.Success(http.StatusCreated, out), nil
 }

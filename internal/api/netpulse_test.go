@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,9 +191,15 @@ func netPulseJobs(t *testing.T, w *world, mount string) {
 		t.Errorf("retval (-want +got):\n%s", diff)
 	}
 	gone := pulse[[]pulseJob](t, w, viewer, "GET", mount+"/job?id="+extra.ID, "", 200)[0]
+	for _, word := range []string{"canceled", "cancelled"} {
+		if !slices.Contains(list("status="+word), extra.ID) {
+			t.Errorf("?status=%s lacks %s", word, extra.ID)
+		}
+	}
 	kind, _ := gone.Result.Error.(map[string]any)
 	want = map[bool]any{false: "cancelled", true: 3.0}[sdk]
-	if gone.Status != "cancelled" || gone.Result.Type != want || gone.Result.Error == nil || sdk && kind["type"] != "cancelled" {
+	word := map[bool]string{false: "cancelled", true: "canceled"}[sdk]
+	if gone.Status != word || gone.Result.Type != want || gone.Result.Error == nil || sdk && kind["type"] != "cancelled" {
 		t.Errorf("cancelled: %+v %+v", gone, gone.Result)
 	}
 
@@ -207,7 +214,16 @@ func netPulseJobs(t *testing.T, w *world, mount string) {
 	}
 }
 
-// TestNetPulseErrors: every refusal has NetPulse's form and repeats no secret.
+// The published SDK tunes its driver in every request; NetPulse's printed examples
+// say how long to wait for a connection.
+func TestNetPulseSDKBody(t *testing.T) {
+	eachMount(t, func(t *testing.T, w *world, mount string) {
+		body := `{"driver":"paramiko","connection_args":{"username":"ops","password":"p","timeout":30.0,"host_key_policy":"auto_add","host":"192.0.2.1"},
+"command":["uptime"],"ttl":300,"driver_args":{"read_timeout":60,"delay_factor":3,"max_loops":5000}}`
+		pulse[pulseJob](t, w, operator, "POST", mount+"/device/exec", body, 201)
+	})
+}
+
 // What a client does not set may be null.
 func TestNetPulseNulls(t *testing.T) {
 	eachMount(t, func(t *testing.T, w *world, mount string) {
@@ -217,6 +233,7 @@ func TestNetPulseNulls(t *testing.T) {
 	})
 }
 
+// TestNetPulseErrors: every refusal has NetPulse's form and repeats no secret.
 func TestNetPulseErrors(t *testing.T) { eachMount(t, netPulseErrors) }
 
 func netPulseErrors(t *testing.T, w *world, mount string) {
@@ -246,6 +263,9 @@ func netPulseErrors(t *testing.T, w *world, mount string) {
 		"not supported":    {operator, "POST", "/device/exec", `{"driver":"paramiko",` + conn + `,"command":"x","rendering":{"name":"canary-4f1c"}}`, 422, "rendering: is known to NetPulse"},
 		"unknown":          {operator, "POST", "/device/exec", `{"driver":"paramiko",` + conn + `,"command":"x","is_admin":true}`, 422, "is_admin"},
 		"unknown asset":    {operator, "POST", "/device/exec", `{"driver":"paramiko","asset":"nothing","command":"x"}`, 404, "nothing"},
+		"driver args":      {operator, "POST", "/device/exec", `{"driver":"netmiko",` + conn + `,"command":"x","driver_args":{"expect_string":"canary-4f1c"}}`, 422, "expect_string"},
+		"read timeout":     {operator, "POST", "/device/exec", `{"driver":"netmiko",` + conn + `,"command":"x","driver_args":{"read_timeout":3601}}`, 422, "read_timeout"},
+		"host key policy":  {operator, "POST", "/device/exec", `{"driver":"paramiko","connection_args":{"host":"h1","username":"u","password":"p","host_key_policy":"reject"},"command":"x"}`, 422, "host_key_policy"},
 		"password type":    {operator, "POST", "/device/exec", `{"driver":"paramiko","connection_args":{"host":"h1","password":["canary-4f1c"]},"command":"x"}`, 422, "password"},
 		"command type":     {operator, "POST", "/device/exec", `{"driver":"paramiko",` + conn + `,"command":{"canary-4f1c":1}}`, 422, "command"},
 		"cut off":          {operator, "POST", "/device/exec", `{"driver":"paramiko","connection_args":{"password":"canary-4f1c`, 400, ""},
@@ -303,11 +323,14 @@ func TestNetPulseBulk(t *testing.T) { eachMount(t, netPulseBulk) }
 
 func netPulseBulk(t *testing.T, w *world, mount string) {
 	type answer struct {
-		Succeeded []pulseJob
-		Failed    []struct{ Host, Reason string }
+		Succeeded []struct {
+			pulseJob
+			Host string
+		}
+		Failed []struct{ Host, Reason string }
 	}
 	body := `{"driver":"paramiko","connection_args":{"username":"u","password":"canary-4f1c"},"command":"uptime","devices":[
-		{"host":"b1"},{"host":"b2","port":2222,"command":["x","y"]},{"host":"b3","timeout":3},{"username":"v"},{"asset":"nothing"},{"host":"bad host"}]}`
+		{"host":"b1"},{"host":"b2","port":2222,"command":["x","y"]},{"host":"b3","proxy_host":"p"},{"username":"v"},{"asset":"nothing"},{"host":"bad host"}]}`
 	got := pulse[answer](t, w, operator, "POST", mount+"/device/bulk", body, 201)
 	var failed []string
 	for _, f := range got.Failed {
@@ -316,7 +339,7 @@ func netPulseBulk(t *testing.T, w *world, mount string) {
 		}
 		failed = append(failed, f.Host)
 	}
-	if len(got.Succeeded) != 2 || len(failed) != 4 {
+	if len(got.Succeeded) != 2 || len(failed) != 4 || got.Succeeded[0].Host != "b1" || got.Succeeded[1].Host != "b2" {
 		t.Errorf("%d made, %v failed", len(got.Succeeded), failed)
 	}
 	var many []string

@@ -107,7 +107,7 @@ func TestNetPulseBulkRuns(t *testing.T) {
 	eachStore(t, func(t *testing.T, s *server) {
 		s.addSSH(d)
 		s.addAsset(d, "web", "127.0.4.100")
-		devices := []map[string]any{{"asset": "web"}, {"asset": "nothing"}, {"host": "127.0.4.99", "timeout": 3}}
+		devices := []map[string]any{{"asset": "web"}, {"asset": "nothing"}, {"host": "127.0.4.99", "proxy_host": "127.0.4.98"}}
 		for i := range 20 {
 			devices = append(devices, map[string]any{"host": fmt.Sprintf("127.0.4.%d", i+1), "port": d.Port})
 		}

@@ -55,6 +55,18 @@ func (Unsupported) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Description: "known to NetPulse, not supported by Hostler: refused unless null"}
 }
 
+// Taken is a field that tunes the inside of one of NetPulse's drivers. Scripts and
+// the SDK send such fields with every request; Hostler does as well without.
+type Taken struct{}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (*Taken) UnmarshalJSON([]byte) error { return nil }
+
+// Schema implements huma.SchemaProvider.
+func (Taken) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Description: "taken, without effect"}
+}
+
 // Conn is how to reach a device.
 type Conn struct {
 	Host       string   `json:"host,omitempty" maxLength:"253"`
@@ -68,9 +80,17 @@ type Conn struct {
 	DeviceType string   `json:"device_type,omitempty" maxLength:"64"`
 	KeepAlive  *float64 `json:"keepalive,omitempty" minimum:"0" maximum:"86400" doc:"taken; kept connections are probed as the worker is configured"`
 
-	Timeout       Unsupported `json:"timeout,omitzero"`
+	HostKeyPolicy string `json:"host_key_policy,omitempty" enum:"auto_add," doc:"host keys are pinned at first contact, always"`
+
+	Timeout           Taken `json:"timeout,omitzero"`
+	ConnTimeout       Taken `json:"conn_timeout,omitzero"`
+	AuthTimeout       Taken `json:"auth_timeout,omitzero"`
+	BannerTimeout     Taken `json:"banner_timeout,omitzero"`
+	SessionTimeout    Taken `json:"session_timeout,omitzero"`
+	GlobalDelayFactor Taken `json:"global_delay_factor,omitzero"`
+	FastCLI           Taken `json:"fast_cli,omitzero"`
+
 	KeyFilename   Unsupported `json:"key_filename,omitzero"`
-	HostKeyPolicy Unsupported `json:"host_key_policy,omitzero"`
 	ProxyHost     Unsupported `json:"proxy_host,omitzero"`
 	ProxyPort     Unsupported `json:"proxy_port,omitzero"`
 	ProxyUsername Unsupported `json:"proxy_username,omitzero"`
@@ -81,8 +101,7 @@ type Conn struct {
 // unsupported lists the fields that are there and not served.
 func (c Conn) unsupported() map[string]bool {
 	return map[string]bool{
-		"timeout": c.Timeout.Given, "key_filename": c.KeyFilename.Given, "host_key_policy": c.HostKeyPolicy.Given,
-		"proxy_host": c.ProxyHost.Given, "proxy_port": c.ProxyPort.Given, "proxy_username": c.ProxyUsername.Given,
+		"key_filename": c.KeyFilename.Given, "proxy_host": c.ProxyHost.Given, "proxy_port": c.ProxyPort.Given, "proxy_username": c.ProxyUsername.Given,
 		"proxy_password": c.ProxyPassword.Given, "enable_mode": c.EnableMode.Given,
 	}
 }
@@ -143,6 +162,14 @@ func (h *Hook) jobWebhook() *hostler.JobWebhook {
 	}
 }
 
+// DriverArgs tune a driver. The published SDK sends the first three with every
+// request, whatever the driver is.
+type DriverArgs struct {
+	ReadTimeout float64 `json:"read_timeout,omitempty" minimum:"0" maximum:"3600" doc:"seconds that each command of netmiko may take; default 60"`
+	DelayFactor Taken   `json:"delay_factor,omitzero"`
+	MaxLoops    Taken   `json:"max_loops,omitzero"`
+}
+
 // Common is what exec and bulk share.
 type Common struct {
 	Driver   string `json:"driver" minLength:"1" maxLength:"64" doc:"paramiko or netmiko"`
@@ -156,7 +183,8 @@ type Common struct {
 	Keep     *int   `json:"result_ttl,omitempty" minimum:"1" maximum:"604800" doc:"taken; results are kept for the retention"`
 	Webhook  *Hook  `json:"webhook,omitempty"`
 
-	DriverArgs   Unsupported `json:"driver_args,omitzero"`
+	DriverArgs *DriverArgs `json:"driver_args,omitempty"`
+
 	Credential   Unsupported `json:"credential,omitzero"`
 	Rendering    Unsupported `json:"rendering,omitzero"`
 	Parsing      Unsupported `json:"parsing,omitzero"`
@@ -193,8 +221,14 @@ type Test struct {
 
 // BulkDone answers POST /device/bulk.
 type BulkDone struct {
-	Succeeded []Job        `json:"succeeded"`
+	Succeeded []BulkJob    `json:"succeeded"`
 	Failed    []BulkFailed `json:"failed"`
+}
+
+// BulkJob is a job and the device that it is for, as the request named it.
+type BulkJob struct {
+	Job
+	Host string `json:"host"`
 }
 
 // BulkFailed is a device that got no job.
@@ -256,7 +290,7 @@ func (f *faults) driver(name string) driver {
 func (c Common) check(f *faults) driver {
 	d := f.driver(c.Driver)
 	f.refuse("", map[string]bool{
-		"driver_args": c.DriverArgs.Given, "credential": c.Credential.Given, "rendering": c.Rendering.Given,
+		"credential": c.Credential.Given, "rendering": c.Rendering.Given,
 		"parsing": c.Parsing.Given, "options": c.Options.Given, "file_transfer": c.FileTransfer.Given, "detach": c.Detach.Given,
 	})
 	if c.Conn != nil {
@@ -285,14 +319,17 @@ func (c Common) request(f *faults, d driver, conn *Conn, asset string, command, 
 	if (len(command) > 0) == (len(config) > 0) {
 		f.add("command", "give either command or config", "command 与 config 须且只能提供一个")
 	}
-	args := map[string]Lines{"commands": command}
+	args := map[string]any{"commands": command}
 	switch {
 	case len(config) > 0 && d.network:
-		args = map[string]Lines{"config": config}
+		args = map[string]any{"config": config}
 	case len(config) > 0:
-		args = map[string]Lines{"commands": config}
+		args = map[string]any{"commands": config}
 	}
-	req.Args, _ = json.Marshal(args) // texts always encode
+	if c.DriverArgs != nil && c.DriverArgs.ReadTimeout > 0 && d.network {
+		args["timeout"] = c.DriverArgs.ReadTimeout
+	}
+	req.Args, _ = json.Marshal(args) // texts and a finite number always encode
 	return req
 }
 

@@ -42,6 +42,12 @@ func TestDriversAndStrategies(t *testing.T) {
 			Action: "net_cli", Args: json.RawMessage(`{"config":["vlan 7"]}`), Lane: "asset", TTL: 300 * seconds, Timeout: 300 * seconds,
 			Target: &hostler.InlineTarget{Address: "h1", Platform: "cisco_ios", Username: "u", PrivateKey: "k", Passphrase: "f", Enable: "e"},
 		},
+		`{"driver":"netmiko",` + conn + `,"command":"show clock","driver_args":{"read_timeout":7.5,"delay_factor":3,"max_loops":5000}}`: {
+			Action: "net_cli", Args: json.RawMessage(`{"commands":["show clock"],"timeout":7.5}`), Lane: "asset", TTL: 300 * seconds, Timeout: 300 * seconds, Target: inline,
+		},
+		`{"driver":"paramiko",` + conn + `,"command":"uptime","driver_args":{"read_timeout":60}}`: {
+			Action: "ssh_command", Args: json.RawMessage(`{"commands":["uptime"]}`), Lane: "none", TTL: 300 * seconds, Timeout: 300 * seconds, Target: inline,
+		},
 		`{"driver":"netmiko","asset":"core1","command":["show version"],"queue_strategy":"fifo","parsing":null,"result_ttl":60}`: {
 			Action: "net_cli", Args: json.RawMessage(`{"commands":["show version"]}`), Lane: "none", TTL: 300 * seconds, Timeout: 300 * seconds, Assets: []string{"core1"},
 		},

@@ -83,10 +83,11 @@ const (
 	Finished  = "finished"
 	Failed    = "failed"
 	Cancelled = "cancelled"
+	Canceled  = "canceled" // the SDK waits for this spelling
 )
 
-// StatusOf is a job's state in NetPulse's words.
-func StatusOf(s hostler.State) string {
+// StatusOf is a job's state in the dialect's words.
+func (d Dialect) StatusOf(s hostler.State) string {
 	switch s {
 	case hostler.StateScheduled, hostler.StateQueued:
 		return Queued
@@ -95,15 +96,21 @@ func StatusOf(s hostler.State) string {
 	case hostler.StateSucceeded:
 		return Finished
 	case hostler.StateCancelled:
+		if d == SDK {
+			return Canceled
+		}
 		return Cancelled
 	default:
 		return Failed
 	}
 }
 
-// StatesOf are the states that a status stands for; none for the empty one.
+// StatesOf are the states that a status stands for, in either dialect's words; none
+// for the empty one.
 func StatesOf(status string) []hostler.State {
-	return slices.DeleteFunc(slices.Clone(hostler.States()), func(s hostler.State) bool { return StatusOf(s) != status })
+	return slices.DeleteFunc(slices.Clone(hostler.States()), func(s hostler.State) bool {
+		return Page.StatusOf(s) != status && SDK.StatusOf(s) != status
+	})
 }
 
 // Job is a job as both dialects show it.
@@ -156,7 +163,7 @@ func span(from, to *time.Time) *float64 {
 // JobOf shows a job; worker is the name of the one that ran it, if it is known.
 func JobOf(j hostler.Job, worker string, d Dialect, lang hostler.Lang) Job {
 	out := Job{
-		ID: j.ID.String(), Status: StatusOf(j.State), Queue: fifo,
+		ID: j.ID.String(), Status: d.StatusOf(j.State), Queue: fifo,
 		CreatedAt: stamp(&j.CreatedAt), EnqueuedAt: stamp(cmp.Or(j.QueuedAt, &j.CreatedAt)),
 		StartedAt: stamp(j.StartedAt), EndedAt: stamp(j.EndedAt),
 		Duration:  span(j.StartedAt, j.EndedAt),
@@ -225,13 +232,13 @@ func retVal(result json.RawMessage) any {
 		Text string `json:"text"`
 	}
 	if err := json.Unmarshal(result, &said); err == nil && said.Outputs != nil {
-		by := make(map[string]string, len(said.Outputs))
+		var by outputs
 		for _, o := range said.Outputs {
 			text := o.Stdout + o.Stderr
 			if o.Output != nil {
 				text = *o.Output
 			}
-			by[o.Command] += text // a command that was given twice has both
+			by.add(o.Command, text)
 		}
 		return by
 	}
@@ -239,6 +246,44 @@ func retVal(result json.RawMessage) any {
 		return said.Text
 	}
 	return result
+}
+
+// outputs is a JSON object of texts by command. It keeps the order of the commands:
+// Python's clients take the first output for the first command's.
+type outputs struct {
+	commands []string
+	texts    map[string]string
+}
+
+// add notes an output; a command that was given twice has both.
+func (o *outputs) add(command, text string) {
+	if _, again := o.texts[command]; !again {
+		o.commands = append(o.commands, command)
+	}
+	if o.texts == nil {
+		o.texts = map[string]string{}
+	}
+	o.texts[command] += text
+}
+
+// MarshalJSON implements json.Marshaler.
+func (o outputs) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, command := range o.commands {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		key, err := json.Marshal(command)
+		if err != nil {
+			return nil, err
+		}
+		text, err := json.Marshal(o.texts[command])
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(append(b, key...), ':'), text...)
+	}
+	return append(b, '}'), nil
 }
 
 // CancelledJobs answers DELETE /job.
