@@ -1,13 +1,14 @@
 package hostler
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
 )
 
 // Duration is a time span whose text form people write: "90s", "10m", "1h30m",
-// "2d", or a bare number of seconds.
+// "2d", "1d12h", or a bare number of seconds.
 type Duration time.Duration
 
 // D returns the span as a time.Duration.
@@ -31,8 +32,8 @@ func (d *Duration) UnmarshalText(b []byte) error {
 }
 
 // ParseDuration reads a span as people write it: everything that
-// time.ParseDuration takes, a "d" suffix for days of 24 hours, or a bare number
-// of seconds. Negative spans are refused.
+// time.ParseDuration takes, behind days of 24 hours ("2d", "1d12h") if need be, or
+// a bare number of seconds. Negative spans are refused.
 func ParseDuration(s string) (time.Duration, error) {
 	v, ok := parseSpan(strings.TrimSpace(s))
 	if !ok || v < 0 {
@@ -47,15 +48,21 @@ func parseSpan(s string) (time.Duration, bool) {
 	if n, err := strconv.ParseFloat(s, 64); err == nil {
 		return spanOf(n, time.Second)
 	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		n, err := strconv.ParseFloat(days, 64)
-		if err != nil {
-			return 0, false
-		}
-		return spanOf(n, 24*time.Hour)
+	days, rest, ok := strings.Cut(s, "d")
+	if !ok {
+		v, err := time.ParseDuration(s)
+		return v, err == nil
 	}
-	v, err := time.ParseDuration(s)
-	return v, err == nil
+	n, err := strconv.ParseFloat(days, 64)
+	if err != nil {
+		return 0, false
+	}
+	v, ok := spanOf(n, 24*time.Hour)
+	if !ok || rest == "" {
+		return v, ok
+	}
+	more, err := time.ParseDuration(rest)
+	return v + more, err == nil && more >= 0 && v <= math.MaxInt64-more
 }
 
 // spanOf multiplies without overflow; a NaN or a span beyond 292 years is

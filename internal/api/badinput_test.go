@@ -36,11 +36,17 @@ type operation struct {
 		Schema schema `json:"schema"`
 	} `json:"parameters"`
 	RequestBody *struct {
-		Content map[string]struct {
-			Schema schema `json:"schema"`
-		} `json:"content"`
+		Content content `json:"content"`
 	} `json:"requestBody"`
+	Responses map[string]struct {
+		Content content `json:"content"`
+	} `json:"responses"`
 	Security []map[string][]string `json:"security"`
+}
+
+// content is a schema by media type.
+type content map[string]struct {
+	Schema schema `json:"schema"`
 }
 
 func (o operation) takesCSV() bool {
@@ -76,6 +82,15 @@ func (w *world) document(t *testing.T) openAPI {
 	return d
 }
 
+// errorForm is the media type of the errors at a path, and a field that only they
+// have.
+func errorForm(path string) (media, field string) {
+	if strings.HasPrefix(path, "/api/") {
+		return "application/problem+json", "text"
+	}
+	return "application/json", "message"
+}
+
 func TestDocumentDescribesEveryRoute(t *testing.T) {
 	w := newWorld(t)
 	d := w.document(t)
@@ -91,6 +106,11 @@ func TestDocumentDescribesEveryRoute(t *testing.T) {
 				t.Errorf("two operations are called %s", op.OperationID)
 			}
 			ids[op.OperationID] = true
+			media, field := errorForm(path)
+			form, ok := op.Responses["default"].Content[media]
+			if _, has := d.resolve(form.Schema).Properties[field]; !ok || !has {
+				t.Errorf("%s: errors are described as %v", op.OperationID, op.Responses["default"])
+			}
 		}
 	}
 	for _, r := range api.Routes() {
@@ -302,9 +322,13 @@ func badInput(t *testing.T, w *world) {
 			return
 		}
 		p := a.problem(t)
+		media, _ := errorForm(req.URL.Path)
+		if got := a.Header.Get("Content-Type"); got != media {
+			t.Errorf("%s: an answer of %s, want %s", what, got, media)
+		}
 		native := strings.HasPrefix(req.URL.Path, "/api/")
-		if native && (a.Header.Get("Content-Type") != "application/problem+json" || p.Code == "" || p.Code == nil || p.Text.ZH == "" || p.Status != a.Status) {
-			t.Errorf("%s: no full problem: %s %s", what, a.Header.Get("Content-Type"), a.Body)
+		if native && (p.Code == "" || p.Code == nil || p.Text.ZH == "" || p.Status != a.Status) {
+			t.Errorf("%s: no full problem: %s", what, a.Body)
 		}
 		if !native && (p.Detail == "" || p.Code != -1.0) {
 			t.Errorf("%s: no detail: %s", what, a.Body)

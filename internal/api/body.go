@@ -239,25 +239,6 @@ func (k *walker) array(path string, depth int) error {
 	return err
 }
 
-// wrongAt begins the message by which unmarshal tells humaField where a value
-// does not fit.
-const wrongAt = "wrong value at "
-
-// unmarshal is encoding/json's, with errors that repeat no value.
-func unmarshal(data []byte, v any) error {
-	err := json.Unmarshal(data, v)
-	if err == nil {
-		return nil
-	}
-	if at, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && at.Field != "" {
-		return errors.New(wrongAt + at.Field)
-	}
-	return errors.New(wrongAt + "body")
-}
-
-// newBody hands a body that was read on to Huma.
-func newBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
-
 // checkNoBody refuses a body where none is taken, unless it is an empty object,
 // which some clients cannot help sending.
 func checkNoBody(body []byte) error {

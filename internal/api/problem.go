@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,11 +137,27 @@ func (p *Problem) ContentType(string) string {
 // simpleProblem is a problem on the simple task API: "detail" for its own
 // clients, "code" and "message" for NetPulse's.
 type simpleProblem struct {
-	Detail  string         `json:"detail"`
-	Code    int            `json:"code"`
-	Message string         `json:"message"`
-	Errors  []ProblemField `json:"errors,omitempty"`
-	Data    []ProblemField `json:"data,omitempty"` // errors, where NetPulse's clients look
+	Detail  string         `json:"detail" doc:"what happened and what to do"`
+	Code    int            `json:"code" doc:"-1"`
+	Message string         `json:"message" doc:"the same as detail"`
+	Errors  []ProblemField `json:"errors,omitempty" doc:"the fields at fault"`
+	Data    []ProblemField `json:"data,omitempty" doc:"the same as errors"` // where NetPulse's clients look
+}
+
+// describeErrors puts each part's own form of errors into the document, where Huma
+// has put one for all.
+func describeErrors(doc *huma.OpenAPI) {
+	forms := map[dialect]map[string]*huma.MediaType{
+		native: {(&Problem{}).ContentType(""): {Schema: doc.Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")}},
+		simple: {(&Problem{dialect: simple}).ContentType(""): {Schema: doc.Components.Schemas.Schema(reflect.TypeFor[simpleProblem](), true, "SimpleProblem")}},
+	}
+	for path, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
+			if op != nil {
+				op.Responses["default"] = &huma.Response{Description: "Error", Content: forms[dialectOf(path)]}
+			}
+		}
+	}
 }
 
 // line is the problem for clients that show one text only.
@@ -272,8 +289,8 @@ func humaField(d *huma.ErrorDetail) hostler.FieldError {
 			break
 		}
 	}
-	if at, ok := strings.CutPrefix(d.Message, wrongAt); ok {
-		return hostler.FieldError{Path: at, Text: textWrongForm}
+	if field, ok := misfitOf(d.Message); ok {
+		return field
 	}
 	if name, ok := strings.CutPrefix(d.Message, "expected required property "); ok {
 		name = strings.TrimSuffix(name, " to be present")

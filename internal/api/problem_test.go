@@ -51,6 +51,25 @@ func TestProblemNamesEveryField(t *testing.T) {
 	}
 }
 
+// What passes the schema and yet does not fit its type is named too.
+func TestProblemNamesTheFieldThatItsTypeRefuses(t *testing.T) {
+	w := newWorld(t)
+	const id = "not an id of the form run_ + 11 digits of base 32"
+	const span = "not a duration; write it like 90s, 10m, 1h30m or 2d"
+	for _, c := range []struct{ path, body, field, rule string }{
+		{"/api/v1/jobs/cancel", `{"filter":{"run":"run_00000000000"}}`, "filter.run", id},
+		{"/api/v1/jobs/cancel", `{"ids":["job_00000000001","job_00000000000"]}`, "ids[1]", strings.Replace(id, "run_", "job_", 1)},
+		{"/api/v1/jobs", `{"action":"noop","timeout":"1m1d"}`, "timeout", span},
+		{"/api/v1/jobs", `{"action":"noop","backoff":{"base":"9999999999h"}}`, "backoff.base", span},
+		{"/api/v1/assets", `{"name":"a","address":"10.0.0.1","port":22.0}`, "port", "has the wrong form"},
+	} {
+		p := w.do(t, admin, "POST", c.path, c.body).problem(t)
+		if len(p.Errors) != 1 || p.Errors[0].Path != c.field || p.Errors[0].Text != c.rule {
+			t.Errorf("%s %s: %+v, want %s: %s", c.path, c.body, p.Errors, c.field, c.rule)
+		}
+	}
+}
+
 func TestUnreadableBodies(t *testing.T) {
 	w := newWorld(t, func(c *api.Config) { c.BodyLimit = 1000 })
 	for name, c := range map[string]struct {

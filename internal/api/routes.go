@@ -284,6 +284,7 @@ func (s *server) mount() error {
 	for _, r := range Routes() {
 		r.bind(s, api, s.operation(r))
 	}
+	describeErrors(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {
 		return fmt.Errorf("describe the API: %w", err)
