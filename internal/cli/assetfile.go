@@ -34,12 +34,12 @@ UTF-8, UTF-16 and, with a Chinese header, GB18030 (GBK) are found out; --encodin
 names what is not.
 On a terminal the changes are shown first and must be agreed to.`,
 			`从 CSV 文件（- 为标准输入）读取资产并创建或修改：全部成功，若有一行失败则全部不变。
-分隔符可为逗号、分号或制表符。首行为列名，中英文均可：名称、地址、端口、类型、平台、凭据、设备标识、主机密钥策略、跳板，
-标签和变量写作 key=value,key=value，或使用 标签.KEY、变量.KEY 列。
+分隔符可为逗号、分号或制表符。首行为列名，中英文均可：名称、地址、端口、类型、平台、凭据、设备标识、
+主机密钥策略、跳板；标签和变量写作 key=value,key=value，或使用 标签.KEY、变量.KEY 列。
 没有的列保持原值；空单元格清除原值。
 自动识别 UTF-8、UTF-16，以及带中文列名的 GB18030（GBK）；无法识别时用 --encoding 指明。
 在终端中会先显示变更并请求确认。`),
-		example: "hostler asset import hosts.csv --dry-run\nhostler asset import hosts.csv --map 主机名:name --map 备注:-\nhostler asset export | hostler asset import - --project lab",
+		example: "hostler asset import hosts.csv --dry-run\nhostler asset import hosts.csv --map 资产编号:name --map 备注:-\nhostler asset export | hostler asset import - --project lab",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		var err error
 		if o.Mapping, err = mappingOf(columns); err != nil {

@@ -91,6 +91,9 @@ func (a *app) root() *cobra.Command {
 	pf.StringVar(&a.context, "context", "", a.t("context to use (HOSTLER_CONTEXT)", "使用的上下文（HOSTLER_CONTEXT）"))
 	pf.StringVarP(&a.output, "output", "o", "table", a.t("table, json or yaml", "输出格式：table、json 或 yaml"))
 	a.complete(root, "output", fixed("table", "json", "yaml"))
+	a.complete(root, "context", contextNames)
+	a.complete(root, "project", named(func(c *client.Client) client.Lister[hostler.Project] { return c.Projects },
+		func(p hostler.Project) string { return p.Name }))
 	a.localise(root)
 	return root
 }

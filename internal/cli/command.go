@@ -65,6 +65,9 @@ func (a *app) cmd(use string, d doc, run action) *cobra.Command {
 func (a *app) localCmd(use string, d doc, run func(ctx context.Context, args []string) error) *cobra.Command {
 	c := a.bare(use, d)
 	c.Args = a.countArgs(use)
+	if _, most := arity(use); most == 0 {
+		c.ValidArgsFunction = cobra.NoFileCompletions
+	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		switch a.output {
 		case "table", "json", "yaml":
@@ -157,9 +160,14 @@ func fixed(words ...string) completer {
 	return func(context.Context, *client.Client) ([]string, error) { return words, nil }
 }
 
-// complete completes a flag, or with flag "" every argument.
+// complete completes a flag, or with flag "" the first argument and those that
+// repeat it.
 func (a *app) complete(cmd *cobra.Command, flag string, f completer) {
-	fn := func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	_, most := arity(cmd.Use)
+	fn := func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if flag == "" && most > 0 && len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
 		defer cancel()
 		c, err := a.client()
@@ -171,7 +179,8 @@ func (a *app) complete(cmd *cobra.Command, flag string, f completer) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		for i := range words {
-			words[i] = clean(words[i])
+			word, note, _ := strings.Cut(words[i], "\t")
+			words[i] = cobra.CompletionWithDesc(clean(word), clean(note))
 		}
 		return words, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -17,7 +17,7 @@ func (a *app) eventsCmd() *cobra.Command {
 	var follow, types bool
 	var after int64
 	var run, job string
-	cmd := a.cmd("events", doc{
+	cmd := a.cmd("events [flags]", doc{
 		short: txt("show what happens", "查看发生的事件"),
 		long: txt(`Shows the events that are kept, oldest first, and ends; with -f it shows new ones
 as they come, until it is interrupted. It resumes by itself when the connection
@@ -44,6 +44,8 @@ breaks. Filters but --type select among the events of jobs.`,
 	f.StringVar(&run, "run", "", a.t("only jobs of this run", "仅此次执行的作业"))
 	f.StringVar(&job, "job", "", a.t("only this job", "仅此作业"))
 	f.Int64Var(&after, "after", client.EventsFromNow, a.t("begin behind this position; 0 is the oldest that is kept (default: new events with -f, else 0)", "从此位置之后开始；0 为保留的最早事件（默认：带 -f 时从新事件开始，否则为 0）"))
+	f.Lookup("after").DefValue = "0" // the text says what the default is
+	a.complete(cmd, "job", jobIDs())
 	a.complete(cmd, "type", fixed(append(names(hostler.EventTypes(), func(t hostler.EventType) string { return string(t) }), "job.*")...))
 	a.complete(cmd, "action", actionNames)
 	a.complete(cmd, "queue", queueNames)

@@ -48,7 +48,7 @@ func (a *app) completionCmd() *cobra.Command {
 	var cmd *cobra.Command
 	cmd = a.localCmd("completion SHELL", doc{
 		short:   txt("write the completion script of a shell", "生成命令行补全脚本"),
-		long:    txt("Writes a script that completes commands, flags, and the names of assets, actions,\nqueues and jobs, for bash, zsh, fish or powershell.", "生成补全脚本，可补全命令、选项以及资产、动作、队列和作业的名称；\n支持 bash、zsh、fish 和 powershell。"),
+		long:    txt("Writes a script that completes commands, flags, and the names of assets, actions,\nqueues and jobs, for bash (with its package bash-completion), zsh, fish or powershell.", "生成补全脚本，可补全命令、选项以及资产、动作、队列和作业的名称；\n支持 bash（需安装 bash-completion 软件包）、zsh、fish 和 powershell。"),
 		example: "source <(hostler completion bash)\nhostler completion zsh > \"${fpath[1]}/_hostler\"",
 	}, func(_ context.Context, args []string) error {
 		root := cmd.Root()
