@@ -98,6 +98,7 @@ func misfit(data []byte, t reflect.Type) (path string, err error) {
 				break
 			}
 		}
+	default: // it holds no others
 	}
 	return path, err
 }
