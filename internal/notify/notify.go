@@ -35,12 +35,15 @@ const (
 	requestLimit = 10 * time.Second
 	// claimSpan is longer than a request and what is written about it.
 	claimSpan = 30 * time.Second
-	// atOnce bounds the requests of a server, atOnceHost those to one host, and
-	// atOnceNew those to a host that did not answer the last time, or was never
-	// asked: receivers that keep requests waiting must not take all the places.
+	// atOnce bounds the requests of a server, and atOnceHost those to one host.
+	// Hosts that did not answer the last time, or were never asked, have fewer:
+	// atOnceNew each, and atOnceDead together.
 	atOnce     = 512
 	atOnceHost = 100
 	atOnceNew  = 2
+	atOnceDead = atOnce / 2
+	// hostsKept bounds the hosts that are known to answer.
+	hostsKept = 10_000
 	// idlePause is the longest time between two looks at what is due.
 	idlePause = 30 * time.Second
 	// dropEvery is the time between two rounds of retention.
@@ -315,11 +318,7 @@ func (n *Notifier) start(ctx context.Context, w store.WebhookRow) (time.Duration
 func (n *Notifier) reserve(w store.WebhookRow) (room int, wait time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	host, most := hostOf(w), atOnceNew
-	if n.alive[host] {
-		most = atOnceHost
-	}
-	room = min(max(w.Limit, 1)-n.inFlight[w.ID], most-n.hosts[host], atOnce-n.total)
+	room = min(max(w.Limit, 1)-n.inFlight[w.ID], n.places(hostOf(w)))
 	wait = idlePause // the end of a request wakes the loop
 	if w.Rate > 0 {
 		if left := n.free[w.ID].Sub(n.store.Now()); left > 0 {
@@ -330,6 +329,23 @@ func (n *Notifier) reserve(w store.WebhookRow) (room int, wait time.Duration) {
 	room = max(room, 0)
 	n.take(w, room)
 	return room, wait
+}
+
+// places are those that a host may take now. Hosts that keep requests waiting must
+// not leave the others without: one takes no more places than it leaves free, and
+// those that do not answer have a part of their own. n.mu is held.
+func (n *Notifier) places(host string) int {
+	own, free := n.hosts[host], atOnce-n.total
+	if n.alive[host] {
+		return min(atOnceHost-own, (free-own+1)/2)
+	}
+	dead := 0
+	for other, held := range n.hosts {
+		if !n.alive[other] {
+			dead += held
+		}
+	}
+	return min(atOnceNew-own, atOnceDead-dead, free)
 }
 
 // hostOf is the receiver's host and port, which are never masked.
@@ -369,6 +385,9 @@ func (n *Notifier) answered(w store.WebhookRow, is bool) {
 	if !is {
 		delete(n.alive, hostOf(w))
 		return
+	}
+	if len(n.alive) >= hostsKept {
+		clear(n.alive) // they show it again
 	}
 	n.alive[hostOf(w)] = true
 }

@@ -108,14 +108,33 @@ func (w *world) hook(name, url string, change ...func(*store.WebhookRow, *store.
 }
 
 // emit makes n events of the project.
-func (w *world) emit(n int) {
+func (w *world) emit(n int) { w.emitType(hostler.EventAssetCreated, n) }
+
+func (w *world) emitType(kind hostler.EventType, n int) {
 	w.t.Helper()
 	w.tx(func(tx *store.Tx) error {
 		for i := range n {
-			tx.Emit(w.project, hostler.EventAssetCreated, hostler.ObjectEvent{Object: fmt.Sprint("asset", i)})
+			tx.Emit(w.project, kind, hostler.ObjectEvent{Object: fmt.Sprint("asset", i)})
 		}
 		return nil
 	})
+}
+
+// tried counts the deliveries of a type of event that have been tried.
+func (w *world) tried(kind hostler.EventType) (n int) {
+	w.t.Helper()
+	err := w.h.Store.View(w.t.Context(), func(tx *store.Tx) error {
+		list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{w.project}, Type: kind}, 0, 10_000)
+		n = 0
+		for _, d := range list {
+			n += min(d.Tries, 1)
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
 }
 
 func (w *world) deliveries(id hostler.WebhookID, state hostler.DeliveryState) []hostler.Delivery {
@@ -490,18 +509,51 @@ func TestWhoIsTold(t *testing.T) {
 }
 
 // TestManyDeadReceivers: hosts that keep every request waiting leave room for one
-// that does not.
+// that does not, however many they are, and also when they answered before.
 func TestManyDeadReceivers(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
-		free := make(chan struct{})
-		defer close(free)
-		for i := range 20 {
-			dead := serve(t, func(http.ResponseWriter, *http.Request) { <-free })
-			w.hook(fmt.Sprint("dead", i), dead, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Limit = 100 })
-		}
-		alive := w.hook("alive", serve(t, func(http.ResponseWriter, *http.Request) {}))
-		w.run("127.0.0.0/8", time.Hour)
-		w.emit(100)
-		w.await("the living one to get all", func() bool { return w.count(alive, hostler.DeliveryDelivered) == 100 })
-	})
+	for name, tt := range map[string]struct{ hosts, limit, answers int }{
+		"many that never answer": {hosts: 300, limit: 2},
+		"few that answered once": {hosts: 6, limit: 100, answers: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachWorld(t, func(t *testing.T, w *world) {
+				free := make(chan struct{})
+				defer close(free)
+				var held, answered atomic.Int64
+				var asked sync.Map // host: how often
+				url := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+					n, _ := asked.LoadOrStore(r.Host, new(atomic.Int64))
+					if n.(*atomic.Int64).Add(1) <= int64(tt.answers) { //nolint:forcetypeassert // stored above
+						answered.Add(1)
+						return
+					}
+					held.Add(1)
+					<-free
+				})
+				_, port, _ := strings.Cut(strings.TrimPrefix(url, "http://"), ":")
+				w.resolver = egresstest.Resolver(t, "127.0.0.1")
+				for i := range tt.hosts {
+					w.hook(fmt.Sprint("dead", i), fmt.Sprintf("http://dead%d.example.com:%s/", i, port), func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+						r.Limit, r.Events = tt.limit, []string{"asset.created"}
+					})
+				}
+				alive := w.hook("alive", serve(t, func(http.ResponseWriter, *http.Request) {}), func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+					r.Limit, r.Events = 100, []string{"asset.updated"}
+				})
+				w.run("127.0.0.0/8", time.Hour)
+				w.emit(tt.answers)
+				w.await("the answers", func() bool { return int(answered.Load()) == tt.hosts*tt.answers })
+				w.emitType(hostler.EventAssetUpdated, 1)
+				w.await("the living one to answer", func() bool { return w.count(alive, hostler.DeliveryDelivered) == 1 })
+
+				w.emit(tt.limit)
+				w.await("the places to be taken", func() bool { return held.Load() >= 200 })
+				w.emitType(hostler.EventAssetUpdated, 50)
+				w.await("the living one to get all", func() bool { return w.count(alive, hostler.DeliveryDelivered) == 51 })
+				if n := w.tried(hostler.EventAssetCreated); n > tt.hosts*tt.answers {
+					t.Errorf("%d requests of the dead ones were over: the living one may have waited for them", n-tt.hosts*tt.answers)
+				}
+			})
+		})
+	}
 }
