@@ -109,6 +109,9 @@ func (s *scope) resend(id hostler.DeliveryID) (hostler.Delivery, error) {
 	if err != nil {
 		return d, err
 	}
+	if err := s.checkResend(d); err != nil {
+		return d, err
+	}
 	if err := s.Tx.ResendDelivery(id); err != nil {
 		return d, err
 	}
@@ -116,6 +119,20 @@ func (s *scope) resend(id hostler.DeliveryID) (hostler.Delivery, error) {
 		return d, err
 	}
 	return s.delivery(id)
+}
+
+// checkResend refuses what would only wait: of a disabled webhook, tests alone are
+// sent.
+func (s *scope) checkResend(d hostler.Delivery) error {
+	hooks, err := s.WebhooksByID([]hostler.WebhookID{d.Webhook})
+	if err != nil || len(hooks) == 0 || hooks[0].Enabled || d.Type == hostler.EventWebhookPing {
+		return err
+	}
+	if hooks[0].Run != 0 {
+		return hostler.Errorf(hostler.CodeConflict, "its receiver answered 410: it is gone", "接收方曾返回 410：该地址已不存在")
+	}
+	return hostler.Errorf(hostler.CodeConflict,
+		"the webhook %s is disabled: enable it first", "回调 %s 已停用：请先启用", hooks[0].Name)
 }
 
 // ResendDeliveries has many deliveries sent again, each in a transaction of its

@@ -13,6 +13,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/store"
 )
 
 // whsec is a signing secret that is easy to find.
@@ -346,5 +347,15 @@ func TestDeliveriesAreSentAgain(t *testing.T) {
 		}
 		_, err := w.ResendDelivery(ctx, w.stranger, ids[0])
 		wantCode(t, err, hostler.CodeNotFound)
+
+		var told []hostler.DeliveryID
+		w.tx(t, func(tx *store.Tx) (err error) {
+			told, err = tx.QueueDeliveries([]store.NewDelivery{{Webhook: hook.ID, Project: w.admin.Default, Event: &store.Event{Pos: 1, Type: hostler.EventJobFailed}}})
+			return err
+		})
+		must(w.DisableWebhook(ctx, w.admin, "ops"))(t)
+		_, err = w.ResendDelivery(ctx, w.operator, told[0])
+		wantCode(t, err, hostler.CodeConflict)
+		must(w.ResendDelivery(ctx, w.operator, ids[0]))(t) // a test
 	})
 }
