@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -44,7 +45,8 @@ func (c *Client) ImportAssets(ctx context.Context, file []byte, o ImportOptions)
 	})
 }
 
-// ExportAssets writes the assets that have all the labels as CSV.
+// ExportAssets writes the assets that have all the labels as CSV. An error of w is
+// returned as it is.
 func (c *Client) ExportAssets(ctx context.Context, labels map[string]string, w io.Writer) error {
 	q := url.Values{}
 	for key, value := range labels {
@@ -55,8 +57,23 @@ func (c *Client) ExportAssets(ctx context.Context, labels map[string]string, w i
 		return err
 	}
 	defer res.Body.Close()
-	if _, err := io.Copy(w, res.Body); err != nil {
-		return c.unreachable(err)
+	in := &sourceReader{r: res.Body}
+	if _, err = io.Copy(w, in); in.err != nil {
+		return c.unreachable(in.err)
 	}
-	return nil
+	return err
+}
+
+// sourceReader remembers its error, which io.Copy does not tell from the writer's.
+type sourceReader struct {
+	r   io.Reader
+	err error
+}
+
+func (s *sourceReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
 }

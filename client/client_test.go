@@ -395,3 +395,24 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		}
 	}
 }
+
+// A full disk is not a server that cannot be reached.
+func TestExportTellsWhoFailed(t *testing.T) {
+	_, c, _ := newFake(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "name\n") },
+		func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "9")
+			_, _ = io.WriteString(w, "name\n")
+			panic(http.ErrAbortHandler)
+		})
+	full := errors.New("disk full")
+	if err := c.ExportAssets(t.Context(), nil, failingWriter{full}); !errors.Is(err, full) || hostler.CodeOf(err) == hostler.CodeUnavailable {
+		t.Errorf("a full disk: %v", err)
+	}
+	if err := c.ExportAssets(t.Context(), nil, io.Discard); hostler.CodeOf(err) != hostler.CodeUnavailable {
+		t.Errorf("a cut answer: %v", err)
+	}
+}
+
+type failingWriter struct{ err error }
+
+func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
@@ -84,10 +83,7 @@ func mappingOf(columns []string) (map[string]string, error) {
 }
 
 // askable reports whether a person can be asked.
-func (a *app) askable() bool {
-	in, ok := a.in.(*os.File)
-	return ok && term.IsTerminal(int(in.Fd()))
-}
+func (a *app) askable() bool { return isTerminal(a.in) }
 
 // agreed shows what an import would do, and asks.
 func (a *app) agreed(ctx context.Context, c *client.Client, file []byte, o client.ImportOptions) (bool, error) {
@@ -168,7 +164,18 @@ func (a *app) assetExport() *cobra.Command {
 		long:    txt("Writes assets as CSV that a spreadsheet opens safely: a cell that it could take for\na formula begins with an apostrophe. 'asset import' reads it back without a change.", "将资产导出为 CSV，可安全地用电子表格打开：可能被当作公式的单元格以单引号开头。\n'asset import' 可原样读回。"),
 		example: "hostler asset export > assets.csv\nhostler asset export --label role=web -f web.csv",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
-		if file == "" {
+		switch {
+		case a.output != "table":
+			return hostler.Errorf(hostler.CodeInvalid, "an export is CSV; for JSON or YAML use 'hostler asset list -o %s'",
+				"导出格式为 CSV；JSON 或 YAML 请用 'hostler asset list -o %s'", a.output)
+		case file == "" && isTerminal(a.out):
+			var b strings.Builder
+			if err := c.ExportAssets(ctx, labels, &b); err != nil {
+				return err
+			}
+			_, err := io.WriteString(a.out, cleanText(strings.TrimPrefix(b.String(), "\ufeff")))
+			return err
+		case file == "":
 			return c.ExportAssets(ctx, labels, a.out)
 		}
 		return writeFile(file, func(w io.Writer) error { return c.ExportAssets(ctx, labels, w) })

@@ -101,7 +101,11 @@ func (a *app) printStep(s client.EventStep) error {
 		a.note("%d events are no longer kept", "有 %d 个事件已不再保留", s.Missed)
 		return nil
 	case a.output == "json":
-		return json.NewEncoder(a.out).Encode(s.Event)
+		line, err := json.Marshal(s.Event)
+		if err == nil {
+			_, err = fmt.Fprintln(a.out, escapeQuoted(string(line), jsonPair))
+		}
+		return err
 	case a.output == "yaml":
 		if _, err := fmt.Fprintln(a.out, "---"); err != nil {
 			return err

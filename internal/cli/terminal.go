@@ -101,13 +101,17 @@ func cut(s string, most int) string {
 	return s
 }
 
+func isTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // terminalWidth is the width of the terminal behind w; 0 when there is none.
 func terminalWidth(w any) int {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	if !isTerminal(w) {
 		return 0
 	}
-	n, _, err := term.GetSize(int(f.Fd()))
+	n, _, err := term.GetSize(int(w.(*os.File).Fd()))
 	if err != nil {
 		return 80
 	}
