@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store"
@@ -184,10 +185,23 @@ func stateWord(s hostler.State) hostler.Text {
 // markdown is what a robot could take for markup; a job's output must not make
 // links or mention people.
 var markdown = strings.NewReplacer(
-	"<", "＜", ">", "＞", "[", "［", "]", "］", "@", "＠", "`", "'", "*", "＊", "://", "：//", "\r", "",
+	"<", "＜", ">", "＞", "[", "［", "]", "］", "@", "＠", "`", "'", "*", "＊", "&", "＆", "://", "：//",
 )
 
-func escape(s string) string { return markdown.Replace(strings.ReplaceAll(s, "\n", " ")) }
+// escape makes one line of plain text: spaces of every kind are one kind, and what
+// cannot be seen, such as a change of the direction of writing, is left out.
+func escape(s string) string {
+	return markdown.Replace(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		default:
+			return r
+		}
+	}, s))
+}
 
 func escaped(lines []string) []string {
 	out := make([]string, len(lines))

@@ -55,7 +55,7 @@ func TestMessages(t *testing.T) {
 
 // A job's output makes no links and mentions nobody.
 func TestOutputIsNoMarkup(t *testing.T) {
-	e, job := failedJob(`{"text":"<@all> <at user_id=\"all\"></at> @13800000000 [x](http://evil.example) ![y](//evil) **b**\n# h https://evil.example"}`)
+	e, job := failedJob(`{"text":"<@all> <at user_id=\"all\"></at> @13800000000 [x](http://evil.example) ![y](//evil) **b**\n# h https://evil.example &#64;all &lt;@all&gt; \u001b[31m\u0007\u202e\u2028# h\u200b"}`)
 	for _, f := range []hostler.WebhookFormat{hostler.FormatDingTalk, hostler.FormatWeCom, hostler.FormatFeishu} {
 		w := store.WebhookRow{Webhook: hostler.Webhook{Format: f, Lang: hostler.LangEN}}
 		got, err := json.Marshal(message(w, e, job))
@@ -63,7 +63,7 @@ func TestOutputIsNoMarkup(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, said, _ := strings.Cut(string(got), "Result: ")
-		for _, bad := range []string{"<", `\u003c`, "@", "[", "**b", "://", `\n#`} {
+		for _, bad := range []string{"<", `\u003c`, "@", "[", "**b", "://", `\n#`, "&", `\u0026`, `\u001b`, `\u0007`, "\u202e", `\u2028`} {
 			if strings.Contains(said, bad) {
 				t.Errorf("%s: %q gets through in %s", f, bad, said)
 			}

@@ -71,7 +71,7 @@ func (n *Notifier) outcome(now time.Time, d store.ClaimedDelivery, v verdict, bo
 		o.State = hostler.DeliveryFailed
 	default:
 		o.State = hostler.DeliveryPending
-		o.Next = now.Add(max(jittered(n.cfg.Retry[d.Round]), min(v.after, longestWait)))
+		o.Next = now.Add(max(jittered(n.cfg.Retry[d.Round]), v.after))
 	}
 	return o
 }
@@ -214,13 +214,15 @@ func unsent(err error) verdict {
 	return v
 }
 
-// retryAfter reads the header Retry-After: seconds or a date (RFC 9110 §10.2.3).
+// retryAfter reads the header Retry-After, seconds or a date (RFC 9110 §10.2.3), and
+// waits no longer than longestWait, whatever it asks for.
 func retryAfter(h string, now time.Time) time.Duration {
-	if s, err := strconv.ParseUint(strings.TrimSpace(h), 10, 31); err == nil {
-		return time.Duration(s) * time.Second
+	s, err := strconv.ParseUint(strings.TrimSpace(h), 10, 64)
+	if err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(s, uint64(longestWait/time.Second))) * time.Second //nolint:gosec // a day at most
 	}
 	if at, err := http.ParseTime(h); err == nil {
-		return max(0, at.Sub(now))
+		return min(max(0, at.Sub(now)), longestWait)
 	}
 	return 0
 }
