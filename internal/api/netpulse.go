@@ -177,6 +177,13 @@ func (m mount) rows(ctx context.Context, c call, name string, q WorkerSelection)
 		}
 		sel.Hosts = hosts
 	}
+	if own := netpulse.ParseQueue(q.Queue).Own; own != "" {
+		_, err := c.app.Queue(ctx, c.Caller, own)
+		if err != nil && hostler.CodeOf(err) != hostler.CodeNotFound {
+			return nil, err
+		}
+		sel.Known = err == nil
+	}
 	workers, err := c.app.Workers(ctx, c.Caller)
 	if err != nil {
 		return nil, err

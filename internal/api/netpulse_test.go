@@ -371,7 +371,7 @@ func netPulseWorkers(t *testing.T, w *world, mount string) {
 		t.Helper()
 		return pulse[[]pulseWorker](t, w, viewer, "GET", mount+"/worker"+query, "", 200)
 	}
-	for query, want := range map[string]int{"": 1, "?queue=FifoQ": 1, "?node=h": 1, "?node=x": 0, "?host=x": 0, "?queue=pinned_x": 0, "?queue=default": 1} {
+	for query, want := range map[string]int{"": 1, "?queue=FifoQ": 1, "?node=h": 1, "?node=x": 0, "?host=x": 0, "?queue=pinned_x": 0, "?queue=default": 1, "?queue=defualt": 0, "?queue=pinned_": 0} {
 		if got := list(query); len(got) != want {
 			t.Errorf("%s: %+v, want %d", query, got, want)
 		}
@@ -384,8 +384,10 @@ func netPulseWorkers(t *testing.T, w *world, mount string) {
 	if got := list(""); got[0].Status != "busy" || got[0].Running != 1 {
 		t.Errorf("the busy worker is %+v", got)
 	}
-	if gone := pulse[any](t, w, admin, "DELETE", mount+"/worker?queue=pinned_nothing", "", 200); gone == nil {
-		t.Error("no data")
+	for _, mistyped := range []string{"pinned_nothing", "pinned-nothing", "defualt", "HostQ_"} {
+		if gone := pulse[any](t, w, admin, "DELETE", mount+"/worker?queue="+mistyped, "", 200); strings.Contains(mustJSON(t, gone), "desk") {
+			t.Errorf("queue=%s stopped %v", mistyped, gone)
+		}
 	}
 	path := mount + "/worker?name=desk&queue=nothing"
 	if mount != "" {

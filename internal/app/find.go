@@ -82,10 +82,13 @@ func (s *scope) found(out JobsFound, ids []hostler.JobID) (JobsFound, error) {
 		return out, err
 	}
 	out.Items = jobs
-	workers, err := s.Workers()
-	for _, w := range workers {
-		out.Names[w.ID] = w.Name
+	var workers []hostler.WorkerID
+	for _, j := range jobs {
+		if j.Worker != 0 && !slices.Contains(workers, j.Worker) {
+			workers = append(workers, j.Worker)
+		}
 	}
+	out.Names, err = s.WorkerNames(workers)
 	return out, err
 }
 
@@ -132,16 +135,9 @@ func (s *scope) searchQuery(f JobSearch) (store.JobQuery, bool, error) {
 		}
 	}
 	if f.Node != "" {
-		workers, err := s.Workers()
-		if err != nil {
-			return q, false, err
-		}
-		for _, w := range workers {
-			if w.Hostname == f.Node {
-				q.Workers = append(q.Workers, int64(w.ID))
-			}
-		}
-		return q, len(q.Workers) > 0, nil
+		workers, err := s.WorkersOn(f.Node)
+		q.Workers = workers
+		return q, len(workers) > 0, err
 	}
 	return q, true, nil
 }

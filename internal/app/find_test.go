@@ -95,6 +95,13 @@ func TestFindJobs(t *testing.T) {
 		check()
 		find(app.JobSearch{Node: host}, onAsset, onAddress)
 		find(app.JobSearch{Node: host, States: []hostler.State{hostler.StateRunning}})
+		if _, _, err := w.StopWorkers(t.Context(), w.admin, []hostler.WorkerID{k.id}); err != nil {
+			t.Fatal(err)
+		}
+		find(app.JobSearch{Node: host}, onAsset, onAddress)
+		if name := must(w.FindJob(t.Context(), w.viewer, onAsset))(t).Names[k.id]; name == "" {
+			t.Error("the job's worker lost its name when it stopped")
+		}
 		if st := must(w.ActionStats(t.Context(), w.viewer))(t); st["change"].Count != 2 || st["change"].Success != 2 {
 			t.Errorf("stats %+v", st)
 		}

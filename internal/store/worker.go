@@ -157,6 +157,30 @@ sessions, cpu_milli, memory FROM worker WHERE stopped = 0 AND (dead = 0 OR heart
 	return out, err
 }
 
+// WorkerNames finds the names of workers, also of stopped and dead ones until they
+// are forgotten.
+func (tx *Tx) WorkerNames(ids []hostler.WorkerID) (map[hostler.WorkerID]string, error) {
+	of := make([]int64, len(ids))
+	for i, id := range ids {
+		of[i] = int64(id)
+	}
+	names := make(map[hostler.WorkerID]string, len(ids))
+	err := tx.each(`SELECT id, name FROM worker WHERE id IN ?*`, []any{of}, func(r Rows) error {
+		var id int64
+		var name string
+		err := r.Scan(&id, &name)
+		names[hostler.WorkerID(id)] = name
+		return err
+	})
+	return names, err
+}
+
+// WorkersOn finds the workers of a machine, also stopped and dead ones until they
+// are forgotten.
+func (tx *Tx) WorkersOn(hostname string) ([]int64, error) {
+	return tx.ints(`SELECT id FROM worker WHERE hostname = ?`, hostname)
+}
+
 func workerState(dead, draining bool, running int) string {
 	switch {
 	case dead:

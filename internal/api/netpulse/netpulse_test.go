@@ -96,7 +96,10 @@ func TestRows(t *testing.T) {
 		{netpulse.Selection{Name: one, Queue: "FifoQ"}, []string{one}},
 		{netpulse.Selection{Queue: "FifoQ", Node: "n9"}, []string{"w1", "w2", "w3"}},
 		{netpulse.Selection{Queue: "HostQ_10.0.0.2"}, []string{two}},
-		{netpulse.Selection{Queue: "bulk"}, []string{"w1", "w2"}},
+		{netpulse.Selection{Queue: "bulk", Known: true}, []string{"w1", "w2"}},
+		{netpulse.Selection{Queue: "bulk"}, []string{"w2"}},
+		{netpulse.Selection{Queue: "fifoq"}, nil},
+		{netpulse.Selection{Queue: "pinned_"}, nil},
 		{netpulse.Selection{Node: "n1", Hosts: []string{"10.0.0.1"}}, []string{one}},
 		{netpulse.Selection{Node: "n2", Hosts: []string{"10.0.0.1"}}, nil},
 	} {

@@ -100,6 +100,7 @@ func (r Row) Keeps(workers []hostler.Worker) bool {
 type Selection struct {
 	Name  string
 	Queue string
+	Known bool // Queue is one of Hostler's own: workers of every queue serve it
 	Node  string
 	Hosts []string // addresses; empty for any
 }
@@ -121,6 +122,6 @@ func (s Selection) Has(r Row) bool {
 	case q.Host != "":
 		return r.Host == q.Host
 	default:
-		return r.Host == "" && (slices.Contains(r.Serve, q.Own) || slices.Contains(r.Serve, "*"))
+		return r.Host == "" && (slices.Contains(r.Serve, q.Own) || s.Known && slices.Contains(r.Serve, "*"))
 	}
 }
