@@ -272,6 +272,36 @@ func TestFaultyReceiver(t *testing.T) {
 	})
 }
 
+// TestTwoServersSendOnce: what one server has claimed the other leaves alone.
+func TestTwoServersSendOnce(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		const events = 300
+		var mu sync.Mutex
+		seen := map[string]int{}
+		id := w.hook("one", serve(t, func(_ http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[r.Header.Get("Webhook-Id")]++
+		}))
+		w.run("127.0.0.0/8")
+		w.run("127.0.0.0/8")
+		for range 10 {
+			w.emit(events / 10)
+		}
+		w.await("all to be delivered", func() bool { return w.count(id, hostler.DeliveryDelivered) == events })
+		mu.Lock()
+		defer mu.Unlock()
+		if len(seen) != events {
+			t.Errorf("%d ids came, want %d", len(seen), events)
+		}
+		for id, n := range seen {
+			if n != 1 {
+				t.Errorf("%s came %d times", id, n)
+			}
+		}
+	})
+}
+
 // TestDeadReceiverSlowsNobody: while one receiver answers nothing, another gets all.
 func TestDeadReceiverSlowsNobody(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
