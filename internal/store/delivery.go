@@ -14,6 +14,10 @@ import (
 // attemptsKept bounds the attempts that a delivery keeps; of more, the newest.
 const attemptsKept = 20
 
+// dueFirst is when a test is due: before all that waits for its webhook, because
+// somebody waits for the test.
+const dueFirst = 1
+
 // NewDelivery is a delivery to queue.
 type NewDelivery struct {
 	Webhook hostler.WebhookID
@@ -38,11 +42,15 @@ func (tx *Tx) QueueDeliveries(list []NewDelivery) ([]hostler.DeliveryID, error) 
 			return nil, fmt.Errorf("encode an event: %w", err)
 		}
 		ids[i] = hostler.DeliveryID(raw[i])
-		rows[i] = []any{raw[i], int64(d.Webhook), int64(d.Project), d.Event.Pos, int64(d.Event.Job.Job), Micros(tx.now), string(d.Event.Type), string(event)}
+		due := Micros(tx.now)
+		if d.Event.Type == hostler.EventWebhookPing {
+			due = dueFirst
+		}
+		rows[i] = []any{raw[i], int64(d.Webhook), int64(d.Project), d.Event.Pos, int64(d.Event.Job.Job), Micros(tx.now), due, string(d.Event.Type), string(event)}
 	}
 	_, err = tx.c.ExecRows(tx.ctx, `INSERT INTO delivery (id, webhook, project, pos, type, job, event, state, next_at, created_at)
-SELECT v.id, v.webhook, v.project, v.pos, v.type, v.job, v.event, 'pending', v.at, v.at FROM @rows`,
-		append(Ints("id", "webhook", "project", "pos", "job", "at"), Texts("type", "event")...), rows)
+SELECT v.id, v.webhook, v.project, v.pos, v.type, v.job, v.event, 'pending', v.due, v.at FROM @rows`,
+		append(Ints("id", "webhook", "project", "pos", "job", "at", "due"), Texts("type", "event")...), rows)
 	tx.Ring(TopicDeliveries)
 	return ids, err
 }
@@ -112,7 +120,7 @@ func scanDelivery(r Rows) (hostler.Delivery, error) {
 	d.Type, d.State = hostler.EventType(kind), hostler.DeliveryState(state)
 	d.Created, d.Ended = Time(created), timePtr(ended)
 	if d.State == hostler.DeliveryPending {
-		d.NextAt = timePtr(next)
+		d.NextAt = timePtr(max(next, created))
 	}
 	if d.Attempts, err = decodeAttempts(attempts); err == nil && len(d.Attempts) > 0 {
 		d.Last = &d.Attempts[len(d.Attempts)-1]

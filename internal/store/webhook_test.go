@@ -120,6 +120,22 @@ func TestDueWebhooks(t *testing.T) {
 	})
 }
 
+// Somebody waits for a test: it does not queue up behind what is told of.
+func TestTestsComeFirst(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		hook := f.hook("a")
+		f.tell(hook, "asset.created", "asset.created")
+		f.Advance(time.Second)
+		ping := f.tell(hook, hostler.EventWebhookPing)[0]
+		if d := f.delivery(ping); d.NextAt == nil || !d.NextAt.Equal(d.Created) {
+			t.Errorf("the test made at %v is due at %v", d.Created, d.NextAt)
+		}
+		if got := f.claimDeliveries(hook, 1); len(got) != 1 || got[0].ID != ping {
+			t.Errorf("first comes %+v, want the test", got)
+		}
+	})
+}
+
 // A claimed delivery is nobody else's until the claim ends; one that was sent again
 // meanwhile stays due, whatever came of the try.
 func TestClaimDeliveries(t *testing.T) {
