@@ -16,13 +16,9 @@ import (
 	"hostler.dev/hostler/internal/app"
 )
 
-const (
-	// renewEvery is how often a stream looks at its key again.
-	renewEvery = time.Second
-	// mostBehind is how many events a stream may be behind once it has caught
-	// up. A reader that falls further back is told so, and resumes.
-	mostBehind = 100_000
-)
+// mostBehind is how many events a stream may be behind once it has caught up. A
+// reader that falls further back is told so, and resumes.
+const mostBehind = 100_000
 
 type eventQuery struct {
 	Type   []string                             `query:"type" maxItems:"50" doc:"types or patterns such as job.*, with commas between; default: all"`
@@ -153,9 +149,8 @@ func (c call) pageOfEvents(ctx context.Context, in *eventQuery, after int64) (fu
 // listener is one stream of events.
 type listener struct {
 	follow
-	stream  *app.EventStream
-	renewed time.Time
-	near    bool // it has been close to the newest event
+	stream *app.EventStream
+	near   bool // it has been close to the newest event
 }
 
 func (l *listener) run(ctx context.Context) {
@@ -206,26 +201,14 @@ func (l *listener) keepUp(b app.EventBatch) bool {
 	return true
 }
 
-// mayGoOn looks at the key again, for one that was revoked sees no more, and at
-// the server's end.
+// mayGoOn is follow's, and hands what is known of the caller by now to the stream.
 func (l *listener) mayGoOn(ctx context.Context) bool {
-	select {
-	case <-l.server.cfg.Draining:
+	if !l.follow.mayGoOn(ctx) {
 		return false
-	default:
 	}
-	if time.Since(l.renewed) < renewEvery {
-		return true
-	}
-	l.renewed = time.Now()
-	caller, err := l.server.authenticate(ctx, l.request)
-	if err == nil {
-		err = l.stream.Renew(caller)
-	}
-	if err != nil {
+	if err := l.stream.Renew(l.Caller); err != nil {
 		l.fail(err)
 		return false
 	}
-	l.Caller = caller
 	return true
 }

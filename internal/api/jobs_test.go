@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -200,6 +201,53 @@ func TestFollowEndsWithTheKey(t *testing.T) {
 	}
 	if hostler.CodeOf(end) != hostler.CodeUnauthenticated {
 		t.Errorf("the stream ended with %v, want unauthenticated", end)
+	}
+}
+
+// The same while there is always more to send; so for the server's end.
+func TestFollowOfMuchOutputEnds(t *testing.T) {
+	const blocks, each = 40, 2000
+	for name, c := range map[string]struct {
+		end  func(t *testing.T, w *world, key hostler.KeyID)
+		want hostler.Code
+	}{
+		"with the key": {func(t *testing.T, w *world, key hostler.KeyID) {
+			w.mustDo(t, admin, "DELETE", "/api/v1/keys/"+key.String(), "", nil)
+		}, hostler.CodeUnauthenticated},
+		"with the server": {func(_ *testing.T, w *world, _ hostler.KeyID) { close(w.draining) }, hostler.CodeUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			job := w.makeJob(t, operator)
+			d := w.desk(t)
+			l := d.lease(t)
+			lines := slices.Repeat([]string{strings.Repeat("x", 200) + "\n"}, each) // more than the buffers between take
+			for i := range blocks {
+				d.say(t, l, i+1, lines...)
+			}
+			me, err := w.client(t, viewer).Me(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			once, err := client.New(w.URL, w.keys[viewer], client.WithRetries(0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var end error
+			got := 0
+			for _, err := range once.Follow(t.Context(), job.ID, 0) {
+				if end = err; err != nil {
+					break
+				}
+				if got++; got == 1 {
+					c.end(t, w, me.Key)
+					<-time.After(600 * time.Millisecond) // a slow reader
+				}
+			}
+			if hostler.CodeOf(end) != c.want || got == blocks*each {
+				t.Errorf("after %d of %d lines: %v, want %s", got, blocks*each, end, c.want)
+			}
+		})
 	}
 }
 

@@ -19,6 +19,10 @@ const (
 	// heartbeat keeps proxies from closing a quiet stream, and finds a client
 	// that has gone.
 	heartbeat = 15 * time.Second
+	// renewEvery is how often a stream looks at its key again: a revoked one hears
+	// nothing any more after a second, also on another server that remembers keys
+	// for the other half of it.
+	renewEvery = 500 * time.Millisecond
 )
 
 type logInput struct {
@@ -147,18 +151,19 @@ func (c call) followLog(ctx context.Context, id hostler.JobID, after int64) (fun
 // follow is one stream of events.
 type follow struct {
 	call
-	id   hostler.JobID
-	pos  int64
-	out  *stream
-	beat time.Time // of the last thing that was sent
+	id      hostler.JobID
+	pos     int64
+	out     *stream
+	beat    time.Time // of the last thing that was sent
+	renewed time.Time // when the key was last looked at
 }
 
 // run sends lines as they come. The job's state is read before its last lines
 // are, so that a job seen as ended has no more of them.
 func (f *follow) run(ctx context.Context) {
-	f.beat = time.Now()
+	f.beat, f.renewed = time.Now(), time.Now()
 	p := pace{first: 100 * time.Millisecond, most: time.Second}
-	for {
+	for f.mayGoOn(ctx) {
 		sent, ok := f.lines(ctx)
 		if !ok {
 			return
@@ -176,15 +181,36 @@ func (f *follow) run(ctx context.Context) {
 			f.finish(ctx, job)
 			return
 		}
-		if !f.keepAlive() || !p.sleep(ctx, f.server.cfg.Draining) {
+		if !f.keepAlive() {
 			return
 		}
-		// A key that was revoked meanwhile sees no more.
-		if f.Caller, err = f.server.authenticate(ctx, f.request); err != nil {
-			f.fail(err)
-			return
-		}
+		p.sleep(ctx, f.server.cfg.Draining)
 	}
+}
+
+// mayGoOn looks at the key again now and then, for one that was revoked sees no
+// more, and at the server's end.
+func (f *follow) mayGoOn(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-f.server.cfg.Draining:
+		f.out.write(": the server stops; connect again to go on\n\n")
+		f.out.flush()
+		return false
+	default:
+	}
+	if time.Since(f.renewed) < renewEvery {
+		return true
+	}
+	f.renewed = time.Now()
+	caller, err := f.server.authenticate(ctx, f.request)
+	if err != nil {
+		f.fail(err)
+		return false
+	}
+	f.Caller = caller
+	return true
 }
 
 // finish sends what came between the last lines and the end, and then the job.

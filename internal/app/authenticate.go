@@ -12,8 +12,9 @@ import (
 )
 
 // callerTTL is how long an authenticated key is taken for good without another
-// look: a key that another server revoked is refused within it.
-const callerTTL = time.Second
+// look: a key that another server revoked is refused within it. Open streams look
+// at their key as often: together that is a second at most.
+const callerTTL = 500 * time.Millisecond
 
 // touchEvery is how often the use of a key is noted.
 const touchEvery = time.Minute
