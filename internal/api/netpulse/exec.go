@@ -30,6 +30,20 @@ func (l *Lines) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(l))
 }
 
+// split makes one line of each line of a text: NetPulse takes configuration as one
+// text, too. Empty lines say nothing to a device.
+func (l Lines) split() Lines {
+	var out Lines
+	for _, text := range l {
+		for line := range strings.Lines(text) {
+			if line = strings.TrimRight(line, "\r\n"); strings.TrimSpace(line) != "" {
+				out = append(out, line)
+			}
+		}
+	}
+	return out
+}
+
 // Schema implements huma.SchemaProvider.
 func (Lines) Schema(huma.Registry) *huma.Schema {
 	line := &huma.Schema{Type: huma.TypeString}
@@ -104,6 +118,12 @@ func (c Conn) unsupported() map[string]bool {
 		"key_filename": c.KeyFilename.Given, "proxy_host": c.ProxyHost.Given, "proxy_port": c.ProxyPort.Given, "proxy_username": c.ProxyUsername.Given,
 		"proxy_password": c.ProxyPassword.Given, "enable_mode": c.EnableMode.Given,
 	}
+}
+
+// tells reports whether the arguments say anything about the device.
+func (c Conn) tells() bool {
+	c.KeepAlive, c.HostKeyPolicy = nil, ""
+	return c != Conn{}
 }
 
 // over fills what a device of a bulk request leaves out from the request's own.
@@ -316,6 +336,9 @@ func (c Common) request(f *faults, d driver, conn *Conn, asset string, command, 
 		req.Lane = hostler.LaneAsset
 	}
 	place(f, &req, conn, asset)
+	if d.network {
+		config = config.split()
+	}
 	if (len(command) > 0) == (len(config) > 0) {
 		f.add("command", "give either command or config", "command 与 config 须且只能提供一个")
 	}
@@ -336,7 +359,7 @@ func (c Common) request(f *faults, d driver, conn *Conn, asset string, command, 
 // place says where the job works.
 func place(f *faults, req *hostler.JobRequest, conn *Conn, asset string) {
 	switch {
-	case asset != "" && conn != nil && conn.Host != "":
+	case asset != "" && conn != nil && conn.tells():
 		f.add("asset", "excludes connection_args: give one of the two", "不能与 connection_args 同时提供")
 	case asset != "":
 		req.Assets = []string{asset}
@@ -462,6 +485,10 @@ func Renamed(fields []hostler.FieldError) []hostler.FieldError {
 			out[i].Path = "connection_args.device_type"
 		case strings.HasPrefix(f.Path, "target."):
 			out[i].Path = "connection_args." + strings.TrimPrefix(f.Path, "target.")
+		case strings.HasPrefix(f.Path, "args.commands"):
+			out[i].Path = "command" + strings.TrimPrefix(f.Path, "args.commands")
+		case strings.HasPrefix(f.Path, "args.config"):
+			out[i].Path = "config" + strings.TrimPrefix(f.Path, "args.config")
 		case f.Path == "action":
 			out[i].Path = "driver"
 		}

@@ -42,6 +42,15 @@ func TestDriversAndStrategies(t *testing.T) {
 			Action: "net_cli", Args: json.RawMessage(`{"config":["vlan 7"]}`), Lane: "asset", TTL: 300 * seconds, Timeout: 300 * seconds,
 			Target: &hostler.InlineTarget{Address: "h1", Platform: "cisco_ios", Username: "u", PrivateKey: "k", Passphrase: "f", Enable: "e"},
 		},
+		`{"driver":"netmiko",` + conn + `,"config":"interface Gi0/1\r\n description x\n\n"}`: {
+			Action: "net_cli", Args: json.RawMessage(`{"config":["interface Gi0/1"," description x"]}`), Lane: "asset", TTL: 300 * seconds, Timeout: 300 * seconds, Target: inline,
+		},
+		`{"driver":"paramiko",` + conn + `,"config":"if a\nthen b\nfi"}`: {
+			Action: "ssh_command", Args: json.RawMessage(`{"commands":["if a\nthen b\nfi"]}`), Lane: "none", TTL: 300 * seconds, Timeout: 300 * seconds, Target: inline,
+		},
+		`{"driver":"paramiko","asset":"web1","connection_args":{"keepalive":30},"command":"uptime"}`: {
+			Action: "ssh_command", Args: json.RawMessage(`{"commands":["uptime"]}`), Lane: "none", TTL: 300 * seconds, Timeout: 300 * seconds, Assets: []string{"web1"},
+		},
 		`{"driver":"netmiko",` + conn + `,"command":"show clock","driver_args":{"read_timeout":7.5,"delay_factor":3,"max_loops":5000}}`: {
 			Action: "net_cli", Args: json.RawMessage(`{"commands":["show clock"],"timeout":7.5}`), Lane: "asset", TTL: 300 * seconds, Timeout: 300 * seconds, Target: inline,
 		},
