@@ -75,7 +75,7 @@ func webhookRoutes() []Route {
 			func(ctx context.Context, c call, in *WebhookRef) error {
 				return c.app.DeleteWebhook(ctx, c.Caller, in.Webhook)
 			}),
-		handle(route(post, "/webhooks/{webhook}/enable", auth.WriteWebhook, "Send events to a webhook from now on", "启用回调，从现在起发送事件"),
+		handle(route(post, "/webhooks/{webhook}/enable", auth.WriteWebhook, "Send events to a webhook from now on, and what still waits for it", "启用回调，从现在起发送事件，并发送仍在等待的投递"),
 			func(ctx context.Context, c call, in *WebhookRef) (hostler.Webhook, error) {
 				return c.app.EnableWebhook(ctx, c.Caller, in.Webhook)
 			}),

@@ -274,7 +274,7 @@ func (a *app) webhookSwitch(on bool) *cobra.Command {
 	if on {
 		use, d, call = "enable WEBHOOK", doc{
 			short:   txt("have events sent to a webhook again", "启用回调"),
-			long:    txt("Has events sent to a webhook again, from now on.", "重新启用回调，从现在起发送事件。"),
+			long:    txt("Has events sent to a webhook again, from now on, and what still waits for it.", "重新启用回调：从现在起发送事件，并发送仍在等待的投递。"),
 			example: "hostler webhook enable ops",
 		}, (*client.Client).EnableWebhook
 	}
