@@ -79,7 +79,8 @@ func (tx *Tx) Deliveries(q DeliveryQuery, before hostler.DeliveryID, limit int) 
 		}
 	}
 	and(q.Webhook != 0, `d.webhook = ?`, q.Webhook)
-	and(q.State != "", `d.state = ?`, q.State)
+	and(q.State == hostler.DeliveryDelivered, `d.state = ?`, q.State)
+	and(q.State != "" && q.State != hostler.DeliveryDelivered, `d.state <> 'delivered' AND d.state = ?`, q.State) // has an index
 	and(q.Type != "", `d.type = ?`, q.Type)
 	and(q.Job != 0, `d.job <> 0 AND d.job = ?`, q.Job)
 	and(!q.Since.IsZero(), `d.created_at >= ?`, Micros(q.Since))

@@ -227,6 +227,26 @@ func TestWebhookRows(t *testing.T) {
 	})
 }
 
+// A listing by state has those of the state.
+func TestDeliveriesByState(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		hook := f.hook("a")
+		ids := f.tell(hook, "asset.created", "asset.created", "asset.created")
+		got := f.claimDeliveries(hook, 2)
+		f.endTry(got[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered})
+		f.endTry(got[1], store.DeliveryOutcome{State: hostler.DeliveryFailed})
+		for i, state := range []hostler.DeliveryState{hostler.DeliveryDelivered, hostler.DeliveryFailed, hostler.DeliveryPending} {
+			f.tx(func(tx *store.Tx) error {
+				list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{0, 1}, State: state}, 0, 10)
+				if err == nil && (len(list) != 1 || list[0].ID != ids[i]) {
+					t.Errorf("%s: %+v, want %v", state, list, ids[i])
+				}
+				return err
+			})
+		}
+	})
+}
+
 // Retention takes what has ended, never what waits, and then the webhooks of runs.
 func TestDropDeliveries(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
