@@ -12,6 +12,8 @@ const (
 	FormatStandard WebhookFormat = "standard"
 	// FormatTask is the message of the simple task API: task_completed.
 	FormatTask WebhookFormat = "task"
+	// FormatNetPulse is what NetPulse sends when a job ends: id, status and result.
+	FormatNetPulse WebhookFormat = "netpulse"
 	// The robots of chat services have messages, signatures and ways to say no of
 	// their own.
 	FormatDingTalk WebhookFormat = "dingtalk"
@@ -21,8 +23,11 @@ const (
 
 // WebhookFormats lists the formats.
 func WebhookFormats() []WebhookFormat {
-	return []WebhookFormat{FormatStandard, FormatTask, FormatDingTalk, FormatWeCom, FormatFeishu}
+	return []WebhookFormat{FormatStandard, FormatTask, FormatNetPulse, FormatDingTalk, FormatWeCom, FormatFeishu}
 }
+
+// OnlyEnds reports whether the format has a message for the ends of jobs only.
+func (f WebhookFormat) OnlyEnds() bool { return f == FormatTask || f == FormatNetPulse }
 
 // Webhook is a subscription of a URL to events. Its secrets (the URL's query and
 // user, the signing secret, the bearer token, header values) are write-only.
@@ -121,7 +126,7 @@ type JobWebhook struct {
 	Headers map[string]string `json:"headers,omitempty" writeOnly:"true" doc:"sealed; never shown again"`
 	Token   string            `json:"token,omitempty" maxLength:"4096" writeOnly:"true" doc:"sent as Authorization: Bearer; sealed"`
 	Secret  string            `json:"secret,omitempty" maxLength:"512" writeOnly:"true" doc:"signs the requests; sealed"`
-	Format  WebhookFormat     `json:"format,omitempty" enum:"standard,task,dingtalk,wecom,feishu" doc:"default: by the URL"`
+	Format  WebhookFormat     `json:"format,omitempty" enum:"standard,task,netpulse,dingtalk,wecom,feishu" doc:"default: by the URL"`
 	Timeout Duration          `json:"timeout,omitempty" doc:"of one request; default and most 10s"`
 }
 

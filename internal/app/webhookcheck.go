@@ -64,7 +64,9 @@ func (e *endpoint) check(k *checker) {
 	if u == nil {
 		u = &url.URL{}
 	}
-	e.format = cmp.Or(e.format, formatOf(u))
+	if f := formatOf(u); e.format == "" || e.format == hostler.FormatNetPulse && isRobot(f) {
+		e.format = f // a robot would not understand NetPulse's message
+	}
 	e.method = cmp.Or(e.method, http.MethodPost)
 	e.timeout = cmp.Or(e.timeout, maxSendTimeout)
 	oneOf(k, "format", e.format, hostler.WebhookFormats()...)
@@ -237,8 +239,8 @@ func checkEvents(k *checker, f hostler.WebhookFormat, events []string) {
 			k.fieldsOf(err)
 			continue
 		}
-		k.ok(f != hostler.FormatTask || slices.Contains(jobEnds, hostler.EventType(e)), path,
-			"cannot be told in the format task, which has ends of jobs only", "task 格式只能通知作业结束，无法表示此事件")
+		k.ok(!f.OnlyEnds() || slices.Contains(jobEnds, hostler.EventType(e)), path,
+			"cannot be told in the format %s, which has ends of jobs only", "%s 格式只能通知作业结束，无法表示此事件", f)
 	}
 }
 

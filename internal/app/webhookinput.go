@@ -9,7 +9,7 @@ import "hostler.dev/hostler"
 type WebhookInput struct {
 	Name    string                 `json:"name" minLength:"1" maxLength:"128"`
 	URL     string                 `json:"url,omitempty" maxLength:"2048" writeOnly:"true" doc:"http or https; in a replacement, left out or as shown, it stays as it is"`
-	Format  hostler.WebhookFormat  `json:"format,omitempty" enum:"standard,task,dingtalk,wecom,feishu" doc:"default: the robot that the URL belongs to, else standard"`
+	Format  hostler.WebhookFormat  `json:"format,omitempty" enum:"standard,task,netpulse,dingtalk,wecom,feishu" doc:"default: the robot that the URL belongs to, else standard"`
 	Events  []string               `json:"events,omitempty" maxItems:"100" doc:"types of event, or patterns such as job.*; default: the ends of jobs"`
 	Filter  *hostler.WebhookFilter `json:"filter,omitempty"`
 	Method  string                 `json:"method,omitempty" enum:"POST,PUT,PATCH,GET" doc:"default: POST"`

@@ -110,7 +110,7 @@ type webhookFlags struct {
 
 func (a *app) webhookFlags(cmd *cobra.Command, f *webhookFlags) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.format, "format", "", a.t("standard, task, dingtalk, wecom or feishu (default: by the URL)", "格式：standard、task、dingtalk、wecom 或 feishu（默认按 URL 识别）"))
+	fs.StringVar(&f.format, "format", "", a.t("standard, task, netpulse, dingtalk, wecom or feishu (default: by the URL)", "格式：standard、task、netpulse、dingtalk、wecom 或 feishu（默认按 URL 识别）"))
 	fs.StringSliceVar(&f.in.Events, "event", nil, a.t("type of event, or a pattern such as job.*; repeat for more (default: ends of jobs)", "事件类型，或 job.* 等模式；可重复（默认：作业结束）"))
 	fs.StringSliceVar(&f.filter.Actions, "action", nil, a.t("only jobs of this action; repeat for more", "只通知此动作的作业；可重复"))
 	fs.StringSliceVar(&f.filter.Queues, "queue", nil, a.t("only jobs of this queue; repeat for more", "只通知此队列的作业；可重复"))

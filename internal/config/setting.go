@@ -147,7 +147,7 @@ func Settings() []Setting {
 		},
 		{
 			Key:  "webhook_format",
-			Help: txt("Form of those requests: `task`, `standard`, `dingtalk`, `wecom` or `feishu`; by default the robot that the URL belongs to, else `task`.", "这些请求的格式：`task`、`standard`、`dingtalk`、`wecom` 或 `feishu`；默认按 URL 识别机器人，否则为 `task`。"),
+			Help: txt("Form of those requests: `task`, `standard`, `netpulse`, `dingtalk`, `wecom` or `feishu`; by default the robot that the URL belongs to, else `task`.", "这些请求的格式：`task`、`standard`、`netpulse`、`dingtalk`、`wecom` 或 `feishu`；默认按 URL 识别机器人，否则为 `task`。"),
 			set:  setWebhookFormat,
 			show: func(c *Config) string { return string(c.WebhookFormat) },
 		},

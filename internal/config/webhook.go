@@ -38,7 +38,7 @@ func maskedURL(s Secret) string {
 func setWebhookFormat(c *Config, s string) error {
 	f := hostler.WebhookFormat(s)
 	if s != "" && !slices.Contains(hostler.WebhookFormats(), f) {
-		return rule("must be one of %s", "必须是以下之一：%s", "standard, task, dingtalk, wecom, feishu")
+		return rule("must be one of %s", "必须是以下之一：%s", "standard, task, netpulse, dingtalk, wecom, feishu")
 	}
 	c.WebhookFormat = f
 	return nil

@@ -94,7 +94,8 @@ func TestNetPulseJobExpires(t *testing.T) {
 	s.became(s.job(late.ID).ID, hostler.StateExpired)
 	s.await("the webhook", func() bool { return len(h.requests()) > 0 })
 	got := h.requests()[0]
-	if !strings.Contains(got.body, late.ID) || !strings.Contains(got.body, "expired") || got.header.Get("Cookie") != "sid=7" || got.header.Get("Authorization") != "Basic b3BzOnBhc3M=" {
+	var told struct{ ID, Status, Result string }
+	if err := json.Unmarshal([]byte(got.body), &told); err != nil || told.ID != late.ID || told.Status != "failed" || told.Result == "" || got.header.Get("Cookie") != "sid=7" || got.header.Get("Authorization") != "Basic b3BzOnBhc3M=" {
 		t.Errorf("the webhook got %v %s", got.header, got.body)
 	}
 	s.must("job", "cancel", first.ID)

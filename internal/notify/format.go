@@ -52,6 +52,8 @@ func message(w store.WebhookRow, e *store.Event, job *hostler.Job) any {
 	switch w.Format {
 	case hostler.FormatTask:
 		return taskMessage(e, job, w.Lang)
+	case hostler.FormatNetPulse:
+		return pulseMessage(e, job, w.Lang)
 	case hostler.FormatDingTalk:
 		title, lines := words(e, job, w.Lang)
 		return map[string]any{"msgtype": "markdown", "markdown": map[string]string{
@@ -129,6 +131,27 @@ func taskMessage(e *store.Event, job *hostler.Job, lang hostler.Lang) any {
 		t.Result = &text
 	}
 	return t
+}
+
+// pulse is the message that NetPulse sends.
+type pulse struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+	Result string `json:"result"`
+}
+
+func pulseMessage(e *store.Event, job *hostler.Job, lang hostler.Lang) any {
+	if !e.OfJob() { // a test of the webhook
+		return map[string]any{"event": e.Type, "at": e.At.UTC()}
+	}
+	p := pulse{ID: e.Job.Job.String(), Status: "success", Result: resultText(e, job, lang)}
+	if e.Job.State != hostler.StateSucceeded {
+		p.Status = "failed"
+	}
+	if e.Job.Error != nil {
+		p.Result = e.Job.Error.Text.In(lang)
+	}
+	return p
 }
 
 // resultText is what a job's result says, or else its error.

@@ -2,6 +2,8 @@ package notify
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,7 @@ func TestMessages(t *testing.T) {
 			`"error":{"kind":"failed","text":{"en":"the port is closed","zh":"端口未开放"}},"result":{"text":"port 22 closed (errno=111)","port":22}}}`},
 		{hostler.FormatTask, hostler.LangEN, `{"event":"task_completed","task_id":2001,"asset_id":1001,"action":"check_port","status":"failed",` +
 			`"result":"port 22 closed (errno=111)","error":"the port is closed","completed_at":"2026-01-31T10:00:00Z"}`},
+		{hostler.FormatNetPulse, hostler.LangZH, `{"id":"job_000000001yh","status":"failed","result":"端口未开放"}`},
 		{hostler.FormatDingTalk, hostler.LangZH, `{"markdown":{"text":"### Hostler: check_port ＠ web1 失败\n\n作业：job_000000001yh\n\n创建者：olga\n\n时间：2026-01-31 10:00:00 UTC\n\n结果：port 22 closed (errno=111)",` +
 			`"title":"Hostler: check_port ＠ web1 失败"},"msgtype":"markdown"}`},
 		{hostler.FormatWeCom, hostler.LangEN, `{"markdown":{"content":"**Hostler: check_port ＠ web1 failed**\nJob: job_000000001yh\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\nResult: port 22 closed (errno=111)"},"msgtype":"markdown"}`},
@@ -49,6 +52,24 @@ func TestMessages(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, string(got)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.format, diff)
+		}
+	}
+}
+
+// NetPulse's GET tells as much as its POST; another has nothing but its headers.
+func TestGet(t *testing.T) {
+	for format, want := range map[hostler.WebhookFormat]string{hostler.FormatNetPulse: `{"id":"x"}`, hostler.FormatStandard: ""} {
+		w := store.WebhookRow{Webhook: hostler.Webhook{Format: format, Method: http.MethodGet}}
+		req, err := request(t.Context(), w, 1, store.WebhookSecrets{URL: "https://h/"}, `{"id":"x"}`, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		if req.Body != nil {
+			got, err = io.ReadAll(req.Body)
+		}
+		if err != nil || string(got) != want {
+			t.Errorf("%s: body %q (%v), want %q", format, got, err, want)
 		}
 	}
 }

@@ -178,7 +178,7 @@ func wants(w *store.WebhookRow, e *store.Event) bool {
 		return e.OfJob() && e.Job.Run == w.Run && isEnd(e.Type)
 	case w.ProjectID != 0 && w.ProjectID != e.Project:
 		return false
-	case w.Format == hostler.FormatTask && !isEnd(e.Type):
+	case w.Format.OnlyEnds() && !isEnd(e.Type):
 		return false
 	case len(w.Events) == 0 && !isEnd(e.Type):
 		return false

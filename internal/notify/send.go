@@ -116,8 +116,11 @@ func request(ctx context.Context, w store.WebhookRow, id hostler.DeliveryID, s s
 	if err != nil {
 		return nil, err
 	}
+	if w.Method == http.MethodGet && w.Format != hostler.FormatNetPulse {
+		payload = "" // NetPulse's GET has a body
+	}
 	var reader io.Reader
-	if w.Method != http.MethodGet {
+	if payload != "" {
 		reader = strings.NewReader(payload)
 	}
 	req, err := http.NewRequestWithContext(ctx, w.Method, raw, reader)
@@ -138,9 +141,6 @@ func request(ctx context.Context, w store.WebhookRow, id hostler.DeliveryID, s s
 	} else if user := req.URL.User; user != nil && req.Header.Get("Authorization") == "" {
 		pass, _ := user.Password()
 		req.SetBasicAuth(user.Username(), pass)
-	}
-	if w.Method == http.MethodGet {
-		payload = ""
 	}
 	if !isRobot(w.Format) {
 		stamp := now.Unix()

@@ -177,7 +177,7 @@ func (h *Hook) jobWebhook() *hostler.JobWebhook {
 		headers["Authorization"] = "Basic " + base64.StdEncoding.EncodeToString([]byte(h.Auth[0]+":"+h.Auth[1]))
 	}
 	return &hostler.JobWebhook{
-		URL: h.URL, Method: h.Method, Headers: headers,
+		URL: h.URL, Method: h.Method, Headers: headers, Format: hostler.FormatNetPulse,
 		Timeout: hostler.Duration(min(time.Duration(h.Timeout*float64(time.Second)), hookMost)),
 	}
 }

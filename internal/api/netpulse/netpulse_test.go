@@ -28,7 +28,7 @@ func TestRequestOfExec(t *testing.T) {
 		TTL: hostler.Duration(time.Minute), Timeout: hostler.Duration(5 * time.Minute),
 		Target: &hostler.InlineTarget{Address: "10.0.0.1", Port: 2222, Platform: "cisco_ios", Username: "u", Password: "p", Enable: "en"},
 		Webhook: &hostler.JobWebhook{
-			URL: "https://ops.example.com/x", Method: "PUT", Timeout: hostler.Duration(10 * time.Second),
+			URL: "https://ops.example.com/x", Method: "PUT", Format: hostler.FormatNetPulse, Timeout: hostler.Duration(10 * time.Second),
 			Headers: map[string]string{"X-A": "1", "Cookie": "a=1; b=2", "Authorization": "Basic dTpw"},
 		},
 	}
