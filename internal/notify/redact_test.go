@@ -99,3 +99,39 @@ func TestReceiversThatRepeatTheRequest(t *testing.T) {
 		}
 	})
 }
+
+// TestSwitchedProtocol: an answer of 101, after which net/http lets go of the
+// connection, ends with the time-out too.
+func TestSwitchedProtocol(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		held := make(chan struct{})
+		t.Cleanup(func() { close(held) })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer func() { _ = c.Close() }()
+					_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello")
+					<-held
+				}()
+			}
+		}()
+		id := w.hook("switch", "http://"+l.Addr().String()+"/", func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+			r.Timeout = hostler.Duration(300 * time.Millisecond)
+		})
+		w.run("127.0.0.0/8")
+		w.emit(1)
+		w.await("the try to end", func() bool { return w.count(id, hostler.DeliveryFailed) == 1 })
+		if d := w.deliveries(id, "")[0]; d.Last.Status != http.StatusSwitchingProtocols || d.Last.Error == nil {
+			t.Errorf("the try is %+v", d.Last)
+		}
+	})
+}

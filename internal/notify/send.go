@@ -175,7 +175,11 @@ func (n *Notifier) send(req *http.Request, f hostler.WebhookFormat) verdict {
 		return unsent(err)
 	}
 	defer func() { _ = res.Body.Close() }() // read as far as wanted
-	text, readErr := io.ReadAll(io.LimitReader(res.Body, responseRead))
+	var text []byte
+	var readErr error
+	if res.StatusCode >= http.StatusOK { // after 101 net/http watches neither connection nor context
+		text, readErr = io.ReadAll(io.LimitReader(res.Body, responseRead))
+	}
 	v := verdict{status: res.StatusCode, answer: text, after: retryAfter(res.Header.Get("Retry-After"), n.store.Now())}
 	switch {
 	case res.StatusCode == http.StatusGone:
