@@ -109,6 +109,21 @@ func TestPassword(t *testing.T) {
 	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
 
+// A server that offers to ask questions but has none, as OpenSSH without PAM does,
+// refuses a wrong password like any other: for good, or retries lock the account.
+func TestWrongPasswordWhereNothingIsAsked(t *testing.T) {
+	s := startServer(t, sshtest.Options{Config: []string{"Match all", "KbdInteractiveAuthentication yes"}})
+	asset := s.Asset()
+	asset.Credential = &hostler.LeaseCredential{
+		ID: 2, Version: 1, Kind: hostler.CredentialPassword, Username: sshtest.NewUser(t, "s3cret pass"),
+		Secret: hostler.Secret{Password: "wrong"},
+	}
+	r := newRig(t, ssh.Options{})
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindAuth)
+	asset.Credential.Secret.Password = "s3cret pass"
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+}
+
 // countingServer is an SSH server in this process that counts what it is told.
 type countingServer struct {
 	asset   *hostler.LeaseAsset

@@ -144,13 +144,18 @@ func forwardFault(r *route, e *gossh.OpenChannelError) *fault {
 		"%s is unreachable: %s", "无法到达 %s：%s", r.where(), e.Message).because(e)
 }
 
+// nothingAsked is how x/crypto/ssh says that a server offered to ask for the password
+// (keyboard-interactive) and refused without a question.
+const nothingAsked = "unexpected message type 51 (expected 60)"
+
 // handshakeFault tells why a server that took the connection did not let the
 // user in.
 func handshakeFault(r *route, err error) *fault {
 	var algorithms *gossh.AlgorithmNegotiationError
 	msg := err.Error()
 	switch {
-	case strings.Contains(msg, "unable to authenticate"), strings.Contains(msg, "Too many authentication failures"):
+	case strings.Contains(msg, "unable to authenticate"), strings.Contains(msg, "Too many authentication failures"),
+		strings.Contains(msg, nothingAsked):
 		return failed(hostler.ErrKindAuth,
 			"%s refused user %q: check the user name and the credential",
 			"%s 拒绝用户 %q 登录：请检查用户名和凭据", r.where(), r.user()).because(err).final()
