@@ -508,6 +508,15 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
+// An answer of 101, after which net/http lets go of the connection, is judged at once.
+func TestSwitchedProtocol(t *testing.T) {
+	url := hangUp(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello")
+		untilClosed(c)
+	})
+	send(t, t.Context(), Options{Allow: loopback}, map[string]any{"url": url}).is(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
+}
+
 func TestCancelled(t *testing.T) {
 	for method, want := range map[string]hostler.Outcome{"GET": hostler.OutcomeCancelled, "POST": hostler.OutcomeUnknown} {
 		ctx, cancel := context.WithCancelCause(t.Context())

@@ -39,7 +39,11 @@ func (x *exchange) judge(ctx context.Context, res *nethttp.Response) action.Resu
 	if x.Contains != "" {
 		need = max(need, searchBytes)
 	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, int64(need)))
+	var body []byte
+	var err error
+	if res.StatusCode >= nethttp.StatusOK { // after 101 net/http watches neither connection nor context
+		body, err = io.ReadAll(io.LimitReader(res.Body, int64(need)))
+	}
 	out.Truncated = len(body) > keep
 	out.Body = strings.ToValidUTF8(string(body[:min(keep, len(body))]), "\uFFFD")
 	switch {
