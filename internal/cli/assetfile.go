@@ -48,7 +48,8 @@ On a terminal the changes are shown first and must be agreed to.`,
 		if err != nil {
 			return err
 		}
-		if !yes && !o.DryRun && args[0] != "-" && a.askable() {
+		ask := !yes && !o.DryRun && args[0] != "-" && a.askable()
+		if ask {
 			if ok, err := a.agreed(ctx, c, file, o); err != nil || !ok {
 				return err
 			}
@@ -56,6 +57,10 @@ On a terminal the changes are shown first and must be agreed to.`,
 		done, err := c.ImportAssets(ctx, file, o)
 		if err != nil {
 			return err
+		}
+		if ask && done.Applied && a.output == "table" {
+			a.countImport(done) // the rows were shown
+			return nil
 		}
 		return a.sayImport(done)
 	})
@@ -95,15 +100,18 @@ func (a *app) agreed(ctx context.Context, c *client.Client, file []byte, o clien
 	if would.Created+would.Updated == 0 || would.Failed > 0 {
 		return false, a.sayImport(would)
 	}
-	if err := a.listImport(would); err != nil {
+	shown := *a // the question and what it is about; the outcome goes to standard output
+	shown.out, shown.output = a.err, "table"
+	if err := shown.listImport(would); err != nil {
 		return false, err
 	}
 	fmt.Fprint(a.err, a.t("Make these changes? [y/N] ", "确认以上更改？[y/N] "))
-	answer, err := bufio.NewReader(a.in).ReadString('\n')
-	if err != nil && answer == "" {
-		return false, nil
+	answer, _ := bufio.NewReader(a.in).ReadString('\n') // its end is a no
+	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "y") {
+		return true, nil
 	}
-	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "y"), nil
+	a.note("nothing was changed", "未做任何更改")
+	return false, nil
 }
 
 // sayImport tells what became of each row; the exit code is 1 when one failed.
@@ -129,9 +137,16 @@ func (a *app) listImport(r hostler.AssetImport) error {
 			return err
 		}
 	}
-	a.note("%d to create, %d to update, %d unchanged, %d skipped, %d failed",
-		"新建 %d，修改 %d，不变 %d，跳过 %d，失败 %d", r.Created, r.Updated, r.Unchanged, r.Skipped, r.Failed)
+	a.countImport(r)
 	return nil
+}
+
+func (a *app) countImport(r hostler.AssetImport) {
+	words := txt("%d to create, %d to update, %d unchanged, %d skipped, %d failed", "将新建 %d，修改 %d，不变 %d，跳过 %d，失败 %d")
+	if r.Applied {
+		words = txt("%d created, %d updated, %d unchanged, %d skipped, %d failed", "已新建 %d，修改 %d，不变 %d，跳过 %d，失败 %d")
+	}
+	a.note(words.EN, words.ZH, r.Created, r.Updated, r.Unchanged, r.Skipped, r.Failed)
 }
 
 func (a *app) importColumns() []column[hostler.ImportedRow] {

@@ -41,7 +41,7 @@ const (
 
 // app is one invocation of the command.
 type app struct {
-	in       io.Reader
+	in       *input
 	out, err io.Writer
 	lang     hostler.Lang
 	now      func() time.Time
@@ -57,7 +57,7 @@ func Main() int {
 	defer stop()
 	// The first interrupt ends the waiting; the second ends the process.
 	context.AfterFunc(ctx, stop)
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, lang: language(os.Getenv), now: time.Now}
+	a := &app{in: &input{Reader: os.Stdin, done: ctx.Done()}, out: os.Stdout, err: os.Stderr, lang: language(os.Getenv), now: time.Now}
 	return a.run(ctx, os.Args[1:])
 }
 
@@ -67,7 +67,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	return a.report(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if a.in.interrupted {
+		err = context.Canceled
+	}
+	return a.report(err)
 }
 
 // root builds the whole command tree.

@@ -18,7 +18,7 @@ import (
 
 func newApp(lang hostler.Lang) (*app, *bytes.Buffer, *bytes.Buffer) {
 	var out, err bytes.Buffer
-	return &app{in: strings.NewReader(""), out: &out, err: &err, lang: lang, now: time.Now}, &out, &err
+	return &app{in: &input{Reader: strings.NewReader("")}, out: &out, err: &err, lang: lang, now: time.Now}, &out, &err
 }
 
 // TestEveryCommandIsDocumentedInBothLanguages walks the whole tree.

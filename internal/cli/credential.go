@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
@@ -145,15 +144,14 @@ func (a *app) readSecret(file string, stdin bool, en, zh string) (string, error)
 	case stdin:
 		return readAll(a.in)
 	}
-	tty, ok := a.in.(*os.File)
-	if !ok || !term.IsTerminal(int(tty.Fd())) {
+	if !a.askable() {
 		return "", hostler.Errorf(hostler.CodeInvalid,
 			"standard input is no terminal; use --file or --stdin", "标准输入不是终端；请用 --file 或 --stdin")
 	}
 	fmt.Fprintf(a.err, "%s: ", txt(en, zh).In(a.lang))
-	b, err := term.ReadPassword(int(tty.Fd()))
+	text, err := a.in.password()
 	fmt.Fprintln(a.err)
-	return string(b), err
+	return text, err
 }
 
 func readAll(r io.Reader) (string, error) {

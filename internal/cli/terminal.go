@@ -102,6 +102,9 @@ func cut(s string, most int) string {
 }
 
 func isTerminal(v any) bool {
+	if in, ok := v.(*input); ok {
+		v = in.Reader
+	}
 	f, ok := v.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -212,7 +212,7 @@ func TestInterruptedWaitSaysHowToCancel(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			errs := &cancelOn{text: tt.when, cancel: cancel}
-			a := &app{in: strings.NewReader(""), out: io.Discard, err: errs, lang: hostler.LangEN, now: time.Now}
+			a := &app{in: &input{Reader: strings.NewReader("")}, out: io.Discard, err: errs, lang: hostler.LangEN, now: time.Now}
 			if code := runAgainst(ctx, t, tt.s, a, "job", "run", "ssh_command", "--wait"); code != exitInterrupted {
 				t.Errorf("exit code %d, want %d", code, exitInterrupted)
 			}
@@ -244,7 +244,7 @@ func TestRequestOfJobRun(t *testing.T) {
 
 func TestArgsFile(t *testing.T) {
 	a, _, _ := newApp(hostler.LangEN)
-	a.in = strings.NewReader("port: 80\ncommand: ls\n")
+	a.in.Reader = strings.NewReader("port: 80\ncommand: ls\n")
 	s := &canned{}
 	if code := runAgainst(t.Context(), t, s, a, "job", "run", "ssh_command", "--args-file", "-", "--arg", "port=22"); code != 0 {
 		t.Fatalf("exit code %d", code)
