@@ -125,7 +125,7 @@ func TestWhoSeesHealth(t *testing.T) {
 	forwarded := []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via", "True-Client-IP", "CF-Connecting-IP"}
 	for _, open := range []string{api.OpenHealthNone, api.OpenHealthLoopback, api.OpenHealthAll} {
 		w := newWorld(t, func(c *api.Config) { c.OpenHealth = open })
-		for _, path := range []string{"/health", "/metrics"} {
+		for _, path := range []string{"/health", "/metrics", "/netpulse/0.3/health"} {
 			ask := func(peer string, edit func(http.Header)) int {
 				req := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
 				req.RemoteAddr = peer

@@ -362,7 +362,9 @@ func netPulseBulk(t *testing.T, w *world, mount string) {
 		}
 	}
 	pulse[any](t, w, operator, "DELETE", mount+"/job?queue=default", "", 200)
-	pulse[any](t, w, operator, "DELETE", mount+"/job?queue=default", "", 200)
+	if left := pulse[[]pulseJob](t, w, viewer, "GET", mount+"/job?queue=default&status=queued", "", 200); len(left) != 0 {
+		t.Errorf("%d jobs still wait after all were cancelled", len(left))
+	}
 }
 
 // TestNetPulseWorkers: rows, filters and stops.

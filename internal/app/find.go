@@ -142,31 +142,51 @@ func (s *scope) searchQuery(f JobSearch) (store.JobQuery, bool, error) {
 	return q, true, nil
 }
 
-// cancelStep is how many jobs one transaction cancels.
-const cancelStep = 200
+// cancelStep is how many jobs one transaction cancels, and cancelMost about how many
+// one search does.
+const (
+	cancelStep = 200
+	cancelMost = 10_000
+)
 
 // CancelWaiting cancels the jobs that have not started: the ones with these ids,
-// or, without any, those that the search selects, at most as many as one call may
-// change. It returns the jobs that it cancelled; one that starts meanwhile is not
-// touched.
+// or, without any, those that the search selects, some cancelMost at most. It
+// returns the jobs that it cancelled; one that starts meanwhile is not touched.
 func (a *App) CancelWaiting(ctx context.Context, c auth.Caller, ids []hostler.JobID, f JobSearch) ([]hostler.JobID, error) {
 	g, err := a.allow(c, auth.ChangeJob)
 	if err != nil {
 		return nil, err
 	}
-	if len(ids) == 0 && f.empty() {
+	if len(ids) > 0 {
+		return a.cancelWaiting(ctx, g, ids)
+	}
+	if f.empty() {
 		return nil, hostler.Invalid("filter", "must not be empty: changing every job is not offered", "不能为空：不支持更改全部作业")
 	}
-	if len(ids) == 0 {
-		f.States = []hostler.State{hostler.StateScheduled, hostler.StateQueued}
-		ids, err = view(ctx, g, func(s *scope) ([]hostler.JobID, error) {
-			ids, _, err := s.search(f, 0, a.cfg.Limits.Bulk)
-			return ids, err
+	f.States = []hostler.State{hostler.StateScheduled, hostler.StateQueued}
+	type page struct {
+		ids  []hostler.JobID
+		next hostler.JobID
+	}
+	gone := []hostler.JobID{}
+	for p := (page{}); len(gone) < cancelMost; {
+		p, err = view(ctx, g, func(s *scope) (page, error) {
+			ids, next, err := s.search(f, p.next, a.cfg.Limits.Bulk)
+			return page{ids, next}, err
 		})
 		if err != nil {
-			return nil, err
+			return gone, err
+		}
+		some, err := a.cancelWaiting(ctx, g, p.ids)
+		gone = append(gone, some...)
+		if err != nil || p.next == 0 {
+			return gone, err
 		}
 	}
+	return gone, nil
+}
+
+func (a *App) cancelWaiting(ctx context.Context, g grant, ids []hostler.JobID) ([]hostler.JobID, error) {
 	gone := []hostler.JobID{}
 	for chunk := range slices.Chunk(ids, cancelStep) {
 		some, err := change(ctx, g, func(s *scope) ([]hostler.JobID, error) { return s.cancelWaiting(chunk) })
