@@ -171,12 +171,13 @@ func isEnd(t hostler.EventType) bool {
 }
 
 // wants reports whether a webhook subscribes to an event. The configured one,
-// which belongs to no project, is told of all projects' events.
+// which belongs to no project, is told of all projects' events; those of queues
+// and workers, which belong to none either, are for everyone.
 func wants(w *store.WebhookRow, e *store.Event) bool {
 	switch {
 	case w.Run != 0:
 		return e.OfJob() && e.Job.Run == w.Run && isEnd(e.Type)
-	case w.ProjectID != 0 && w.ProjectID != e.Project:
+	case w.ProjectID != 0 && e.Project != 0 && w.ProjectID != e.Project:
 		return false
 	case w.Format.OnlyEnds() && !isEnd(e.Type):
 		return false

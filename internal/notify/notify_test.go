@@ -509,7 +509,7 @@ func TestClaimOfADeadServerEnds(t *testing.T) {
 }
 
 // TestWhoIsTold: events go to the webhooks that ask for them, and to no other
-// project's.
+// project's. Queues and workers belong to no project.
 func TestWhoIsTold(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		url := serve(t, func(http.ResponseWriter, *http.Request) {})
@@ -517,6 +517,7 @@ func TestWhoIsTold(t *testing.T) {
 		ends := w.hook("ends", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = nil })
 		every := w.hook("every", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"*"} })
 		assets := w.hook("assets", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"asset.*"} })
+		workers := w.hook("workers", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"worker.lost"} })
 		off := w.hook("off", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Enabled = false })
 		w.run("127.0.0.0/8")
 		w.tx(func(tx *store.Tx) error {
@@ -524,13 +525,14 @@ func TestWhoIsTold(t *testing.T) {
 			tx.Emit(other.ID, hostler.EventAssetCreated, hostler.ObjectEvent{Object: "theirs"})
 			tx.Emit(w.project, hostler.EventCredentialCreated, hostler.ObjectEvent{Object: "c"})
 			tx.Emit(w.project, hostler.EventAssetCreated, hostler.ObjectEvent{Object: "a"})
+			tx.Emit(0, hostler.EventWorkerLost, hostler.ObjectEvent{Object: "worker1"})
 			return err
 		})
 		w.await("two deliveries", func() bool { return w.count(all, hostler.DeliveryDelivered) == 2 })
 		for name, tt := range map[string]struct {
 			id   hostler.WebhookID
 			want int
-		}{"all": {all, 2}, "every": {every, 2}, "ends": {ends, 0}, "assets": {assets, 1}, "off": {off, 0}} {
+		}{"all": {all, 2}, "every": {every, 3}, "ends": {ends, 0}, "assets": {assets, 1}, "workers": {workers, 1}, "off": {off, 0}} {
 			if got := w.count(tt.id, ""); got != tt.want {
 				t.Errorf("%s: %d deliveries, want %d", name, got, tt.want)
 			}

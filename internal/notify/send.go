@@ -57,8 +57,11 @@ func (n *Notifier) try(ctx context.Context, w store.WebhookRow, d store.ClaimedD
 		}
 		return tx.EndTry(d, n.outcome(tx.Now(), d, v, body, attempt))
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		n.log.ErrorContext(ctx, "the outcome of a delivery was not recorded; it is sent again", "delivery", d.ID, "err", err)
+	case v.gone:
+		n.log.WarnContext(ctx, "a webhook is disabled: its receiver answered 410", "webhook", w.ID)
 	}
 }
 
