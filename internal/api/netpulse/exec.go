@@ -429,8 +429,8 @@ func (b Bulk) Requests() ([]DeviceRequest, error) {
 	return out, nil
 }
 
-// TestTime bounds a test of a connection.
-const TestTime = 30 * time.Second
+// TestTime bounds a test of a connection; the SDK waits for 30 seconds.
+const TestTime = 25 * time.Second
 
 // Request is what app is asked for.
 func (t Test) Request() (hostler.JobRequest, error) {
