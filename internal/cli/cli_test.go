@@ -149,6 +149,10 @@ func TestErrorsOfUseAreBilingual(t *testing.T) {
 		{"job", "list", "--nonsense"},
 		{"job", "list", "-o", "xml"},
 		{"job", "list", "--state", "done"},
+		{"job", "list", "-x"},
+		{"job", "list", "--state"},
+		{"job", "list", "--limit", "many"},
+		{"events", "--after", "-5"},
 		{"asset", "list", "--label", "x"},
 		{"job", "get", "7"},
 		{"job", "cancel"},
@@ -162,6 +166,33 @@ func TestErrorsOfUseAreBilingual(t *testing.T) {
 			if out.Len() > 0 || err.Len() == 0 || hasHan(err.String()) != han {
 				t.Errorf("%v in %s: stdout %q, stderr %q", args, lang, out, err)
 			}
+		}
+	}
+}
+
+func TestHelpInChinese(t *testing.T) {
+	a, _, _ := newApp(hostler.LangZH)
+	each(a.root(), func(c *cobra.Command) {
+		for _, word := range []string{"(default", "Usage:", "Flags:", "Examples:"} {
+			if strings.Contains(c.UsageString(), word) {
+				t.Errorf("%s --help says %q:\n%s", c.CommandPath(), word, c.UsageString())
+			}
+		}
+	})
+}
+
+// No English word of pflag's stands in a Chinese error.
+func TestFlagErrorsInChinese(t *testing.T) {
+	for want, args := range map[string][]string{
+		"没有选项 --nonsense；参见 'hostler job list --help'":                        {"job", "list", "--nonsense"},
+		"没有选项 -x；参见 'hostler job list --help'":                                {"job", "list", "-x"},
+		"选项 --state 需要一个值；参见 'hostler job list --help'":                       {"job", "list", "--state"},
+		"选项 --limit 的值 \"many\" 无效；参见 'hostler job list --help'":              {"job", "list", "--limit", "many"},
+		"选项 --label 的值 \"x\" 无效：请写成 key=value；参见 'hostler asset list --help'": {"asset", "list", "--label", "x"},
+	} {
+		a, _, err := newApp(hostler.LangZH)
+		if a.run(t.Context(), args); err.String() != "hostler: "+want+"\n" {
+			t.Errorf("%v: %s, want %s", args, err, want)
 		}
 	}
 }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -126,8 +128,9 @@ func arity(use string) (least, most int) {
 func (a *app) localise(root *cobra.Command) {
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		what := flagError(err)
 		return hostler.Errorf(hostler.CodeInvalid,
-			"%v; see '%s --help'", "选项有误：%v；参见 '%s --help'", err, cmd.CommandPath())
+			"%[1]s; see '%[3]s --help'", "%[2]s；参见 '%[3]s --help'", what.EN, what.ZH, cmd.CommandPath())
 	})
 	if a.lang == hostler.LangZH {
 		root.SetUsageTemplate(chinese.Replace(root.UsageTemplate()))
@@ -135,7 +138,45 @@ func (a *app) localise(root *cobra.Command) {
 	each(root, func(c *cobra.Command) {
 		c.InitDefaultHelpFlag()
 		c.Flags().Lookup("help").Usage = a.t("show this help", "显示帮助")
+		if a.lang == hostler.LangZH {
+			c.Flags().VisitAll(defaultInChinese)
+			c.PersistentFlags().VisitAll(defaultInChinese)
+		}
 	})
+}
+
+// defaultInChinese tells a default, for which pflag has English words only.
+func defaultInChinese(f *pflag.Flag) {
+	none, ok := map[string]string{"string": "", "int": "0", "intSlice": "[]", "duration": "0s"}[f.Value.Type()]
+	if ok && f.DefValue != none && f.DefValue != "" {
+		f.Usage += "（默认 " + f.DefValue + "）"
+		f.DefValue = none
+	}
+}
+
+// flagError is pflag's error in both languages; what a flag's own Set says has them.
+func flagError(err error) hostler.Text {
+	zh := fmt.Sprintf("选项有误：%v", err)
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		zh = "没有选项 " + dashed(e.GetSpecifiedName())
+	}
+	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		zh = fmt.Sprintf("选项 %s 需要一个值", dashed(e.GetSpecifiedName()))
+	}
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		zh = fmt.Sprintf("选项 --%s 的值 %q 无效", e.GetFlag().Name, e.GetValue())
+		if cause, ok := errors.AsType[*hostler.Error](err); ok {
+			zh += "：" + cause.Text.ZH
+		}
+	}
+	return hostler.Text{EN: err.Error(), ZH: zh}
+}
+
+func dashed(flag string) string {
+	if len(flag) == 1 {
+		return "-" + flag
+	}
+	return "--" + flag
 }
 
 var chinese = strings.NewReplacer(

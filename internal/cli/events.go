@@ -29,6 +29,9 @@ breaks. Filters but --type select among the events of jobs.`,
 		if types {
 			return a.eventTypes(ctx, c)
 		}
+		if after < client.EventsFromNow {
+			return hostler.Errorf(hostler.CodeInvalid, "--after takes a position from 0 on", "--after 应为不小于 0 的位置")
+		}
 		if err := parseRefs(&q, run, job); err != nil {
 			return err
 		}
