@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -457,66 +458,91 @@ func TestManySessionsOnALimitedServer(t *testing.T) {
 	}
 }
 
-// relay passes bytes on until it is silenced; then it holds the connections
-// open and passes nothing.
-type relay struct {
-	port   int
-	silent atomic.Bool
-}
-
-func newRelay(t *testing.T, target string) *relay {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{port: portOf(l)}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var open []net.Conn
-	keep := func(c net.Conn) { mu.Lock(); open = append(open, c); mu.Unlock() }
-	wg.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			keep(in)
-			out, err := net.Dial("tcp", target)
-			if err != nil {
-				return
-			}
-			keep(out)
-			wg.Go(func() { r.pass(in, out) })
-			wg.Go(func() { r.pass(out, in) })
+// A kept connection that breaks under a job before the job's program was sent is
+// replaced; one that breaks afterwards is not, as the program may have run.
+func TestKeptConnectionThatBreaksUnderAJob(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	relay := newRelay(t, s.Addr)
+	asset := s.Asset()
+	asset.Port = relay.port
+	r := newRig(t, ssh.Options{})
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	for chunks, step := range []string{"opens its session", "asks for the wrapper"} {
+		t.Log("cut while the job", step)
+		relay.cutAfter(int64(chunks))
+		a := r.command(asset, "echo once")
+		mustEnd(t, a, hostler.OutcomeSucceeded, "")
+		if got, want := a.stdout.String(), "once\n"; got != want {
+			t.Errorf("stdout: got %q, want %q", got, want)
 		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		mu.Lock()
-		for _, c := range open {
-			_ = c.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return r
-}
-
-func (r *relay) silence() { r.silent.Store(true) }
-
-func (r *relay) pass(from, to net.Conn) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			if !r.silent.Load() {
-				_ = to.Close()
-			}
-			return
-		}
-		if !r.silent.Load() {
-			_, _ = to.Write(buf[:n])
+		if got, want := s.Connections(), chunks+2; got != want {
+			t.Errorf("connections: got %d, want %d", got, want)
 		}
 	}
+	relay.cutAfter(2)
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	if got := s.Connections(); got != 3 {
+		t.Errorf("connections: got %d, want 3", got)
+	}
+}
+
+// A kept connection whose server vanished without a word costs a job a few
+// seconds, and not the job.
+func TestKeptConnectionToAVanishedServer(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	relay := newRelay(t, s.Addr)
+	asset := s.Asset()
+	asset.Port = relay.port
+	r := newRig(t, ssh.Options{KeepAlive: time.Hour, WakeTimeout: 200 * time.Millisecond})
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	relay.silence()
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	if got := s.Connections(); got != 2 {
+		t.Errorf("connections: got %d, want 2", got)
+	}
+}
+
+// Of the connections that nobody uses, only so many are kept: the latest.
+func TestIdleConnectionsAreBounded(t *testing.T) {
+	s := startServer(t, sshtest.Options{AnyAddress: true})
+	r := newRig(t, ssh.Options{MaxIdle: 2})
+	for i := range 4 {
+		asset := s.Asset()
+		asset.Address = fmt.Sprintf("127.0.3.%d", i+1)
+		mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	}
+	var got []string
+	eventually(t, "two connections", func() bool {
+		got = nil
+		for _, s := range r.family.Sessions() {
+			got = append(got, s.Address)
+		}
+		return len(got) <= 2
+	})
+	if want := []string{"127.0.3.3", "127.0.3.4"}; !slices.Equal(got, want) {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+}
+
+// However many kept connections have died, a job gets past them.
+func TestManyKeptConnectionsThatDied(t *testing.T) {
+	const n = 6
+	s := startServer(t, sshtest.Options{MaxSessions: 1})
+	relay := newRelay(t, s.Addr)
+	asset := s.Asset()
+	asset.Port = relay.port
+	r := newRig(t, ssh.Options{KeepAlive: time.Hour, WakeTimeout: 50 * time.Millisecond})
+	var attempts []*attempt
+	for range n {
+		attempts = append(attempts, newAttempt(asset, m{"command": "sleep 1"}))
+		r.start(t.Context(), "ssh_command", attempts[len(attempts)-1])
+	}
+	for _, a := range attempts {
+		mustEnd(t, r.wait(a), hostler.OutcomeSucceeded, "")
+	}
+	if got := len(r.family.Sessions()); got < 4 {
+		t.Fatalf("the test is void: %d connections are kept", got)
+	}
+	relay.silence()
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
 }

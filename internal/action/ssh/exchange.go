@@ -45,9 +45,17 @@ type exit struct {
 }
 
 // run runs a program to its end. The error is a *fault when it did not run to
-// its end, or was stopped.
+// its end, or was stopped. A kept connection may break at any time; when it does so
+// before the program was sent, the program goes on another one, at last a new one.
 func (h *host) run(ctx context.Context, p program, stdout, stderr io.Writer) (exit, error) {
-	return h.exchange(p, stdout, stderr).run(ctx)
+	for {
+		x := h.exchange(p, stdout, stderr)
+		e, err := x.run(ctx)
+		if !x.stale || ctx.Err() != nil {
+			return e, err
+		}
+		h.family.retire(x.session.conn)
+	}
 }
 
 func (h *host) exchange(p program, stdout, stderr io.Writer) *exchange {
@@ -69,6 +77,7 @@ type exchange struct {
 
 	session *session
 	sent    bool // the payload may have arrived: the program may run
+	stale   bool // a kept connection broke before anything was sent
 	started bool
 	process process
 	asked   bool // sudo asked for the password
@@ -261,6 +270,7 @@ func (x *exchange) closed(ctx context.Context) (exit, error) {
 	}
 	x.drain()
 	if !x.sent {
+		x.stale = x.session.kept
 		return exit{}, failed(hostler.ErrKindConnLost,
 			"the connection to %s was lost before the program started",
 			"与 %s 的连接在程序启动前断开", x.host.route.where())

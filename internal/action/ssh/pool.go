@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"time"
@@ -18,7 +19,7 @@ const (
 	// maxBarren is how often in a row a connection without any session may
 	// refuse one before the server is taken to refuse them all.
 	maxBarren = 6
-	// maxLosses is how often in a row a connection may break under a job that
+	// maxLosses is how often in a row a new connection may break under a job that
 	// has not started yet.
 	maxLosses = 3
 	// dialPause is how long a failed additional connection is not tried again.
@@ -58,7 +59,9 @@ type conn struct {
 	limit       int       // sessions that the server seems to allow; 0 is not known
 	fullTil     time.Time // a session was refused within fullFor before it
 	barren      int       // refusals in a row without any session open
+	served      bool      // it has opened a session
 	idle        *time.Timer
+	resting     *list.Element // of Family.idle; nil while in use
 }
 
 func (c *conn) snapshot() hostler.HostSession {
@@ -82,6 +85,7 @@ type session struct {
 	gossh.Channel
 	requests <-chan *gossh.Request
 	conn     *conn
+	kept     bool // the connection had opened others before
 }
 
 // want is what somebody needs of a connection.
@@ -99,11 +103,11 @@ func (f *Family) open(ctx context.Context, r *route, c *action.Call, urgent bool
 		if err != nil {
 			return nil, err
 		}
-		s, err := conn.newSession(ctx)
+		s, err := f.sessionOn(ctx, conn)
 		var refused *gossh.OpenChannelError
 		switch {
 		case err == nil:
-			f.opened(conn)
+			s.kept = f.opened(conn)
 			return s, nil
 		case ctx.Err() != nil:
 			f.release(conn)
@@ -114,16 +118,42 @@ func (f *Family) open(ctx context.Context, r *route, c *action.Call, urgent bool
 					"%s lets %q log in but refuses to open a session (MaxSessions)",
 					"%s 允许 %q 登录，但拒绝打开会话（MaxSessions）", r.where(), r.user()).because(err)
 			}
+		case errors.Is(err, errAsleep):
+			f.retire(conn)
+			f.release(conn)
 		default:
 			_ = conn.client.Close()
 			f.drop(conn)
 			f.release(conn)
+			if f.hasServed(conn) {
+				continue // it was kept, and its end is not news
+			}
 			if losses++; losses >= maxLosses {
 				return nil, failed(hostler.ErrKindConnLost,
 					"the connection to %s breaks again and again", "与 %s 的连接反复中断", r.where()).because(err)
 			}
 		}
 	}
+}
+
+// errAsleep says that a kept connection gave no answer in time. Its host may be
+// gone without a word, or be slow: what else runs there is not disturbed.
+var errAsleep = errors.New("no answer on a kept connection")
+
+// sessionOn opens a session, on a kept connection within WakeTimeout.
+func (f *Family) sessionOn(ctx context.Context, c *conn) (*session, error) {
+	if !f.hasServed(c) {
+		return c.newSession(ctx)
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, f.opts.WakeTimeout, errAsleep)
+	defer cancel()
+	return c.newSession(limited)
+}
+
+func (f *Family) hasServed(c *conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return c.served
 }
 
 // hold gives a connection of the route to forward through; release gives it
@@ -291,20 +321,30 @@ func (p *pool) wake() {
 func (c *conn) use() {
 	c.open++
 	c.used = c.family.opts.Now()
-	if c.idle != nil {
-		c.idle.Stop()
-		c.idle = nil
-	}
+	c.stir()
 }
 
-// opened notes that the server does open sessions.
-func (f *Family) opened(c *conn) {
+// stir ends the idle time. Family.mu is held.
+func (c *conn) stir() {
+	if c.resting == nil {
+		return
+	}
+	c.idle.Stop()
+	c.family.idle.Remove(c.resting)
+	c.resting = nil
+}
+
+// opened notes that the server does open sessions, and says whether this was
+// known.
+func (f *Family) opened(c *conn) (kept bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c.barren = 0
 	if c.limit > 0 {
 		c.limit = max(c.limit, c.open)
 	}
+	kept, c.served = c.served, true
+	return kept
 }
 
 // refusedBy ends a use that the server refused and leaves the connection alone
@@ -352,7 +392,12 @@ func (f *Family) rest(c *conn) {
 		_ = c.client.Close()
 		return
 	}
+	c.stir()
 	c.idle = time.AfterFunc(f.opts.IdleTimeout, func() { f.expire(c) })
+	c.resting = f.idle.PushBack(c)
+	if f.idle.Len() > f.opts.MaxIdle {
+		f.idle.Front().Value.(*conn).retire()
+	}
 }
 
 // expire closes a connection whose idle time is over.
@@ -364,10 +409,18 @@ func (f *Family) expire(c *conn) {
 	}
 }
 
+// retire lets a connection take no more uses.
+func (f *Family) retire(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.retire()
+}
+
 // retire takes no more uses; the last one to end closes the connection.
 // Family.mu is held.
 func (c *conn) retire() {
 	c.dead = true
+	c.stir()
 	if c.open == 0 {
 		_ = c.client.Close()
 	}
@@ -378,10 +431,7 @@ func (f *Family) drop(c *conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c.dead = true
-	if c.idle != nil {
-		c.idle.Stop()
-		c.idle = nil
-	}
+	c.stir()
 	select {
 	case <-c.gone:
 		return

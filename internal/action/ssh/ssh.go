@@ -15,6 +15,7 @@
 package ssh
 
 import (
+	"container/list"
 	"crypto/rand"
 	"log/slog"
 	"slices"
@@ -33,6 +34,12 @@ type Options struct {
 	Log *slog.Logger
 	// IdleTimeout closes a connection that no job has used for it (5 min).
 	IdleTimeout time.Duration
+	// MaxIdle bounds the connections that no job uses, over all hosts; the one
+	// that was used longest ago goes first (2,000).
+	MaxIdle int
+	// WakeTimeout is how long a kept connection may take to open a session. Then
+	// it is left to KeepAlive's judgement, and another one is used (5 s).
+	WakeTimeout time.Duration
 	// KeepAlive is the pause between two signs of life that a server is asked
 	// for; one that stays unanswered as long breaks the connection (15 s).
 	KeepAlive time.Duration
@@ -53,6 +60,8 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.IdleTimeout = or(o.IdleTimeout, 5*time.Minute)
+	o.MaxIdle = or(o.MaxIdle, 2000)
+	o.WakeTimeout = or(o.WakeTimeout, 5*time.Second)
 	o.KeepAlive = or(o.KeepAlive, 15*time.Second)
 	o.ConnectTimeout = or(o.ConnectTimeout, 10*time.Second)
 	o.KillGrace = or(o.KillGrace, 5*time.Second)
@@ -79,6 +88,7 @@ type Family struct {
 	mu     sync.Mutex // guards what follows, and every pool and connection
 	closed bool
 	pools  map[string]*pool
+	idle   list.List // of *conn without uses, longest unused first
 }
 
 // New makes a Family without connections. Close ends it.
