@@ -48,8 +48,8 @@ func readText(file, encoding string, known func(column string) bool) (string, er
 		return "", hostler.Invalid("csv", "is a workbook, not CSV; save it as \"CSV UTF-8\"", "是工作簿，不是 CSV；请另存为“CSV UTF-8”")
 	case good < len(text):
 		return "", hostler.Invalid("csv",
-			"line %d is not %s; save the spreadsheet as \"CSV UTF-8\", or name its encoding, such as gb18030",
-			"第 %d 行不是 %s 编码；请将表格另存为“CSV UTF-8”，或指明编码，例如 gb18030",
+			"line %d is not %s; save the spreadsheet as \"CSV UTF-8\", or name its encoding: --encoding gb18030 (in the API charset=gb18030)",
+			"第 %d 行不是 %s 编码；请将表格另存为“CSV UTF-8”，或指明编码：--encoding gb18030（API 中为 charset=gb18030）",
 			1+strings.Count(text[:good], "\n"), strings.ToUpper(encoding))
 	}
 	text = strings.TrimPrefix(text, byteOrderMark)

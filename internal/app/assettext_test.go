@@ -41,7 +41,7 @@ func TestImportReadsWhatSpreadsheetsWrite(t *testing.T) {
 			{"UTF-8 of Excel", "\ufeff" + chinese, "", "2 核心-1 create"},
 			{"GBK by its header", encoded(t, gbk, chinese), "", "2 核心-1 create"},
 			{"GBK by its name", encoded(t, gbk, english), "GBK", "2 核心-1 create"},
-			{"GBK that nothing tells", encoded(t, gbk, english), "", `line 2 is not UTF-8; save the spreadsheet as "CSV UTF-8", or name its encoding, such as gb18030`},
+			{"GBK that nothing tells", encoded(t, gbk, english), "", `line 2 is not UTF-8; save the spreadsheet as "CSV UTF-8", or name its encoding: --encoding gb18030 (in the API charset=gb18030)`},
 			{"GBK said to be UTF-8", encoded(t, gbk, chinese), "utf-8", `line 1 is not UTF-8;`},
 			{"GB18030", encoded(t, simplifiedchinese.GB18030, strings.ReplaceAll(chinese, "北京", "㙍𠮷")), "gb18030", "2 核心-1 create"},
 			{"broken GBK", encoded(t, gbk, odd) + "\xff\r\n", "gbk", "line 2 is not GB18030;"},
