@@ -278,17 +278,21 @@ func (tx *Tx) EndTry(c ClaimedDelivery, o DeliveryOutcome) error {
 }
 
 // DropDeliveries deletes up to limit deliveries that ended before a time, as many
-// that were made before it and wait for a disabled webhook, and then the webhooks of
-// runs that are older and have none left. It says whether there may be more.
+// that have been due since before it, because the webhook is disabled or its receiver
+// is down, and then the webhooks of runs that are older and have none left. It says
+// whether there may be more.
 func (tx *Tx) DropDeliveries(before time.Time, limit int) (more bool, err error) {
-	for _, drop := range []string{
-		`DELETE FROM delivery WHERE id IN (SELECT d.id FROM delivery d WHERE d.ended_at <> 0 AND d.ended_at < ? ORDER BY d.ended_at LIMIT ?)`,
-		`DELETE FROM delivery WHERE id IN (SELECT d.id FROM webhook w JOIN delivery d ON d.webhook = w.id
-WHERE w.enabled = 0 AND d.state = 'pending' AND d.created_at < ? ORDER BY d.id LIMIT ?)`,
-		`DELETE FROM webhook WHERE id IN (SELECT w.id FROM webhook w WHERE w.run <> 0 AND w.created_at < ?
-AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.webhook = w.id) AND NOT EXISTS (SELECT 1 FROM job j WHERE j.run = w.run) ORDER BY w.id LIMIT ?)`,
+	at := Micros(before)
+	for _, drop := range []struct {
+		sql  string
+		args []any
+	}{
+		{`DELETE FROM delivery WHERE id IN (SELECT d.id FROM delivery d WHERE d.ended_at <> 0 AND d.ended_at < ? ORDER BY d.ended_at LIMIT ?)`, []any{at, limit}},
+		{`DELETE FROM delivery WHERE id IN (SELECT d.id FROM delivery d WHERE d.state = 'pending' AND d.next_at < ? AND d.created_at < ? LIMIT ?)`, []any{at, at, limit}},
+		{`DELETE FROM webhook WHERE id IN (SELECT w.id FROM webhook w WHERE w.run <> 0 AND w.created_at < ?
+AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.webhook = w.id) AND NOT EXISTS (SELECT 1 FROM job j WHERE j.run = w.run) ORDER BY w.id LIMIT ?)`, []any{at, limit}},
 	} {
-		n, err := tx.Exec(drop, Micros(before), limit)
+		n, err := tx.Exec(drop.sql, drop.args...)
 		if err != nil {
 			return false, err
 		}

@@ -247,12 +247,14 @@ func TestDeliveriesByState(t *testing.T) {
 	})
 }
 
-// Retention takes what has ended, never what waits, and then the webhooks of runs.
+// Retention takes what has ended, not what waits for its next try, and then the
+// webhooks of runs.
 func TestDropDeliveries(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
 		ids := f.tell(hook, "asset.created", "asset.updated")
 		f.endTry(f.claimDeliveries(hook, 1)[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered})
+		f.endTry(f.claimDeliveries(hook, 1)[0], store.DeliveryOutcome{State: hostler.DeliveryPending, Next: f.Now().Add(90 * time.Minute)})
 		var bound hostler.WebhookID
 		f.tx(func(tx *store.Tx) (err error) {
 			bound, err = tx.InsertWebhook(store.WebhookRow{ProjectID: 1, Run: 7, Webhook: hostler.Webhook{Name: "run"}},
@@ -297,8 +299,8 @@ func TestDropDeliveries(t *testing.T) {
 	})
 }
 
-// What waits for a webhook that is disabled waits for it to be enabled, but not for
-// ever; a run's, which nobody enables, is given up at once.
+// What waits for a webhook that is disabled, or whose receiver is down, waits, but
+// not for ever; a run's, which nobody enables, is given up at once.
 func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		named, bound := f.hook("a"), hostler.WebhookID(0)
@@ -307,6 +309,8 @@ func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 				func(hostler.WebhookID) ([]byte, error) { return []byte("x"), nil })
 			return err
 		})
+		down := f.hook("down")
+		f.tell(down, "job.failed")
 		waits := f.tell(named, "job.failed")[0]
 		runs := f.tell(bound, "job.failed", "job.failed", "job.failed")
 		flying := f.claimDeliveries(bound, 2)
@@ -329,7 +333,7 @@ func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 			}
 		}
 		f.Advance(2 * time.Hour)
-		f.tell(named, "job.failed")
+		f.tell(named, "job.failed", hostler.EventWebhookPing)
 		f.tx(func(tx *store.Tx) error {
 			for more := true; more; {
 				var err error
@@ -338,8 +342,8 @@ func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 				}
 			}
 			left, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{1}}, 0, 10)
-			if err != nil || len(left) != 1 || left[0].ID == waits {
-				t.Errorf("after the retention %+v are left, %v; want the new one only", left, err)
+			if err != nil || len(left) != 2 || left[1].ID <= waits {
+				t.Errorf("after the retention %+v are left, %v; want the new ones only", left, err)
 			}
 			hooks, err := tx.WebhooksByID([]hostler.WebhookID{named, bound})
 			if len(hooks) != 1 || hooks[0].ID != named {
