@@ -203,7 +203,7 @@ func errCSV(err error) error {
 	}
 	line := 0
 	if p, ok := errors.AsType[*csv.ParseError](err); ok {
-		line = p.Line
+		line = p.StartLine // a quote without its end runs to the end of the file
 	}
 	return hostler.Invalid("csv", "line %d is not CSV; check its quotes", "第 %d 行不是合法的 CSV；请检查引号", line)
 }
