@@ -1,6 +1,7 @@
 package netcli
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,7 @@ type cli struct {
 	pending []byte // received and not yet taken
 	paged   int    // length of the pager's mark that was answered last
 	prompt  string
+	progress
 
 	key, address, user string // of the login that opened it
 	port               int
@@ -63,8 +65,10 @@ type cli struct {
 	// Family.mu guards what follows.
 	used              time.Time
 	busy              bool
+	kept              bool // an earlier job used it
 	succeeded, failed int64
 	idle              *time.Timer
+	resting           *list.Element // of Family.idle; nil while busy
 }
 
 // open logs in and makes the CLI ready. Nothing of a job was sent when it fails.
@@ -114,11 +118,6 @@ func (c *cli) close() {
 }
 
 func ignore(string) {}
-
-// afterIdle closes a CLI that stays unused.
-func afterIdle(f *Family, c *cli) *time.Timer {
-	return time.AfterFunc(f.opts.IdleTimeout, func() { f.expire(c) })
-}
 
 // prepare does what the library's definition wants done at the beginning.
 func (c *cli) prepare(ctx context.Context) error {

@@ -9,12 +9,13 @@
 //
 // Invariants: the host key is judged before a credential is sent. One job at a
 // time uses a CLI, and a kept one shows its prompt before anything of the job is
-// sent. Only a CLI that is at a prompt outside configuration is kept, and none in
+// sent; when it breaks before that, the job goes on another one. Only a CLI that is at a prompt outside configuration is kept, and none in
 // which a command did more than look. What was sent to change a device and got no
 // answer is unknown.
 package netcli
 
 import (
+	"container/list"
 	"crypto/rand"
 	"sync"
 	"time"
@@ -35,6 +36,9 @@ type Options struct {
 	OpenTimeout time.Duration
 	// MaxOpen bounds the CLIs of one way: devices have few lines (4).
 	MaxOpen int
+	// MaxIdle bounds the CLIs that no job uses, over all devices; the one that was
+	// used longest ago goes first (1,000).
+	MaxIdle int
 }
 
 // Family is the actions on network devices and the CLIs that they share.
@@ -46,6 +50,7 @@ type Family struct {
 	mu     sync.Mutex // guards what follows, and what the pools and CLIs say
 	closed bool
 	pools  map[string]*pool
+	idle   list.List // of *cli that no job uses, longest unused first
 	wg     sync.WaitGroup
 }
 
@@ -62,6 +67,9 @@ func New(opts Options) *Family {
 	}
 	if opts.MaxOpen == 0 {
 		opts.MaxOpen = 4
+	}
+	if opts.MaxIdle == 0 {
+		opts.MaxIdle = 1000
 	}
 	f := &Family{opts: opts, pools: map[string]*pool{}}
 	_, _ = rand.Read(f.seal[:])

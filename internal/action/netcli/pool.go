@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action/ssh"
@@ -86,7 +87,7 @@ func (f *Family) pick(l login) (*cli, <-chan struct{}, error) {
 	p.waiting--
 	if c != nil {
 		c.busy = true
-		c.idle.Stop()
+		f.stir(c)
 		return c, nil, nil
 	}
 	if len(p.clis)+p.opening < f.opts.MaxOpen {
@@ -174,7 +175,7 @@ func (f *Family) giveBack(c *cli, clean, succeeded bool) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c.busy, c.used = false, f.opts.Now()
+	c.busy, c.kept, c.used = false, true, f.opts.Now()
 	if succeeded {
 		c.succeeded++
 	} else {
@@ -184,8 +185,27 @@ func (f *Family) giveBack(c *cli, clean, succeeded bool) {
 	if p == nil || !slices.Contains(p.clis, c) {
 		return
 	}
-	c.idle = afterIdle(f, c)
 	p.wake()
+	f.rest(c)
+}
+
+// rest begins the idle time of a CLI. Family.mu is held, as in the next.
+func (f *Family) rest(c *cli) {
+	c.idle = time.AfterFunc(f.opts.IdleTimeout, func() { f.expire(c) })
+	c.resting = f.idle.PushBack(c)
+	if f.idle.Len() > f.opts.MaxIdle {
+		f.forget(f.idle.Front().Value.(*cli))
+	}
+}
+
+// stir ends the idle time.
+func (f *Family) stir(c *cli) {
+	if c.resting == nil {
+		return
+	}
+	c.idle.Stop()
+	f.idle.Remove(c.resting)
+	c.resting = nil
 }
 
 // expire closes a CLI whose idle time is over.
@@ -217,9 +237,7 @@ func (f *Family) forget(c *cli) {
 		return
 	}
 	p.clis = slices.Delete(p.clis, i, i+1)
-	if c.idle != nil {
-		c.idle.Stop()
-	}
+	f.stir(c)
 	f.wg.Go(c.close)
 	p.wake()
 	f.tidy(c.key)

@@ -1,6 +1,7 @@
 package netcli_test
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -89,4 +90,35 @@ func TestChangedCLIIsNotKept(t *testing.T) {
 			t.Errorf("kept %+v", s)
 		}
 	})
+}
+
+// A kept CLI that breaks between its sign of life and the first line of a
+// configuration is replaced: the device was told nothing that could be unknown.
+func TestKeptCLIThatBreaksBeforeTheFirstLine(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, DropIdle: true})
+		r := newRig(t, netcli.Options{})
+		a := asset(d, w.dialect, "")
+		mustEnd(t, r.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
+		mustEnd(t, r.cli(a, m{"config": []string{"vlan 7"}}), hostler.OutcomeSucceeded, "")
+		if got := d.Running(); d.Logins() != 2 || !slices.Equal(got, []string{"vlan 7"}) {
+			t.Errorf("%d logins, running %q", d.Logins(), got)
+		}
+	})
+}
+
+// Of the CLIs that nobody uses, only so many are kept: the latest.
+func TestIdleCLIsAreBounded(t *testing.T) {
+	r := newRig(t, netcli.Options{MaxIdle: 2})
+	for i := range 4 {
+		d := device(t, fmt.Sprintf("127.0.2.%d", i+1), devicetest.Options{})
+		mustEnd(t, r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
+	}
+	var got []string
+	for _, s := range r.family.Sessions() {
+		got = append(got, s.Address)
+	}
+	if want := []string{"127.0.2.3", "127.0.2.4"}; !slices.Equal(got, want) {
+		t.Errorf("kept %v, want %v", got, want)
+	}
 }

@@ -120,19 +120,23 @@ func (f *Family) runCLI(ctx context.Context, c *action.Call) action.Result {
 	if err != nil {
 		return resultOf(err)
 	}
-	cli, err := f.take(ctx, l)
-	if err != nil {
-		return resultOf(err)
+	for {
+		cli, err := f.take(ctx, l)
+		if err != nil {
+			return resultOf(err)
+		}
+		j := &job{
+			cli: cli, args: args, stdout: c.Stdout, left: maxOutputs,
+			report: Report{Platform: l.platform, Outputs: []Output{}, Results: map[string]string{}},
+		}
+		res := j.run(ctx)
+		j.report.Prompt = l.way.Redact(cli.prompt)
+		res.Value = j.report
+		f.giveBack(cli, j.clean, res.Outcome == hostler.OutcomeSucceeded)
+		if !j.stale || ctx.Err() != nil {
+			return res
+		}
 	}
-	j := &job{
-		cli: cli, args: args, stdout: c.Stdout, left: maxOutputs,
-		report: Report{Platform: l.platform, Outputs: []Output{}, Results: map[string]string{}},
-	}
-	res := j.run(ctx)
-	j.report.Prompt = l.way.Redact(cli.prompt)
-	res.Value = j.report
-	f.giveBack(cli, j.clean, res.Outcome == hostler.OutcomeSucceeded)
-	return res
 }
 
 // job is one call on a CLI.
@@ -143,7 +147,9 @@ type job struct {
 	left   int // of maxOutputs
 	report Report
 
-	touched bool // something was sent that may have changed the device
+	sent    bool // something of the job was sent
+	touched bool // something was entered that may have changed the device
+	stale   bool // a kept CLI broke before anything was sent
 	// committed: a candidate configuration came into force.
 	committed bool
 	clean     bool // the CLI is at a prompt outside configuration
@@ -260,10 +266,10 @@ func (j *job) confirm(asked string) string {
 var errAsked = errors.New("the device asks")
 
 // send runs one command and notes what the device says. A question is answered
-// when answer is given; else nobody is here to answer it.
-func (j *job) send(ctx context.Context, command string, touches bool, answer func(string) string) error {
+// when reply is given; else nobody is here to answer it.
+func (j *job) send(ctx context.Context, command string, touches bool, reply func(string) string) error {
 	began := time.Now()
-	out := Output{Command: command}
+	var out Output
 	var text strings.Builder
 	refusal := ""
 	each := func(l string) {
@@ -278,16 +284,21 @@ func (j *job) send(ctx context.Context, command string, touches bool, answer fun
 		j.left -= len(l) + 1
 		text.WriteString(l + "\n")
 	}
-	fmt.Fprintln(j.stdout, j.cli.prompt+command)
 	err := j.bounded(ctx, func(ctx context.Context) error {
-		j.touched = j.touched || touches
-		at, asked, err := j.cli.say(ctx, command, false, each)
+		err := j.cli.enter(ctx, command, false)
+		j.sent = j.sent || j.cli.progress >= typed
+		j.touched = j.touched || touches && j.cli.progress == entered
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(j.stdout, j.cli.prompt+command)
+		at, asked, err := j.cli.answer(ctx, each)
 		for n := 0; err == nil && at != atPrompt; n++ {
 			each(asked)
-			if answer == nil || at == atPassword || n >= 5 {
+			if reply == nil || at == atPassword || n >= 5 {
 				return fmt.Errorf("%w: %s", errAsked, asked)
 			}
-			at, asked, err = j.cli.say(ctx, answer(asked), false, each)
+			at, asked, err = j.cli.say(ctx, reply(asked), false, each)
 		}
 		return err
 	})
@@ -342,6 +353,7 @@ func (j *job) noConfig(ctx context.Context, err error) action.Result {
 // device is unknown, except when the device said why it went no further.
 func (j *job) lost(ctx context.Context, command string, err error) action.Result {
 	where, command := j.cli.way.Where(), j.cli.way.Redact(command)
+	j.stale = errors.Is(err, errGone) && !j.sent && j.cli.kept
 	f, told := errors.AsType[*failure](err)
 	if errors.Is(err, errAsked) {
 		f, told = fail(hostler.ErrKindCommand,

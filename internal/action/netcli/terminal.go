@@ -229,25 +229,43 @@ func (c *cli) unpaged(s string) string {
 	return strings.TrimRight(s, " ")
 }
 
-// say types a line and listens. A secret is not echoed.
-func (c *cli) say(ctx context.Context, text string, secret bool, each func(string)) (ending, string, error) {
+// progress is how far the last line came on its way to the device.
+type progress int
+
+const (
+	untyped progress = iota // nothing of it was sent
+	typed                   // sent, but not entered: the device did not run it
+	entered
+)
+
+// enter types a line and enters it. A secret is not echoed. A write that fails has
+// sent nothing: it is one packet, which counts as a whole or not at all.
+func (c *cli) enter(ctx context.Context, text string, secret bool) error {
+	c.progress = untyped
 	if err := c.drain(); err != nil {
-		return 0, "", err
+		return err
 	}
 	c.pending, c.paged = nil, 0
 	if text != "" {
 		if err := c.dialect.Channel.Write([]byte(text), secret); err != nil {
-			return 0, "", errGone
+			return errGone
 		}
+		c.progress = typed
 	}
 	if text != "" && !secret {
 		if err := c.echoed(ctx, text); err != nil {
-			return 0, "", err
+			return err
 		}
 	}
 	if err := c.dialect.Channel.WriteReturn(); err != nil {
-		return 0, "", errGone
+		return errGone
 	}
+	c.progress = entered
+	return nil
+}
+
+// answer listens to what the device says to a line that was entered.
+func (c *cli) answer(ctx context.Context, each func(string)) (ending, string, error) {
 	first := true
 	return c.listen(ctx, func(s string) {
 		if !first || s != "" { // the end of the line that was typed
@@ -255,6 +273,14 @@ func (c *cli) say(ctx context.Context, text string, secret bool, each func(strin
 		}
 		first = false
 	})
+}
+
+// say enters a line and listens.
+func (c *cli) say(ctx context.Context, text string, secret bool, each func(string)) (ending, string, error) {
+	if err := c.enter(ctx, text, secret); err != nil {
+		return 0, "", err
+	}
+	return c.answer(ctx, each)
 }
 
 // echoed waits until the device has shown what was typed, so that its answer is

@@ -62,6 +62,9 @@ type Options struct {
 	AskFile bool
 	// KeepPaging refuses to switch the pager off.
 	KeepPaging bool
+	// DropIdle answers the first empty line of each CLI, which asks for the prompt,
+	// and closes the connection.
+	DropIdle bool
 	// HangAt gives no answer to this line.
 	HangAt string
 	// Delay is the pause before each answer.
@@ -317,6 +320,10 @@ func (d *Device) shell(ch gossh.Channel, login int) {
 		}
 		if !d.hears(login) {
 			<-d.quit
+			return
+		}
+		if line == "" && d.opts.DropIdle {
+			s.print(s.prompt())
 			return
 		}
 		if line == "" {

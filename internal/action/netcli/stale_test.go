@@ -1,0 +1,68 @@
+package netcli
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/netcli/devicetest"
+	"hostler.dev/hostler/internal/action/ssh"
+)
+
+// Only a kept CLI that broke before anything of a job was sent makes the job
+// start over, and a line that was not entered leaves nothing unknown.
+func TestStale(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.2.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := devicetest.Serve(l, devicetest.Options{Password: "secret", DropAt: "reload"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	shells := ssh.New(ssh.Options{})
+	defer shells.Close()
+	f := New(Options{SSH: shells})
+	defer f.Close()
+	call := &action.Call{Lease: hostler.Lease{Args: []byte(`{"commands":["reload"]}`), Asset: &hostler.LeaseAsset{
+		Address: d.Address, Port: d.Port, Platform: "cisco_iosxe", HostKey: hostler.HostKeyAcceptNew,
+		Credential: &hostler.LeaseCredential{
+			Kind: hostler.CredentialPassword, Username: "admin", Secret: hostler.Secret{Password: "secret"},
+		},
+	}}, PinHostKey: func(context.Context, hostler.HostKeyOffer) error { return nil }}
+	for _, tc := range []struct {
+		name       string
+		kept, gone bool
+		stale      bool
+		outcome    hostler.Outcome
+	}{
+		{"kept, broken before", true, true, true, hostler.OutcomeFailed},
+		{"new, broken before", false, true, false, hostler.OutcomeFailed},
+		{"kept, broken after", true, false, false, hostler.OutcomeUnknown},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			args, login, err := f.decode(call)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := f.open(t.Context(), login)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.close()
+			c.kept = tc.kept
+			if tc.gone {
+				d.DropConnections()
+				<-c.shell.Gone()
+			}
+			j := &job{cli: c, args: args, stdout: io.Discard, report: Report{Results: map[string]string{}}}
+			if got := j.run(t.Context()); got.Outcome != tc.outcome || j.stale != tc.stale {
+				t.Errorf("got %s, stale %v, want %s, %v", got.Outcome, j.stale, tc.outcome, tc.stale)
+			}
+		})
+	}
+}
