@@ -29,6 +29,16 @@ type cliArgs struct {
 	TimeoutS    float64  `json:"timeout"`
 }
 
+// question is the first line with a question mark.
+func (a cliArgs) question() string {
+	for _, l := range slices.Concat(a.Commands, a.Config) {
+		if strings.Contains(l, "?") {
+			return l
+		}
+	}
+	return ""
+}
+
 func (a cliArgs) stops() bool { return a.StopOnError == nil || *a.StopOnError }
 
 // limit is how long one command may take.

@@ -179,11 +179,7 @@ func TestCommands(t *testing.T) {
 		r := newRig(t, netcli.Options{})
 		got := r.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show, w.page}})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
-		var lines []string
-		for i := range 12 {
-			lines = append(lines, fmt.Sprintf("Interface %d is up", i))
-		}
-		if diff := cmp.Diff(strings.Join(lines, "\n"), got.report.Results[w.page]); diff != "" {
+		if diff := cmp.Diff(strings.Join(devicetest.Interfaces(), "\n"), got.report.Results[w.page]); diff != "" {
 			t.Errorf("paged output (-want +got):\n%s", diff)
 		}
 		if !strings.HasPrefix(got.stdout, w.before+w.show+"\n") || !strings.Contains(got.stdout, "Interface 11 is up\n") {

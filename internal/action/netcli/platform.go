@@ -30,6 +30,9 @@ type traits struct {
 	discard string
 	// save keeps the running configuration over a restart; none where commit does.
 	save step
+	// literal takes a question mark as it is typed; the others answer it at once
+	// with help, and leave it out of the line.
+	literal bool
 }
 
 // known are the platforms of the library, by name.
@@ -41,12 +44,12 @@ func known() map[string]traits {
 		"cisco_iosxe":        {aliases: []string{"cisco_ios", "cisco_xe"}, save: write},
 		"cisco_iosxr":        {aliases: []string{"cisco_xr"}, commit: "commit"},
 		"cisco_nxos":         {save: step{command: "copy running-config startup-config"}},
-		"cumulus_linux":      {commit: "net commit"},
+		"cumulus_linux":      {commit: "net commit", literal: true},
 		"cumulus_vtysh":      {save: write},
 		"hp_comware":         {aliases: []string{"h3c_comware"}, save: step{command: "save"}},
 		"huawei_vrp":         {aliases: []string{"huawei", "huawei_vrpv8"}, save: step{command: "save"}},
 		"ipinfusion_ocnos":   {save: step{command: "write"}},
-		"juniper_junos":      {aliases: []string{"juniper"}, commit: "commit", discard: "rollback 0"},
+		"juniper_junos":      {aliases: []string{"juniper"}, commit: "commit", discard: "rollback 0", literal: true},
 		"nokia_srl":          {commit: "commit stay", save: step{command: "save startup", inConfig: true}},
 		"nokia_sros":         {aliases: []string{"alcatel_sros"}, commit: "commit", discard: "discard", save: step{command: "admin save"}},
 		"nokia_sros_classic": {save: step{command: "admin save"}},
@@ -166,10 +169,11 @@ func (d *dialect) next(from, to string) (command string, ask *regexp.Regexp) {
 // complaints are lines by which devices refuse, beyond the library's.
 func complaints() []string {
 	return []string{
-		"% Invalid input", "% Incomplete command", "% Ambiguous command", "% Unknown command",
+		"% Invalid", "% Incomplete command", "% Ambiguous command", "% Unknown command",
 		"% Unrecognized command", "% Authorization failed", "Command authorization failed", "Command rejected:",
 		"Error: Unrecognized command", "Error: Wrong parameter", "Error: Incomplete command", "Error: Ambiguous command",
 		"Error: Too many parameters", "Error:", "error:", "% Failed", "Commit failed", "Set failed",
+		"% Bad", "Bad mask", "%Error", "% Error",
 	}
 }
 
@@ -179,6 +183,9 @@ func complaints() []string {
 func (d *dialect) refuses(line string) bool {
 	line = strings.TrimSpace(line)
 	begins := func(c string) bool { return strings.HasPrefix(line, c) }
+	if begins("%") && (strings.Contains(line, " overlaps with ") || strings.Contains(line, " does not exist")) {
+		return true
+	}
 	return slices.ContainsFunc(complaints(), begins) || slices.ContainsFunc(d.FailedWhenContains, func(c string) bool {
 		if strings.HasPrefix(c, "%") || strings.HasPrefix(c, "Error") {
 			return begins(c)

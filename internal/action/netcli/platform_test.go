@@ -51,6 +51,10 @@ func TestRefusals(t *testing.T) {
 	for l, want := range map[string]bool{
 		"% Invalid input detected at '^' marker.": true, "% Incomplete command.": true, "  % Ambiguous command:  \"sh\"": true,
 		"Command rejected: not a switchport": true, "Interface is up": false,
+		"% Invalid address": true, "% Bad mask /33 for address 10.0.0.1": true, "Bad mask 0xFFFFFF01 for address 10.0.0.1": true,
+		"% 10.0.0.0 overlaps with GigabitEthernet0/1": true, "%Error opening tftp://192.0.2.1/x (Timed out)": true,
+		"% VRF red does not exist or is not configured": true, "% Warning: the default route is removed": false,
+		"% Generating 2048 bit RSA keys, keys will be non-exportable...": false, "%SYS-5-CONFIG_I: Configured from console": false,
 		"Jan 1 10:00 %PARSER: user typed '% Invalid input detected'": false,
 	} {
 		if got := d.refuses(l); got != want {

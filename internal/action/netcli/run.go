@@ -58,11 +58,13 @@ func (f *Family) loginOf(c *action.Call, args cliArgs) (login, error) {
 	}
 	platform, ok := Platform(name)
 	if !ok {
-		t := noPlatform()
-		return login{}, &failure{action.Result{Outcome: hostler.OutcomeFailed, NoRetry: true, Error: &hostler.JobError{
-			Kind: hostler.ErrKindBadArgs,
-			Text: hostler.Text{EN: "the platform " + t.EN, ZH: "平台" + t.ZH},
-		}}}
+		return login{}, fail(hostler.ErrKindBadArgs,
+			"the platform must be one of %s", "平台必须是以下之一：%s", strings.Join(Platforms(), ", ")).final()
+	}
+	if l := args.question(); l != "" && !known()[platform].literal {
+		return login{}, fail(hostler.ErrKindBadArgs,
+			"%q: a device answers ? with help at once, and would run the line without it",
+			"%q：设备收到 ? 会立即显示帮助，并执行不含 ? 的命令", way.Redact(l)).final()
 	}
 	enable := c.Asset.Credential.Secret.Enable
 	if args.Enable != "" {

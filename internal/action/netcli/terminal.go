@@ -8,9 +8,11 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/scrapli/scrapligo/transport"
 	"github.com/scrapli/scrapligo/util"
+	"golang.org/x/text/encoding/simplifiedchinese"
 
 	"hostler.dev/hostler/internal/action/ssh"
 )
@@ -75,7 +77,6 @@ var (
 	pager    = regexp.MustCompile(`(?i)(?:-+\s*\(?more(?:\s*\d+%)?\)?\s*-+|lines \d+-\d+\s*)$`)
 	password = regexp.MustCompile(`(?i)(?:password|passphrase)[^\n]{0,40}:\s*$`)
 	question = regexp.MustCompile(`(?i)(?:file ?name[^\n]{0,80}[\])]|\[y[^\]\n]{0,40}/n[^\]\n]{0,40}\]|press the enter key\)|\(y/n\)|\[yes[,/]no\]|\[confirm\]|\?\s*\[[^\]\n]{0,80}\]|\[[^\]\n]{0,80}\]\s*\?)\s*:?\s*$`)
-	rubbed   = regexp.MustCompile(`[\x08\x07][\x08\x07 ]*`)
 )
 
 const (
@@ -200,7 +201,7 @@ func (c *cli) lines(each func(string)) {
 		if !ended && len(line) < maxLine {
 			return
 		}
-		each(c.unpaged(plain(line)))
+		each(readable(c.unpaged(line)))
 		c.pending = rest
 	}
 }
@@ -211,22 +212,60 @@ func plain(b []byte) string {
 	if bytes.IndexByte(b, 0x1b) >= 0 {
 		b = util.StripANSI(b)
 	}
-	return rubbed.ReplaceAllString(string(b), "")
+	return overtyped(string(b))
 }
 
-// unpaged removes what a device wrote over its pager's mark: as many blanks, or a
-// fixed 42 on VRP.
-func (c *cli) unpaged(s string) string {
-	if c.paged > 0 {
+// overtyped is what a line shows when it goes back over itself, as pagers do to
+// wipe their mark.
+func overtyped(s string) string {
+	if !strings.ContainsAny(s, "\a\b") {
+		return s
+	}
+	shown, at := make([]byte, 0, len(s)), 0
+	for _, b := range []byte(s) {
+		switch {
+		case b == '\a':
+		case b == '\b':
+			at = max(0, at-1)
+		case at < len(shown):
+			shown[at] = b
+			at++
+		default:
+			shown = append(shown, b)
+			at++
+		}
+	}
+	return string(shown)
+}
+
+// unpaged is a line as the device meant it: without what it wrote over its pager's
+// mark, which is as many blanks, or a fixed 42 on VRP. One that goes back has wiped
+// them itself.
+func (c *cli) unpaged(line []byte) string {
+	s := plain(line)
+	if c.paged > 0 && bytes.IndexByte(line, '\b') < 0 {
 		for _, n := range []int{42, c.paged} {
 			if rest, ok := strings.CutPrefix(s, strings.Repeat(" ", n)); ok {
 				s = rest
 				break
 			}
 		}
-		c.paged = 0
 	}
+	c.paged = 0
 	return strings.TrimRight(s, " ")
+}
+
+// readable is a line in UTF-8. Devices keep what was typed into them, in China
+// often GBK; GB18030 is its superset.
+func readable(line string) string {
+	if utf8.ValidString(line) {
+		return line
+	}
+	decoded, err := simplifiedchinese.GB18030.NewDecoder().String(line)
+	if err != nil || strings.ContainsRune(decoded, utf8.RuneError) {
+		return line
+	}
+	return decoded
 }
 
 // progress is how far the last line came on its way to the device.

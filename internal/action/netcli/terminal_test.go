@@ -1,7 +1,6 @@
 package netcli_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -20,11 +19,7 @@ func TestPager(t *testing.T) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, KeepPaging: true})
 		got := newRig(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{w.page, w.show}})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
-		var lines []string
-		for i := range 12 {
-			lines = append(lines, fmt.Sprintf("Interface %d is up", i))
-		}
-		if diff := cmp.Diff(strings.Join(lines, "\n"), got.report.Results[w.page]); diff != "" {
+		if diff := cmp.Diff(strings.Join(devicetest.Interfaces(), "\n"), got.report.Results[w.page]); diff != "" {
 			t.Errorf("paged output (-want +got):\n%s", diff)
 		}
 		if strings.Contains(strings.ToLower(got.stdout), "more") {
@@ -66,4 +61,40 @@ func TestQuestionAtLogin(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP, AskAtLogin: true})
 	got := newRig(t, netcli.Options{}).cli(asset(d, devicetest.VRP, ""), m{"commands": []string{"display version"}})
 	mustEnd(t, got, hostler.OutcomeSucceeded, "")
+}
+
+// What a device says in GBK is understood; what is in no known encoding is kept as
+// it came.
+func TestEncodings(t *testing.T) {
+	d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP, Says: map[string]string{
+		"display gbk":  "description \xbd\xd3\xbf\xda\xc3\xe8\xca\xf6\r\n",
+		"display utf8": "description 接口描述\r\n",
+		"display rest": "description \xff\r\n",
+	}})
+	r := newRig(t, netcli.Options{})
+	for command, want := range map[string]string{
+		"display gbk": "description 接口描述", "display utf8": "description 接口描述", "display rest": "description \xff",
+	} {
+		got := r.cli(asset(d, devicetest.VRP, ""), m{"commands": []string{command}})
+		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		if got.report.Results[command] != want || !strings.Contains(got.stdout, want) {
+			t.Errorf("%s: got %q, stdout %q, want %q", command, got.report.Results[command], got.stdout, want)
+		}
+	}
+}
+
+// A question mark asks most devices for help at once, and is no part of the line
+// that they would run: nothing is sent.
+func TestQuestionMark(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
+		r := newRig(t, netcli.Options{})
+		for _, args := range []m{{"commands": []string{w.show, w.show + " ?"}}, {"config": []string{"description why?"}}} {
+			got := r.cli(asset(d, w.dialect, ""), args)
+			mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindBadArgs)
+			if !got.NoRetry || d.Logins() != 0 {
+				t.Errorf("retry %v, %d logins", !got.NoRetry, d.Logins())
+			}
+		}
+	})
 }

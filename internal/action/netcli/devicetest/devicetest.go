@@ -65,6 +65,9 @@ type Options struct {
 	// DropIdle answers the first empty line of each CLI, which asks for the prompt,
 	// and closes the connection.
 	DropIdle bool
+	// Says are answers to lines outside configuration, as they are; "\x00" is a
+	// short pause.
+	Says map[string]string
 	// HangAt gives no answer to this line.
 	HangAt string
 	// Delay is the pause before each answer.
@@ -340,11 +343,25 @@ func (d *Device) shell(ch gossh.Channel, login int) {
 			<-d.quit
 			return
 		}
-		if d.opts.Dialect == VRP {
-			s.vrp(line)
-		} else {
-			s.ios(line)
+		s.answer(line)
+	}
+}
+
+// answer answers a line.
+func (s *session) answer(line string) {
+	said, known := s.device.opts.Says[line]
+	switch {
+	case known && s.view == "":
+		for i, part := range strings.Split(said, "\x00") {
+			if i > 0 {
+				s.device.pause(50 * time.Millisecond)
+			}
+			s.print(part)
 		}
+	case s.device.opts.Dialect == VRP:
+		s.vrp(line)
+	default:
+		s.ios(line)
 	}
 }
 
@@ -404,10 +421,12 @@ func (s *session) show(mark string, lines []string) {
 	}
 }
 
-func interfaces() []string {
+// Interfaces is the answer to "show interfaces" and "display interface", of
+// several pages and with lines that are indented.
+func Interfaces() []string {
 	var lines []string
 	for i := range 12 {
-		lines = append(lines, fmt.Sprintf("Interface %d is up", i))
+		lines = append(lines, fmt.Sprintf("%*sInterface %d is up", i%4, "", i))
 	}
 	return lines
 }

@@ -23,7 +23,7 @@ func (s *session) ios(line string) {
 		s.say("Cisco IOS XE Software, Version 17.09.04a")
 		s.say(s.name + " uptime is 1 week")
 	case line == "show interfaces":
-		s.show(" --More-- ", interfaces())
+		s.show(" --More-- ", Interfaces())
 	case line == "show secrets":
 		s.say("enable secret " + s.device.opts.Enable)
 		s.say("password " + s.device.opts.Password)
@@ -157,7 +157,7 @@ func (s *session) vrpDisplay(what string) {
 	case "broken":
 		s.broken("<server>", " is up")
 	case "interface":
-		s.show("  ---- More ----", interfaces())
+		s.show("  ---- More ----", Interfaces())
 	case "":
 		s.say("       ^")
 		s.say("Error:Incomplete command found at '^' position.")
