@@ -56,10 +56,11 @@ func (a *App) FindJobs(ctx context.Context, c auth.Caller, f JobSearch, p hostle
 		if err != nil {
 			return out, err
 		}
-		if next != 0 {
-			out.Next = cursor(next.String())
+		out.List, err = s.page(ids, next)
+		if err != nil {
+			return out, err
 		}
-		return s.found(out, ids)
+		return s.named(out.List)
 	})
 }
 
@@ -69,27 +70,58 @@ func (a *App) FindJob(ctx context.Context, c auth.Caller, id hostler.JobID) (Job
 	if err != nil {
 		return JobsFound{}, err
 	}
-	return view(ctx, g, func(s *scope) (JobsFound, error) { return s.found(JobsFound{}, []hostler.JobID{id}) })
+	return view(ctx, g, func(s *scope) (JobsFound, error) {
+		l, err := s.page([]hostler.JobID{id}, 0)
+		if err != nil {
+			return JobsFound{}, err
+		}
+		return s.named(l)
+	})
 }
 
-func (s *scope) found(out JobsFound, ids []hostler.JobID) (JobsFound, error) {
-	out.Items, out.Names = []hostler.Job{}, map[hostler.WorkerID]string{}
-	if len(ids) == 0 {
-		return out, nil
+// A page of jobs holds as many as fit into about pageBytes of results, of which
+// pageStep are read at a time.
+const (
+	pageBytes = 16 << 20
+	pageStep  = 32
+)
+
+// page reads a page of jobs by their ids; next is where the one after it begins
+// unless their results are so large that it begins sooner.
+func (s *scope) page(ids []hostler.JobID, next hostler.JobID) (hostler.List[hostler.Job], error) {
+	l := hostler.List[hostler.Job]{Items: []hostler.Job{}}
+	size := 0
+	for len(ids) > 0 && size < pageBytes {
+		some := ids[:min(pageStep, len(ids))]
+		ids = ids[len(some):]
+		jobs, err := s.Tx.Jobs(s.project, some)
+		if err != nil {
+			return l, err
+		}
+		l.Items = append(l.Items, jobs...)
+		for _, j := range jobs {
+			size += len(j.Result)
+		}
+		if len(ids) > 0 && size >= pageBytes {
+			next = some[len(some)-1]
+		}
 	}
-	jobs, err := s.Tx.Jobs(s.project, ids)
-	if err != nil || len(jobs) == 0 {
-		return out, err
+	if next != 0 {
+		l.Next = cursor(next.String())
 	}
-	out.Items = jobs
+	return l, nil
+}
+
+// named adds the names of the jobs' workers.
+func (s *scope) named(l hostler.List[hostler.Job]) (JobsFound, error) {
 	var workers []hostler.WorkerID
-	for _, j := range jobs {
+	for _, j := range l.Items {
 		if j.Worker != 0 && !slices.Contains(workers, j.Worker) {
 			workers = append(workers, j.Worker)
 		}
 	}
-	out.Names, err = s.WorkerNames(workers)
-	return out, err
+	names, err := s.WorkerNames(workers)
+	return JobsFound{l, names}, err
 }
 
 // search finds a page of ids, and where to go on.

@@ -1,11 +1,15 @@
 package app_test
 
 import (
+	"encoding/json"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/store"
 )
 
 // TestCancelWaitingRaces: while a worker takes jobs, each of them is either
@@ -53,6 +57,49 @@ func TestCancelWaitingRaces(t *testing.T) {
 			}
 		}
 		w.checkInvariants(t)
+	})
+}
+
+// Large results make short pages, which lose and repeat nothing.
+func TestPagesOfLargeResults(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		reqs := make([]hostler.JobRequest, 100)
+		for i := range reqs {
+			reqs[i] = hostler.JobRequest{Action: "ping"}
+		}
+		must(w.RunBatch(t.Context(), w.operator, reqs))(t)
+		k := w.worker(t)
+		big := json.RawMessage(`{"text":"` + strings.Repeat("x", 1<<20) + `"}`)
+		for _, l := range k.lease(t, len(reqs)) {
+			k.w.tx(t, func(tx *store.Tx) error {
+				errs, err := tx.Finish(k.id, []hostler.Report{{LeaseRef: l.LeaseRef, Attempt: l.Attempt, Outcome: hostler.OutcomeSucceeded, Result: big}})
+				return errors.Join(append(errs, err)...)
+			})
+		}
+		native := func(p hostler.Page) (hostler.List[hostler.Job], error) {
+			return w.Jobs(t.Context(), w.viewer, hostler.JobFilter{}, p)
+		}
+		found := func(p hostler.Page) (hostler.List[hostler.Job], error) {
+			f, err := w.FindJobs(t.Context(), w.viewer, app.JobSearch{}, p)
+			return f.List, err
+		}
+		for name, list := range map[string]func(hostler.Page) (hostler.List[hostler.Job], error){"Jobs": native, "FindJobs": found} {
+			seen := map[hostler.JobID]bool{}
+			pages := 0
+			for p := (hostler.Page{Limit: 1000}); pages == 0 || p.Cursor != ""; pages++ {
+				l := must(list(p))(t)
+				if len(l.Items) > 40 {
+					t.Errorf("%s: a page has %d MiB", name, len(l.Items))
+				}
+				for _, j := range l.Items {
+					seen[j.ID] = true
+				}
+				p.Cursor = l.Next
+			}
+			if len(seen) != len(reqs) || pages > 5 {
+				t.Errorf("%s: %d jobs on %d pages, want %d", name, len(seen), pages, len(reqs))
+			}
+		}
 	})
 }
 

@@ -50,22 +50,15 @@ func (a *App) Jobs(ctx context.Context, c auth.Caller, f hostler.JobFilter, p ho
 		return hostler.List[hostler.Job]{}, err
 	}
 	return view(ctx, g, func(s *scope) (hostler.List[hostler.Job], error) {
-		l := hostler.List[hostler.Job]{Items: []hostler.Job{}}
 		q, err := s.query(f)
 		if err != nil {
-			return l, err
+			return hostler.List[hostler.Job]{}, err
 		}
 		ids, next, err := s.ListJobIDs(q, before, limit)
 		if err != nil {
-			return l, err
+			return hostler.List[hostler.Job]{}, err
 		}
-		if next != 0 {
-			l.Next = cursor(next.String())
-		}
-		if len(ids) > 0 {
-			l.Items, err = s.Tx.Jobs(s.project, ids)
-		}
-		return l, err
+		return s.page(ids, next)
 	})
 }
 

@@ -184,7 +184,7 @@ func resultOf(j hostler.Job, d Dialect, lang hostler.Lang) *Result {
 	if !j.State.Terminal() && j.State != hostler.StateUnknown {
 		return nil
 	}
-	r := &Result{Type: typeOf(j.State), RetVal: retVal(j.Result)}
+	r := &Result{Type: typeOf(j.State), RetVal: retVal(j.Result, lang)}
 	if d == SDK {
 		r.Type = sdkType(j.State)
 	}
@@ -217,8 +217,12 @@ func sdkType(s hostler.State) int {
 	}
 }
 
+// cut ends an output of which the result has only the beginning. A script that keeps
+// a configuration must not take a part for the whole.
+var cut = hostler.Text{EN: "\n[cut here by Hostler: the job's log has all of it]", ZH: "\n[已被 Hostler 截断：完整内容见作业日志]"}
+
 // retVal is the output of each command, or what the action says, or its result.
-func retVal(result json.RawMessage) any {
+func retVal(result json.RawMessage, lang hostler.Lang) any {
 	if len(result) == 0 {
 		return nil
 	}
@@ -228,6 +232,7 @@ func retVal(result json.RawMessage) any {
 			Output  *string `json:"output"`
 			Stdout  string  `json:"stdout"`
 			Stderr  string  `json:"stderr"`
+			Cut     bool    `json:"truncated"`
 		} `json:"outputs"`
 		Text string `json:"text"`
 	}
@@ -237,6 +242,9 @@ func retVal(result json.RawMessage) any {
 			text := o.Stdout + o.Stderr
 			if o.Output != nil {
 				text = *o.Output
+			}
+			if o.Cut {
+				text += cut.In(lang)
 			}
 			by.add(o.Command, text)
 		}

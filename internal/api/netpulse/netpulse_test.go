@@ -132,6 +132,11 @@ func TestResults(t *testing.T) {
 		{"succeeded", `{"text":"port 22 open"}`, nil, `{"type":"success","retval":"port 22 open","error":null}`, `{"type":1,"retval":"port 22 open","error":null}`},
 		{"succeeded", `{"outputs":[{"command":"a","output":"1"},{"command":"a","output":"2"}]}`, nil, `{"type":"success","retval":{"a":"12"},"error":null}`, `{"type":1,"retval":{"a":"12"},"error":null}`},
 		{"succeeded", `{"outputs":[{"command":"show z","output":"1"},{"command":"a","stdout":"2","stderr":"3"}]}`, nil, `{"type":"success","retval":{"show z":"1","a":"23"},"error":null}`, `{"type":1,"retval":{"show z":"1","a":"23"},"error":null}`},
+		{
+			"succeeded", `{"outputs":[{"command":"a","stdout":"1","truncated":true},{"command":"b","output":"2","truncated":true}]}`, nil,
+			`{"type":"success","retval":{"a":"1\n[已被 Hostler 截断：完整内容见作业日志]","b":"2\n[已被 Hostler 截断：完整内容见作业日志]"},"error":null}`,
+			`{"type":1,"retval":{"a":"1\n[已被 Hostler 截断：完整内容见作业日志]","b":"2\n[已被 Hostler 截断：完整内容见作业日志]"},"error":null}`,
+		},
 		{"succeeded", `[1]`, nil, `{"type":"success","retval":[1],"error":null}`, `{"type":1,"retval":[1],"error":null}`},
 		{"failed", `{"outputs":[]}`, failed, `{"type":"failed","retval":{},"error":"超时"}`, `{"type":2,"retval":{},"error":{"type":"timeout","message":"超时"}}`},
 		{"expired", "", failed, `{"type":"expired","retval":null,"error":"超时"}`, `{"type":2,"retval":null,"error":{"type":"timeout","message":"超时"}}`},
