@@ -61,7 +61,7 @@ func TestImportReadsWhatSpreadsheetsWrite(t *testing.T) {
 			{"space around", " Name ,IP Address , PORT\n 核心-1 ,\u00a0192.0.2.1\u3000, 22 \n", "", "2 核心-1 create"},
 			{"a column twice", "主机名,名称,ip\nx,核心-1,192.0.2.1\n", "", `the column "名称" is the field name, which another column is already; ignore one`},
 			{"a quote without an end", "name,ip\nx,192.0.2.1\n\"y,192.0.2.2\nz,192.0.2.3\nzz,192.0.2.4\n", "", "line 3 is not CSV; check its quotes"},
-		{"an unknown column", "name,机房\n核心-1,x\n", "", `the column "机房" is not known; map it to a field, or ignore it with the mapping 机房:-`},
+			{"an unknown column", "name,机房\n核心-1,x\n", "", `the column "机房" is not known; map it to a field, or ignore it with the mapping 机房:-`},
 			{"lines in a cell", "name,address,var.note\n核心-1,192.0.2.1,\"a\r\nb\"\nx,y z,\n", "", "2 核心-1 create\n4 x fail address"},
 		} {
 			mapping := map[string]string{"备注": "var.note", "资产编号": "name", "größe": "-"}
