@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/api/netpulse"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 )
@@ -125,11 +126,11 @@ type StoreHealth struct {
 
 // WorkerHealth counts the workers. Active ones are alive: idle, busy or draining.
 type WorkerHealth struct {
-	Active        int        `json:"active"`
-	Idle          int        `json:"idle"`
-	Busy          int        `json:"busy"`
-	Dead          int        `json:"dead"`
-	LastHeartbeat *time.Time `json:"last_heartbeat"`
+	Active        int     `json:"active"`
+	Idle          int     `json:"idle"`
+	Busy          int     `json:"busy"`
+	Dead          int     `json:"dead"`
+	LastHeartbeat *string `json:"last_heartbeat"` // as GET /worker shows it
 }
 
 // QueueHealth is how long a queue is.
@@ -223,9 +224,10 @@ func diagnose(api TrafficHealth, v app.Vitals, err error) Health {
 
 // add counts the workers and returns how many of their slots are free.
 func (h *WorkerHealth) add(workers []hostler.Worker) (free int) {
+	var last time.Time
 	for _, w := range workers {
-		if h.LastHeartbeat == nil || w.LastHeartbeat.After(*h.LastHeartbeat) {
-			h.LastHeartbeat = &w.LastHeartbeat
+		if w.LastHeartbeat.After(last) {
+			last = w.LastHeartbeat
 		}
 		switch w.State {
 		case "dead":
@@ -241,6 +243,7 @@ func (h *WorkerHealth) add(workers []hostler.Worker) (free int) {
 			free += max(w.Slots-w.Running, 0)
 		}
 	}
+	h.LastHeartbeat = netpulse.Stamp(last)
 	return free
 }
 

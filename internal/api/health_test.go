@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api"
@@ -61,6 +62,11 @@ func TestHealth(t *testing.T) {
 	w.work(t)
 	eventually(t, "it is ok with a worker", func() bool {
 		_, h := w.health(t)
+		var beat string
+		_ = json.Unmarshal(h.Workers["last_heartbeat"], &beat)
+		if _, err := time.Parse("2006-01-02T15:04:05.000000-07:00", beat); err != nil {
+			return false // older Pythons read no Z
+		}
 		return h.Status == "ok" && string(h.Workers["active"]) == "1" && h.Queues["default"].Queued == 0
 	})
 }
