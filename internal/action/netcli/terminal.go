@@ -80,9 +80,12 @@ var (
 )
 
 const (
-	// settle is how long a line that looks like a question, or like the prompt of
-	// another host, must be the last: a text may break there on its way.
+	// settle is how long the first line that looks like a prompt must be the last: a
+	// text may break there on its way.
 	settle = 150 * time.Millisecond
+	// settleLater is the same for questions, and for prompts of another host once
+	// the device's own is known. They are rare, and to see one wrongly costs the job.
+	settleLater = 600 * time.Millisecond
 	// maxLine bounds an unfinished line; a command is shorter.
 	maxLine = 64 << 10
 )
@@ -146,8 +149,10 @@ func (c *cli) listen(ctx context.Context, each func(string)) (ending, string, er
 		case (c.isPrompt(tail) || c.isPrompt(trimmed)) && akin(trimmed, c.prompt):
 			c.pending, c.prompt = nil, trimmed
 			return atPrompt, trimmed, nil
-		case c.isPrompt(tail) || c.isPrompt(trimmed):
+		case c.prompt == "" && (c.isPrompt(tail) || c.isPrompt(trimmed)):
 			limit = settle
+		case c.isPrompt(tail) || c.isPrompt(trimmed):
+			limit = settleLater
 		case pager.MatchString(trimmed):
 			c.pending, c.paged = nil, len(trimmed)
 			if err := c.dialect.Channel.Write([]byte(" "), false); err != nil {
@@ -155,7 +160,7 @@ func (c *cli) listen(ctx context.Context, each func(string)) (ending, string, er
 			}
 			continue
 		case password.MatchString(trimmed), question.MatchString(trimmed):
-			limit = settle
+			limit = settleLater
 		}
 		came, err := c.wait(ctx, limit)
 		if err != nil {

@@ -43,6 +43,21 @@ func TestLineThatLooksLikeAPrompt(t *testing.T) {
 	})
 }
 
+// A slow device may stop in a line that looks like a question; it asks nothing.
+func TestLineThatLooksLikeAQuestion(t *testing.T) {
+	d := device(t, "127.0.2.1", devicetest.Options{Says: map[string]string{
+		"show a": "Destination filename [startup\x00]? is what copy asks\r\n", "show b": "password: \x00hidden\r\n",
+	}})
+	r := newRig(t, netcli.Options{})
+	for command, want := range map[string]string{"show a": "Destination filename [startup]? is what copy asks", "show b": "password: hidden"} {
+		got := r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{command}})
+		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		if got.report.Results[command] != want {
+			t.Errorf("got %q, want %q", got.report.Results[command], want)
+		}
+	}
+}
+
 // A device of another platform is told as such, and nothing is typed into it.
 func TestWrongPlatform(t *testing.T) {
 	for have, want := range map[devicetest.Dialect]devicetest.Dialect{devicetest.IOSXE: devicetest.VRP, devicetest.VRP: devicetest.IOSXE} {

@@ -354,7 +354,7 @@ func (s *session) answer(line string) {
 	case known && s.view == "":
 		for i, part := range strings.Split(said, "\x00") {
 			if i > 0 {
-				s.device.pause(50 * time.Millisecond)
+				s.device.pause(300 * time.Millisecond)
 			}
 			s.print(part)
 		}
@@ -435,7 +435,7 @@ func Interfaces() []string {
 // the network broke it.
 func (s *session) broken(prompt, rest string) {
 	s.print(prompt)
-	s.device.pause(50 * time.Millisecond)
+	s.device.pause(300 * time.Millisecond)
 	s.say(rest)
 }
 
