@@ -68,11 +68,12 @@ func (a *app) actionShow() *cobra.Command {
 // argument is what an action's schema says of one argument.
 type argument struct {
 	schema
-	Title       string          `json:"title"`
-	TitleZH     string          `json:"x-title-zh"`
-	Description string          `json:"description"`
-	Default     json.RawMessage `json:"default"`
-	Enum        []any           `json:"enum"`
+	Title         string          `json:"title"`
+	TitleZH       string          `json:"x-title-zh"`
+	Description   string          `json:"description"`
+	DescriptionZH string          `json:"x-description-zh"`
+	Default       json.RawMessage `json:"default"`
+	Enum          []any           `json:"enum"`
 }
 
 // values is the argument's type, or the values that it may have.
@@ -85,7 +86,7 @@ func (x argument) values() string {
 
 func (x argument) meaning(l hostler.Lang) string {
 	if l == hostler.LangZH {
-		return first(x.TitleZH, x.Description, x.Title, "-")
+		return first(x.DescriptionZH, x.TitleZH, x.Description, x.Title, "-")
 	}
 	return first(x.Description, x.Title, "-")
 }

@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"hostler.dev/hostler"
+)
+
+// What an argument means is told in Chinese wherever it is told in English.
+func TestArgumentsAreBilingual(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir("../action", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".json" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		var schema struct {
+			Properties map[string]argument `json:"properties"`
+		}
+		if err := json.Unmarshal(text, &schema); err != nil {
+			return err
+		}
+		for name, arg := range schema.Properties {
+			seen++
+			if arg.Description != "" && !hasHan(arg.DescriptionZH) || !hasHan(arg.meaning(hostler.LangZH)) && arg.TitleZH != "URL" {
+				t.Errorf("%s: %s has the English meaning %q and the Chinese %q", path, name, arg.Description, arg.DescriptionZH)
+			}
+		}
+		return nil
+	})
+	if err != nil || seen == 0 {
+		t.Errorf("%d arguments, %v", seen, err)
+	}
+}
