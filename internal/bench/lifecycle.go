@@ -26,10 +26,18 @@ import (
 // producers enqueue at the same time.
 const producers = 4
 
-// counting counts the jobs whose end is durable.
+// counting counts the jobs whose end is durable, and knows the worker.
 type counting struct {
 	hostler.Dispatcher
-	ended atomic.Int64
+	ended  atomic.Int64
+	worker atomic.Int64
+}
+
+// Register implements hostler.Dispatcher.
+func (c *counting) Register(ctx context.Context, info hostler.WorkerInfo) (hostler.WorkerID, error) {
+	id, err := c.Dispatcher.Register(ctx, info)
+	c.worker.Store(int64(id))
+	return id, err
 }
 
 // Report implements hostler.Dispatcher.
@@ -92,7 +100,9 @@ func (b *bench) lifecycle(ctx context.Context, lanes int) (s sample, err error) 
 	defer func() {
 		drain, end := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer end()
-		err = errors.Join(err, w.Drain(drain))
+		// As a server does at its end: else the next round's jobs would wait for this
+		// worker, which held their lanes.
+		err = errors.Join(err, w.Drain(drain), e.Retire(drain, hostler.WorkerID(d.worker.Load())))
 		cancel()
 		err = errors.Join(err, g.Wait())
 	}()

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// sharedPoll is how often a waiting lease looks on a shared database: a job
-	// kept for another worker becomes free without anybody waking us.
+	// sharedPoll is how often a waiting lease looks on a shared database, where a
+	// wake-up may get lost with the connection that listens.
 	sharedPoll = 250 * time.Millisecond
 	// cancelPoll is how often a held-back heartbeat looks for cancels.
 	cancelPoll = 250 * time.Millisecond
@@ -39,39 +39,46 @@ func (e *Engine) Lease(ctx context.Context, req hostler.LeaseRequest) ([]hostler
 	defer stop()
 	over := time.NewTimer(req.Wait)
 	defer over.Stop()
-	var poll <-chan time.Time
-	if !e.cfg.Sole {
-		t := time.NewTicker(sharedPoll)
-		defer t.Stop()
-		poll = t.C
-	}
+	look := time.NewTimer(req.Wait)
+	defer look.Stop()
 	for {
-		leases, err := e.claim(ctx, req)
-		if err != nil || len(leases) > 0 {
-			return leases, err
+		got, err := e.claim(ctx, req)
+		if err != nil || len(got.Leases) > 0 {
+			return got.Leases, err
 		}
+		look.Reset(e.lookIn(req.Wait, got.KeptUntil))
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-over.C:
 			return nil, nil
 		case <-woken:
-		case <-poll:
+		case <-look.C:
 		}
 	}
 }
 
+// lookIn is when a waiting lease looks again although nobody woke it.
+func (e *Engine) lookIn(wait time.Duration, keptUntil time.Time) time.Duration {
+	if !e.cfg.Sole {
+		wait = sharedPoll
+	}
+	if !keptUntil.IsZero() {
+		wait = min(wait, max(keptUntil.Sub(e.store.Now()), time.Millisecond))
+	}
+	return wait
+}
+
 // claim takes what there is. When all of that was overdue, it looks at what stands
 // behind: nobody wakes us for it.
-func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) ([]hostler.Lease, error) {
+func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) (got store.Claimed, err error) {
 	for {
-		var got store.Claimed
 		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
 			got, err = tx.Claim(req.Worker, req.Slots)
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return store.Claimed{}, err
 		}
 		if got.Overdue {
 			_, err := e.dueOnce(ctx)
@@ -82,7 +89,8 @@ func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) ([]hostler
 				e.log.ErrorContext(ctx, "overdue jobs could not be expired", "err", err)
 			}
 		}
-		return e.resolve(ctx, req.Worker, got.Leases)
+		got.Leases, err = e.resolve(ctx, req.Worker, got.Leases)
+		return got, err
 	}
 }
 

@@ -213,6 +213,39 @@ func TestLeaseLooksBehindOverdueJobs(t *testing.T) {
 	})
 }
 
+// A job that is kept for the worker that ran its lane's last one goes to another
+// when that does not come for it. Nobody wakes the other.
+func TestLeaseTakesWhatIsNoLongerKept(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		looked := make(chan int, 100) // how many were found, look by look
+		r := newRig(t, h.Store, func(c *engine.Config) {
+			c.Sole = true
+			c.Resolve = func(_ context.Context, leases []*hostler.Lease) error {
+				looked <- len(leases)
+				return nil
+			}
+		})
+		r.prepare("default")
+		gone, other := r.register(), r.register()
+		inLane := r.spec()
+		inLane.LaneKey, inLane.LaneLimit = "device:a", 1
+		ids := r.enqueue(inLane, inLane)
+		first := r.lease(gone, 1)
+		if _, err := r.engine.Report(t.Context(), gone, []hostler.Report{{LeaseRef: first[0].LeaseRef, Outcome: hostler.OutcomeSucceeded}}); err != nil {
+			t.Fatal(err)
+		}
+		<-looked
+		next := r.leaseNext(other)
+		if n := <-looked; n != 0 {
+			t.Fatalf("another worker found %d jobs at once", n)
+		}
+		h.Advance(time.Second)
+		if got := <-next; len(got) != 1 || got[0].Job != ids[1] {
+			t.Errorf("leased %v, want %v", got, ids[1])
+		}
+	})
+}
+
 // A job that ends lets the next one of its queue go, when the queue's limit held
 // that one back.
 func TestEndUnderALimitWakes(t *testing.T) {

@@ -16,6 +16,10 @@ type Claimed struct {
 	// Overdue says that the claim passed over jobs whose ttl is over: run
 	// ExpireDue.
 	Overdue bool
+	// KeptUntil is when the first of the jobs that are kept for another worker may
+	// go to this one. It is told when the claim found nothing, for nobody rings
+	// then; zero: no job is kept.
+	KeptUntil time.Time
 }
 
 // candidate is a ready job that a claim may take.
@@ -49,9 +53,22 @@ func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
 		found = found[:n]
 	}
 	if len(found) == 0 {
-		return Claimed{}, nil
+		kept, err := tx.keptUntil(open, int64(w))
+		return Claimed{KeptUntil: kept}, err
 	}
 	return tx.lease(int64(w), found)
+}
+
+// keptUntil is when the first job that is kept for another worker becomes free.
+func (tx *Tx) keptUntil(open []openQueue, worker int64) (time.Time, error) {
+	names := make([]string, len(open))
+	for i, q := range open {
+		names[i] = q.name
+	}
+	var at int64
+	_, err := tx.one(`SELECT free_at FROM ready WHERE owner <> 0 AND owner <> ? AND queue IN ?* ORDER BY free_at LIMIT 1`,
+		[]any{worker, names}, &at)
+	return Time(at), err
 }
 
 func (tx *Tx) claimant(w hostler.WorkerID) ([]string, error) {

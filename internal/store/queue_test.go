@@ -490,9 +490,16 @@ func TestOwnerHint(t *testing.T) {
 		if err := f.finish(f.worker, f.claim(f.worker, 1)[0], hostler.OutcomeSucceeded); err != nil {
 			t.Fatal(err)
 		}
-		if got := f.claim(other, 1); len(got) != 0 {
-			t.Errorf("another worker got %v at once", jobsOf(got))
-		}
+		f.tx(func(tx *store.Tx) error {
+			got, err := tx.Claim(other, 1)
+			if len(got.Leases) != 0 {
+				t.Errorf("another worker got %v at once", jobsOf(got.Leases))
+			}
+			if kept := got.KeptUntil.Sub(f.Now()); kept <= 0 || kept > time.Second {
+				t.Errorf("the job is kept for %v, want a moment", kept)
+			}
+			return err
+		})
 		got := f.claim(f.worker, 1)
 		if len(got) != 1 || got[0].Job != ids[1] {
 			t.Fatalf("the owner got %v, want %v", jobsOf(got), ids[1])
