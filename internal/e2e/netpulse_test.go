@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -190,6 +191,18 @@ func TestNetPulseScriptsWatchWorkers(t *testing.T) {
 			out, _ := s.script("monitor.sh")
 			return strings.Contains(out, "alarm: dead: ")
 		})
+	})
+}
+
+// What NetPulse's Python SDK sends is taken on its mount, and what it reads is there.
+func TestNetPulseSDK(t *testing.T) {
+	d := sshtest.Start(t, sshtest.Options{})
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte(d.PrivateKey), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eachStore(t, func(_ *testing.T, s *server) {
+		s.says([]string{"all as the SDK expects"}, 0, "sdk.py", strconv.Itoa(d.Port), d.User, key)
 	})
 }
 
