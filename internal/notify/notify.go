@@ -46,6 +46,9 @@ const (
 	hostsKept = 10_000
 	// idlePause is the longest time between two looks at what is due.
 	idlePause = 30 * time.Second
+	// roundShare bounds the part of the time that rounds take: with very many
+	// webhooks due, most of them of dead receivers, a round is long.
+	roundShare = 4
 	// dropEvery is the time between two rounds of retention.
 	dropEvery = 10 * time.Minute
 	dropRows  = 1000
@@ -92,6 +95,8 @@ type Notifier struct {
 	hosts    map[string]int                  // requests in flight
 	alive    map[string]bool                 // hosts that answered the last time
 	free     map[hostler.WebhookID]time.Time // when its rate allows the next request
+	over     map[hostler.WebhookID]bool      // whose requests have ended: there may be more to send
+	waits    map[hostler.WebhookID]string    // of runs, whose hosts had no place when they were looked at last
 	sending  sync.WaitGroup
 }
 
@@ -110,6 +115,7 @@ func New(cfg Config) *Notifier {
 		cfg: cfg, store: cfg.Store, log: cfg.Log,
 		transport: cfg.Egress.Transport(cfg.Resolver),
 		ended:     make(chan struct{}, 1), inFlight: map[hostler.WebhookID]int{}, hosts: map[string]int{}, alive: map[string]bool{}, free: map[hostler.WebhookID]time.Time{},
+		over: map[hostler.WebhookID]bool{}, waits: map[hostler.WebhookID]string{},
 	}
 }
 
@@ -203,36 +209,45 @@ func (n *Notifier) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	dropped := time.Time{}
+	n.sending.Go(func() { n.retain(ctx) })
+	var earliest time.Time // when the next round may begin
+	next := time.NewTimer(0)
+	defer next.Stop()
 	for {
-		pause, err := n.runOnce(ctx)
+		var pause time.Duration
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-woken:
+		case <-n.ended:
+			// Whoever had a request in flight goes on at once; a round, which finds
+			// who else may use the place, follows.
+			err = n.again(ctx)
+		case <-next.C:
+			began := time.Now()
+			pause, err = n.runOnce(ctx)
+			earliest = time.Now().Add(roundShare * time.Since(began))
+		}
 		if err != nil && ctx.Err() == nil {
 			n.log.ErrorContext(ctx, "deliveries could not be looked at; trying again", "err", err)
 			pause = time.Second
 		}
-		if now := n.store.Now(); now.Sub(dropped) > dropEvery && ctx.Err() == nil {
-			dropped = now
-			n.drop(ctx, now)
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-woken:
-		case <-n.ended:
-		case <-timer.C:
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return nil
-		}
+		next.Reset(max(pause, time.Until(earliest)))
 	}
 }
 
-// drop is retention.
-func (n *Notifier) drop(ctx context.Context, now time.Time) {
+// retain drops what is older than the retention, until ctx is done.
+func (n *Notifier) retain(ctx context.Context) {
+	for n.drop(ctx); sleep(ctx, dropEvery); {
+		n.drop(ctx)
+	}
+}
+
+func (n *Notifier) drop(ctx context.Context) {
 	for more := true; more; {
 		err := n.store.InTx(ctx, func(tx *store.Tx) (err error) {
-			more, err = tx.DropDeliveries(now.Add(-n.cfg.Retention), dropRows)
+			more, err = tx.DropDeliveries(tx.Now().Add(-n.cfg.Retention), dropRows)
 			return err
 		})
 		if err != nil {
@@ -256,7 +271,7 @@ func (n *Notifier) runOnce(ctx context.Context) (time.Duration, error) {
 			return err
 		}
 		next = at
-		due, err = tx.WebhooksByID(ids)
+		due, err = tx.WebhooksByID(n.startable(ids))
 		return err
 	})
 	if err != nil {
@@ -266,6 +281,56 @@ func (n *Notifier) runOnce(ctx context.Context) (time.Duration, error) {
 	if !next.IsZero() {
 		pause = min(pause, next.Sub(n.store.Now()))
 	}
+	wait, err := n.startAll(ctx, due)
+	return max(min(pause, wait), time.Millisecond), err
+}
+
+// startable leaves out the webhooks of runs whose hosts have no place for them: of a
+// dead host there may be very many, and to read them would take long.
+func (n *Notifier) startable(due []hostler.WebhookID) []hostler.WebhookID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	rand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] }) // not always the same ones
+	places, waits := map[string]int{}, map[hostler.WebhookID]string{}
+	may := make([]hostler.WebhookID, 0, len(due))
+	for _, id := range due {
+		if host, known := n.waits[id]; known {
+			if _, seen := places[host]; !seen {
+				places[host] = n.places(host)
+			}
+			if places[host] <= 0 {
+				waits[id] = host
+				continue
+			}
+			places[host]--
+		}
+		may = append(may, id)
+	}
+	n.waits = waits
+	return may
+}
+
+// again starts what may start of the webhooks whose requests have ended.
+func (n *Notifier) again(ctx context.Context) error {
+	n.mu.Lock()
+	ids := slices.Collect(maps.Keys(n.over))
+	clear(n.over)
+	n.mu.Unlock()
+	var due []store.WebhookRow
+	err := n.store.View(ctx, func(tx *store.Tx) (err error) {
+		due, err = tx.DueOf(ids)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = n.startAll(ctx, due)
+	return err
+}
+
+// startAll starts what may start of webhooks, and says when to look again.
+func (n *Notifier) startAll(ctx context.Context, due []store.WebhookRow) (time.Duration, error) {
+	pause := idlePause
 	// Whoever comes first in one round must not do so in every one.
 	rand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] })
 	for i := range due {
@@ -275,7 +340,7 @@ func (n *Notifier) runOnce(ctx context.Context) (time.Duration, error) {
 		}
 		pause = min(pause, wait)
 	}
-	return max(pause, time.Millisecond), nil
+	return pause, nil
 }
 
 // start sends as many deliveries of a webhook as may be sent now, and says when to
@@ -328,6 +393,9 @@ func (n *Notifier) reserve(w store.WebhookRow) (room int, wait time.Duration) {
 		room, wait = min(room, 1), time.Minute/time.Duration(w.Rate)
 	}
 	room = max(room, 0)
+	if room == 0 && w.Run != 0 {
+		n.waits[w.ID] = hostOf(w)
+	}
 	n.take(w, room)
 	return room, wait
 }
@@ -396,6 +464,9 @@ func (n *Notifier) answered(w store.WebhookRow, is bool) {
 // done gives a place back and wakes the loop, for there may be more to send.
 func (n *Notifier) done(w store.WebhookRow) {
 	n.release(w, 1)
+	n.mu.Lock()
+	n.over[w.ID] = true
+	n.mu.Unlock()
 	select {
 	case n.ended <- struct{}{}:
 	default:

@@ -119,6 +119,9 @@ func TestSwitchedProtocol(t *testing.T) {
 				}
 				go func() {
 					defer func() { _ = c.Close() }()
+					if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
+						return
+					}
 					_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello")
 					<-held
 				}()

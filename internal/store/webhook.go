@@ -150,6 +150,12 @@ func (tx *Tx) WebhooksByID(ids []hostler.WebhookID) ([]WebhookRow, error) {
 	return tx.webhooks(`WHERE w.id IN ?*`, ids)
 }
 
+// DueOf finds those of the webhooks that have deliveries due.
+func (tx *Tx) DueOf(ids []hostler.WebhookID) ([]WebhookRow, error) {
+	return tx.webhooks(`WHERE w.id IN ?* AND EXISTS (SELECT 1 FROM delivery d WHERE d.state = 'pending' AND d.webhook = w.id AND d.next_at <= ?)`,
+		ids, Micros(tx.now))
+}
+
 // Subscribers lists the enabled webhooks that may be told of events: those that
 // belong to no run, and those of these runs. They are not deleted until the
 // transaction ends.
