@@ -109,8 +109,8 @@ func CheckEventPattern(path, pattern string) error {
 			return nil
 		}
 	}
-	return Invalid(path, "names no event; GET /api/v1/event-types lists them, and job.* stands for all of an object",
-		"不是任何事件类型；GET /api/v1/event-types 列出全部类型，job.* 表示某类对象的全部事件")
+	return Invalid(path, "names no event; 'hostler events --types' or GET /api/v1/event-types lists them, and job.* stands for all of an object",
+		"不是任何事件类型；'hostler events --types' 或 GET /api/v1/event-types 列出全部类型，job.* 表示某类对象的全部事件")
 }
 
 // Event is a fact about a change of state, written in the transaction of the
