@@ -265,7 +265,10 @@ func (j *job) confirm(asked string) string {
 	return ""
 }
 
-var errAsked = errors.New("the device asks")
+// asked is a question of the device that nobody answers.
+type asked string
+
+func (q asked) Error() string { return "the device asks: " + string(q) }
 
 // send runs one command and notes what the device says. A question is answered
 // when reply is given; else nobody is here to answer it.
@@ -294,13 +297,13 @@ func (j *job) send(ctx context.Context, command string, touches bool, reply func
 			return err
 		}
 		fmt.Fprintln(j.stdout, j.cli.prompt+command)
-		at, asked, err := j.cli.answer(ctx, each)
+		at, asks, err := j.cli.answer(ctx, each)
 		for n := 0; err == nil && at != atPrompt; n++ {
-			each(asked)
+			each(asks)
 			if reply == nil || at == atPassword || n >= 5 {
-				return fmt.Errorf("%w: %s", errAsked, asked)
+				return asked(asks)
 			}
-			at, asked, err = j.cli.say(ctx, reply(asked), false, each)
+			at, asks, err = j.cli.say(ctx, reply(asks), false, each)
 		}
 		return err
 	})
@@ -357,9 +360,9 @@ func (j *job) lost(ctx context.Context, command string, err error) action.Result
 	where, command := j.cli.way.Where(), j.cli.way.Redact(command)
 	j.stale = errors.Is(err, errGone) && !j.sent && j.cli.kept
 	f, told := errors.AsType[*failure](err)
-	if errors.Is(err, errAsked) {
-		f, told = fail(hostler.ErrKindCommand,
-			"%q: %s, and nobody answers", "%q：%s，无人应答", command, j.cli.way.Redact(err.Error())).final(), true
+	if q, ok := errors.AsType[asked](err); ok {
+		f, told = fail(hostler.ErrKindCommand, "%q: the device asks %q, and nobody answers", "%q：设备询问 %q，无人应答",
+			command, j.cli.way.Redact(string(q))).final(), true
 	}
 	if told && j.touched && len(j.args.Config) > 0 {
 		j.first = f

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -328,15 +329,27 @@ func (c *cli) say(ctx context.Context, text string, secret bool, each func(strin
 }
 
 // echoed waits until the device has shown what was typed, so that its answer is
-// not taken from what it said before. Terminals may break a long line.
+// not taken from what it said before. Terminals may break a long line, and some
+// show only the ASCII of it.
 func (c *cli) echoed(ctx context.Context, text string) error {
+	whole := []byte(text)
+	ascii := slices.DeleteFunc(slices.Clone(whole), func(b byte) bool { return b >= utf8.RuneSelf })
 	for {
-		if util.BytesRoughlyContains([]byte(text), c.pending) {
+		limit := time.Duration(0)
+		switch {
+		case util.BytesRoughlyContains(whole, c.pending):
 			c.pending = nil
 			return nil
+		case len(ascii) < len(whole) && util.BytesRoughlyContains(ascii, c.pending):
+			limit = settle
 		}
-		if _, err := c.wait(ctx, 0); err != nil {
+		came, err := c.wait(ctx, limit)
+		if err != nil {
 			return err
+		}
+		if !came {
+			c.pending = nil
+			return nil
 		}
 		if err := c.drain(); err != nil {
 			return err

@@ -113,3 +113,19 @@ func TestQuestionMark(t *testing.T) {
 		}
 	})
 }
+
+// Chinese text goes out as it is, also to a device that shows only ASCII while it
+// is typed.
+func TestChineseIsTyped(t *testing.T) {
+	for _, ascii := range []bool{false, true} {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP, EchoASCII: ascii})
+		got := newRig(t, netcli.Options{}).cli(asset(d, devicetest.VRP, ""), m{"config": []string{"description 核心 uplink 接口"}, "timeout": 5})
+		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		if diff := cmp.Diff([]string{"description 核心 uplink 接口"}, d.Running()); diff != "" {
+			t.Errorf("running (-want +got):\n%s", diff)
+		}
+		if got.report.Outputs[0].Output != "" {
+			t.Errorf("output %q", got.report.Outputs[0].Output)
+		}
+	}
+}

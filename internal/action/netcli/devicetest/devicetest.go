@@ -68,6 +68,8 @@ type Options struct {
 	// Says are answers to lines outside configuration, as they are; "\x00" is a
 	// short pause.
 	Says map[string]string
+	// EchoASCII shows no other characters while they are typed.
+	EchoASCII bool
 	// HangAt gives no answer to this line.
 	HangAt string
 	// Delay is the pause before each answer.
@@ -396,8 +398,8 @@ func (s *session) read(echo bool) (string, error) {
 			return string(b), nil
 		}
 		b = append(b, c)
-		if echo {
-			s.print(string(c))
+		if echo && (c < 0x80 || !s.device.opts.EchoASCII) {
+			_, _ = s.ch.Write([]byte{c})
 		}
 	}
 }
