@@ -448,7 +448,7 @@ func (t Test) Request() (hostler.JobRequest, error) {
 	return req, f.err()
 }
 
-// TestedOf is the answer for the job that tested; late says that it is not over.
+// TestedOf is the answer for the job that tested, as it is now.
 func (t Test) TestedOf(j hostler.Job, now time.Time, lang hostler.Lang) Tested {
 	host := t.Asset
 	if t.Conn != nil && t.Conn.Host != "" {

@@ -5,8 +5,9 @@
 // Model: the same calls have two dialects. Page is what NetPulse's documentation
 // prints; SDK is what NetPulse 0.3 and its Python client exchange, below Prefix.
 //
-// Invariants: no input's secret is in any output; a key of a request that Hostler
-// would have to ignore is refused by name, never by value.
+// Invariants: no input's secret is in any output; a field that asks for what Hostler
+// does not do is refused by name, never by value. Only what tunes the inside of
+// NetPulse's drivers is taken and left alone.
 package netpulse
 
 import (
