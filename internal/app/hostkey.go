@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -98,8 +99,8 @@ func (s *scope) decideAt(address string, id hostler.HostKeyID, to string) (hostl
 }
 
 // PinHostKey decides about a host key that a job on an asset was offered: nil
-// when it is pinned. The first key at an address is pinned when the policy of the
-// asset that is dialled there is accept-new; any other is recorded as offered and
+// when it is pinned. The first key at an address is pinned when the policy there is
+// accept-new; any other is recorded as offered and
 // refused. Only addresses on the way to the job's asset count.
 func (a *App) PinHostKey(ctx context.Context, job store.LeasedJob, offer hostler.HostKeyOffer) error {
 	key, err := readOffer(offer)
@@ -135,10 +136,11 @@ func readOffer(o hostler.HostKeyOffer) (hostler.HostKey, error) {
 
 // policyAt finds the policy of the asset that is dialled at the address: the job's
 // own, or one of the jump hosts before it. A host that the job brought along takes
-// the first key that it shows.
+// the first key that it shows. As keys belong to addresses, one strict asset at the
+// address makes all jobs strict there.
 func policyAt(tx *store.Tx, job store.LeasedJob, address string) (string, error) {
 	if t := job.Target; t != nil && sshAddress(t.Address, t.Port) == address {
-		return hostler.HostKeyAcceptNew, nil
+		return strictest(tx, job.Project, t.Address, address)
 	}
 	id := job.Asset
 	for n := 0; id != 0 && n <= maxJumps; n++ {
@@ -150,12 +152,21 @@ func policyAt(tx *store.Tx, job store.LeasedJob, address string) (string, error)
 			break
 		}
 		if sshAddress(row.Address, row.Port) == address {
-			return row.HostKey, nil
+			return strictest(tx, job.Project, row.Address, address)
 		}
 		id = row.JumpID
 	}
 	return "", hostler.Errorf(hostler.CodeForbidden,
 		"the job's asset is not reached at this address", "该作业的资产不经过此地址")
+}
+
+// strictest is strict when an asset of the project with this address is.
+func strictest(tx *store.Tx, project hostler.ProjectID, host, address string) (string, error) {
+	ports, err := tx.StrictPorts(project, host)
+	if slices.ContainsFunc(ports, func(port int) bool { return sshAddress(host, port) == address }) {
+		return hostler.HostKeyStrict, err
+	}
+	return hostler.HostKeyAcceptNew, err
 }
 
 // pin pins or records a key. The first result says why it is not trusted.

@@ -218,6 +218,31 @@ func TestHostKeysOfInlineTargets(t *testing.T) {
 	})
 }
 
+// TestInlineTargetsDoNotLoosenStrictAssets has a job bring the address of a strict
+// asset: the key waits for a person all the same.
+func TestInlineTargetsDoNotLoosenStrictAssets(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
+		loose := w.asset(t, app.AssetInput{Name: "again", Address: "192.0.2.1", Port: 22, HostKey: hostler.HostKeyAcceptNew})
+		w.asset(t, app.AssetInput{Name: "other", Address: "192.0.2.1", Port: 2222, HostKey: hostler.HostKeyAcceptNew})
+		for _, job := range []store.LeasedJob{
+			{Project: w.admin.Project, Target: &store.SealedTarget{Address: "192.0.2.1"}},
+			{Project: w.admin.Project, Asset: loose.ID},
+		} {
+			wantCode(t, w.PinHostKey(t.Context(), job, offer(t, 1)), hostler.CodeConflict)
+		}
+		if diff := cmp.Diff([]string{"offered "}, w.states(t, "web1")); diff != "" {
+			t.Errorf("keys (-want +got):\n%s", diff)
+		}
+		elsewhere := offer(t, 2)
+		elsewhere.Address = "192.0.2.1:2222"
+		job := store.LeasedJob{Project: w.admin.Project, Target: &store.SealedTarget{Address: "192.0.2.1", Port: 2222}}
+		if err := w.PinHostKey(t.Context(), job, elsewhere); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestInlineSecretsLeaveNoTrace sends recognisable secrets along, repeats the
 // request, ends the jobs, and then looks for the secrets in every form everywhere.
 func TestInlineSecretsLeaveNoTrace(t *testing.T) {

@@ -173,6 +173,19 @@ func (tx *Tx) AssetsAt(project hostler.ProjectID, host string) (out []Target, er
 	return out, err
 }
 
+// StrictPorts lists the ports of a project's assets with an address and the host
+// key policy strict; 0 is the default one.
+func (tx *Tx) StrictPorts(project hostler.ProjectID, address string) (ports []int, err error) {
+	err = tx.each(`SELECT port FROM asset WHERE project = ? AND address = ? AND host_key = 'strict'`,
+		[]any{project, address}, func(r Rows) error {
+			var port int64
+			err := r.Scan(&port)
+			ports = append(ports, int(port))
+			return err
+		})
+	return ports, err
+}
+
 // InsertAsset makes an asset and returns its id. CodeConflict: the name is taken.
 func (tx *Tx) InsertAsset(a AssetRow) (hostler.AssetID, error) {
 	if err := tx.lockNames(a.ProjectID, true); err != nil {
