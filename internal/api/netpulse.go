@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -170,8 +171,8 @@ type WorkerSelection struct {
 // rows finds the chosen workers and kept connections.
 func (m mount) rows(ctx context.Context, c call, name string, q WorkerSelection) ([]netpulse.Row, error) {
 	sel := netpulse.Selection{Name: name, Queue: q.Queue, Node: q.Node}
-	if q.Host != "" {
-		hosts, err := c.app.AssetAddresses(ctx, c.Caller, q.Host)
+	if host := cmp.Or(netpulse.ParseQueue(q.Queue).Host, q.Host); host != "" {
+		hosts, err := c.app.AssetAddresses(ctx, c.Caller, host)
 		if err != nil {
 			return nil, err
 		}

@@ -252,20 +252,16 @@ func (s *scope) cancelWaiting(ids []hostler.JobID) ([]hostler.JobID, error) {
 	return gone, nil
 }
 
-// AssetAddresses are the addresses that a name or an address of the acting project
-// stands for, itself included.
+// AssetAddresses are the addresses that an address, or the name or device key of
+// assets of the acting project, stands for, itself included.
 func (a *App) AssetAddresses(ctx context.Context, c auth.Caller, host string) ([]string, error) {
 	g, err := a.allow(c, auth.ReadAsset)
 	if err != nil {
 		return nil, err
 	}
 	return view(ctx, g, func(s *scope) ([]string, error) {
-		out := []string{host}
-		row, err := s.Tx.Asset(s.project, 0, host)
-		if err == nil && row != nil {
-			out = append(out, row.Address)
-		}
-		return out, err
+		addresses, err := s.AddressesOn(s.project, host)
+		return append(addresses, host), err
 	})
 }
 

@@ -128,9 +128,15 @@ func TestFindJobs(t *testing.T) {
 			find(app.JobSearch{Lane: "web1"}, onAsset)
 			find(app.JobSearch{NoLane: true}, onAddress)
 			find(app.JobSearch{Lane: "10.0.0.9"})
+			find(app.JobSearch{Lane: "chassis"}, onAsset)
 			find(app.JobSearch{Node: "elsewhere"})
 		}
 		check()
+		for host, want := range map[string][]string{"chassis": {"10.0.0.1", "chassis"}, "web1": {"10.0.0.1", "web1"}, "10.0.0.1": {"10.0.0.1"}} {
+			if got := must(w.AssetAddresses(t.Context(), w.viewer, host))(t); !slices.Equal(got, want) {
+				t.Errorf("%s stands for %v, want %v", host, got, want)
+			}
+		}
 		k := w.worker(t)
 		host := must(w.Workers(t.Context(), w.operator))(t)[0].Hostname
 		find(app.JobSearch{Node: host})

@@ -173,6 +173,18 @@ func (tx *Tx) AssetsAt(project hostler.ProjectID, host string) (out []Target, er
 	return out, err
 }
 
+// AddressesOn finds the addresses of a project's assets with a name or on a device.
+func (tx *Tx) AddressesOn(project hostler.ProjectID, host string) (addresses []string, err error) {
+	err = tx.each(`SELECT DISTINCT address FROM asset WHERE project = ? AND (name = ? OR device_key = ?) ORDER BY address LIMIT 1000`,
+		[]any{project, host, host}, func(r Rows) error {
+			var address string
+			err := r.Scan(&address)
+			addresses = append(addresses, address)
+			return err
+		})
+	return addresses, err
+}
+
 // StrictPorts lists the ports of a project's assets with an address and the host
 // key policy strict; 0 is the default one.
 func (tx *Tx) StrictPorts(project hostler.ProjectID, address string) (ports []int, err error) {

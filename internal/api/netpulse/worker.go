@@ -102,7 +102,7 @@ type Selection struct {
 	Queue string
 	Known bool // Queue is one of Hostler's own: workers of every queue serve it
 	Node  string
-	Hosts []string // addresses; empty for any
+	Hosts []string // addresses, of the queue's device if it has one; empty for any
 }
 
 // Empty reports whether the selection chooses every row.
@@ -120,7 +120,7 @@ func (s Selection) Has(r Row) bool {
 	case q.Fifo:
 		return r.Host == ""
 	case q.Host != "":
-		return r.Host == q.Host
+		return r.Host != "" && slices.Contains(s.Hosts, r.Host)
 	default:
 		return r.Host == "" && (slices.Contains(r.Serve, q.Own) || s.Known && slices.Contains(r.Serve, "*"))
 	}
