@@ -25,6 +25,8 @@ const (
 	EventAssetUpdated      EventType = "asset.updated"
 	EventAssetDeleted      EventType = "asset.deleted"
 	EventAssetsImported    EventType = "asset.imported"
+	EventHostKeyPinned     EventType = "hostkey.pinned"
+	EventHostKeyOffered    EventType = "hostkey.offered"
 	EventHostKeyAccepted   EventType = "hostkey.accepted"
 	EventHostKeyRevoked    EventType = "hostkey.revoked"
 	EventCredentialCreated EventType = "credential.created"
@@ -65,6 +67,8 @@ func EventCatalogue() []EventInfo {
 		info(EventAssetUpdated, "An asset was changed.", "资产已修改。"),
 		info(EventAssetDeleted, "An asset was deleted.", "资产已删除。"),
 		info(EventAssetsImported, "Assets were imported from a file.", "从文件导入了资产。"),
+		info(EventHostKeyPinned, "The first SSH host key that an address showed is trusted from now on.", "某地址首次出示的 SSH 主机密钥已被固定，此后受信任。"),
+		info(EventHostKeyOffered, "An address showed an SSH host key that is not trusted: it was refused, and waits for a person.", "某地址出示了不受信任的 SSH 主机密钥：已被拒绝，等待人工处理。"),
 		info(EventHostKeyAccepted, "A person accepted an SSH host key.", "SSH 主机密钥已被接受。"),
 		info(EventHostKeyRevoked, "A person took the trust in an SSH host key away.", "SSH 主机密钥已被吊销。"),
 		info(EventCredentialCreated, "A credential was made.", "凭据已创建。"),

@@ -195,6 +195,9 @@ func pin(tx *store.Tx, project hostler.ProjectID, policy string, key hostler.Hos
 		if _, err := tx.InsertHostKey(project, key); err != nil {
 			return nil, err
 		}
+		if !first {
+			tx.Emit(project, hostler.EventHostKeyOffered, hostler.ObjectEvent{Object: key.Address})
+		}
 	case same.State != hostler.HostKeyOffered:
 		key.State = same.State
 	case first:
@@ -203,6 +206,7 @@ func pin(tx *store.Tx, project hostler.ProjectID, policy string, key hostler.Hos
 		}
 	}
 	if key.State == hostler.HostKeyPinned && first {
+		tx.Emit(project, hostler.EventHostKeyPinned, hostler.ObjectEvent{Object: key.Address})
 		return nil, tx.AppendAudit(project, hostler.Audit{
 			User: hostler.HostKeyAcceptNew, Verb: "hostkey.pin", Object: key.Address + " " + key.Fingerprint,
 		})

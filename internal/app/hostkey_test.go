@@ -2,6 +2,8 @@ package app_test
 
 import (
 	"crypto/ed25519"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -58,6 +60,8 @@ func TestFirstHostKeyIsPinnedAndOthersWait(t *testing.T) {
 			t.Fatalf("keys (-want +got):\n%s", diff)
 		}
 
+		wantEvents(t, w, "hostkey.pinned 192.0.2.1:22", "hostkey.offered 192.0.2.1:22")
+
 		keys := must(w.HostKeys(ctx, w.viewer, "web1"))(t)
 		if keys[0].Fingerprint[:7] != "SHA256:" || strings.Contains(keys[0].PublicKey, "comment") {
 			t.Errorf("stored as %+v", keys[0])
@@ -76,6 +80,30 @@ func TestFirstHostKeyIsPinnedAndOthersWait(t *testing.T) {
 		wantCode(t, pin(2), hostler.CodeConflict)
 		wantCode(t, pin(3), hostler.CodeConflict) // a person took trust away: nothing is pinned by itself
 	})
+}
+
+// wantEvents compares what a viewer hears of host keys.
+func wantEvents(t *testing.T, w *world, want ...string) {
+	t.Helper()
+	if err := w.h.Store.InTx(t.Context(), func(tx *store.Tx) error { _, _, err := tx.Publish(100); return err }); err != nil {
+		t.Fatal(err)
+	}
+	events, _, err := w.Events(t.Context(), w.viewer, app.EventFilter{Types: []string{"hostkey.*"}}, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, raw := range events {
+		var e hostler.Event
+		var o hostler.ObjectEvent
+		if err := errors.Join(json.Unmarshal(raw, &e), json.Unmarshal(e.Data, &o)); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(e.Type)+" "+o.Object)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
 }
 
 func TestStrictHostKeysWaitForAPerson(t *testing.T) {
