@@ -235,7 +235,9 @@ func TestFollowOfMuchOutputEnds(t *testing.T) {
 			}
 			var end error
 			got := 0
-			for _, err := range once.Follow(t.Context(), job.ID, 0) {
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			defer cancel()
+			for _, err := range once.Follow(ctx, job.ID, 0) {
 				if end = err; err != nil {
 					break
 				}
