@@ -546,3 +546,26 @@ func TestManyKeptConnectionsThatDied(t *testing.T) {
 	relay.silence()
 	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
 }
+
+// A person who closes the connections to a host while jobs begin fails none of
+// them: each runs, or is unknown when it was under way.
+func TestJobsUnderClosedConnections(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{})
+	var closing sync.WaitGroup
+	ran := 0
+	for range 15 {
+		closing.Go(func() { r.family.CloseHost("127.0.0.1") })
+		switch a := r.command(s.Asset(), "true"); a.Outcome {
+		case hostler.OutcomeSucceeded:
+			ran++
+		case hostler.OutcomeUnknown:
+		default:
+			t.Error(a)
+		}
+		closing.Wait()
+	}
+	if ran == 0 || s.Connections() < 2 {
+		t.Errorf("the test is void: %d ran, over %d connections", ran, s.Connections())
+	}
+}

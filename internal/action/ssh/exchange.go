@@ -45,13 +45,19 @@ type exit struct {
 }
 
 // run runs a program to its end. The error is a *fault when it did not run to
-// its end, or was stopped. A kept connection may break at any time; when it does so
-// before the program was sent, the program goes on another one, at last a new one.
+// its end, or was stopped. A connection may break at any time; when it does so
+// before the program was sent, the program goes on another one.
 func (h *host) run(ctx context.Context, p program, stdout, stderr io.Writer) (exit, error) {
-	for {
+	for losses := 0; ; {
 		x := h.exchange(p, stdout, stderr)
 		e, err := x.run(ctx)
-		if !x.stale || ctx.Err() != nil {
+		if !x.lost || ctx.Err() != nil {
+			return e, err
+		}
+		if !x.session.kept {
+			losses++
+		}
+		if losses >= maxLosses {
 			return e, err
 		}
 		h.family.retire(x.session.conn)
@@ -77,7 +83,7 @@ type exchange struct {
 
 	session *session
 	sent    bool // the payload may have arrived: the program may run
-	stale   bool // a kept connection broke before anything was sent
+	lost    bool // the session ended before anything was sent
 	started bool
 	process process
 	asked   bool // sudo asked for the password
@@ -270,7 +276,7 @@ func (x *exchange) closed(ctx context.Context) (exit, error) {
 	}
 	x.drain()
 	if !x.sent {
-		x.stale = x.session.kept
+		x.lost = true
 		return exit{}, failed(hostler.ErrKindConnLost,
 			"the connection to %s was lost before the program started",
 			"与 %s 的连接在程序启动前断开", x.host.route.where())
