@@ -35,6 +35,7 @@ type world struct {
 	t        *testing.T
 	project  hostler.ProjectID
 	resolver *net.Resolver // nil is the system\'s
+	timeout  time.Duration // of requests; 0 is the notifier's own
 }
 
 func eachWorld(t *testing.T, fn func(t *testing.T, w *world)) {
@@ -65,7 +66,7 @@ func (w *world) run(allow string, retry ...time.Duration) (stop func()) {
 		prefixes = append(prefixes, netip.MustParsePrefix(allow))
 	}
 	n := notify.New(notify.Config{
-		Store: w.h.Store, Egress: egress.New(prefixes...), Resolver: w.resolver, Retry: retry,
+		Store: w.h.Store, Egress: egress.New(prefixes...), Resolver: w.resolver, Retry: retry, Timeout: w.timeout,
 		// The tests do not seal: what is kept of the secrets is app's business.
 		Open: func(_ hostler.WebhookID, sealed []byte) (s store.WebhookSecrets, err error) {
 			return s, json.Unmarshal(sealed, &s)
@@ -118,23 +119,6 @@ func (w *world) emitType(kind hostler.EventType, n int) {
 		}
 		return nil
 	})
-}
-
-// tried counts the deliveries of a type of event that have been tried.
-func (w *world) tried(kind hostler.EventType) (n int) {
-	w.t.Helper()
-	err := w.h.Store.View(w.t.Context(), func(tx *store.Tx) error {
-		list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{w.project}, Type: kind}, 0, 10_000)
-		n = 0
-		for _, d := range list {
-			n += min(d.Tries, 1)
-		}
-		return err
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return n
 }
 
 func (w *world) deliveries(id hostler.WebhookID, state hostler.DeliveryState) []hostler.Delivery {
@@ -549,6 +533,8 @@ func TestManyDeadReceivers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachWorld(t, func(t *testing.T, w *world) {
+				// Longer than the test may take: no place is given back by time.
+				w.timeout = time.Hour
 				free := make(chan struct{})
 				defer close(free)
 				var held, answered atomic.Int64
@@ -566,7 +552,7 @@ func TestManyDeadReceivers(t *testing.T) {
 				w.resolver = egresstest.Resolver(t, "127.0.0.1")
 				for i := range tt.hosts {
 					w.hook(fmt.Sprint("dead", i), fmt.Sprintf("http://dead%d.example.com:%s/", i, port), func(r *store.WebhookRow, _ *store.WebhookSecrets) {
-						r.Limit, r.Events = tt.limit, []string{"asset.created"}
+						r.Limit, r.Events, r.Timeout = tt.limit, []string{"asset.created"}, hostler.Duration(w.timeout)
 					})
 				}
 				alive := w.hook("alive", serve(t, func(http.ResponseWriter, *http.Request) {}), func(r *store.WebhookRow, _ *store.WebhookSecrets) {
@@ -582,9 +568,6 @@ func TestManyDeadReceivers(t *testing.T) {
 				w.await("the places to be taken", func() bool { return held.Load() >= 200 })
 				w.emitType(hostler.EventAssetUpdated, 50)
 				w.await("the living one to get all", func() bool { return w.count(alive, hostler.DeliveryDelivered) == 51 })
-				if n := w.tried(hostler.EventAssetCreated); n > tt.hosts*tt.answers {
-					t.Errorf("%d requests of the dead ones were over: the living one may have waited for them", n-tt.hosts*tt.answers)
-				}
 			})
 		})
 	}

@@ -22,7 +22,8 @@ const (
 	responseRead = 64 << 10
 	// longestWait bounds what a receiver may ask for by Retry-After.
 	longestWait = 24 * time.Hour
-	// recordLimit bounds the writing of what came of a request.
+	// recordLimit bounds the writing of what came of a request; it is shorter than
+	// recordSpan.
 	recordLimit = 15 * time.Second
 	userAgent   = "Hostler-Webhooks/1"
 )
@@ -41,7 +42,7 @@ type verdict struct {
 func (n *Notifier) try(ctx context.Context, w store.WebhookRow, d store.ClaimedDelivery) {
 	began, clock := n.store.Now(), time.Now()
 	body, sent, v := n.attempt(ctx, w, d, began)
-	n.answered(w, v.status != 0)
+	n.places.answered(&w, v.status != 0)
 	attempt := hostler.DeliveryAttempt{
 		N: d.Tries + 1, At: began, Millis: float64(time.Since(clock).Microseconds()) / 1000,
 		Request: sent, Status: v.status, Response: v.response, Error: v.err,
@@ -99,7 +100,7 @@ func (n *Notifier) attempt(ctx context.Context, w store.WebhookRow, d store.Clai
 			return "", nil, failed("the message could not be made; the server's log says why", "无法生成消息；详见服务器日志")
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(w.Timeout.D(), requestLimit))
+	ctx, cancel := context.WithTimeout(ctx, min(w.Timeout.D(), n.cfg.Timeout))
 	defer cancel()
 	req, err := request(ctx, w, d.ID, secrets, body, now)
 	if err != nil {

@@ -3,9 +3,6 @@ package notify
 import (
 	"testing"
 	"time"
-
-	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
 )
 
 // TestRetryAfter: seconds or a date, and nothing that would hold a delivery for
@@ -40,34 +37,5 @@ func TestJitter(t *testing.T) {
 	}
 	if n := len(DefaultRetry()) + 1; n != 10 || total.Round(time.Hour) != 76*time.Hour {
 		t.Errorf("%d tries in %v", n, total)
-	}
-}
-
-// TestRunsOfADeadHost: a round does not read the webhooks of runs that find no
-// place, however many they are, and as many as there are places once there are.
-func TestRunsOfADeadHost(t *testing.T) {
-	n := New(Config{})
-	hook := func(id hostler.WebhookID, run hostler.RunID) store.WebhookRow {
-		return store.WebhookRow{Run: run, Webhook: hostler.Webhook{ID: id, URL: "http://dead.example.com/", Limit: 4}}
-	}
-	for id := range hostler.WebhookID(1000) {
-		n.reserve(hook(id+1, 7))
-	}
-	named := hook(2000, 0)
-	n.reserve(named)
-	due := func() (ids []hostler.WebhookID) {
-		for id := range hostler.WebhookID(1000) {
-			ids = append(ids, id+1)
-		}
-		return append(ids, named.ID, 3000)
-	}
-	// The one that got the places may have more to send; the named one may have been
-	// changed; nothing is known of 3000.
-	if got := n.startable(due()); len(got) != 3 {
-		t.Errorf("with all places taken %d webhooks are read, want 3", len(got))
-	}
-	n.release(hook(1, 7), 1)
-	if got := n.startable(due()); len(got) != 4 {
-		t.Errorf("with one place %d webhooks are read, want 4", len(got))
 	}
 }
