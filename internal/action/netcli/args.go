@@ -25,6 +25,7 @@ type cliArgs struct {
 	Save        bool     `json:"save"`
 	Platform    string   `json:"platform"`
 	Enable      string   `json:"enable"`
+	Confirm     bool     `json:"confirm"`
 	StopOnError *bool    `json:"stop_on_error"`
 	TimeoutS    float64  `json:"timeout"`
 }

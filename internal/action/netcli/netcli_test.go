@@ -434,6 +434,25 @@ func TestQuestion(t *testing.T) {
 	}
 }
 
+// With confirm, questions are answered with yes and the proposal; one for a password
+// never is.
+func TestConfirm(t *testing.T) {
+	eachDialect(t, func(t *testing.T, w words) {
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, AskFile: true})
+		r := newRig(t, netcli.Options{})
+		save := map[devicetest.Dialect]string{devicetest.IOSXE: "copy running-config startup-config", devicetest.VRP: "save"}[w.dialect]
+		a := asset(d, w.dialect, "")
+		mustEnd(t, r.cli(a, m{"commands": []string{save}}), hostler.OutcomeFailed, hostler.ErrKindCommand)
+		mustEnd(t, r.cli(a, m{"commands": []string{save, w.show}, "confirm": true}), hostler.OutcomeSucceeded, "")
+		if d.Saved() != 1 {
+			t.Errorf("saved %d times, want once", d.Saved())
+		}
+	})
+	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
+	got := newRig(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"enable"}, "confirm": true})
+	mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+}
+
 func TestChangedHostKey(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
 	r := newRig(t, netcli.Options{})

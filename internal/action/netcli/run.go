@@ -165,7 +165,7 @@ func (j *job) run(ctx context.Context) action.Result {
 	}
 	before := j.cli.prompt
 	for _, command := range j.args.Commands {
-		if err := j.send(ctx, command, changes(command), nil); err != nil {
+		if err := j.send(ctx, command, changes(command), j.reply()); err != nil {
 			return j.lost(ctx, command, err)
 		}
 		if j.first != nil && j.args.stops() {
@@ -188,7 +188,7 @@ func (j *job) configure(ctx context.Context) action.Result {
 		return j.noConfig(ctx, err)
 	}
 	for _, l := range j.args.Config {
-		if err := j.send(ctx, l, true, nil); err != nil {
+		if err := j.send(ctx, l, true, j.reply()); err != nil {
 			return j.lost(ctx, l, err)
 		}
 		if j.first != nil && j.args.stops() {
@@ -228,14 +228,14 @@ func (j *job) finish(ctx context.Context) error {
 		if j.first != nil {
 			return nil
 		}
-		if err := j.send(ctx, commit, true, j.confirm); err != nil || j.first != nil {
+		if err := j.send(ctx, commit, true, confirm); err != nil || j.first != nil {
 			return err
 		}
 		j.committed = true
 	}
 	saves := j.args.Save && j.first == nil
 	if saves && d.save.inConfig {
-		if err := j.send(ctx, d.save.command, true, j.confirm); err != nil || j.first != nil {
+		if err := j.send(ctx, d.save.command, true, confirm); err != nil || j.first != nil {
 			return err
 		}
 	}
@@ -243,7 +243,7 @@ func (j *job) finish(ctx context.Context) error {
 		return err
 	}
 	if saves && d.save.command != "" && !d.save.inConfig {
-		if err := j.send(ctx, d.save.command, true, j.confirm); err != nil {
+		if err := j.send(ctx, d.save.command, true, confirm); err != nil {
 			return err
 		}
 	}
@@ -252,14 +252,21 @@ func (j *job) finish(ctx context.Context) error {
 	return nil
 }
 
-// confirm answers what a platform asks before it saves: yes to a choice, the
-// proposal otherwise.
-func (j *job) confirm(asked string) string {
+// reply answers the questions of the job's own lines; nil when nobody does.
+func (j *job) reply() func(string) string {
+	if j.args.Confirm {
+		return confirm
+	}
+	return nil
+}
+
+// confirm says yes to a choice, and takes the proposal otherwise.
+func confirm(asked string) string {
 	asked = strings.ToLower(asked)
 	switch {
 	case strings.Contains(asked, "[yes"):
 		return "yes"
-	case strings.Contains(asked, "y/n"):
+	case strings.Contains(asked, "y/n"), strings.Contains(asked, "[y(yes)/"):
 		return "y"
 	}
 	return ""

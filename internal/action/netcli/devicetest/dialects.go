@@ -34,7 +34,8 @@ func (s *session) ios(line string) {
 		s.say("")
 	case line == "reload" && s.enabled:
 		s.print("Proceed with reload? [confirm]")
-		_, _ = s.read(false)
+		_, err := s.read(false)
+		s.over = err != nil
 	case line == "configure terminal" && s.enabled:
 		s.say("Enter configuration commands, one per line.  End with CNTL/Z.")
 		s.view = "config"
@@ -44,7 +45,9 @@ func (s *session) ios(line string) {
 		s.save()
 	case line == "copy running-config startup-config" && s.enabled:
 		s.print("Destination filename [startup-config]? ")
-		_, _ = s.read(true)
+		if _, err := s.read(true); err != nil {
+			return
+		}
 		s.say("[OK]")
 		s.save()
 	default:
