@@ -38,8 +38,9 @@ type Config struct {
 	OpenHealth         string // none, loopback or all
 	Retention          time.Duration
 	EnableLocalCommand bool
-	OutputLimit        int64 // bytes of one job's output
-	BodyLimit          int64 // bytes of one request's body
+	SSHAlgorithms      string // safe or legacy
+	OutputLimit        int64  // bytes of one job's output
+	BodyLimit          int64  // bytes of one request's body
 	EgressAllow        []netip.Prefix
 	WebhookURL         Secret // may hold a token
 	WebhookFormat      hostler.WebhookFormat
@@ -107,6 +108,12 @@ func (c Config) LogValue() slog.Value {
 	}
 	return slog.GroupValue(attrs...)
 }
+
+// Values of SSHAlgorithms.
+const (
+	SSHAlgorithmsSafe   = "safe"
+	SSHAlgorithmsLegacy = "legacy"
+)
 
 // TLS reports whether the server speaks TLS itself.
 func (c Config) TLS() bool { return c.TLSCert != "" }

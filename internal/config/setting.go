@@ -122,6 +122,12 @@ func Settings() []Setting {
 			show: func(c *Config) string { return strconv.FormatBool(c.EnableLocalCommand) },
 		},
 		{
+			Key: "ssh_algorithms", Default: SSHAlgorithmsSafe,
+			Help: txt("`safe`, or `legacy` to reach also hosts and devices that speak only outdated SSH algorithms, such as `ssh-rsa` with SHA-1.", "`safe`；或 `legacy`，以便连接仅支持过时 SSH 算法（如使用 SHA-1 的 `ssh-rsa`）的主机和设备。"),
+			set:  oneOf(func(c *Config) *string { return &c.SSHAlgorithms }, SSHAlgorithmsSafe, SSHAlgorithmsLegacy),
+			show: func(c *Config) string { return c.SSHAlgorithms },
+		},
+		{
 			Key: "output_limit", Default: "10MiB",
 			Help: txt("Output kept of one job; of more, the head and the tail are kept.", "单个作业保留的输出大小；超出时保留开头和结尾。"),
 			set:  size(func(c *Config) *int64 { return &c.OutputLimit }, 1<<10),

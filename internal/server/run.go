@@ -129,7 +129,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	s.ssh = ssh.New(ssh.Options{Log: log})
+	s.ssh = ssh.New(ssh.Options{Log: log, Legacy: cfg.SSHAlgorithms == config.SSHAlgorithmsLegacy})
 	s.netcli = netcli.New(netcli.Options{SSH: s.ssh})
 	actions, err := s.actions()
 	if err != nil {

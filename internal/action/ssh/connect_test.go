@@ -569,3 +569,29 @@ func TestJobsUnderClosedConnections(t *testing.T) {
 		t.Errorf("the test is void: %d ran, over %d connections", ran, s.Connections())
 	}
 }
+
+// Every algorithm that is safe is spoken; outdated ones only on demand.
+func TestAlgorithms(t *testing.T) {
+	for line, safe := range map[string]bool{
+		"KexAlgorithms diffie-hellman-group16-sha512":        true,
+		"KexAlgorithms diffie-hellman-group-exchange-sha256": true,
+		"KexAlgorithms diffie-hellman-group-exchange-sha1":   false,
+		"KexAlgorithms diffie-hellman-group1-sha1":           false,
+		"HostKeyAlgorithms ssh-rsa":                          false,
+		"Ciphers aes128-cbc":                                 false,
+	} {
+		t.Run(line, func(t *testing.T) {
+			s := startServer(t, sshtest.Options{HostKeyTypes: []string{"rsa"}, Config: []string{line}})
+			mustEnd(t, newRig(t, ssh.Options{Legacy: true}).command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+			a := newRig(t, ssh.Options{}).command(s.Asset(), "true")
+			if safe {
+				mustEnd(t, a, hostler.OutcomeSucceeded, "")
+				return
+			}
+			mustEnd(t, a, hostler.OutcomeFailed, ssh.KindHandshake)
+			if !strings.Contains(a.Error.Text.EN, "ssh_algorithms") || !a.NoRetry {
+				t.Errorf("the error tells no way out: %s", a)
+			}
+		})
+	}
+}

@@ -79,12 +79,13 @@ func (f *Family) handshake(
 	var verdict error
 	check := hostKeyCheck(limited, r, c, &key)
 	cc, chans, reqs, err := gossh.NewClientConn(nc, r.addr, &gossh.ClientConfig{
-		User: r.user(), Auth: auth,
+		Config: f.algorithms(),
+		User:   r.user(), Auth: auth,
 		HostKeyCallback: func(host string, addr net.Addr, k gossh.PublicKey) error {
 			verdict = check(host, addr, k)
 			return verdict
 		},
-		HostKeyAlgorithms: hostKeyAlgorithms(r.asset),
+		HostKeyAlgorithms: f.hostKeyAlgorithms(r.asset),
 	})
 	intime := closeOnEnd()
 	switch {

@@ -165,7 +165,8 @@ func handshakeFault(r *route, err error) *fault {
 			"%s 要求用户 %q 提供密码以外的验证（如一次性验证码）", r.where(), r.user()).because(err).final()
 	case errors.As(err, &algorithms):
 		return failed(KindHandshake,
-			"%s offers no algorithm that is still safe: %s", "%s 未提供任何安全的算法：%s", r.where(), msg).because(err).final()
+			"%s offers only outdated algorithms, which the setting ssh_algorithms: legacy would allow: %s",
+			"%s 仅提供过时的算法；如需允许，请设置 ssh_algorithms: legacy：%s", r.where(), msg).because(err).final()
 	case errors.Is(err, context.DeadlineExceeded):
 		return timeoutFault(r).because(err)
 	case strings.Contains(msg, "EOF"), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EPIPE):

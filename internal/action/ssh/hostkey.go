@@ -131,33 +131,3 @@ func fingerprints(keys []gossh.PublicKey) string {
 	}
 	return strings.Join(all, ", ")
 }
-
-// hostKeyAlgorithms puts the algorithms of pinned keys first: a server with
-// several keys must show one that is known. Host certificates are left out, as
-// no authority for them is configured.
-func hostKeyAlgorithms(a *hostler.LeaseAsset) []string {
-	var known []string
-	for _, k := range keysIn(a, hostler.HostKeyPinned) {
-		known = append(known, algorithmsOf(k.Type())...)
-	}
-	var first, rest []string
-	for _, alg := range gossh.SupportedAlgorithms().HostKeys {
-		switch {
-		case strings.Contains(alg, "-cert-"):
-		case slices.Contains(known, alg):
-			first = append(first, alg)
-		default:
-			rest = append(rest, alg)
-		}
-	}
-	return append(first, rest...)
-}
-
-// algorithmsOf lists the signature algorithms of a key type: an RSA key signs
-// with several (RFC 8332).
-func algorithmsOf(keyType string) []string {
-	if keyType == gossh.KeyAlgoRSA {
-		return []string{gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256}
-	}
-	return []string{keyType}
-}

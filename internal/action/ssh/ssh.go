@@ -32,6 +32,8 @@ type Options struct {
 	// Now is the clock of the snapshot that Sessions gives (time.Now).
 	Now func() time.Time
 	Log *slog.Logger
+	// Legacy allows algorithms that are no longer safe, last, for old devices.
+	Legacy bool
 	// IdleTimeout closes a connection that no job has used for it (5 min).
 	IdleTimeout time.Duration
 	// MaxIdle bounds the connections that no job uses, over all hosts; the one
