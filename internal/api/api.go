@@ -42,8 +42,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	OpenHealth     string // see the constants; "" is loopback
 	BodyLimit      int64  // bytes; 0 means 8 MiB
-	Followers      int    // streams of output at once; 0 means 512
-	Listeners      int    // streams of events at once; 0 means 1,024
+	Followers      int    // streams of output at once, half of them for one user; 0 means 512
+	Listeners      int    // streams of events at once, likewise; 0 means 1,024
 	// StreamWait is how long one piece of a stream may take to be sent: a client
 	// that does not read is cut off. 0 means 20 s.
 	StreamWait time.Duration
@@ -69,8 +69,8 @@ type server struct {
 	mux       *http.ServeMux
 	traffic   *traffic
 	metrics   *metrics
-	followers chan struct{} // of output
-	listeners chan struct{} // to events
+	followers *places // of output
+	listeners *places // to events
 	openAPI   []byte
 	vitals    cached[app.Vitals]
 	started   time.Time
@@ -101,8 +101,8 @@ func New(cfg Config) (http.Handler, error) {
 		csrf:      http.NewCrossOriginProtection(),
 		mux:       http.NewServeMux(),
 		traffic:   newTraffic(time.Now),
-		followers: make(chan struct{}, cfg.Followers),
-		listeners: make(chan struct{}, cfg.Listeners),
+		followers: newPlaces(cfg.Followers, hostler.Text{EN: "streams of output", ZH: "输出流"}),
+		listeners: newPlaces(cfg.Listeners, hostler.Text{EN: "streams of events", ZH: "事件流"}),
 		started:   time.Now(),
 	}
 	s.vitals.fetch = s.app.Vitals

@@ -97,19 +97,17 @@ func followEvents(ctx context.Context, c call, in *eventQuery) (func(http.Respon
 	if in.Format == "json" {
 		return c.pageOfEvents(ctx, in, after)
 	}
-	select {
-	case c.server.listeners <- struct{}{}:
-	default:
-		return nil, hostler.Errorf(hostler.CodeRateLimited,
-			"too many clients follow events at once; try again soon", "同时跟踪事件的客户端过多，请稍后再试")
+	leave, err := c.server.listeners.take(c.Caller)
+	if err != nil {
+		return nil, err
 	}
 	stream, err := c.app.OpenEvents(ctx, c.Caller, in.filter(), after)
 	if err != nil {
-		<-c.server.listeners
+		leave()
 		return nil, err
 	}
 	return func(w http.ResponseWriter) {
-		defer func() { <-c.server.listeners }()
+		defer leave()
 		defer stream.Close()
 		h := w.Header()
 		h.Set("Content-Type", "text/event-stream")

@@ -13,7 +13,6 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
-	"hostler.dev/hostler/internal/api"
 )
 
 func (w *world) client(t *testing.T, as string) *client.Client {
@@ -251,33 +250,6 @@ func TestFollowOfMuchOutputEnds(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestFollowersAreBounded(t *testing.T) {
-	w := newWorld(t, func(c *api.Config) { c.Followers = 1 })
-	job := w.makeJob(t, operator)
-	path := "/api/v1/jobs/" + job.ID.String() + "/log?follow=1"
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	res, err := w.Client().Do(w.request(t, viewer, "GET", path, "").WithContext(ctx))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if a := w.do(t, viewer, "GET", path, ""); a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
-		t.Errorf("the second follower: %d %s", a.Status, a.Body)
-	}
-	cancel()
-	eventually(t, "the first follower's place is free again", func() bool {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		res, err := w.Client().Do(w.request(t, viewer, "GET", path, "").WithContext(ctx))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
 }
 
 func TestJobFilters(t *testing.T) {

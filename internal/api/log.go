@@ -129,14 +129,12 @@ func (c call) followLog(ctx context.Context, id hostler.JobID, after int64) (fun
 	if _, err := c.app.Job(ctx, c.Caller, id); err != nil {
 		return nil, err
 	}
-	select {
-	case c.server.followers <- struct{}{}:
-	default:
-		return nil, hostler.Errorf(hostler.CodeRateLimited,
-			"too much output is being followed at once; try again soon", "同时跟踪的输出过多，请稍后再试")
+	leave, err := c.server.followers.take(c.Caller)
+	if err != nil {
+		return nil, err
 	}
 	return func(w http.ResponseWriter) {
-		defer func() { <-c.server.followers }()
+		defer leave()
 		h := w.Header()
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("X-Accel-Buffering", "no") // nginx would hold events back
