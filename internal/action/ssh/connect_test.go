@@ -595,3 +595,24 @@ func TestAlgorithms(t *testing.T) {
 		})
 	}
 }
+
+// A connection that takes no more jobs is still a person's to see and to close.
+func TestRetiredConnectionCanBeClosed(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	r := newRig(t, ssh.Options{MaxConnections: 1})
+	f := newPIDFile(t)
+	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	r.start(t.Context(), "ssh_command", a)
+	f.pid(t)
+	asset := s.Asset()
+	asset.HostKeys[0].State = hostler.HostKeyRevoked
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	if got := len(r.family.Sessions()); got != 2 {
+		t.Errorf("sessions: got %d, want 2", got)
+	}
+	if got := r.family.CloseHost("127.0.0.1"); got != 2 {
+		t.Errorf("closed %d connections, want 2", got)
+	}
+	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+}

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -177,7 +178,7 @@ func (f *Family) take(ctx context.Context, r *route, c *action.Call, w want) (*c
 			return conn, nil
 		}
 		if p.mayDial(f.opts.MaxConnections, w) {
-			if err := f.dialInto(ctx, p, r, c); err != nil && len(p.conns) == 0 {
+			if err := f.dialInto(ctx, p, r, c); err != nil && p.live() == 0 {
 				return nil, err
 			}
 			continue
@@ -224,7 +225,6 @@ func (p *pool) pick(r *route, w want) *conn {
 			best = c
 		}
 	}
-	p.conns = without(p.conns, func(c *conn) bool { return c.dead })
 	return best
 }
 
@@ -241,7 +241,20 @@ func (p *pool) mayDial(limit int, w want) bool {
 	if p.dialing != nil {
 		return false
 	}
-	return len(p.conns) == 0 || (w.urgent || len(p.conns) < limit) && time.Now().After(p.noDialTil)
+	live := p.live()
+	return live == 0 || (w.urgent || live < limit) && time.Now().After(p.noDialTil)
+}
+
+// live counts the connections that take uses. Retired ones stay in the pool until
+// their last use ends, so that a person sees them and can close them.
+func (p *pool) live() int {
+	n := 0
+	for _, c := range p.conns {
+		if !c.dead {
+			n++
+		}
+	}
+	return n
 }
 
 // dialInto makes a connection for everybody who waits in the pool. It is called
@@ -297,7 +310,7 @@ func (f *Family) await(ctx context.Context, p *pool) error {
 	if ctx.Err() != nil {
 		return stopped(ctx, "while it waited for a connection", "正在等待连接")
 	}
-	if d != nil && d.finished() && d.err != nil && len(p.conns) == 0 {
+	if d != nil && d.finished() && d.err != nil && p.live() == 0 {
 		return d.err
 	}
 	return nil
@@ -440,7 +453,7 @@ func (f *Family) drop(c *conn) {
 	}
 	f.releaseLocked(c.via)
 	if p := f.pools[c.route.key]; p != nil {
-		p.conns = without(p.conns, func(o *conn) bool { return o == c })
+		p.conns = slices.DeleteFunc(p.conns, func(o *conn) bool { return o == c })
 		p.wake()
 		f.tidy(c.route.key, p)
 	}
@@ -477,14 +490,4 @@ func (c *conn) newSession(ctx context.Context) (*session, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-}
-
-func without(conns []*conn, gone func(*conn) bool) []*conn {
-	var kept []*conn
-	for _, c := range conns {
-		if !gone(c) {
-			kept = append(kept, c)
-		}
-	}
-	return kept
 }
