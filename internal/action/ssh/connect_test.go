@@ -467,20 +467,23 @@ func TestKeptConnectionThatBreaksUnderAJob(t *testing.T) {
 	asset.Port = relay.port
 	r := newRig(t, ssh.Options{})
 	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
-	for chunks, step := range []string{"opens its session", "asks for the wrapper"} {
-		t.Log("cut while the job", step)
-		relay.cutAfter(int64(chunks))
+	for i, step := range []struct {
+		what string
+		size int64
+	}{{"opens its session", 1}, {"asks for the wrapper", 200}} {
+		t.Log("cut while the job", step.what)
+		relay.cutAt(step.size)
 		a := r.command(asset, "echo once")
 		mustEnd(t, a, hostler.OutcomeSucceeded, "")
 		if got, want := a.stdout.String(), "once\n"; got != want {
 			t.Errorf("stdout: got %q, want %q", got, want)
 		}
-		if got, want := s.Connections(), chunks+2; got != want {
+		if got, want := s.Connections(), i+2; got != want {
 			t.Errorf("connections: got %d, want %d", got, want)
 		}
 	}
-	relay.cutAfter(2)
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	relay.cutAt(4096)
+	mustEnd(t, r.command(asset, "true #"+strings.Repeat("x", 8192)), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 	if got := s.Connections(); got != 3 {
 		t.Errorf("connections: got %d, want 3", got)
 	}

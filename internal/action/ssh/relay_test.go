@@ -13,9 +13,9 @@ type relay struct {
 	port   int
 	conns  atomic.Int64 // so far
 	silent atomic.Int64 // connections up to this one are silenced
-	// left is how many more chunks of a client pass before the connections are
-	// cut, when it is positive.
-	left atomic.Int64
+	// cut is the size from which on a client's chunk does not pass any more, and
+	// its connection is cut; 0: all pass.
+	cut atomic.Int64
 }
 
 func newRelay(t *testing.T, target string) *relay {
@@ -43,7 +43,7 @@ func newRelay(t *testing.T, target string) *relay {
 			keep(out)
 			n := r.conns.Add(1)
 			wg.Go(func() { r.pass(n, in, out, r.cuts) })
-			wg.Go(func() { r.pass(n, out, in, func() bool { return false }) })
+			wg.Go(func() { r.pass(n, out, in, func(int) bool { return false }) })
 		}
 	})
 	t.Cleanup(func() {
@@ -60,18 +60,23 @@ func newRelay(t *testing.T, target string) *relay {
 
 func (r *relay) silence() { r.silent.Store(r.conns.Load()) }
 
-// cutAfter cuts the next connection whose client sends anything, once n chunks
-// of it have passed.
-func (r *relay) cutAfter(n int64) { r.left.Store(n + 1) }
+// cutAt cuts the next connection whose client sends a chunk of at least that many
+// bytes. Sizes tell what is sent, also when what a job before sent at its end comes
+// late: less than a hundred bytes to open a session, some more to ask for the
+// wrapper, and then the program.
+func (r *relay) cutAt(size int64) { r.cut.Store(size) }
 
-// cuts says whether the chunk that a client has sent is one too many.
-func (r *relay) cuts() bool { return r.left.Load() > 0 && r.left.Add(-1) == 0 }
+// cuts says whether the chunk that a client has sent is the one to be cut at.
+func (r *relay) cuts(n int) bool {
+	size := r.cut.Load()
+	return size > 0 && int64(n) >= size && r.cut.CompareAndSwap(size, 0)
+}
 
-func (r *relay) pass(number int64, from, to net.Conn, cuts func() bool) {
+func (r *relay) pass(number int64, from, to net.Conn, cuts func(n int) bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if err == nil && cuts() {
+		if err == nil && cuts(n) {
 			_ = from.Close()
 			err = io.EOF
 		}
