@@ -122,25 +122,6 @@ func TestBadEventQueries(t *testing.T) {
 	}
 }
 
-// A key that is revoked hears no more.
-func TestRevokedKeyHearsNoMore(t *testing.T) {
-	w := newWorld(t)
-	var me struct{ Key hostler.KeyID }
-	w.mustDo(t, viewer, "GET", "/api/v1/me", "", &me)
-	w.makeAsset(t, operator, "web1")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	var end error
-	for s, err := range w.sdk(t, viewer).Events(ctx, client.EventQuery{}, 0) {
-		if end = err; err == nil && s.Event.Pos == 1 {
-			w.mustDo(t, admin, "DELETE", "/api/v1/keys/"+me.Key.String(), "", nil)
-		}
-	}
-	if hostler.CodeOf(end) != hostler.CodeUnauthenticated {
-		t.Errorf("the stream ended with %v, want unauthenticated", end)
-	}
-}
-
 // A position that the database never reached, such as after a restore, is told
 // as a gap.
 func TestEventsAfterARestore(t *testing.T) {

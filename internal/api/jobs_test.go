@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -177,35 +178,9 @@ func TestFollowEndsAtAnUnknownOutcome(t *testing.T) {
 	}
 }
 
-// TestFollowEndsWithTheKey: a stream is no way to keep a right that was taken
-// away.
-func TestFollowEndsWithTheKey(t *testing.T) {
-	w := newWorld(t)
-	job := w.makeJob(t, operator)
-	d := w.desk(t)
-	d.say(t, d.lease(t), 1, "before\n")
-	c := w.client(t, viewer)
-	me, err := c.Me(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	var end error
-	for step, err := range c.Follow(ctx, job.ID, 0) {
-		end = err
-		if step.Entry.Text == "before\n" {
-			w.mustDo(t, admin, "DELETE", "/api/v1/keys/"+me.Key.String(), "", nil)
-		}
-	}
-	if hostler.CodeOf(end) != hostler.CodeUnauthenticated {
-		t.Errorf("the stream ended with %v, want unauthenticated", end)
-	}
-}
-
-// The same while there is always more to send; so for the server's end.
+// Output that is followed ends with the key also while there is always more to send;
+// so it does with the server.
 func TestFollowOfMuchOutputEnds(t *testing.T) {
-	const blocks, each = 40, 2000
 	for name, c := range map[string]struct {
 		end  func(t *testing.T, w *world, key hostler.KeyID)
 		want hostler.Code
@@ -219,11 +194,7 @@ func TestFollowOfMuchOutputEnds(t *testing.T) {
 			w := newWorld(t)
 			job := w.makeJob(t, operator)
 			d := w.desk(t)
-			l := d.lease(t)
-			lines := slices.Repeat([]string{strings.Repeat("x", 200) + "\n"}, each) // more than the buffers between take
-			for i := range blocks {
-				d.say(t, l, i+1, lines...)
-			}
+			d.sayMuch(t, d.lease(t))
 			me, err := w.client(t, viewer).Me(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -245,10 +216,42 @@ func TestFollowOfMuchOutputEnds(t *testing.T) {
 					<-time.After(600 * time.Millisecond) // a slow reader
 				}
 			}
-			if hostler.CodeOf(end) != c.want || got == blocks*each {
-				t.Errorf("after %d of %d lines: %v, want %s", got, blocks*each, end, c.want)
+			if hostler.CodeOf(end) != c.want || got == muchLines {
+				t.Errorf("after %d of %d lines: %v, want %s", got, muchLines, end, c.want)
 			}
 		})
+	}
+}
+
+// So does a download.
+func TestDownloadEndsWithTheKey(t *testing.T) {
+	w := newWorld(t)
+	job := w.makeJob(t, operator)
+	d := w.desk(t)
+	d.sayMuch(t, d.lease(t))
+	me, err := w.client(t, viewer).Me(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := w.Client().Do(w.request(t, viewer, "GET", "/api/v1/jobs/"+job.ID.String()+"/log?format=text", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	w.mustDo(t, admin, "DELETE", "/api/v1/keys/"+me.Key.String(), "", nil)
+	if n, err := io.Copy(io.Discard, res.Body); err == nil {
+		t.Errorf("all %d bytes came", n)
+	}
+}
+
+// muchLines of 200 bytes are more than the buffers between two processes take.
+const muchLines = 80_000
+
+func (d *desk) sayMuch(t *testing.T, l hostler.Lease) {
+	t.Helper()
+	lines := slices.Repeat([]string{strings.Repeat("x", 200) + "\n"}, 2000)
+	for seq := range muchLines / len(lines) {
+		d.say(t, l, seq+1, lines...)
 	}
 }
 

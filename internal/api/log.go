@@ -89,7 +89,11 @@ func (c call) pageOfLog(ctx context.Context, id hostler.JobID, after int64, limi
 // downloadLog streams the output as it was.
 func (c call) downloadLog(ctx context.Context, id hostler.JobID, after int64, tail int) (func(http.ResponseWriter), error) {
 	read := func(after int64) ([]hostler.LogEntry, int64, error) {
-		return c.app.ReadLog(ctx, c.Caller, id, after, logPage)
+		caller, err := c.server.authenticate(ctx, c.request) // it may have been revoked since
+		if err != nil {
+			return nil, after, err
+		}
+		return c.app.ReadLog(ctx, caller, id, after, logPage)
 	}
 	if tail > 0 {
 		read = func(after int64) ([]hostler.LogEntry, int64, error) {
@@ -160,7 +164,7 @@ type follow struct {
 // are, so that a job seen as ended has no more of them.
 func (f *follow) run(ctx context.Context) {
 	f.beat, f.renewed = time.Now(), time.Now()
-	p := pace{first: 100 * time.Millisecond, most: time.Second}
+	p := pace{first: 100 * time.Millisecond, most: renewEvery}
 	for f.mayGoOn(ctx) {
 		sent, ok := f.lines(ctx)
 		if !ok {
@@ -183,6 +187,7 @@ func (f *follow) run(ctx context.Context) {
 			return
 		}
 		p.sleep(ctx, f.server.cfg.Draining)
+		f.renewed = time.Time{} // what came meanwhile is only for a key that is good by now
 	}
 }
 

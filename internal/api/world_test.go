@@ -93,17 +93,25 @@ func newWorldOn(t *testing.T, s *store.Store, change ...func(*api.Config)) *worl
 	if w.registry, err = action.NewRegistry(slices.Concat(netaction.Actions(), []action.Action{noop()}, fakeSSH())...); err != nil {
 		t.Fatal(err)
 	}
+	w.Server, w.app = w.server(t, change...)
+	if w.keys[admin], _, err = w.app.Bootstrap(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	w.people(t)
+	return w
+}
+
+// server starts one of the servers that share the database.
+func (w *world) server(t *testing.T, change ...func(*api.Config)) (*httptest.Server, *app.App) {
+	t.Helper()
 	box, err := secret.NewBox(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w.app = app.New(app.Config{Store: w.store, Actions: w.registry, Box: box, Feed: w.events(t, log), Log: log})
-	if w.keys[admin], _, err = w.app.Bootstrap(t.Context(), ""); err != nil {
-		t.Fatal(err)
-	}
+	a := app.New(app.Config{Store: w.store, Actions: w.registry, Box: box, Feed: w.events(t, log), Log: log})
 	cfg := api.Config{
-		App: w.app, Version: "test", Log: log, Draining: w.draining,
+		App: a, Version: "test", Log: log, Draining: w.draining,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	}
 	for _, f := range change {
@@ -113,12 +121,11 @@ func newWorldOn(t *testing.T, s *store.Store, change ...func(*api.Config)) *worl
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Server = httptest.NewUnstartedServer(h)
-	api.Harden(w.Config)
-	w.Start()
-	t.Cleanup(w.Close)
-	w.people(t)
-	return w
+	s := httptest.NewUnstartedServer(h)
+	api.Harden(s.Config)
+	s.Start()
+	t.Cleanup(s.Close)
+	return s, a
 }
 
 func openStore(t *testing.T) *store.Store {
