@@ -51,6 +51,7 @@ type Client struct {
 	http      *http.Client
 	retries   int
 	timeout   time.Duration
+	outage    func(err error)
 	// pause waits between two tries; a test replaces it.
 	pause func(ctx context.Context, d time.Duration) error
 }
@@ -78,6 +79,10 @@ func WithRetries(n int) Option { return func(c *Client) { c.retries = n } }
 // WithTimeout bounds each try of each request but streams; the default is 30 s.
 func WithTimeout(d time.Duration) Option { return func(c *Client) { c.timeout = d } }
 
+// WithOutage has f told when a stream has lost the server and it is not back at
+// once, and with nil when it is back: once each, in between steps of the stream.
+func WithOutage(f func(err error)) Option { return func(c *Client) { c.outage = f } }
+
 // New makes a client for the server at baseURL, such as http://127.0.0.1:9000.
 // The key may be empty for the public routes. It does not call the server.
 func New(baseURL, key string, opts ...Option) (*Client, error) {
@@ -95,6 +100,7 @@ func New(baseURL, key string, opts ...Option) (*Client, error) {
 		http:      &http.Client{},
 		retries:   defaultRetries,
 		timeout:   defaultTimeout,
+		outage:    func(error) {},
 		pause:     pause,
 	}
 	for _, o := range opts {

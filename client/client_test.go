@@ -305,6 +305,14 @@ func TestEventsOutliveAnOutage(t *testing.T) {
 	}
 	handlers = append(handlers, answer(200, "id: 8\nevent: job.queued\ndata: {\"pos\":8,\"type\":\"job.queued\"}\n\n"))
 	f, c, _ := newFake(t, handlers...)
+	var told []hostler.Code
+	WithOutage(func(err error) {
+		if err == nil {
+			told = append(told, "back")
+			return
+		}
+		told = append(told, hostler.CodeOf(err))
+	})(c)
 	for s, err := range c.Events(t.Context(), EventQuery{}, EventsFromNow) {
 		if err != nil || s.Event.Pos != 8 {
 			t.Errorf("got event %d, %v", s.Event.Pos, err)
@@ -314,9 +322,24 @@ func TestEventsOutliveAnOutage(t *testing.T) {
 	if f.count() != outage+2 {
 		t.Fatalf("%d requests, want %d", f.count(), outage+2)
 	}
+	if diff := cmp.Diff([]hostler.Code{hostler.CodeUnavailable, "back"}, told); diff != "" {
+		t.Errorf("outages (-want +got):\n%s", diff)
+	}
 	for i, want := range map[int]string{0: "", 1: "7", outage + 1: "7"} {
 		if got := f.seen[i].Header.Get("Last-Event-Id"); got != want {
 			t.Errorf("request %d resumes behind %q, want %q", i, got, want)
+		}
+	}
+}
+
+// A stream that is cut off and resumed at once is no outage, nor is a refusal.
+func TestNoOutage(t *testing.T) {
+	cut := answer(200, "retry: 1000\nid: 7\n\n")
+	_, c, _ := newFake(t, cut, cut, answer(401, `{"code":"unauthenticated","detail":"revoked"}`))
+	WithOutage(func(err error) { t.Errorf("an outage is told of: %v", err) })(c)
+	for _, err := range c.Events(t.Context(), EventQuery{}, EventsFromNow) {
+		if hostler.CodeOf(err) != hostler.CodeUnauthenticated {
+			t.Errorf("got %v, want unauthenticated", err)
 		}
 	}
 }

@@ -28,6 +28,7 @@ type tail struct {
 	// follows what has no end outlives the restart of a server.
 	patient bool
 	stood   bool // a connection has
+	out     bool // none could be made since the last one broke
 }
 
 // run follows until take is done, ctx is, or nothing helps any more.
@@ -56,6 +57,19 @@ func (t *tail) run(ctx context.Context) error {
 // waits reports whether failures in a row do not matter.
 func (t *tail) waits() bool { return t.patient && t.stood && t.c.retries > 0 }
 
+// connected notes whether a connection could be made, and tells of an outage. One
+// that broke and is replaced at once is none: proxies cut off quiet streams.
+func (t *tail) connected(err error) {
+	switch {
+	case err == nil && t.out:
+		t.c.outage(nil)
+	case err != nil && t.stood && !t.out && transient(err):
+		t.c.outage(err)
+	}
+	t.stood = t.stood || err == nil
+	t.out = t.stood && err != nil
+}
+
 // stream follows one connection until it ends or breaks.
 func (t *tail) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -71,11 +85,11 @@ func (t *tail) stream(ctx context.Context) error {
 	res, err := t.c.send(ctx, call{
 		method: http.MethodGet, path: t.path, query: t.query, header: header,
 	}, nil)
+	t.connected(err)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	t.stood = true
 	events := newEventReader(res.Body)
 	for {
 		ev, err := events.next()

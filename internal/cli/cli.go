@@ -160,7 +160,7 @@ func (a *app) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := []client.Option{client.WithLang(a.lang), client.WithProject(c.Project), client.WithUserAgent("hostler-cli/" + version)}
+	opts := []client.Option{client.WithLang(a.lang), client.WithProject(c.Project), client.WithUserAgent("hostler-cli/" + version), client.WithOutage(a.sayOutage)}
 	if c.CAFile != "" {
 		h, err := trusting(c.CAFile)
 		if err != nil {
@@ -244,6 +244,19 @@ func txt(en, zh string) hostler.Text { return hostler.Text{EN: en, ZH: zh} }
 
 // t picks the text in the invocation's language.
 func (a *app) t(en, zh string) string { return txt(en, zh).In(a.lang) }
+
+// sayOutage says that a stream has lost its server, or with nil that it is back.
+func (a *app) sayOutage(err error) {
+	if err == nil {
+		a.note("connected again", "已重新连接")
+		return
+	}
+	why := err.Error()
+	if e, ok := errors.AsType[*hostler.Error](err); ok {
+		why = e.Text.In(a.lang)
+	}
+	a.note("%s; trying again", "%s；正在重试", why)
+}
 
 // note says something beside the result, on standard error.
 func (a *app) note(en, zh string, args ...any) {

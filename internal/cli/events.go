@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,9 +22,9 @@ func (a *app) eventsCmd() *cobra.Command {
 		short: txt("show what happens", "查看发生的事件"),
 		long: txt(`Shows the events that are kept, oldest first, and ends; with -f it shows new ones
 as they come, until it is interrupted. It resumes by itself when the connection
-breaks. Filters but --type select among the events of jobs.`,
+breaks, and says so when the server stays away. Filters but --type select among the events of jobs.`,
 			`按时间顺序显示保留的事件后结束；加 -f 则持续显示新事件，直到被中断。
-连接中断时自动续传。除 --type 外的过滤条件只选择作业事件。`),
+连接中断时自动续传；服务器一时无法连接时会提示。除 --type 外的过滤条件只选择作业事件。`),
 		example: "hostler events -f\nhostler events -f --type 'job.failed' --type 'job.unknown'\nhostler events --after 0 --asset web1 -o json\nhostler events --types",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		if types {
@@ -49,11 +50,22 @@ breaks. Filters but --type select among the events of jobs.`,
 	f.Int64Var(&after, "after", client.EventsFromNow, a.t("begin behind this position; 0 is the oldest that is kept (default: new events with -f, else 0)", "从此位置之后开始；0 为保留的最早事件（默认：带 -f 时从新事件开始，否则为 0）"))
 	f.Lookup("after").DefValue = "0" // the text says what the default is
 	a.complete(cmd, "job", jobIDs())
-	a.complete(cmd, "type", fixed(append(names(hostler.EventTypes(), func(t hostler.EventType) string { return string(t) }), "job.*")...))
+	a.complete(cmd, "type", fixed(eventPatterns()...))
 	a.complete(cmd, "action", actionNames)
 	a.complete(cmd, "queue", queueNames)
 	a.complete(cmd, "asset", assetNames())
 	return cmd
+}
+
+// eventPatterns are the types of event, all of each object, and all.
+func eventPatterns() []string {
+	words := []string{"*"}
+	for _, t := range hostler.EventTypes() {
+		object, _, _ := strings.Cut(string(t), ".")
+		words = append(words, string(t), object+".*")
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
 }
 
 func parseRefs(q *client.EventQuery, run, job string) error {

@@ -122,7 +122,7 @@ func (a *app) webhookFlags(cmd *cobra.Command, f *webhookFlags) {
 	fs.IntVar(&f.in.Limit, "limit", 0, a.t("requests at once at most", "最多同时请求数"))
 	a.webhookSecretFlags(cmd, &f.secrets)
 	a.complete(cmd, "format", fixed(names(hostler.WebhookFormats(), func(f hostler.WebhookFormat) string { return string(f) })...))
-	a.complete(cmd, "event", fixed(append(names(hostler.EventCatalogue(), func(e hostler.EventInfo) string { return string(e.Type) }), "job.*")...))
+	a.complete(cmd, "event", fixed(eventPatterns()...))
 	a.complete(cmd, "method", fixed("POST", "PUT", "PATCH", "GET"))
 	a.complete(cmd, "lang", fixed("en", "zh"))
 	a.complete(cmd, "action", actionNames)

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"hostler.dev/hostler"
+)
+
+// Whoever follows is told once that the server is away, and that it is back.
+func TestEventsTellOfAnOutage(t *testing.T) {
+	for lang, want := range map[hostler.Lang][]string{
+		hostler.LangEN: {"the store is away; trying again", "connected again"},
+		hostler.LangZH: {"存储不可用；正在重试", "已重新连接"},
+	} {
+		t.Run(string(lang), func(t *testing.T) {
+			var asked atomic.Int64
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				n := asked.Add(1)
+				if n == 2 || n == 3 {
+					w.WriteHeader(http.StatusServiceUnavailable)
+					io.WriteString(w, `{"code":"unavailable","text":{"en":"the store is away","zh":"存储不可用"}}`)
+					return
+				}
+				fmt.Fprintf(w, "id: %d\nevent: queue.paused\ndata: {\"pos\":%[1]d,\"type\":\"queue.paused\",\"data\":{\"object\":\"q%[1]d\"}}\n\n", n)
+				if n > 3 {
+					io.WriteString(w, "event: error\ndata: {\"code\":\"unauthenticated\",\"text\":{\"en\":\"revoked\",\"zh\":\"已吊销\"}}\n\n")
+				}
+			}))
+			t.Cleanup(srv.Close)
+			t.Setenv("HOSTLER_CONTEXT_FILE", os.DevNull)
+			t.Setenv("HOSTLER_URL", srv.URL)
+			t.Setenv("HOSTLER_KEY", "hst_test")
+			a, out, errs := newApp(lang)
+			code := a.run(t.Context(), []string{"events", "-f"})
+			if want := hostler.CodeUnauthenticated.ExitCode(); code != want {
+				t.Errorf("exit code %d, want %d", code, want)
+			}
+			if got := out.String(); !strings.Contains(got, "q1") || !strings.Contains(got, "q4") {
+				t.Errorf("events: %q", got)
+			}
+			said := strings.Split(errs.String(), "\n")
+			if len(said) < 2 || said[0] != want[0] || said[1] != want[1] {
+				t.Errorf("said %q, want to begin with %q", said, want)
+			}
+		})
+	}
+}
