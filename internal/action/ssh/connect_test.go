@@ -1,6 +1,7 @@
 package ssh_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -618,4 +620,62 @@ func TestRetiredConnectionCanBeClosed(t *testing.T) {
 		t.Errorf("closed %d connections, want 2", got)
 	}
 	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+}
+
+// A connection that came too late for the job that wanted it is used all the same,
+// so that it is known as one that may have died since.
+func TestConnectionThatCameTooLate(t *testing.T) {
+	s := startServer(t, sshtest.Options{MaxSessions: 1})
+	relay := newRelay(t, s.Addr)
+	asset := s.Asset()
+	asset.Port = relay.port
+	r := newRig(t, ssh.Options{KeepAlive: time.Hour, WakeTimeout: 50 * time.Millisecond})
+	f := newPIDFile(t)
+	first := newAttempt(asset, m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	r.start(t.Context(), "ssh_command", first)
+	pid := f.pid(t)
+
+	second := newAttempt(asset, m{"command": "true"})
+	asked, answer := make(chan struct{}), make(chan struct{})
+	second.call.Asset = s.Asset()
+	second.call.Asset.Port, second.call.Asset.HostKey, second.call.Asset.HostKeys = relay.port, hostler.HostKeyAcceptNew, nil
+	second.call.PinHostKey = func(context.Context, hostler.HostKeyOffer) error {
+		close(asked)
+		<-answer
+		return nil
+	}
+	r.start(t.Context(), "ssh_command", second)
+	<-asked
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	mustEnd(t, r.wait(first), hostler.OutcomeFailed, hostler.ErrKindCommand)
+	r.quiet()
+	close(answer)
+	mustEnd(t, r.wait(second), hostler.OutcomeSucceeded, "")
+	r.quiet()
+	if got := len(r.family.Sessions()); got != 2 {
+		t.Fatalf("the test is void: %d connections are kept", got)
+	}
+	relay.silence()
+	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+}
+
+// A kept connection to a jump host that broke, or died without a word, is replaced.
+func TestKeptJumpHostThatIsGone(t *testing.T) {
+	jump := startServer(t, sshtest.Options{})
+	s := startServer(t, sshtest.Options{AnyAddress: true})
+	relay := newRelay(t, jump.Addr)
+	r := newRig(t, ssh.Options{KeepAlive: time.Hour, WakeTimeout: 200 * time.Millisecond})
+	for i, goes := range []func(){func() {}, relay.silence, func() { relay.cutAt(1) }} {
+		goes()
+		asset := s.Asset()
+		asset.Address = fmt.Sprintf("127.0.3.%d", i+1) // the connection to it is a new one
+		asset.Jump = jump.Asset()
+		asset.Jump.Port = relay.port
+		mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+		if got, want := jump.Connections(), i+1; got != want {
+			t.Errorf("connections to the jump host: got %d, want %d", got, want)
+		}
+	}
 }

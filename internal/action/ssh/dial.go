@@ -38,25 +38,21 @@ func (f *Family) dial(ctx context.Context, r *route, c *action.Call) (*conn, err
 
 // connect makes the transport: a TCP connection, or one forwarded by the jump
 // host, whose own connection is held meanwhile.
-func (f *Family) connect(ctx context.Context, r *route, c *action.Call) (net.Conn, *conn, error) {
+func (f *Family) connect(ctx context.Context, r *route, c *action.Call) (nc net.Conn, via *conn, err error) {
+	dial := new(net.Dialer).DialContext
+	if r.via != nil {
+		if via, err = f.hold(ctx, r.via, c); err != nil {
+			return nil, nil, err
+		}
+		dial = via.client.DialContext
+	}
 	limited, cancel := context.WithTimeout(ctx, f.opts.ConnectTimeout)
 	defer cancel()
-	if r.via == nil {
-		nc, err := new(net.Dialer).DialContext(limited, "tcp", r.addr)
-		if err != nil {
-			return nil, nil, connectFault(ctx, r, err)
-		}
-		return nc, nil, nil
-	}
-	via, err := f.hold(ctx, r.via, c)
-	if err != nil {
-		return nil, nil, err
-	}
-	nc, err := via.client.DialContext(limited, "tcp", r.addr)
-	if err != nil {
+	if nc, err = dial(limited, "tcp", r.addr); err != nil {
 		f.release(via)
 		return nil, nil, connectFault(ctx, r, err)
 	}
+	f.forwarded(via)
 	return nc, via, nil
 }
 
@@ -110,6 +106,12 @@ func (c *conn) watch() {
 	c.family.drop(c)
 }
 
+// ping asks the server for a sign of life and waits for it.
+func (c *conn) ping() error {
+	_, _, err := c.client.SendRequest(keepAliveRequest, true, nil)
+	return err
+}
+
 // keepAlive asks the server for a sign of life now and then, and breaks the
 // connection when none comes: a host that vanished sends nothing, for ever.
 // It closes the connection at the family's end.
@@ -126,7 +128,7 @@ func (c *conn) keepAlive(every time.Duration) {
 		case <-ticker.C:
 		}
 		overdue := time.AfterFunc(every, func() { _ = c.client.Close() })
-		_, _, err := c.client.SendRequest(keepAliveRequest, true, nil)
+		err := c.ping()
 		overdue.Stop()
 		if err != nil {
 			_ = c.client.Close()

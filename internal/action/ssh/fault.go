@@ -88,6 +88,11 @@ func stopped(ctx context.Context, en, zh string) *fault {
 	return f
 }
 
+// stopping makes the fault of a call that came after the family's end.
+func stopping() *fault {
+	return failed(hostler.ErrKindConnLost, "the worker is stopping", "工作节点正在停止")
+}
+
 func timedOut(ctx context.Context) bool {
 	cause := context.Cause(ctx)
 	return errors.Is(cause, action.ErrTimeout) || errors.Is(cause, context.DeadlineExceeded)

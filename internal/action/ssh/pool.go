@@ -60,7 +60,7 @@ type conn struct {
 	limit       int       // sessions that the server seems to allow; 0 is not known
 	fullTil     time.Time // a session was refused within fullFor before it
 	barren      int       // refusals in a row without any session open
-	served      bool      // it has opened a session
+	kept        bool      // it was of use before: its end is not news
 	idle        *time.Timer
 	resting     *list.Element // of Family.idle; nil while in use
 }
@@ -86,7 +86,7 @@ type session struct {
 	gossh.Channel
 	requests <-chan *gossh.Request
 	conn     *conn
-	kept     bool // the connection had opened others before
+	kept     bool // the connection was kept from other uses
 }
 
 // want is what somebody needs of a connection.
@@ -100,15 +100,16 @@ type want struct {
 func (f *Family) open(ctx context.Context, r *route, c *action.Call, urgent bool) (*session, error) {
 	losses := 0
 	for {
-		conn, err := f.take(ctx, r, c, want{session: true, urgent: urgent})
+		conn, kept, err := f.take(ctx, r, c, want{session: true, urgent: urgent})
 		if err != nil {
 			return nil, err
 		}
-		s, err := f.sessionOn(ctx, conn)
+		s, err := f.sessionOn(ctx, conn, kept)
 		var refused *gossh.OpenChannelError
 		switch {
 		case err == nil:
-			s.kept = f.opened(conn)
+			s.kept = kept
+			f.opened(conn)
 			return s, nil
 		case ctx.Err() != nil:
 			f.release(conn)
@@ -126,8 +127,8 @@ func (f *Family) open(ctx context.Context, r *route, c *action.Call, urgent bool
 			_ = conn.client.Close()
 			f.drop(conn)
 			f.release(conn)
-			if f.hasServed(conn) {
-				continue // it was kept, and its end is not news
+			if kept {
+				continue
 			}
 			if losses++; losses >= maxLosses {
 				return nil, failed(hostler.ErrKindConnLost,
@@ -142,8 +143,8 @@ func (f *Family) open(ctx context.Context, r *route, c *action.Call, urgent bool
 var errAsleep = errors.New("no answer on a kept connection")
 
 // sessionOn opens a session, on a kept connection within WakeTimeout.
-func (f *Family) sessionOn(ctx context.Context, c *conn) (*session, error) {
-	if !f.hasServed(c) {
+func (f *Family) sessionOn(ctx context.Context, c *conn, kept bool) (*session, error) {
+	if !kept {
 		return c.newSession(ctx)
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, f.opts.WakeTimeout, errAsleep)
@@ -151,40 +152,69 @@ func (f *Family) sessionOn(ctx context.Context, c *conn) (*session, error) {
 	return c.newSession(limited)
 }
 
-func (f *Family) hasServed(c *conn) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return c.served
-}
-
 // hold gives a connection of the route to forward through; release gives it
-// back.
+// back. A kept one must answer, for how long a forward takes is not its doing.
 func (f *Family) hold(ctx context.Context, r *route, c *action.Call) (*conn, error) {
-	return f.take(ctx, r, c, want{})
+	for {
+		conn, kept, err := f.take(ctx, r, c, want{})
+		if err != nil {
+			return nil, err
+		}
+		if !kept || conn.answers(ctx, f.opts.WakeTimeout) {
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			f.release(conn)
+			return nil, stopped(ctx, "while it connected", "正在建立连接")
+		}
+		f.retire(conn)
+		f.release(conn)
+	}
 }
 
-// take finds, awaits or makes a connection and counts its use.
-func (f *Family) take(ctx context.Context, r *route, c *action.Call, w want) (*conn, error) {
+// answers says whether the server gives a sign of life in time.
+func (c *conn) answers(ctx context.Context, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	got := make(chan error, 1)
+	if !c.family.start(func() { got <- c.ping() }) {
+		return false
+	}
+	select {
+	case err := <-got:
+		return err == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// take finds, awaits or makes a connection and counts its use. It says whether the
+// connection was of use before. Whoever makes one is the first to use it, so that
+// none lies about untried.
+func (f *Family) take(ctx context.Context, r *route, c *action.Call, w want) (conn *conn, kept bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.enter(r.key)
 	defer f.leave(r.key, p)
 	for {
 		if f.closed {
-			return nil, failed(hostler.ErrKindConnLost, "the worker is stopping", "工作节点正在停止")
+			return nil, false, stopping()
 		}
-		if conn := p.pick(r, w); conn != nil {
+		if conn = p.pick(r, w); conn != nil {
 			conn.use()
-			return conn, nil
+			return conn, conn.kept, nil
 		}
-		if p.mayDial(f.opts.MaxConnections, w) {
-			if err := f.dialInto(ctx, p, r, c); err != nil && p.live() == 0 {
-				return nil, err
+		if !p.mayDial(f.opts.MaxConnections, w) {
+			if err = f.await(ctx, p); err != nil {
+				return nil, false, err
 			}
 			continue
 		}
-		if err := f.await(ctx, p); err != nil {
-			return nil, err
+		switch conn, err = f.dialInto(ctx, p, r, c); {
+		case err == nil:
+			return conn, false, nil
+		case p.live() == 0:
+			return nil, false, err
 		}
 	}
 }
@@ -257,40 +287,39 @@ func (p *pool) live() int {
 	return n
 }
 
-// dialInto makes a connection for everybody who waits in the pool. It is called
-// with mu held and gives it up meanwhile.
-func (f *Family) dialInto(ctx context.Context, p *pool, r *route, c *action.Call) error {
+// dialInto makes a connection for everybody who waits in the pool; the caller uses
+// it already. It is called with mu held and gives it up meanwhile.
+func (f *Family) dialInto(ctx context.Context, p *pool, r *route, c *action.Call) (*conn, error) {
 	d := &dialing{done: make(chan struct{})}
 	p.dialing = d
 	f.mu.Unlock()
 	conn, err := f.dial(ctx, r, c)
 	f.mu.Lock()
 	p.dialing = nil
+	switch {
+	case err != nil:
+		p.noDialTil = time.Now().Add(dialPause)
+	case f.closed:
+		_ = conn.client.Close()
+		f.releaseLocked(conn.via)
+		conn, err = nil, stopping()
+	default:
+		conn.use()
+		f.adopt(p, conn)
+	}
 	if ctx.Err() == nil {
 		d.err = err
 	}
-	if err != nil {
-		p.noDialTil = time.Now().Add(dialPause)
-	} else {
-		f.adopt(p, conn)
-	}
 	close(d.done)
 	p.wake()
-	return err
+	return conn, err
 }
 
 // adopt puts a new connection into its pool and starts what watches it.
 func (f *Family) adopt(p *pool, c *conn) {
-	if f.closed {
-		_ = c.client.Close()
-		c.dead = true
-		f.releaseLocked(c.via)
-		return
-	}
 	p.conns = append(p.conns, c)
 	f.wg.Go(c.watch)
 	f.wg.Go(func() { c.keepAlive(f.opts.KeepAlive) })
-	f.rest(c)
 }
 
 // await waits until the pool changes, or a while: refusals have a time limit.
@@ -347,17 +376,25 @@ func (c *conn) stir() {
 	c.resting = nil
 }
 
-// opened notes that the server does open sessions, and says whether this was
-// known.
-func (f *Family) opened(c *conn) (kept bool) {
+// opened notes that the server does open sessions.
+func (f *Family) opened(c *conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c.barren = 0
 	if c.limit > 0 {
 		c.limit = max(c.limit, c.open)
 	}
-	kept, c.served = c.served, true
-	return kept
+	c.kept = true
+}
+
+// forwarded notes that the server does forward; nil is no jump host.
+func (f *Family) forwarded(c *conn) {
+	if c == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.kept = true
 }
 
 // refusedBy ends a use that the server refused and leaves the connection alone
@@ -388,7 +425,7 @@ func (f *Family) releaseLocked(c *conn) {
 		return
 	}
 	c.open--
-	c.used = f.opts.Now()
+	c.kept, c.used = true, f.opts.Now()
 	f.rest(c)
 	if p := f.pools[c.route.key]; p != nil {
 		p.wake()

@@ -139,6 +139,20 @@ func (r *rig) command(asset *hostler.LeaseAsset, command string) *attempt {
 	return r.do(r.t.Context(), "ssh_command", newAttempt(asset, m{"command": command}))
 }
 
+// quiet waits until no connection is in use: a session is given back after its job's
+// end.
+func (r *rig) quiet() {
+	r.t.Helper()
+	eventually(r.t, "the end of all sessions", func() bool {
+		for _, s := range r.family.Sessions() {
+			if s.Running > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // mustEnd fails unless the attempt ended so.
 func mustEnd(t *testing.T, a *attempt, outcome hostler.Outcome, kind string) {
 	t.Helper()
@@ -171,7 +185,7 @@ func (b *buffer) String() string {
 // eventually polls until cond holds.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for !cond() {
 		if time.Now().After(deadline) {
 			t.Fatalf("never came: %s", what)

@@ -83,7 +83,7 @@ func (f *Family) Shell(ctx context.Context, w *Way) (*Shell, error) {
 	if !f.start(c.watch) {
 		_ = c.client.Close()
 		f.release(c.via)
-		return nil, failed(hostler.ErrKindConnLost, "the worker is stopping", "工作节点正在停止")
+		return nil, stopping()
 	}
 	f.start(func() { c.keepAlive(f.opts.KeepAlive) })
 	s, err := f.shellOn(ctx, c)
