@@ -322,7 +322,11 @@ func (r *Reader) Next(ctx context.Context, patience time.Duration) (Batch, error
 			return r.took(r.choose(items), head), nil
 		case changed == nil:
 			p, err := r.feed.Page(ctx, r.pos, batchItems, r.want)
-			return r.took(p, head), err
+			if err != nil || p.Last > r.pos {
+				return r.took(p, head), err
+			}
+			// The database has lost what was read, as a standby may that took
+			// over: there is nothing to wait for but its next events.
 		}
 		select {
 		case <-changed:

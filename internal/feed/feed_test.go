@@ -187,6 +187,29 @@ func TestPatience(t *testing.T) {
 	})
 }
 
+// A database that fell back behind what was read is not asked without a pause.
+func TestDatabaseFallsBack(t *testing.T) {
+	eachRig(t, 4, func(t *testing.T, r *rig) {
+		first := r.open(t, feed.Now)
+		r.emit(t, 20)
+		wantNext(t, first, 1, 20, 0)
+		if err := r.h.Store.InTx(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(`DELETE FROM event WHERE last > 3`)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		rd, began := r.open(t, feed.Now), time.Now()
+		b, err := rd.Next(t.Context(), 50*time.Millisecond)
+		if err != nil || len(b.Items) != 0 || b.Last != 3 {
+			t.Errorf("got %+v, %v; want nothing behind 3", b, err)
+		}
+		if waited := time.Since(began); waited < 50*time.Millisecond {
+			t.Errorf("it waited for %v", waited)
+		}
+	})
+}
+
 // A reader that comes after all others left starts afresh.
 func TestIdleBetweenReaders(t *testing.T) {
 	eachRig(t, 50, func(t *testing.T, r *rig) {
