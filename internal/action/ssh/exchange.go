@@ -51,7 +51,7 @@ func (h *host) run(ctx context.Context, p program, stdout, stderr io.Writer) (ex
 	for losses := 0; ; {
 		x := h.exchange(p, stdout, stderr)
 		e, err := x.run(ctx)
-		if !x.lost || ctx.Err() != nil {
+		if !x.lost {
 			return e, err
 		}
 		if !x.session.kept {
@@ -83,15 +83,19 @@ type exchange struct {
 
 	session *session
 	sent    bool // the payload may have arrived: the program may run
-	lost    bool // the session ended before anything was sent
+	lost    bool // the session broke before the payload was sent
 	started bool
 	process process
-	asked   bool // sudo asked for the password
+	sudo    bool // it asked for the password
 	// complaint is the last line of a host that did not start the program; it
 	// may be read once drained is closed.
 	complaint string
+	// refusal is why the server does not run the wrapper; it may be read once
+	// asked is closed.
+	refusal error
 
-	said    chan string // what the host says to Hostler, word by word
+	asked   chan struct{} // the server was asked to run the wrapper, and answered
+	said    chan string   // what the host says to Hostler, word by word
 	exited  chan exit
 	gone    chan struct{} // the session is closed
 	active  chan struct{} // output came
@@ -107,6 +111,7 @@ func (x *exchange) run(ctx context.Context) (exit, error) {
 		return exit{}, err
 	}
 	x.session = s
+	x.asked = make(chan struct{})
 	x.said = make(chan string)
 	x.exited = make(chan exit, 1)
 	x.gone = make(chan struct{})
@@ -141,8 +146,8 @@ func (x *exchange) end(over chan struct{}) {
 // loop takes what happens, in order, until the program is over.
 func (x *exchange) loop(ctx context.Context) (exit, error) {
 	payload := x.program.payload(x.nonce)
-	refused := make(chan error, 1)
-	go x.exec(bootLine(x.nonce, len(payload), x.program), refused)
+	go x.exec(bootLine(x.nonce, len(payload), x.program))
+	asked := x.asked
 	for {
 		select {
 		case word := <-x.said:
@@ -153,29 +158,32 @@ func (x *exchange) loop(ctx context.Context) (exit, error) {
 			return x.finish(ctx, e)
 		case <-x.gone:
 			return x.closed(ctx)
-		case err := <-refused:
-			return exit{}, err
+		case <-asked:
+			if asked = nil; x.refusal != nil {
+				return exit{}, x.refusal
+			}
 		case <-ctx.Done():
 			return x.stop(ctx)
 		}
 	}
 }
 
-// exec asks for the line to be run and says when the server does not.
-func (x *exchange) exec(line string, refused chan<- error) {
+// exec asks for the line to be run. It ends with the session at the latest.
+func (x *exchange) exec(line string) {
+	defer close(x.asked)
 	ok, err := x.session.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{line}))
 	if err == nil && !ok {
-		refused <- failed(KindNotStarted,
+		x.refusal = failed(KindNotStarted,
 			"%s refuses to run commands for %q", "%s 拒绝为 %q 执行命令", x.host.route.where(), x.host.route.user())
 	}
 }
 
 // hear acts on what the host says.
 func (x *exchange) hear(word, payload string) error {
-	verb, rest, _ := strings.Cut(word, " ")
+	verb, _, _ := strings.Cut(word, " ")
 	switch {
-	case verb == sayPrompt && !x.asked && !x.sent:
-		x.asked = true
+	case verb == sayPrompt && !x.sudo && !x.sent:
+		x.sudo = true
 		go func() { _, _ = io.WriteString(x.session, x.program.password+"\n") }()
 	case verb == sayPrompt:
 		return failed(hostler.ErrKindCredential,
@@ -188,13 +196,20 @@ func (x *exchange) hear(word, payload string) error {
 	case verb == sayReady && !x.sent:
 		x.sent = true
 		go x.send(payload)
-	case verb == sayStarted && x.sent && !x.started:
-		x.started, x.process = true, parseProcess(strings.Fields(rest))
-		if x.program.stdin != "" {
-			go x.send(x.program.stdin)
-		}
+	case x.begins(word) && x.program.stdin != "":
+		go x.send(x.program.stdin)
 	}
 	return nil
+}
+
+// begins notes what the host says of the program's start, and says whether it does.
+func (x *exchange) begins(word string) bool {
+	verb, rest, _ := strings.Cut(word, " ")
+	if verb != sayStarted || !x.sent || x.started {
+		return false
+	}
+	x.started, x.process = true, parseProcess(strings.Fields(rest))
+	return true
 }
 
 // send writes a text to standard input, and closes it behind the last one. A
@@ -211,7 +226,7 @@ func (x *exchange) finish(ctx context.Context, e exit) (exit, error) {
 	x.drain()
 	select {
 	case word := <-x.said:
-		_ = x.hear(word, "")
+		x.begins(word)
 	default:
 	}
 	if x.started {
@@ -246,7 +261,7 @@ func (x *exchange) drain() {
 		case <-x.drained:
 			return
 		case word := <-x.said:
-			_ = x.hear(word, "")
+			x.begins(word)
 		case <-x.active:
 			silent.Reset(drainIdle)
 		case <-silent.C:
@@ -275,7 +290,14 @@ func (x *exchange) closed(ctx context.Context) (exit, error) {
 	default:
 	}
 	x.drain()
-	if !x.sent {
+	<-x.asked
+	switch {
+	case x.sent:
+	case x.refusal != nil:
+		return exit{}, x.refusal
+	case ctx.Err() != nil:
+		return exit{}, stopped(ctx, "before it started", "尚未开始")
+	default:
 		x.lost = true
 		return exit{}, failed(hostler.ErrKindConnLost,
 			"the connection to %s was lost before the program started",
@@ -335,7 +357,7 @@ func (x *exchange) awaitStart(ctx context.Context) *ending {
 	for !x.started {
 		select {
 		case word := <-x.said:
-			_ = x.hear(word, "")
+			x.begins(word)
 		case e := <-x.exited:
 			e, err := x.finish(ctx, e)
 			return &ending{e, err}
