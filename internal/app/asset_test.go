@@ -21,6 +21,7 @@ func TestAddresses(t *testing.T) {
 			{"a_b.example.", "a_b.example."},
 			{"192.0.2.1", "192.0.2.1"},
 			{"2001:DB8:0::1", "2001:db8::1"},
+			{"::ffff:192.0.2.1", "192.0.2.1"}, // the same host: one lane, one host key
 			{"fe80::1%eth0", "fe80::1%eth0"},
 			{"fe80::1%a b", ""},
 			{"fe80::1%\x00", ""},

@@ -83,11 +83,11 @@ func (k *checker) prose(path, s string, most int) {
 func clean(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // address checks where an asset is and returns it in one form: an IP address as
-// netip prints it, a host name in lower case.
+// netip prints it, IPv4 never as IPv6, and a host name in lower case.
 func (k *checker) address(path, s string) string {
 	// A zone is the name of an interface; netip takes any text for one.
 	if ip, err := netip.ParseAddr(s); err == nil && (ip.Zone() == "" || isHostName(strings.ToLower(ip.Zone()))) {
-		return ip.String()
+		return ip.Unmap().String()
 	}
 	s = strings.ToLower(s)
 	k.ok(isHostName(s), path,
