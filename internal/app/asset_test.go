@@ -18,7 +18,7 @@ func TestAddresses(t *testing.T) {
 		tests := []struct{ in, want string }{
 			{"web1", "web1"},
 			{"WEB1.Example.COM", "web1.example.com"},
-			{"a_b.example.", "a_b.example."},
+			{"a_b.example.", "a_b.example"},
 			{"192.0.2.1", "192.0.2.1"},
 			{"2001:DB8:0::1", "2001:db8::1"},
 			{"::ffff:192.0.2.1", "192.0.2.1"}, // the same host: one lane, one host key

@@ -83,7 +83,8 @@ func (k *checker) prose(path, s string, most int) {
 func clean(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // address checks where an asset is and returns it in one form: an IP address as
-// netip prints it, IPv4 never as IPv6, and a host name in lower case.
+// netip prints it, IPv4 never as IPv6, and a host name in lower case without the dot
+// at its end: a host in two forms would have two lanes and two host keys.
 func (k *checker) address(path, s string) string {
 	// A zone is the name of an interface; netip takes any text for one.
 	if ip, err := netip.ParseAddr(s); err == nil && (ip.Zone() == "" || isHostName(strings.ToLower(ip.Zone()))) {
@@ -93,7 +94,7 @@ func (k *checker) address(path, s string) string {
 	k.ok(isHostName(s), path,
 		"must be an IP address or a host name: letters, digits, '-', '_' and '.', no part beginning with '-'",
 		"必须是 IP 地址或主机名：字母、数字、“-”、“_”和“.”，每一段不得以“-”开头")
-	return s
+	return strings.TrimSuffix(s, ".")
 }
 
 // isHostName follows RFC 1123 §2.1, with the underscore that real networks use.

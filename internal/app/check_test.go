@@ -10,7 +10,7 @@ import (
 // FuzzAddress: what passes can stand in a command line, a URL and a host:port, and
 // passes again in the form that is stored.
 func FuzzAddress(f *testing.F) {
-	for _, s := range []string{"web1", "192.0.2.1", "::1", "fe80::1%eth0", "fe80::1%a b", "-x", "a b", "a\x00", "A.example."} {
+	for _, s := range []string{"web1", "192.0.2.1", "::1", "fe80::1%eth0", "fe80::1%a b", "-x", "a b", "a\x00", "A.example.", "a.."} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
