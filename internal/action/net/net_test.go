@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
@@ -111,12 +110,15 @@ func TestFiltered(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := name.(*syscall.SockaddrInet4).Port
-	for {
-		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), 100*time.Millisecond)
+	for range 8 { // more than the queue of a listener that accepts nothing holds
+		c, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 		if err != nil {
-			break // full
+			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = c.Close() })
+		t.Cleanup(func() { _ = syscall.Close(c) })
+		if err := syscall.Connect(c, name); err != nil && !errors.Is(err, syscall.EINPROGRESS) {
+			t.Fatal(err)
+		}
 	}
 	out, res := check(t, t.Context(), hostler.LeaseAsset{Address: "127.0.0.1"}, fmt.Sprintf(`{"port":%d,"timeout":"200ms"}`, port))
 	if out.Outcome != hostler.OutcomeFailed || res.Text != fmt.Sprintf("port %d filtered", port) || out.Error.Kind != hostler.ErrKindConnTimeout {

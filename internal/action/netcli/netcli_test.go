@@ -302,24 +302,40 @@ func TestConnectionLost(t *testing.T) {
 
 func TestNoAnswer(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
-		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: "description x"})
+		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: w.show})
 		r := newRig(t, netcli.Options{})
-		got := r.cli(asset(d, w.dialect, ""), m{"config": []string{"description x"}, "timeout": 0.5})
-		mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindTimeout)
+		got := r.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show}, "timeout": 0.5})
+		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindTimeout)
 		if len(r.family.Sessions()) != 0 {
 			t.Error("the CLI is kept")
 		}
-		d = device(t, "127.0.2.2", devicetest.Options{Dialect: w.dialect, HangAt: w.show})
-		ctx, cancel := context.WithCancelCause(t.Context())
-		defer cancel(nil)
-		go func() {
-			for !slices.Contains(d.Typed(), w.show) {
-				<-time.After(5 * time.Millisecond)
-			}
-			cancel(action.ErrCancelled)
-		}()
-		mustEnd(t, r.do(ctx, "net_cli", asset(d, w.dialect, ""), m{"commands": []string{w.show}}), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+		got = r.do(whenTyped(t, d, w.show, action.ErrCancelled), "net_cli", asset(d, w.dialect, ""), m{"commands": []string{w.show}})
+		mustEnd(t, got, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
 	})
+}
+
+// whenTyped is a context that ends when a device has got a line once more.
+func whenTyped(t *testing.T, d *devicetest.Device, line string, cause error) context.Context {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	t.Cleanup(func() { cancel(nil) })
+	count := func() (n int) {
+		for _, l := range d.Typed() {
+			if l == line {
+				n++
+			}
+		}
+		return n
+	}
+	before := count()
+	go func() {
+		for ctx.Err() == nil {
+			if count() > before {
+				cancel(cause)
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+	}()
+	return ctx
 }
 
 func TestEnable(t *testing.T) {
@@ -352,23 +368,18 @@ func TestQuestionInConfig(t *testing.T) {
 	}
 }
 
-// Who cancels a configuration under way is told that nobody knows how far it came.
-func TestCancelledConfig(t *testing.T) {
+// Whose configuration ends under way, by a cancel or the time, is told that nobody
+// knows how far it came.
+func TestConfigThatEndsUnderWay(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
-		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: "description x"})
-		r := newRig(t, netcli.Options{})
-		ctx, cancel := context.WithCancelCause(t.Context())
-		defer cancel(nil)
-		go func() {
-			for !slices.Contains(d.Typed(), "description x") {
-				<-time.After(5 * time.Millisecond)
+		for cause, kind := range map[error]string{action.ErrCancelled: hostler.ErrKindUnverified, action.ErrTimeout: hostler.ErrKindTimeout} {
+			d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: "description x"})
+			r := newRig(t, netcli.Options{})
+			got := r.do(whenTyped(t, d, "description x", cause), "net_cli", asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "description x"}})
+			mustEnd(t, got, hostler.OutcomeUnknown, kind)
+			if len(r.family.Sessions()) != 0 {
+				t.Error("the CLI is kept")
 			}
-			cancel(action.ErrCancelled)
-		}()
-		got := r.do(ctx, "net_cli", asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "description x"}})
-		mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindUnverified)
-		if len(r.family.Sessions()) != 0 {
-			t.Error("the CLI is kept")
 		}
 	})
 }
@@ -414,7 +425,7 @@ func TestIdle(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
 	r := newRig(t, netcli.Options{IdleTimeout: 50 * time.Millisecond})
 	mustEnd(t, r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for len(r.family.Sessions()) > 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("the CLI is kept")

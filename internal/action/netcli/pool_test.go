@@ -59,7 +59,7 @@ func TestClosedUnderAConfiguration(t *testing.T) {
 		r := newRig(t, netcli.Options{})
 		ended := make(chan done, 1)
 		go func() { ended <- r.cli(asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "vlan 8"}}) }()
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for !slices.Contains(d.Typed(), "vlan 8") {
 			if time.Now().After(deadline) {
 				t.Fatalf("typed %q", d.Typed())

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -152,15 +151,13 @@ func TestAccountWithoutShellIsNotStarted(t *testing.T) {
 func TestDaemonHoldingOutputDoesNotHang(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	f := newPIDFile(t)
-	began := time.Now()
 	a := newRig(t, ssh.Options{}).command(s.Asset(), fmt.Sprintf("setsid sleep 300 & echo $! >%s; echo done", f))
-	f.pid(t)
+	if !alive(f.pid(t)) {
+		t.Error("the job waited for the daemon")
+	}
 	mustEnd(t, a, hostler.OutcomeSucceeded, "")
 	if a.stdout.String() != "done\n" || a.system.String() == "" {
 		t.Errorf("got %s", a)
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("took %v", took)
 	}
 }
 
@@ -221,7 +218,7 @@ func TestTimeoutKills(t *testing.T) {
 	r := newRig(t, ssh.Options{})
 	f := newPIDFile(t)
 	ctx, cancel := cancellable(t)
-	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; echo before; exec sleep 300", f)})
+	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo before; echo $$ >%s; exec sleep 300", f)})
 	r.start(ctx, "ssh_command", a)
 	pid := f.pid(t)
 	cancel(action.ErrTimeout)
