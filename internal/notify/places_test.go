@@ -1,11 +1,15 @@
 package notify
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -82,6 +86,29 @@ func TestPlacesOfHosts(t *testing.T) {
 	}
 	if p.taken != 0 || len(p.hosts) != 0 || len(p.webhooks) != 0 {
 		t.Errorf("%d places are still taken: %v %v", p.taken, p.hosts, p.webhooks)
+	}
+}
+
+// TestHostThatWasNotAsked: a webhook that cannot even be sent says nothing about its
+// host, which may be many others' too; one that gets no answer does.
+func TestHostThatWasNotAsked(t *testing.T) {
+	w := hookTo(1, 0, "127.0.0.1:1", 4)
+	w.Method, w.Timeout = http.MethodPost, hostler.Duration(time.Minute)
+	for name, tt := range map[string]struct {
+		opens error
+		alive bool
+	}{"secrets of another key": {errors.New("another key"), true}, "no answer": {nil, false}} {
+		n := New(Config{
+			Egress: egress.New(netip.MustParsePrefix("127.0.0.0/8")),
+			Open: func(hostler.WebhookID, []byte) (store.WebhookSecrets, error) {
+				return store.WebhookSecrets{URL: w.URL}, tt.opens
+			},
+		})
+		n.places.answered(w, true)
+		_, _, v := n.attempt(t.Context(), *w, store.ClaimedDelivery{Body: "{}"}, time.Now())
+		if got := n.places.alive["127.0.0.1:1"]; v.err == nil || got != tt.alive {
+			t.Errorf("%s: %v, alive %v, want %v", name, v.err, got, tt.alive)
+		}
 	}
 }
 

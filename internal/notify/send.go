@@ -42,7 +42,6 @@ type verdict struct {
 func (n *Notifier) try(ctx context.Context, w store.WebhookRow, d store.ClaimedDelivery) {
 	began, clock := n.store.Now(), time.Now()
 	body, sent, v := n.attempt(ctx, w, d, began)
-	n.places.answered(&w, v.status != 0)
 	attempt := hostler.DeliveryAttempt{
 		N: d.Tries + 1, At: began, Millis: float64(time.Since(clock).Microseconds()) / 1000,
 		Request: sent, Status: v.status, Response: v.response, Error: v.err,
@@ -107,6 +106,7 @@ func (n *Notifier) attempt(ctx context.Context, w store.WebhookRow, d store.Clai
 		return body, nil, failed("the request cannot be made of this webhook", "无法按此回调构造请求")
 	}
 	v = n.send(req, w.Format)
+	n.places.answered(&w, v.status != 0)
 	hide := redactorOf(secrets)
 	v.response, v.err = keptResponse(v.answer, hide), redactText(v.err, hide)
 	return body, shown(req, secrets), v
