@@ -9,9 +9,9 @@
 //
 // Invariants: the host key is judged before a credential is sent. One job at a
 // time uses a CLI, and a kept one shows its prompt before anything of the job is
-// sent; when it breaks before that, the job goes on another one. Only a CLI that is at a prompt outside configuration is kept, and none in
-// which a command did more than look. What was sent to change a device and got no
-// answer is unknown.
+// sent; when it breaks before that, the job goes on another one. Only a CLI that is
+// at a prompt outside configuration is kept, and none in which a command did more
+// than look. What was sent to change a device and got no answer is unknown.
 package netcli
 
 import (

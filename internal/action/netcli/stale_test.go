@@ -2,6 +2,7 @@ package netcli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -64,5 +65,28 @@ func TestStale(t *testing.T) {
 				t.Errorf("got %s, stale %v, want %s, %v", got.Outcome, j.stale, tc.outcome, tc.stale)
 			}
 		})
+	}
+}
+
+// breaking is a transport that breaks at the first write.
+type breaking struct {
+	line
+	err error
+}
+
+func (b breaking) Write([]byte) error { return b.err }
+
+// A line of which a part was sent is not sent again.
+func TestPartlyTyped(t *testing.T) {
+	for err, want := range map[error]progress{io.ErrClosedPipe: untyped, errPartly: typed} {
+		bell := newBell()
+		d, derr := newDialect("cisco_iosxe", breaking{err: err}, bell)
+		if derr != nil {
+			t.Fatal(derr)
+		}
+		c := &cli{dialect: d, bell: bell}
+		if got := c.enter(t.Context(), "reload", false); !errors.Is(got, errGone) || c.progress != want {
+			t.Errorf("%v: got %v, progress %d, want %d", err, got, c.progress, want)
+		}
 	}
 }

@@ -66,14 +66,20 @@ func (l line) Read(n int) ([]byte, error) {
 	return b[:n], nil
 }
 
-// Write implements transport.Implementation.
+// Write implements transport.Implementation. A text may go in several packets, each
+// of which counts as a whole or not at all.
 func (l line) Write(b []byte) error {
-	_, err := l.shell.Write(b)
+	n, err := l.shell.Write(b)
+	if err != nil && n > 0 {
+		return errPartly
+	}
 	return err
 }
 
 var (
 	errGone = errors.New("the connection is gone")
+	// errPartly: it went while a text was sent.
+	errPartly = errors.New("a part was sent")
 
 	pager    = regexp.MustCompile(`(?i)(?:-+\s*\(?more(?:\s*\d+%)?\)?\s*-+|lines \d+-\d+\s*)$`)
 	password = regexp.MustCompile(`(?i)(?:password|passphrase)[^\n]{0,40}:\s*$`)
@@ -279,12 +285,11 @@ type progress int
 
 const (
 	untyped progress = iota // nothing of it was sent
-	typed                   // sent, but not entered: the device did not run it
+	typed                   // at least a part was sent, but not entered: the device did not run it
 	entered
 )
 
-// enter types a line and enters it. A secret is not echoed. A write that fails has
-// sent nothing: it is one packet, which counts as a whole or not at all.
+// enter types a line and enters it. A secret is not echoed.
 func (c *cli) enter(ctx context.Context, text string, secret bool) error {
 	c.progress = untyped
 	if err := c.drain(); err != nil {
@@ -292,10 +297,13 @@ func (c *cli) enter(ctx context.Context, text string, secret bool) error {
 	}
 	c.pending, c.paged = nil, 0
 	if text != "" {
-		if err := c.dialect.Channel.Write([]byte(text), secret); err != nil {
+		err := c.dialect.Channel.Write([]byte(text), secret)
+		if err == nil || errors.Is(err, errPartly) {
+			c.progress = typed
+		}
+		if err != nil {
 			return errGone
 		}
-		c.progress = typed
 	}
 	if text != "" && !secret {
 		if err := c.echoed(ctx, text); err != nil {
