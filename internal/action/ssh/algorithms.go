@@ -19,11 +19,29 @@ func (f *Family) algorithms() gossh.Config {
 		MACs:         safe.MACs,
 	}
 	if f.opts.Legacy {
-		c.KeyExchanges = append(c.KeyExchanges, gossh.InsecureKeyExchangeDHGEXSHA1, gossh.InsecureKeyExchangeDH1SHA1)
-		c.Ciphers = append(c.Ciphers, gossh.InsecureCipherAES128CBC, gossh.InsecureCipherTripleDESCBC)
-		c.MACs = append(c.MACs, gossh.InsecureHMACSHA196)
+		old := legacy()
+		c.KeyExchanges = append(c.KeyExchanges, old.KeyExchanges...)
+		c.Ciphers = append(c.Ciphers, old.Ciphers...)
+		c.MACs = append(c.MACs, old.MACs...)
 	}
 	return c
+}
+
+// legacy are the algorithms that only Options.Legacy allows.
+func legacy() gossh.Algorithms {
+	return gossh.Algorithms{
+		KeyExchanges: []string{gossh.InsecureKeyExchangeDHGEXSHA1, gossh.InsecureKeyExchangeDH1SHA1},
+		Ciphers:      []string{gossh.InsecureCipherAES128CBC, gossh.InsecureCipherTripleDESCBC},
+		MACs:         []string{gossh.InsecureHMACSHA196},
+		HostKeys:     gossh.InsecureAlgorithms().HostKeys,
+	}
+}
+
+// legacyHelps says whether Options.Legacy would bring an agreement about.
+func (f *Family) legacyHelps(e *gossh.AlgorithmNegotiationError) bool {
+	old := legacy()
+	all := slices.Concat(old.KeyExchanges, old.Ciphers, old.MACs, old.HostKeys)
+	return !f.opts.Legacy && slices.ContainsFunc(e.RequestedAlgorithms, func(alg string) bool { return slices.Contains(all, alg) })
 }
 
 // hostKeyAlgorithms puts the algorithms of pinned keys first: a server with
@@ -32,7 +50,7 @@ func (f *Family) algorithms() gossh.Config {
 func (f *Family) hostKeyAlgorithms(a *hostler.LeaseAsset) []string {
 	allowed := gossh.SupportedAlgorithms().HostKeys
 	if f.opts.Legacy {
-		allowed = append(allowed, gossh.InsecureAlgorithms().HostKeys...)
+		allowed = append(allowed, legacy().HostKeys...)
 	}
 	var known []string
 	for _, k := range keysIn(a, hostler.HostKeyPinned) {

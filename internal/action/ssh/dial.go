@@ -94,7 +94,7 @@ func (f *Family) handshake(
 		_ = nc.Close()
 		return nil, nil, timeoutFault(r).because(err)
 	case err != nil:
-		return nil, nil, handshakeFault(r, err)
+		return nil, nil, f.handshakeFault(r, err)
 	}
 	return gossh.NewClient(cc, chans, reqs), key, nil
 }

@@ -3,7 +3,10 @@ package ssh
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
@@ -55,5 +58,21 @@ func TestClosedSession(t *testing.T) {
 				t.Errorf("got %v, lost %v; want %s %s, lost %v", err, x.lost, tt.outcome, tt.kind, tt.lost)
 			}
 		})
+	}
+}
+
+// Only who would be helped by the setting is told of it.
+func TestNoCommonAlgorithm(t *testing.T) {
+	for _, tt := range []struct {
+		legacy bool
+		offers string
+		told   bool
+	}{{false, "aes128-cbc", true}, {true, "aes128-cbc", false}, {false, "rot13@example.com", false}} {
+		f := New(Options{Legacy: tt.legacy})
+		fault := f.handshakeFault(&route{addr: "192.0.2.1:22"}, &gossh.AlgorithmNegotiationError{What: "cipher", RequestedAlgorithms: []string{tt.offers}})
+		f.Close()
+		if told := strings.Contains(fault.text.EN, "ssh_algorithms"); told != tt.told || fault.kind != KindHandshake || !fault.noRetry {
+			t.Errorf("%+v: %v", tt, fault)
+		}
 	}
 }

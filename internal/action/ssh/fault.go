@@ -155,7 +155,7 @@ const nothingAsked = "unexpected message type 51 (expected 60)"
 
 // handshakeFault tells why a server that took the connection did not let the
 // user in.
-func handshakeFault(r *route, err error) *fault {
+func (f *Family) handshakeFault(r *route, err error) *fault {
 	var algorithms *gossh.AlgorithmNegotiationError
 	msg := err.Error()
 	switch {
@@ -168,10 +168,12 @@ func handshakeFault(r *route, err error) *fault {
 		return failed(hostler.ErrKindAuth,
 			"%s asks user %q for more than a password, such as a one-time code",
 			"%s 要求用户 %q 提供密码以外的验证（如一次性验证码）", r.where(), r.user()).because(err).final()
-	case errors.As(err, &algorithms):
+	case errors.As(err, &algorithms) && f.legacyHelps(algorithms):
 		return failed(KindHandshake,
 			"%s offers only outdated algorithms, which the setting ssh_algorithms: legacy would allow: %s",
 			"%s 仅提供过时的算法；如需允许，请设置 ssh_algorithms: legacy：%s", r.where(), msg).because(err).final()
+	case algorithms != nil:
+		return failed(KindHandshake, "no SSH handshake with %s: %s", "与 %s 的 SSH 握手失败：%s", r.where(), msg).because(err).final()
 	case errors.Is(err, context.DeadlineExceeded):
 		return timeoutFault(r).because(err)
 	case strings.Contains(msg, "EOF"), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EPIPE):
