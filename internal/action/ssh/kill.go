@@ -71,14 +71,11 @@ if _hst_wait 50 KILL; then _hst_end killed; fi
 _hst_end "alive $(_hst_ours)"
 `
 
-// killWait is what looking and killing may take beyond the grace time.
-const killWait = 10 * time.Second
-
 // kill ends a program and looks whether anything of it lives, as the user that
 // it runs as. The job's own context is over by then; this takes its own time.
 func (h *host) kill(ctx context.Context, p program, target process) (fate, string) {
 	grace := h.family.opts.KillGrace
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace+killWait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace+h.family.opts.KillWait)
 	defer cancel()
 	var out, errs tail
 	killer := program{

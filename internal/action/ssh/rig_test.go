@@ -35,6 +35,9 @@ func newRig(t *testing.T, opts ssh.Options) *rig {
 	if opts.KillGrace == 0 {
 		opts.KillGrace = 500 * time.Millisecond
 	}
+	if opts.KillWait == 0 {
+		opts.KillWait = time.Minute // the machine may be slow
+	}
 	f := ssh.New(opts)
 	t.Cleanup(f.Close)
 	return &rig{t: t, family: f}
@@ -126,7 +129,7 @@ func (r *rig) wait(a *attempt) *attempt {
 	r.t.Helper()
 	select {
 	case <-a.done:
-	case <-time.After(60 * time.Second):
+	case <-time.After(5 * time.Minute):
 		r.t.Fatal("the attempt does not end")
 	}
 	return a

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -276,7 +277,7 @@ func TestConnectionLostWhileItRan(t *testing.T) {
 func TestBlockedKillIsUnknown(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, sshtest.Options{MaxSessions: 1})
-	r := newRig(t, ssh.Options{})
+	r := newRig(t, ssh.Options{KillWait: time.Second})
 	f := newPIDFile(t)
 	ctx, cancel := cancellable(t)
 	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})

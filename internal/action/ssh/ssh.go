@@ -49,6 +49,9 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// KillGrace is the time between TERM and KILL (5 s).
 	KillGrace time.Duration
+	// KillWait is what looking and killing may take beyond KillGrace, until nobody
+	// knows what became of a program (10 s).
+	KillWait time.Duration
 	// MaxConnections bounds the connections of one route, which are more than
 	// one only when the server limits the sessions on each (10).
 	MaxConnections int
@@ -67,6 +70,7 @@ func (o Options) withDefaults() Options {
 	o.KeepAlive = or(o.KeepAlive, 15*time.Second)
 	o.ConnectTimeout = or(o.ConnectTimeout, 10*time.Second)
 	o.KillGrace = or(o.KillGrace, 5*time.Second)
+	o.KillWait = or(o.KillWait, 10*time.Second)
 	o.MaxConnections = or(o.MaxConnections, 10)
 	return o
 }
