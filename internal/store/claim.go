@@ -59,15 +59,16 @@ func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
 	return tx.lease(int64(w), found)
 }
 
-// keptUntil is when the first job that is kept for another worker becomes free.
+// keptUntil is when the next job that is kept for another worker becomes free. One
+// whose time is over is in the hands of another claim.
 func (tx *Tx) keptUntil(open []openQueue, worker int64) (time.Time, error) {
 	names := make([]string, len(open))
 	for i, q := range open {
 		names[i] = q.name
 	}
 	var at int64
-	_, err := tx.one(`SELECT free_at FROM ready WHERE owner <> 0 AND owner <> ? AND queue IN ?* ORDER BY free_at LIMIT 1`,
-		[]any{worker, names}, &at)
+	_, err := tx.one(`SELECT free_at FROM ready WHERE owner <> 0 AND owner <> ? AND free_at > ? AND queue IN ?* ORDER BY free_at LIMIT 1`,
+		[]any{worker, Micros(tx.now), names}, &at)
 	return Time(at), err
 }
 
