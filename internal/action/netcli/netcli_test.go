@@ -462,6 +462,12 @@ func TestConfirm(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
 	got := newRig(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"enable"}, "confirm": true})
 	mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	// What an answered question has set off is not known when another one ends it.
+	got = newRig(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, enableCanary), m{"commands": []string{"copy running-config scp:"}, "confirm": true})
+	mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindCommand)
+	if !strings.Contains(got.Error.Text.EN, "have set off") || !strings.Contains(got.Error.Text.EN, "Password:") {
+		t.Errorf("error %q", got.Error.Text.EN)
+	}
 }
 
 func TestChangedHostKey(t *testing.T) {

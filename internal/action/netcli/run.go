@@ -273,9 +273,12 @@ func confirm(asked string) string {
 }
 
 // asked is a question of the device that nobody answers.
-type asked string
+type asked struct {
+	text     string
+	answered bool // others of the same command were
+}
 
-func (q asked) Error() string { return "the device asks: " + string(q) }
+func (q asked) Error() string { return "the device asks: " + q.text }
 
 // send runs one command and notes what the device says. A question is answered
 // when reply is given; else nobody is here to answer it.
@@ -308,7 +311,7 @@ func (j *job) send(ctx context.Context, command string, touches bool, reply func
 		for n := 0; err == nil && at != atPrompt; n++ {
 			each(asks)
 			if reply == nil || at == atPassword || n >= 5 {
-				return asked(asks)
+				return asked{asks, n > 0}
 			}
 			at, asks, err = j.cli.say(ctx, reply(asks), false, each)
 		}
@@ -367,9 +370,15 @@ func (j *job) lost(ctx context.Context, command string, err error) action.Result
 	where, command := j.cli.way.Where(), j.cli.way.Redact(command)
 	j.stale = errors.Is(err, errGone) && !j.sent && j.cli.kept
 	f, told := errors.AsType[*failure](err)
-	if q, ok := errors.AsType[asked](err); ok {
+	q, asks := errors.AsType[asked](err)
+	if asks && q.answered && j.touched {
+		return action.Unknown(nil, hostler.ErrKindCommand,
+			"%q: %s asks %q, and nobody answers; what the answers before it have set off is not known",
+			"%q：%s 又询问 %q，无人应答；此前的应答引起的结果未知", command, where, j.cli.way.Redact(q.text))
+	}
+	if asks {
 		f, told = fail(hostler.ErrKindCommand, "%q: the device asks %q, and nobody answers", "%q：设备询问 %q，无人应答",
-			command, j.cli.way.Redact(string(q))).final(), true
+			command, j.cli.way.Redact(q.text)).final(), true
 	}
 	if told && j.touched && len(j.args.Config) > 0 {
 		j.first = f

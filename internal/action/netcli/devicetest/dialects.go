@@ -50,6 +50,14 @@ func (s *session) ios(line string) {
 		}
 		s.say("[OK]")
 		s.save()
+	case line == "copy running-config scp:" && s.enabled:
+		s.print("Destination username [admin]? ")
+		if _, err := s.read(true); err != nil {
+			return
+		}
+		s.print("Password: ")
+		_, err := s.read(false)
+		s.over = err != nil
 	default:
 		s.iosInvalid()
 	}
