@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -30,6 +29,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/wait"
 )
 
 const (
@@ -101,7 +101,7 @@ func New(baseURL, key string, opts ...Option) (*Client, error) {
 		retries:   defaultRetries,
 		timeout:   defaultTimeout,
 		outage:    func(error) {},
-		pause:     pause,
+		pause:     wait.Sleep,
 	}
 	for _, o := range opts {
 		o(c)
@@ -140,12 +140,13 @@ func (c *Client) do(ctx context.Context, r call, out any) error {
 			return hostler.Errorf(hostler.CodeInvalid, "the request cannot be encoded: %v", "请求无法编码：%v", err)
 		}
 	}
+	retry := newBackoff()
 	for try := 0; ; try++ {
 		err := c.once(ctx, r, body, out)
 		if err == nil || try >= c.retries || ctx.Err() != nil || !worthRepeating(r, err) {
 			return err
 		}
-		if perr := c.pause(ctx, backoff(try, err)); perr != nil {
+		if perr := c.pause(ctx, retryIn(&retry, err)); perr != nil {
 			return err
 		}
 	}
@@ -248,26 +249,16 @@ func worthRepeating(r call, err error) bool {
 	}
 }
 
-// backoff doubles from firstBackoff, with jitter, and is never shorter than
-// what the server asked for (within reason).
-func backoff(try int, err error) time.Duration {
-	d := min(firstBackoff<<min(try, 10), maxBackoff)
-	d = d/2 + rand.N(d/2)
+func newBackoff() wait.Backoff { return wait.Backoff{First: firstBackoff, Max: maxBackoff} }
+
+// retryIn returns the next wait of a backoff, or the longer one that the server
+// asked for with Retry-After, a minute at most.
+func retryIn(b *wait.Backoff, err error) time.Duration {
+	d := b.Next()
 	if e, ok := errors.AsType[*hostler.Error](err); ok && e.RetryAfter > 0 {
 		d = max(d, min(time.Duration(e.RetryAfter)*time.Second, time.Minute))
 	}
 	return d
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (c *Client) unreachable(err error) error {

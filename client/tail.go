@@ -33,6 +33,7 @@ type tail struct {
 
 // run follows until take is done, ctx is, or nothing helps any more.
 func (t *tail) run(ctx context.Context) error {
+	retry := newBackoff()
 	for fails := 0; ; fails++ {
 		before, began := t.pos, time.Now()
 		err := t.stream(ctx)
@@ -41,6 +42,7 @@ func (t *tail) run(ctx context.Context) error {
 		}
 		if t.pos != before || time.Since(began) > steady {
 			fails = 0
+			retry.Reset()
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -48,7 +50,7 @@ func (t *tail) run(ctx context.Context) error {
 		if !transient(err) || fails >= t.c.retries && !t.waits() {
 			return err
 		}
-		if err := t.c.pause(ctx, backoff(fails, err)); err != nil {
+		if err := t.c.pause(ctx, retryIn(&retry, err)); err != nil {
 			return err
 		}
 	}

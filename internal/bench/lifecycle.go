@@ -20,6 +20,7 @@ import (
 	"hostler.dev/hostler/internal/runlog"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/wait"
 	"hostler.dev/hostler/internal/worker"
 )
 
@@ -131,14 +132,7 @@ func (b *bench) worker(d hostler.Dispatcher, waits *starts) (*worker.Worker, err
 			if err := json.Unmarshal(c.Args, &a); err == nil {
 				waits.add(time.Since(time.UnixMicro(a.At)))
 			}
-			if b.o.Work > 0 {
-				t := time.NewTimer(b.o.Work)
-				defer t.Stop()
-				select {
-				case <-t.C:
-				case <-ctx.Done():
-				}
-			}
+			_ = wait.Sleep(ctx, b.o.Work) // a cancelled job ends early
 			return action.Succeeded(nil)
 		},
 	})

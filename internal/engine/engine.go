@@ -19,6 +19,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/wait"
 )
 
 // Config is what an Engine needs.
@@ -117,30 +118,17 @@ func (e *Engine) dueLoop(ctx context.Context) error {
 	woken, stop := e.store.Woken(store.TopicWork)
 	defer stop()
 	for {
-		wait, err := e.dueOnce(ctx)
+		next, err := e.dueOnce(ctx)
 		if err != nil && ctx.Err() == nil {
 			e.log.ErrorContext(ctx, "a loop of the engine failed; it goes on", "loop", "due", "err", err)
 		}
-		if !pause(ctx, dueAtMost, nil) || !pause(ctx, wait-dueAtMost, woken) {
+		if wait.Sleep(ctx, dueAtMost) != nil {
+			return nil
+		}
+		if _, err := wait.Signal(ctx, next-dueAtMost, woken); err != nil {
 			return nil
 		}
 	}
-}
-
-// pause waits for a span or a wake-up, and reports whether to go on.
-func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-wake:
-	case <-t.C:
-	}
-	return true
 }
 
 // dueOnce queues what is due and expires what is overdue. It returns how long

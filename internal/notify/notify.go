@@ -27,6 +27,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/wait"
 )
 
 const (
@@ -151,7 +152,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 
 // retain drops what is older than the retention, until ctx is done.
 func (n *Notifier) retain(ctx context.Context) {
-	for n.drop(ctx); sleep(ctx, dropEvery); {
+	for n.drop(ctx); wait.Sleep(ctx, dropEvery) == nil; {
 		n.drop(ctx)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/wait"
 )
 
 const (
@@ -42,7 +43,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 			p.Log.ErrorContext(ctx, "events could not be published; trying again", "err", err)
 			pace = retryPublish
 		}
-		if !sleep(ctx, pace) {
+		if wait.Sleep(ctx, pace) != nil {
 			return nil
 		}
 		if pace == retryPublish {
@@ -80,16 +81,4 @@ func (p *Publisher) drain(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// sleep waits and reports whether ctx still lives.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/wait"
 )
 
 const (
@@ -74,16 +74,14 @@ func (n *Notifier) outcome(now time.Time, d store.ClaimedDelivery, v verdict, bo
 		o.State = hostler.DeliveryFailed
 	default:
 		o.State = hostler.DeliveryPending
-		o.Next = now.Add(max(jittered(n.cfg.Retry[d.Round]), v.after))
+		o.Next = now.Add(max(wait.Jitter(n.cfg.Retry[d.Round], retryJitter), v.after))
 	}
 	return o
 }
 
-// jittered spreads a wait by a fifth to both sides, so that what failed together is
-// not tried again together.
-func jittered(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)*0.4*float64(d))
-}
+// retryJitter spreads the waits between tries by a fifth to both sides, so that
+// deliveries which failed together are not tried again together.
+const retryJitter = 0.2
 
 // attempt makes one request. It returns the body, and the headers as they may be
 // shown.

@@ -3,6 +3,8 @@ package notify
 import (
 	"testing"
 	"time"
+
+	"hostler.dev/hostler/internal/wait"
 )
 
 // TestRetryAfter: seconds or a date, and nothing that would hold a delivery for
@@ -30,7 +32,7 @@ func TestJitter(t *testing.T) {
 	for _, d := range DefaultRetry() {
 		total += d
 		for range 100 {
-			if got := jittered(d); got < d*4/5 || got > d*6/5 {
+			if got := wait.Jitter(d, retryJitter); got < d*4/5 || got > d*6/5 {
 				t.Fatalf("%v became %v", d, got)
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/wait"
 )
 
 const (
@@ -36,17 +36,15 @@ func (db *DB) View(ctx context.Context, fn func(c store.Conn) error) error {
 // better: after a deadlock, a lost connection, a missing partition.
 func (db *DB) run(ctx context.Context, opt pgx.TxOptions, fn func(c store.Conn) error) error {
 	deadline := time.Now().Add(db.opt.Patience)
-	pause := firstPause
+	retry := wait.Backoff{First: firstPause, Max: lastPause}
 	for {
 		err := db.once(ctx, opt, fn)
 		if err == nil || !db.again(ctx, err) || time.Now().After(deadline) {
 			return mapError(err)
 		}
-		// Full jitter: those who met once must not meet again.
-		if !sleep(ctx, rand.N(pause)+time.Millisecond) {
+		if retry.Sleep(ctx) != nil {
 			return mapError(err)
 		}
-		pause = min(2*pause, lastPause)
 	}
 }
 
@@ -61,17 +59,6 @@ func (db *DB) again(ctx context.Context, err error) bool {
 		return db.makePartition(ctx, day) == nil
 	}
 	return isConflict(err) || isAway(err)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // once runs a transaction one time.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -13,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/wait"
 )
 
 const (
@@ -104,7 +104,7 @@ func (w *waker) notifyLoop(ctx context.Context) {
 			if err := w.send(ctx, c); err != nil {
 				return err
 			}
-			if !sleep(ctx, notifyEvery) {
+			if wait.Sleep(ctx, notifyEvery) != nil {
 				return nil
 			}
 		}
@@ -165,7 +165,7 @@ func (w *waker) connected(ctx context.Context, what string, use func(c *pgx.Conn
 			return
 		}
 		w.log.WarnContext(ctx, "the wake-up connection failed; polling meanwhile", "connection", what, "err", err)
-		sleep(ctx, reconnect/2+rand.N(reconnect))
+		_ = wait.Sleep(ctx, wait.Jitter(reconnect, 0.5))
 	}
 }
 
@@ -184,7 +184,7 @@ func (w *waker) connect(ctx context.Context, use func(c *pgx.Conn) error) error 
 
 // pollLoop rings every second, give or take, in case a notification was lost.
 func (w *waker) pollLoop(ctx context.Context) {
-	for sleep(ctx, pollEvery*3/4+rand.N(pollEvery/2)) {
+	for wait.Sleep(ctx, wait.Jitter(pollEvery, 0.25)) == nil {
 		w.Ring(store.AllTopics)
 	}
 }
