@@ -11,12 +11,12 @@ func Rules() []Rule {
 		{Package: "internal/cli", May: []string{"client", "internal/server", "internal/config", "internal/clicontext", "internal/bench", "internal/wait"}},
 		{Package: "internal/bench", May: []string{"internal/store/...", "internal/engine", "internal/notify", "internal/worker", "internal/action", "internal/runlog", "internal/secret", "internal/wait"}},
 		{Package: "internal/server", May: []string{"client", "internal/..."}},
-		{Package: "internal/config"},
+		{Package: "internal/config", May: []string{"internal/check"}},
 		{Package: "internal/clicontext"},
-		{Package: "internal/api/...", May: []string{"internal/api/...", "internal/app", "internal/auth", "internal/flow", "internal/schedule", "internal/wait"}},
+		{Package: "internal/api/...", May: []string{"internal/api/...", "internal/app", "internal/auth", "internal/flow", "internal/schedule", "internal/wait", "internal/check"}},
 
 		// The rules of the house, over the store.
-		{Package: "internal/app", May: []string{"internal/store", "internal/feed", "internal/auth", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog"}},
+		{Package: "internal/app", May: []string{"internal/store", "internal/feed", "internal/auth", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog", "internal/check"}},
 		{Package: "internal/engine", May: []string{"internal/store", "internal/flow", "internal/schedule", "internal/action", "internal/secret", "internal/runlog", "internal/wait"}},
 		{Package: "internal/feed", May: []string{"internal/store", "internal/wait"}},
 		{Package: "internal/notify", May: []string{"internal/store", "internal/egress/...", "internal/secret", "internal/wait"}},
@@ -24,10 +24,11 @@ func Rules() []Rule {
 		// The worker knows neither store nor engine: all it has is the
 		// Dispatcher.
 		{Package: "internal/worker", May: []string{"internal/action", "internal/runlog", "client", "internal/wait"}},
-		{Package: "internal/action"},
-		{Package: "internal/action/...", May: []string{"internal/action/...", "internal/egress/...", "internal/wait"}},
+		{Package: "internal/action", May: []string{"internal/check"}},
+		{Package: "internal/action/...", May: []string{"internal/action/...", "internal/egress/...", "internal/wait", "internal/check"}},
 
 		// Pure.
+		{Package: "internal/check"},
 		{Package: "internal/auth"},
 		{Package: "internal/flow"},
 		{Package: "internal/schedule"},
