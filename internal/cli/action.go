@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
 func (a *app) actionCmd() *cobra.Command {
@@ -86,9 +88,9 @@ func (x argument) values() string {
 
 func (x argument) meaning(l hostler.Lang) string {
 	if l == hostler.LangZH {
-		return first(x.DescriptionZH, x.TitleZH, x.Description, x.Title, "-")
+		return cmp.Or(x.DescriptionZH, x.TitleZH, x.Description, x.Title, "-")
 	}
-	return first(x.Description, x.Title, "-")
+	return cmp.Or(x.Description, x.Title, "-")
 }
 
 // describeArgs writes a table of an action's arguments.
@@ -101,7 +103,7 @@ func (a *app) describeArgs(x hostler.ActionInfo) error {
 		return hostler.Errorf(hostler.CodeInternal, "the action's schema cannot be read: %v", "无法读取动作的参数模式：%v", err)
 	}
 	if help := x.Help.In(a.lang); help != "" {
-		fmt.Fprintf(a.out, "\n%s\n", cleanText(help))
+		fmt.Fprintf(a.out, "\n%s\n", term.EscapeLines(help))
 	}
 	fmt.Fprintln(a.out)
 	var rows [][]string
@@ -111,7 +113,7 @@ func (a *app) describeArgs(x hostler.ActionInfo) error {
 			name, p.values(), a.yesNo(slices.Contains(s.Required, name)), dash(string(p.Default)), p.meaning(a.lang),
 		})
 	}
-	return writeTable(a.out, []string{
+	return term.WriteTable(a.out, []string{
 		a.t("ARGUMENT", "参数"), a.t("TYPE", "类型"), a.t("REQUIRED", "必填"), a.t("DEFAULT", "默认值"), a.t("MEANING", "含义"),
 	}, rows)
 }

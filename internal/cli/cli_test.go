@@ -14,11 +14,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
 func newApp(lang hostler.Lang) (*app, *bytes.Buffer, *bytes.Buffer) {
 	var out, err bytes.Buffer
-	return &app{in: &input{Reader: strings.NewReader("")}, out: &out, err: &err, lang: lang, now: time.Now}, &out, &err
+	return &app{in: term.NewInput(strings.NewReader(""), nil), out: &out, err: &err, lang: lang, now: time.Now}, &out, &err
 }
 
 // TestEveryCommandIsDocumentedInBothLanguages walks the whole tree.
@@ -204,7 +205,7 @@ func TestMergedChangesOnlyWhatWasGiven(t *testing.T) {
 	}
 }
 
-func TestMoment(t *testing.T) {
+func TestTimeFlag(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for in, want := range map[string]time.Time{
 		"2h":                   now.Add(-2 * time.Hour),
@@ -212,8 +213,8 @@ func TestMoment(t *testing.T) {
 		"2026-01-31":           time.Date(2026, 1, 31, 0, 0, 0, 0, time.Local),
 	} {
 		var got *time.Time
-		if err := (moment{&got, func() time.Time { return now }}).Set(in); err != nil || !got.Equal(want) {
-			t.Errorf("moment %q = %v, %v; want %v", in, got, err, want)
+		if err := (timeFlag{&got, func() time.Time { return now }}).Set(in); err != nil || !got.Equal(want) {
+			t.Errorf("time %q = %v, %v; want %v", in, got, err, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
 func (a *app) deliveryCmd() *cobra.Command {
@@ -25,14 +27,14 @@ func (a *app) deliveryCmd() *cobra.Command {
 func (a *app) deliveryColumns() []column[hostler.Delivery] {
 	return []column[hostler.Delivery]{
 		col("id", "ID", func(d hostler.Delivery) string { return d.ID.String() }),
-		col("webhook", "回调", func(d hostler.Delivery) string { return first(d.Name, d.Webhook.String()) }),
+		col("webhook", "回调", func(d hostler.Delivery) string { return cmp.Or(d.Name, d.Webhook.String()) }),
 		col("type", "事件", func(d hostler.Delivery) string { return string(d.Type) }),
 		col("job", "作业", func(d hostler.Delivery) string { return dash(d.Job.String()) }),
 		col("state", "状态", func(d hostler.Delivery) string { return a.deliveryState(d.State) }),
 		col("tries", "次数", func(d hostler.Delivery) string { return fmt.Sprint(d.Tries) }),
 		col("next", "下次尝试", func(d hostler.Delivery) string { return whenPtr(d.NextAt) }),
 		col("created", "创建时间", func(d hostler.Delivery) string { return when(d.Created) }),
-		col("last answer", "最近应答", func(d hostler.Delivery) string { return cut(a.answer(d.Last), 60) }),
+		col("last answer", "最近应答", func(d hostler.Delivery) string { return term.Truncate(a.answer(d.Last), 60) }),
 	}
 }
 
@@ -77,30 +79,16 @@ func deliveryIDs() completer {
 func (a *app) deliveryFilter(cmd *cobra.Command, f *hostler.DeliveryFilter) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.Webhook, "webhook", "", a.t("only those of this webhook, by name or id", "只选此回调（名称或 ID）"))
-	fs.Var(textFlag[hostler.DeliveryState]{&f.State}, "state", a.t("only those that are pending, delivered or failed", "只选 pending、delivered 或 failed"))
-	fs.Var(textFlag[hostler.EventType]{&f.Type}, "type", a.t("only those of this type of event", "只选此类事件"))
-	fs.Var(jobFlag{&f.Job}, "job", a.t("only those about this job", "只选与此作业有关的"))
-	fs.Var(moment{&f.Since, a.now}, "since", a.t("made at or after, such as 2h or 2026-01-31", "在此时间之后创建，如 2h 或 2026-01-31"))
-	fs.Var(moment{&f.Until, a.now}, "until", a.t("made before", "在此时间之前创建"))
+	fs.Var(stringFlag[hostler.DeliveryState]{&f.State}, "state", a.t("only those that are pending, delivered or failed", "只选 pending、delivered 或 failed"))
+	fs.Var(stringFlag[hostler.EventType]{&f.Type}, "type", a.t("only those of this type of event", "只选此类事件"))
+	fs.Var(idFlag{&f.Job}, "job", a.t("only those about this job", "只选与此作业有关的"))
+	fs.Var(timeFlag{&f.Since, a.now}, "since", a.t("made at or after, such as 2h or 2026-01-31", "在此时间之后创建，如 2h 或 2026-01-31"))
+	fs.Var(timeFlag{&f.Until, a.now}, "until", a.t("made before", "在此时间之前创建"))
 	a.complete(cmd, "webhook", webhookNames())
 	a.complete(cmd, "state", fixed("pending", "delivered", "failed"))
 	a.complete(cmd, "type", fixed(names(hostler.EventCatalogue(), func(e hostler.EventInfo) string { return string(e.Type) })...))
 	a.complete(cmd, "job", jobIDs())
 }
-
-// textFlag is a flag of a text with a type of its own.
-type textFlag[T ~string] struct{ v *T }
-
-func (f textFlag[T]) String() string     { return "" }
-func (f textFlag[T]) Type() string       { return "string" }
-func (f textFlag[T]) Set(s string) error { *f.v = T(s); return nil }
-
-// jobFlag is a flag that takes the id of a job.
-type jobFlag struct{ id *hostler.JobID }
-
-func (f jobFlag) String() string     { return "" }
-func (f jobFlag) Type() string       { return "id" }
-func (f jobFlag) Set(v string) error { return f.id.UnmarshalText([]byte(v)) }
 
 func (a *app) deliveryList() *cobra.Command {
 	var f hostler.DeliveryFilter
@@ -154,15 +142,15 @@ func (a *app) showDelivery(d hostler.Delivery) error {
 		return err
 	}
 	for _, at := range d.Attempts {
-		if _, err := fmt.Fprintf(a.out, "\n%d  %s  %s\n", at.N, when(at.At), clean(a.answer(&at))); err != nil {
+		if _, err := fmt.Fprintf(a.out, "\n%d  %s  %s\n", at.N, when(at.At), term.Escape(a.answer(&at))); err != nil {
 			return err
 		}
 		for _, name := range slices.Sorted(maps.Keys(at.Request)) {
-			if _, err := fmt.Fprintf(a.out, "   > %s: %s\n", clean(name), clean(at.Request[name])); err != nil {
+			if _, err := fmt.Fprintf(a.out, "   > %s: %s\n", term.Escape(name), term.Escape(at.Request[name])); err != nil {
 				return err
 			}
 		}
-		for line := range strings.Lines(cleanText(at.Response)) {
+		for line := range strings.Lines(term.EscapeLines(at.Response)) {
 			if _, err := fmt.Fprintf(a.out, "   < %s\n", strings.TrimRight(line, "\n")); err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
 func (a *app) eventsCmd() *cobra.Command {
@@ -116,18 +117,14 @@ func (a *app) printStep(s client.EventStep) error {
 		a.note("%d events are no longer kept", "有 %d 个事件已不再保留", s.Missed)
 		return nil
 	case a.output == "json":
-		line, err := json.Marshal(s.Event)
-		if err == nil {
-			_, err = fmt.Fprintln(a.out, escapeQuoted(string(line), jsonPair))
-		}
-		return err
+		return term.WriteJSONLine(a.out, s.Event)
 	case a.output == "yaml":
 		if _, err := fmt.Fprintln(a.out, "---"); err != nil {
 			return err
 		}
 		return a.structured(s.Event)
 	}
-	_, err := fmt.Fprintf(a.out, "%s  %-18s  %s\n", a.clock(s.Event), s.Event.Type, clean(a.tell(s.Event)))
+	_, err := fmt.Fprintf(a.out, "%s  %-18s  %s\n", a.clock(s.Event), s.Event.Type, term.Escape(a.tell(s.Event)))
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
 	"hostler.dev/hostler/internal/config"
+	"hostler.dev/hostler/internal/server"
 )
 
 func (a *app) keyCmd() *cobra.Command {
@@ -74,7 +75,7 @@ func (a *app) keyCreate() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&in.User, "user", "", a.t("its owner (default: you)", "所属用户（默认为您自己）"))
 	f.StringVar(&role, "role", "", a.t("the most it may do: viewer, operator, approver or admin", "最高权限：viewer、operator、approver 或 admin"))
-	f.Var(span{&in.ExpiresIn}, "expires-in", a.t("how long it is valid, such as 90d (default: for ever)", "有效期，如 90d（默认永久）"))
+	f.Var(durationFlag{&in.ExpiresIn}, "expires-in", a.t("how long it is valid, such as 90d (default: for ever)", "有效期，如 90d（默认永久）"))
 	f.BoolVar(&local, "local", false, a.t("by way of the data folder, without a key", "直接通过数据目录创建，无需密钥"))
 	load = a.configFlags(cmd, "data", "db")
 	a.complete(cmd, "role", fixed(names(hostler.Roles(), func(r hostler.Role) string { return string(r) })...))
@@ -133,4 +134,23 @@ func (a *app) keyRevoke() *cobra.Command {
 		a.note("revoked the key %s", "已吊销密钥 %s", id)
 		return nil
 	})
+}
+
+// localKey makes an admin key by way of the data folder.
+func (a *app) localKey(ctx context.Context, load func() (config.Config, error), name, role string) error {
+	if role != "" && hostler.Role(role) != hostler.RoleAdmin {
+		return hostler.Errorf(hostler.CodeInvalid,
+			"--local makes admin keys only; make others with 'hostler key create'", "--local 只能创建 admin 密钥；其他密钥请用 'hostler key create' 创建")
+	}
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	secret, err := server.LocalAdminKey(ctx, cfg, name)
+	if err != nil {
+		return err
+	}
+	a.note("admin key %s; keep it now, it is not shown again", "管理员密钥 %s；请立即保存，不会再次显示", name)
+	_, err = fmt.Fprintln(a.out, secret)
+	return err
 }

@@ -117,7 +117,7 @@ func (a *app) webhookFlags(cmd *cobra.Command, f *webhookFlags) {
 	fs.StringSliceVar(&f.filter.Assets, "asset", nil, a.t("only jobs on this asset; repeat for more", "只通知此资产的作业；可重复"))
 	fs.StringVar(&f.in.Method, "method", "", a.t("POST, PUT, PATCH or GET (default: POST)", "请求方法：POST、PUT、PATCH 或 GET（默认 POST）"))
 	fs.StringVar(&f.lang, "lang", "", a.t("language of texts for people: en or zh", "文本语言：en 或 zh"))
-	fs.Var(span{&f.in.Timeout}, "timeout", a.t("of one request; at most 10s", "单次请求的超时；最长 10s"))
+	fs.Var(durationFlag{&f.in.Timeout}, "timeout", a.t("of one request; at most 10s", "单次请求的超时；最长 10s"))
 	fs.IntVar(&f.in.Rate, "rate", 0, a.t("requests per minute at most", "每分钟最多请求数"))
 	fs.IntVar(&f.in.Limit, "limit", 0, a.t("requests at once at most", "最多同时请求数"))
 	a.webhookSecretFlags(cmd, &f.secrets)
@@ -336,7 +336,7 @@ func (a *app) webhookRotate() *cobra.Command {
 		}
 		return a.sayWebhook(made)
 	})
-	cmd.Flags().Var(span{&overlap}, "overlap", a.t("how long the old secret signs too (default 24h)", "旧密钥继续签名的时间（默认 24h）"))
+	cmd.Flags().Var(durationFlag{&overlap}, "overlap", a.t("how long the old secret signs too (default 24h)", "旧密钥继续签名的时间（默认 24h）"))
 	cmd.Flags().StringVar(&file, "secret-file", "", a.t("a file with the new secret; - is standard input", "新密钥所在文件；- 表示标准输入"))
 	a.complete(cmd, "", webhookNames())
 	return cmd

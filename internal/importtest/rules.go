@@ -8,7 +8,8 @@ func Rules() []Rule {
 		{Package: "cmd/hostler", May: []string{"internal/cli"}},
 
 		// The ways in.
-		{Package: "internal/cli", May: []string{"client", "internal/server", "internal/config", "internal/clicontext", "internal/bench", "internal/wait"}},
+		{Package: "internal/cli", May: []string{"client", "internal/server", "internal/config", "internal/clicontext", "internal/bench", "internal/wait", "internal/cli/term"}},
+		{Package: "internal/cli/term"},
 		{Package: "internal/bench", May: []string{"internal/store/...", "internal/engine", "internal/notify", "internal/worker", "internal/action", "internal/runlog", "internal/secret", "internal/wait"}},
 		{Package: "internal/server", May: []string{"client", "internal/..."}},
 		{Package: "internal/config", May: []string{"internal/check"}},

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
 // canned is a server whose jobs have ended as the test says, for the outcomes
@@ -212,7 +213,7 @@ func TestInterruptedWaitSaysHowToCancel(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			errs := &cancelOn{text: tt.when, cancel: cancel}
-			a := &app{in: &input{Reader: strings.NewReader("")}, out: io.Discard, err: errs, lang: hostler.LangEN, now: time.Now}
+			a := &app{in: term.NewInput(strings.NewReader(""), nil), out: io.Discard, err: errs, lang: hostler.LangEN, now: time.Now}
 			if code := runAgainst(ctx, t, tt.s, a, "job", "run", "ssh_command", "--wait"); code != exitInterrupted {
 				t.Errorf("exit code %d, want %d", code, exitInterrupted)
 			}

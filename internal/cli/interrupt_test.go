@@ -3,14 +3,14 @@ package cli
 import (
 	"context"
 	"io"
-	"strings"
 	"testing"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
-// Ctrl-C ends a command that waits for standard input, whatever it reads.
-func TestInterruptedInput(t *testing.T) {
+// TestInterruptEndsReadsOfStandardInput covers each way of reading it.
+func TestInterruptEndsReadsOfStandardInput(t *testing.T) {
 	for _, args := range [][]string{
 		{"asset", "import", "-"},
 		{"credential", "add", "ops", "--kind", "password", "--stdin"},
@@ -18,9 +18,9 @@ func TestInterruptedInput(t *testing.T) {
 		{"webhook", "create", "chat", "http://192.0.2.1/", "--headers-file", "-"},
 	} {
 		ctx, interrupt := context.WithCancel(t.Context())
-		r, w := io.Pipe() // which nobody closes
+		r, w := io.Pipe() // blocks until the end of the test
 		a, out, errs := newApp(hostler.LangEN)
-		a.in = &input{Reader: reading{r, interrupt}, done: ctx.Done()}
+		a.in = term.NewInput(interruptingReader{r, interrupt}, ctx.Done())
 		t.Setenv("HOSTLER_CONTEXT_FILE", "/dev/null")
 		if code := a.run(ctx, args); code != exitInterrupted {
 			t.Errorf("%v: exit code %d", args, code)
@@ -32,21 +32,13 @@ func TestInterruptedInput(t *testing.T) {
 	}
 }
 
-// reading interrupts when it is read.
-type reading struct {
+// interruptingReader interrupts the command when it is read.
+type interruptingReader struct {
 	io.Reader
 	interrupt func()
 }
 
-func (r reading) Read(p []byte) (int, error) {
+func (r interruptingReader) Read(p []byte) (int, error) {
 	r.interrupt()
 	return r.Reader.Read(p)
-}
-
-func TestInputReadsAll(t *testing.T) {
-	want := strings.Repeat("name,address\n", 1000)
-	got, err := io.ReadAll(&input{Reader: strings.NewReader(want)})
-	if err != nil || string(got) != want {
-		t.Errorf("%d bytes of %d, %v", len(got), len(want), err)
-	}
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"maps"
-	"runtime"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -12,62 +11,6 @@ import (
 	"hostler.dev/hostler/client"
 	"hostler.dev/hostler/internal/clicontext"
 )
-
-// version is set by the linker; see the Makefile.
-var version = "dev"
-
-func (a *app) versionCmd() *cobra.Command {
-	type versions struct {
-		Command string `json:"command"`
-		Go      string `json:"go"`
-		Server  string `json:"server,omitempty"`
-		Store   string `json:"store,omitempty"`
-	}
-	return a.localCmd("version", doc{
-		short:   txt("show the versions of the command and the server", "显示命令和服务器的版本"),
-		long:    txt("Shows the version of this command and, when it can be reached, of the server.", "显示此命令的版本；服务器可达时也显示其版本。"),
-		example: "hostler version\nhostler version -o json",
-	}, func(ctx context.Context, _ []string) error {
-		v := versions{Command: version, Go: runtime.Version()}
-		if c, err := a.client(); err == nil {
-			if s, err := c.Version(ctx); err == nil {
-				v.Server, v.Store = s.Version, s.Store
-			}
-		}
-		return one(a, v, []column[versions]{
-			col("command", "命令", func(v versions) string { return v.Command }),
-			col("go", "Go", func(v versions) string { return v.Go }),
-			col("server", "服务器", func(v versions) string { return v.Server }),
-			col("store", "存储", func(v versions) string { return v.Store }),
-		})
-	})
-}
-
-func (a *app) completionCmd() *cobra.Command {
-	shells := []string{"bash", "zsh", "fish", "powershell"}
-	var cmd *cobra.Command
-	cmd = a.localCmd("completion SHELL", doc{
-		short:   txt("write the completion script of a shell", "生成命令行补全脚本"),
-		long:    txt("Writes a script that completes commands, flags, and the names of assets, actions,\nqueues and jobs, for bash (with its package bash-completion), zsh, fish or powershell.", "生成补全脚本，可补全命令、选项以及资产、动作、队列和作业的名称；\n支持 bash（需安装 bash-completion 软件包）、zsh、fish 和 powershell。"),
-		example: "source <(hostler completion bash)\nhostler completion zsh > \"${fpath[1]}/_hostler\"",
-	}, func(_ context.Context, args []string) error {
-		root := cmd.Root()
-		switch args[0] {
-		case "bash":
-			return root.GenBashCompletionV2(a.out, true)
-		case "zsh":
-			return root.GenZshCompletion(a.out)
-		case "fish":
-			return root.GenFishCompletion(a.out, true)
-		case "powershell":
-			return root.GenPowerShellCompletionWithDesc(a.out)
-		}
-		return hostler.Errorf(hostler.CodeInvalid,
-			"the shell must be bash, zsh, fish or powershell", "只支持 bash、zsh、fish 和 powershell")
-	})
-	cmd.ValidArgs = shells
-	return cmd
-}
 
 func (a *app) contextCmd() *cobra.Command {
 	return a.group("context", doc{

@@ -1,14 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
 const (
@@ -17,56 +18,6 @@ const (
 	// maxSummary is how many jobs a summary lists one by one.
 	maxSummary = 50
 )
-
-// printer writes a job's output: its standard output to ours, the rest to
-// standard error.
-type printer struct {
-	a       *app
-	raw     bool
-	printed bool
-	open    io.Writer // where a line stands unfinished; nil at the start of one
-}
-
-func (p *printer) print(e hostler.LogEntry) {
-	w := p.a.err
-	if e.Stream == hostler.StreamStdout {
-		w = p.a.out
-		p.printed = true
-	}
-	text := e.Text
-	if !p.raw {
-		text = cleanText(text)
-	}
-	fmt.Fprint(w, text)
-	p.open = w
-	if strings.HasSuffix(text, "\n") {
-		p.open = nil
-	}
-}
-
-// finish ends an unfinished line.
-func (p *printer) finish() {
-	if p.open != nil && !p.raw {
-		fmt.Fprintln(p.open)
-	}
-	p.open = nil
-}
-
-// follow prints a job's output until it ends and returns the ended job.
-func (a *app) follow(ctx context.Context, c *client.Client, id hostler.JobID, p *printer) (hostler.Job, error) {
-	defer p.finish()
-	for step, err := range c.Follow(ctx, id, 0) {
-		switch {
-		case err != nil:
-			return hostler.Job{}, err
-		case step.Job != nil:
-			return *step.Job, nil
-		default:
-			p.print(step.Entry)
-		}
-	}
-	return hostler.Job{}, context.Canceled
-}
 
 // wait waits for the jobs that were just made and returns their outcome as an
 // exit code.
@@ -101,7 +52,7 @@ func (a *app) waitOne(ctx context.Context, c *client.Client, id hostler.JobID) e
 				return err
 			}
 			if step.Job != nil {
-				return firstError(a.structured(step.Job), outcomeOf(map[hostler.State]int{step.Job.State: 1}))
+				return cmp.Or(a.structured(step.Job), outcomeOf(map[hostler.State]int{step.Job.State: 1}))
 			}
 		}
 		return ctx.Err()
@@ -113,7 +64,7 @@ func (a *app) waitOne(ctx context.Context, c *client.Client, id hostler.JobID) e
 		return err
 	}
 	if result := resultText(j); !p.printed && result != "" && j.Error == nil {
-		fmt.Fprintln(a.out, cleanText(result))
+		fmt.Fprintln(a.out, term.EscapeLines(result))
 	}
 	a.sayEnd(j)
 	return outcomeOf(map[hostler.State]int{j.State: 1})
@@ -131,15 +82,6 @@ func (a *app) sayEnd(j hostler.Job) {
 	}
 }
 
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // waitRun waits for a fan-out with one live line, then sums up.
 func (a *app) waitRun(ctx context.Context, c *client.Client, made hostler.JobsCreated) error {
 	a.note("%d jobs in %s", "%d 个作业，执行 %s", made.Count, made.Run)
@@ -148,7 +90,7 @@ func (a *app) waitRun(ctx context.Context, c *client.Client, made hostler.JobsCr
 		return err
 	}
 	if a.output != "table" {
-		return firstError(a.structured(sum), outcomeOf(sum.States))
+		return cmp.Or(a.structured(sum), outcomeOf(sum.States))
 	}
 	if err := a.summary(ctx, c, sum); err != nil {
 		return err
@@ -157,20 +99,16 @@ func (a *app) waitRun(ctx context.Context, c *client.Client, made hostler.JobsCr
 }
 
 func (a *app) pollRun(ctx context.Context, c *client.Client, run hostler.RunID) (hostler.RunSummary, error) {
-	live := terminalWidth(a.err) > 0
+	live := term.NewProgress(a.err)
 	every := firstPoll
 	for {
 		sum, err := c.Run(ctx, run)
 		if err != nil {
 			return sum, err
 		}
-		if live {
-			fmt.Fprintf(a.err, "\r\x1b[K%s", cut(a.progressLine(sum), terminalWidth(a.err)-1))
-		}
+		live.Show(a.progressLine(sum))
 		if sum.Done {
-			if live {
-				fmt.Fprint(a.err, "\r\x1b[K")
-			}
+			live.Clear()
 			return sum, nil
 		}
 		select {
@@ -216,7 +154,7 @@ func (a *app) summary(ctx context.Context, c *client.Client, sum hostler.RunSumm
 			col("state", "状态", func(j hostler.Job) string { return a.state(j.State) }),
 			col("took", "耗时", took),
 			col("job", "作业", func(j hostler.Job) string { return j.ID.String() }),
-			col("outcome", "结果", func(j hostler.Job) string { return cut(a.outcome(j), 80) }),
+			col("outcome", "结果", func(j hostler.Job) string { return term.Truncate(a.outcome(j), 80) }),
 		})
 		if err != nil {
 			return err

@@ -103,20 +103,6 @@ func visibleURL(raw string) error {
 	return nil
 }
 
-// secretFrom reads one line from a file, - being standard input, or asks for it
-// when no file is named.
-func (a *app) secretFrom(file string, word hostler.Text) (string, error) {
-	if file == "" && !a.askable() {
-		return "", hostler.Errorf(hostler.CodeInvalid,
-			"standard input is no terminal: give the %[1]s in a file, or as - on standard input; see --help",
-			"标准输入不是终端：请用文件提供%[2]s，或用 - 从标准输入读取；参见 --help", word.EN, word.ZH)
-	}
-	if file == "-" {
-		return a.secret("", true, word.EN, word.ZH, true)
-	}
-	return a.secret(file, false, word.EN, word.ZH, true)
-}
-
 // headersFrom reads lines of "Name: value".
 func (a *app) headersFrom(file string) (map[string]string, error) {
 	text, err := a.readFile(file)

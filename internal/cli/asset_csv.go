@@ -3,12 +3,9 @@ package cli
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,6 +13,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
 func (a *app) assetImport() *cobra.Command {
@@ -86,9 +84,6 @@ func mappingOf(columns []string) (map[string]string, error) {
 	}
 	return mapping, nil
 }
-
-// askable reports whether a person can be asked.
-func (a *app) askable() bool { return isTerminal(a.in) }
 
 // agreed shows what an import would do, and asks.
 func (a *app) agreed(ctx context.Context, c *client.Client, file []byte, o client.ImportOptions) (bool, error) {
@@ -183,12 +178,12 @@ func (a *app) assetExport() *cobra.Command {
 		case a.output != "table":
 			return hostler.Errorf(hostler.CodeInvalid, "an export is CSV; for JSON or YAML use 'hostler asset list -o %s'",
 				"导出格式为 CSV；JSON 或 YAML 请用 'hostler asset list -o %s'", a.output)
-		case file == "" && isTerminal(a.out):
+		case file == "" && term.IsTerminal(a.out):
 			var b strings.Builder
 			if err := c.ExportAssets(ctx, labels, &b); err != nil {
 				return err
 			}
-			_, err := io.WriteString(a.out, cleanText(strings.TrimPrefix(b.String(), "\ufeff")))
+			_, err := io.WriteString(a.out, term.EscapeLines(strings.TrimPrefix(b.String(), "\ufeff")))
 			return err
 		case file == "":
 			return c.ExportAssets(ctx, labels, a.out)
@@ -196,70 +191,6 @@ func (a *app) assetExport() *cobra.Command {
 		return writeFile(file, func(w io.Writer) error { return c.ExportAssets(ctx, labels, w) })
 	})
 	cmd.Flags().StringVarP(&file, "file", "f", "", a.t("file to write (default: standard output)", "输出文件（默认：标准输出）"))
-	cmd.Flags().Var(pairs{&labels}, "label", a.t("only assets with this label; repeat for more", "只导出带此标签的资产；可重复"))
+	cmd.Flags().Var(pairsFlag{&labels}, "label", a.t("only assets with this label; repeat for more", "只导出带此标签的资产；可重复"))
 	return cmd
-}
-
-// readTable reads a file, or standard input as -. How large it may be is for the
-// server to say.
-func (a *app) readTable(name string) ([]byte, error) {
-	var file []byte
-	var err error
-	if name == "-" {
-		file, err = io.ReadAll(a.in)
-	} else {
-		file, err = os.ReadFile(name)
-	}
-	if err != nil {
-		return nil, badFile(err)
-	}
-	return file, nil
-}
-
-func badFile(err error) error {
-	return hostler.Errorf(hostler.CodeInvalid, "the file cannot be used: %v", "无法使用该文件：%v", err)
-}
-
-// writeFile writes a file as a whole, or leaves what was there. Pipes and devices,
-// such as /dev/stdout, are written to as they are.
-func writeFile(name string, write func(w io.Writer) error) error {
-	if real, err := filepath.EvalSymlinks(name); err == nil {
-		name = real // a link stays one
-	}
-	mode := os.FileMode(0o600)
-	if info, err := os.Stat(name); err == nil {
-		if !info.Mode().IsRegular() {
-			return writeThrough(name, write)
-		}
-		mode = info.Mode().Perm()
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".hostler-export-*")
-	if err != nil {
-		return badFile(err)
-	}
-	err = write(f)
-	if cerr := errors.Join(f.Chmod(mode), f.Close()); err == nil && cerr != nil {
-		err = badFile(cerr)
-	}
-	if err == nil {
-		if rerr := os.Rename(f.Name(), name); rerr != nil {
-			err = badFile(rerr)
-		}
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
-}
-
-func writeThrough(name string, write func(w io.Writer) error) error {
-	f, err := os.OpenFile(name, os.O_WRONLY, 0)
-	if err != nil {
-		return badFile(err)
-	}
-	err = write(f)
-	if cerr := f.Close(); err == nil && cerr != nil {
-		err = badFile(cerr)
-	}
-	return err
 }

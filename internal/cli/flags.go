@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"encoding"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"hostler.dev/hostler"
+)
+
+// The types of flags that pflag does not have.
+var _ = []pflag.Value{
+	pairsFlag{}, durationFlag{}, timeFlag{}, statesFlag{}, idFlag{}, stringFlag[hostler.EventType]{},
+}
+
+// pairsFlag takes key=value, and may be repeated.
+type pairsFlag struct{ m *map[string]string }
+
+func (f pairsFlag) String() string { return "" }
+func (f pairsFlag) Type() string   { return "key=value" }
+
+func (f pairsFlag) Set(s string) error {
+	k, v, ok := strings.Cut(s, "=")
+	if !ok || k == "" {
+		return hostler.Errorf(hostler.CodeInvalid, "write it as key=value", "请写成 key=value")
+	}
+	if *f.m == nil {
+		*f.m = map[string]string{}
+	}
+	(*f.m)[k] = v
+	return nil
+}
+
+// durationFlag takes a duration such as 90s, 10m or 30d.
+type durationFlag struct{ d *hostler.Duration }
+
+func (f durationFlag) String() string {
+	if f.d == nil || *f.d == 0 {
+		return ""
+	}
+	return f.d.String()
+}
+func (f durationFlag) Type() string       { return "duration" }
+func (f durationFlag) Set(s string) error { return f.d.UnmarshalText([]byte(s)) }
+
+// timeFlag takes a time: RFC 3339, a date with or without a time of day, or how
+// long ago, such as 2h.
+type timeFlag struct {
+	t   **time.Time
+	now func() time.Time
+}
+
+// timeLayouts are the forms of a time besides a duration. Those without a zone
+// are local times.
+var timeLayouts = []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime, "2006-01-02 15:04", time.DateOnly}
+
+func (f timeFlag) String() string { return "" }
+func (f timeFlag) Type() string   { return "time" }
+
+func (f timeFlag) Set(s string) error {
+	if d, err := hostler.ParseDuration(s); err == nil {
+		t := f.now().Add(-d)
+		*f.t = &t
+		return nil
+	}
+	for _, layout := range timeLayouts {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			*f.t = &t
+			return nil
+		}
+	}
+	return hostler.Errorf(hostler.CodeInvalid,
+		"write a time such as 2026-01-31 18:00, or how long ago, such as 2h",
+		"时间请写成 2026-01-31 18:00，或如 2h 表示多久以前")
+}
+
+// statesFlag takes job states, separated by commas or repeated.
+type statesFlag struct{ s *[]hostler.State }
+
+func (f statesFlag) String() string { return "" }
+func (f statesFlag) Type() string   { return "state" }
+
+func (f statesFlag) Set(v string) error {
+	for part := range strings.SplitSeq(v, ",") {
+		s := hostler.State(strings.TrimSpace(part))
+		if !s.Valid() {
+			states := strings.Join(names(hostler.States(), func(s hostler.State) string { return string(s) }), ", ")
+			return hostler.Errorf(hostler.CodeInvalid, "there is no state %q; use %s", "没有状态 %q；可用的有 %s", part, states)
+		}
+		*f.s = append(*f.s, s)
+	}
+	return nil
+}
+
+// idFlag takes the id of an object, such as a [hostler.JobID].
+type idFlag struct{ id encoding.TextUnmarshaler }
+
+func (f idFlag) String() string     { return "" }
+func (f idFlag) Type() string       { return "id" }
+func (f idFlag) Set(s string) error { return f.id.UnmarshalText([]byte(s)) }
+
+// stringFlag takes a string of a named type.
+type stringFlag[T ~string] struct{ v *T }
+
+func (f stringFlag[T]) String() string     { return "" }
+func (f stringFlag[T]) Type() string       { return "string" }
+func (f stringFlag[T]) Set(s string) error { *f.v = T(s); return nil }

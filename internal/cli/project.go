@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/client"
+)
+
+func (a *app) projectCmd() *cobra.Command {
+	columns := []column[hostler.Project]{
+		col("name", "名称", func(p hostler.Project) string { return p.Name }),
+		col("id", "ID", func(p hostler.Project) string { return p.ID.String() }),
+		col("created", "创建时间", func(p hostler.Project) string { return when(p.CreatedAt) }),
+	}
+	return a.group("project", doc{
+		short:   txt("manage projects", "管理项目"),
+		long:    txt("A project isolates assets, credentials and jobs. 'default' always exists.", "项目隔离资产、凭据和作业；default 项目始终存在。"),
+		example: "hostler project create lab\nhostler asset list --project lab",
+	}, a.cmd("list", doc{
+		short:   txt("list the projects you may see", "列出可见的项目"),
+		long:    txt("Lists the projects in which you have a role.", "列出您拥有角色的项目。"),
+		example: "hostler project list",
+	}, func(ctx context.Context, c *client.Client, _ []string) error {
+		items, _, err := collect(ctx, c.Projects, 0)
+		if err != nil {
+			return err
+		}
+		return list(a, items, columns)
+	}), a.cmd("create NAME", doc{
+		short:   txt("create a project", "创建项目"),
+		long:    txt("Creates a project; needs an admin of 'default'.", "创建项目；需要 default 项目的管理员。"),
+		example: "hostler project create lab",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		p, err := c.CreateProject(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return one(a, p, columns)
+	}))
+}

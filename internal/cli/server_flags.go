@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"hostler.dev/hostler/internal/config"
+)
+
+// configFlags binds the server's settings, or only those named, to flags of cmd
+// and returns what loads the configuration once they are parsed.
+func (a *app) configFlags(cmd *cobra.Command, only ...string) func() (config.Config, error) {
+	fs := cmd.Flags()
+	file := fs.String("config", "", a.t("a YAML file with settings (HOSTLER_CONFIG)", "设置文件（YAML，HOSTLER_CONFIG）"))
+	bound := map[string]bool{}
+	for _, s := range config.Settings() {
+		name := s.Flag()
+		if name == "" || (len(only) > 0 && !slices.Contains(only, name)) {
+			continue
+		}
+		bound[name] = true
+		// pflag would take a word in back quotes for the value's name.
+		help := strings.ReplaceAll(s.Help.In(a.lang), "`", "")
+		if s.Bool {
+			fs.Bool(name, false, help)
+		} else {
+			fs.String(name, s.Default, help)
+		}
+		fs.Lookup(name).Hidden = s.Hidden
+	}
+	return func() (config.Config, error) {
+		given := map[string]string{}
+		fs.Visit(func(f *pflag.Flag) {
+			if bound[f.Name] {
+				given[f.Name] = f.Value.String()
+			}
+		})
+		return config.Load(config.Source{File: *file, Environ: os.Environ(), Flags: given})
+	}
+}
