@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"errors"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
@@ -48,11 +47,4 @@ func (a *App) runnable(name string, args json.RawMessage) (*action.Action, error
 		return nil, hostler.InvalidFields(fields...)
 	}
 	return act, nil
-}
-
-// fieldsOf adds the fields of an error, so that one answer names them all.
-func (k *checker) fieldsOf(err error) {
-	if e, ok := errors.AsType[*hostler.Error](err); ok {
-		k.fields = append(k.fields, e.Fields...)
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -32,9 +33,9 @@ func (a *App) Assets(ctx context.Context, c auth.Caller, labels map[string]strin
 	if err != nil {
 		return hostler.List[hostler.Asset]{}, err
 	}
-	var k checker
-	checkLabels(&k, labels)
-	if err := k.err(); err != nil {
+	var fields check.Fields
+	checkLabels(&fields, labels)
+	if err := fields.Err(); err != nil {
 		return hostler.List[hostler.Asset]{}, err
 	}
 	return view(ctx, g, func(s *scope) (hostler.List[hostler.Asset], error) {
@@ -64,7 +65,7 @@ func (a *App) Asset(ctx context.Context, c auth.Caller, ref string) (hostler.Ass
 
 // asset finds an asset of the acting project by name or id.
 func (s *scope) asset(ref string) (*store.AssetRow, error) {
-	if !clean(ref) || ref == "" {
+	if !check.Storable(ref) || ref == "" {
 		return nil, hostler.NotFound(assetWord, ref)
 	}
 	id, name := assetRef(ref)
@@ -189,64 +190,54 @@ func (a *App) DeleteAsset(ctx context.Context, c auth.Caller, ref string) (hostl
 
 // row checks every field and makes the row, but for what it refers to.
 func (in AssetInput) row() (store.AssetRow, error) {
-	var k checker
-	k.name("name", in.Name, 128)
+	var fields check.Fields
+	fields.Name("name", in.Name, 128)
 	if id, _ := assetRef(in.Name); id != 0 {
-		k.fail("name", "must not look like an id", "不能与 ID 的格式相同")
+		fields.Add("name", "must not look like an id", "不能与 ID 的格式相同")
 	}
-	address := k.address("address", in.Address)
-	between(&k, "port", in.Port, 0, 65535)
+	address := fields.Address("address", in.Address)
+	check.Between(&fields, "port", in.Port, 0, 65535)
 	kind, policy := cmp.Or(in.Kind, "host"), cmp.Or(in.HostKey, hostler.HostKeyAcceptNew)
-	oneOf(&k, "kind", kind, "host", "device", "endpoint")
-	oneOf(&k, "host_key", policy, hostler.HostKeyAcceptNew, hostler.HostKeyStrict)
-	k.text("platform", in.Platform, 64)
-	k.text("device_key", in.DeviceKey, 253)
-	k.ok(strings.TrimSpace(in.DeviceKey) == in.DeviceKey, "device_key", "must not begin or end with a space", "首尾不得有空格")
-	checkLabels(&k, in.Labels)
-	checkVars(&k, in.Vars)
+	check.OneOf(&fields, "kind", kind, "host", "device", "endpoint")
+	check.OneOf(&fields, "host_key", policy, hostler.HostKeyAcceptNew, hostler.HostKeyStrict)
+	fields.Line("platform", in.Platform, 64)
+	fields.Line("device_key", in.DeviceKey, 253)
+	fields.Require(strings.TrimSpace(in.DeviceKey) == in.DeviceKey, "device_key", "must not begin or end with a space", "首尾不得有空格")
+	checkLabels(&fields, in.Labels)
+	checkVars(&fields, in.Vars)
 	row := store.AssetRow{Asset: hostler.Asset{
 		Name: in.Name, Address: address, Port: in.Port, Kind: kind, Platform: in.Platform,
 		Labels: in.Labels, Vars: in.Vars, DeviceKey: cmp.Or(in.DeviceKey, address), HostKey: policy,
 	}}
-	return row, k.err()
+	return row, fields.Err()
 }
 
-func checkLabels(k *checker, labels map[string]string) {
-	k.ok(len(labels) <= maxLabels, "labels", "must be at most %d", "最多 %d 个", maxLabels)
+func checkLabels(fields *check.Fields, labels map[string]string) {
+	fields.Count("labels", len(labels), maxLabels)
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		path := "labels." + printable(key)
-		k.name(path, strings.ReplaceAll(key, "/", "."), 63)
-		k.text(path, labels[key], 128)
+		path := "labels." + check.Key(key)
+		fields.Name(path, strings.ReplaceAll(key, "/", "."), 63)
+		fields.Line(path, labels[key], 128)
 	}
 }
 
-func checkVars(k *checker, vars map[string]string) {
-	k.ok(len(vars) <= maxVars, "vars", "must be at most %d", "最多 %d 个", maxVars)
+func checkVars(fields *check.Fields, vars map[string]string) {
+	fields.Count("vars", len(vars), maxVars)
 	for _, key := range slices.Sorted(maps.Keys(vars)) {
-		path := "vars." + printable(key)
-		k.name(path, strings.TrimLeft(key, "_"), 63)
-		k.prose(path, vars[key], 4096)
+		path := "vars." + check.Key(key)
+		fields.Name(path, strings.TrimLeft(key, "_"), 63)
+		fields.Text(path, vars[key], 4096)
 	}
-}
-
-// printable makes a key of the input safe to stand in a path.
-func printable(key string) string {
-	q := strconv.QuoteToGraphic(key)
-	q = q[1 : len(q)-1]
-	if len(q) > 80 {
-		q = strings.ToValidUTF8(q[:80], "") + "…"
-	}
-	return q
 }
 
 // bind fills in the project and what the input refers to by name.
 func (s *scope) bind(row *store.AssetRow, in AssetInput) error {
 	row.ProjectID = s.project
-	var k checker
+	var fields check.Fields
 	if in.Credential != "" {
 		c, err := found(s.LockCredential, s, credentialWord, in.Credential)
 		if hostler.CodeOf(err) == hostler.CodeNotFound {
-			k.fail("credential", "does not exist in this project", "本项目中不存在该凭据")
+			fields.Add("credential", "does not exist in this project", "本项目中不存在该凭据")
 		} else if err != nil {
 			return err
 		}
@@ -256,28 +247,28 @@ func (s *scope) bind(row *store.AssetRow, in AssetInput) error {
 		jump, err := s.asset(in.Jump)
 		switch {
 		case hostler.CodeOf(err) == hostler.CodeNotFound:
-			k.fail("jump", "does not exist in this project", "本项目中不存在该资产")
+			fields.Add("jump", "does not exist in this project", "本项目中不存在该资产")
 		case err != nil:
 			return err
 		default:
 			row.JumpID = jump.ID
-			if err := s.checkJumps(&k, row.ID, jump); err != nil {
+			if err := s.checkJumps(&fields, row.ID, jump); err != nil {
 				return err
 			}
 		}
 	}
-	return k.err()
+	return fields.Err()
 }
 
 // checkJumps refuses ways that lead back to the asset, or that are too long.
-func (s *scope) checkJumps(k *checker, asset hostler.AssetID, jump *store.AssetRow) error {
+func (s *scope) checkJumps(fields *check.Fields, asset hostler.AssetID, jump *store.AssetRow) error {
 	for n := 1; ; n++ {
 		switch {
 		case jump.ID == asset:
-			k.fail("jump", "leads back to the asset itself", "跳板机形成循环")
+			fields.Add("jump", "leads back to the asset itself", "跳板机形成循环")
 			return nil
 		case n > maxJumps:
-			k.fail("jump", "the way would be longer than %d jump hosts", "跳板机不得超过 %d 级", maxJumps)
+			fields.Add("jump", "the way would be longer than %d jump hosts", "跳板机不得超过 %d 级", maxJumps)
 			return nil
 		case jump.JumpID == 0:
 			return nil

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 )
 
 // Limits of a file of assets.
@@ -224,25 +225,25 @@ func (h headers) fields(head []string) ([]string, error) {
 	if len(head) > maxImportColumns {
 		return nil, hostler.Invalid("csv", "has more than %d columns", "超过 %d 列", maxImportColumns)
 	}
-	var k checker
+	var faults check.Fields
 	seen := map[string]bool{}
 	fields := make([]string, len(head))
 	for i, column := range head {
 		fields[i] = h.field(column)
 		switch {
 		case plain(column) == "":
-			k.fail("csv", "column %d has no header; give it one, or delete the column", "第 %d 列没有列名；请补上列名或删除该列", i+1)
+			faults.Add("csv", "column %d has no header; give it one, or delete the column", "第 %d 列没有列名；请补上列名或删除该列", i+1)
 		case fields[i] == "":
-			k.fail("csv", "the column %[1]q is not known; map it to a field, or ignore it with the mapping %[1]s:-",
-				"未知的列 %[1]q；请将其映射到字段，或用映射 %[1]s:- 忽略", printable(column))
+			faults.Add("csv", "the column %[1]q is not known; map it to a field, or ignore it with the mapping %[1]s:-",
+				"未知的列 %[1]q；请将其映射到字段，或用映射 %[1]s:- 忽略", check.Key(column))
 		case seen[fields[i]] && fields[i] != "-":
-			k.fail("csv", "the column %q is the field %s, which another column is already; ignore one",
-				"列 %q 对应字段 %s，而该字段已有对应的列；请忽略其一", printable(column), fields[i])
+			faults.Add("csv", "the column %q is the field %s, which another column is already; ignore one",
+				"列 %q 对应字段 %s，而该字段已有对应的列；请忽略其一", check.Key(column), fields[i])
 		}
 		seen[fields[i]] = true
 	}
-	k.ok(seen["name"], "csv", "has no column \"name\"", "缺少“name”（名称）列")
-	return fields, k.err()
+	faults.Require(seen["name"], "csv", "has no column \"name\"", "缺少“name”（名称）列")
+	return fields, faults.Err()
 }
 
 // field is the field of a column; "" when there is none. Keys of labels and

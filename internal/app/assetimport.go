@@ -9,6 +9,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -45,9 +46,9 @@ func (a *App) ImportAssets(ctx context.Context, c auth.Caller, file string, o Im
 	if o.OnConflict == "" {
 		o.OnConflict = conflictUpdate
 	}
-	var k checker
-	oneOf(&k, "on_conflict", o.OnConflict, conflictUpdate, conflictSkip, conflictFail)
-	if err := k.err(); err != nil {
+	var fields check.Fields
+	check.OneOf(&fields, "on_conflict", o.OnConflict, conflictUpdate, conflictSkip, conflictFail)
+	if err := fields.Err(); err != nil {
 		return hostler.AssetImport{}, err
 	}
 	records, err := readAssets(file, o)
@@ -93,7 +94,7 @@ func (im *importing) run() error {
 			continue
 		}
 		im.at[name] = i
-		if clean(name) {
+		if check.Storable(name) {
 			names = append(names, name)
 		}
 	}
@@ -278,7 +279,7 @@ func (r assetRecord) input(old *store.AssetRow) (AssetInput, error) {
 			Credential: old.Credential, HostKey: old.HostKey, Jump: old.Jump, DeviceKey: old.DeviceKey,
 		}
 	}
-	var k checker
+	var fields check.Fields
 	for field, to := range map[string]*string{
 		"name": &in.Name, "address": &in.Address, "kind": &in.Kind, "platform": &in.Platform, "credential": &in.Credential,
 		"device_key": &in.DeviceKey, "host_key": &in.HostKey, "jump": &in.Jump,
@@ -291,20 +292,20 @@ func (r assetRecord) input(old *store.AssetRow) (AssetInput, error) {
 		in.Port = 0
 		if cell != "" {
 			n, err := strconv.Atoi(cell)
-			k.ok(err == nil, "port", "must be a whole number", "必须是整数")
+			fields.Require(err == nil, "port", "must be a whole number", "必须是整数")
 			in.Port = n
 		}
 	}
-	in.Labels = r.pairs(&k, "labels", "label.", in.Labels)
-	in.Vars = r.pairs(&k, "vars", "var.", in.Vars)
-	return in, k.err()
+	in.Labels = r.pairs(&fields, "labels", "label.", in.Labels)
+	in.Vars = r.pairs(&fields, "vars", "var.", in.Vars)
+	return in, fields.Err()
 }
 
 // pairs reads a column of pairs, and the columns of single keys over it.
-func (r assetRecord) pairs(k *checker, column, single string, have map[string]string) map[string]string {
+func (r assetRecord) pairs(fields *check.Fields, column, single string, have map[string]string) map[string]string {
 	if cell, ok := r.cells[column]; ok {
 		pairs, good := parsePairs(cell)
-		k.ok(good, column, "must be written as key=value,key=value, each key once; for a value with = add a column %sKEY", "请写成 key=value,key=value，每个键一次；值中含 = 时请改用 %sKEY 列", single)
+		fields.Require(good, column, "must be written as key=value,key=value, each key once; for a value with = add a column %sKEY", "请写成 key=value,key=value，每个键一次；值中含 = 时请改用 %sKEY 列", single)
 		have = pairs
 	}
 	for field, cell := range r.cells {

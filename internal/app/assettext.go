@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/encoding/simplifiedchinese"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 )
 
 // byteOrderMark at the beginning tells Excel that a file is UTF-8.
@@ -36,7 +37,7 @@ func readText(file, encoding string, known func(column string) bool) (string, er
 		name, ok := encodingNames[strings.ToLower(encoding)]
 		if !ok {
 			return "", hostler.Invalid("csv", "the encoding %q is not known: utf-8, utf-16 or gb18030 (gbk)",
-				"未知的编码 %q：可用 utf-8、utf-16、gb18030（gbk）", printable(encoding))
+				"未知的编码 %q：可用 utf-8、utf-16、gb18030（gbk）", check.Key(encoding))
 		}
 		encoding = name
 	} else {

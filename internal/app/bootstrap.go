@@ -8,6 +8,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -90,10 +91,10 @@ func makeAdmin(tx *store.Tx, p hostler.Project, keyName, secret string) error {
 // role again where needed. It is for whoever can open the database anyway: access
 // to the data folder is the permission.
 func (a *App) LocalAdminKey(ctx context.Context, name string) (secret string, err error) {
-	var k checker
-	k.text("name", name, 64)
-	k.ok(name != "", "name", "is needed", "不能为空")
-	if err := k.err(); err != nil {
+	var fields check.Fields
+	fields.Line("name", name, 64)
+	fields.Given("name", name)
+	if err := fields.Err(); err != nil {
 		return "", err
 	}
 	secret = auth.NewKey()

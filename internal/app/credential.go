@@ -10,6 +10,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 )
 
 // Credentials lists the credentials of the acting project, without their secrets.
@@ -40,7 +41,7 @@ func (a *App) Credential(ctx context.Context, c auth.Caller, name string) (hostl
 // found looks an object up by name in the acting project.
 func found[T any](find func(hostler.ProjectID, string) (*T, error), s *scope, kind hostler.Text, name string) (T, error) {
 	var zero T
-	if !clean(name) {
+	if !check.Storable(name) {
 		return zero, hostler.NotFound(kind, name)
 	}
 	o, err := find(s.project, name)
@@ -136,14 +137,14 @@ func (a *App) DeleteCredential(ctx context.Context, c auth.Caller, name string) 
 // check names every field at fault. It never repeats a value: any of them may be
 // a secret in the wrong place.
 func (in CredentialInput) check() error {
-	var k checker
-	k.name("name", in.Name, 128)
-	k.text("username", in.Username, 128)
-	oneOf(&k, "kind", in.Kind, hostler.CredentialSSHKey, hostler.CredentialPassword, hostler.CredentialToken)
-	k.prose("private_key", in.PrivateKey, 64<<10)
-	k.prose("passphrase", in.Passphrase, 4096)
-	k.prose("password", in.Password, 4096)
-	k.prose("token", in.Token, 64<<10)
+	var fields check.Fields
+	fields.Name("name", in.Name, 128)
+	fields.Line("username", in.Username, 128)
+	check.OneOf(&fields, "kind", in.Kind, hostler.CredentialSSHKey, hostler.CredentialPassword, hostler.CredentialToken)
+	fields.Text("private_key", in.PrivateKey, 64<<10)
+	fields.Text("passphrase", in.Passphrase, 4096)
+	fields.Text("password", in.Password, 4096)
+	fields.Text("token", in.Token, 64<<10)
 	wanted := map[string]string{
 		hostler.CredentialSSHKey: "private_key", hostler.CredentialPassword: "password", hostler.CredentialToken: "token",
 	}[in.Kind]
@@ -152,19 +153,19 @@ func (in CredentialInput) check() error {
 	} {
 		switch {
 		case f.path == wanted:
-			k.ok(f.value != "", f.path, "is needed for this kind", "此类型必须提供")
+			fields.Require(f.value != "", f.path, "is needed for this kind", "此类型必须提供")
 		case f.path == "passphrase" && wanted == "private_key":
 		case wanted != "":
-			k.ok(f.value == "", f.path, "does not belong to this kind", "与此类型不符")
+			fields.Require(f.value == "", f.path, "does not belong to this kind", "与此类型不符")
 		}
 	}
 	if wanted == "private_key" && in.PrivateKey != "" {
-		checkPrivateKey(&k, in.PrivateKey, in.Passphrase)
+		checkPrivateKey(&fields, in.PrivateKey, in.Passphrase)
 	}
-	return k.err()
+	return fields.Err()
 }
 
-func checkPrivateKey(k *checker, pem, passphrase string) {
+func checkPrivateKey(fields *check.Fields, pem, passphrase string) {
 	var err error
 	if passphrase == "" {
 		_, err = ssh.ParseRawPrivateKey([]byte(pem))
@@ -175,11 +176,11 @@ func checkPrivateKey(k *checker, pem, passphrase string) {
 	switch {
 	case err == nil:
 	case errors.As(err, &missing):
-		k.fail("passphrase", "is needed: the private key is encrypted", "私钥已加密，必须提供口令")
+		fields.Add("passphrase", "is needed: the private key is encrypted", "私钥已加密，必须提供口令")
 	case passphrase != "":
-		k.fail("private_key", "cannot be read with this passphrase", "无法用该口令读取私钥")
+		fields.Add("private_key", "cannot be read with this passphrase", "无法用该口令读取私钥")
 	default:
-		k.fail("private_key", "is not a private key in PEM or OpenSSH form", "不是 PEM 或 OpenSSH 格式的私钥")
+		fields.Add("private_key", "is not a private key in PEM or OpenSSH form", "不是 PEM 或 OpenSSH 格式的私钥")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -86,12 +87,12 @@ func (s *scope) deliveryQuery(f hostler.DeliveryFilter) (q store.DeliveryQuery, 
 }
 
 func checkDeliveryFilter(path string, f hostler.DeliveryFilter) error {
-	var k checker
-	k.text(path+"webhook", f.Webhook, 128)
-	oneOf(&k, path+"state", f.State, "", hostler.DeliveryPending, hostler.DeliveryDelivered, hostler.DeliveryFailed)
-	k.text(path+"type", string(f.Type), 64)
-	checkPeriod(&k, path, f.Since, f.Until)
-	return k.err()
+	var fields check.Fields
+	fields.Line(path+"webhook", f.Webhook, 128)
+	check.OneOf(&fields, path+"state", f.State, "", hostler.DeliveryPending, hostler.DeliveryDelivered, hostler.DeliveryFailed)
+	fields.Line(path+"type", string(f.Type), 64)
+	checkPeriod(&fields, path, f.Since, f.Until)
+	return fields.Err()
 }
 
 // ResendDelivery has a delivery sent again, under its id and with a fresh schedule

@@ -9,6 +9,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -125,7 +126,7 @@ func (a *App) PinHostKey(ctx context.Context, job store.LeasedJob, offer hostler
 // readOffer puts an offer into the one form that is stored.
 func readOffer(o hostler.HostKeyOffer) (hostler.HostKey, error) {
 	key, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(o.PublicKey))
-	if err != nil || len(strings.TrimSpace(string(rest))) > 0 || !clean(o.Address) {
+	if err != nil || len(strings.TrimSpace(string(rest))) > 0 || !check.Storable(o.Address) {
 		return hostler.HostKey{}, hostler.Invalid("public_key", "is not one public key in authorized_keys form", "不是 authorized_keys 格式的公钥")
 	}
 	return hostler.HostKey{

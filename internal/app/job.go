@@ -6,6 +6,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -63,22 +64,22 @@ func (a *App) Jobs(ctx context.Context, c auth.Caller, f hostler.JobFilter, p ho
 }
 
 func checkFilter(path string, f hostler.JobFilter) error {
-	var k checker
+	var fields check.Fields
 	for _, st := range f.States {
-		oneOf(&k, path+"states", st, hostler.States()...)
+		check.OneOf(&fields, path+"states", st, hostler.States()...)
 	}
-	k.text(path+"queue", f.Queue, 64)
-	k.text(path+"action", f.Action, 64)
-	k.text(path+"asset", f.Asset, 253)
-	k.text(path+"lane", f.Lane, 253)
-	checkPeriod(&k, path, f.Since, f.Until)
-	return k.err()
+	fields.Line(path+"queue", f.Queue, 64)
+	fields.Line(path+"action", f.Action, 64)
+	fields.Line(path+"asset", f.Asset, 253)
+	fields.Line(path+"lane", f.Lane, 253)
+	checkPeriod(&fields, path, f.Since, f.Until)
+	return fields.Err()
 }
 
 // checkPeriod checks the times of a filter.
-func checkPeriod(k *checker, path string, since, until *time.Time) {
+func checkPeriod(fields *check.Fields, path string, since, until *time.Time) {
 	for name, t := range map[string]*time.Time{"since": since, "until": until} {
-		k.ok(t == nil || t.Year() >= 1970 && t.Year() < 2200, path+name, "must be between 1970 and 2200", "必须在 1970 年到 2200 年之间")
+		fields.Time(path+name, t)
 	}
 }
 
@@ -232,10 +233,10 @@ func (a *App) ResolveJob(ctx context.Context, c auth.Caller, id hostler.JobID, i
 }
 
 func (in ResolveInput) check() error {
-	var k checker
-	oneOf(&k, "state", in.State, hostler.StateSucceeded, hostler.StateFailed)
-	k.prose("note", in.Note, 2000)
-	return k.err()
+	var fields check.Fields
+	check.OneOf(&fields, "state", in.State, hostler.StateSucceeded, hostler.StateFailed)
+	fields.Text("note", in.Note, 2000)
+	return fields.Err()
 }
 
 func (s *scope) resolveJob(id hostler.JobID, in ResolveInput) (hostler.Job, error) {

@@ -6,6 +6,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -81,14 +82,14 @@ func (a *App) CreateKey(ctx context.Context, c auth.Caller, in KeyInput) (KeyCre
 }
 
 func (in KeyInput) check(c auth.Caller) error {
-	var k checker
-	k.text("name", in.Name, 64)
-	k.ok(in.Name != "", "name", "is needed", "不能为空")
-	oneOf(&k, "role", in.Role, append(hostler.Roles(), hostler.RoleNone)...)
-	k.ok(in.Role == hostler.RoleNone || auth.AtLeast(c.KeyRole, in.Role), "role",
+	var fields check.Fields
+	fields.Line("name", in.Name, 64)
+	fields.Given("name", in.Name)
+	check.OneOf(&fields, "role", in.Role, append(hostler.Roles(), hostler.RoleNone)...)
+	fields.Require(in.Role == hostler.RoleNone || auth.AtLeast(c.KeyRole, in.Role), "role",
 		"must not be more than your key's own: %s", "不得高于当前密钥的角色：%s", c.KeyRole)
-	k.ok(in.ExpiresIn >= 0 && in.ExpiresIn.D() <= 10*366*24*time.Hour, "expires_in", "must be at most 10 years", "最长 10 年")
-	return k.err()
+	fields.Require(in.ExpiresIn >= 0 && in.ExpiresIn.D() <= 10*366*24*time.Hour, "expires_in", "must be at most 10 years", "最长 10 年")
+	return fields.Err()
 }
 
 // forOther fills in the user and the project that the input names. The project

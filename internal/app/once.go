@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -15,9 +16,9 @@ func (g grant) idemRequest(route, key string, request any) (*store.IdemKey, erro
 	if key == "" {
 		return nil, nil
 	}
-	var k checker
-	k.text("Idempotency-Key", key, 255)
-	if err := k.err(); err != nil {
+	var fields check.Fields
+	fields.Line("Idempotency-Key", key, 255)
+	if err := fields.Err(); err != nil {
 		return nil, err
 	}
 	body, err := json.Marshal(request)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 )
 
 // Limits of a page.
@@ -23,7 +24,7 @@ func pageOf(p hostler.Page) (after string, limit int, err error) {
 		return "", 0, hostler.Invalid("limit", "must be between 1 and %d", "必须在 1 到 %d 之间", pageMost)
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(p.Cursor)
-	if err != nil || !clean(string(raw)) {
+	if err != nil || !check.Storable(string(raw)) {
 		return "", 0, errCursor()
 	}
 	return string(raw), limit, nil

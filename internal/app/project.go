@@ -7,6 +7,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 )
 
 // Projects lists the projects in which the caller has a role; all of them for an
@@ -32,9 +33,9 @@ func (a *App) CreateProject(ctx context.Context, c auth.Caller, in ProjectInput)
 	if err != nil {
 		return hostler.Project{}, err
 	}
-	var k checker
-	k.name("name", in.Name, 64)
-	if err := k.err(); err != nil {
+	var fields check.Fields
+	fields.Name("name", in.Name, 64)
+	if err := fields.Err(); err != nil {
 		return hostler.Project{}, err
 	}
 	defer a.callers.forget()

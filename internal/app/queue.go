@@ -5,6 +5,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -45,15 +46,15 @@ func (a *App) PutQueue(ctx context.Context, c auth.Caller, name string, l QueueL
 	if err != nil {
 		return hostler.Queue{}, err
 	}
-	var k checker
-	k.name("name", name, 64)
+	var fields check.Fields
+	fields.Name("name", name, 64)
 	if l.Limit != nil {
-		between(&k, "limit", *l.Limit, 0, 1_000_000)
+		check.Between(&fields, "limit", *l.Limit, 0, 1_000_000)
 	}
 	if l.MaxDepth != nil {
-		between(&k, "max_depth", *l.MaxDepth, 0, 100_000_000)
+		check.Between(&fields, "max_depth", *l.MaxDepth, 0, 100_000_000)
 	}
-	if err := k.err(); err != nil {
+	if err := fields.Err(); err != nil {
 		return hostler.Queue{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Queue, error) {

@@ -14,6 +14,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -75,7 +76,7 @@ type plan struct {
 // plan checks every field that can be checked without the store, and fills in the
 // defaults.
 func (a *App) plan(req hostler.JobRequest) (*plan, error) {
-	var k checker
+	var fields check.Fields
 	if len(req.Args) == 0 || bytes.Equal(bytes.TrimSpace(req.Args), []byte("null")) {
 		req.Args = json.RawMessage(`{}`)
 	}
@@ -83,18 +84,18 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 		lane: req.Lane, runAt: req.RunAt, delay: req.Delay.D(), ttl: req.TTL.D(), labels: req.Labels, most: a.cfg.Limits.Jobs,
 		onAssets: len(req.Assets) > 0 || len(req.Labels) > 0,
 	}
-	p.act = a.planAction(&k, req)
-	p.chooseAssets(&k, req.Assets)
+	p.act = a.planAction(&fields, req)
+	p.chooseAssets(&fields, req.Assets)
 	if req.Target != nil {
-		k.ok(!p.onAssets, "target", "excludes assets and labels", "不能与 assets、labels 同时指定")
-		p.inline = checkTarget(&k, *req.Target)
+		fields.Require(!p.onAssets, "target", "excludes assets and labels", "不能与 assets、labels 同时指定")
+		p.inline = checkTarget(&fields, *req.Target)
 	}
 	if req.Webhook != nil {
-		p.webhook = checkJobWebhook(&k, *req.Webhook)
+		p.webhook = checkJobWebhook(&fields, *req.Webhook)
 	}
-	checkLabels(&k, req.Labels)
-	checkPolicies(&k, req)
-	checkTimes(&k, req)
+	checkLabels(&fields, req.Labels)
+	checkPolicies(&fields, req)
+	checkTimes(&fields, req)
 	p.spec = hostler.JobSpec{
 		Queue:       cmp.Or(req.Queue, hostler.DefaultQueue),
 		Args:        req.Args,
@@ -106,9 +107,9 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 		OnUnknown:   cmp.Or(req.OnUnknown, hostler.OnUnknownHold),
 		OnRetry:     cmp.Or(req.OnRetry, hostler.OnRetryHold),
 	}
-	k.name("queue", p.spec.Queue, 64)
-	p.checkLane(&k, req)
-	if err := k.err(); err != nil {
+	fields.Name("queue", p.spec.Queue, 64)
+	p.checkLane(&fields, req)
+	if err := fields.Err(); err != nil {
 		return nil, err
 	}
 	p.fillIn(req)
@@ -118,33 +119,33 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 	return p, nil
 }
 
-func (a *App) planAction(k *checker, req hostler.JobRequest) *action.Action {
+func (a *App) planAction(fields *check.Fields, req hostler.JobRequest) *action.Action {
 	if len(req.Args) > hostler.MaxArgsBytes || !utf8.Valid(req.Args) {
-		k.fail("args", "must be at most %d bytes of UTF-8", "最多 %d 字节，须为 UTF-8", hostler.MaxArgsBytes)
+		fields.Add("args", "must be at most %d bytes of UTF-8", "最多 %d 字节，须为 UTF-8", hostler.MaxArgsBytes)
 		return nil
 	}
 	act, err := a.runnable(req.Action, req.Args)
 	if err != nil {
-		k.fieldsOf(err)
+		fields.Merge(err)
 		return nil
 	}
 	onAssets := len(req.Assets) > 0 || len(req.Labels) > 0
 	switch {
 	case act.Asset == action.AssetNever && req.Target != nil:
-		k.fail("target", "this action works on no host", "此动作不针对主机")
+		fields.Add("target", "this action works on no host", "此动作不针对主机")
 	case act.Asset == action.AssetRequired && !onAssets && req.Target == nil:
-		k.fail("assets", "this action needs an asset: name some, or choose them by labels", "此动作需要资产：请指定资产，或按标签选择")
+		fields.Add("assets", "this action needs an asset: name some, or choose them by labels", "此动作需要资产：请指定资产，或按标签选择")
 	case act.Asset == action.AssetNever && onAssets:
-		k.fail("assets", "this action works on no asset", "此动作不针对资产")
+		fields.Add("assets", "this action works on no asset", "此动作不针对资产")
 	}
 	return act
 }
 
-func (p *plan) chooseAssets(k *checker, refs []string) {
-	k.ok(len(refs) <= p.most, "assets", "must be at most %d in one call", "每次调用最多 %d 个", p.most)
+func (p *plan) chooseAssets(fields *check.Fields, refs []string) {
+	fields.Require(len(refs) <= p.most, "assets", "must be at most %d in one call", "每次调用最多 %d 个", p.most)
 	for i, ref := range refs {
-		if ref == "" || !clean(ref) {
-			k.fail(fmt.Sprintf("assets[%d]", i), "is not the name or the id of an asset", "不是资产的名称或 ID")
+		if ref == "" || !check.Storable(ref) {
+			fields.Add(fmt.Sprintf("assets[%d]", i), "is not the name or the id of an asset", "不是资产的名称或 ID")
 			continue
 		}
 		if id, name := assetRef(ref); id != 0 {
@@ -155,42 +156,37 @@ func (p *plan) chooseAssets(k *checker, refs []string) {
 	}
 }
 
-func checkPolicies(k *checker, req hostler.JobRequest) {
-	between(k, "priority", req.Priority, 0, hostler.PriorityLast)
-	between(k, "max_attempts", req.MaxAttempts, 0, hostler.MaxAttemptsLimit)
-	oneOf(k, "on_lost", req.OnLost, "", hostler.OnLostRetry, hostler.OnLostFail, hostler.OnLostAsk)
-	oneOf(k, "on_unknown", req.OnUnknown, "", hostler.OnUnknownHold, hostler.OnUnknownRelease)
-	oneOf(k, "on_retry", req.OnRetry, "", hostler.OnRetryHold, hostler.OnRetryRelease)
-	oneOf(k, "backoff.kind", req.Backoff.Kind, "", "fixed", "exponential")
-	span(k, "backoff.base", req.Backoff.Base, maxBackoff)
-	span(k, "backoff.max", req.Backoff.Max, maxBackoff)
+func checkPolicies(fields *check.Fields, req hostler.JobRequest) {
+	check.Between(fields, "priority", req.Priority, 0, hostler.PriorityLast)
+	check.Between(fields, "max_attempts", req.MaxAttempts, 0, hostler.MaxAttemptsLimit)
+	check.OneOf(fields, "on_lost", req.OnLost, "", hostler.OnLostRetry, hostler.OnLostFail, hostler.OnLostAsk)
+	check.OneOf(fields, "on_unknown", req.OnUnknown, "", hostler.OnUnknownHold, hostler.OnUnknownRelease)
+	check.OneOf(fields, "on_retry", req.OnRetry, "", hostler.OnRetryHold, hostler.OnRetryRelease)
+	check.OneOf(fields, "backoff.kind", req.Backoff.Kind, "", "fixed", "exponential")
+	fields.Duration("backoff.base", req.Backoff.Base, maxBackoff)
+	fields.Duration("backoff.max", req.Backoff.Max, maxBackoff)
 }
 
-func checkTimes(k *checker, req hostler.JobRequest) {
-	span(k, "timeout", req.Timeout, maxTimeout)
-	span(k, "delay", req.Delay, maxDelay)
-	span(k, "ttl", req.TTL, maxDelay)
+func checkTimes(fields *check.Fields, req hostler.JobRequest) {
+	fields.Duration("timeout", req.Timeout, maxTimeout)
+	fields.Duration("delay", req.Delay, maxDelay)
+	fields.Duration("ttl", req.TTL, maxDelay)
 	if req.RunAt == nil {
 		return
 	}
-	k.ok(req.Delay == 0, "delay", "excludes run_at: give one of the two", "不能与 run_at 同时指定")
-	k.ok(req.RunAt.Year() >= 1970 && req.RunAt.Year() < 2200, "run_at", "must be between 1970 and 2200", "必须在 1970 年到 2200 年之间")
+	fields.Require(req.Delay == 0, "delay", "excludes run_at: give one of the two", "不能与 run_at 同时指定")
+	fields.Time("run_at", req.RunAt)
 }
 
-// span fails a field that is negative or longer than most.
-func span(k *checker, path string, d hostler.Duration, most time.Duration) {
-	k.ok(d >= 0 && d.D() <= most, path, "must be between 0 and %s", "必须在 0 到 %s 之间", hostler.Duration(most))
-}
-
-func (p *plan) checkLane(k *checker, req hostler.JobRequest) {
-	k.text("lane", req.Lane, 200)
+func (p *plan) checkLane(fields *check.Fields, req hostler.JobRequest) {
+	fields.Line("lane", req.Lane, 200)
 	if c := req.Concurrency; c != nil {
-		k.ok(req.Lane == "", "concurrency", "excludes lane: give one of the two", "不能与 lane 同时指定")
-		k.text("concurrency.key", c.Key, 200)
-		k.ok(c.Key != "", "concurrency.key", "is needed", "不能为空")
-		between(k, "concurrency.limit", c.Limit, 1, 100_000)
+		fields.Require(req.Lane == "", "concurrency", "excludes lane: give one of the two", "不能与 lane 同时指定")
+		fields.Line("concurrency.key", c.Key, 200)
+		fields.Given("concurrency.key", c.Key)
+		check.Between(fields, "concurrency.limit", c.Limit, 1, 100_000)
 	}
-	k.ok(req.Lane != hostler.LaneAsset || p.onHosts(), "lane", "asset needs an asset", "asset 通道需要指定资产")
+	fields.Require(req.Lane != hostler.LaneAsset || p.onHosts(), "lane", "asset needs an asset", "asset 通道需要指定资产")
 }
 
 // fillIn sets what depends on the action.
@@ -347,7 +343,7 @@ func (p *plan) missing(targets []store.Target) error {
 	}
 	for _, name := range p.names {
 		if !haveName[name] {
-			gone = append(gone, printable(name))
+			gone = append(gone, check.Key(name))
 		}
 	}
 	if len(gone) == 0 {
@@ -375,9 +371,9 @@ func (s *scope) checkCredentials(act *action.Action, args json.RawMessage) error
 	if err != nil {
 		return err
 	}
-	var k checker
+	var fields check.Fields
 	for _, name := range names {
-		k.ok(have[name], "args", "names the credential %q, which does not exist in this project", "引用的凭据 %q 在本项目中不存在", name)
+		fields.Require(have[name], "args", "names the credential %q, which does not exist in this project", "引用的凭据 %q 在本项目中不存在", name)
 	}
-	return k.err()
+	return fields.Err()
 }

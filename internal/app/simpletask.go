@@ -7,6 +7,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 )
 
 // RunTask makes one job on one asset, as the simple task API asks for it. Unlike
@@ -28,11 +29,11 @@ func (a *App) runUnknown(ctx context.Context, c auth.Caller, asset hostler.Asset
 	if err != nil {
 		return hostler.Job{}, err
 	}
-	var k checker
-	k.text("action", action, 64)
-	k.ok(action != "", "action", "is needed", "不能为空")
-	k.ok(len(args) <= hostler.MaxArgsBytes && utf8.Valid(args), "args", "must be at most %d bytes of UTF-8", "最多 %d 字节，须为 UTF-8", hostler.MaxArgsBytes)
-	if err := k.err(); err != nil {
+	var fields check.Fields
+	fields.Line("action", action, 64)
+	fields.Given("action", action)
+	fields.Require(len(args) <= hostler.MaxArgsBytes && utf8.Valid(args), "args", "must be at most %d bytes of UTF-8", "最多 %d 字节，须为 UTF-8", hostler.MaxArgsBytes)
+	if err := fields.Err(); err != nil {
 		return hostler.Job{}, err
 	}
 	if len(args) == 0 {

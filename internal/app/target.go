@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -15,29 +16,26 @@ import (
 // checkTarget checks a host that the request brings along and returns it with its
 // address in the one form that is stored. It never repeats a value: any of them
 // may be a secret in the wrong place.
-func checkTarget(k *checker, t hostler.InlineTarget) *hostler.InlineTarget {
-	t.Address = k.address("target.address", t.Address)
-	between(k, "target.port", t.Port, 0, 65535)
-	k.text("target.platform", t.Platform, 64)
-	k.text("target.username", t.Username, 256)
-	k.prose("target.password", t.Password, 4096)
-	k.prose("target.private_key", t.PrivateKey, 64<<10)
-	k.prose("target.passphrase", t.Passphrase, 4096)
-	k.prose("target.enable", t.Enable, 4096)
-	k.ok(t.Password == "" || t.PrivateKey == "", "target.private_key",
+func checkTarget(fields *check.Fields, t hostler.InlineTarget) *hostler.InlineTarget {
+	t.Address = fields.Address("target.address", t.Address)
+	check.Between(fields, "target.port", t.Port, 0, 65535)
+	fields.Line("target.platform", t.Platform, 64)
+	fields.Line("target.username", t.Username, 256)
+	fields.Text("target.password", t.Password, 4096)
+	fields.Text("target.private_key", t.PrivateKey, 64<<10)
+	fields.Text("target.passphrase", t.Passphrase, 4096)
+	fields.Text("target.enable", t.Enable, 4096)
+	fields.Require(t.Password == "" || t.PrivateKey == "", "target.private_key",
 		"excludes password: give one of the two", "不能与 password 同时提供")
-	k.ok(t.Passphrase == "" || t.PrivateKey != "", "target.passphrase",
+	fields.Require(t.Passphrase == "" || t.PrivateKey != "", "target.passphrase",
 		"belongs to a private key", "仅用于私钥")
 	opens := t.Password != "" || t.PrivateKey != ""
-	k.ok(t.Enable == "" || opens, "target.enable", "needs a password or a private key", "需要同时提供密码或私钥")
-	k.ok(t.Username != "" || !opens, "target.username", "is needed with a password or a private key", "提供密码或私钥时不能为空")
+	fields.Require(t.Enable == "" || opens, "target.enable", "needs a password or a private key", "需要同时提供密码或私钥")
+	fields.Require(t.Username != "" || !opens, "target.username", "is needed with a password or a private key", "提供密码或私钥时不能为空")
 	if t.PrivateKey != "" {
-		var key checker
+		var key check.Fields
 		checkPrivateKey(&key, t.PrivateKey, t.Passphrase)
-		for _, f := range key.fields {
-			f.Path = "target." + f.Path
-			k.fields = append(k.fields, f)
-		}
+		fields.Nest("target.", key.Faults()...)
 	}
 	return &t
 }

@@ -7,6 +7,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 )
 
 // An admin of the default project manages every user. An admin of another project
@@ -67,7 +68,7 @@ func (a *App) User(ctx context.Context, c auth.Caller, name string) (hostler.Use
 
 // user finds a user that the caller may see, with all roles.
 func (s *scope) user(name string) (*hostler.User, error) {
-	if !clean(name) {
+	if !check.Storable(name) {
 		return nil, hostler.NotFound(userWord, name)
 	}
 	u, err := s.UserByName(name)
@@ -86,10 +87,10 @@ func (a *App) CreateUser(ctx context.Context, c auth.Caller, in UserInput) (host
 	if err != nil {
 		return hostler.User{}, err
 	}
-	var k checker
-	k.name("name", in.Name, 64)
-	checkRoles(&k, in.Roles, false)
-	if err := k.err(); err != nil {
+	var fields check.Fields
+	fields.Name("name", in.Name, 64)
+	checkRoles(&fields, in.Roles, false)
+	if err := fields.Err(); err != nil {
 		return hostler.User{}, err
 	}
 	defer a.callers.forget()
@@ -108,13 +109,13 @@ func (a *App) CreateUser(ctx context.Context, c auth.Caller, in UserInput) (host
 	})
 }
 
-func checkRoles(k *checker, roles map[string]hostler.Role, none bool) {
+func checkRoles(fields *check.Fields, roles map[string]hostler.Role, none bool) {
 	allowed := hostler.Roles()
 	if none {
 		allowed = append(allowed, hostler.RoleNone)
 	}
 	for _, project := range slices.Sorted(maps.Keys(roles)) {
-		oneOf(k, "roles."+project, roles[project], allowed...)
+		check.OneOf(fields, "roles."+project, roles[project], allowed...)
 	}
 }
 
@@ -125,7 +126,7 @@ func (s *scope) setRoles(user hostler.UserID, roles map[string]hostler.Role) err
 	ids := map[string]hostler.ProjectID{}
 	if s.may(auth.ManageAllUsers) {
 		var err error
-		if ids, err = s.ProjectIDs(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !clean(n) })); err != nil {
+		if ids, err = s.ProjectIDs(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !check.Storable(n) })); err != nil {
 			return err
 		}
 	} else {
@@ -168,9 +169,9 @@ func (a *App) ChangeUser(ctx context.Context, c auth.Caller, name string, ch Use
 			return hostler.User{}, err
 		}
 	}
-	var k checker
-	checkRoles(&k, ch.Roles, true)
-	if err := k.err(); err != nil {
+	var fields check.Fields
+	checkRoles(&fields, ch.Roles, true)
+	if err := fields.Err(); err != nil {
 		return hostler.User{}, err
 	}
 	defer a.callers.forget()

@@ -9,6 +9,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -66,7 +67,7 @@ func (a *App) Webhook(ctx context.Context, c auth.Caller, ref string) (hostler.W
 
 // webhook finds a webhook that the caller may see, by name or id.
 func (s *scope) webhook(find func([]hostler.ProjectID, hostler.WebhookID, string) (*store.WebhookRow, error), ref string) (*store.WebhookRow, error) {
-	if ref == "" || !clean(ref) {
+	if ref == "" || !check.Storable(ref) {
 		return nil, hostler.NotFound(webhookWord, ref)
 	}
 	id, name := webhookRef(ref)
@@ -94,13 +95,13 @@ func (a *App) CreateWebhook(ctx context.Context, c auth.Caller, in WebhookInput)
 	if err != nil {
 		return WebhookCreated{}, err
 	}
-	var k checker
+	var fields check.Fields
 	e := in.endpoint()
-	e.check(&k)
-	made := in.generate(&k, &e)
+	e.check(&fields)
+	made := in.generate(&fields, &e)
 	row := store.WebhookRow{ProjectID: g.project}
-	in.fill(&k, &row, e, c.Lang)
-	if err := k.err(); err != nil {
+	in.fill(&fields, &row, e, c.Lang)
+	if err := fields.Err(); err != nil {
 		return WebhookCreated{}, err
 	}
 	return change(ctx, g, func(s *scope) (WebhookCreated, error) {
@@ -114,34 +115,34 @@ func (a *App) CreateWebhook(ctx context.Context, c auth.Caller, in WebhookInput)
 }
 
 // generate makes the signing secret that the input asks for.
-func (in WebhookInput) generate(k *checker, e *endpoint) string {
+func (in WebhookInput) generate(fields *check.Fields, e *endpoint) string {
 	if !in.GenerateSecret {
 		return ""
 	}
-	k.ok(e.secret == "", "generate_secret", "excludes secret: give one of the two", "不能与 secret 同时指定")
-	k.ok(!isRobot(e.format), "generate_secret",
+	fields.Require(e.secret == "", "generate_secret", "excludes secret: give one of the two", "不能与 secret 同时指定")
+	fields.Require(!isRobot(e.format), "generate_secret",
 		"does not belong to this format: the robot has a secret of its own", "与此格式不符：机器人有自己的密钥")
 	e.secret = newSigningSecret()
 	return e.secret
 }
 
 // fill puts what is not secret of the input and its checked endpoint into the row.
-func (in WebhookInput) fill(k *checker, row *store.WebhookRow, e endpoint, lang hostler.Lang) {
-	k.name("name", in.Name, 128)
+func (in WebhookInput) fill(fields *check.Fields, row *store.WebhookRow, e endpoint, lang hostler.Lang) {
+	fields.Name("name", in.Name, 128)
 	if id, _ := webhookRef(in.Name); id != 0 {
-		k.fail("name", "must not look like an id", "不能与 ID 的格式相同")
+		fields.Add("name", "must not look like an id", "不能与 ID 的格式相同")
 	}
-	k.ok(in.Name != ConfiguredWebhook, "name", "is the name of the webhook in the server's configuration", "该名称属于服务器配置中的回调")
-	checkEvents(k, e.format, in.Events)
+	fields.Require(in.Name != ConfiguredWebhook, "name", "is the name of the webhook in the server's configuration", "该名称属于服务器配置中的回调")
+	checkEvents(fields, e.format, in.Events)
 	row.Filter = hostler.WebhookFilter{}
 	if in.Filter != nil {
-		checkWebhookFilter(k, *in.Filter)
+		checkWebhookFilter(fields, *in.Filter)
 		row.Filter = *in.Filter
 	}
-	between(k, "rate", in.Rate, 0, maxRate)
-	between(k, "limit", in.Limit, 0, maxAtOnce)
+	check.Between(fields, "rate", in.Rate, 0, maxRate)
+	check.Between(fields, "limit", in.Limit, 0, maxAtOnce)
 	row.Lang = cmp.Or(in.Lang, lang, hostler.LangEN)
-	oneOf(k, "lang", row.Lang, hostler.LangEN, hostler.LangZH)
+	check.OneOf(fields, "lang", row.Lang, hostler.LangEN, hostler.LangZH)
 	row.Name, row.Events = in.Name, slices.Clone(in.Events)
 	row.Rate, row.Limit = in.Rate, cmp.Or(in.Limit, defaultAtOnce)
 	if row.Rate == 0 && isRobot(e.format) {
@@ -230,18 +231,18 @@ func (s *scope) recordWebhook(verb string, id hostler.WebhookID) (hostler.Webhoo
 // URL leads to another place.
 func (a *App) PutWebhook(ctx context.Context, c auth.Caller, ref string, in WebhookInput) (hostler.Webhook, error) {
 	return a.changeWebhook(ctx, c, ref, "webhook.update", func(_ *scope, row *store.WebhookRow, sec *store.WebhookSecrets) error {
-		var k checker
-		k.ok(!in.GenerateSecret, "generate_secret", "is for new webhooks; rotate the secret instead", "仅用于新建；请改用轮换")
+		var fields check.Fields
+		fields.Require(!in.GenerateSecret, "generate_secret", "is for new webhooks; rotate the secret instead", "仅用于新建；请改用轮换")
 		old := sealedEndpoint(*sec)
-		e := in.over(&k, old)
-		e.check(&k)
-		in.fill(&k, row, e, row.Lang)
+		e := in.over(&fields, old)
+		e.check(&fields)
+		in.fill(&fields, row, e, row.Lang)
 		signing := sec.Signing
 		*sec = e.secrets()
 		if e.secret == old.secret {
 			sec.Signing = signing // with what is left of an overlap
 		}
-		return k.err()
+		return fields.Err()
 	})
 }
 
@@ -270,21 +271,21 @@ func (a *App) RotateWebhook(ctx context.Context, c auth.Caller, ref string, in W
 	}
 	var made string
 	w, err := a.changeWebhook(ctx, c, ref, "webhook.rotate", func(s *scope, row *store.WebhookRow, sec *store.WebhookSecrets) error {
-		var k checker
-		span(&k, "overlap", hostler.Duration(overlap), maxOverlap)
+		var fields check.Fields
+		fields.Duration("overlap", hostler.Duration(overlap), maxOverlap)
 		secret := in.Secret
 		switch made = ""; {
 		case secret != "" || row.Format == hostler.FormatWeCom:
-			checkSigning(&k, row.Format, cmp.Or(secret, "none"))
+			checkSigning(&fields, row.Format, cmp.Or(secret, "none"))
 		case isRobot(row.Format):
-			k.fail("secret", "is needed: the robot has a secret of its own", "必须提供：机器人有自己的密钥")
+			fields.Add("secret", "is needed: the robot has a secret of its own", "必须提供：机器人有自己的密钥")
 		default:
 			made = newSigningSecret()
 			secret = made
 		}
 		rotate(sec, secret, s.Now(), overlap)
 		row.Signed = true
-		return k.err()
+		return fields.Err()
 	})
 	if err != nil {
 		return WebhookCreated{}, err

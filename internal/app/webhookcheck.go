@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 )
 
 // Limits of a webhook.
@@ -59,8 +60,8 @@ type endpoint struct {
 
 // check names every field at fault and fills in the defaults. It never repeats a
 // value: any of them may be a secret.
-func (e *endpoint) check(k *checker) {
-	u := checkURL(k, e.url)
+func (e *endpoint) check(fields *check.Fields) {
+	u := checkURL(fields, e.url)
 	if u == nil {
 		u = &url.URL{}
 	}
@@ -69,28 +70,28 @@ func (e *endpoint) check(k *checker) {
 	}
 	e.method = cmp.Or(e.method, http.MethodPost)
 	e.timeout = cmp.Or(e.timeout, maxSendTimeout)
-	oneOf(k, "format", e.format, hostler.WebhookFormats()...)
-	oneOf(k, "method", e.method, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodGet)
-	k.ok(e.timeout >= minSendTimeout && e.timeout <= maxSendTimeout, "timeout",
+	check.OneOf(fields, "format", e.format, hostler.WebhookFormats()...)
+	check.OneOf(fields, "method", e.method, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodGet)
+	fields.Require(e.timeout >= minSendTimeout && e.timeout <= maxSendTimeout, "timeout",
 		"must be between %v and %v", "必须在 %v 到 %v 之间", minSendTimeout, maxSendTimeout)
-	e.headers = checkHeaders(k, e.headers)
-	k.ok(len(e.token) <= maxToken && isVisible(e.token), "token",
+	e.headers = checkHeaders(fields, e.headers)
+	fields.Require(len(e.token) <= maxToken && isVisible(e.token), "token",
 		"must be at most %d visible ASCII characters", "最多 %d 个可见 ASCII 字符", maxToken)
 	if e.token != "" {
 		_, both := e.headers["Authorization"]
-		k.ok(!both, "token", "excludes the header Authorization", "不能与 Authorization 头同时指定")
-		k.ok(u.User == nil, "token", "excludes a user in the URL", "不能与 URL 中的用户同时指定")
+		fields.Require(!both, "token", "excludes the header Authorization", "不能与 Authorization 头同时指定")
+		fields.Require(u.User == nil, "token", "excludes a user in the URL", "不能与 URL 中的用户同时指定")
 	}
 	if isRobot(e.format) {
-		k.ok(e.method == http.MethodPost, "method", "must be POST for this format", "此格式只能用 POST")
-		k.ok(e.token == "", "token", "does not belong to this format", "与此格式不符")
+		fields.Require(e.method == http.MethodPost, "method", "must be POST for this format", "此格式只能用 POST")
+		fields.Require(e.token == "", "token", "does not belong to this format", "与此格式不符")
 	}
-	checkSigning(k, e.format, e.secret)
+	checkSigning(fields, e.format, e.secret)
 }
 
 // checkURL returns nil when the URL is none that a webhook may have. Which
 // addresses may be reached is decided when it is connected to, not here.
-func checkURL(k *checker, raw string) *url.URL {
+func checkURL(fields *check.Fields, raw string) *url.URL {
 	u, err := url.Parse(raw)
 	port := ""
 	if err == nil {
@@ -99,22 +100,22 @@ func checkURL(k *checker, raw string) *url.URL {
 	n, portErr := strconv.Atoi(cmp.Or(port, "1"))
 	switch {
 	case raw == "":
-		k.fail("url", "is needed", "不能为空")
+		fields.Given("url", raw)
 	case len(raw) > maxURL:
-		k.fail("url", "must be at most %d bytes", "最多 %d 字节", maxURL)
+		fields.Add("url", "must be at most %d bytes", "最多 %d 字节", maxURL)
 	case strings.Contains(raw, hostler.Masked):
-		k.fail("url", "is the form in which it is shown; give it in full, or leave it out to keep it",
+		fields.Add("url", "is the form in which it is shown; give it in full, or leave it out to keep it",
 			"这是隐藏敏感部分后的显示形式；请给出完整 URL，或省略以保持不变")
 	case err != nil || u.Opaque != "" || strings.ContainsFunc(raw, notURLByte):
-		k.fail("url", "is not a URL", "不是合法的 URL")
+		fields.Add("url", "is not a URL", "不是合法的 URL")
 	case u.Scheme != "http" && u.Scheme != "https":
-		k.fail("url", "must begin with http:// or https://", "必须以 http:// 或 https:// 开头")
+		fields.Add("url", "must begin with http:// or https://", "必须以 http:// 或 https:// 开头")
 	case !isHost(u.Hostname()):
-		k.fail("url", "must name a host", "必须包含合法的主机")
+		fields.Add("url", "must name a host", "必须包含合法的主机")
 	case portErr != nil || n < 1 || n > 65535:
-		k.fail("url", "must have a port between 1 and 65535", "端口必须在 1 到 65535 之间")
+		fields.Add("url", "must have a port between 1 and 65535", "端口必须在 1 到 65535 之间")
 	case u.Fragment != "":
-		k.fail("url", "must not have a fragment", "不能带有 # 片段")
+		fields.Add("url", "must not have a fragment", "不能带有 # 片段")
 	default:
 		return u
 	}
@@ -128,7 +129,7 @@ func isHost(s string) bool {
 	if ip, err := netip.ParseAddr(s); err == nil {
 		return ip.Zone() == ""
 	}
-	return isHostName(strings.ToLower(s))
+	return check.HostName(strings.ToLower(s))
 }
 
 // formatOf knows the robots of chat services by their URLs.
@@ -163,27 +164,27 @@ func origin(raw string) string {
 }
 
 // checkHeaders returns the headers under their canonical names.
-func checkHeaders(k *checker, headers map[string]string) map[string]string {
-	k.ok(len(headers) <= maxHeaders, "headers", "must be at most %d", "最多 %d 个", maxHeaders)
+func checkHeaders(fields *check.Fields, headers map[string]string) map[string]string {
+	fields.Count("headers", len(headers), maxHeaders)
 	out := make(map[string]string, len(headers))
 	total := 0
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		value, canonical := headers[name], http.CanonicalHeaderKey(name)
 		_, twice := out[canonical]
 		total += len(name) + len(value)
-		switch path := "headers." + printable(name); {
+		switch path := "headers." + check.Key(name); {
 		case len(name) > maxHeaderName || !isToken(name):
-			k.fail("headers", "has a name that is no name of a header", "包含不合法的头名称")
+			fields.Add("headers", "has a name that is no name of a header", "包含不合法的头名称")
 		case slices.Contains(reservedHeaders, canonical):
-			k.fail(path, "is set by Hostler itself", "由 Hostler 自行设置")
+			fields.Add(path, "is set by Hostler itself", "由 Hostler 自行设置")
 		case twice:
-			k.fail(path, "is there twice, in another spelling", "重复出现（大小写不同）")
+			fields.Add(path, "is there twice, in another spelling", "重复出现（大小写不同）")
 		case len(value) > maxHeaderValue || !isFieldValue(value):
-			k.fail(path, "must be at most %d bytes of one line, without control characters", "最多 %d 字节，单行且不含控制字符", maxHeaderValue)
+			fields.Add(path, "must be at most %d bytes of one line, without control characters", "最多 %d 字节，单行且不含控制字符", maxHeaderValue)
 		}
 		out[canonical] = value
 	}
-	k.ok(total <= maxHeaderBytes, "headers", "must be at most %d bytes together", "合计最多 %d 字节", maxHeaderBytes)
+	fields.Require(total <= maxHeaderBytes, "headers", "must be at most %d bytes together", "合计最多 %d 字节", maxHeaderBytes)
 	return out
 }
 
@@ -209,17 +210,17 @@ func isVisible(s string) bool {
 
 // checkSigning checks the secret that signs: a robot's own, or one as Standard
 // Webhooks has it.
-func checkSigning(k *checker, f hostler.WebhookFormat, secret string) {
+func checkSigning(fields *check.Fields, f hostler.WebhookFormat, secret string) {
 	switch {
 	case secret == "":
 	case len(secret) > maxSecret || !isVisible(secret):
-		k.fail("secret", "must be at most %d visible ASCII characters", "最多 %d 个可见 ASCII 字符", maxSecret)
+		fields.Add("secret", "must be at most %d visible ASCII characters", "最多 %d 个可见 ASCII 字符", maxSecret)
 	case f == hostler.FormatWeCom:
-		k.fail("secret", "does not belong to this format: robots of WeCom take no signature", "与此格式不符：企业微信机器人不支持签名")
+		fields.Add("secret", "does not belong to this format: robots of WeCom take no signature", "与此格式不符：企业微信机器人不支持签名")
 	case isRobot(f):
 	default:
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, signingPrefix))
-		k.ok(err == nil && strings.HasPrefix(secret, signingPrefix) && len(raw) >= minSigningBytes && len(raw) <= maxSigningBytes, "secret",
+		fields.Require(err == nil && strings.HasPrefix(secret, signingPrefix) && len(raw) >= minSigningBytes && len(raw) <= maxSigningBytes, "secret",
 			"must be %s and the base64 of %d to %d bytes", "必须是 %s 加上 %d 到 %d 字节的 base64", signingPrefix, minSigningBytes, maxSigningBytes)
 	}
 }
@@ -231,30 +232,30 @@ var jobEnds = []hostler.EventType{
 }
 
 // checkEvents checks types and patterns: job.failed, job.*, *.
-func checkEvents(k *checker, f hostler.WebhookFormat, events []string) {
-	k.ok(len(events) <= maxEvents, "events", "must be at most %d", "最多 %d 个", maxEvents)
+func checkEvents(fields *check.Fields, f hostler.WebhookFormat, events []string) {
+	fields.Count("events", len(events), maxEvents)
 	for i, e := range events {
 		path := "events[" + strconv.Itoa(i) + "]"
 		if err := hostler.CheckEventPattern(path, e); err != nil {
-			k.fieldsOf(err)
+			fields.Merge(err)
 			continue
 		}
-		k.ok(!f.OnlyEnds() || slices.Contains(jobEnds, hostler.EventType(e)), path,
+		fields.Require(!f.OnlyEnds() || slices.Contains(jobEnds, hostler.EventType(e)), path,
 			"cannot be told in the format %s, which has ends of jobs only", "%s 格式只能通知作业结束，无法表示此事件", f)
 	}
 }
 
 // checkWebhookFilter checks the lists by which the events of jobs are narrowed.
 // What they name need not exist.
-func checkWebhookFilter(k *checker, f hostler.WebhookFilter) {
+func checkWebhookFilter(fields *check.Fields, f hostler.WebhookFilter) {
 	for _, list := range []struct {
 		path  string
 		names []string
 		most  int
 	}{{"filter.actions", f.Actions, 100}, {"filter.queues", f.Queues, 100}, {"filter.assets", f.Assets, 1000}} {
-		k.ok(len(list.names) <= list.most, list.path, "must be at most %d", "最多 %d 个", list.most)
+		fields.Count(list.path, len(list.names), list.most)
 		for i, name := range list.names {
-			k.name(list.path+"["+strconv.Itoa(i)+"]", name, 128)
+			fields.Name(list.path+"["+strconv.Itoa(i)+"]", name, 128)
 		}
 	}
 }

@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 )
 
 const goodSecret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
 
 // faults are the fields that a check found at fault, in order and once each.
-func faults(k *checker) []string {
+func faults(fields *check.Fields) []string {
 	var paths []string
-	for _, f := range k.fields {
+	for _, f := range fields.Faults() {
 		paths = append(paths, f.Path)
 	}
 	slices.Sort(paths)
@@ -31,9 +32,9 @@ func TestEndpointThatIsTaken(t *testing.T) {
 		"own credentials":  {url: "https://h/", headers: map[string]string{"Authorization": "Basic eDp5"}},
 		"a robot's secret": {url: "https://oapi.dingtalk.com/robot/send?access_token=x", secret: "SECabc"},
 	} {
-		var k checker
-		if e.check(&k); len(k.fields) > 0 {
-			t.Errorf("%s: %v", name, k.err())
+		var fields check.Fields
+		if e.check(&fields); len(fields.Faults()) > 0 {
+			t.Errorf("%s: %v", name, fields.Err())
 		}
 		if e.method == "" || e.format == "" || e.timeout == 0 {
 			t.Errorf("%s: defaults are missing: %+v", name, e)
@@ -96,12 +97,12 @@ func TestEndpointThatIsRefused(t *testing.T) {
 		"two spellings":         {endpoint{url: "https://h/", headers: map[string]string{"X-A": "canary", "x-a": "b"}}, "headers.x-a"},
 		"too many":              {endpoint{url: "https://h/", headers: many}, "headers"},
 	} {
-		var k checker
-		tt.e.check(&k)
-		if !slices.Contains(faults(&k), tt.path) {
-			t.Errorf("%s: faults %v, want %s among them", name, faults(&k), tt.path)
+		var fields check.Fields
+		tt.e.check(&fields)
+		if !slices.Contains(faults(&fields), tt.path) {
+			t.Errorf("%s: faults %v, want %s among them", name, faults(&fields), tt.path)
 		}
-		for _, f := range k.fields {
+		for _, f := range fields.Faults() {
 			if text := f.Text.EN + f.Text.ZH; strings.Contains(text, "canary") {
 				t.Errorf("%s: the error repeats the value: %s", name, text)
 			}
@@ -118,9 +119,9 @@ func TestFormatByURL(t *testing.T) {
 		"https://open.feishu.cn.example.com/":                    hostler.FormatStandard,
 		"https://ops.example.com/open.feishu.cn":                 hostler.FormatStandard,
 	} {
-		var k checker
+		var fields check.Fields
 		e := endpoint{url: raw}
-		if e.check(&k); e.format != want {
+		if e.check(&fields); e.format != want {
 			t.Errorf("%s is %s, want %s", raw, e.format, want)
 		}
 	}
@@ -146,9 +147,9 @@ func TestSecretsStayWithTheirAddress(t *testing.T) {
 		"with some given again":   {WebhookInput{URL: "https://evil.example.com/", Token: &given}, []string{"headers", "secret"}},
 		"with all given or taken": {WebhookInput{URL: "https://evil.example.com/", Token: &given, Secret: &empty, Headers: map[string]string{}}, nil},
 	} {
-		var k checker
-		e := tt.in.over(&k, old)
-		if got := faults(&k); !slices.Equal(got, tt.want) {
+		var fields check.Fields
+		e := tt.in.over(&fields, old)
+		if got := faults(&fields); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: faults %v, want %v", name, got, tt.want)
 		}
 		if tt.want == nil && tt.in.Token == nil && (e.token != old.token || e.secret != old.secret || len(e.headers) != 1) {
@@ -162,9 +163,9 @@ func FuzzCheckURL(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		var k checker
-		u := checkURL(&k, raw)
-		if (u == nil) == (len(k.fields) == 0) {
+		var fields check.Fields
+		u := checkURL(&fields, raw)
+		if (u == nil) == (len(fields.Faults()) == 0) {
 			t.Fatalf("%q: a URL and a fault, or neither", raw)
 		}
 		if u != nil && (u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(raw, " \r\n\x00")) {

@@ -1,6 +1,9 @@
 package app
 
-import "hostler.dev/hostler"
+import (
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
+)
 
 // WebhookInput is a webhook as a caller writes it. The secret parts go in and
 // never come out. In a replacement, a secret part that is left out stays as it is,
@@ -71,7 +74,7 @@ func (in WebhookInput) endpoint() endpoint {
 
 // over is the endpoint of a replacement: what the input leaves out comes from the
 // old one. Secret parts that go to another place must be given again.
-func (in WebhookInput) over(k *checker, old endpoint) endpoint {
+func (in WebhookInput) over(fields *check.Fields, old endpoint) endpoint {
 	e := in.endpoint()
 	if e.url == "" || e.url == hostler.MaskURL(old.url) {
 		e.url = old.url
@@ -96,7 +99,7 @@ func (in WebhookInput) over(k *checker, old endpoint) endpoint {
 		{"secret", in.Secret == nil && old.secret != ""},
 		{"headers", in.Headers == nil && len(old.headers) > 0},
 	} {
-		k.ok(!part.kept, part.path,
+		fields.Require(!part.kept, part.path,
 			"must be given again, or as empty, because the URL leads to another scheme, host or port",
 			"URL 的协议、主机或端口已更改，必须重新提供，或明确置空")
 	}
@@ -112,13 +115,10 @@ func endpointOf(w hostler.JobWebhook) endpoint {
 }
 
 // checkJobWebhook checks the webhook that a request brings along.
-func checkJobWebhook(k *checker, w hostler.JobWebhook) *endpoint {
-	var own checker
+func checkJobWebhook(fields *check.Fields, w hostler.JobWebhook) *endpoint {
+	var own check.Fields
 	e := endpointOf(w)
 	e.check(&own)
-	for _, f := range own.fields {
-		f.Path = "webhook." + f.Path
-		k.fields = append(k.fields, f)
-	}
+	fields.Nest("webhook.", own.Faults()...)
 	return &e
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -38,17 +39,16 @@ func (c WebhookConfig) GoString() string { return c.String() }
 // endpoint is the checked endpoint of the configuration. Without a format, what is
 // no robot gets the message of the simple task API.
 func (c WebhookConfig) endpoint() (endpoint, error) {
-	var k checker
+	var fields check.Fields
 	e := endpoint{url: c.URL, token: c.Token, secret: c.Secret, format: c.Format}
-	e.check(&k)
+	e.check(&fields)
 	if c.Format == "" && !isRobot(e.format) {
 		e.format = hostler.FormatTask
 	}
-	if err := k.err(); err != nil {
-		for i := range k.fields {
-			k.fields[i].Path = "webhook_" + k.fields[i].Path
-		}
-		e := hostler.InvalidFields(k.fields...)
+	if len(fields.Faults()) > 0 {
+		var all check.Fields
+		all.Nest("webhook_", fields.Faults()...)
+		e := hostler.InvalidFields(all.Faults()...)
 		e.Text = hostler.Text{EN: "the configuration of the webhook is not valid", ZH: "回调的配置无效"}
 		return endpoint{}, e
 	}

@@ -6,6 +6,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 )
 
 // stopMost bounds the workers of one call, and the addresses.
@@ -128,13 +129,13 @@ func (a *App) CloseSessions(ctx context.Context, c auth.Caller, worker hostler.W
 	if err != nil {
 		return 0, err
 	}
-	var k checker
-	k.ok(len(addresses) > 0 && len(addresses) <= stopMost, "address", "must be 1 to %d addresses", "须为 1 到 %d 个地址", stopMost)
+	var fields check.Fields
+	fields.Require(len(addresses) > 0 && len(addresses) <= stopMost, "address", "must be 1 to %d addresses", "须为 1 到 %d 个地址", stopMost)
 	hosts := make([]string, len(addresses))
 	for i, address := range addresses {
-		hosts[i] = k.address("address", address)
+		hosts[i] = fields.Address("address", address)
 	}
-	if err := k.err(); err != nil {
+	if err := fields.Err(); err != nil {
 		return 0, err
 	}
 	return change(ctx, g, func(s *scope) (int, error) {
