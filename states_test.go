@@ -11,7 +11,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 // TestStatesAgree compares the state machine in Go with the diagram in the
@@ -41,7 +41,7 @@ func TestStatesAgree(t *testing.T) {
 			terminal = append(terminal, string(s))
 		}
 	}
-	if diff := gocmp.Diff(terminal, checked(t, store.DoneColumns, "state")); diff != "" {
+	if diff := gocmp.Diff(terminal, checked(t, schema.DoneColumns, "state")); diff != "" {
 		t.Errorf("states of the history table (-code +CHECK):\n%s", diff)
 	}
 	for _, tr := range hostler.Transitions() {
@@ -54,7 +54,7 @@ func TestStatesAgree(t *testing.T) {
 // TestAttemptOutcomesAreCauses: what the schema lets an unfinished attempt be is
 // a cause that leaves running for a live state, or the state unknown.
 func TestAttemptOutcomesAreCauses(t *testing.T) {
-	schema, err := store.Migrations.ReadFile("migrations/main/00001_init.sql")
+	schema, err := schema.Migrations.ReadFile("main/00001_init.sql")
 	if err != nil {
 		t.Fatal(err)
 	}

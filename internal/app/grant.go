@@ -114,10 +114,11 @@ var growing = map[auth.Verb]bool{
 // change runs fn in one transaction. It refuses to commit what fn did not record
 // in the audit.
 func change[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (out T, err error) {
+	inTx := g.app.store.InTx
 	if growing[g.verb] {
-		ctx = store.Growing(ctx)
+		inTx = g.app.store.InGrowingTx
 	}
-	err = g.app.store.InTx(ctx, func(tx *store.Tx) error {
+	err = inTx(ctx, func(tx *store.Tx) error {
 		s := &scope{Tx: tx, grant: g}
 		out, err = fn(s)
 		if err == nil && !s.recorded {
@@ -135,9 +136,8 @@ func outcome[T any](out T, err error) (T, error) {
 		return out, nil
 	}
 	var zero T
-	var ambiguous *store.AmbiguousError
 	switch {
-	case errors.As(err, &ambiguous):
+	case store.IsAmbiguous(err):
 		e := hostler.Errorf(hostler.CodeUnavailable,
 			"the database did not answer in time: the change may or may not have been made; look before you repeat it",
 			"数据库未及时应答：更改可能已生效，也可能没有；请先确认再重试")

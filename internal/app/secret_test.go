@@ -13,6 +13,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 const canary = "kanarienvogel-7f3a"
@@ -109,20 +110,20 @@ var (
 // searchTables looks for a text in every text and byte column.
 func (w *world) searchTables(t *testing.T, text string) {
 	t.Helper()
-	files, err := fs.Glob(store.Migrations, "migrations/main/*.sql")
+	files, err := fs.Glob(schema.Migrations, "main/*.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var ddl []byte
 	for _, name := range files {
-		text, err := store.Migrations.ReadFile(name)
+		text, err := schema.Migrations.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ddl = append(ddl, text...)
 	}
 	if w.h.Kind == "postgres" { // on SQLite it is a view
-		ddl = append(ddl, "\nCREATE TABLE done ("+store.DoneColumns+"\n)"...)
+		ddl = append(ddl, "\nCREATE TABLE done ("+schema.DoneColumns+"\n)"...)
 	}
 	searched := 0
 	for _, table := range tableText.FindAllStringSubmatch(string(ddl), -1) {

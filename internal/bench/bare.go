@@ -9,16 +9,16 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // walBytes is how much was written for durability so far: the WAL position on
 // PostgreSQL, what this process wrote on SQLite.
 func (b *bench) walBytes(ctx context.Context) (n int64, err error) {
-	if b.db.Name() == string(store.SQLite) {
+	if b.db.Name() == string(sqldb.SQLite) {
 		return written()
 	}
-	err = b.db.View(ctx, func(c store.Conn) error {
+	err = b.db.View(ctx, func(c sqldb.Conn) error {
 		n, err = number(ctx, c, `SELECT (pg_current_wal_lsn() - '0/0')::bigint`)
 		return err
 	})
@@ -41,7 +41,7 @@ func written() (int64, error) {
 	return 0, nil
 }
 
-func number(ctx context.Context, c store.Conn, sql string) (n int64, err error) {
+func number(ctx context.Context, c sqldb.Conn, sql string) (n int64, err error) {
 	rows, err := c.Query(ctx, sql)
 	if err != nil {
 		return 0, err
@@ -87,8 +87,8 @@ func (b *bench) bareBatch(ctx context.Context, n int) error {
 	rows := make([][]any, n)
 	now := time.Now()
 	body := string(args(now))
-	for _, step := range []func(c store.Conn) error{
-		func(c store.Conn) error {
+	for _, step := range []func(c sqldb.Conn) error{
+		func(c sqldb.Conn) error {
 			made, err := c.NewIDs(ctx, n)
 			if err != nil {
 				return err
@@ -99,8 +99,8 @@ func (b *bench) bareBatch(ctx context.Context, n int) error {
 			}
 			return insertBare(ctx, c, rows)
 		},
-		func(c store.Conn) error { return claimBare(ctx, c, ids, rows) },
-		func(c store.Conn) error { return finishBare(ctx, c, ids, rows) },
+		func(c sqldb.Conn) error { return claimBare(ctx, c, ids, rows) },
+		func(c sqldb.Conn) error { return finishBare(ctx, c, ids, rows) },
 	} {
 		if err := b.db.InTx(ctx, step); err != nil {
 			return err
@@ -109,9 +109,9 @@ func (b *bench) bareBatch(ctx context.Context, n int) error {
 	return nil
 }
 
-var bareCols = []store.Col{{Name: "id", Type: store.Int}, {Name: "at", Type: store.Int}, {Name: "args", Type: store.Text}}
+var bareCols = []sqldb.Col{{Name: "id", Type: sqldb.Int}, {Name: "at", Type: sqldb.Int}, {Name: "args", Type: sqldb.Text}}
 
-func insertBare(ctx context.Context, c store.Conn, rows [][]any) error {
+func insertBare(ctx context.Context, c sqldb.Conn, rows [][]any) error {
 	_, err := c.ExecRows(ctx, `INSERT INTO job (id, project, run, queue, action, asset, asset_name, lane, lane_key, lane_lim, prio,
 max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of, created_by, created_at, args)
 SELECT v.id, 1, 0, 'bare', 'noop', 0, '', 0, '', 0, 5, 1, '', 0, 'retry', 'hold', 'hold', 0, 0, 0, '', v.at, v.args FROM @rows`, bareCols, rows)
@@ -123,7 +123,7 @@ SELECT 'bare', 0, v.at, v.id, 0, 5, 0, 0, 0, v.at, 0 FROM @rows`, bareCols, rows
 	return err
 }
 
-func claimBare(ctx context.Context, c store.Conn, ids []int64, rows [][]any) error {
+func claimBare(ctx context.Context, c sqldb.Conn, ids []int64, rows [][]any) error {
 	if _, err := c.Exec(ctx, `DELETE FROM ready WHERE id IN ?*`, ids); err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ SELECT v.id, 1, 'bare', 0, 5, 1, 0, 1, v.at, v.at FROM @rows`, bareCols, rows)
 	return err
 }
 
-func finishBare(ctx context.Context, c store.Conn, ids []int64, rows [][]any) error {
+func finishBare(ctx context.Context, c sqldb.Conn, ids []int64, rows [][]any) error {
 	_, err := c.ExecRows(ctx, `INSERT INTO `+c.InsertTable("done")+` (id, project, run, queue, action, asset, asset_name,
 lane_key, lane_lim, prio, state, attempt, max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of,
 created_by, created_at, queued_at, started_at, ended_at, worker, fence, args, result, error, output)

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/postgres"
 	"hostler.dev/hostler/internal/store/sqlite"
@@ -99,8 +100,8 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return r, nil
 }
 
-func durability(db store.Driver) string {
-	if db.Name() == string(store.SQLite) {
+func durability(db sqldb.Driver) string {
+	if db.Name() == string(sqldb.SQLite) {
 		return "WAL, synchronous=FULL: an fsync for each group of commits"
 	}
 	return "fsync=on, synchronous_commit=on"
@@ -129,7 +130,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func open(ctx context.Context, o Options) (db, log store.Driver, clean func(), err error) {
+func open(ctx context.Context, o Options) (db, log sqldb.Driver, clean func(), err error) {
 	if dsn, ok := strings.CutPrefix(o.DB, "postgres"); ok {
 		pg, err := postgres.Open(ctx, "postgres"+dsn, postgres.Options{})
 		if err != nil {
@@ -167,7 +168,7 @@ func open(ctx context.Context, o Options) (db, log store.Driver, clean func(), e
 // bench is one run.
 type bench struct {
 	o       Options
-	db      store.Driver
+	db      sqldb.Driver
 	store   *store.Store
 	project hostler.ProjectID
 	rounds  map[string][]sample

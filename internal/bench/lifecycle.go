@@ -19,6 +19,7 @@ import (
 	"hostler.dev/hostler/internal/notify"
 	"hostler.dev/hostler/internal/runlog"
 	"hostler.dev/hostler/internal/secret"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/wait"
 	"hostler.dev/hostler/internal/worker"
@@ -84,7 +85,7 @@ func (b *bench) lifecycle(ctx context.Context, lanes int) (s sample, err error) 
 	defer cancel()
 	waits := &starts{}
 	e := engine.New(engine.Config{
-		Store: b.store, Retention: 24 * time.Hour, Sole: b.db.Name() == string(store.SQLite), Log: discard(),
+		Store: b.store, Retention: 24 * time.Hour, Sole: b.db.Name() == string(sqldb.SQLite), Log: discard(),
 		Resolve: func(context.Context, []*hostler.Lease) error { return nil },
 		Pin:     func(context.Context, store.LeasedJob, hostler.HostKeyOffer) error { return nil },
 	})

@@ -35,7 +35,7 @@ func (e *Engine) Register(ctx context.Context, w hostler.WorkerInfo) (id hostler
 
 // Lease implements hostler.Dispatcher.
 func (e *Engine) Lease(ctx context.Context, req hostler.LeaseRequest) ([]hostler.Lease, error) {
-	woken, stop := e.store.Woken(store.TopicWork)
+	woken, stop := e.store.Subscribe(store.TopicWork)
 	defer stop()
 	over := time.NewTimer(req.Wait)
 	defer over.Stop()
@@ -221,8 +221,7 @@ func (e *Engine) Report(ctx context.Context, w hostler.WorkerID, reports []hostl
 			acks, err = tx.Finish(w, reports)
 			return err
 		})
-		var lost *store.AmbiguousError
-		if errors.As(err, &lost) && try < ambiguousTries {
+		if store.IsAmbiguous(err) && try < ambiguousTries {
 			continue
 		}
 		return acks, err

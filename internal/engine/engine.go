@@ -115,7 +115,7 @@ func (e *Engine) loop(ctx context.Context, name string, every time.Duration, onc
 // dueLoop looks at what is due when the next job is, and when something was
 // enqueued, but no more often than dueAtMost.
 func (e *Engine) dueLoop(ctx context.Context) error {
-	woken, stop := e.store.Woken(store.TopicWork)
+	woken, stop := e.store.Subscribe(store.TopicWork)
 	defer stop()
 	for {
 		next, err := e.dueOnce(ctx)
@@ -136,7 +136,7 @@ func (e *Engine) dueLoop(ctx context.Context) error {
 func (e *Engine) dueOnce(ctx context.Context) (time.Duration, error) {
 	for {
 		var n, expired int
-		var next int64
+		var next time.Time
 		// Apart, because each locks its lanes in order.
 		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
 			n, next, err = tx.DueJobs(batch)
@@ -155,10 +155,10 @@ func (e *Engine) dueOnce(ctx context.Context) (time.Duration, error) {
 		if n == batch || expired == batch {
 			continue
 		}
-		if next == 0 {
+		if next.IsZero() {
 			return dueEvery, nil
 		}
-		return min(dueEvery, max(0, store.Time(next).Sub(e.store.Now()))), nil
+		return min(dueEvery, max(0, next.Sub(e.store.Now()))), nil
 	}
 }
 

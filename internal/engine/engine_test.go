@@ -12,6 +12,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/engine"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/storetest"
 )
@@ -260,7 +261,7 @@ func TestEndUnderALimitWakes(t *testing.T) {
 		w := r.register()
 		ids := r.enqueue(r.spec(), r.spec())
 		first := r.lease(w, 1)
-		woken, stop := h.Store.Woken(store.TopicWork)
+		woken, stop := h.Store.Subscribe(store.TopicWork)
 		defer stop()
 		if _, err := r.engine.Report(t.Context(), w, []hostler.Report{{LeaseRef: first[0].LeaseRef, Outcome: hostler.OutcomeSucceeded}}); err != nil {
 			t.Fatal(err)
@@ -480,7 +481,7 @@ func TestOutputOfEveryAttemptIsKept(t *testing.T) {
 // left when it died.
 func TestTwoServersShare(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, d *storetest.Drivers) {
-		if d.Kind != store.Postgres {
+		if d.Kind != sqldb.Postgres {
 			return // SQLite has one server; storetest shows that a second is refused
 		}
 		one, two := d.Open(t), d.Open(t)

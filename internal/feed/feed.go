@@ -109,7 +109,7 @@ func New(cfg Config) *Feed {
 
 // Run follows the database whenever there are readers, until ctx is done.
 func (f *Feed) Run(ctx context.Context) error {
-	woken, stop := f.cfg.Store.Woken(store.TopicEvents)
+	woken, stop := f.cfg.Store.Subscribe(store.TopicEvents)
 	defer stop()
 	tick := time.NewTicker(look)
 	defer tick.Stop()

@@ -17,7 +17,7 @@ func Rules() []Rule {
 		{Package: "internal/server", May: []string{"internal/..."}},
 		{Package: "internal/bench", May: []string{
 			"internal/action", "internal/engine", "internal/notify", "internal/runlog", "internal/secret",
-			"internal/store/...", "internal/wait", "internal/worker",
+			"internal/sqldb", "internal/store/...", "internal/wait", "internal/worker",
 		}},
 		{Package: "internal/config"},
 		{Package: "internal/clicontext"},
@@ -46,12 +46,14 @@ func Rules() []Rule {
 		{Package: "internal/action/netcli", May: []string{"internal/action", "internal/action/ssh"}},
 
 		// The store and its drivers.
-		{Package: "internal/store"},
-		{Package: "internal/store/sqlite", May: []string{"internal/store"}},
-		{Package: "internal/store/postgres", May: []string{"internal/store", "internal/wait"}},
+		{Package: "internal/store", May: []string{"internal/sqldb"}},
+		{Package: "internal/store/schema"},
+		{Package: "internal/store/sqlite", May: []string{"internal/sqldb", "internal/store/schema"}},
+		{Package: "internal/store/postgres", May: []string{"internal/sqldb", "internal/store/schema", "internal/wait"}},
 		{Package: "internal/store/storetest", May: []string{
-			"internal/store", "internal/store/postgres", "internal/store/sqlite",
+			"internal/sqldb", "internal/store", "internal/store/postgres", "internal/store/sqlite",
 		}},
+		{Package: "internal/sqldb"},
 
 		// Rules and tools that import nothing.
 		{Package: "internal/auth"},

@@ -114,7 +114,7 @@ func New(cfg Config) *Notifier {
 // Run sends what is due until ctx is done, and then lets the requests in flight
 // end, which takes no longer than one may.
 func (n *Notifier) Run(ctx context.Context) error {
-	woken, stop := n.store.Woken(store.TopicDeliveries)
+	woken, stop := n.store.Subscribe(store.TopicDeliveries)
 	defer stop()
 	defer n.sending.Wait()
 	if n.cfg.Sole {

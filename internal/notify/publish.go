@@ -32,7 +32,7 @@ type Publisher struct {
 
 // Run publishes until ctx is done.
 func (p *Publisher) Run(ctx context.Context) error {
-	woken, stop := p.Store.Woken(store.TopicOutbox)
+	woken, stop := p.Store.Subscribe(store.TopicOutbox)
 	defer stop()
 	for {
 		pace := publishPace

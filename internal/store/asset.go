@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 var assetWord = hostler.Text{EN: "asset", ZH: "资产"}
@@ -26,7 +27,7 @@ a.credential, COALESCE(c.name, ''), a.device_key, a.host_key, a.jump, COALESCE(j
 const assetJoins = ` FROM asset a JOIN project p ON p.id = a.project
 LEFT JOIN credential c ON c.id = a.credential LEFT JOIN asset j ON j.id = a.jump `
 
-func scanAsset(r Rows) (AssetRow, error) {
+func scanAsset(r sqldb.Rows) (AssetRow, error) {
 	var a AssetRow
 	var id, project, credential, jump, created, updated int64
 	var labels, vars string
@@ -36,7 +37,7 @@ func scanAsset(r Rows) (AssetRow, error) {
 		return a, err
 	}
 	a.ID, a.ProjectID, a.CredentialID, a.JumpID = hostler.AssetID(id), hostler.ProjectID(project), hostler.CredentialID(credential), hostler.AssetID(jump)
-	a.CreatedAt, a.UpdatedAt = Time(created), Time(updated)
+	a.CreatedAt, a.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	if a.Labels, err = decodeMap(labels); err != nil {
 		return a, err
 	}
@@ -46,7 +47,7 @@ func scanAsset(r Rows) (AssetRow, error) {
 
 func (tx *Tx) assets(where string, args ...any) ([]AssetRow, error) {
 	var out []AssetRow
-	err := tx.each(`SELECT `+assetFields+assetJoins+where, args, func(r Rows) error {
+	err := tx.each(`SELECT `+assetFields+assetJoins+where, args, func(r sqldb.Rows) error {
 		a, err := scanAsset(r)
 		out = append(out, a)
 		return err
@@ -139,7 +140,7 @@ func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []
 		if q.n == 0 {
 			continue
 		}
-		err := tx.each(q.sql, []any{project, q.list}, func(r Rows) error {
+		err := tx.each(q.sql, []any{project, q.list}, func(r sqldb.Rows) error {
 			var id int64
 			var t Target
 			err := r.Scan(&id, &t.Name, &t.DeviceKey)
@@ -162,7 +163,7 @@ func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []
 // of their devices.
 func (tx *Tx) AssetsAt(project hostler.ProjectID, host string) (out []Target, err error) {
 	err = tx.each(`SELECT id, name, device_key FROM asset WHERE project = ? AND (name = ? OR address = ?) ORDER BY id LIMIT 1000`,
-		[]any{project, host, host}, func(r Rows) error {
+		[]any{project, host, host}, func(r sqldb.Rows) error {
 			var id int64
 			var t Target
 			err := r.Scan(&id, &t.Name, &t.DeviceKey)
@@ -176,7 +177,7 @@ func (tx *Tx) AssetsAt(project hostler.ProjectID, host string) (out []Target, er
 // AddressesOn finds the addresses of a project's assets with a name or on a device.
 func (tx *Tx) AddressesOn(project hostler.ProjectID, host string) (addresses []string, err error) {
 	err = tx.each(`SELECT DISTINCT address FROM asset WHERE project = ? AND (name = ? OR device_key = ?) ORDER BY address LIMIT 1000`,
-		[]any{project, host, host}, func(r Rows) error {
+		[]any{project, host, host}, func(r sqldb.Rows) error {
 			var address string
 			err := r.Scan(&address)
 			addresses = append(addresses, address)
@@ -189,7 +190,7 @@ func (tx *Tx) AddressesOn(project hostler.ProjectID, host string) (addresses []s
 // key policy strict; 0 is the default one.
 func (tx *Tx) StrictPorts(project hostler.ProjectID, address string) (ports []int, err error) {
 	err = tx.each(`SELECT port FROM asset WHERE project = ? AND address = ? AND host_key = 'strict'`,
-		[]any{project, address}, func(r Rows) error {
+		[]any{project, address}, func(r sqldb.Rows) error {
 			var port int64
 			err := r.Scan(&port)
 			ports = append(ports, int(port))
@@ -214,7 +215,7 @@ func (tx *Tx) InsertAsset(a AssetRow) (hostler.AssetID, error) {
 	n, err := tx.Exec(`INSERT INTO asset (id, project, name, address, port, kind, platform, labels, vars, credential, device_key, host_key, jump, created_at, updated_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, name) DO NOTHING`,
 		id, a.ProjectID, a.Name, a.Address, a.Port, a.Kind, a.Platform, labels, vars, a.CredentialID, a.DeviceKey, a.HostKey, a.JumpID,
-		Micros(tx.now), Micros(tx.now))
+		sqldb.Micros(tx.now), sqldb.Micros(tx.now))
 	if err != nil {
 		return 0, err
 	}
@@ -237,7 +238,7 @@ func (tx *Tx) InsertAssets(project hostler.ProjectID, assets []AssetRow) error {
 	if err != nil {
 		return err
 	}
-	now := Micros(tx.now)
+	now := sqldb.Micros(tx.now)
 	rows, labelRows := make([][]any, len(assets)), [][]any{}
 	for i, a := range assets {
 		labels, vars, err := encodeMaps(a)
@@ -252,21 +253,21 @@ func (tx *Tx) InsertAssets(project hostler.ProjectID, assets []AssetRow) error {
 	}
 	n, err := tx.c.ExecRows(tx.ctx, `INSERT INTO asset (id, project, name, address, port, kind, platform, labels, vars, credential, device_key, host_key, jump, created_at, updated_at)
 SELECT v.id, v.project, v.name, v.address, v.port, v.kind, v.platform, v.labels, v.vars, v.credential, v.device_key, v.host_key, v.jump, v.at, v.at FROM @rows
-WHERE true ON CONFLICT (project, name) DO NOTHING`, []Col{
-		{"id", Int},
-		{"project", Int},
-		{"name", Text},
-		{"address", Text},
-		{"port", Int},
-		{"kind", Text},
-		{"platform", Text},
-		{"labels", Text},
-		{"vars", Text},
-		{"credential", Int},
-		{"device_key", Text},
-		{"host_key", Text},
-		{"jump", Int},
-		{"at", Int},
+WHERE true ON CONFLICT (project, name) DO NOTHING`, []sqldb.Col{
+		{Name: "id", Type: sqldb.Int},
+		{Name: "project", Type: sqldb.Int},
+		{Name: "name", Type: sqldb.Text},
+		{Name: "address", Type: sqldb.Text},
+		{Name: "port", Type: sqldb.Int},
+		{Name: "kind", Type: sqldb.Text},
+		{Name: "platform", Type: sqldb.Text},
+		{Name: "labels", Type: sqldb.Text},
+		{Name: "vars", Type: sqldb.Text},
+		{Name: "credential", Type: sqldb.Int},
+		{Name: "device_key", Type: sqldb.Text},
+		{Name: "host_key", Type: sqldb.Text},
+		{Name: "jump", Type: sqldb.Int},
+		{Name: "at", Type: sqldb.Int},
 	}, rows)
 	if err != nil {
 		return err
@@ -298,7 +299,7 @@ func (tx *Tx) UpdateAsset(a AssetRow) error {
 	_, err = tx.Exec(`UPDATE asset SET name = ?, address = ?, port = ?, kind = ?, platform = ?, labels = ?, vars = ?, credential = ?,
 device_key = ?, host_key = ?, jump = ?, updated_at = ? WHERE id = ? AND project = ?`,
 		a.Name, a.Address, a.Port, a.Kind, a.Platform, labels, vars, a.CredentialID,
-		a.DeviceKey, a.HostKey, a.JumpID, Micros(tx.now), a.ID, a.ProjectID)
+		a.DeviceKey, a.HostKey, a.JumpID, sqldb.Micros(tx.now), a.ID, a.ProjectID)
 	if err != nil {
 		return err
 	}
@@ -331,7 +332,7 @@ func (tx *Tx) insertLabelRows(rows [][]any) error {
 		return nil
 	}
 	_, err := tx.c.ExecRows(tx.ctx, `INSERT INTO asset_label (project, key, value, asset) SELECT v.project, v.key, v.value, v.asset FROM @rows`,
-		[]Col{{"project", Int}, {"key", Text}, {"value", Text}, {"asset", Int}}, rows)
+		[]sqldb.Col{{Name: "project", Type: sqldb.Int}, {Name: "key", Type: sqldb.Text}, {Name: "value", Type: sqldb.Text}, {Name: "asset", Type: sqldb.Int}}, rows)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // Claimed is what one claim took.
@@ -68,8 +69,8 @@ func (tx *Tx) keptUntil(open []openQueue, worker int64) (time.Time, error) {
 	}
 	var at int64
 	_, err := tx.one(`SELECT free_at FROM ready WHERE owner <> 0 AND owner <> ? AND free_at > ? AND queue IN ?* ORDER BY free_at LIMIT 1`,
-		[]any{worker, Micros(tx.now), names}, &at)
-	return Time(at), err
+		[]any{worker, sqldb.Micros(tx.now), names}, &at)
+	return sqldb.Time(at), err
 }
 
 func (tx *Tx) claimant(w hostler.WorkerID) ([]string, error) {
@@ -107,7 +108,7 @@ func (tx *Tx) openQueues(serves []string, n int) ([]openQueue, error) {
 	all := slices.Contains(serves, "*")
 	var open []openQueue
 	var limited []string
-	err := tx.each(`SELECT name, lim FROM queue WHERE paused = 0 ORDER BY name`, nil, func(r Rows) error {
+	err := tx.each(`SELECT name, lim FROM queue WHERE paused = 0 ORDER BY name`, nil, func(r sqldb.Rows) error {
 		var name string
 		var lim int64
 		if err := r.Scan(&name, &lim); err != nil {
@@ -127,7 +128,7 @@ func (tx *Tx) openQueues(serves []string, n int) ([]openQueue, error) {
 		return open, err
 	}
 	limits := map[string]int64{}
-	err = tx.each(`SELECT name, lim FROM queue WHERE name IN ?* AND paused = 0 ORDER BY name FOR UPDATE`, []any{limited}, func(r Rows) error {
+	err = tx.each(`SELECT name, lim FROM queue WHERE name IN ?* AND paused = 0 ORDER BY name FOR UPDATE`, []any{limited}, func(r sqldb.Rows) error {
 		var name string
 		var lim int64
 		if err := r.Scan(&name, &lim); err != nil {
@@ -163,7 +164,7 @@ func (tx *Tx) openQueues(serves []string, n int) ([]openQueue, error) {
 func (tx *Tx) candidates(found []candidate, q openQueue, worker int64) ([]candidate, error) {
 	const fields = `SELECT id, queue, lane, prio, attempt, losses, fence, queued_at, rank FROM ready `
 	first := len(found)
-	add := func(r Rows) error {
+	add := func(r sqldb.Rows) error {
 		c := candidate{ticket: ticket{held: true}}
 		err := r.Scan(&c.id, &c.queue, &c.lane, &c.prio, &c.attempt, &c.losses, &c.fence, &c.queuedAt, &c.rank)
 		found = append(found, c)
@@ -177,7 +178,7 @@ func (tx *Tx) candidates(found []candidate, q openQueue, worker int64) ([]candid
 		}
 	}
 	err := tx.each(fields+`WHERE owner <> 0 AND owner <> ? AND free_at <= ? AND queue = ? ORDER BY free_at LIMIT ? FOR UPDATE SKIP LOCKED`,
-		[]any{worker, Micros(tx.now), q.name, q.room}, add)
+		[]any{worker, sqldb.Micros(tx.now), q.name, q.room}, add)
 	if err != nil {
 		return nil, err
 	}
@@ -199,9 +200,9 @@ func (tx *Tx) lease(worker int64, found []candidate) (Claimed, error) {
 	var out Claimed
 	var rows [][]any
 	var taken, ttl []int64
-	now := Micros(tx.now)
+	now := sqldb.Micros(tx.now)
 	err := tx.each(`SELECT id, project, run, action, asset, asset_name, created_by, max_attempts, timeout, on_lost, expires_at, args FROM job WHERE id IN ?*`,
-		[]any{ids}, func(r Rows) error {
+		[]any{ids}, func(r sqldb.Rows) error {
 			var l hostler.Lease
 			var id, project, run, asset, timeout, expires int64
 			var assetName, createdBy, onLost, args string
@@ -259,17 +260,17 @@ func (tx *Tx) writeLeases(taken, ttl []int64, rows [][]any) error {
 	}
 	_, err := tx.c.ExecRows(tx.ctx, `INSERT INTO running (id, worker, queue, lane, prio, attempt, losses, fence, queued_at, started_at)
 SELECT v.id, v.worker, v.queue, v.lane, v.prio, v.attempt, v.losses, v.fence, v.queued_at, v.started_at FROM @rows`,
-		[]Col{
-			{"id", Int},
-			{"worker", Int},
-			{"queue", Text},
-			{"lane", Int},
-			{"prio", Int},
-			{"attempt", Int},
-			{"losses", Int},
-			{"fence", Int},
-			{"queued_at", Int},
-			{"started_at", Int},
+		[]sqldb.Col{
+			{Name: "id", Type: sqldb.Int},
+			{Name: "worker", Type: sqldb.Int},
+			{Name: "queue", Type: sqldb.Text},
+			{Name: "lane", Type: sqldb.Int},
+			{Name: "prio", Type: sqldb.Int},
+			{Name: "attempt", Type: sqldb.Int},
+			{Name: "losses", Type: sqldb.Int},
+			{Name: "fence", Type: sqldb.Int},
+			{Name: "queued_at", Type: sqldb.Int},
+			{Name: "started_at", Type: sqldb.Int},
 		}, rows)
 	return err
 }

@@ -1,6 +1,9 @@
 package store
 
-import "hostler.dev/hostler"
+import (
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
+)
 
 var credentialWord = hostler.Text{EN: "credential", ZH: "凭据"}
 
@@ -18,7 +21,7 @@ func (tx *Tx) InsertCredential(project hostler.ProjectID, c hostler.Credential, 
 	}
 	n, err := tx.Exec(`INSERT INTO credential (id, project, name, kind, username, version, sealed, created_at, updated_at)
 VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (project, name) DO NOTHING`,
-		id, project, c.Name, c.Kind, c.Username, sealed, Micros(tx.now), Micros(tx.now))
+		id, project, c.Name, c.Kind, c.Username, sealed, sqldb.Micros(tx.now), sqldb.Micros(tx.now))
 	if err == nil && n == 0 {
 		err = errTaken(credentialWord, c.Name)
 	}
@@ -28,7 +31,7 @@ VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (project, name) DO NOTHING`,
 // UpdateCredential replaces the content of a credential; its version grows.
 func (tx *Tx) UpdateCredential(id hostler.CredentialID, kind, username string, sealed []byte) error {
 	_, err := tx.Exec(`UPDATE credential SET kind = ?, username = ?, sealed = ?, version = version + 1, updated_at = ? WHERE id = ?`,
-		kind, username, sealed, Micros(tx.now), id)
+		kind, username, sealed, sqldb.Micros(tx.now), id)
 	return err
 }
 
@@ -52,11 +55,11 @@ func (tx *Tx) Credentials(project hostler.ProjectID, after string, limit int) ([
 func (tx *Tx) credentials(where string, args ...any) ([]hostler.Credential, error) {
 	var out []hostler.Credential
 	err := tx.each(`SELECT c.id, (SELECT p.name FROM project p WHERE p.id = c.project), c.name, c.kind, c.username, c.version, c.created_at, c.updated_at
-FROM credential c `+where, args, func(r Rows) error {
+FROM credential c `+where, args, func(r sqldb.Rows) error {
 		var id, created, updated int64
 		var c hostler.Credential
 		err := r.Scan(&id, &c.Project, &c.Name, &c.Kind, &c.Username, &c.Version, &created, &updated)
-		c.ID, c.CreatedAt, c.UpdatedAt = hostler.CredentialID(id), Time(created), Time(updated)
+		c.ID, c.CreatedAt, c.UpdatedAt = hostler.CredentialID(id), sqldb.Time(created), sqldb.Time(updated)
 		out = append(out, c)
 		return err
 	})
@@ -66,7 +69,7 @@ FROM credential c `+where, args, func(r Rows) error {
 // CredentialNames says which of the names are credentials of the project.
 func (tx *Tx) CredentialNames(project hostler.ProjectID, names []string) (map[string]bool, error) {
 	have := map[string]bool{}
-	err := tx.each(`SELECT name FROM credential WHERE project = ? AND name IN ?*`, []any{project, names}, func(r Rows) error {
+	err := tx.each(`SELECT name FROM credential WHERE project = ? AND name IN ?*`, []any{project, names}, func(r sqldb.Rows) error {
 		var name string
 		err := r.Scan(&name)
 		have[name] = true
@@ -103,7 +106,7 @@ type SealedCredential struct {
 func (tx *Tx) SealedCredentials(ids []hostler.CredentialID, projects []hostler.ProjectID, names []string) ([]SealedCredential, error) {
 	var out []SealedCredential
 	err := tx.each(`SELECT id, project, name, kind, username, version, sealed FROM credential WHERE id IN ?* OR (project IN ?* AND name IN ?*)`,
-		[]any{ids, projects, names}, func(r Rows) error {
+		[]any{ids, projects, names}, func(r sqldb.Rows) error {
 			var c SealedCredential
 			var id, project int64
 			err := r.Scan(&id, &project, &c.Name, &c.Kind, &c.Username, &c.Version, &c.Sealed)

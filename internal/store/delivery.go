@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // attemptsKept bounds the attempts that a delivery keeps; of more, the newest.
@@ -42,16 +43,16 @@ func (tx *Tx) QueueDeliveries(list []NewDelivery) ([]hostler.DeliveryID, error) 
 			return nil, fmt.Errorf("encode an event: %w", err)
 		}
 		ids[i] = hostler.DeliveryID(raw[i])
-		due := Micros(tx.now)
+		due := sqldb.Micros(tx.now)
 		if d.Event.Type == hostler.EventWebhookPing {
 			due = dueFirst
 		}
-		rows[i] = []any{raw[i], int64(d.Webhook), int64(d.Project), d.Event.Pos, int64(d.Event.Job.Job), Micros(tx.now), due, string(d.Event.Type), string(event)}
+		rows[i] = []any{raw[i], int64(d.Webhook), int64(d.Project), d.Event.Pos, int64(d.Event.Job.Job), sqldb.Micros(tx.now), due, string(d.Event.Type), string(event)}
 	}
 	_, err = tx.c.ExecRows(tx.ctx, `INSERT INTO delivery (id, webhook, project, pos, type, job, event, state, next_at, created_at)
 SELECT v.id, v.webhook, v.project, v.pos, v.type, v.job, v.event, 'pending', v.due, v.at FROM @rows`,
-		append(Ints("id", "webhook", "project", "pos", "job", "at", "due"), Texts("type", "event")...), rows)
-	tx.Ring(TopicDeliveries)
+		append(sqldb.Ints("id", "webhook", "project", "pos", "job", "at", "due"), sqldb.Texts("type", "event")...), rows)
+	tx.Notify(TopicDeliveries)
 	return ids, err
 }
 
@@ -83,12 +84,12 @@ func (tx *Tx) Deliveries(q DeliveryQuery, before hostler.DeliveryID, limit int) 
 	and(q.State != "" && q.State != hostler.DeliveryDelivered, `d.state <> 'delivered' AND d.state = ?`, q.State) // has an index
 	and(q.Type != "", `d.type = ?`, q.Type)
 	and(q.Job != 0, `d.job <> 0 AND d.job = ?`, q.Job)
-	and(!q.Since.IsZero(), `d.created_at >= ?`, Micros(q.Since))
-	and(!q.Until.IsZero(), `d.created_at < ?`, Micros(q.Until))
+	and(!q.Since.IsZero(), `d.created_at >= ?`, sqldb.Micros(q.Since))
+	and(!q.Until.IsZero(), `d.created_at < ?`, sqldb.Micros(q.Until))
 	and(before != 0, `d.id < ?`, before)
 	var out []hostler.Delivery
 	err := tx.each(deliveryFields+`, '' FROM delivery d WHERE `+strings.Join(where, ` AND `)+` ORDER BY d.id DESC LIMIT ?`,
-		append(args, limit), func(r Rows) error {
+		append(args, limit), func(r sqldb.Rows) error {
 			d, err := scanDelivery(r)
 			d.Attempts = nil
 			out = append(out, d)
@@ -101,7 +102,7 @@ func (tx *Tx) Deliveries(q DeliveryQuery, before hostler.DeliveryID, limit int) 
 // there is none.
 func (tx *Tx) Delivery(projects []hostler.ProjectID, id hostler.DeliveryID) (*hostler.Delivery, error) {
 	var out *hostler.Delivery
-	err := tx.each(deliveryFields+`, d.body FROM delivery d WHERE d.project IN ?* AND d.id = ?`, []any{projects, id}, func(r Rows) error {
+	err := tx.each(deliveryFields+`, d.body FROM delivery d WHERE d.project IN ?* AND d.id = ?`, []any{projects, id}, func(r sqldb.Rows) error {
 		d, err := scanDelivery(r)
 		out = &d
 		return err
@@ -109,7 +110,7 @@ func (tx *Tx) Delivery(projects []hostler.ProjectID, id hostler.DeliveryID) (*ho
 	return out, err
 }
 
-func scanDelivery(r Rows) (hostler.Delivery, error) {
+func scanDelivery(r sqldb.Rows) (hostler.Delivery, error) {
 	var d hostler.Delivery
 	var id, webhook, job, next, created, ended int64
 	var kind, state, attempts string
@@ -119,7 +120,7 @@ func scanDelivery(r Rows) (hostler.Delivery, error) {
 	}
 	d.ID, d.Webhook, d.Job = hostler.DeliveryID(id), hostler.WebhookID(webhook), hostler.JobID(job)
 	d.Type, d.State = hostler.EventType(kind), hostler.DeliveryState(state)
-	d.Created, d.Ended = Time(created), timePtr(ended)
+	d.Created, d.Ended = sqldb.Time(created), timePtr(ended)
 	if d.State == hostler.DeliveryPending {
 		d.NextAt = timePtr(max(next, created))
 	}
@@ -142,8 +143,8 @@ func decodeAttempts(text string) ([]hostler.DeliveryAttempt, error) {
 
 // ResendDelivery makes a delivery due at once, with a fresh schedule of tries.
 func (tx *Tx) ResendDelivery(id hostler.DeliveryID) error {
-	_, err := tx.Exec(`UPDATE delivery SET state = 'pending', round = 0, claimed = 0, next_at = ?, ended_at = 0 WHERE id = ?`, Micros(tx.now), id)
-	tx.Ring(TopicDeliveries)
+	_, err := tx.Exec(`UPDATE delivery SET state = 'pending', round = 0, claimed = 0, next_at = ?, ended_at = 0 WHERE id = ?`, sqldb.Micros(tx.now), id)
+	tx.Notify(TopicDeliveries)
 	return err
 }
 
@@ -175,17 +176,17 @@ FROM p JOIN webhook w ON w.id = p.id`
 // delivery is due that is not yet; zero when there is none. Of a disabled webhook
 // only tests are sent.
 func (tx *Tx) DueWebhooks() (due []hostler.WebhookID, next time.Time, err error) {
-	err = tx.each(dueWebhooks, nil, func(r Rows) error {
+	err = tx.each(dueWebhooks, nil, func(r sqldb.Rows) error {
 		var id, at int64
 		if err := r.Scan(&id, &at); err != nil {
 			return err
 		}
 		switch {
 		case at == 0: // disabled, without a test
-		case at <= Micros(tx.now):
+		case at <= sqldb.Micros(tx.now):
 			due = append(due, hostler.WebhookID(id))
-		case next.IsZero() || Time(at).Before(next):
-			next = Time(at)
+		case next.IsZero() || sqldb.Time(at).Before(next):
+			next = sqldb.Time(at)
 		}
 		return nil
 	})
@@ -199,8 +200,8 @@ func (tx *Tx) ClaimDeliveries(w WebhookRow, limit int, span time.Duration) ([]Cl
 	if w.Rate == 0 {
 		return tx.claimDeliveries(w, limit, span)
 	}
-	next := Micros(tx.now.Add(time.Minute / time.Duration(w.Rate)))
-	free, err := tx.Exec(`UPDATE webhook SET free_at = ? WHERE id = ? AND free_at <= ?`, next, w.ID, Micros(tx.now))
+	next := sqldb.Micros(tx.now.Add(time.Minute / time.Duration(w.Rate)))
+	free, err := tx.Exec(`UPDATE webhook SET free_at = ? WHERE id = ? AND free_at <= ?`, next, w.ID, sqldb.Micros(tx.now))
 	if err != nil || free == 0 {
 		return nil, err
 	}
@@ -208,11 +209,11 @@ func (tx *Tx) ClaimDeliveries(w WebhookRow, limit int, span time.Duration) ([]Cl
 }
 
 func (tx *Tx) claimDeliveries(w WebhookRow, limit int, span time.Duration) ([]ClaimedDelivery, error) {
-	claim := Micros(tx.now.Add(span))
+	claim := sqldb.Micros(tx.now.Add(span))
 	var out []ClaimedDelivery
 	err := tx.each(`UPDATE delivery SET next_at = ?, claimed = 1 WHERE id IN (SELECT d.id FROM delivery d WHERE d.webhook = ? AND d.state = 'pending'
 AND d.next_at <= ? AND (? = 1 OR d.type = 'webhook.ping') ORDER BY d.next_at, d.id LIMIT ? FOR UPDATE SKIP LOCKED)
-RETURNING id, event, tries, round, body`, []any{claim, w.ID, Micros(tx.now), w.Enabled, limit}, func(r Rows) error {
+RETURNING id, event, tries, round, body`, []any{claim, w.ID, sqldb.Micros(tx.now), w.Enabled, limit}, func(r sqldb.Rows) error {
 		c := ClaimedDelivery{Webhook: w.ID, claim: claim}
 		var id int64
 		var event string
@@ -234,7 +235,7 @@ RETURNING id, event, tries, round, body`, []any{claim, w.ID, Micros(tx.now), w.E
 // ReleaseDeliveries ends every claim: for a server that is alone and has just
 // started, so that whoever claimed them is dead.
 func (tx *Tx) ReleaseDeliveries() error {
-	_, err := tx.Exec(`UPDATE delivery SET claimed = 0, next_at = ? WHERE state = 'pending' AND claimed = 1`, Micros(tx.now))
+	_, err := tx.Exec(`UPDATE delivery SET claimed = 0, next_at = ? WHERE state = 'pending' AND claimed = 1`, sqldb.Micros(tx.now))
 	return err
 }
 
@@ -268,9 +269,9 @@ func (tx *Tx) EndTry(c ClaimedDelivery, o DeliveryOutcome) error {
 		_, err = tx.Exec(`UPDATE delivery SET tries = ?, body = ?, attempts = ? WHERE id = ?`, o.Attempt.N, o.Body, string(text), c.ID)
 		return err
 	}
-	next, ended := Micros(o.Next), int64(0)
+	next, ended := sqldb.Micros(o.Next), int64(0)
 	if o.State != hostler.DeliveryPending {
-		next, ended = 0, Micros(tx.now)
+		next, ended = 0, sqldb.Micros(tx.now)
 	}
 	_, err = tx.Exec(`UPDATE delivery SET state = ?, tries = ?, round = round + 1, claimed = 0, next_at = ?, ended_at = ?, body = ?, attempts = ? WHERE id = ?`,
 		o.State, o.Attempt.N, next, ended, o.Body, string(text), c.ID)
@@ -282,7 +283,7 @@ func (tx *Tx) EndTry(c ClaimedDelivery, o DeliveryOutcome) error {
 // is down, and then the webhooks of runs that are older and have none left. It says
 // whether there may be more.
 func (tx *Tx) DropDeliveries(before time.Time, limit int) (more bool, err error) {
-	at := Micros(before)
+	at := sqldb.Micros(before)
 	for _, drop := range []struct {
 		sql  string
 		args []any

@@ -5,32 +5,33 @@ import (
 	"fmt"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
-var jobCols = []Col{
-	{"id", Int},
-	{"project", Int},
-	{"run", Int},
-	{"queue", Text},
-	{"action", Text},
-	{"asset", Int},
-	{"asset_name", Text},
-	{"lane", Int},
-	{"lane_key", Text},
-	{"lane_lim", Int},
-	{"prio", Int},
-	{"max_attempts", Int},
-	{"backoff", Text},
-	{"timeout", Int},
-	{"on_lost", Text},
-	{"on_unknown", Text},
-	{"on_retry", Text},
-	{"run_at", Int},
-	{"expires_at", Int},
-	{"retry_of", Int},
-	{"created_by", Text},
-	{"created_at", Int},
-	{"args", Text},
+var jobCols = []sqldb.Col{
+	{Name: "id", Type: sqldb.Int},
+	{Name: "project", Type: sqldb.Int},
+	{Name: "run", Type: sqldb.Int},
+	{Name: "queue", Type: sqldb.Text},
+	{Name: "action", Type: sqldb.Text},
+	{Name: "asset", Type: sqldb.Int},
+	{Name: "asset_name", Type: sqldb.Text},
+	{Name: "lane", Type: sqldb.Int},
+	{Name: "lane_key", Type: sqldb.Text},
+	{Name: "lane_lim", Type: sqldb.Int},
+	{Name: "prio", Type: sqldb.Int},
+	{Name: "max_attempts", Type: sqldb.Int},
+	{Name: "backoff", Type: sqldb.Text},
+	{Name: "timeout", Type: sqldb.Int},
+	{Name: "on_lost", Type: sqldb.Text},
+	{Name: "on_unknown", Type: sqldb.Text},
+	{Name: "on_retry", Type: sqldb.Text},
+	{Name: "run_at", Type: sqldb.Int},
+	{Name: "expires_at", Type: sqldb.Int},
+	{Name: "retry_of", Type: sqldb.Int},
+	{Name: "created_by", Type: sqldb.Text},
+	{Name: "created_at", Type: sqldb.Int},
+	{Name: "args", Type: sqldb.Text},
 }
 
 // Enqueue makes jobs, in order, in this transaction; they are acknowledged when
@@ -140,7 +141,7 @@ func (tx *Tx) depth(queue string, limit int64) (int64, error) {
 }
 
 func (g *gate) insertJobs(ids []int64, specs []hostler.JobSpec, lanes map[string]int64) error {
-	now := Micros(g.tx.now)
+	now := sqldb.Micros(g.tx.now)
 	rows := make([][]any, len(specs))
 	for i := range specs {
 		s := &specs[i]
@@ -156,7 +157,7 @@ func (g *gate) insertJobs(ids []int64, specs []hostler.JobSpec, lanes map[string
 			ids[i], int64(s.Project), int64(s.Run), s.Queue, s.Action, assetColumn(s),
 			s.AssetName, lanes[s.LaneKey], s.LaneKey, int64(s.LaneLimit), int64(s.Priority),
 			int64(max(1, s.MaxAttempts)), backoff, s.Timeout.Microseconds(), string(s.OnLost), string(s.OnUnknown),
-			string(s.OnRetry), Micros(s.RunAt), Micros(s.ExpiresAt), int64(s.RetryOf), s.CreatedBy,
+			string(s.OnRetry), sqldb.Micros(s.RunAt), sqldb.Micros(s.ExpiresAt), int64(s.RetryOf), s.CreatedBy,
 			now, args,
 		}
 	}
@@ -175,10 +176,10 @@ func (g *gate) admit(ids []int64, specs []hostler.JobSpec, lanes map[string]int6
 		s := &specs[i]
 		t := ticket{
 			id: ids[i], queue: s.Queue, lane: lanes[s.LaneKey],
-			prio: int64(s.Priority), queuedAt: Micros(g.tx.now),
+			prio: int64(s.Priority), queuedAt: sqldb.Micros(g.tx.now),
 		}
 		if s.RunAt.After(g.tx.now) {
-			later = append(later, schedRow(Micros(s.RunAt), t))
+			later = append(later, schedRow(sqldb.Micros(s.RunAt), t))
 		} else {
 			now = append(now, t)
 		}
@@ -202,14 +203,14 @@ func (tx *Tx) emitNew(ids []int64, specs []hostler.JobSpec) {
 	}
 }
 
-var schedCols = Ints("run_at", "id", "lane", "lane_held", "attempt", "losses", "fence")
+var schedCols = sqldb.Ints("run_at", "id", "lane", "lane_held", "attempt", "losses", "fence")
 
 func schedRow(runAt int64, t ticket) []any {
 	return []any{runAt, t.id, t.lane, bit(t.held), t.attempt, t.losses, t.fence}
 }
 
 func (g *gate) insertSched(rows [][]any) error {
-	g.tx.ringWork(len(rows) > 0)
+	g.tx.notifyWork(len(rows) > 0)
 	return g.insert(`INSERT INTO sched (run_at, id, lane, lane_held, attempt, losses, fence)
 SELECT v.run_at, v.id, v.lane, v.lane_held, v.attempt, v.losses, v.fence FROM @rows`, schedCols, rows)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // This file holds the events. A transaction leaves those of its changes in the
@@ -84,7 +85,7 @@ func (tx *Tx) emitJobs(ids []int64, change func(id int64, e *hostler.JobEvent)) 
 		return nil
 	}
 	return tx.each(`SELECT id, project, run, action, queue, asset, asset_name, created_by FROM job WHERE id IN ?*`,
-		[]any{ids}, func(r Rows) error {
+		[]any{ids}, func(r sqldb.Rows) error {
 			s, err := scanSubject(r)
 			if err != nil {
 				return err
@@ -104,7 +105,7 @@ type subject struct {
 
 // scanSubject reads id, project, run, action, queue, asset, asset_name and
 // created_by.
-func scanSubject(r Rows) (subject, error) {
+func scanSubject(r sqldb.Rows) (subject, error) {
 	var id, project, run, asset int64
 	var s subject
 	err := r.Scan(&id, &project, &run, &s.Action, &s.Queue, &asset, &s.AssetName, &s.CreatedBy)
@@ -116,10 +117,10 @@ func scanSubject(r Rows) (subject, error) {
 // flushEvents writes the events of the transaction to the outbox.
 func (tx *Tx) flushEvents() error {
 	for _, p := range tx.events.take() {
-		if _, err := tx.Exec(`INSERT INTO outbox (at, n, body) VALUES (?, ?, ?)`, Micros(tx.now), p.n, p.body); err != nil {
+		if _, err := tx.Exec(`INSERT INTO outbox (at, n, body) VALUES (?, ?, ?)`, sqldb.Micros(tx.now), p.n, p.body); err != nil {
 			return err
 		}
-		tx.Ring(TopicOutbox)
+		tx.Notify(TopicOutbox)
 	}
 	return nil
 }
@@ -156,7 +157,7 @@ func (r *eventRow) unpack(to []Event) ([]Event, error) {
 	if err != nil {
 		return to[:from], fmt.Errorf("unpack the events up to %d: %w", r.last, err)
 	}
-	at := Time(r.at)
+	at := sqldb.Time(r.at)
 	for i := from; i < len(to); i++ {
 		to[i].At, to[i].Pos = at, r.last-r.n+int64(i-from)+1
 	}
@@ -170,7 +171,7 @@ func (tx *Tx) Publish(limit int) (p Published, full bool, err error) {
 		return p, false, err
 	}
 	err = tx.each(`DELETE FROM outbox WHERE id IN (SELECT o.id FROM outbox o ORDER BY o.id LIMIT ?) RETURNING id, at, n, body`,
-		[]any{limit}, func(r Rows) error {
+		[]any{limit}, func(r sqldb.Rows) error {
 			var row eventRow
 			err := r.Scan(&row.id, &row.at, &row.n, &row.body)
 			p.rows = append(p.rows, row)
@@ -193,8 +194,8 @@ func (tx *Tx) Publish(limit int) (p Published, full bool, err error) {
 		rows[i] = []any{r.last, r.n, r.at, r.body}
 	}
 	_, err = tx.c.ExecRows(tx.ctx, `INSERT INTO event (last, n, at, body) SELECT v.last, v.n, v.at, v.body FROM @rows`,
-		append(Ints("last", "n", "at"), Col{"body", Bytes}), rows)
-	tx.Ring(TopicEvents)
+		append(sqldb.Ints("last", "n", "at"), sqldb.Col{Name: "body", Type: sqldb.Bytes}), rows)
+	tx.Notify(TopicEvents)
 	return p, len(p.rows) == limit, err
 }
 
@@ -223,7 +224,7 @@ type EventPage struct {
 func (tx *Tx) EventsAfter(pos int64, rows, limit int, keep func(*Event) bool) (EventPage, error) {
 	p := EventPage{Last: pos}
 	var all []Event // of a row
-	err := tx.each(`SELECT last, n, at, body FROM event WHERE last > ? ORDER BY last LIMIT ?`, []any{pos, rows}, func(r Rows) error {
+	err := tx.each(`SELECT last, n, at, body FROM event WHERE last > ? ORDER BY last LIMIT ?`, []any{pos, rows}, func(r sqldb.Rows) error {
 		var row eventRow
 		err := r.Scan(&row.last, &row.n, &row.at, &row.body)
 		if err != nil || len(p.Events) == limit {
@@ -270,6 +271,6 @@ func (tx *Tx) ForgetEvents(before time.Time, limit int) error {
 		return err
 	}
 	_, err = tx.Exec(`DELETE FROM event WHERE last < ? AND last IN (SELECT e.last FROM event e WHERE e.at < ? OR e.last < ? ORDER BY e.last LIMIT ?)`,
-		last, Micros(before), last-EventsKept, limit)
+		last, sqldb.Micros(before), last-EventsKept, limit)
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -185,7 +186,7 @@ func TestEventOrderUnderConcurrency(t *testing.T) {
 					err := f.Store.InTx(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 						tx.Emit(0, hostler.EventQueueUpdated, hostler.ObjectEvent{Object: fmt.Sprint(i), By: fmt.Sprint(n)})
 						if f.Kind == "postgres" && rand.N(4) == 0 { // commits late
-							return tx.Each(`SELECT 1 FROM (SELECT pg_sleep(0.01)) s`, nil, func(store.Rows) error { return nil })
+							return tx.Each(`SELECT 1 FROM (SELECT pg_sleep(0.01)) s`, nil, func(sqldb.Rows) error { return nil })
 						}
 						return nil
 					})

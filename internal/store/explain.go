@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // countCap bounds how far "ahead of it" is counted.
@@ -30,7 +31,7 @@ func (tx *Tx) explainScheduled(id hostler.JobID) ([]hostler.Waiting, bool, error
 	if err != nil || !found {
 		return nil, found, err
 	}
-	until := Time(runAt)
+	until := sqldb.Time(runAt)
 	w := hostler.Waiting{Reason: hostler.WaitScheduled, Until: &until, Text: hostler.Textf(
 		"it is scheduled for %s", "计划于 %s 执行", until.Format(time.RFC3339))}
 	if attempt > 0 {
@@ -91,7 +92,7 @@ func (tx *Tx) laneHolders(lane, inflight int64, viewer hostler.ProjectID, w *hos
 			break
 		}
 		parked := from[0] == 'p'
-		err := tx.each(`SELECT h.id, (SELECT j.project FROM job j WHERE j.id = h.id) FROM `+from+` LIMIT ?`, []any{lane, countCap}, func(r Rows) error {
+		err := tx.each(`SELECT h.id, (SELECT j.project FROM job j WHERE j.id = h.id) FROM `+from+` LIMIT ?`, []any{lane, countCap}, func(r sqldb.Rows) error {
 			var id, project int64
 			if err := r.Scan(&id, &project); err != nil {
 				return err
@@ -155,7 +156,7 @@ func (tx *Tx) explainReady(id hostler.JobID) ([]hostler.Waiting, error) {
 func (tx *Tx) explainWorkers(w hostler.Waiting) ([]hostler.Waiting, error) {
 	serving, free := 0, 0
 	err := tx.each(`SELECT k.queues, k.slots - (SELECT count(*) FROM running r WHERE r.worker = k.id) FROM worker k WHERE k.dead = 0 AND k.draining = 0 AND k.lease_until > ?`,
-		[]any{Micros(tx.now)}, func(r Rows) error {
+		[]any{sqldb.Micros(tx.now)}, func(r sqldb.Rows) error {
 			var queues string
 			var left int
 			var names []string

@@ -1,5 +1,7 @@
 package store
 
+import "hostler.dev/hostler/internal/sqldb"
+
 // Places says in which tables of the queue each live job is, and with which
 // lane state: "ready", "wait", "sched", "sched+held", "running", "parked",
 // "parked+held". Jobs that ended are "done:<state>".
@@ -13,7 +15,7 @@ func (tx *Tx) Places() (map[int64]string, error) {
 		`SELECT id, CASE lane_held WHEN 1 THEN 'parked+held' ELSE 'parked' END FROM parked`,
 		`SELECT id, 'done:' || state FROM done`,
 	} {
-		err := tx.each(sql, nil, func(r Rows) error {
+		err := tx.each(sql, nil, func(r sqldb.Rows) error {
 			var id int64
 			var where string
 			err := r.Scan(&id, &where)
@@ -40,7 +42,7 @@ func (tx *Tx) RunAt(id int64) (at int64, err error) {
 var BackoffDelay = backoffDelay
 
 // Each exports each, for tests that look at rows.
-func (tx *Tx) Each(sql string, args []any, scan func(r Rows) error) error {
+func (tx *Tx) Each(sql string, args []any, scan func(r sqldb.Rows) error) error {
 	return tx.each(sql, args, scan)
 }
 

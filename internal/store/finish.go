@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // runningJob is a locked row of running with what its ending must know of the
@@ -100,7 +101,7 @@ func (tx *Tx) acks(w hostler.WorkerID, reports []hostler.Report, byJob map[int64
 		return acks, nil
 	}
 	known := map[hostler.LeaseRef]bool{}
-	note := func(r Rows) error {
+	note := func(r sqldb.Rows) error {
 		var id, fence int64
 		err := r.Scan(&id, &fence)
 		known[hostler.LeaseRef{Job: hostler.JobID(id), Fence: fence}] = true
@@ -134,7 +135,7 @@ func (g *gate) lockRunning(where string, list any) ([]runningJob, error) {
 	var jobs []runningJob
 	var lanes []int64
 	err := g.tx.each(`SELECT id, worker, queue, lane, prio, attempt, losses, fence, queued_at, started_at, cancel_at, cancel_by
-FROM running WHERE `+where+` ORDER BY id FOR UPDATE`, []any{list}, func(r Rows) error {
+FROM running WHERE `+where+` ORDER BY id FOR UPDATE`, []any{list}, func(r sqldb.Rows) error {
 		var j runningJob
 		err := r.Scan(&j.id, &j.worker, &j.queue, &j.lane, &j.prio, &j.attempt, &j.losses, &j.fence, &j.queuedAt,
 			&j.startedAt, &j.cancelAt, &j.cancelBy)
@@ -156,7 +157,7 @@ func (tx *Tx) readPolicies(jobs []runningJob) error {
 		ids[i] = jobs[i].id
 		at[jobs[i].id] = i
 	}
-	return tx.each(`SELECT id, max_attempts, backoff, on_lost, on_unknown, on_retry FROM job WHERE id IN ?*`, []any{ids}, func(r Rows) error {
+	return tx.each(`SELECT id, max_attempts, backoff, on_lost, on_unknown, on_retry FROM job WHERE id IN ?*`, []any{ids}, func(r sqldb.Rows) error {
 		var id int64
 		var backoff, onLost, onUnknown, onRetry string
 		var p policy
@@ -272,7 +273,7 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 	var unbegun []int64
 	var later, parked, attempts [][]any
 	ids := make([]int64, len(jobs))
-	now := Micros(g.tx.now)
+	now := sqldb.Micros(g.tx.now)
 	for i := range jobs {
 		j, v := &jobs[i], &verdicts[i]
 		ids[i] = j.id
@@ -283,7 +284,7 @@ func (g *gate) apply(jobs []runningJob, verdicts []verdict) error {
 			l.owner = j.worker
 		}
 		// Under a queue's limit, the next job is in ready already.
-		g.tx.ringWork(g.queues[j.queue].lim > 0)
+		g.tx.notifyWork(g.queues[j.queue].lim > 0)
 		if !v.to.Terminal() {
 			attempts = append(attempts, []any{
 				j.id, j.fence, j.attempt, j.worker, j.startedAt, now, v.outcome, encodeError(v.report.Error),
@@ -371,14 +372,14 @@ func (tx *Tx) restoreTTL(ids []int64) error {
 func (g *gate) insertParked(rows [][]any) error {
 	return g.insert(`INSERT INTO parked (id, lane, lane_held, worker, attempt, losses, fence, queued_at, started_at, since, error, result)
 SELECT v.id, v.lane, v.lane_held, v.worker, v.attempt, v.losses, v.fence, v.queued_at, v.started_at, v.since, v.error, v.result FROM @rows`,
-		append(Ints("id", "lane", "lane_held", "worker", "attempt", "losses", "fence", "queued_at", "started_at", "since"),
-			Texts("error", "result")...), rows)
+		append(sqldb.Ints("id", "lane", "lane_held", "worker", "attempt", "losses", "fence", "queued_at", "started_at", "since"),
+			sqldb.Texts("error", "result")...), rows)
 }
 
 func (g *gate) insertAttempts(rows [][]any) error {
 	return g.insert(`INSERT INTO attempt (job, fence, n, worker, started_at, ended_at, outcome, error)
 SELECT v.job, v.fence, v.n, v.worker, v.started_at, v.ended_at, v.outcome, v.error FROM @rows`,
-		append(Ints("job", "fence", "n", "worker", "started_at", "ended_at"), Texts("outcome", "error")...), rows)
+		append(sqldb.Ints("job", "fence", "n", "worker", "started_at", "ended_at"), sqldb.Texts("outcome", "error")...), rows)
 }
 
 // end moves jobs to the history and gives back the lanes that they held. The
@@ -387,7 +388,7 @@ func (g *gate) end(ends []ending) error {
 	if len(ends) == 0 {
 		return nil
 	}
-	now := Micros(g.tx.now)
+	now := sqldb.Micros(g.tx.now)
 	ids := make([]int64, len(ends))
 	rows := make([][]any, len(ends))
 	for i := range ends {
@@ -428,7 +429,7 @@ func (tx *Tx) forgetJobs(ids []int64, ends []ending) error {
 	}
 	inline := false
 	err := tx.each(`DELETE FROM job WHERE id IN ?* RETURNING id, project, run, action, queue, asset, asset_name, created_by`,
-		[]any{ids}, func(r Rows) error {
+		[]any{ids}, func(r sqldb.Rows) error {
 			s, err := scanSubject(r)
 			if err != nil {
 				return err
@@ -446,18 +447,18 @@ func (tx *Tx) forgetJobs(ids []int64, ends []ending) error {
 	return err
 }
 
-var doneCols = []Col{
-	{"id", Int},
-	{"state", Text},
-	{"attempt", Int},
-	{"queued_at", Int},
-	{"started_at", Int},
-	{"ended_at", Int},
-	{"worker", Int},
-	{"fence", Int},
-	{"result", Text},
-	{"error", Text},
-	{"output", Bytes},
+var doneCols = []sqldb.Col{
+	{Name: "id", Type: sqldb.Int},
+	{Name: "state", Type: sqldb.Text},
+	{Name: "attempt", Type: sqldb.Int},
+	{Name: "queued_at", Type: sqldb.Int},
+	{Name: "started_at", Type: sqldb.Int},
+	{Name: "ended_at", Type: sqldb.Int},
+	{Name: "worker", Type: sqldb.Int},
+	{Name: "fence", Type: sqldb.Int},
+	{Name: "result", Type: sqldb.Text},
+	{Name: "error", Type: sqldb.Text},
+	{Name: "output", Type: sqldb.Bytes},
 }
 
 // validText is a result as text that every database takes; one that it refused

@@ -4,6 +4,7 @@ import (
 	"hash/fnv"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // LockAddress makes the transaction the only one that decides about host keys of
@@ -26,11 +27,11 @@ type HostKeyRow struct {
 func (tx *Tx) HostKeys(projects []hostler.ProjectID, addresses []string) ([]HostKeyRow, error) {
 	var out []HostKeyRow
 	err := tx.each(`SELECT id, project, address, type, fingerprint, public_key, state, first_seen, decided_by FROM host_key
-WHERE project IN ?* AND address IN ?* ORDER BY id`, []any{projects, addresses}, func(r Rows) error {
+WHERE project IN ?* AND address IN ?* ORDER BY id`, []any{projects, addresses}, func(r sqldb.Rows) error {
 		var k HostKeyRow
 		var id, project, seen int64
 		err := r.Scan(&id, &project, &k.Address, &k.Type, &k.Fingerprint, &k.PublicKey, &k.State, &seen, &k.DecidedBy)
-		k.ID, k.Project, k.FirstSeen = hostler.HostKeyID(id), hostler.ProjectID(project), Time(seen)
+		k.ID, k.Project, k.FirstSeen = hostler.HostKeyID(id), hostler.ProjectID(project), sqldb.Time(seen)
 		out = append(out, k)
 		return err
 	})
@@ -45,7 +46,7 @@ func (tx *Tx) InsertHostKey(project hostler.ProjectID, k hostler.HostKey) (hostl
 	}
 	k.ID, k.FirstSeen = hostler.HostKeyID(id), tx.now
 	_, err = tx.Exec(`INSERT INTO host_key (id, project, address, type, fingerprint, public_key, state, first_seen, decided_by)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, id, project, k.Address, k.Type, k.Fingerprint, k.PublicKey, k.State, Micros(tx.now), k.DecidedBy)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, id, project, k.Address, k.Type, k.Fingerprint, k.PublicKey, k.State, sqldb.Micros(tx.now), k.DecidedBy)
 	return k, err
 }
 

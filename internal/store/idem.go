@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // IdemKeep is how long the answer to an idempotent request is kept.
@@ -23,12 +24,12 @@ type IdemKey struct {
 // was used for another request.
 func (tx *Tx) ClaimIdem(k IdemKey) (fresh bool, response string, err error) {
 	_, err = tx.Exec(`DELETE FROM idem WHERE project = ? AND route = ? AND key = ? AND created_at < ?`,
-		k.Project, k.Route, k.Key, Micros(tx.now.Add(-IdemKeep)))
+		k.Project, k.Route, k.Key, sqldb.Micros(tx.now.Add(-IdemKeep)))
 	if err != nil {
 		return false, "", err
 	}
 	n, err := tx.Exec(`INSERT INTO idem (project, route, key, request_hash, response, created_at) VALUES (?, ?, ?, ?, '', ?)
-ON CONFLICT (project, route, key) DO NOTHING`, k.Project, k.Route, k.Key, k.Hash, Micros(tx.now))
+ON CONFLICT (project, route, key) DO NOTHING`, k.Project, k.Route, k.Key, k.Hash, sqldb.Micros(tx.now))
 	if err != nil || n == 1 {
 		return err == nil, "", err
 	}
@@ -53,6 +54,6 @@ func (tx *Tx) SaveIdem(k IdemKey, response string) error {
 func (tx *Tx) ForgetIdem(limit int) error {
 	_, err := tx.Exec(`DELETE FROM idem WHERE (project, route, key) IN
 (SELECT i.project, i.route, i.key FROM idem i WHERE i.created_at < ? ORDER BY i.created_at LIMIT ?)`,
-		Micros(tx.now.Add(-IdemKeep)), limit)
+		sqldb.Micros(tx.now.Add(-IdemKeep)), limit)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // This file reads jobs for people. A live job is in job and one table of the
@@ -30,7 +31,7 @@ const doneFields = `d.id, p.name, d.run, d.action, d.args, d.queue, d.asset, d.a
 d.attempt, d.max_attempts, d.backoff, d.timeout, d.on_lost, d.on_unknown, d.on_retry,
 d.retry_of, d.created_by, d.created_at, d.run_at, d.queued_at, d.started_at, d.ended_at, d.expires_at, 0, d.worker, '', d.result, d.error`
 
-func scanJob(r Rows) (hostler.Job, error) {
+func scanJob(r sqldb.Rows) (hostler.Job, error) {
 	var j hostler.Job
 	var id, run, asset, timeout, retryOf, created, runAt, queued, started, ended, expires, cancel, worker int64
 	var args, state, backoff, onLost, onUnknown, onRetry, progress, result, jobErr string
@@ -46,7 +47,7 @@ func scanJob(r Rows) (hostler.Job, error) {
 	j.Args, j.State, j.Lane = json.RawMessage(args), hostler.State(state), DisplayLane(j.Lane)
 	j.OnLost, j.OnUnknown, j.OnRetry = hostler.OnLost(onLost), hostler.OnUnknown(onUnknown), hostler.OnRetry(onRetry)
 	j.TimeoutS = (time.Duration(timeout) * time.Microsecond).Seconds()
-	j.CreatedAt = Time(created)
+	j.CreatedAt = sqldb.Time(created)
 	j.RunAt, j.QueuedAt, j.StartedAt, j.EndedAt = timePtr(runAt), timePtr(queued), timePtr(started), timePtr(ended)
 	j.ExpiresAt, j.CancelAt = timePtr(max(0, expires)), timePtr(cancel)
 	j.Error = decodeError(jobErr)
@@ -82,7 +83,7 @@ func (tx *Tx) Jobs(project hostler.ProjectID, ids []hostler.JobID) ([]hostler.Jo
 		`SELECT ` + liveFields + liveJoins + `JOIN project p ON p.id = j.project WHERE j.id IN ?* AND j.project = ?`,
 		`SELECT ` + doneFields + ` FROM done d JOIN project p ON p.id = d.project WHERE d.id IN ?* AND d.project = ?`,
 	} {
-		err := tx.each(sql, []any{ids, project}, func(r Rows) error {
+		err := tx.each(sql, []any{ids, project}, func(r sqldb.Rows) error {
 			j, err := scanJob(r)
 			if !seen[j.ID] {
 				seen[j.ID] = true
@@ -188,12 +189,12 @@ AND (? = 1 OR x.asset_name = ? OR x.asset IN ?*) AND (? = 1 OR x.lane_key IN ?*)
 func (q JobQuery) matchArgs() []any {
 	until := int64(math.MaxInt64)
 	if !q.Until.IsZero() {
-		until = Micros(q.Until)
+		until = sqldb.Micros(q.Until)
 	}
 	return []any{
 		q.Project, q.Queue == "", q.Queue, q.Action == "", q.Action, q.Asset == 0, q.Asset, q.AssetName == "", q.AssetName,
 		q.Lane == "", hostler.AssetLaneKey(q.Lane), hostler.OwnLaneKey(q.Project, q.Lane), q.Run == 0, q.Run,
-		q.Host == "", q.Host, q.Hosts, len(q.Lanes) == 0, q.Lanes, !q.NoLane, Micros(q.Since), until,
+		q.Host == "", q.Host, q.Hosts, len(q.Lanes) == 0, q.Lanes, !q.NoLane, sqldb.Micros(q.Since), until,
 	}
 }
 
@@ -280,7 +281,7 @@ func (tx *Tx) scanSource(src source, q JobQuery, top int64, limit int) (found []
 		chunk = min(chunk, left)
 		left -= chunk
 		seen := 0
-		err := tx.each(sql, append(slices.Clone(src.args), top, bottom, chunk), func(r Rows) error {
+		err := tx.each(sql, append(slices.Clone(src.args), top, bottom, chunk), func(r sqldb.Rows) error {
 			var hit int64
 			seen++
 			if err := r.Scan(&top, &hit); err != nil {
@@ -315,12 +316,12 @@ func (tx *Tx) ActionStats(project hostler.ProjectID, newest int) (map[string]Act
 	err := tx.each(`SELECT action, count(*), sum(CASE WHEN state = 'succeeded' THEN 1 ELSE 0 END),
 CAST(sum(CASE WHEN started_at > 0 THEN ended_at - started_at ELSE 0 END) AS BIGINT), max(ended_at)
 FROM (SELECT project, action, state, started_at, ended_at FROM done ORDER BY id DESC LIMIT ?) d WHERE project = ? GROUP BY action`,
-		[]any{newest, project}, func(r Rows) error {
+		[]any{newest, project}, func(r sqldb.Rows) error {
 			var name string
 			var took, last int64
 			var st ActionStats
 			err := r.Scan(&name, &st.Count, &st.Success, &took, &last)
-			st.Failure, st.Total, st.Last = st.Count-st.Success, time.Duration(took)*time.Microsecond, Time(last)
+			st.Failure, st.Total, st.Last = st.Count-st.Success, time.Duration(took)*time.Microsecond, sqldb.Time(last)
 			out[name] = st
 			return err
 		})
@@ -337,7 +338,7 @@ func (tx *Tx) RunSummary(project hostler.ProjectID, run hostler.RunID) (hostler.
 		// into their indexes.
 		`WITH d AS MATERIALIZED (SELECT state FROM done WHERE run = ? AND run <> 0 AND project = ?) SELECT state, count(*) FROM d GROUP BY state`,
 	} {
-		err := tx.each(sql, []any{run, project}, func(r Rows) error {
+		err := tx.each(sql, []any{run, project}, func(r sqldb.Rows) error {
 			var state string
 			var n int
 			err := r.Scan(&state, &n)
@@ -358,7 +359,7 @@ func (tx *Tx) RunSummary(project hostler.ProjectID, run hostler.RunID) (hostler.
 func (tx *Tx) Attempts(job hostler.JobID) ([]hostler.Attempt, error) {
 	var out []hostler.Attempt
 	last := int64(-1)
-	add := func(r Rows) error {
+	add := func(r sqldb.Rows) error {
 		var worker, started, ended, fence int64
 		var jobErr string
 		var a hostler.Attempt
@@ -367,7 +368,7 @@ func (tx *Tx) Attempts(job hostler.JobID) ([]hostler.Attempt, error) {
 			return err
 		}
 		last = fence
-		a.Worker, a.StartedAt, a.EndedAt, a.Error = hostler.WorkerID(worker), Time(started), Time(ended), decodeError(jobErr)
+		a.Worker, a.StartedAt, a.EndedAt, a.Error = hostler.WorkerID(worker), sqldb.Time(started), sqldb.Time(ended), decodeError(jobErr)
 		out = append(out, a)
 		return nil
 	}
@@ -385,7 +386,7 @@ func (tx *Tx) Attempts(job hostler.JobID) ([]hostler.Attempt, error) {
 func (tx *Tx) JobSpecs(project hostler.ProjectID, ids []hostler.JobID) (map[hostler.JobID]hostler.JobSpec, error) {
 	out := make(map[hostler.JobID]hostler.JobSpec, len(ids))
 	err := tx.each(`SELECT id, queue, action, args, asset, asset_name, lane_key, lane_lim, prio, max_attempts, backoff, timeout,
-on_lost, on_unknown, on_retry, run_at, expires_at, created_at FROM done WHERE id IN ?* AND project = ?`, []any{ids, project}, func(r Rows) error {
+on_lost, on_unknown, on_retry, run_at, expires_at, created_at FROM done WHERE id IN ?* AND project = ?`, []any{ids, project}, func(r sqldb.Rows) error {
 		s := hostler.JobSpec{Project: project}
 		var id, asset, timeout, runAt, expires, created int64
 		var args, backoff, onLost, onUnknown, onRetry string
@@ -413,7 +414,7 @@ on_lost, on_unknown, on_retry, run_at, expires_at, created_at FROM done WHERE id
 // CancelAsked says which of the jobs run and were asked to stop.
 func (tx *Tx) CancelAsked(ids []hostler.JobID) (map[hostler.JobID]bool, error) {
 	asked := map[hostler.JobID]bool{}
-	err := tx.each(`SELECT id FROM running WHERE id IN ?* AND cancel_at <> 0`, []any{ids}, func(r Rows) error {
+	err := tx.each(`SELECT id FROM running WHERE id IN ?* AND cancel_at <> 0`, []any{ids}, func(r sqldb.Rows) error {
 		var id int64
 		err := r.Scan(&id)
 		asked[hostler.JobID(id)] = true

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // KeyRow is an API key as stored: the hash of its secret and whose it is.
@@ -24,11 +25,11 @@ func (tx *Tx) InsertKey(k KeyRow) (hostler.Key, error) {
 	k.ID, k.CreatedAt = hostler.KeyID(id), tx.now
 	var expires int64
 	if k.ExpiresAt != nil {
-		expires = Micros(*k.ExpiresAt)
+		expires = sqldb.Micros(*k.ExpiresAt)
 	}
 	n, err := tx.Exec(`INSERT INTO api_key (id, user_id, name, project, role, prefix, hash, created_at, expires_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING`,
-		id, k.UserID, k.Name, k.ProjectID, k.Role, k.Prefix, k.Hash, Micros(tx.now), expires)
+		id, k.UserID, k.Name, k.ProjectID, k.Role, k.Prefix, k.Hash, sqldb.Micros(tx.now), expires)
 	if err == nil && n == 0 {
 		err = hostler.Errorf(hostler.CodeConflict, "this key is stored already", "该密钥已存在")
 	}
@@ -63,13 +64,13 @@ func (tx *Tx) Keys(user hostler.UserID, project hostler.ProjectID, every bool, b
 func (tx *Tx) keys(where string, args ...any) ([]KeyRow, error) {
 	var out []KeyRow
 	err := tx.each(`SELECT k.id, k.user_id, u.name, k.name, k.project, p.name, k.role, k.prefix, k.created_at, k.expires_at, k.revoked_at, k.last_used_at
-FROM api_key k JOIN users u ON u.id = k.user_id JOIN project p ON p.id = k.project `+where, args, func(r Rows) error {
+FROM api_key k JOIN users u ON u.id = k.user_id JOIN project p ON p.id = k.project `+where, args, func(r sqldb.Rows) error {
 		var k KeyRow
 		var id, user, project, created, expires, revoked, used int64
 		var role string
 		err := r.Scan(&id, &user, &k.User, &k.Name, &project, &k.Project, &role, &k.Prefix, &created, &expires, &revoked, &used)
 		k.ID, k.UserID, k.ProjectID, k.Role = hostler.KeyID(id), hostler.UserID(user), hostler.ProjectID(project), hostler.Role(role)
-		k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsed = Time(created), timePtr(expires), timePtr(revoked), timePtr(used)
+		k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsed = sqldb.Time(created), timePtr(expires), timePtr(revoked), timePtr(used)
 		out = append(out, k)
 		return err
 	})
@@ -80,7 +81,7 @@ FROM api_key k JOIN users u ON u.id = k.user_id JOIN project p ON p.id = k.proje
 func (tx *Tx) RolesOf(user hostler.UserID) (map[hostler.ProjectID]hostler.Role, map[hostler.ProjectID]string, error) {
 	roles, names := map[hostler.ProjectID]hostler.Role{}, map[hostler.ProjectID]string{}
 	err := tx.each(`SELECT x.project, x.role, p.name FROM user_role x JOIN project p ON p.id = x.project WHERE x.user_id = ?`,
-		[]any{user}, func(r Rows) error {
+		[]any{user}, func(r sqldb.Rows) error {
 			var project int64
 			var role, name string
 			err := r.Scan(&project, &role, &name)
@@ -92,20 +93,20 @@ func (tx *Tx) RolesOf(user hostler.UserID) (map[hostler.ProjectID]hostler.Role, 
 
 // RevokeKey ends a key now, for good.
 func (tx *Tx) RevokeKey(id hostler.KeyID) error {
-	_, err := tx.Exec(`UPDATE api_key SET revoked_at = ? WHERE id = ? AND revoked_at = 0`, Micros(tx.now), id)
+	_, err := tx.Exec(`UPDATE api_key SET revoked_at = ? WHERE id = ? AND revoked_at = 0`, sqldb.Micros(tx.now), id)
 	return err
 }
 
 // ExpireKey lets a key end at a time, unless it ends sooner.
 func (tx *Tx) ExpireKey(id hostler.KeyID, at time.Time) error {
-	_, err := tx.Exec(`UPDATE api_key SET expires_at = ? WHERE id = ? AND (expires_at = 0 OR expires_at > ?)`, Micros(at), id, Micros(at))
+	_, err := tx.Exec(`UPDATE api_key SET expires_at = ? WHERE id = ? AND (expires_at = 0 OR expires_at > ?)`, sqldb.Micros(at), id, sqldb.Micros(at))
 	return err
 }
 
 // TouchKey notes that a key was used, when that was last noted before the given
 // time.
 func (tx *Tx) TouchKey(id hostler.KeyID, before time.Time) error {
-	_, err := tx.Exec(`UPDATE api_key SET last_used_at = ? WHERE id = ? AND last_used_at < ?`, Micros(tx.now), id, Micros(before))
+	_, err := tx.Exec(`UPDATE api_key SET last_used_at = ? WHERE id = ? AND last_used_at < ?`, sqldb.Micros(tx.now), id, sqldb.Micros(before))
 	return err
 }
 

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // pauseLock is the advisory lock that whoever puts jobs into ready shares, and
@@ -96,7 +98,7 @@ func (tx *Tx) soleGate() (*gate, error) {
 
 func (tx *Tx) openGate() (*gate, error) {
 	g := &gate{tx: tx, queues: map[string]queueRow{}, lanes: map[int64]*lane{}}
-	err := tx.each(`SELECT name, paused, lim, max_depth FROM queue`, nil, func(r Rows) error {
+	err := tx.each(`SELECT name, paused, lim, max_depth FROM queue`, nil, func(r sqldb.Rows) error {
 		var name string
 		var paused int64
 		var q queueRow
@@ -120,7 +122,7 @@ func (g *gate) lockLanes(ids []int64) error {
 	}
 	slices.Sort(ids)
 	return g.tx.each(`SELECT id, lim, inflight, owner FROM lane WHERE id IN ?* ORDER BY id FOR UPDATE`,
-		[]any{slices.Compact(ids)}, func(r Rows) error {
+		[]any{slices.Compact(ids)}, func(r sqldb.Rows) error {
 			l := &lane{}
 			if err := r.Scan(&l.id, &l.lim, &l.inflight, &l.owner); err != nil {
 				return err
@@ -157,7 +159,7 @@ func (g *gate) ensureLanes(want map[string]int64) (map[string]int64, error) {
 
 func (g *gate) lockKeys(keys []string, want, ids map[string]int64) error {
 	return g.tx.each(`SELECT id, key, lim, inflight, owner FROM lane WHERE key IN ?* ORDER BY id FOR UPDATE`,
-		[]any{keys}, func(r Rows) error {
+		[]any{keys}, func(r sqldb.Rows) error {
 			l := &lane{}
 			var key string
 			if err := r.Scan(&l.id, &key, &l.lim, &l.inflight, &l.owner); err != nil {
@@ -179,11 +181,11 @@ func (g *gate) makeLanes(keys []string, want map[string]int64) error {
 	}
 	rows := make([][]any, len(keys))
 	for i, k := range keys {
-		rows[i] = []any{ids[i], k, want[k], Micros(g.tx.now)}
+		rows[i] = []any{ids[i], k, want[k], sqldb.Micros(g.tx.now)}
 	}
 	_, err = g.tx.c.ExecRows(g.tx.ctx,
 		`INSERT INTO lane (id, key, lim, used_at) SELECT v.id, v.key, v.lim, v.used_at FROM @rows WHERE true ON CONFLICT (key) DO NOTHING`,
-		[]Col{{"id", Int}, {"key", Text}, {"lim", Int}, {"used_at", Int}}, rows)
+		[]sqldb.Col{{Name: "id", Type: sqldb.Int}, {Name: "key", Type: sqldb.Text}, {Name: "lim", Type: sqldb.Int}, {Name: "used_at", Type: sqldb.Int}}, rows)
 	return err
 }
 
@@ -235,7 +237,7 @@ func (g *gate) hint(rows [][]any) error {
 			return err
 		}
 		if len(g.live) > 1 && g.live[owner] {
-			row[readyFreeAt] = Micros(g.tx.now.Add(ownerHint))
+			row[readyFreeAt] = sqldb.Micros(g.tx.now.Add(ownerHint))
 		} else {
 			row[readyOwner] = int64(0)
 		}
@@ -280,28 +282,28 @@ func (g *gate) leave(t ticket) {
 }
 
 var (
-	readyCols = []Col{
-		{"queue", Text},
-		{"owner", Int},
-		{"rank", Int},
-		{"id", Int},
-		{"lane", Int},
-		{"prio", Int},
-		{"attempt", Int},
-		{"losses", Int},
-		{"fence", Int},
-		{"queued_at", Int},
-		{"free_at", Int},
+	readyCols = []sqldb.Col{
+		{Name: "queue", Type: sqldb.Text},
+		{Name: "owner", Type: sqldb.Int},
+		{Name: "rank", Type: sqldb.Int},
+		{Name: "id", Type: sqldb.Int},
+		{Name: "lane", Type: sqldb.Int},
+		{Name: "prio", Type: sqldb.Int},
+		{Name: "attempt", Type: sqldb.Int},
+		{Name: "losses", Type: sqldb.Int},
+		{Name: "fence", Type: sqldb.Int},
+		{Name: "queued_at", Type: sqldb.Int},
+		{Name: "free_at", Type: sqldb.Int},
 	}
-	waitCols = []Col{
-		{"lane", Int},
-		{"prio", Int},
-		{"queued_at", Int},
-		{"id", Int},
-		{"queue", Text},
-		{"attempt", Int},
-		{"losses", Int},
-		{"fence", Int},
+	waitCols = []sqldb.Col{
+		{Name: "lane", Type: sqldb.Int},
+		{Name: "prio", Type: sqldb.Int},
+		{Name: "queued_at", Type: sqldb.Int},
+		{Name: "id", Type: sqldb.Int},
+		{Name: "queue", Type: sqldb.Text},
+		{Name: "attempt", Type: sqldb.Int},
+		{Name: "losses", Type: sqldb.Int},
+		{Name: "fence", Type: sqldb.Int},
 	}
 )
 
@@ -333,12 +335,12 @@ func (g *gate) flushReady() error {
 	if err := g.hint(rows); err != nil {
 		return err
 	}
-	g.tx.ringWork(len(rows) > 0)
+	g.tx.notifyWork(len(rows) > 0)
 	return g.insert(`INSERT INTO ready (queue, owner, rank, id, lane, prio, attempt, losses, fence, queued_at, free_at)
 SELECT v.queue, v.owner, v.rank, v.id, v.lane, v.prio, v.attempt, v.losses, v.fence, v.queued_at, v.free_at FROM @rows`, readyCols, rows)
 }
 
-func (g *gate) insert(sql string, cols []Col, rows [][]any) error {
+func (g *gate) insert(sql string, cols []sqldb.Col, rows [][]any) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -404,7 +406,7 @@ func (g *gate) promote(query [2]string, args []any, limit int64) error {
 		args = append(args, limit)
 	}
 	var ids []int64
-	err := g.tx.each(sql, args, func(r Rows) error {
+	err := g.tx.each(sql, args, func(r sqldb.Rows) error {
 		t := ticket{held: true}
 		if err := r.Scan(&t.id, &t.queue, &t.lane, &t.prio, &t.attempt, &t.losses, &t.fence, &t.queuedAt); err != nil {
 			return err
@@ -428,12 +430,12 @@ func (g *gate) writeLanes() error {
 	var rows [][]any
 	for _, id := range slices.Sorted(maps.Keys(g.lanes)) {
 		if l := g.lanes[id]; l.laneRow != l.was {
-			rows = append(rows, []any{l.id, l.lim, l.inflight, l.owner, Micros(g.tx.now)})
+			rows = append(rows, []any{l.id, l.lim, l.inflight, l.owner, sqldb.Micros(g.tx.now)})
 			l.was = l.laneRow
 		}
 	}
 	return g.insert(`UPDATE lane SET lim = v.lim, inflight = v.inflight, owner = v.owner, used_at = v.used_at
-FROM @rows WHERE lane.id = v.id`, Ints("id", "lim", "inflight", "owner", "used_at"), rows)
+FROM @rows WHERE lane.id = v.id`, sqldb.Ints("id", "lim", "inflight", "owner", "used_at"), rows)
 }
 
 // StrandedLanes lists up to limit lanes that have capacity and waiting jobs.
@@ -469,7 +471,7 @@ func (tx *Tx) SweepLanes(stranded []int64, limit int) (promoted, deleted int, er
 }
 
 func (tx *Tx) deleteIdleLanes(limit int) (int, error) {
-	old := Micros(tx.now.Add(-24 * time.Hour))
+	old := sqldb.Micros(tx.now.Add(-24 * time.Hour))
 	idle, err := tx.ints(`SELECT id FROM lane WHERE inflight = 0 AND used_at < ? ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED`, old, limit)
 	if err != nil || len(idle) == 0 {
 		return 0, err
@@ -483,7 +485,7 @@ func (tx *Tx) deleteIdleLanes(limit int) (int, error) {
 // ints runs a query for one integer column.
 func (tx *Tx) ints(sql string, args ...any) ([]int64, error) {
 	var out []int64
-	err := tx.each(sql, args, func(r Rows) error {
+	err := tx.each(sql, args, func(r sqldb.Rows) error {
 		var v int64
 		if err := r.Scan(&v); err != nil {
 			return err

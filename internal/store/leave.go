@@ -2,8 +2,10 @@ package store
 
 import (
 	"slices"
+	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // This file holds the ways out of the queue that no worker reports: time, ttl,
@@ -11,22 +13,22 @@ import (
 
 // DueJobs queues up to limit scheduled jobs whose time has come, and says when
 // the next one after them is due (zero when there is none).
-func (tx *Tx) DueJobs(limit int) (n int, next int64, err error) {
+func (tx *Tx) DueJobs(limit int) (n int, next time.Time, err error) {
 	g, err := tx.gate()
 	if err != nil {
-		return 0, 0, err
+		return 0, next, err
 	}
 	type due struct{ id, lane int64 }
 	var jobs []due
 	err = tx.each(`SELECT id, lane FROM sched WHERE run_at <= ? ORDER BY run_at, id LIMIT ?`,
-		[]any{Micros(tx.now), limit}, func(r Rows) error {
+		[]any{sqldb.Micros(tx.now), limit}, func(r sqldb.Rows) error {
 			var d due
 			err := r.Scan(&d.id, &d.lane)
 			jobs = append(jobs, d)
 			return err
 		})
 	if err != nil {
-		return 0, 0, err
+		return 0, next, err
 	}
 	ids := make([]int64, len(jobs))
 	lanes := make([]int64, len(jobs))
@@ -35,29 +37,30 @@ func (tx *Tx) DueJobs(limit int) (n int, next int64, err error) {
 	}
 	if len(ids) > 0 {
 		if err := g.lockLanes(lanes); err != nil {
-			return 0, 0, err
+			return 0, next, err
 		}
 		tickets, err := g.take("sched", ids)
 		if err != nil {
-			return 0, 0, err
+			return 0, next, err
 		}
 		for i := range tickets {
-			tickets[i].queuedAt = Micros(tx.now)
+			tickets[i].queuedAt = sqldb.Micros(tx.now)
 		}
 		g.placeAll(tickets)
 		n = len(tickets)
 		if err := g.settle(); err != nil {
-			return 0, 0, err
+			return 0, next, err
 		}
 		err = tx.emitJobs(ticketIDs(tickets), func(_ int64, e *hostler.JobEvent) {
 			e.State, e.Cause = hostler.StateQueued, hostler.CauseDue
 		})
 		if err != nil {
-			return 0, 0, err
+			return 0, next, err
 		}
 	}
-	_, err = tx.one(`SELECT run_at FROM sched ORDER BY run_at, id LIMIT 1`, nil, &next)
-	return n, next, err
+	var at int64
+	_, err = tx.one(`SELECT run_at FROM sched ORDER BY run_at, id LIMIT 1`, nil, &at)
+	return n, sqldb.Time(at), err
 }
 
 // ExpireJobs ends up to limit jobs that were not started in time.
@@ -66,7 +69,7 @@ func (tx *Tx) ExpireJobs(limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	ids, err := tx.ints(`SELECT id FROM job WHERE expires_at <> 0 AND expires_at > 0 AND expires_at <= ? ORDER BY expires_at LIMIT ?`, Micros(tx.now), limit)
+	ids, err := tx.ints(`SELECT id FROM job WHERE expires_at <> 0 AND expires_at > 0 AND expires_at <= ? ORDER BY expires_at LIMIT ?`, sqldb.Micros(tx.now), limit)
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
@@ -137,7 +140,7 @@ func (tx *Tx) CancelWaiting(ids []hostler.JobID, by string) ([]hostler.JobID, er
 }
 
 func (tx *Tx) askCancel(id int64, by string) (bool, error) {
-	n, err := tx.Exec(`UPDATE running SET cancel_at = ?, cancel_by = ? WHERE id = ? AND cancel_at = 0`, Micros(tx.now), by, id)
+	n, err := tx.Exec(`UPDATE running SET cancel_at = ?, cancel_by = ? WHERE id = ? AND cancel_at = 0`, sqldb.Micros(tx.now), by, id)
 	if err != nil || n > 0 {
 		return n > 0, err
 	}
@@ -209,7 +212,7 @@ func (g *gate) take(table string, ids []int64) ([]ticket, error) {
 
 func (g *gate) takeBy(sql string, args ...any) ([]ticket, error) {
 	var out []ticket
-	err := g.tx.each(sql, args, func(r Rows) error {
+	err := g.tx.each(sql, args, func(r sqldb.Rows) error {
 		var t ticket
 		var held int64
 		err := r.Scan(&t.id, &t.queue, &t.lane, &t.prio, &t.attempt, &t.losses, &t.fence, &t.queuedAt, &held)
@@ -234,7 +237,7 @@ func (g *gate) endAll(tickets []ticket, state hostler.State, cause hostler.Cause
 
 // LoseWorkers marks the workers whose lease is over as dead and returns them.
 func (tx *Tx) LoseWorkers() ([]hostler.WorkerID, error) {
-	return tx.endWorkers(hostler.EventWorkerLost, `lease_until < ?`, Micros(tx.now))
+	return tx.endWorkers(hostler.EventWorkerLost, `lease_until < ?`, sqldb.Micros(tx.now))
 }
 
 // RetireWorker marks one worker, which was told to stop, as dead.
@@ -253,7 +256,7 @@ func (tx *Tx) RetireAllWorkers() ([]hostler.WorkerID, error) {
 func (tx *Tx) endWorkers(t hostler.EventType, where string, args ...any) ([]hostler.WorkerID, error) {
 	var out []hostler.WorkerID
 	args = append([]any{t == hostler.EventWorkerStopped}, args...)
-	err := tx.each(`UPDATE worker SET dead = 1, stopped = ? WHERE dead = 0 AND `+where+` RETURNING id, name`, args, func(r Rows) error {
+	err := tx.each(`UPDATE worker SET dead = 1, stopped = ? WHERE dead = 0 AND `+where+` RETURNING id, name`, args, func(r sqldb.Rows) error {
 		var id int64
 		var name string
 		err := r.Scan(&id, &name)

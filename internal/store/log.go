@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // readAhead is how many blocks one read of the log takes at a time.
@@ -28,7 +29,7 @@ func (s *Store) AppendLog(ctx context.Context, job hostler.JobID, fence int64, a
 		// Stamped by the database's clock: retention must not trust a worker's.
 		_, err := tx.Exec(`INSERT INTO log_block (job, fence, seq, attempt, at, size, data) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (job, fence, seq) DO NOTHING`,
-			int64(job), fence, int64(seq), int64(attempt), Micros(tx.now), int64(textSize(lines)), data)
+			int64(job), fence, int64(seq), int64(attempt), sqldb.Micros(tx.now), int64(textSize(lines)), data)
 		return err
 	})
 }
@@ -161,9 +162,9 @@ func (b *logBlock) appendAfter(entries []hostler.LogEntry, after int64) ([]hostl
 
 func (s *Store) logBlocks(ctx context.Context, sql string, args ...any) ([]logBlock, error) {
 	var blocks []logBlock
-	err := s.log.View(ctx, func(c Conn) error {
+	err := s.log.View(ctx, func(c sqldb.Conn) error {
 		blocks = nil
-		return (&Tx{ctx: ctx, c: c}).each(sql, args, func(r Rows) error {
+		return (&Tx{ctx: ctx, c: c}).each(sql, args, func(r sqldb.Rows) error {
 			var b logBlock
 			if err := r.Scan(&b.fence, &b.seq, &b.attempt, &b.data); err != nil {
 				return err

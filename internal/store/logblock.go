@@ -10,6 +10,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // A block of output is stored as
@@ -71,7 +72,7 @@ func EncodeBlock(lines []hostler.LogLine) []byte {
 	var last int64
 	for i := range lines {
 		l := &lines[i]
-		at := Micros(l.At)
+		at := sqldb.Micros(l.At)
 		b = binary.AppendVarint(b, at-last)
 		b = append(b, streamNumber(l.Stream))
 		b = binary.AppendUvarint(b, uint64(len(l.Text)))
@@ -152,7 +153,7 @@ func decodeLines(body []byte) ([]hostler.LogLine, error) {
 			return nil, errBlock
 		}
 		at += d
-		lines = append(lines, hostler.LogLine{At: Time(at), Stream: blockStreams[stream], Text: string(rest[:size])})
+		lines = append(lines, hostler.LogLine{At: sqldb.Time(at), Stream: blockStreams[stream], Text: string(rest[:size])})
 		body = rest[size:]
 	}
 	if len(body) != 0 {

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/storetest"
 )
@@ -208,7 +209,7 @@ func (m *machine) finish(t *rapid.T) {
 func (m *machine) readRunAt(t *rapid.T, j *mjob) {
 	m.tx(t, func(tx *store.Tx) error {
 		at, err := tx.RunAt(int64(j.id))
-		j.runAt = store.Time(at)
+		j.runAt = sqldb.Time(at)
 		return err
 	})
 	if d := j.runAt.Sub(m.h.Now()); d < 3*time.Second || d > 4*time.Second {

@@ -1,6 +1,9 @@
 package store
 
-import "hostler.dev/hostler"
+import (
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
+)
 
 var projectWord = hostler.Text{EN: "project", ZH: "项目"}
 
@@ -11,7 +14,7 @@ func (tx *Tx) InsertProject(name string) (hostler.Project, error) {
 		return hostler.Project{}, err
 	}
 	n, err := tx.Exec(`INSERT INTO project (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING`,
-		id, name, Micros(tx.now))
+		id, name, sqldb.Micros(tx.now))
 	if err == nil && n == 0 {
 		err = errTaken(projectWord, name)
 	}
@@ -57,11 +60,11 @@ func (tx *Tx) LockProject(id hostler.ProjectID) error {
 
 func (tx *Tx) projects(where string, args ...any) ([]hostler.Project, error) {
 	var out []hostler.Project
-	err := tx.each(`SELECT id, name, created_at FROM project `+where, args, func(r Rows) error {
+	err := tx.each(`SELECT id, name, created_at FROM project `+where, args, func(r sqldb.Rows) error {
 		var id, created int64
 		var p hostler.Project
 		err := r.Scan(&id, &p.Name, &created)
-		p.ID, p.CreatedAt = hostler.ProjectID(id), Time(created)
+		p.ID, p.CreatedAt = hostler.ProjectID(id), sqldb.Time(created)
 		out = append(out, p)
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // QueueChange is what to change of a queue; nil fields stay.
@@ -34,7 +35,7 @@ func (tx *Tx) SetQueue(name string, c QueueChange) (hostler.Queue, error) {
 	}
 	_, err = tx.Exec(`INSERT INTO queue (name, paused, lim, max_depth, updated_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, lim = excluded.lim, max_depth = excluded.max_depth, updated_at = excluded.updated_at`,
-		name, bit(is.paused), is.lim, is.maxDepth, Micros(tx.now))
+		name, bit(is.paused), is.lim, is.maxDepth, sqldb.Micros(tx.now))
 	if err != nil {
 		return hostler.Queue{}, err
 	}
@@ -53,7 +54,7 @@ ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, lim = excluded.lim, m
 	}
 	// Jobs without lane stand in ready all along: a resumed queue, or a wider
 	// limit, lets them go now.
-	tx.ringWork(!is.paused)
+	tx.notifyWork(!is.paused)
 	qs, err := tx.queues(name)
 	if err != nil {
 		return hostler.Queue{}, err
@@ -104,13 +105,13 @@ func (tx *Tx) Queues() ([]hostler.Queue, error) { return tx.queues("") }
 func (tx *Tx) queues(name string) ([]hostler.Queue, error) {
 	var out []hostler.Queue
 	at := map[string]int{}
-	err := tx.each(`SELECT name, paused, lim, max_depth, updated_at FROM queue WHERE name = ? OR ? = '' ORDER BY name`, []any{name, name}, func(r Rows) error {
+	err := tx.each(`SELECT name, paused, lim, max_depth, updated_at FROM queue WHERE name = ? OR ? = '' ORDER BY name`, []any{name, name}, func(r sqldb.Rows) error {
 		var q hostler.Queue
 		var paused, updated int64
 		if err := r.Scan(&q.Name, &paused, &q.Limit, &q.MaxDepth, &updated); err != nil {
 			return err
 		}
-		q.Paused, q.UpdatedAt = paused != 0, Time(updated)
+		q.Paused, q.UpdatedAt = paused != 0, sqldb.Time(updated)
 		at[q.Name] = len(out)
 		out = append(out, q)
 		return nil
@@ -124,12 +125,12 @@ func (tx *Tx) queues(name string) ([]hostler.Queue, error) {
 	}{
 		{`SELECT queue, count(*), min(queued_at) FROM ready GROUP BY queue`, func(q *hostler.Queue, n, oldest int64) {
 			q.Queued += int(n)
-			q.OldestWait = max(0, tx.now.Sub(Time(oldest)).Seconds())
+			q.OldestWait = max(0, tx.now.Sub(sqldb.Time(oldest)).Seconds())
 		}},
 		{`SELECT queue, count(*), 0 FROM wait GROUP BY queue`, func(q *hostler.Queue, n, _ int64) { q.Queued += int(n) }},
 		{`SELECT queue, count(*), 0 FROM running GROUP BY queue`, func(q *hostler.Queue, n, _ int64) { q.Running = int(n) }},
 	} {
-		err := tx.each(c.sql, nil, func(r Rows) error {
+		err := tx.each(c.sql, nil, func(r sqldb.Rows) error {
 			var queue string
 			var n, oldest int64
 			if err := r.Scan(&queue, &n, &oldest); err != nil {

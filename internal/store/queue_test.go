@@ -361,7 +361,7 @@ func TestLanesAreNeverStranded(t *testing.T) {
 
 // work claims and finishes until stop.
 func (f *fixture) work(ctx context.Context, w hostler.WorkerID, ended chan<- struct{}, stop <-chan struct{}) {
-	woken, done := f.Store.Woken(store.TopicWork)
+	woken, done := f.Store.Subscribe(store.TopicWork)
 	defer done()
 	for {
 		var c store.Claimed

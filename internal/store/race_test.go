@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -212,7 +213,7 @@ func TestKeepLanesExcludesRelane(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.tx(func(tx *store.Tx) error {
-			return tx.Each(`SELECT lane_key FROM job`, nil, func(r store.Rows) error {
+			return tx.Each(`SELECT lane_key FROM job`, nil, func(r sqldb.Rows) error {
 				var key string
 				err := r.Scan(&key)
 				if key != "device:b" {

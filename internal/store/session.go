@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // saveVitals keeps what a worker says that it holds and uses. The sessions are
@@ -56,7 +57,7 @@ func (tx *Tx) Orders(w hostler.WorkerID) (Orders, error) {
 	var out Orders
 	err := tx.each(`SELECT id, fence, '' FROM running WHERE worker = ? AND cancel_at <> 0
 UNION ALL SELECT 0, 0, address FROM worker_order WHERE worker = ?
-UNION ALL SELECT 0, 0, '' FROM worker WHERE id = ? AND dead = 1`, []any{int64(w), int64(w), int64(w)}, func(r Rows) error {
+UNION ALL SELECT 0, 0, '' FROM worker WHERE id = ? AND dead = 1`, []any{int64(w), int64(w), int64(w)}, func(r sqldb.Rows) error {
 		var id, fence int64
 		var address string
 		err := r.Scan(&id, &fence, &address)
@@ -77,7 +78,7 @@ UNION ALL SELECT 0, 0, '' FROM worker WHERE id = ? AND dead = 1`, []any{int64(w)
 // is told once. An answer that gets lost takes them with it.
 func (tx *Tx) TakeCloseOrders(w hostler.WorkerID) ([]string, error) {
 	var out []string
-	err := tx.each(`DELETE FROM worker_order WHERE worker = ? RETURNING address`, []any{int64(w)}, func(r Rows) error {
+	err := tx.each(`DELETE FROM worker_order WHERE worker = ? RETURNING address`, []any{int64(w)}, func(r sqldb.Rows) error {
 		var address string
 		err := r.Scan(&address)
 		out = append(out, address)
@@ -134,7 +135,7 @@ func (tx *Tx) AddressesOf(project hostler.ProjectID, addresses []string) (map[st
 	own := map[string]bool{}
 	err := tx.each(`SELECT a.address FROM asset a WHERE a.project = ? AND a.address IN ?*
 UNION SELECT t.address FROM job_target t JOIN job j ON j.id = t.job WHERE j.project = ? AND t.address IN ?*`,
-		[]any{project, addresses, project, addresses}, func(r Rows) error {
+		[]any{project, addresses, project, addresses}, func(r sqldb.Rows) error {
 			var address string
 			err := r.Scan(&address)
 			own[address] = true

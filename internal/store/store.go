@@ -4,7 +4,7 @@
 // Model: a Store runs functions in transactions (InTx, View); the methods of Tx
 // are the statements, grouped by file after the objects they touch. Rows of
 // ordinary objects and the queue's transitions are written once, in the neutral
-// SQL that Driver describes.
+// SQL that package sqldb describes.
 //
 // The queue is split so that its hot part stays small and history stays cold: a
 // live job has one row in job and one in exactly one of sched, wait, ready,
@@ -26,25 +26,27 @@ package store
 import (
 	"context"
 	"time"
+
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // Store is the database behind one server, or one of several.
 type Store struct {
-	db  Driver
-	log Driver
+	db  sqldb.Driver
+	log sqldb.Driver
 }
 
 // New makes a Store over a driver for the main tables and one for the job
 // output; they are the same for PostgreSQL.
-func New(db, log Driver) *Store { return &Store{db: db, log: log} }
+func New(db, log sqldb.Driver) *Store { return &Store{db: db, log: log} }
 
 // Tx is one transaction.
 type Tx struct {
 	ctx context.Context //nolint:containedctx // a Tx lives inside one call of InTx or View
-	c   Conn
+	c   sqldb.Conn
 	now time.Time
-	// rings are the topics to wake after the commit.
-	rings TopicSet
+	// notify holds the topics to notify after the commit.
+	notify sqldb.TopicSet
 	// events are those of the transaction that are not in the outbox yet.
 	events eventBuffer
 }
@@ -59,48 +61,44 @@ func (s *Store) Now() time.Time { return s.db.Now() }
 func (s *Store) Kind() string { return s.db.Name() }
 
 // InTx runs fn in one read-write transaction; nil means that it is durable. See
-// Driver.InTx for what fn may do. Then those are woken who wait for what it brought.
+// [sqldb.Driver] for what fn may do. After the commit it notifies the topics that fn
+// named with [Tx.Notify].
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	return inTx(ctx, s.db, fn)
 }
 
+// InGrowingTx is InTx for transactions that create new work: while the disk is full
+// they fail with CodeDiskFull, so that the remaining space serves what runs.
+func (s *Store) InGrowingTx(ctx context.Context, fn func(tx *Tx) error) error {
+	return inTx(sqldb.Growing(ctx), s.db, fn)
+}
+
+// IsAmbiguous reports whether err leaves open if the transaction was committed: the
+// caller must check before it acts again.
+func IsAmbiguous(err error) bool { return sqldb.IsAmbiguous(err) }
+
 // View runs fn on one consistent snapshot.
 func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
-	return s.db.View(ctx, func(c Conn) error {
+	return s.db.View(ctx, func(c sqldb.Conn) error {
 		return fn(&Tx{ctx: ctx, c: c, now: s.db.Now()})
 	})
 }
 
-func inTx(ctx context.Context, d Driver, fn func(tx *Tx) error) error {
-	var rings TopicSet
-	err := d.InTx(ctx, func(c Conn) error {
+func inTx(ctx context.Context, d sqldb.Driver, fn func(tx *Tx) error) error {
+	var topics sqldb.TopicSet
+	err := d.InTx(ctx, func(c sqldb.Conn) error {
 		tx := &Tx{ctx: ctx, c: c, now: d.Now()}
 		if err := fn(tx); err != nil {
 			return err
 		}
 		err := tx.flushEvents()
-		rings = tx.rings
+		topics = tx.notify
 		return err
 	})
-	if err == nil && rings != 0 {
-		d.Wake(rings)
+	if err == nil {
+		notify(d, topics)
 	}
 	return err
-}
-
-// Woken returns a channel that receives when there may be something new; see
-// Driver.Woken.
-func (s *Store) Woken(t Topic) (<-chan struct{}, func()) { return s.db.Woken(t) }
-
-// Ring wakes who waits for t, on every server, once the transaction has
-// committed.
-func (tx *Tx) Ring(t Topic) { tx.rings.add(t) }
-
-// ringWork is Ring for the engines, when there is something for them.
-func (tx *Tx) ringWork(when bool) {
-	if when {
-		tx.Ring(TopicWork)
-	}
 }
 
 // Maintain keeps the database in shape and drops history older than keep.
@@ -115,7 +113,7 @@ func (s *Store) Maintain(ctx context.Context, keep time.Duration) error {
 }
 
 // Stats describes the database.
-func (s *Store) Stats(ctx context.Context) (Stats, error) { return s.db.Stats(ctx) }
+func (s *Store) Stats(ctx context.Context) (sqldb.Stats, error) { return s.db.Stats(ctx) }
 
 // Close releases the database.
 func (s *Store) Close() error {
@@ -128,27 +126,11 @@ func (s *Store) Close() error {
 	return err
 }
 
-// Micros is t as stored: microseconds since 1970 UTC; 0 for the zero time.
-func Micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-// Time reads a stored time.
-func Time(us int64) time.Time {
-	if us == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(us).UTC()
-}
-
 func timePtr(us int64) *time.Time {
 	if us == 0 {
 		return nil
 	}
-	t := Time(us)
+	t := sqldb.Time(us)
 	return &t
 }
 
@@ -158,7 +140,7 @@ func (tx *Tx) Exec(sql string, args ...any) (int64, error) {
 }
 
 // each runs a query and calls scan for every row.
-func (tx *Tx) each(sql string, args []any, scan func(r Rows) error) error {
+func (tx *Tx) each(sql string, args []any, scan func(r sqldb.Rows) error) error {
 	rows, err := tx.c.Query(tx.ctx, sql, args...)
 	if err != nil {
 		return err
@@ -174,7 +156,7 @@ func (tx *Tx) each(sql string, args []any, scan func(r Rows) error) error {
 
 // one runs a query for at most one row and reports whether there was one.
 func (tx *Tx) one(sql string, args []any, dest ...any) (found bool, err error) {
-	err = tx.each(sql, args, func(r Rows) error {
+	err = tx.each(sql, args, func(r sqldb.Rows) error {
 		found = true
 		return r.Scan(dest...)
 	})

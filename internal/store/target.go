@@ -1,6 +1,9 @@
 package store
 
-import "hostler.dev/hostler"
+import (
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
+)
 
 // inlineAsset stands in the asset column of a job that brought its own host. It
 // is how claims and endings know such a job without another statement: only then
@@ -47,20 +50,20 @@ func (g *gate) insertTargets(ids []int64, specs []hostler.JobSpec) error {
 	}
 	return g.insert(`INSERT INTO job_target (job, address, port, platform, username, sealed)
 SELECT v.job, v.address, v.port, v.platform, v.username, v.sealed FROM @rows`,
-		[]Col{
-			{"job", Int},
-			{"address", Text},
-			{"port", Int},
-			{"platform", Text},
-			{"username", Text},
-			{"sealed", Bytes},
+		[]sqldb.Col{
+			{Name: "job", Type: sqldb.Int},
+			{Name: "address", Type: sqldb.Text},
+			{Name: "port", Type: sqldb.Int},
+			{Name: "platform", Type: sqldb.Text},
+			{Name: "username", Type: sqldb.Text},
+			{Name: "sealed", Type: sqldb.Bytes},
 		}, rows)
 }
 
 // JobTargets reads the hosts that live jobs brought along.
 func (tx *Tx) JobTargets(ids []hostler.JobID) (map[hostler.JobID]SealedTarget, error) {
 	out := make(map[hostler.JobID]SealedTarget, len(ids))
-	err := tx.each(`SELECT job, address, port, platform, username, sealed FROM job_target WHERE job IN ?*`, []any{ids}, func(r Rows) error {
+	err := tx.each(`SELECT job, address, port, platform, username, sealed FROM job_target WHERE job IN ?*`, []any{ids}, func(r sqldb.Rows) error {
 		var id int64
 		var t SealedTarget
 		err := r.Scan(&id, &t.Address, &t.Port, &t.Platform, &t.Username, &t.Sealed)

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 var userWord = hostler.Text{EN: "user", ZH: "用户"}
@@ -17,7 +18,7 @@ func (tx *Tx) InsertUser(name string) (hostler.UserID, error) {
 		return 0, err
 	}
 	n, err := tx.Exec(`INSERT INTO users (id, name, created_at) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING`,
-		id, name, Micros(tx.now))
+		id, name, sqldb.Micros(tx.now))
 	if err == nil && n == 0 {
 		err = errTaken(userWord, name)
 	}
@@ -40,11 +41,11 @@ func (tx *Tx) users(where string, args ...any) ([]hostler.User, error) {
 	var out []hostler.User
 	at := map[int64]int{}
 	ids := []int64{}
-	err := tx.each(`SELECT id, name, disabled, created_at FROM users `+where, args, func(r Rows) error {
+	err := tx.each(`SELECT id, name, disabled, created_at FROM users `+where, args, func(r sqldb.Rows) error {
 		var id, disabled, created int64
 		u := hostler.User{Roles: map[string]hostler.Role{}}
 		err := r.Scan(&id, &u.Name, &disabled, &created)
-		u.ID, u.Disabled, u.CreatedAt = hostler.UserID(id), disabled != 0, Time(created)
+		u.ID, u.Disabled, u.CreatedAt = hostler.UserID(id), disabled != 0, sqldb.Time(created)
 		at[id] = len(out)
 		ids = append(ids, id)
 		out = append(out, u)
@@ -54,7 +55,7 @@ func (tx *Tx) users(where string, args ...any) ([]hostler.User, error) {
 		return nil, err
 	}
 	err = tx.each(`SELECT x.user_id, p.name, x.role FROM user_role x JOIN project p ON p.id = x.project WHERE x.user_id IN ?*`,
-		[]any{ids}, func(r Rows) error {
+		[]any{ids}, func(r sqldb.Rows) error {
 			var id int64
 			var project, role string
 			err := r.Scan(&id, &project, &role)

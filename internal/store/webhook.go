@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 var webhookWord = hostler.Text{EN: "webhook", ZH: "回调"}
@@ -55,7 +56,7 @@ func (tx *Tx) InsertWebhook(w WebhookRow, seal func(id hostler.WebhookID) ([]byt
 	}
 	n, err := tx.Exec(`INSERT INTO webhook (id, project, name, run, enabled, spec, sealed, created_at, updated_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, name) DO NOTHING`,
-		w.ID, w.ProjectID, w.Name, w.Run, w.Enabled, spec, w.Sealed, Micros(tx.now), Micros(tx.now))
+		w.ID, w.ProjectID, w.Name, w.Run, w.Enabled, spec, w.Sealed, sqldb.Micros(tx.now), sqldb.Micros(tx.now))
 	if err == nil && n == 0 {
 		err = errTaken(webhookWord, w.Name)
 	}
@@ -89,8 +90,8 @@ func (tx *Tx) UpdateWebhook(w WebhookRow) error {
 		return errTaken(webhookWord, w.Name)
 	}
 	_, err = tx.Exec(`UPDATE webhook SET name = ?, enabled = ?, spec = ?, sealed = ?, updated_at = ? WHERE id = ?`,
-		w.Name, w.Enabled, spec, w.Sealed, Micros(tx.now), w.ID)
-	tx.Ring(TopicDeliveries)
+		w.Name, w.Enabled, spec, w.Sealed, sqldb.Micros(tx.now), w.ID)
+	tx.Notify(TopicDeliveries)
 	return err
 }
 
@@ -106,7 +107,7 @@ func (tx *Tx) DisableWebhook(id hostler.WebhookID, why hostler.Text) error {
 	if w.Run == 0 {
 		tx.Emit(w.ProjectID, hostler.EventWebhookDisabled, hostler.ObjectEvent{Object: w.Name})
 	} else if _, err := tx.Exec(`UPDATE delivery SET state = 'failed', next_at = 0, ended_at = ? WHERE webhook = ? AND state = 'pending' AND claimed = 0`,
-		Micros(tx.now), id); err != nil {
+		sqldb.Micros(tx.now), id); err != nil {
 		return err
 	}
 	return tx.UpdateWebhook(*w)
@@ -153,7 +154,7 @@ func (tx *Tx) WebhooksByID(ids []hostler.WebhookID) ([]WebhookRow, error) {
 // DueOf finds those of the webhooks that have deliveries due.
 func (tx *Tx) DueOf(ids []hostler.WebhookID) ([]WebhookRow, error) {
 	return tx.webhooks(`WHERE w.id IN ?* AND EXISTS (SELECT 1 FROM delivery d WHERE d.state = 'pending' AND d.webhook = w.id AND d.next_at <= ?)`,
-		ids, Micros(tx.now))
+		ids, sqldb.Micros(tx.now))
 }
 
 // Subscribers lists the enabled webhooks that may be told of events: those that
@@ -171,7 +172,7 @@ func (tx *Tx) Subscribers(runs []hostler.RunID) ([]WebhookRow, error) {
 func (tx *Tx) webhooks(where string, args ...any) ([]WebhookRow, error) {
 	var out []WebhookRow
 	err := tx.each(`SELECT w.id, w.project, COALESCE((SELECT p.name FROM project p WHERE p.id = w.project), ''),
-w.name, w.run, w.enabled, w.spec, w.sealed, w.created_at, w.updated_at FROM webhook w `+where, args, func(r Rows) error {
+w.name, w.run, w.enabled, w.spec, w.sealed, w.created_at, w.updated_at FROM webhook w `+where, args, func(r sqldb.Rows) error {
 		w, err := scanWebhook(r)
 		out = append(out, w)
 		return err
@@ -179,7 +180,7 @@ w.name, w.run, w.enabled, w.spec, w.sealed, w.created_at, w.updated_at FROM webh
 	return out, err
 }
 
-func scanWebhook(r Rows) (WebhookRow, error) {
+func scanWebhook(r sqldb.Rows) (WebhookRow, error) {
 	var w WebhookRow
 	var id, project, run, enabled, created, updated int64
 	var projectName, name, spec string
@@ -191,7 +192,7 @@ func scanWebhook(r Rows) (WebhookRow, error) {
 	}
 	w.ProjectID, w.Run = hostler.ProjectID(project), hostler.RunID(run)
 	w.ID, w.Project, w.Name, w.Enabled = hostler.WebhookID(id), projectName, name, enabled != 0
-	w.Created, w.Updated = Time(created), Time(updated)
+	w.Created, w.Updated = sqldb.Time(created), sqldb.Time(updated)
 	if w.Events == nil {
 		w.Events = []string{}
 	}
@@ -209,7 +210,7 @@ func (tx *Tx) counted(rows []WebhookRow, err error) ([]WebhookRow, error) {
 		ids[i] = rows[i].ID
 		byID[rows[i].ID] = &rows[i].Counts
 	}
-	err = tx.each(`SELECT webhook, state, count(*) FROM delivery WHERE webhook IN ?* GROUP BY webhook, state`, []any{ids}, func(r Rows) error {
+	err = tx.each(`SELECT webhook, state, count(*) FROM delivery WHERE webhook IN ?* GROUP BY webhook, state`, []any{ids}, func(r sqldb.Rows) error {
 		var id, n int64
 		var state string
 		if err := r.Scan(&id, &state, &n); err != nil {

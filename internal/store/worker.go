@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // RegisterWorker makes a fresh worker with a lease.
@@ -18,10 +19,10 @@ func (tx *Tx) RegisterWorker(w hostler.WorkerInfo) (hostler.WorkerID, error) {
 	if err != nil {
 		return 0, fmt.Errorf("encode queues: %w", err)
 	}
-	now := Micros(tx.now)
+	now := sqldb.Micros(tx.now)
 	_, err = tx.Exec(`INSERT INTO worker (id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, lease_until)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		id, w.Name, w.Hostname, w.PID, w.Version, string(queues), w.Slots, now, now, Micros(tx.now.Add(hostler.LeaseTTL)))
+		id, w.Name, w.Hostname, w.PID, w.Version, string(queues), w.Slots, now, now, sqldb.Micros(tx.now.Add(hostler.LeaseTTL)))
 	tx.emitWorker(hostler.EventWorkerStarted, w.Name)
 	return hostler.WorkerID(id), err
 }
@@ -40,7 +41,7 @@ const ReplyGrace = 15 * time.Second
 func (tx *Tx) Heartbeat(hb hostler.Heartbeat) (hostler.HeartbeatReply, error) {
 	n, err := tx.Exec(`UPDATE worker SET lease_until = ?, heartbeat_at = ?, draining = ?, succeeded = ?, failed = ?, cpu_milli = ?, memory = ?
 WHERE id = ? AND dead = 0`,
-		Micros(tx.now.Add(hostler.LeaseTTL)), Micros(tx.now), bit(hb.Draining), hb.Succeeded, hb.Failed, milli(hb.CPUPercent), max(0, hb.MemoryBytes),
+		sqldb.Micros(tx.now.Add(hostler.LeaseTTL)), sqldb.Micros(tx.now), bit(hb.Draining), hb.Succeeded, hb.Failed, milli(hb.CPUPercent), max(0, hb.MemoryBytes),
 		int64(hb.Worker))
 	if err != nil {
 		return hostler.HeartbeatReply{}, err
@@ -72,14 +73,14 @@ func (tx *Tx) compareHeld(hb hostler.Heartbeat) (hostler.HeartbeatReply, []int64
 		held[ref] = true
 	}
 	var missing []int64
-	err := tx.each(`SELECT id, fence, started_at, cancel_at FROM running WHERE worker = ?`, []any{int64(hb.Worker)}, func(r Rows) error {
+	err := tx.each(`SELECT id, fence, started_at, cancel_at FROM running WHERE worker = ?`, []any{int64(hb.Worker)}, func(r sqldb.Rows) error {
 		var id, fence, startedAt, cancelAt int64
 		if err := r.Scan(&id, &fence, &startedAt, &cancelAt); err != nil {
 			return err
 		}
 		ref := hostler.LeaseRef{Job: hostler.JobID(id), Fence: fence}
 		switch {
-		case !held[ref] && Time(startedAt).Before(tx.now.Add(-ReplyGrace)):
+		case !held[ref] && sqldb.Time(startedAt).Before(tx.now.Add(-ReplyGrace)):
 			missing = append(missing, id)
 		case held[ref] && cancelAt != 0:
 			reply.Cancel = append(reply.Cancel, ref)
@@ -118,7 +119,7 @@ func (tx *Tx) SetProgress(w hostler.WorkerID, l hostler.LeaseRef, p hostler.Prog
 // first. One that a person stopped is not missed by anybody and left out.
 func (tx *Tx) Workers() ([]hostler.Worker, error) {
 	running := map[int64]int{}
-	err := tx.each(`SELECT worker, count(*) FROM running GROUP BY worker`, nil, func(r Rows) error {
+	err := tx.each(`SELECT worker, count(*) FROM running GROUP BY worker`, nil, func(r sqldb.Rows) error {
 		var id int64
 		var n int
 		err := r.Scan(&id, &n)
@@ -130,7 +131,7 @@ func (tx *Tx) Workers() ([]hostler.Worker, error) {
 	}
 	var out []hostler.Worker
 	err = tx.each(`SELECT id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, dead, draining, succeeded, failed,
-sessions, cpu_milli, memory FROM worker WHERE stopped = 0 AND (dead = 0 OR heartbeat_at > ?) ORDER BY id DESC`, []any{Micros(tx.now.Add(-24 * time.Hour))}, func(r Rows) error {
+sessions, cpu_milli, memory FROM worker WHERE stopped = 0 AND (dead = 0 OR heartbeat_at > ?) ORDER BY id DESC`, []any{sqldb.Micros(tx.now.Add(-24 * time.Hour))}, func(r sqldb.Rows) error {
 		var w hostler.Worker
 		var id, started, beat, dead, draining, cpu int64
 		var queues, sessions string
@@ -143,7 +144,7 @@ sessions, cpu_milli, memory FROM worker WHERE stopped = 0 AND (dead = 0 OR heart
 			return fmt.Errorf("decode queues: %w", err)
 		}
 		w.ID, w.Running = hostler.WorkerID(id), running[id]
-		w.StartedAt, w.LastHeartbeat = Time(started), Time(beat)
+		w.StartedAt, w.LastHeartbeat = sqldb.Time(started), sqldb.Time(beat)
 		w.State = workerState(dead != 0, draining != 0, w.Running)
 		if dead == 0 { // the dead keep and use nothing
 			w.CPUPercent = float64(cpu) / 1000
@@ -165,7 +166,7 @@ func (tx *Tx) WorkerNames(ids []hostler.WorkerID) (map[hostler.WorkerID]string, 
 		of[i] = int64(id)
 	}
 	names := make(map[hostler.WorkerID]string, len(ids))
-	err := tx.each(`SELECT id, name FROM worker WHERE id IN ?*`, []any{of}, func(r Rows) error {
+	err := tx.each(`SELECT id, name FROM worker WHERE id IN ?*`, []any{of}, func(r sqldb.Rows) error {
 		var id int64
 		var name string
 		err := r.Scan(&id, &name)
@@ -198,7 +199,7 @@ func workerState(dead, draining bool, running int) string {
 // hold nothing.
 func (tx *Tx) ForgetWorkers() error {
 	_, err := tx.Exec(`DELETE FROM worker WHERE dead = 1 AND heartbeat_at < ? AND NOT EXISTS (SELECT 1 FROM running r WHERE r.worker = worker.id)`,
-		Micros(tx.now.Add(-24*time.Hour)))
+		sqldb.Micros(tx.now.Add(-24*time.Hour)))
 	if err != nil {
 		return err
 	}

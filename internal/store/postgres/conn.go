@@ -7,10 +7,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
-// conn implements store.Conn on a connection with an open transaction. Its
+// conn implements sqldb.Conn on a connection with an open transaction. Its
 // statements run under the transaction's context, which has the deadline; the
 // caller's, which it comes from, may have none.
 type conn struct {
@@ -19,7 +19,7 @@ type conn struct {
 	ctx context.Context //nolint:containedctx // a conn lives inside one transaction
 }
 
-// Exec implements store.Conn.
+// Exec implements sqldb.Conn.
 func (c *conn) Exec(_ context.Context, sql string, args ...any) (int64, error) {
 	vals, err := values(args)
 	if err != nil {
@@ -32,7 +32,7 @@ func (c *conn) Exec(_ context.Context, sql string, args ...any) (int64, error) {
 func values(args []any) ([]any, error) {
 	vals := make([]any, len(args))
 	for i, a := range args {
-		v, err := store.Value(a)
+		v, err := sqldb.Value(a)
 		if err != nil {
 			return nil, fmt.Errorf("argument %d: %w", i+1, err)
 		}
@@ -41,8 +41,8 @@ func values(args []any) ([]any, error) {
 	return vals, nil
 }
 
-// Query implements store.Conn.
-func (c *conn) Query(_ context.Context, sql string, args ...any) (store.Rows, error) {
+// Query implements sqldb.Conn.
+func (c *conn) Query(_ context.Context, sql string, args ...any) (sqldb.Rows, error) {
 	vals, err := values(args)
 	if err != nil {
 		return nil, err
@@ -54,8 +54,8 @@ func (c *conn) Query(_ context.Context, sql string, args ...any) (store.Rows, er
 	return rows{r}, nil
 }
 
-// ExecRows implements store.Conn: each column goes as one array.
-func (c *conn) ExecRows(_ context.Context, sql string, cols []store.Col, rows [][]any) (int64, error) {
+// ExecRows implements sqldb.Conn: each column goes as one array.
+func (c *conn) ExecRows(_ context.Context, sql string, cols []sqldb.Col, rows [][]any) (int64, error) {
 	if len(rows) == 0 {
 		return 0, nil
 	}
@@ -72,21 +72,21 @@ func (c *conn) ExecRows(_ context.Context, sql string, cols []store.Col, rows []
 }
 
 // column gathers the values of one column.
-func column(col store.Col, i int, rows [][]any) (any, error) {
+func column(col sqldb.Col, i int, rows [][]any) (any, error) {
 	switch col.Type {
-	case store.Int:
+	case sqldb.Int:
 		return gather[int64](col, i, rows)
-	case store.Text:
+	case sqldb.Text:
 		return gather[string](col, i, rows)
 	default:
 		return gather[[]byte](col, i, rows)
 	}
 }
 
-func gather[T any](col store.Col, i int, rows [][]any) ([]T, error) {
+func gather[T any](col sqldb.Col, i int, rows [][]any) ([]T, error) {
 	out := make([]T, len(rows))
 	for n, row := range rows {
-		v, err := store.Value(row[i])
+		v, err := sqldb.Value(row[i])
 		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", col.Name, err)
 		}
@@ -99,7 +99,7 @@ func gather[T any](col store.Col, i int, rows [][]any) ([]T, error) {
 	return out, nil
 }
 
-// NewIDs implements store.Conn: the seconds of the database's clock and a
+// NewIDs implements sqldb.Conn: the seconds of the database's clock and a
 // cycling sequence that all servers share.
 func (c *conn) NewIDs(_ context.Context, n int) ([]int64, error) {
 	sec, args := `floor(extract(epoch FROM clock_timestamp()))::bigint`, []any{n}
@@ -118,7 +118,7 @@ func (c *conn) NewIDs(_ context.Context, n int) ([]int64, error) {
 	return ids, nil
 }
 
-// Lock implements store.Conn.
+// Lock implements sqldb.Conn.
 func (c *conn) Lock(_ context.Context, key int64, shared bool) error {
 	sql := `SELECT pg_advisory_xact_lock($1)`
 	if shared {
@@ -128,10 +128,10 @@ func (c *conn) Lock(_ context.Context, key int64, shared bool) error {
 	return err
 }
 
-// InsertTable implements store.Conn: PostgreSQL finds the partition itself.
+// InsertTable implements sqldb.Conn: PostgreSQL finds the partition itself.
 func (c *conn) InsertTable(table string) string { return table }
 
-// rows implements store.Rows.
+// rows implements sqldb.Rows.
 type rows struct{ pgx.Rows }
 
 // Scan also takes *bool and *int for the integers that the neutral SQL has.

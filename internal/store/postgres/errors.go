@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // SQLSTATEs that matter here (PostgreSQL manual, appendix A).
@@ -63,7 +63,7 @@ func isLostConn(err error) bool {
 // mapError gives the errors that people can act on their code and text.
 func mapError(err error) error {
 	var he *hostler.Error
-	var ambiguous *store.AmbiguousError
+	var ambiguous *sqldb.AmbiguousError
 	if err == nil || errors.As(err, &he) || errors.As(err, &ambiguous) {
 		return err
 	}
@@ -124,7 +124,7 @@ func noteWarning(c *pgconn.PgConn, n *pgconn.Notice) {
 func commitError(err error, warning *pgconn.Notice) error {
 	if err == nil {
 		if warning != nil {
-			return &store.AmbiguousError{Err: errors.New(warning.Message)}
+			return &sqldb.AmbiguousError{Err: errors.New(warning.Message)}
 		}
 		return nil
 	}
@@ -134,7 +134,7 @@ func commitError(err error, warning *pgconn.Notice) error {
 	if pe := pgError(err); pe != nil && pe.Code != stateUnknown && undone(pe) {
 		return err
 	}
-	return &store.AmbiguousError{Err: err}
+	return &sqldb.AmbiguousError{Err: err}
 }
 
 func undone(pe *pgconn.PgError) bool {

@@ -12,7 +12,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 // hot are the settings of tables whose few rows change all the time: room on
@@ -34,9 +35,9 @@ const auditDrop = `DROP TABLE audit;
 DROP FUNCTION audit_append_only();`
 
 const done = `CREATE SEQUENCE id_seq CYCLE MINVALUE 0 MAXVALUE 9007199254740991;
-CREATE TABLE done (` + store.DoneColumns + `,
+CREATE TABLE done (` + schema.DoneColumns + `,
   PRIMARY KEY (id, ended_at)
-) PARTITION BY RANGE (ended_at);` + store.DoneIndexes
+) PARTITION BY RANGE (ended_at);` + schema.DoneIndexes
 
 // fill puts PostgreSQL's words into the ${NAME} parts of a migration; the first
 // pass brings in parts that have such words themselves.
@@ -94,7 +95,7 @@ func locked(ctx context.Context, cfg *pgx.ConnConfig, fn func(db *sql.DB) error)
 
 func eachProvider(db *sql.DB, fn func(p *goose.Provider) error) error {
 	for _, t := range versionTables {
-		files, err := fs.Sub(store.Migrations, "migrations/"+t.dir)
+		files, err := fs.Sub(schema.Migrations, t.dir)
 		if err != nil {
 			return err
 		}
@@ -102,7 +103,7 @@ func eachProvider(db *sql.DB, fn func(p *goose.Provider) error) error {
 		if err != nil {
 			return err
 		}
-		p, err := goose.NewProvider(goose.DialectCustom, db, store.Rendered(files, fill), goose.WithStore(versions), goose.WithDisableGlobalRegistry(true))
+		p, err := goose.NewProvider(goose.DialectCustom, db, sqldb.Rendered(files, fill), goose.WithStore(versions), goose.WithDisableGlobalRegistry(true))
 		if err != nil {
 			return err
 		}

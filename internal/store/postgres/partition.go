@@ -28,7 +28,7 @@ const (
 	maintainTimeout = 10 * time.Minute
 )
 
-// Maintain implements store.Driver. One server does it at a time; the others
+// Maintain implements sqldb.Driver. One server does it at a time; the others
 // return at once.
 func (db *DB) Maintain(ctx context.Context, keep time.Duration) error {
 	return mapError(errors.Join(db.measureClock(ctx), db.maintain(ctx, keep)))

@@ -9,7 +9,7 @@
 // (statement_timeout) nor here (a deadline per transaction); nothing is
 // acknowledged whose commit is not known to be durable: fsync and
 // synchronous_commit are asserted on every connection, and a commit without a
-// clear answer is a *store.AmbiguousError. Transactions are run again only when
+// clear answer is a *sqldb.AmbiguousError. Transactions are run again only when
 // it is certain that they changed nothing.
 //
 // History is partitioned by the UTC day in which a job ended. Partitions are
@@ -30,7 +30,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // Options adjust a database; the zero value is for production.
@@ -55,16 +55,16 @@ const (
 	minVersion      = 150000
 )
 
-// DB implements store.Driver.
+// DB implements sqldb.Driver.
 type DB struct {
 	opt    Options
-	sql    *store.Rewriter
+	sql    *sqldb.Rewriter
 	pool   *pgxpool.Pool
 	offset atomic.Int64 // database clock − local clock, in nanoseconds
 	waker  waker
 }
 
-var _ store.Driver = (*DB)(nil)
+var _ sqldb.Driver = (*DB)(nil)
 
 // Open connects, checks that the database keeps what it acknowledges, migrates
 // it, and makes the partitions of today and the days ahead. Any number of
@@ -79,7 +79,7 @@ func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
 	if err != nil {
 		return nil, mapError(fmt.Errorf("open the pool: %w", err))
 	}
-	db := &DB{opt: opt, sql: store.NewRewriter(store.Postgres), pool: pool}
+	db := &DB{opt: opt, sql: sqldb.NewRewriter(sqldb.Postgres), pool: pool}
 	db.waker.init(cfg.ConnConfig, opt.Log)
 	if err := db.prepare(ctx, cfg.ConnConfig); err != nil {
 		pool.Close()
@@ -168,10 +168,10 @@ func assertDurable(ctx context.Context, c *pgx.Conn) error {
 	return nil
 }
 
-// Name implements store.Driver.
-func (db *DB) Name() string { return string(store.Postgres) }
+// Name implements sqldb.Driver.
+func (db *DB) Name() string { return string(sqldb.Postgres) }
 
-// Now implements store.Driver: the database's clock, as measured last.
+// Now implements sqldb.Driver: the database's clock, as measured last.
 func (db *DB) Now() time.Time {
 	if db.opt.Now != nil {
 		return db.opt.Now().UTC()
@@ -196,12 +196,12 @@ func (db *DB) measureClock(ctx context.Context) error {
 	})
 }
 
-// Stats implements store.Driver. The free disk space of a database server
+// Stats implements sqldb.Driver. The free disk space of a database server
 // cannot be known from here.
-func (db *DB) Stats(ctx context.Context) (store.Stats, error) {
+func (db *DB) Stats(ctx context.Context) (sqldb.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	s := store.Stats{Kind: db.Name(), PoolMax: db.opt.MaxConns, DiskFree: 1}
+	s := sqldb.Stats{Kind: db.Name(), PoolMax: db.opt.MaxConns, DiskFree: 1}
 	start := time.Now()
 	err := db.pool.QueryRow(ctx, `SELECT current_setting('server_version'), pg_database_size(current_database())`).
 		Scan(&s.Version, &s.SizeBytes)
@@ -210,7 +210,7 @@ func (db *DB) Stats(ctx context.Context) (store.Stats, error) {
 	return s, mapError(err)
 }
 
-// Close implements store.Driver.
+// Close implements sqldb.Driver.
 func (db *DB) Close() error {
 	db.waker.close()
 	db.pool.Close()

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/postgres"
 	"hostler.dev/hostler/internal/store/storetest"
@@ -48,7 +49,7 @@ func mustOpen(t *testing.T, dsn string, opt postgres.Options) *postgres.DB {
 }
 
 func put(ctx context.Context, db *postgres.DB, key string) error {
-	return db.InTx(ctx, func(c store.Conn) error {
+	return db.InTx(ctx, func(c sqldb.Conn) error {
 		_, err := c.Exec(ctx, `INSERT INTO meta (key, value) VALUES (?, '')`, key)
 		return err
 	})
@@ -79,7 +80,7 @@ func TestCommitKilledIsAmbiguous(t *testing.T) {
 	db := mustOpen(t, dsn, postgres.Options{})
 	atCommit(t, dsn, `PERFORM pg_terminate_backend(pg_backend_pid())`)
 	err := put(t.Context(), db, "k")
-	if _, ok := errors.AsType[*store.AmbiguousError](err); !ok {
+	if _, ok := errors.AsType[*sqldb.AmbiguousError](err); !ok {
 		t.Errorf("got %v, want an AmbiguousError", err)
 	}
 }
@@ -90,7 +91,7 @@ func TestWarningAtCommitIsAmbiguous(t *testing.T) {
 	db := mustOpen(t, dsn, postgres.Options{})
 	atCommit(t, dsn, `RAISE WARNING 'the standby did not confirm'`)
 	err := put(t.Context(), db, "k")
-	var ambiguous *store.AmbiguousError
+	var ambiguous *sqldb.AmbiguousError
 	if !errors.As(err, &ambiguous) || !strings.Contains(err.Error(), "standby") {
 		t.Errorf("got %v, want an AmbiguousError", err)
 	}
@@ -99,7 +100,7 @@ func TestWarningAtCommitIsAmbiguous(t *testing.T) {
 	}
 	exec(t, dsn, `DROP TRIGGER at_commit ON meta`)
 	for range 20 { // the warning does not stick to its connection
-		if err := db.InTx(t.Context(), func(store.Conn) error { return nil }); err != nil {
+		if err := db.InTx(t.Context(), func(sqldb.Conn) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,7 +120,7 @@ func TestCommitOnAMissingStandbyIsAmbiguous(t *testing.T) {
 	// The servers of this test do not write until the insert below.
 	db := mustOpen(t, dsn, postgres.Options{Timeout: 500 * time.Millisecond})
 	err = put(t.Context(), db, "k")
-	if _, ok := errors.AsType[*store.AmbiguousError](err); !ok {
+	if _, ok := errors.AsType[*sqldb.AmbiguousError](err); !ok {
 		t.Errorf("got %v, want an AmbiguousError", err)
 	}
 }
@@ -128,7 +129,7 @@ func TestKilledBeforeCommitRunsAgain(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	db := mustOpen(t, dsn, postgres.Options{})
 	runs := 0
-	err := db.InTx(t.Context(), func(c store.Conn) error {
+	err := db.InTx(t.Context(), func(c sqldb.Conn) error {
 		runs++
 		if _, err := c.Exec(t.Context(), `INSERT INTO meta (key, value) VALUES ('k', '')`); err != nil {
 			return err
@@ -158,7 +159,7 @@ func TestDeadlocksRunAgain(t *testing.T) {
 	for _, order := range [][2]string{{"a", "b"}, {"b", "a"}} {
 		wg.Go(func() {
 			first := true
-			err := db.InTx(t.Context(), func(c store.Conn) error {
+			err := db.InTx(t.Context(), func(c sqldb.Conn) error {
 				for _, k := range order {
 					if _, err := c.Exec(t.Context(), `UPDATE meta SET value = value || '+' WHERE key = ?`, k); err != nil {
 						return fmt.Errorf("wrapped: %w", err)
@@ -211,7 +212,7 @@ func TestServerAwayAndBack(t *testing.T) {
 	defer c.Stop()
 	dsn := c.DSN("postgres")
 	db := mustOpen(t, dsn, postgres.Options{Patience: 50 * time.Millisecond})
-	woken, stop := db.Woken(store.TopicWork)
+	woken, stop := db.Subscribe(store.TopicWork)
 	defer stop()
 	if err := put(t.Context(), db, "before"); err != nil {
 		t.Fatal(err)
@@ -220,7 +221,7 @@ func TestServerAwayAndBack(t *testing.T) {
 	if err := put(t.Context(), db, "away"); hostler.CodeOf(err) != hostler.CodeUnavailable {
 		t.Errorf("while the server is away: %v", err)
 	}
-	if err := db.View(t.Context(), func(store.Conn) error { return nil }); hostler.CodeOf(err) != hostler.CodeUnavailable {
+	if err := db.View(t.Context(), func(sqldb.Conn) error { return nil }); hostler.CodeOf(err) != hostler.CodeUnavailable {
 		t.Errorf("a view while the server is away: %v", err)
 	}
 	if err := c.Start(); err != nil {
@@ -251,7 +252,7 @@ func TestUnreachable(t *testing.T) {
 func TestStatementsEnd(t *testing.T) {
 	db := mustOpen(t, storetest.Postgres(t), postgres.Options{Timeout: 200 * time.Millisecond, Patience: time.Millisecond})
 	start := time.Now()
-	err := db.View(t.Context(), func(c store.Conn) error {
+	err := db.View(t.Context(), func(c sqldb.Conn) error {
 		_, err := c.Exec(context.Background(), `SELECT pg_sleep(60)`)
 		return err
 	})
@@ -264,14 +265,14 @@ func TestStatementsEnd(t *testing.T) {
 func TestWakeAcrossServers(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	a, b := mustOpen(t, dsn, postgres.Options{}), mustOpen(t, dsn, postgres.Options{})
-	woken, stop := b.Woken(store.TopicWork)
+	woken, stop := b.Subscribe(store.TopicWork)
 	defer stop()
 	// Both loops run and nothing is pending once a wake-up made it across.
 	deadline := time.After(20 * time.Second)
 	fast := 0
 	for fast < 5 {
 		sent := time.Now()
-		a.Wake(store.AllTopics)
+		a.Notify(sqldb.AllTopics)
 		select {
 		case <-woken:
 		case <-deadline:
@@ -334,7 +335,7 @@ func TestPartitions(t *testing.T) {
 	held, release := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		err := db.View(t.Context(), func(c store.Conn) error {
+		err := db.View(t.Context(), func(c sqldb.Conn) error {
 			r, err := c.Query(t.Context(), `SELECT count(*) FROM meta`)
 			if err != nil {
 				return err
@@ -408,7 +409,7 @@ func TestClockIsTheDatabases(t *testing.T) {
 	if off := time.Until(db.Now()); off > time.Second || off < -time.Second {
 		t.Errorf("the clock is %v off on one machine", off)
 	}
-	err := db.InTx(t.Context(), func(c store.Conn) error {
+	err := db.InTx(t.Context(), func(c sqldb.Conn) error {
 		ids, err := c.NewIDs(t.Context(), 1)
 		if err == nil && hostler.IDTime(ids[0]).Sub(db.Now()).Abs() > 2*time.Second {
 			err = fmt.Errorf("id %d is of %v", ids[0], hostler.IDTime(ids[0]))
@@ -424,17 +425,17 @@ func TestClockIsTheDatabases(t *testing.T) {
 // of the transaction.
 func TestLock(t *testing.T) {
 	db := mustOpen(t, storetest.Postgres(t), postgres.Options{})
-	err := db.InTx(t.Context(), func(c store.Conn) error {
+	err := db.InTx(t.Context(), func(c sqldb.Conn) error {
 		if err := c.Lock(t.Context(), 1, true); err != nil {
 			return err
 		}
-		err := db.InTx(t.Context(), func(c store.Conn) error { return c.Lock(t.Context(), 1, true) })
+		err := db.InTx(t.Context(), func(c sqldb.Conn) error { return c.Lock(t.Context(), 1, true) })
 		if err != nil {
 			return err
 		}
 		waiting, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		err = db.InTx(waiting, func(c store.Conn) error { return c.Lock(waiting, 1, false) })
+		err = db.InTx(waiting, func(c sqldb.Conn) error { return c.Lock(waiting, 1, false) })
 		if hostler.CodeOf(err) != hostler.CodeTimeout {
 			return fmt.Errorf("the exclusive lock: %w", err)
 		}
@@ -443,7 +444,7 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.InTx(t.Context(), func(c store.Conn) error { return c.Lock(t.Context(), 1, false) }); err != nil {
+	if err := db.InTx(t.Context(), func(c sqldb.Conn) error { return c.Lock(t.Context(), 1, false) }); err != nil {
 		t.Error(err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/wait"
 )
 
@@ -21,20 +21,20 @@ const (
 	lastPause  = 500 * time.Millisecond
 )
 
-// InTx implements store.Driver, with READ COMMITTED: each statement sees what
+// InTx implements sqldb.Driver, with READ COMMITTED: each statement sees what
 // was committed before it, which the locking rules of the queue rely on.
-func (db *DB) InTx(ctx context.Context, fn func(c store.Conn) error) error {
+func (db *DB) InTx(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	return db.run(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, fn)
 }
 
-// View implements store.Driver.
-func (db *DB) View(ctx context.Context, fn func(c store.Conn) error) error {
+// View implements sqldb.Driver.
+func (db *DB) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	return db.run(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
 }
 
 // run runs a transaction, again when it certainly changed nothing and may do
 // better: after a deadlock, a lost connection, a missing partition.
-func (db *DB) run(ctx context.Context, opt pgx.TxOptions, fn func(c store.Conn) error) error {
+func (db *DB) run(ctx context.Context, opt pgx.TxOptions, fn func(c sqldb.Conn) error) error {
 	deadline := time.Now().Add(db.opt.Patience)
 	retry := wait.Backoff{First: firstPause, Max: lastPause}
 	for {
@@ -51,7 +51,7 @@ func (db *DB) run(ctx context.Context, opt pgx.TxOptions, fn func(c store.Conn) 
 // again reports whether a failed transaction is worth another run, and makes
 // what it lacked.
 func (db *DB) again(ctx context.Context, err error) bool {
-	var ambiguous *store.AmbiguousError
+	var ambiguous *sqldb.AmbiguousError
 	if errors.As(err, &ambiguous) || ctx.Err() != nil {
 		return false
 	}
@@ -62,7 +62,7 @@ func (db *DB) again(ctx context.Context, err error) bool {
 }
 
 // once runs a transaction one time.
-func (db *DB) once(ctx context.Context, opt pgx.TxOptions, fn func(c store.Conn) error) error {
+func (db *DB) once(ctx context.Context, opt pgx.TxOptions, fn func(c sqldb.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, db.opt.Timeout)
 	defer cancel()
 	pc, err := db.pool.Acquire(ctx)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/wait"
 )
 
@@ -30,7 +30,7 @@ const (
 // connection of its own, after the commit and at most once in notifyEvery. Its
 // loops start when they are first needed.
 type waker struct {
-	store.Bells
+	sqldb.Notifier
 	cfg    *pgx.ConnConfig
 	log    *slog.Logger
 	unsent atomic.Uint32   // the topics that others have not been told of
@@ -64,18 +64,19 @@ func (w *waker) close() {
 	w.wg.Wait()
 }
 
-// Wake implements store.Driver.
-func (db *DB) Wake(topics store.TopicSet) {
+// Notify implements sqldb.Driver.
+func (db *DB) Notify(topics sqldb.TopicSet) {
 	w := &db.waker
-	w.Ring(topics)
-	if topics &= store.SharedTopics; topics != 0 {
-		w.notify.Do(func() { w.start(w.notifyLoop) })
-		w.tell(topics)
-	}
+	w.Notify(topics)
+	w.notify.Do(func() { w.start(w.notifyLoop) })
+	w.tell(topics)
 }
 
+// NotifyLocal implements sqldb.Driver.
+func (db *DB) NotifyLocal(topics sqldb.TopicSet) { db.waker.Notify(topics) }
+
 // tell has the notify loop tell the other servers.
-func (w *waker) tell(topics store.TopicSet) {
+func (w *waker) tell(topics sqldb.TopicSet) {
 	w.unsent.Or(uint32(topics))
 	select {
 	case w.due <- struct{}{}:
@@ -83,14 +84,14 @@ func (w *waker) tell(topics store.TopicSet) {
 	}
 }
 
-// Woken implements store.Driver.
-func (db *DB) Woken(t store.Topic) (woken <-chan struct{}, stop func()) {
+// Subscribe implements sqldb.Driver.
+func (db *DB) Subscribe(t sqldb.Topic) (woken <-chan struct{}, stop func()) {
 	w := &db.waker
 	w.listen.Do(func() {
 		w.start(w.listenLoop)
 		w.start(w.pollLoop)
 	})
-	return w.Bells[t].Listen()
+	return w.Subscribe(t)
 }
 
 func (w *waker) notifyLoop(ctx context.Context) {
@@ -120,7 +121,7 @@ func (w *waker) send(ctx context.Context, c *pgx.Conn) error {
 	}
 	_, err := c.Exec(ctx, fmt.Sprintf("NOTIFY %s, '%d'", channel, topics))
 	if err != nil {
-		w.tell(store.TopicSet(topics)) // with the next connection
+		w.tell(sqldb.TopicSet(topics)) // with the next connection
 	}
 	return err
 }
@@ -130,7 +131,7 @@ func (w *waker) listenLoop(ctx context.Context) {
 		if _, err := c.Exec(ctx, "LISTEN "+channel); err != nil {
 			return err
 		}
-		w.Ring(store.AllTopics) // for what came while nobody listened
+		w.Notify(sqldb.AllTopics) // for what came while nobody listened
 		for {
 			if err := w.hear(ctx, c); err != nil {
 				return err
@@ -146,7 +147,7 @@ func (w *waker) hear(ctx context.Context, c *pgx.Conn) error {
 	defer cancel()
 	n, err := c.WaitForNotification(waiting)
 	if err == nil {
-		w.Ring(topicsOf(n.Payload))
+		w.Notify(topicsOf(n.Payload))
 		return nil
 	}
 	if waiting.Err() == nil || ctx.Err() != nil || c.IsClosed() {
@@ -185,15 +186,15 @@ func (w *waker) connect(ctx context.Context, use func(c *pgx.Conn) error) error 
 // pollLoop rings every second, give or take, in case a notification was lost.
 func (w *waker) pollLoop(ctx context.Context) {
 	for wait.Sleep(ctx, wait.Jitter(pollEvery, 0.25)) == nil {
-		w.Ring(store.AllTopics)
+		w.Notify(sqldb.AllTopics)
 	}
 }
 
 // topicsOf reads a notification. One that is none of ours wakes everybody.
-func topicsOf(payload string) store.TopicSet {
+func topicsOf(payload string) sqldb.TopicSet {
 	n, err := strconv.ParseUint(payload, 10, 8)
 	if err != nil {
-		return store.AllTopics
+		return sqldb.AllTopics
 	}
-	return store.TopicSet(n)
+	return sqldb.TopicSet(n)
 }

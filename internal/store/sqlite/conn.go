@@ -15,7 +15,7 @@ import (
 	sqlite "modernc.org/sqlite"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // maxStatements bounds the prepared statements of a connection. The store's own
@@ -133,7 +133,7 @@ func (c *conn) numbers(text string, args ...any) ([]int64, error) {
 	return out, r.Err()
 }
 
-// Exec implements store.Conn.
+// Exec implements sqldb.Conn.
 func (c *conn) Exec(_ context.Context, text string, args ...any) (int64, error) {
 	s, err := c.stmt(c.db.sql.Rewrite(text, nil))
 	if err != nil {
@@ -158,8 +158,8 @@ func (c *conn) step(s driver.Stmt, text string) (int64, error) {
 	return n, err
 }
 
-// Query implements store.Conn.
-func (c *conn) Query(_ context.Context, text string, args ...any) (store.Rows, error) {
+// Query implements sqldb.Conn.
+func (c *conn) Query(_ context.Context, text string, args ...any) (sqldb.Rows, error) {
 	s, err := c.stmt(c.db.sql.Rewrite(text, nil))
 	if err != nil {
 		return nil, err
@@ -175,8 +175,8 @@ func (c *conn) Query(_ context.Context, text string, args ...any) (store.Rows, e
 	return c.open, nil
 }
 
-// ExecRows implements store.Conn: one prepared statement, run for each row.
-func (c *conn) ExecRows(_ context.Context, text string, cols []store.Col, in [][]any) (int64, error) {
+// ExecRows implements sqldb.Conn: one prepared statement, run for each row.
+func (c *conn) ExecRows(_ context.Context, text string, cols []sqldb.Col, in [][]any) (int64, error) {
 	if len(in) == 0 {
 		return 0, nil
 	}
@@ -216,7 +216,7 @@ func orFail(text string) string {
 func (c *conn) bind(args []any) error {
 	c.args = c.args[:0]
 	for i, a := range args {
-		v, err := store.Value(a)
+		v, err := sqldb.Value(a)
 		if err != nil {
 			return fmt.Errorf("argument %d: %w", i+1, err)
 		}
@@ -256,15 +256,15 @@ func intArray(list []int64) string {
 	return string(append(b, ']'))
 }
 
-// NewIDs implements store.Conn.
+// NewIDs implements sqldb.Conn.
 func (c *conn) NewIDs(_ context.Context, n int) ([]int64, error) {
 	return c.db.ids.next(c.db.Now(), n), nil
 }
 
-// Lock implements store.Conn: the writer is alone.
+// Lock implements sqldb.Conn: the writer is alone.
 func (c *conn) Lock(context.Context, int64, bool) error { return nil }
 
-// InsertTable implements store.Conn.
+// InsertTable implements sqldb.Conn.
 func (c *conn) InsertTable(table string) string {
 	if table == "done" {
 		return segmentName(c.db.segment.Load())
@@ -272,7 +272,7 @@ func (c *conn) InsertTable(table string) string {
 	return table
 }
 
-// rows implements store.Rows.
+// rows implements sqldb.Rows.
 type rows struct {
 	c      *conn
 	r      driver.Rows
@@ -281,7 +281,7 @@ type rows struct {
 	closed bool
 }
 
-// Next implements store.Rows. The interrupt of a cancelled context reaches a
+// Next implements sqldb.Rows. The interrupt of a cancelled context reaches a
 // query's first step only, so the later ones look for themselves.
 func (r *rows) Next() bool {
 	if r.closed || r.err != nil {
@@ -300,10 +300,10 @@ func (r *rows) Next() bool {
 	return false
 }
 
-// Err implements store.Rows.
+// Err implements sqldb.Rows.
 func (r *rows) Err() error { return r.err }
 
-// Close implements store.Rows.
+// Close implements sqldb.Rows.
 func (r *rows) Close() {
 	if r.closed {
 		return
@@ -314,7 +314,7 @@ func (r *rows) Close() {
 	}
 }
 
-// Scan implements store.Rows.
+// Scan implements sqldb.Rows.
 func (r *rows) Scan(dest ...any) error {
 	if len(dest) != len(r.vals) {
 		return fmt.Errorf("scan %d columns into %d", len(r.vals), len(dest))
@@ -347,8 +347,11 @@ func (s *idSource) next(now time.Time, n int) []int64 {
 	return out
 }
 
-// Wake implements store.Driver.
-func (db *DB) Wake(topics store.TopicSet) { db.bells.Ring(topics) }
+// Notify implements sqldb.Driver: there is one server.
+func (db *DB) Notify(topics sqldb.TopicSet) { db.notifier.Notify(topics) }
 
-// Woken implements store.Driver.
-func (db *DB) Woken(t store.Topic) (<-chan struct{}, func()) { return db.bells[t].Listen() }
+// NotifyLocal implements sqldb.Driver.
+func (db *DB) NotifyLocal(topics sqldb.TopicSet) { db.notifier.Notify(topics) }
+
+// Subscribe implements sqldb.Driver.
+func (db *DB) Subscribe(t sqldb.Topic) (<-chan struct{}, func()) { return db.notifier.Subscribe(t) }

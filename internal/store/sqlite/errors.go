@@ -8,7 +8,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // code is SQLite's extended result code of an error; 0 for any other error.
@@ -36,7 +36,7 @@ func fatal(err error) bool {
 // of the WAL the frames may, or may not, be there for the next start.
 func commitError(err error) error {
 	if code(err)&0xff == sqlite3.SQLITE_IOERR {
-		return &store.AmbiguousError{Err: err}
+		return &sqldb.AmbiguousError{Err: err}
 	}
 	return err
 }
@@ -44,7 +44,7 @@ func commitError(err error) error {
 // mapError gives the errors that people can act on their code and text.
 func mapError(err error) error {
 	var he *hostler.Error
-	var ambiguous *store.AmbiguousError
+	var ambiguous *sqldb.AmbiguousError
 	if err == nil || errors.As(err, &he) || errors.As(err, &ambiguous) {
 		return err
 	}

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 // segmentPrefix begins the names of the segments of done.
@@ -23,7 +24,7 @@ func segmentName(n int64) string { return segmentPrefix + strconv.FormatInt(n, 1
 // roll begins a new segment.
 func (db *DB) roll() error {
 	n := db.segment.Load() + 1
-	now := store.Micros(db.Now())
+	now := sqldb.Micros(db.Now())
 	err := db.rebuild(append(segmentDDL(n),
 		fmt.Sprintf(`UPDATE segment SET sealed_at = %d WHERE n = %d`, now, n-1),
 		fmt.Sprintf(`INSERT INTO segment (n, created_at, sealed_at) VALUES (%d, %d, 0)`, n, now)))
@@ -55,9 +56,9 @@ func (db *DB) rebuild(statements []string) error {
 
 func segmentDDL(n int64) []string {
 	name := segmentName(n)
-	body := strings.Replace(store.DoneColumns, "id ${INT} NOT NULL", "id INTEGER PRIMARY KEY", 1)
+	body := strings.Replace(schema.DoneColumns, "id ${INT} NOT NULL", "id INTEGER PRIMARY KEY", 1)
 	ddl := []string{"CREATE TABLE " + name + " (" + body + ")"}
-	for index := range strings.SplitSeq(strings.TrimSpace(store.DoneIndexes), "\n") {
+	for index := range strings.SplitSeq(strings.TrimSpace(schema.DoneIndexes), "\n") {
 		ddl = append(ddl, strings.ReplaceAll(strings.TrimSuffix(index, ";"), "${T}", name))
 	}
 	for i := range ddl {
@@ -74,7 +75,7 @@ func viewDDL(ns []int64) string {
 	return "CREATE VIEW done AS " + strings.Join(arms, " UNION ALL ")
 }
 
-// Maintain implements store.Driver: history older than keep goes, a segment at a
+// Maintain implements sqldb.Driver: history older than keep goes, a segment at a
 // time; the log file drops its blocks by the time in the job's id.
 func (db *DB) Maintain(ctx context.Context, keep time.Duration) error {
 	if db.opt.migrations == "log" {
@@ -90,7 +91,7 @@ func (db *DB) Maintain(ctx context.Context, keep time.Duration) error {
 
 func (db *DB) rollOld() error {
 	created, err := db.writer.number(`SELECT max(created_at) FROM segment`)
-	if err != nil || db.rows == 0 || db.Now().Sub(store.Time(created)) < segmentAge {
+	if err != nil || db.rows == 0 || db.Now().Sub(sqldb.Time(created)) < segmentAge {
 		return err
 	}
 	return db.roll()
@@ -102,7 +103,7 @@ func (db *DB) dropOld(keep time.Duration) error {
 	if keep <= 0 {
 		return nil
 	}
-	old, err := db.writer.numbers(`SELECT n FROM segment WHERE sealed_at <> 0 AND sealed_at < ?`, store.Micros(db.Now().Add(-keep)))
+	old, err := db.writer.numbers(`SELECT n FROM segment WHERE sealed_at <> 0 AND sealed_at < ?`, sqldb.Micros(db.Now().Add(-keep)))
 	if err != nil || len(old) == 0 {
 		return err
 	}
@@ -125,10 +126,10 @@ func (db *DB) trimLog(ctx context.Context, keep time.Duration) error {
 	cutoff := db.Now().Add(-keep)
 	for {
 		var n int64
-		err := db.InTx(ctx, func(c store.Conn) (err error) {
+		err := db.InTx(ctx, func(c sqldb.Conn) (err error) {
 			n, err = c.Exec(ctx, `DELETE FROM log_block WHERE (job, fence, seq) IN (
 SELECT job, fence, seq FROM log_block WHERE job < ? AND at < ? LIMIT ?)`,
-				hostler.MakeID(cutoff.Unix(), 0), store.Micros(cutoff), trimBatch)
+				hostler.MakeID(cutoff.Unix(), 0), sqldb.Micros(cutoff), trimBatch)
 			return err
 		})
 		if err != nil || n < trimBatch {

@@ -10,7 +10,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 // parts are SQLite's words for the ${NAME} parts of the migrations.
@@ -95,7 +96,7 @@ func dropSegments(ctx context.Context, pool *sql.DB) error {
 	return err
 }
 
-// migrating runs fn with the goose provider for a folder of store.Migrations.
+// migrating runs fn with the goose provider for a folder of schema.Migrations.
 func migrating(dsn, folder string, fn func(pool *sql.DB, p *goose.Provider) error) (err error) {
 	pool, err := sql.Open("sqlite", dsn)
 	if err != nil {
@@ -103,11 +104,11 @@ func migrating(dsn, folder string, fn func(pool *sql.DB, p *goose.Provider) erro
 	}
 	defer func() { err = errors.Join(err, pool.Close()) }()
 	pool.SetMaxOpenConns(1)
-	files, err := fs.Sub(store.Migrations, "migrations/"+folder)
+	files, err := fs.Sub(schema.Migrations, folder)
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, pool, store.Rendered(files, parts.Replace), goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(goose.DialectSQLite3, pool, sqldb.Rendered(files, parts.Replace), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err
 	}

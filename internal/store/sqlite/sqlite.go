@@ -28,7 +28,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // Options adjust a database; the zero value is for production.
@@ -41,7 +41,7 @@ type Options struct {
 	// Reserve is how many bytes of disk are kept for finishing what runs when the
 	// disk is full; 0 means 16 MiB, less than 0 none.
 	Reserve int64
-	// migrations is the folder of store.Migrations: main or log.
+	// migrations is the folder of schema.Migrations: main or log.
 	migrations string
 }
 
@@ -54,13 +54,13 @@ const (
 	minVersion = "3.51.3"
 )
 
-// DB implements store.Driver.
+// DB implements sqldb.Driver.
 type DB struct {
-	path  string
-	opt   Options
-	sql   *store.Rewriter
-	ids   idSource
-	bells store.Bells
+	path     string
+	opt      Options
+	sql      *sqldb.Rewriter
+	ids      idSource
+	notifier sqldb.Notifier
 
 	writer   *conn
 	queue    chan *member
@@ -82,7 +82,7 @@ type DB struct {
 	closeErr error
 }
 
-var _ store.Driver = (*DB)(nil)
+var _ sqldb.Driver = (*DB)(nil)
 
 // Open opens the main database, making and migrating it as needed. One process
 // may have it open at a time: see LockFolder.
@@ -111,7 +111,7 @@ func newDB(path string, opt Options) *DB {
 		opt.Reserve = defaultReserve
 	}
 	return &DB{
-		path: path, opt: opt, sql: store.NewRewriter(store.SQLite),
+		path: path, opt: opt, sql: sqldb.NewRewriter(sqldb.SQLite),
 		queue: make(chan *member, groupLimit), tasks: make(chan task), readers: make(chan *conn, readers),
 		reserve: reserve{path: path + ".reserve", size: opt.Reserve},
 		closing: make(chan struct{}), stopped: make(chan struct{}),
@@ -225,14 +225,14 @@ SELECT max(id) FROM project UNION ALL SELECT max(id) FROM host_key UNION ALL
 SELECT max(run) FROM job WHERE run <> 0 UNION ALL SELECT max(run) FROM done WHERE run <> 0)`)
 }
 
-// Name implements store.Driver.
+// Name implements sqldb.Driver.
 func (db *DB) Name() string { return "sqlite" }
 
-// Now implements store.Driver: SQLite's clock is the process's.
+// Now implements sqldb.Driver: SQLite's clock is the process's.
 func (db *DB) Now() time.Time { return db.opt.Now().UTC() }
 
-// View implements store.Driver.
-func (db *DB) View(ctx context.Context, fn func(c store.Conn) error) error {
+// View implements sqldb.Driver.
+func (db *DB) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	var c *conn
@@ -252,7 +252,7 @@ func (db *DB) View(ctx context.Context, fn func(c store.Conn) error) error {
 }
 
 // view runs fn in a reading transaction, which it ends however fn ends.
-func (c *conn) view(fn func(c store.Conn) error) (err error) {
+func (c *conn) view(fn func(c sqldb.Conn) error) (err error) {
 	if err := c.control("BEGIN"); err != nil {
 		return err
 	}
@@ -268,11 +268,11 @@ func (c *conn) view(fn func(c store.Conn) error) (err error) {
 	return fn(c)
 }
 
-// Stats implements store.Driver.
-func (db *DB) Stats(ctx context.Context) (store.Stats, error) {
+// Stats implements sqldb.Driver.
+func (db *DB) Stats(ctx context.Context) (sqldb.Stats, error) {
 	start := time.Now()
-	s := store.Stats{Kind: "sqlite", PoolMax: readers + 1, PoolInUse: readers - len(db.readers)}
-	err := db.View(ctx, func(c store.Conn) error {
+	s := sqldb.Stats{Kind: "sqlite", PoolMax: readers + 1, PoolInUse: readers - len(db.readers)}
+	err := db.View(ctx, func(c sqldb.Conn) error {
 		rows, err := c.Query(ctx, `SELECT sqlite_version(), (SELECT page_count FROM pragma_page_count()) * (SELECT page_size FROM pragma_page_size())`)
 		if err != nil {
 			return err
@@ -290,7 +290,7 @@ func (db *DB) Stats(ctx context.Context) (store.Stats, error) {
 	return s, err
 }
 
-// Close implements store.Driver: what is queued is still committed.
+// Close implements sqldb.Driver: what is queued is still committed.
 func (db *DB) Close() error {
 	db.closed.Do(func() {
 		close(db.closing)

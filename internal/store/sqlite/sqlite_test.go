@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 func mustOpen(tb testing.TB, path string, opt Options) *DB {
@@ -38,7 +38,7 @@ func open1(tb testing.TB) *DB {
 }
 
 func put(ctx context.Context, db *DB, key, value string) error {
-	return db.InTx(ctx, func(c store.Conn) error {
+	return db.InTx(ctx, func(c sqldb.Conn) error {
 		_, err := c.Exec(ctx, `INSERT INTO meta (key, value) VALUES (?, ?)`, key, value)
 		return err
 	})
@@ -46,7 +46,7 @@ func put(ctx context.Context, db *DB, key, value string) error {
 
 func count(tb testing.TB, db *DB, from string) (n int64) {
 	tb.Helper()
-	err := db.View(tb.Context(), func(c store.Conn) (err error) {
+	err := db.View(tb.Context(), func(c sqldb.Conn) (err error) {
 		n, err = c.(*conn).number(`SELECT count(*) FROM ` + from)
 		return err
 	})
@@ -143,7 +143,7 @@ func TestFullDisk(t *testing.T) {
 	var wg sync.WaitGroup
 	started, release := make(chan struct{}), make(chan struct{})
 	wg.Go(func() {
-		_ = db.InTx(t.Context(), func(store.Conn) error { close(started); <-release; return nil })
+		_ = db.InTx(t.Context(), func(sqldb.Conn) error { close(started); <-release; return nil })
 	})
 	<-started
 	wg.Go(func() {
@@ -161,7 +161,7 @@ func TestFullDisk(t *testing.T) {
 	if _, err := os.Stat(db.path + ".reserve"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the reserve is still there: %v", err)
 	}
-	if err := put(store.Growing(t.Context()), db, "new", ""); hostler.CodeOf(err) != hostler.CodeDiskFull {
+	if err := put(sqldb.Growing(t.Context()), db, "new", ""); hostler.CodeOf(err) != hostler.CodeDiskFull {
 		t.Errorf("new work on a full disk: %v", err)
 	}
 	if err := put(t.Context(), db, "finish", ""); err != nil {
@@ -169,7 +169,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	limitPages(t, db, 1<<20)
 	db.regainReserve()
-	if err := put(store.Growing(t.Context()), db, "new", big); err != nil {
+	if err := put(sqldb.Growing(t.Context()), db, "new", big); err != nil {
 		t.Errorf("new work after there is space: %v", err)
 	}
 	if got := count(t, db, "meta"); got != 3 {
@@ -225,7 +225,7 @@ func TestBackupWhileWritingAndRestore(t *testing.T) {
 			default:
 			}
 			// Two rows in one transaction: a backup has both or none.
-			err := db.InTx(t.Context(), func(c store.Conn) error {
+			err := db.InTx(t.Context(), func(c sqldb.Conn) error {
 				for _, k := range []string{"a", "b"} {
 					if _, err := c.Exec(t.Context(), `INSERT INTO meta (key, value) VALUES (?, ?)`, k+strconv.Itoa(n), strings.Repeat("v", 500)); err != nil {
 						return err
@@ -294,10 +294,10 @@ func TestRestoreRefusesDamage(t *testing.T) {
 	}
 }
 
-func schema(t *testing.T, db *DB) []string {
+func tables(t *testing.T, db *DB) []string {
 	t.Helper()
 	var out []string
-	err := db.View(t.Context(), func(c store.Conn) error {
+	err := db.View(t.Context(), func(c sqldb.Conn) error {
 		r, err := c.Query(t.Context(), `SELECT name || ': ' || sql FROM sqlite_master WHERE sql <> '' ORDER BY name`)
 		if err != nil {
 			return err
@@ -321,7 +321,7 @@ func schema(t *testing.T, db *DB) []string {
 func TestMigrateDownAndUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hostler.db")
 	db := mustOpen(t, path, Options{})
-	want := schema(t, db)
+	want := tables(t, db)
 	if err := db.betweenGroups(db.roll); err != nil { // a second segment
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ func TestMigrateDownAndUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	db = mustOpen(t, path, Options{})
-	if diff := cmp.Diff(want, schema(t, db)); diff != "" {
+	if diff := cmp.Diff(want, tables(t, db)); diff != "" {
 		t.Errorf("after down and up (-want +got):\n%s", diff)
 	}
 }
@@ -349,9 +349,9 @@ func TestLogRetention(t *testing.T) {
 		for i := range seqs {
 			rows = append(rows, []any{hostler.MakeID(now.Add(made).Unix(), 1), i, now.Add(at).UnixMicro()})
 		}
-		err := log.InTx(t.Context(), func(c store.Conn) error {
+		err := log.InTx(t.Context(), func(c sqldb.Conn) error {
 			_, err := c.ExecRows(t.Context(), `INSERT INTO log_block (job, fence, seq, attempt, at, size, data) SELECT v.job, 1, v.seq, 1, v.at, 0, '' FROM @rows`,
-				store.Ints("job", "seq", "at"), rows)
+				sqldb.Ints("job", "seq", "at"), rows)
 			return err
 		})
 		if err != nil {
@@ -409,7 +409,7 @@ func TestCheckpointBesideTheWriter(t *testing.T) {
 
 func TestRowsMustBeClosed(t *testing.T) {
 	db := open1(t)
-	err := db.InTx(t.Context(), func(c store.Conn) error {
+	err := db.InTx(t.Context(), func(c sqldb.Conn) error {
 		if _, err := c.Query(t.Context(), `SELECT 1`); err != nil {
 			return err
 		}
@@ -419,7 +419,7 @@ func TestRowsMustBeClosed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "still open") {
 		t.Errorf("got %v", err)
 	}
-	err = db.InTx(t.Context(), func(c store.Conn) error {
+	err = db.InTx(t.Context(), func(c sqldb.Conn) error {
 		_, err := c.Query(t.Context(), `SELECT 1`) // the same statement, left open again
 		return err
 	})
@@ -431,7 +431,7 @@ func TestRowsMustBeClosed(t *testing.T) {
 func TestReadLimitReachesQueries(t *testing.T) {
 	db := open1(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	err := db.View(ctx, func(c store.Conn) error {
+	err := db.View(ctx, func(c sqldb.Conn) error {
 		r, err := c.Query(context.Background(), `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n`)
 		if err != nil {
 			return err
@@ -454,7 +454,7 @@ func TestReadLimitReachesQueries(t *testing.T) {
 
 func TestManyStatements(t *testing.T) {
 	db := open1(t)
-	err := db.InTx(t.Context(), func(c store.Conn) error {
+	err := db.InTx(t.Context(), func(c sqldb.Conn) error {
 		for i := range 2 * maxStatements {
 			if _, err := c.Exec(t.Context(), fmt.Sprintf(`DELETE FROM meta WHERE key = '%d'`, i)); err != nil {
 				return err

@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // member is one transaction of a group.
 type member struct {
 	ctx  context.Context //nolint:containedctx // asked for cancellation before the member starts
-	fn   func(c store.Conn) error
+	fn   func(c sqldb.Conn) error
 	err  error
 	done chan error // holds one answer
 }
@@ -27,8 +27,8 @@ func (m *member) answer(err error) {
 	}
 }
 
-// InTx implements store.Driver.
-func (db *DB) InTx(ctx context.Context, fn func(c store.Conn) error) error {
+// InTx implements sqldb.Driver.
+func (db *DB) InTx(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	m := &member{ctx: ctx, fn: fn, done: make(chan error, 1)}
 	select {
 	case <-db.closing:
@@ -194,7 +194,7 @@ func (db *DB) refuse(m *member) error {
 	if err := m.ctx.Err(); err != nil {
 		return mapError(err)
 	}
-	if db.full.Load() && store.IsGrowing(m.ctx) {
+	if db.full.Load() && sqldb.IsGrowing(m.ctx) {
 		return errFull(nil)
 	}
 	return nil
@@ -228,7 +228,7 @@ func (db *DB) runMember(m *member, alone bool) error {
 
 // protect runs a member. A panic becomes an error: one member's fault must not
 // end the writer.
-func (db *DB) protect(fn func(c store.Conn) error) (err error) {
+func (db *DB) protect(fn func(c sqldb.Conn) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = errFault(fmt.Errorf("panic in a transaction: %v\n%s", p, debug.Stack()))

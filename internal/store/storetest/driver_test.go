@@ -14,31 +14,32 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
 // put writes a row of meta.
-func put(ctx context.Context, c store.Conn, key, value string) error {
+func put(ctx context.Context, c sqldb.Conn, key, value string) error {
 	_, err := c.Exec(ctx, `INSERT INTO meta (key, value) VALUES (?, ?)`, key, value)
 	return err
 }
 
-func mustTx(t *testing.T, d store.Driver, fn func(ctx context.Context, c store.Conn) error) {
+func mustTx(t *testing.T, d sqldb.Driver, fn func(ctx context.Context, c sqldb.Conn) error) {
 	t.Helper()
 	ctx := t.Context()
-	if err := d.InTx(ctx, func(c store.Conn) error { return fn(ctx, c) }); err != nil {
+	if err := d.InTx(ctx, func(c sqldb.Conn) error { return fn(ctx, c) }); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func mustPut(t *testing.T, d store.Driver, key, value string) {
+func mustPut(t *testing.T, d sqldb.Driver, key, value string) {
 	t.Helper()
-	mustTx(t, d, func(ctx context.Context, c store.Conn) error { return put(ctx, c, key, value) })
+	mustTx(t, d, func(ctx context.Context, c sqldb.Conn) error { return put(ctx, c, key, value) })
 }
 
 // strs reads the first column of a query as text.
-func strs(ctx context.Context, c store.Conn, sql string, args ...any) ([]string, error) {
+func strs(ctx context.Context, c sqldb.Conn, sql string, args ...any) ([]string, error) {
 	r, err := c.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
@@ -55,10 +56,10 @@ func strs(ctx context.Context, c store.Conn, sql string, args ...any) ([]string,
 	return out, r.Err()
 }
 
-func wantStrings(t *testing.T, d store.Driver, want []string, sql string, args ...any) {
+func wantStrings(t *testing.T, d sqldb.Driver, want []string, sql string, args ...any) {
 	t.Helper()
 	var got []string
-	err := d.View(t.Context(), func(c store.Conn) (err error) {
+	err := d.View(t.Context(), func(c sqldb.Conn) (err error) {
 		got, err = strs(t.Context(), c, sql, args...)
 		return err
 	})
@@ -75,20 +76,20 @@ const metaKeys = `SELECT key FROM meta ORDER BY key`
 func TestRows(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
-		cols := []store.Col{{Name: "job", Type: store.Int}, {Name: "data", Type: store.Bytes}, {Name: "key", Type: store.Text}}
+		cols := []sqldb.Col{{Name: "job", Type: sqldb.Int}, {Name: "data", Type: sqldb.Bytes}, {Name: "key", Type: sqldb.Text}}
 		rows := [][]any{{int64(1), []byte("a"), "k1"}, {int64(2), []byte{}, "k2"}, {int64(3), []byte(nil), "k'?3"}}
-		mustTx(t, d, func(ctx context.Context, c store.Conn) error {
+		mustTx(t, d, func(ctx context.Context, c sqldb.Conn) error {
 			if n, err := c.ExecRows(ctx, `INSERT INTO meta (key, value) SELECT v.key, '' FROM @rows`, cols, rows); err != nil || n != 3 {
 				return fmt.Errorf("insert: %d rows, %w", n, err)
 			}
 			if _, err := c.ExecRows(ctx, `UPDATE meta SET value = 'job ' || v.job FROM @rows WHERE meta.key = v.key`, cols, rows); err != nil {
 				return err
 			}
-			n, err := c.ExecRows(ctx, `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`, store.Texts("key"), [][]any{{"k2"}, {"none"}})
+			n, err := c.ExecRows(ctx, `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`, sqldb.Texts("key"), [][]any{{"k2"}, {"none"}})
 			if err != nil || n != 1 {
 				return fmt.Errorf("delete: %d rows, %w", n, err)
 			}
-			if n, err := c.ExecRows(ctx, `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`, store.Texts("key"), nil); err != nil || n != 0 {
+			if n, err := c.ExecRows(ctx, `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`, sqldb.Texts("key"), nil); err != nil || n != 0 {
 				return fmt.Errorf("no rows: %d, %w", n, err)
 			}
 			_, err = c.ExecRows(ctx, `INSERT INTO meta (key, value) SELECT v.key || '+', m.value FROM @rows JOIN meta m ON m.key = v.key WHERE true ON CONFLICT (key) DO NOTHING`, cols, rows)
@@ -102,7 +103,7 @@ func TestRows(t *testing.T) {
 func TestEmptyBytesAreNotNull(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
-		mustTx(t, d, func(ctx context.Context, c store.Conn) error {
+		mustTx(t, d, func(ctx context.Context, c sqldb.Conn) error {
 			_, err := c.Exec(ctx, `INSERT INTO project (id, name, created_at) VALUES (1, 'p', 0)`)
 			if err != nil {
 				return err
@@ -158,7 +159,7 @@ func TestMemberErrorUndoesOnlyItself(t *testing.T) {
 				want = append(want, key)
 			}
 			wg.Go(func() {
-				err := d.InTx(t.Context(), func(c store.Conn) error {
+				err := d.InTx(t.Context(), func(c sqldb.Conn) error {
 					if err := put(t.Context(), c, key, "x"); err != nil {
 						return err
 					}
@@ -192,7 +193,7 @@ func TestCancelledMemberHarmsNobody(t *testing.T) {
 			var wg sync.WaitGroup
 			var aErr, bErr error
 			wg.Go(func() { // holds the writer, so that the next two are one group
-				_ = d.InTx(t.Context(), func(store.Conn) error {
+				_ = d.InTx(t.Context(), func(sqldb.Conn) error {
 					close(running)
 					<-queued
 					return nil
@@ -201,7 +202,7 @@ func TestCancelledMemberHarmsNobody(t *testing.T) {
 			<-running
 			a, b := fmt.Sprintf("a%02d", round), fmt.Sprintf("b%02d", round)
 			wg.Go(func() {
-				aErr = d.InTx(cancelled, func(c store.Conn) error {
+				aErr = d.InTx(cancelled, func(c sqldb.Conn) error {
 					if err := put(cancelled, c, a+"1", ""); err != nil {
 						return err
 					}
@@ -210,7 +211,7 @@ func TestCancelledMemberHarmsNobody(t *testing.T) {
 				})
 			})
 			wg.Go(func() {
-				bErr = d.InTx(t.Context(), func(c store.Conn) error {
+				bErr = d.InTx(t.Context(), func(c sqldb.Conn) error {
 					return errors.Join(put(t.Context(), c, b+"1", ""), put(t.Context(), c, b+"2", ""))
 				})
 			})
@@ -234,7 +235,7 @@ func TestCancelledBeforeItStarts(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		ran := false
-		err := d.InTx(ctx, func(store.Conn) error { ran = true; return nil })
+		err := d.InTx(ctx, func(sqldb.Conn) error { ran = true; return nil })
 		if !errors.Is(err, context.Canceled) || ran {
 			t.Errorf("got %v, ran %v; want context.Canceled and no run", err, ran)
 		}
@@ -244,7 +245,7 @@ func TestCancelledBeforeItStarts(t *testing.T) {
 func TestPanicIsAnError(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
-		boom := func(c store.Conn) error {
+		boom := func(c sqldb.Conn) error {
 			if err := put(t.Context(), c, "lost", ""); err != nil && d.Name() != "" {
 				return err
 			}
@@ -253,7 +254,7 @@ func TestPanicIsAnError(t *testing.T) {
 		if err := d.InTx(t.Context(), boom); hostler.CodeOf(err) != hostler.CodeInternal || !strings.Contains(fmt.Sprint(errors.Unwrap(err)), "boom") {
 			t.Errorf("InTx: %v", err)
 		}
-		if err := d.View(t.Context(), func(store.Conn) error { panic("boom") }); hostler.CodeOf(err) != hostler.CodeInternal {
+		if err := d.View(t.Context(), func(sqldb.Conn) error { panic("boom") }); hostler.CodeOf(err) != hostler.CodeInternal {
 			t.Errorf("View: %v", err)
 		}
 		mustPut(t, d, "after", "")
@@ -268,7 +269,7 @@ func TestGoexitInATransaction(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_ = d.InTx(t.Context(), func(c store.Conn) error {
+			_ = d.InTx(t.Context(), func(c sqldb.Conn) error {
 				_ = put(t.Context(), c, "lost", "")
 				exitGoroutine()
 				return nil
@@ -284,7 +285,7 @@ func TestViewIsASnapshotAndReadsOnly(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
 		mustPut(t, d, "old", "")
-		err := d.View(t.Context(), func(c store.Conn) error {
+		err := d.View(t.Context(), func(c sqldb.Conn) error {
 			before, err := strs(t.Context(), c, metaKeys)
 			if err != nil {
 				return err
@@ -301,7 +302,7 @@ func TestViewIsASnapshotAndReadsOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.View(t.Context(), func(c store.Conn) error { return put(t.Context(), c, "written", "") }); err == nil {
+		if err := d.View(t.Context(), func(c sqldb.Conn) error { return put(t.Context(), c, "written", "") }); err == nil {
 			t.Error("a view wrote")
 		}
 		wantStrings(t, d, nil, `SELECT key FROM meta WHERE key = 'written'`)
@@ -319,7 +320,7 @@ func TestIDsAscend(t *testing.T) {
 				last := int64(0)
 				for range 20 {
 					var ids []int64
-					err := d.InTx(t.Context(), func(c store.Conn) (err error) {
+					err := d.InTx(t.Context(), func(c sqldb.Conn) (err error) {
 						ids, err = c.NewIDs(t.Context(), 50)
 						return err
 					})
@@ -343,14 +344,14 @@ func TestIDsAscend(t *testing.T) {
 		if sec := hostler.IDTime(newest).Sub(ds.Clock.Now()); sec > time.Second || sec < -time.Second {
 			t.Errorf("the newest id is %v off the clock", sec)
 		}
-		mustTx(t, d, func(ctx context.Context, c store.Conn) error {
+		mustTx(t, d, func(ctx context.Context, c sqldb.Conn) error {
 			_, err := c.Exec(ctx, `INSERT INTO project (id, name, created_at) VALUES (?, 'p', 0)`, newest)
 			return err
 		})
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		mustTx(t, ds.Open(t), func(ctx context.Context, c store.Conn) error {
+		mustTx(t, ds.Open(t), func(ctx context.Context, c sqldb.Conn) error {
 			ids, err := c.NewIDs(ctx, 1)
 			if err == nil && ids[0] <= newest {
 				err = fmt.Errorf("after a restart %d is not above %d", ids[0], newest)
@@ -368,7 +369,7 @@ func TestConstraintsAreConflicts(t *testing.T) {
 			"unique":      `INSERT INTO meta (key, value) VALUES ('k', '')`,
 			"foreign key": `INSERT INTO user_role (user_id, project, role) VALUES (1, 2, 'viewer')`,
 		} {
-			err := d.InTx(t.Context(), func(c store.Conn) error {
+			err := d.InTx(t.Context(), func(c sqldb.Conn) error {
 				_, err := c.Exec(t.Context(), sql)
 				return err
 			})
@@ -383,12 +384,12 @@ func TestConstraintsAreConflicts(t *testing.T) {
 func TestAuditIsAppendOnly(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
-		mustTx(t, d, func(ctx context.Context, c store.Conn) error {
+		mustTx(t, d, func(ctx context.Context, c sqldb.Conn) error {
 			_, err := c.Exec(ctx, `INSERT INTO audit (id, at, user_name, verb, object) VALUES (1, 1, 'a', 'b', 'c')`)
 			return err
 		})
 		for _, sql := range []string{`UPDATE audit SET verb = 'x'`, `DELETE FROM audit`} {
-			err := d.InTx(t.Context(), func(c store.Conn) error {
+			err := d.InTx(t.Context(), func(c sqldb.Conn) error {
 				_, err := c.Exec(t.Context(), sql)
 				return err
 			})
@@ -413,11 +414,11 @@ func received(t *testing.T, c <-chan struct{}, within time.Duration) bool {
 func TestWake(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
-		one, stopOne := d.Woken(store.TopicWork)
-		two, stopTwo := d.Woken(store.TopicWork)
+		one, stopOne := d.Subscribe(store.TopicWork)
+		two, stopTwo := d.Subscribe(store.TopicWork)
 		defer stopTwo()
-		d.Wake(store.AllTopics)
-		d.Wake(store.AllTopics)
+		d.Notify(sqldb.AllTopics)
+		d.Notify(sqldb.AllTopics)
 		if !received(t, one, time.Second) || !received(t, two, time.Second) {
 			t.Error("a listener was not woken")
 		}
@@ -425,7 +426,7 @@ func TestWake(t *testing.T) {
 		stopOne()
 		for range one { // what is left, until it is closed
 		}
-		d.Wake(store.AllTopics)
+		d.Notify(sqldb.AllTopics)
 		if !received(t, two, time.Second) {
 			t.Error("the other listener was not woken")
 		}
@@ -433,14 +434,14 @@ func TestWake(t *testing.T) {
 }
 
 // doneRow ends a job at a time.
-func doneRow(t *testing.T, d store.Driver, id int64, at time.Time) {
+func doneRow(t *testing.T, d sqldb.Driver, id int64, at time.Time) {
 	t.Helper()
-	mustTx(t, d, func(ctx context.Context, c store.Conn) error {
+	mustTx(t, d, func(ctx context.Context, c sqldb.Conn) error {
 		_, err := c.ExecRows(ctx, `INSERT INTO `+c.InsertTable("done")+` (id, project, run, queue, action, asset, asset_name, lane_key, lane_lim, prio,
 state, attempt, max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of, created_by, created_at,
 queued_at, started_at, ended_at, worker, fence, args, result, error, output)
 SELECT v.id, 1, 0, 'default', 'noop', 0, '', '', 0, 5, 'succeeded', 1, 1, '', 0, '', '', '', 0, 0, 0, '', 0, 0, 0, v.at, 0, 1, '{}', '', '', ''
-FROM @rows`, store.Ints("id", "at"), [][]any{{id, at.UnixMicro()}})
+FROM @rows`, sqldb.Ints("id", "at"), [][]any{{id, at.UnixMicro()}})
 		return err
 	})
 }
@@ -499,8 +500,8 @@ func TestFaulty(t *testing.T) {
 		outcomes := map[string]int{}
 		for i := range 60 {
 			key := fmt.Sprintf("%02d", i)
-			err := f.InTx(t.Context(), func(c store.Conn) error { return put(t.Context(), c, key, "") })
-			var ambiguous *store.AmbiguousError
+			err := f.InTx(t.Context(), func(c sqldb.Conn) error { return put(t.Context(), c, key, "") })
+			var ambiguous *sqldb.AmbiguousError
 			switch {
 			case err == nil:
 				outcomes["ok"]++
@@ -528,7 +529,7 @@ func TestCloseRefusesNewWork(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				for d.InTx(t.Context(), func(store.Conn) error { return nil }) == nil {
+				for d.InTx(t.Context(), func(sqldb.Conn) error { return nil }) == nil {
 				}
 			})
 		}

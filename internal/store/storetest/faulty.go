@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 // ErrInjected is the cause of the errors that Faulty makes.
@@ -15,20 +15,20 @@ var ErrInjected = errors.New("injected fault")
 
 // Faulty wraps a driver and makes some of its transactions fail.
 type Faulty struct {
-	store.Driver
+	sqldb.Driver
 	mu            sync.Mutex
 	rand          *rand.Rand
 	before, after float64
 }
 
 // NewFaulty wraps d. Set says how often transactions fail; at first none does.
-func NewFaulty(d store.Driver, seed uint64) *Faulty {
+func NewFaulty(d sqldb.Driver, seed uint64) *Faulty {
 	return &Faulty{Driver: d, rand: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // repeatable on purpose
 }
 
 // Set makes the share before of all writing transactions fail without effect,
 // with CodeUnavailable, and the share after fail with effect: they commit and
-// return a *store.AmbiguousError.
+// return a *sqldb.AmbiguousError.
 func (f *Faulty) Set(before, after float64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -42,10 +42,10 @@ func (f *Faulty) draw() (before, after bool) {
 	return r < f.before, r >= f.before && r < f.before+f.after
 }
 
-// InTx implements store.Driver.
-func (f *Faulty) InTx(ctx context.Context, fn func(c store.Conn) error) error {
+// InTx implements sqldb.Driver.
+func (f *Faulty) InTx(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	before, after := f.draw()
-	err := f.Driver.InTx(ctx, func(c store.Conn) error {
+	err := f.Driver.InTx(ctx, func(c sqldb.Conn) error {
 		if err := fn(c); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (f *Faulty) InTx(ctx context.Context, fn func(c store.Conn) error) error {
 		return nil
 	})
 	if err == nil && after {
-		return &store.AmbiguousError{Err: ErrInjected}
+		return &sqldb.AmbiguousError{Err: ErrInjected}
 	}
 	return err
 }

@@ -1,8 +1,9 @@
-package store
+package sqldb
 
 import (
 	"fmt"
 	"reflect"
+	"time"
 )
 
 // Value turns an argument of a statement into what the drivers bind: int64,
@@ -51,5 +52,28 @@ func reflectValue(v any) (any, error) {
 		}
 		return out, nil
 	}
-	return nil, fmt.Errorf("store: cannot bind a %T", v)
+	return nil, fmt.Errorf("sqldb: cannot bind a %T", v)
+}
+
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Micros is t as stored: microseconds since 1970 UTC; 0 for the zero time.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// Time reads a stored time; 0 is the zero time.
+func Time(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
 }

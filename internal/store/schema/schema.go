@@ -1,12 +1,18 @@
-package store
+// Package schema holds the tables of the store as goose migrations, which the
+// drivers run when they open a database.
+//
+// # Layout
+//
+// The folder main has the migrations of the database, log those of the job output
+// (a second file on SQLite, the same database on PostgreSQL). They are written once;
+// each driver fills in the ${NAME} parts of its dialect.
+package schema
 
 import "embed"
 
-// Migrations holds the goose migrations: main for the database, log for the
-// job output (a second file on SQLite, the same database on PostgreSQL). They
-// are written once; each driver fills in the ${NAME} parts of its dialect.
+// Migrations holds the migrations: main/*.sql and log/*.sql.
 //
-//go:embed migrations
+//go:embed main log
 var Migrations embed.FS
 
 // DoneColumns is the body of the history table, shared by both dialects: a
