@@ -156,3 +156,23 @@ type ObjectEvent struct {
 	// By is the user whose call it was; empty for what Hostler did itself.
 	By string `json:"by,omitempty"`
 }
+
+// EventFilter selects events; an empty field selects all. Every field but Types
+// selects among the events of jobs and excludes all others.
+type EventFilter struct {
+	Types  []string // types or patterns; see [EventType.Matches]
+	Action string
+	Queue  string
+	Asset  string // name, as it was when the job was created
+	Run    RunID
+	Job    JobID
+}
+
+// EventGap is the data of the event "gap" of the live stream: events that a reader
+// missed.
+type EventGap struct {
+	Missed int64 `json:"missed" doc:"events that are no longer stored"`
+	// Reset reports that this database never reached the reader's position, so that
+	// the number of missed events is unknown.
+	Reset bool `json:"reset"`
+}

@@ -19,26 +19,8 @@ const DefaultProject = "default"
 // uses unless it names another.
 const DefaultQueue = "default"
 
-// Text is a short text for people in the two languages that every text of
-// Hostler exists in.
-type Text struct {
-	EN string `json:"en"`
-	ZH string `json:"zh"`
+// Version answers GET /api/v1/version.
+type Version struct {
+	Version string `json:"version"`
+	Store   string `json:"store" doc:"sqlite or postgres"`
 }
-
-// In returns the text in the language: ZH for LangZH, EN for any other.
-func (t Text) In(l Lang) string {
-	if l == LangZH && t.ZH != "" {
-		return t.ZH
-	}
-	return t.EN
-}
-
-// Lang is a language that Hostler speaks.
-type Lang string
-
-// The languages.
-const (
-	LangEN Lang = "en"
-	LangZH Lang = "zh"
-)

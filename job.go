@@ -63,51 +63,6 @@ const (
 	LaneAsset   = "asset"
 )
 
-// JobSpec is a job as the engine takes it: validated, with every default
-// filled in. The app layer makes it from a JobRequest.
-type JobSpec struct {
-	Project     ProjectID
-	Run         RunID // the call or flow it belongs to; jobs of one fan-out share it
-	Queue       string
-	Action      string
-	Args        json.RawMessage
-	Asset       AssetID
-	AssetName   string // as it was when the job was made
-	LaneKey     string // full key, "" for none; see AssetLaneKey and OwnLaneKey
-	LaneLimit   int    // jobs of the key that may run at once; 1 makes a lane
-	Priority    int
-	MaxAttempts int
-	Backoff     Backoff
-	Timeout     time.Duration // of one attempt; 0 means the worker's default
-	OnLost      OnLost        // resolved: never empty
-	OnUnknown   OnUnknown     // resolved: never empty
-	OnRetry     OnRetry       // resolved: never empty
-	RunAt       time.Time     // zero means now
-	ExpiresAt   time.Time     // zero means never; not started by then → expired
-	RetryOf     JobID
-	CreatedBy   string // user name, for people
-	// Target is the host that the job brings along; Asset is 0 then. Of an ended
-	// job nothing but its presence is left.
-	Target *JobTarget
-}
-
-// JobTarget is an InlineTarget on its way into the store.
-type JobTarget struct {
-	Address  string
-	Port     int
-	Platform string
-	Username string
-	// Seal seals the secret parts for the id that the job gets.
-	Seal func(id JobID) ([]byte, error)
-}
-
-// AssetLaneKey is the lane of a device. It carries no project: two projects
-// must not push to one device at once.
-func AssetLaneKey(deviceKey string) string { return "device:" + deviceKey }
-
-// OwnLaneKey is a lane or concurrency key that a project chose.
-func OwnLaneKey(p ProjectID, key string) string { return "own:" + p.String() + ":" + key }
-
 // Job is a job as people and programs see it.
 type Job struct {
 	ID          JobID           `json:"id"`
@@ -217,3 +172,22 @@ const (
 	WaitBusy        = "workers_busy" // every slot that serves its queue is taken
 	WaitSoon        = "soon"         // nothing holds it: it is about to start
 )
+
+// JobFilter selects jobs; empty fields select all. It is the query of
+// GET /api/v1/jobs and the body of bulk changes.
+type JobFilter struct {
+	States []State    `json:"states,omitempty"`
+	Queue  string     `json:"queue,omitempty"`
+	Action string     `json:"action,omitempty"`
+	Asset  string     `json:"asset,omitempty" doc:"name or id"`
+	Lane   string     `json:"lane,omitempty"`
+	Run    RunID      `json:"run,omitzero"`
+	Since  *time.Time `json:"since,omitempty" doc:"made at or after"`
+	Until  *time.Time `json:"until,omitempty" doc:"made before"`
+}
+
+// Empty reports whether the filter selects everything.
+func (f JobFilter) Empty() bool {
+	return len(f.States) == 0 && f.Queue == "" && f.Action == "" && f.Asset == "" &&
+		f.Lane == "" && f.Run == 0 && f.Since == nil && f.Until == nil
+}

@@ -91,5 +91,10 @@ func (s State) Terminal() bool {
 	return false
 }
 
+// Settled reports whether a job in this state waits for nothing but, when it is
+// unknown, a person: it is terminal or unknown. Nothing runs any more, so that a wait
+// for the job ends here.
+func (s State) Settled() bool { return s.Terminal() || s == StateUnknown }
+
 // Valid reports whether s is one of the states.
 func (s State) Valid() bool { return slices.Contains(States(), s) }

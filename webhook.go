@@ -69,55 +69,59 @@ type WebhookCounts struct {
 	Failed    int `json:"failed"`
 }
 
-// DeliveryState is where a delivery is.
-type DeliveryState string
-
-// The states of a delivery.
-const (
-	DeliveryPending   DeliveryState = "pending"   // to be sent, or to be tried again
-	DeliveryDelivered DeliveryState = "delivered" // the receiver took it
-	DeliveryFailed    DeliveryState = "failed"    // given up; it can be sent again
-)
-
-// Delivery is one event on its way to one webhook. Its id is the webhook-id that
-// the receiver sees, the same at every try.
-type Delivery struct {
-	ID       DeliveryID        `json:"id"`
-	Webhook  WebhookID         `json:"webhook"`
-	Name     string            `json:"webhook_name"`
-	Pos      int64             `json:"pos" doc:"of the event"`
-	Type     EventType         `json:"type"`
-	Job      JobID             `json:"job,omitzero"`
-	State    DeliveryState     `json:"state"`
-	Tries    int               `json:"tries"`
-	NextAt   *time.Time        `json:"next_at,omitempty" doc:"of the next try"`
-	Created  time.Time         `json:"created_at"`
-	Ended    *time.Time        `json:"ended_at,omitempty"`
-	Body     string            `json:"body,omitempty" doc:"what is sent; left out of listings"`
-	Attempts []DeliveryAttempt `json:"attempts,omitempty" doc:"newest last; left out of listings, which have the last one"`
-	Last     *DeliveryAttempt  `json:"last,omitempty"`
+// WebhookInput is a webhook as a caller writes it. The secret parts go in and
+// never come out. In a replacement, a secret part that is left out stays as it is,
+// as long as the requests go to the same scheme, host and port; an empty one is
+// taken away.
+type WebhookInput struct {
+	Name    string            `json:"name" minLength:"1" maxLength:"128"`
+	URL     string            `json:"url,omitempty" maxLength:"2048" writeOnly:"true" doc:"http or https; in a replacement, left out or as shown, it stays as it is"`
+	Format  WebhookFormat     `json:"format,omitempty" enum:"standard,task,netpulse,dingtalk,wecom,feishu" doc:"default: the robot that the URL belongs to, else standard"`
+	Events  []string          `json:"events,omitempty" maxItems:"100" doc:"types of event, or patterns such as job.*; default: the ends of jobs"`
+	Filter  *WebhookFilter    `json:"filter,omitempty"`
+	Method  string            `json:"method,omitempty" enum:"POST,PUT,PATCH,GET" doc:"default: POST"`
+	Headers map[string]string `json:"headers,omitzero" writeOnly:"true" doc:"additional headers; their values are never shown again"`
+	Token   *string           `json:"token,omitempty" maxLength:"4096" writeOnly:"true" doc:"sent as Authorization: Bearer"`
+	Secret  *string           `json:"secret,omitempty" maxLength:"512" writeOnly:"true" doc:"signs the requests: whsec_ and base64, or the robot's own secret"`
+	// GenerateSecret is for new webhooks; a replacement keeps, sets or removes one.
+	GenerateSecret bool     `json:"generate_secret,omitempty" doc:"of a new webhook: make a signing secret and show it once"`
+	Lang           Lang     `json:"lang,omitempty" enum:"en,zh" doc:"of texts for people; default: the caller's"`
+	Timeout        Duration `json:"timeout,omitempty" doc:"of one request; default and most 10s"`
+	Rate           int      `json:"rate,omitempty" minimum:"0" maximum:"6000" doc:"requests per minute at most; 0 means no limit, but for robots 20"`
+	Limit          int      `json:"limit,omitempty" minimum:"0" maximum:"100" doc:"requests at once at most; default 4"`
+	Enabled        *bool    `json:"enabled,omitempty" doc:"default: true, or as it is"`
 }
 
-// DeliveryAttempt is one request and what came back.
-type DeliveryAttempt struct {
-	N        int               `json:"n"`
-	At       time.Time         `json:"at"`
-	Millis   float64           `json:"ms"`
-	Request  map[string]string `json:"request,omitempty" doc:"headers that were sent, without secrets"`
-	Status   int               `json:"status,omitempty" doc:"HTTP status; 0 when no answer came"`
-	Response string            `json:"response,omitempty" doc:"the first 4 KiB of the answer"`
-	Error    *Text             `json:"error,omitempty"`
+// String hides the secret parts.
+func (in WebhookInput) String() string { return in.Name + " (secret)" }
+
+// GoString hides the secret parts from %#v.
+func (in WebhookInput) GoString() string { return in.String() }
+
+// WebhookCreated is a webhook with the signing secret that Hostler made for it,
+// which is shown this once.
+type WebhookCreated struct {
+	Webhook Webhook `json:"webhook"`
+	Secret  string  `json:"secret,omitempty" doc:"when Hostler made it; shown only now"`
 }
 
-// DeliveryFilter selects deliveries; empty fields select all.
-type DeliveryFilter struct {
-	Webhook string        `json:"webhook,omitempty" doc:"name or id"`
-	State   DeliveryState `json:"state,omitempty" enum:"pending,delivered,failed"`
-	Type    EventType     `json:"type,omitempty"`
-	Job     JobID         `json:"job,omitzero"`
-	Since   *time.Time    `json:"since,omitempty"`
-	Until   *time.Time    `json:"until,omitempty"`
+// String hides the secret.
+func (w WebhookCreated) String() string { return w.Webhook.Name + " (secret)" }
+
+// GoString hides the secret from %#v.
+func (w WebhookCreated) GoString() string { return w.String() }
+
+// WebhookRotation asks for a new signing secret.
+type WebhookRotation struct {
+	Secret  string    `json:"secret,omitempty" maxLength:"512" writeOnly:"true" doc:"default: Hostler makes one"`
+	Overlap *Duration `json:"overlap,omitempty" doc:"how long the old secret signs too; default 24h"`
 }
+
+// String hides the secret.
+func (in WebhookRotation) String() string { return "rotation (secret)" }
+
+// GoString hides the secret from %#v.
+func (in WebhookRotation) GoString() string { return in.String() }
 
 // JobWebhook asks for a request at the end of each job of one call.
 type JobWebhook struct {
@@ -135,3 +139,12 @@ func (w JobWebhook) String() string { return MaskURL(w.URL) + " (secret)" }
 
 // GoString hides the secret parts from %#v.
 func (w JobWebhook) GoString() string { return w.String() }
+
+// Input returns the replacement that leaves the webhook as it is, the base of a
+// change. Its secret parts are nil, which keeps the stored ones.
+func (w Webhook) Input() WebhookInput {
+	return WebhookInput{
+		Name: w.Name, Format: w.Format, Events: w.Events, Filter: &w.Filter, Method: w.Method,
+		Lang: w.Lang, Timeout: w.Timeout, Rate: w.Rate, Limit: w.Limit,
+	}
+}

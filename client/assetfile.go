@@ -12,19 +12,9 @@ import (
 	"hostler.dev/hostler"
 )
 
-// ImportOptions say how a file of assets is read.
-type ImportOptions struct {
-	DryRun     bool
-	OnConflict string // of a row whose asset exists: update (default), skip or fail
-	// Mapping says which field a column is, by the column's header; - ignores it.
-	Mapping map[string]string
-	// Encoding is the file's: utf-8, utf-16 or gb18030; without it, the file tells.
-	Encoding string
-}
-
 // ImportAssets makes and changes assets as a file of CSV says, all or none. A
 // second try of the same file finds what the first has made unchanged.
-func (c *Client) ImportAssets(ctx context.Context, file []byte, o ImportOptions) (hostler.AssetImport, error) {
+func (c *Client) ImportAssets(ctx context.Context, file []byte, o hostler.ImportOptions) (hostler.AssetImport, error) {
 	q := url.Values{}
 	if o.DryRun {
 		q.Set("dry_run", strconv.FormatBool(true))

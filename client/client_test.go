@@ -313,7 +313,7 @@ func TestEventsOutliveAnOutage(t *testing.T) {
 		}
 		told = append(told, hostler.CodeOf(err))
 	})(c)
-	for s, err := range c.Events(t.Context(), EventQuery{}, EventsFromNow) {
+	for s, err := range c.Events(t.Context(), hostler.EventFilter{}, EventsFromNow) {
 		if err != nil || s.Event.Pos != 8 {
 			t.Errorf("got event %d, %v", s.Event.Pos, err)
 		}
@@ -337,7 +337,7 @@ func TestNoOutage(t *testing.T) {
 	cut := answer(200, "retry: 1000\nid: 7\n\n")
 	_, c, _ := newFake(t, cut, cut, answer(401, `{"code":"unauthenticated","detail":"revoked"}`))
 	WithOutage(func(err error) { t.Errorf("an outage is told of: %v", err) })(c)
-	for _, err := range c.Events(t.Context(), EventQuery{}, EventsFromNow) {
+	for _, err := range c.Events(t.Context(), hostler.EventFilter{}, EventsFromNow) {
 		if hostler.CodeOf(err) != hostler.CodeUnauthenticated {
 			t.Errorf("got %v, want unauthenticated", err)
 		}
@@ -347,7 +347,7 @@ func TestNoOutage(t *testing.T) {
 // A server that was never there is told of, and not waited for.
 func TestEventsOfNoServer(t *testing.T) {
 	f, c, _ := newFake(t, unavailable(""))
-	for _, err := range c.Events(t.Context(), EventQuery{}, EventsFromNow) {
+	for _, err := range c.Events(t.Context(), hostler.EventFilter{}, EventsFromNow) {
 		if hostler.CodeOf(err) != hostler.CodeUnavailable {
 			t.Errorf("got %v, want unavailable", err)
 		}
@@ -411,7 +411,7 @@ func TestNewRefusesBadAddresses(t *testing.T) {
 }
 
 func TestSecretsDoNotPrint(t *testing.T) {
-	in := CredentialInput{Name: "n", Kind: "password", Password: "canary"}
+	in := hostler.CredentialInput{Name: "n", Kind: "password", Password: "canary"}
 	for _, s := range []string{fmt.Sprint(in), fmt.Sprintf("%+v", in), fmt.Sprintf("%#v", in), fmt.Sprint(&in)} {
 		if strings.Contains(s, "canary") {
 			t.Errorf("the secret is in %q", s)

@@ -10,18 +10,7 @@ import (
 	"hostler.dev/hostler"
 )
 
-// EventQuery selects events; empty fields select all. Those but Types select
-// among the events of jobs.
-type EventQuery struct {
-	Types  []string // types, or patterns such as job.*
-	Action string
-	Queue  string
-	Asset  string // name
-	Run    hostler.RunID
-	Job    hostler.JobID
-}
-
-func (q EventQuery) values() url.Values {
+func eventQuery(q hostler.EventFilter) url.Values {
 	v := url.Values{}
 	for key, value := range map[string]string{
 		"type": strings.Join(q.Types, ","), "action": q.Action, "queue": q.Queue, "asset": q.Asset, "run": q.Run.String(), "job": q.Job.String(),
@@ -48,15 +37,12 @@ type EventStep struct {
 // EventsFromNow. A broken connection is resumed where it was, however long that
 // takes. It ends with ctx, with an error that no retry can mend, or when it never
 // reached the server.
-func (c *Client) Events(ctx context.Context, q EventQuery, after int64) iter.Seq2[EventStep, error] {
+func (c *Client) Events(ctx context.Context, q hostler.EventFilter, after int64) iter.Seq2[EventStep, error] {
 	return func(yield func(EventStep, error) bool) {
-		t := tail{c: c, pos: after, path: []string{"events"}, query: q.values(), patient: true}
+		t := tail{c: c, pos: after, path: []string{"events"}, query: eventQuery(q), patient: true}
 		t.take = func(ev event) error {
 			if ev.name == "gap" {
-				var gap struct {
-					Missed int64 `json:"missed"`
-					Reset  bool  `json:"reset"`
-				}
+				var gap hostler.EventGap
 				if err := decodeEvent(ev, &gap); err != nil {
 					return err
 				}
@@ -81,9 +67,9 @@ func (c *Client) Events(ctx context.Context, q EventQuery, after int64) iter.Seq
 }
 
 // EventsKept lists the events that are kept behind a position, oldest first.
-func (c *Client) EventsKept(ctx context.Context, q EventQuery, after int64) iter.Seq2[EventStep, error] {
+func (c *Client) EventsKept(ctx context.Context, q hostler.EventFilter, after int64) iter.Seq2[EventStep, error] {
 	return func(yield func(EventStep, error) bool) {
-		v := q.values()
+		v := eventQuery(q)
 		v.Set("format", "json")
 		v.Set("limit", "1000")
 		for next := strconv.FormatInt(max(0, after), 10); next != ""; {

@@ -105,13 +105,8 @@ func (c *Client) Retry(ctx context.Context, id hostler.JobID) (hostler.Job, erro
 func (c *Client) Resolve(ctx context.Context, id hostler.JobID, s hostler.State, note string) (hostler.Job, error) {
 	return fetch[hostler.Job](ctx, c, call{
 		method: http.MethodPost, path: []string{"jobs", id.String(), "resolve"},
-		body: resolution{State: s, Note: note},
+		body: hostler.ResolveInput{State: s, Note: note},
 	})
-}
-
-type resolution struct {
-	State hostler.State `json:"state"`
-	Note  string        `json:"note,omitempty"`
 }
 
 // CancelJobs asks for the end of the jobs that the request selects. While More

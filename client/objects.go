@@ -7,28 +7,15 @@ import (
 	"hostler.dev/hostler"
 )
 
-// Version describes the server.
-type Version struct {
-	Version string `json:"version"`
-	Store   string `json:"store"` // sqlite or postgres
-}
-
 // Version fetches the server's version; it needs no key.
-func (c *Client) Version(ctx context.Context) (Version, error) {
-	return get[Version](ctx, c, nil, "version")
-}
-
-// Me is who the key belongs to and what it may do.
-type Me struct {
-	User     string                  `json:"user"`
-	Key      hostler.KeyID           `json:"key"`
-	Project  string                  `json:"project"`
-	Role     hostler.Role            `json:"role"`
-	Projects map[string]hostler.Role `json:"projects"`
+func (c *Client) Version(ctx context.Context) (hostler.Version, error) {
+	return get[hostler.Version](ctx, c, nil, "version")
 }
 
 // Me fetches what the server knows of the caller.
-func (c *Client) Me(ctx context.Context) (Me, error) { return get[Me](ctx, c, nil, "me") }
+func (c *Client) Me(ctx context.Context) (hostler.Me, error) {
+	return get[hostler.Me](ctx, c, nil, "me")
+}
 
 // Projects fetches one page of the projects that the caller may see.
 func (c *Client) Projects(ctx context.Context, p hostler.Page) (hostler.List[hostler.Project], error) {
@@ -37,7 +24,7 @@ func (c *Client) Projects(ctx context.Context, p hostler.Page) (hostler.List[hos
 
 // CreateProject makes a project.
 func (c *Client) CreateProject(ctx context.Context, name string) (hostler.Project, error) {
-	return fetch[hostler.Project](ctx, c, post(map[string]string{"name": name}, "projects"))
+	return fetch[hostler.Project](ctx, c, post(hostler.ProjectInput{Name: name}, "projects"))
 }
 
 // Users fetches one page of the users.
@@ -52,23 +39,11 @@ func (c *Client) User(ctx context.Context, name string) (hostler.User, error) {
 
 // CreateUser makes a user with roles by project name.
 func (c *Client) CreateUser(ctx context.Context, name string, roles map[string]hostler.Role) (hostler.User, error) {
-	return fetch[hostler.User](ctx, c, post(userInput{name, roles}, "users"))
-}
-
-type userInput struct {
-	Name  string                  `json:"name"`
-	Roles map[string]hostler.Role `json:"roles,omitempty"`
-}
-
-// UserChange is what ChangeUser changes; nil leaves a part as it is. Roles
-// replaces the role of each project that it names; RoleNone takes it away.
-type UserChange struct {
-	Disabled *bool                   `json:"disabled,omitempty"`
-	Roles    map[string]hostler.Role `json:"roles,omitempty"`
+	return fetch[hostler.User](ctx, c, post(hostler.UserInput{Name: name, Roles: roles}, "users"))
 }
 
 // ChangeUser disables, enables, or gives roles.
-func (c *Client) ChangeUser(ctx context.Context, name string, ch UserChange) (hostler.User, error) {
+func (c *Client) ChangeUser(ctx context.Context, name string, ch hostler.UserChange) (hostler.User, error) {
 	return fetch[hostler.User](ctx, c, call{method: http.MethodPatch, path: []string{"users", name}, body: ch})
 }
 
@@ -77,59 +52,19 @@ func (c *Client) Keys(ctx context.Context, p hostler.Page) (hostler.List[hostler
 	return list[hostler.Key](ctx, c, p, "keys")
 }
 
-// KeyInput describes a key to make; empty parts take the caller's own.
-type KeyInput struct {
-	Name      string           `json:"name"`
-	User      string           `json:"user,omitempty"`
-	Project   string           `json:"project,omitempty"`
-	Role      hostler.Role     `json:"role,omitempty"`
-	ExpiresIn hostler.Duration `json:"expires_in,omitempty"`
-}
-
-// KeyCreated is a fresh key with its secret, which is shown this once.
-type KeyCreated struct {
-	Key    hostler.Key `json:"key"`
-	Secret string      `json:"secret"`
-}
-
 // CreateKey makes an API key.
-func (c *Client) CreateKey(ctx context.Context, in KeyInput) (KeyCreated, error) {
-	return fetch[KeyCreated](ctx, c, post(in, "keys"))
+func (c *Client) CreateKey(ctx context.Context, in hostler.KeyInput) (hostler.KeyCreated, error) {
+	return fetch[hostler.KeyCreated](ctx, c, post(in, "keys"))
 }
 
 // RotateKey makes a successor; the old key stays valid for a while.
-func (c *Client) RotateKey(ctx context.Context, id hostler.KeyID) (KeyCreated, error) {
-	return fetch[KeyCreated](ctx, c, post(nil, "keys", id.String(), "rotate"))
+func (c *Client) RotateKey(ctx context.Context, id hostler.KeyID) (hostler.KeyCreated, error) {
+	return fetch[hostler.KeyCreated](ctx, c, post(nil, "keys", id.String(), "rotate"))
 }
 
 // RevokeKey ends a key.
 func (c *Client) RevokeKey(ctx context.Context, id hostler.KeyID) error {
 	return c.do(ctx, del("keys", id.String()), nil)
-}
-
-// AssetInput is an asset as a caller writes it; see hostler.Asset.
-type AssetInput struct {
-	Name       string            `json:"name"`
-	Address    string            `json:"address"`
-	Port       int               `json:"port,omitempty"`
-	Kind       string            `json:"kind,omitempty"`
-	Platform   string            `json:"platform,omitempty"`
-	Labels     map[string]string `json:"labels,omitempty"`
-	Vars       map[string]string `json:"vars,omitempty"`
-	Credential string            `json:"credential,omitempty"`
-	DeviceKey  string            `json:"device_key,omitempty"`
-	HostKey    string            `json:"host_key,omitempty"`
-	Jump       string            `json:"jump,omitempty"`
-}
-
-// InputOf is the part of an asset that a caller may write: change a field of it
-// and hand it to PutAsset.
-func InputOf(a hostler.Asset) AssetInput {
-	return AssetInput{
-		Name: a.Name, Address: a.Address, Port: a.Port, Kind: a.Kind, Platform: a.Platform,
-		Labels: a.Labels, Vars: a.Vars, Credential: a.Credential,
-		DeviceKey: a.DeviceKey, HostKey: a.HostKey, Jump: a.Jump,
-	}
 }
 
 // Assets fetches one page of the assets.
@@ -154,12 +89,12 @@ func (c *Client) Asset(ctx context.Context, asset string) (hostler.Asset, error)
 }
 
 // CreateAsset makes an asset.
-func (c *Client) CreateAsset(ctx context.Context, in AssetInput) (hostler.Asset, error) {
+func (c *Client) CreateAsset(ctx context.Context, in hostler.AssetInput) (hostler.Asset, error) {
 	return fetch[hostler.Asset](ctx, c, post(in, "assets"))
 }
 
 // PutAsset replaces an asset as a whole.
-func (c *Client) PutAsset(ctx context.Context, asset string, in AssetInput) (hostler.Asset, error) {
+func (c *Client) PutAsset(ctx context.Context, asset string, in hostler.AssetInput) (hostler.Asset, error) {
 	return fetch[hostler.Asset](ctx, c, put(in, "assets", asset))
 }
 
@@ -184,24 +119,6 @@ func (c *Client) RevokeHostKey(ctx context.Context, asset string, id hostler.Hos
 	return fetch[hostler.HostKey](ctx, c, post(nil, "assets", asset, "hostkeys", id.String(), "revoke"))
 }
 
-// CredentialInput is a credential as a caller writes it. The secret parts go in
-// and never come out.
-type CredentialInput struct {
-	Name       string `json:"name"`
-	Kind       string `json:"kind"`
-	Username   string `json:"username,omitempty"`
-	PrivateKey string `json:"private_key,omitempty"`
-	Passphrase string `json:"passphrase,omitempty"`
-	Password   string `json:"password,omitempty"`
-	Token      string `json:"token,omitempty"`
-}
-
-// String hides the secret parts.
-func (in CredentialInput) String() string { return in.Kind + " " + in.Name + " (secret)" }
-
-// GoString hides the secret parts from %#v.
-func (in CredentialInput) GoString() string { return in.String() }
-
 // Credentials fetches one page of the credentials, without their secrets.
 func (c *Client) Credentials(ctx context.Context, p hostler.Page) (hostler.List[hostler.Credential], error) {
 	return list[hostler.Credential](ctx, c, p, "credentials")
@@ -213,12 +130,12 @@ func (c *Client) Credential(ctx context.Context, name string) (hostler.Credentia
 }
 
 // CreateCredential seals a new credential.
-func (c *Client) CreateCredential(ctx context.Context, in CredentialInput) (hostler.Credential, error) {
+func (c *Client) CreateCredential(ctx context.Context, in hostler.CredentialInput) (hostler.Credential, error) {
 	return fetch[hostler.Credential](ctx, c, post(in, "credentials"))
 }
 
 // PutCredential replaces a credential's content; its version grows.
-func (c *Client) PutCredential(ctx context.Context, name string, in CredentialInput) (hostler.Credential, error) {
+func (c *Client) PutCredential(ctx context.Context, name string, in hostler.CredentialInput) (hostler.Credential, error) {
 	return fetch[hostler.Credential](ctx, c, put(in, "credentials", name))
 }
 
@@ -249,15 +166,8 @@ func (c *Client) Queue(ctx context.Context, name string) (hostler.Queue, error) 
 	return get[hostler.Queue](ctx, c, nil, "queues", name)
 }
 
-// QueueLimits is what PutQueue sets; nil leaves a limit as it is, 0 takes it
-// away.
-type QueueLimits struct {
-	Limit    *int `json:"limit,omitempty"`
-	MaxDepth *int `json:"max_depth,omitempty"`
-}
-
 // PutQueue makes a queue, or changes its limits.
-func (c *Client) PutQueue(ctx context.Context, name string, l QueueLimits) (hostler.Queue, error) {
+func (c *Client) PutQueue(ctx context.Context, name string, l hostler.QueueLimits) (hostler.Queue, error) {
 	return fetch[hostler.Queue](ctx, c, put(l, "queues", name))
 }
 

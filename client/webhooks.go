@@ -8,67 +8,6 @@ import (
 	"hostler.dev/hostler"
 )
 
-// WebhookInput is a webhook to make or to replace. In a replacement, a URL, Token,
-// Secret or Headers that is nil or "" stays as it is; an empty one behind its
-// pointer is taken away.
-type WebhookInput struct {
-	Name           string                 `json:"name"`
-	URL            string                 `json:"url,omitempty"`
-	Format         hostler.WebhookFormat  `json:"format,omitempty"`
-	Events         []string               `json:"events,omitempty"`
-	Filter         *hostler.WebhookFilter `json:"filter,omitempty"`
-	Method         string                 `json:"method,omitempty"`
-	Headers        map[string]string      `json:"headers,omitzero"`
-	Token          *string                `json:"token,omitempty"`
-	Secret         *string                `json:"secret,omitempty"`
-	GenerateSecret bool                   `json:"generate_secret,omitempty"`
-	Lang           hostler.Lang           `json:"lang,omitempty"`
-	Timeout        hostler.Duration       `json:"timeout,omitempty"`
-	Rate           int                    `json:"rate,omitempty"`
-	Limit          int                    `json:"limit,omitempty"`
-	Enabled        *bool                  `json:"enabled,omitempty"`
-}
-
-// String hides the secret parts.
-func (in WebhookInput) String() string { return in.Name + " (secret)" }
-
-// GoString hides the secret parts from %#v.
-func (in WebhookInput) GoString() string { return in.String() }
-
-// WebhookInputOf is the input that leaves a webhook as it is: the base of a change.
-func WebhookInputOf(w hostler.Webhook) WebhookInput {
-	return WebhookInput{
-		Name: w.Name, Format: w.Format, Events: w.Events, Filter: &w.Filter, Method: w.Method,
-		Lang: w.Lang, Timeout: w.Timeout, Rate: w.Rate, Limit: w.Limit,
-	}
-}
-
-// WebhookCreated is a webhook with the signing secret that the server made, which
-// is shown this once.
-type WebhookCreated struct {
-	Webhook hostler.Webhook `json:"webhook"`
-	Secret  string          `json:"secret,omitempty"`
-}
-
-// String hides the secret.
-func (w WebhookCreated) String() string { return w.Webhook.Name + " (secret)" }
-
-// GoString hides the secret from %#v.
-func (w WebhookCreated) GoString() string { return w.String() }
-
-// WebhookRotation asks for a new signing secret; "" has the server make one. Nil
-// as Overlap lets the old one sign too for a day.
-type WebhookRotation struct {
-	Secret  string            `json:"secret,omitempty"`
-	Overlap *hostler.Duration `json:"overlap,omitempty"`
-}
-
-// DeliverySelection selects deliveries by filter or by ids.
-type DeliverySelection struct {
-	Filter *hostler.DeliveryFilter `json:"filter,omitempty"`
-	IDs    []hostler.DeliveryID    `json:"ids,omitempty"`
-}
-
 // testWait is how long the server may hold back the answer to a test.
 const testWait = 12 * time.Second
 
@@ -83,12 +22,12 @@ func (c *Client) Webhook(ctx context.Context, ref string) (hostler.Webhook, erro
 }
 
 // CreateWebhook makes a webhook.
-func (c *Client) CreateWebhook(ctx context.Context, in WebhookInput) (WebhookCreated, error) {
-	return fetch[WebhookCreated](ctx, c, post(in, "webhooks"))
+func (c *Client) CreateWebhook(ctx context.Context, in hostler.WebhookInput) (hostler.WebhookCreated, error) {
+	return fetch[hostler.WebhookCreated](ctx, c, post(in, "webhooks"))
 }
 
 // PutWebhook replaces a webhook.
-func (c *Client) PutWebhook(ctx context.Context, ref string, in WebhookInput) (hostler.Webhook, error) {
+func (c *Client) PutWebhook(ctx context.Context, ref string, in hostler.WebhookInput) (hostler.Webhook, error) {
 	return fetch[hostler.Webhook](ctx, c, put(in, "webhooks", ref))
 }
 
@@ -115,8 +54,8 @@ func (c *Client) TestWebhook(ctx context.Context, ref string) (hostler.Delivery,
 }
 
 // RotateWebhook gives a webhook a new signing secret.
-func (c *Client) RotateWebhook(ctx context.Context, ref string, in WebhookRotation) (WebhookCreated, error) {
-	return fetch[WebhookCreated](ctx, c, post(in, "webhooks", ref, "rotate"))
+func (c *Client) RotateWebhook(ctx context.Context, ref string, in hostler.WebhookRotation) (hostler.WebhookCreated, error) {
+	return fetch[hostler.WebhookCreated](ctx, c, post(in, "webhooks", ref, "rotate"))
 }
 
 // Deliveries fetches one page of the deliveries that the filter selects, newest
@@ -157,6 +96,6 @@ func (c *Client) ResendDelivery(ctx context.Context, id hostler.DeliveryID) (hos
 
 // ResendDeliveries has many deliveries sent again. More in the result says that
 // more match: call again.
-func (c *Client) ResendDeliveries(ctx context.Context, s DeliverySelection) (hostler.BulkResult, error) {
+func (c *Client) ResendDeliveries(ctx context.Context, s hostler.DeliverySelection) (hostler.BulkResult, error) {
 	return fetch[hostler.BulkResult](ctx, c, post(s, "deliveries", "resend"))
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 )
 
 type importQuery struct {
@@ -20,7 +19,7 @@ type importQuery struct {
 }
 
 func importAssets(ctx context.Context, c call, in *importQuery) (hostler.AssetImport, error) {
-	o := app.ImportOptions{DryRun: in.DryRun, OnConflict: in.OnConflict, Mapping: map[string]string{}}
+	o := hostler.ImportOptions{DryRun: in.DryRun, OnConflict: in.OnConflict, Mapping: map[string]string{}}
 	for i, m := range in.Map {
 		// From the right: a column's name may hold a colon, a field's does not.
 		at := strings.LastIndexByte(m, ':')

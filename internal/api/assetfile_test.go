@@ -61,7 +61,7 @@ func TestImportAndExport(t *testing.T) {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
 		want := hostler.AssetImport{DryRun: true, Created: 2, Rows: []hostler.ImportedRow{
-			{Line: 2, Name: "web1", Fate: "create"}, {Line: 3, Name: "核心", Fate: "create"},
+			{Line: 2, Name: "web1", Result: "create"}, {Line: 3, Name: "核心", Result: "create"},
 		}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("dry run (-want +got):\n%s", diff)

@@ -15,7 +15,6 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -269,7 +268,7 @@ func badInput(t *testing.T, w *world) {
 	d := w.document(t)
 	asset := w.makeAsset(t, admin, "web1")
 	job := w.makeJob(t, admin)
-	var key app.KeyCreated
+	var key hostler.KeyCreated
 	w.mustDo(t, admin, "POST", "/api/v1/keys", `{"name":"spare"}`, &key)
 	w.mustDo(t, admin, "POST", "/api/v1/credentials", `{"name":"root","kind":"password","password":"p"}`, nil)
 	w.mustDo(t, admin, "POST", "/api/v1/users", `{"name":"ulla"}`, nil)

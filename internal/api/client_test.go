@@ -40,20 +40,20 @@ func TestClientAndServerAgree(t *testing.T) {
 	}
 	ok(c.CreateUser(ctx, "ulla", map[string]hostler.Role{"default": hostler.RoleViewer}))(t)
 	yes := true
-	if u := ok(c.ChangeUser(ctx, "ulla", client.UserChange{Disabled: &yes}))(t); !u.Disabled {
+	if u := ok(c.ChangeUser(ctx, "ulla", hostler.UserChange{Disabled: &yes}))(t); !u.Disabled {
 		t.Errorf("user %+v", u)
 	}
 	ok(c.User(ctx, "ulla"))(t)
 	ok(c.Users(ctx, hostler.Page{}))(t)
-	made := ok(c.CreateKey(ctx, client.KeyInput{Name: "spare", ExpiresIn: hostler.Duration(3600e9)}))(t)
+	made := ok(c.CreateKey(ctx, hostler.KeyInput{Name: "spare", ExpiresIn: hostler.Duration(3600e9)}))(t)
 	second := ok(c.RotateKey(ctx, made.Key.ID))(t)
 	if err := c.RevokeKey(ctx, second.Key.ID); err != nil {
 		t.Error(err)
 	}
 	ok(c.Keys(ctx, hostler.Page{}))(t)
 
-	ok(c.CreateCredential(ctx, client.CredentialInput{Name: "root", Kind: "password", Username: "root", Password: "p"}))(t)
-	ok(c.PutCredential(ctx, "root", client.CredentialInput{Name: "root", Kind: "password", Username: "root", Password: "q"}))(t)
+	ok(c.CreateCredential(ctx, hostler.CredentialInput{Name: "root", Kind: "password", Username: "root", Password: "p"}))(t)
+	ok(c.PutCredential(ctx, "root", hostler.CredentialInput{Name: "root", Kind: "password", Username: "root", Password: "q"}))(t)
 	if cr := ok(c.Credential(ctx, "root"))(t); cr.Version != 2 {
 		t.Errorf("credential %+v", cr)
 	}
@@ -62,8 +62,8 @@ func TestClientAndServerAgree(t *testing.T) {
 		t.Error(err)
 	}
 
-	a := ok(c.CreateAsset(ctx, client.AssetInput{Name: "web1", Address: "192.0.2.1", Labels: map[string]string{"role": "web"}}))(t)
-	in := client.InputOf(a)
+	a := ok(c.CreateAsset(ctx, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", Labels: map[string]string{"role": "web"}}))(t)
+	in := a.Input()
 	in.Port = 22
 	if a := ok(c.PutAsset(ctx, "web1", in))(t); a.Port != 22 {
 		t.Errorf("asset %+v", a)
@@ -93,7 +93,7 @@ func TestClientAndServerAgree(t *testing.T) {
 	}
 	ok(c.Action(ctx, "check_port"))(t)
 	limit := 3
-	if q := ok(c.PutQueue(ctx, "slow", client.QueueLimits{Limit: &limit}))(t); q.Limit != 3 {
+	if q := ok(c.PutQueue(ctx, "slow", hostler.QueueLimits{Limit: &limit}))(t); q.Limit != 3 {
 		t.Errorf("queue %+v", q)
 	}
 	ok(c.PauseQueue(ctx, "slow"))(t)

@@ -66,8 +66,8 @@ func (q eventQuery) place() int64 {
 	}
 }
 
-func (q eventQuery) filter() app.EventFilter {
-	return app.EventFilter{Types: q.Type, Action: q.Action, Queue: q.Queue, Asset: q.Asset, Run: q.Run.V, Job: q.Job.V}
+func (q eventQuery) filter() hostler.EventFilter {
+	return hostler.EventFilter{Types: q.Type, Action: q.Action, Queue: q.Queue, Asset: q.Asset, Run: q.Run.V, Job: q.Job.V}
 }
 
 // documentEvents describes the stream.
@@ -81,14 +81,6 @@ func documentEvents(api huma.API, op *huma.Operation) {
 			"application/json":  {Schema: page},
 		},
 	}}
-}
-
-// Gap is the data of the stream's event gap.
-type Gap struct {
-	Missed int64 `json:"missed" doc:"events that are no longer kept"`
-	// Reset says that the position was never reached by this database, so that
-	// nobody knows what was missed.
-	Reset bool `json:"reset"`
 }
 
 // followEvents streams events until the client, its key or the server goes.
@@ -117,7 +109,7 @@ func followEvents(ctx context.Context, c call, in *eventQuery) (func(http.Respon
 		// must not begin anew behind what it missed.
 		l.out.write("retry: 1000\nid: " + strconv.FormatInt(stream.Pos(), 10) + "\n\n")
 		if stream.Lost() {
-			l.event("gap", "", Gap{Reset: true})
+			l.event("gap", "", hostler.EventGap{Reset: true})
 		}
 		if l.out.flush() {
 			l.run(ctx)
@@ -172,7 +164,7 @@ func (l *listener) run(ctx context.Context) {
 // matches little does not resume from far back.
 func (l *listener) send(b app.EventBatch) bool {
 	if b.Missed > 0 {
-		l.event("gap", "", Gap{Missed: b.Missed})
+		l.event("gap", "", hostler.EventGap{Missed: b.Missed})
 	}
 	if len(b.Frames) == 0 && b.Missed == 0 {
 		if time.Since(l.beat) < heartbeat {

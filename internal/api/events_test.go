@@ -30,7 +30,7 @@ func (w *world) sdk(t *testing.T, as string) *client.Client {
 }
 
 // hear collects what a person hears until n events have come.
-func (w *world) hear(t *testing.T, as string, q client.EventQuery, after int64, n int) (heard []string, last int64) {
+func (w *world) hear(t *testing.T, as string, q hostler.EventFilter, after int64, n int) (heard []string, last int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -58,23 +58,23 @@ func TestEvents(t *testing.T) {
 		w.mustDo(t, operator, "POST", "/api/v1/jobs/"+job.ID.String()+"/cancel", "", nil)
 
 		all := []string{"asset.created", "credential.created", "queue.paused", "job.queued", "job.queued", "job.cancelled"}
-		got, last := w.hear(t, viewer, client.EventQuery{}, 0, len(all))
+		got, last := w.hear(t, viewer, hostler.EventFilter{}, 0, len(all))
 		if diff := cmp.Diff(all, got); diff != "" {
 			t.Errorf("a viewer hears (-want +got):\n%s", diff)
 		}
-		got, _ = w.hear(t, stranger, client.EventQuery{}, 0, 3)
+		got, _ = w.hear(t, stranger, hostler.EventFilter{}, 0, 3)
 		if diff := cmp.Diff([]string{"asset.created", "queue.paused", "job.queued"}, got); diff != "" {
 			t.Errorf("a stranger hears (-want +got):\n%s", diff)
 		}
 		for name, c := range map[string]struct {
-			q    client.EventQuery
+			q    hostler.EventFilter
 			want []string
 		}{
-			"pattern": {client.EventQuery{Types: []string{"asset.*", "queue.paused"}}, []string{"asset.created", "queue.paused"}},
-			"job":     {client.EventQuery{Job: job.ID}, []string{"job.queued", "job.cancelled"}},
-			"run":     {client.EventQuery{Run: job.Run, Types: []string{"job.cancelled"}}, []string{"job.cancelled"}},
-			"asset":   {client.EventQuery{Asset: "web1"}, []string{"job.queued"}},
-			"action":  {client.EventQuery{Action: "noop"}, []string{"job.queued", "job.queued", "job.cancelled"}},
+			"pattern": {hostler.EventFilter{Types: []string{"asset.*", "queue.paused"}}, []string{"asset.created", "queue.paused"}},
+			"job":     {hostler.EventFilter{Job: job.ID}, []string{"job.queued", "job.cancelled"}},
+			"run":     {hostler.EventFilter{Run: job.Run, Types: []string{"job.cancelled"}}, []string{"job.cancelled"}},
+			"asset":   {hostler.EventFilter{Asset: "web1"}, []string{"job.queued"}},
+			"action":  {hostler.EventFilter{Action: "noop"}, []string{"job.queued", "job.queued", "job.cancelled"}},
 		} {
 			got, _ := w.hear(t, viewer, c.q, 0, len(c.want))
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -93,7 +93,7 @@ func TestEvents(t *testing.T) {
 		}
 		// Resuming goes on behind the last one.
 		w.mustDo(t, admin, "POST", "/api/v1/queues/default/resume", "", nil)
-		got, _ = w.hear(t, viewer, client.EventQuery{}, last, 1)
+		got, _ = w.hear(t, viewer, hostler.EventFilter{}, last, 1)
 		if diff := cmp.Diff([]string{"queue.resumed"}, got); diff != "" {
 			t.Errorf("resumed (-want +got):\n%s", diff)
 		}
@@ -129,7 +129,7 @@ func TestEventsAfterARestore(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for _, pos := range []int64{4711, math.MaxInt64} {
-		for s, err := range w.sdk(t, viewer).Events(ctx, client.EventQuery{}, pos) {
+		for s, err := range w.sdk(t, viewer).Events(ctx, hostler.EventFilter{}, pos) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +146,7 @@ func TestEventsAfterARestore(t *testing.T) {
 func TestStreamBeginsWithItsPosition(t *testing.T) {
 	w := newWorld(t)
 	w.makeAsset(t, operator, "web1")
-	_, last := w.hear(t, viewer, client.EventQuery{}, 0, 1)
+	_, last := w.hear(t, viewer, hostler.EventFilter{}, 0, 1)
 	for query, want := range map[string]int64{"": last, "?after=0": 0, "?after=4711": last} {
 		res, err := w.Client().Do(w.request(t, viewer, "GET", "/api/v1/events"+query, ""))
 		if err != nil {
@@ -194,7 +194,7 @@ func TestDeafListenerIsCutOff(t *testing.T) {
 	const events = 40_000 // more than the buffers between take
 	heard := make(chan int, 1)
 	go func() {
-		got, _ := w.hear(t, viewer, client.EventQuery{}, 0, events)
+		got, _ := w.hear(t, viewer, hostler.EventFilter{}, 0, events)
 		heard <- len(got)
 	}()
 	for range events / 2000 {

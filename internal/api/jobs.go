@@ -48,15 +48,12 @@ func (c call) awaitJobs(ctx context.Context, out hostler.JobsCreated, wait time.
 			return out
 		}
 		out.Job = &job
-		if ended(job.State) {
+		if job.State.Settled() {
 			return out
 		}
 	}
 	return out
 }
-
-// ended reports whether nothing but a person changes the state any more.
-func ended(s hostler.State) bool { return s.Terminal() || s == hostler.StateUnknown }
 
 // pace is a wait that grows while nothing happens.
 type pace struct {

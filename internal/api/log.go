@@ -179,7 +179,7 @@ func (f *follow) run(ctx context.Context) {
 			f.fail(err)
 			return
 		}
-		if ended(job.State) {
+		if job.State.Settled() {
 			f.finish(ctx, job)
 			return
 		}

@@ -357,7 +357,7 @@ func (m mount) test(ctx context.Context, c call, in *Payload[netpulse.Test]) (ne
 		return netpulse.Envelope[netpulse.Tested]{}, pulseNames(err)
 	}
 	made = c.awaitJobs(ctx, made, netpulse.TestTime)
-	if !ended(made.Job.State) {
+	if !made.Job.State.Settled() {
 		// Nobody reads its answer any more.
 		if _, err := c.app.CancelJob(ctx, c.Caller, made.Job.ID); err != nil && hostler.CodeOf(err) != hostler.CodeConflict {
 			return netpulse.Envelope[netpulse.Tested]{}, err

@@ -6,15 +6,15 @@ import (
 	"strings"
 	"testing"
 
+	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api"
-	"hostler.dev/hostler/internal/app"
 )
 
 // Streams of a kind are bounded, and one user, with whatever keys, has at most half
 // of them.
 func TestStreamsAreBounded(t *testing.T) {
 	w := newWorld(t, func(c *api.Config) { c.Followers, c.Listeners = 3, 3 })
-	var second app.KeyCreated
+	var second hostler.KeyCreated
 	w.mustDo(t, viewer, "POST", "/api/v1/keys", `{"name":"second"}`, &second)
 	w.keys["viewer's second key"] = second.Secret
 	log := "/api/v1/jobs/" + w.makeJob(t, operator).ID.String() + "/log"

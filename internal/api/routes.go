@@ -10,7 +10,6 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api/netpulse"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 )
 
@@ -42,14 +41,14 @@ func nativeRoutes() []Route {
 	return []Route{
 		handle(get("/version", public(), "The server's version", "服务器版本"), version),
 		handle(get("/me", needs(auth.OwnKeys), "Who the caller is and what it may do", "当前调用者及其权限"),
-			func(ctx context.Context, c call, _ *none) (app.Me, error) { return c.app.Me(ctx, c.Caller) }),
+			func(ctx context.Context, c call, _ *none) (hostler.Me, error) { return c.app.Me(ctx, c.Caller) }),
 
 		handle(get("/projects", needs(auth.OwnKeys), "List projects", "列出项目"),
 			func(ctx context.Context, c call, in *PageQuery) (hostler.List[hostler.Project], error) {
 				return c.app.Projects(ctx, c.Caller, in.page())
 			}),
 		handle(created(post("/projects", needs(auth.CreateProject), "Make a project", "创建项目")),
-			func(ctx context.Context, c call, in *Payload[app.ProjectInput]) (hostler.Project, error) {
+			func(ctx context.Context, c call, in *Payload[hostler.ProjectInput]) (hostler.Project, error) {
 				return c.app.CreateProject(ctx, c.Caller, in.Body)
 			}),
 
@@ -58,7 +57,7 @@ func nativeRoutes() []Route {
 				return c.app.Users(ctx, c.Caller, in.page())
 			}),
 		handle(created(post("/users", needs(auth.ManageUsers), "Make a user with roles", "创建用户并授予角色")),
-			func(ctx context.Context, c call, in *Payload[app.UserInput]) (hostler.User, error) {
+			func(ctx context.Context, c call, in *Payload[hostler.UserInput]) (hostler.User, error) {
 				return c.app.CreateUser(ctx, c.Caller, in.Body)
 			}),
 		handle(get("/users/{name}", needs(auth.ManageUsers), "Read a user", "查看用户"),
@@ -68,7 +67,7 @@ func nativeRoutes() []Route {
 		handle(patch("/users/{name}", needs(auth.ManageUsers), "Disable or enable a user, or change its roles", "停用、启用用户或修改其角色"),
 			func(ctx context.Context, c call, in *struct {
 				Named
-				Payload[app.UserChange]
+				Payload[hostler.UserChange]
 			},
 			) (hostler.User, error) {
 				return c.app.ChangeUser(ctx, c.Caller, in.Name, in.Body)
@@ -79,11 +78,11 @@ func nativeRoutes() []Route {
 				return c.app.Keys(ctx, c.Caller, in.page())
 			}),
 		handle(created(post("/keys", needs(auth.OwnKeys), "Make an API key; its secret is shown this once", "创建 API 密钥，其内容仅显示一次")),
-			func(ctx context.Context, c call, in *Payload[app.KeyInput]) (app.KeyCreated, error) {
+			func(ctx context.Context, c call, in *Payload[hostler.KeyInput]) (hostler.KeyCreated, error) {
 				return c.app.CreateKey(ctx, c.Caller, in.Body)
 			}),
 		handle(created(post("/keys/{id}/rotate", needs(auth.OwnKeys), "Make a successor of a key; the old one stays valid for a while", "轮换密钥，旧密钥在一段时间内仍有效")),
-			func(ctx context.Context, c call, in *KeyRef) (app.KeyCreated, error) {
+			func(ctx context.Context, c call, in *KeyRef) (hostler.KeyCreated, error) {
 				return c.app.RotateKey(ctx, c.Caller, in.ID.V)
 			}),
 		handle(del("/keys/{id}", needs(auth.OwnKeys), "Revoke a key", "吊销密钥"),
@@ -100,7 +99,7 @@ func nativeRoutes() []Route {
 				return c.app.Assets(ctx, c.Caller, labels, in.page())
 			}),
 		handle(created(post("/assets", needs(auth.WriteAsset), "Make an asset", "创建资产")),
-			func(ctx context.Context, c call, in *Payload[app.AssetInput]) (hostler.Asset, error) {
+			func(ctx context.Context, c call, in *Payload[hostler.AssetInput]) (hostler.Asset, error) {
 				return c.app.CreateAsset(ctx, c.Caller, in.Body)
 			}),
 		handleCSV(post("/assets/import", needs(auth.WriteAsset), "Make and change assets from a file of CSV, all or none", "从 CSV 文件导入资产，全部成功或全部不变"), importAssets),
@@ -112,7 +111,7 @@ func nativeRoutes() []Route {
 		handle(put("/assets/{asset}", needs(auth.WriteAsset), "Replace an asset", "替换资产"),
 			func(ctx context.Context, c call, in *struct {
 				AssetRef
-				Payload[app.AssetInput]
+				Payload[hostler.AssetInput]
 			},
 			) (hostler.Asset, error) {
 				return c.app.PutAsset(ctx, c.Caller, in.Asset, in.Body)
@@ -139,7 +138,7 @@ func nativeRoutes() []Route {
 				return c.app.Credentials(ctx, c.Caller, in.page())
 			}),
 		handle(created(post("/credentials", needs(auth.WriteCredential), "Seal a new credential", "保存新凭据")),
-			func(ctx context.Context, c call, in *Payload[app.CredentialInput]) (hostler.Credential, error) {
+			func(ctx context.Context, c call, in *Payload[hostler.CredentialInput]) (hostler.Credential, error) {
 				return c.app.CreateCredential(ctx, c.Caller, in.Body)
 			}),
 		handle(get("/credentials/{name}", needs(auth.ReadCredential), "Read a credential, without its secret", "查看凭据（不含机密内容）"),
@@ -149,7 +148,7 @@ func nativeRoutes() []Route {
 		handle(put("/credentials/{name}", needs(auth.WriteCredential), "Replace a credential's content", "替换凭据内容"),
 			func(ctx context.Context, c call, in *struct {
 				Named
-				Payload[app.CredentialInput]
+				Payload[hostler.CredentialInput]
 			},
 			) (hostler.Credential, error) {
 				return c.app.PutCredential(ctx, c.Caller, in.Name, in.Body)
@@ -202,7 +201,7 @@ func nativeRoutes() []Route {
 		handle(post("/jobs/{id}/resolve", needs(auth.ChangeJob), "Decide an unknown job", "裁定结果未知的作业"),
 			func(ctx context.Context, c call, in *struct {
 				JobRef
-				Payload[app.ResolveInput]
+				Payload[hostler.ResolveInput]
 			},
 			) (hostler.Job, error) {
 				return c.app.ResolveJob(ctx, c.Caller, in.ID.V, in.Body)
@@ -246,7 +245,7 @@ func nativeRoutes() []Route {
 		handle(put("/queues/{name}", needs(auth.WriteQueue), "Make a queue, or change its limits", "创建队列或修改其限制"),
 			func(ctx context.Context, c call, in *struct {
 				Named
-				Payload[app.QueueLimits]
+				Payload[hostler.QueueLimits]
 			},
 			) (hostler.Queue, error) {
 				return c.app.PutQueue(ctx, c.Caller, in.Name, in.Body)
@@ -390,12 +389,6 @@ func listOf[T any](items []T, err error) (hostler.List[T], error) {
 	return hostler.List[T]{Items: items}, err
 }
 
-// Version answers GET /version.
-type Version struct {
-	Version string `json:"version"`
-	Store   string `json:"store" doc:"sqlite or postgres"`
-}
-
-func version(_ context.Context, c call, _ *none) (Version, error) {
-	return Version{Version: c.server.cfg.Version, Store: c.app.StoreKind()}, nil
+func version(_ context.Context, c call, _ *none) (hostler.Version, error) {
+	return hostler.Version{Version: c.server.cfg.Version, Store: c.app.StoreKind()}, nil
 }

@@ -52,7 +52,7 @@ func streamsEnd(t *testing.T, w *world) {
 					return err == nil
 				})
 				open.Add(2)
-				go func() { ended <- listen(sdk.Events(ctx, client.EventQuery{}, 0), open.Done) }()
+				go func() { ended <- listen(sdk.Events(ctx, hostler.EventFilter{}, 0), open.Done) }()
 				go func() { ended <- listen(sdk.Follow(ctx, job.ID, 0), open.Done) }()
 			}
 			open.Wait()

@@ -9,7 +9,6 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/store"
 )
@@ -113,7 +112,7 @@ func foreignIDs(t *testing.T, w *world) {
 	asset := w.makeAsset(t, stranger, "secretive")
 	job := w.makeJob(t, stranger)
 	w.mustDo(t, stranger, "POST", "/api/v1/credentials", `{"name":"theirs","kind":"password","username":"u","password":"p"}`, nil)
-	var key app.KeyCreated
+	var key hostler.KeyCreated
 	w.mustDo(t, stranger, "POST", "/api/v1/keys", `{"name":"second"}`, &key)
 	caller := w.caller(t, stranger)
 	err := w.app.PinHostKey(t.Context(), store.LeasedJob{Project: caller.Project, Asset: asset.ID}, hostler.HostKeyOffer{
@@ -129,7 +128,7 @@ func foreignIDs(t *testing.T, w *world) {
 		t.Fatalf("host keys: %v", hostKeys)
 	}
 
-	var hook app.WebhookCreated
+	var hook hostler.WebhookCreated
 	w.mustDo(t, stranger, "POST", "/api/v1/webhooks", `{"name":"their-hook","url":"https://ops.example.com/in"}`, &hook)
 	ping, err := w.app.TestWebhook(t.Context(), caller, "their-hook")
 	if err != nil {

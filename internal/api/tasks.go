@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 )
 
@@ -165,7 +164,7 @@ func taskOf(j hostler.Job, user hostler.UserID, lang hostler.Lang) Task {
 	if j.AssetName != "" {
 		t.Name += " " + j.AssetName
 	}
-	if !ended(j.State) {
+	if !j.State.Settled() {
 		return t
 	}
 	if t.CompletedAt == nil {
@@ -209,7 +208,7 @@ type SimpleAssetInput struct {
 }
 
 // apply writes the input over an asset.
-func (in SimpleAssetInput) apply(a *app.AssetInput) {
+func (in SimpleAssetInput) apply(a *hostler.AssetInput) {
 	a.Name, a.Address = in.Name, in.IP
 	if in.Port != nil {
 		a.Port = *in.Port
@@ -277,7 +276,7 @@ func listSimpleAssets(ctx context.Context, c call, _ *none) ([]SimpleAsset, erro
 }
 
 func createSimpleAsset(ctx context.Context, c call, in *Payload[SimpleAssetInput]) (SimpleAsset, error) {
-	var a app.AssetInput
+	var a hostler.AssetInput
 	in.Body.apply(&a)
 	return simpleAsset(c.app.CreateAsset(ctx, c.Caller, a))
 }
@@ -302,7 +301,7 @@ func putSimpleAsset(ctx context.Context, c call, in *struct {
 	if err != nil {
 		return simpleAsset(was, err)
 	}
-	a := app.AssetInput{
+	a := hostler.AssetInput{
 		Port: was.Port, Kind: was.Kind, Platform: was.Platform, Labels: was.Labels, Vars: was.Vars,
 		Credential: was.Credential, HostKey: was.HostKey, Jump: was.Jump,
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 )
 
@@ -56,7 +55,7 @@ func webhookRoutes() []Route {
 				return c.app.Webhooks(ctx, c.Caller, in.page())
 			}),
 		handle(created(route(post, "/webhooks", auth.WriteWebhook, "Subscribe a URL to events", "为 URL 订阅事件")),
-			func(ctx context.Context, c call, in *Payload[app.WebhookInput]) (app.WebhookCreated, error) {
+			func(ctx context.Context, c call, in *Payload[hostler.WebhookInput]) (hostler.WebhookCreated, error) {
 				return c.app.CreateWebhook(ctx, c.Caller, in.Body)
 			}),
 		handle(route(get, "/webhooks/{webhook}", auth.ReadWebhook, "Read a webhook by name or id", "按名称或 ID 查看回调"),
@@ -66,7 +65,7 @@ func webhookRoutes() []Route {
 		handle(route(put, "/webhooks/{webhook}", auth.WriteWebhook, "Replace a webhook; secret parts that are left out stay, unless the URL leads elsewhere", "替换回调；未提供的机密部分保持不变，除非 URL 指向别处"),
 			func(ctx context.Context, c call, in *struct {
 				WebhookRef
-				Payload[app.WebhookInput]
+				Payload[hostler.WebhookInput]
 			},
 			) (hostler.Webhook, error) {
 				return c.app.PutWebhook(ctx, c.Caller, in.Webhook, in.Body)
@@ -86,9 +85,9 @@ func webhookRoutes() []Route {
 		handle(route(post, "/webhooks/{webhook}/rotate", auth.WriteWebhook, "Give a webhook a new signing secret; the old one signs too for a while", "更换签名密钥；旧密钥在一段时间内继续签名"),
 			func(ctx context.Context, c call, in *struct {
 				WebhookRef
-				Payload[app.WebhookRotation]
+				Payload[hostler.WebhookRotation]
 			},
-			) (app.WebhookCreated, error) {
+			) (hostler.WebhookCreated, error) {
 				return c.app.RotateWebhook(ctx, c.Caller, in.Webhook, in.Body)
 			}),
 		handle(route(post, "/webhooks/{webhook}/test", auth.SendDelivery, "Send a webhook.ping and wait up to 12 s for what comes of it", "发送 webhook.ping，最多等待 12 秒并返回结果"), testWebhook),
@@ -106,7 +105,7 @@ func webhookRoutes() []Route {
 				return c.app.ResendDelivery(ctx, c.Caller, in.ID.V)
 			}),
 		handle(route(post, "/deliveries/resend", auth.SendDelivery, "Send many deliveries again", "批量重新发送投递"),
-			func(ctx context.Context, c call, in *Payload[app.DeliverySelection]) (hostler.BulkResult, error) {
+			func(ctx context.Context, c call, in *Payload[hostler.DeliverySelection]) (hostler.BulkResult, error) {
 				return c.app.ResendDeliveries(ctx, c.Caller, in.Body)
 			}),
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/client"
 )
 
 // TestClientOfWebhooks calls every method of the Go client about webhooks.
@@ -16,7 +15,7 @@ func TestClientOfWebhooks(t *testing.T) {
 	w := newWorld(t)
 	ctx, c := t.Context(), w.client(t, admin)
 	token := "canary"
-	made := ok(c.CreateWebhook(ctx, client.WebhookInput{
+	made := ok(c.CreateWebhook(ctx, hostler.WebhookInput{
 		Name: "ops", URL: "https://ops.example.com/in?key=canary", Token: &token, GenerateSecret: true, Events: []string{"job.*"},
 		Filter: &hostler.WebhookFilter{Queues: []string{"default"}}, Headers: map[string]string{"X-A": "canary"},
 	}))(t)
@@ -25,11 +24,11 @@ func TestClientOfWebhooks(t *testing.T) {
 	}
 
 	// What was read, written back, changes nothing.
-	same := ok(c.PutWebhook(ctx, "ops", client.WebhookInputOf(made.Webhook)))(t)
+	same := ok(c.PutWebhook(ctx, "ops", made.Webhook.Input()))(t)
 	if diff := cmp.Diff(made.Webhook, same, cmpopts.IgnoreFields(hostler.Webhook{}, "Updated")); diff != "" {
 		t.Errorf("written back (-before +after):\n%s", diff)
 	}
-	in := client.WebhookInputOf(same)
+	in := same.Input()
 	in.Token, in.Headers = new(string), map[string]string{}
 	if less := ok(c.PutWebhook(ctx, made.Webhook.ID.String(), in))(t); less.Token || len(less.Headers) != 0 || !less.Signed {
 		t.Errorf("with the token and the headers taken away: %+v", less)
@@ -41,7 +40,7 @@ func TestClientOfWebhooks(t *testing.T) {
 	if on := ok(c.EnableWebhook(ctx, "ops"))(t); !on.Enabled {
 		t.Error("enabled, it is disabled")
 	}
-	if next := ok(c.RotateWebhook(ctx, "ops", client.WebhookRotation{}))(t); next.Secret == "" || next.Secret == made.Secret {
+	if next := ok(c.RotateWebhook(ctx, "ops", hostler.WebhookRotation{}))(t); next.Secret == "" || next.Secret == made.Secret {
 		t.Error("no new secret")
 	}
 	ok(c.Webhook(ctx, "ops"))(t)
@@ -69,7 +68,7 @@ func TestClientOfWebhooks(t *testing.T) {
 	if got := ok(c.Delivery(ctx, d.ID))(t); got.ID != d.ID {
 		t.Errorf("read %v", got.ID)
 	}
-	if r := ok(c.ResendDeliveries(ctx, client.DeliverySelection{IDs: []hostler.DeliveryID{d.ID}}))(t); r.Matched != 1 || !r.Items[0].OK {
+	if r := ok(c.ResendDeliveries(ctx, hostler.DeliverySelection{IDs: []hostler.DeliveryID{d.ID}}))(t); r.Matched != 1 || !r.Items[0].OK {
 		t.Errorf("the bulk result is %+v", r)
 	}
 	if err := c.DeleteWebhook(ctx, "ops"); err != nil {

@@ -179,7 +179,7 @@ func (w *world) people(t *testing.T) {
 		viewer: {"default", "viewer"}, stranger: {"other", "admin"},
 	} {
 		w.mustDo(t, admin, "POST", "/api/v1/users", `{"name":"`+name+`","roles":{"`+where[0]+`":"`+where[1]+`"}}`, nil)
-		var made app.KeyCreated
+		var made hostler.KeyCreated
 		w.mustDo(t, admin, "POST", "/api/v1/keys", `{"name":"first","user":"`+name+`","project":"`+where[0]+`"}`, &made)
 		w.keys[name] = made.Secret
 	}

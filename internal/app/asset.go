@@ -86,12 +86,12 @@ func assetRef(ref string) (hostler.AssetID, string) {
 }
 
 // CreateAsset makes an asset.
-func (a *App) CreateAsset(ctx context.Context, c auth.Caller, in AssetInput) (hostler.Asset, error) {
+func (a *App) CreateAsset(ctx context.Context, c auth.Caller, in hostler.AssetInput) (hostler.Asset, error) {
 	g, err := a.allow(c, auth.WriteAsset)
 	if err != nil {
 		return hostler.Asset{}, err
 	}
-	row, err := in.row()
+	row, err := assetRow(in)
 	if err != nil {
 		return hostler.Asset{}, err
 	}
@@ -111,12 +111,12 @@ func (a *App) CreateAsset(ctx context.Context, c auth.Caller, in AssetInput) (ho
 // PutAsset replaces an asset as a whole. An asset is bound to the credential that
 // the request names, and to none when it names none: a new address never gets a
 // credential that the request did not ask for.
-func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in AssetInput) (hostler.Asset, error) {
+func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in hostler.AssetInput) (hostler.Asset, error) {
 	g, err := a.allow(c, auth.WriteAsset)
 	if err != nil {
 		return hostler.Asset{}, err
 	}
-	row, err := in.row()
+	row, err := assetRow(in)
 	if err != nil {
 		return hostler.Asset{}, err
 	}
@@ -189,7 +189,7 @@ func (a *App) DeleteAsset(ctx context.Context, c auth.Caller, ref string) (hostl
 }
 
 // row checks every field and makes the row, but for what it refers to.
-func (in AssetInput) row() (store.AssetRow, error) {
+func assetRow(in hostler.AssetInput) (store.AssetRow, error) {
 	var fields check.Fields
 	fields.Name("name", in.Name, 128)
 	if id, _ := assetRef(in.Name); id != 0 {
@@ -231,7 +231,7 @@ func checkVars(fields *check.Fields, vars map[string]string) {
 }
 
 // bind fills in the project and what the input refers to by name.
-func (s *scope) bind(row *store.AssetRow, in AssetInput) error {
+func (s *scope) bind(row *store.AssetRow, in hostler.AssetInput) error {
 	row.ProjectID = s.project
 	var fields check.Fields
 	if in.Credential != "" {

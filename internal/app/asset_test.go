@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -41,7 +40,7 @@ func TestAddresses(t *testing.T) {
 			{strings.Repeat("a.", 127) + "com", ""},
 		}
 		for i, tt := range tests {
-			a, err := w.CreateAsset(t.Context(), w.operator, app.AssetInput{Name: fmt.Sprintf("h%d", i), Address: tt.in})
+			a, err := w.CreateAsset(t.Context(), w.operator, hostler.AssetInput{Name: fmt.Sprintf("h%d", i), Address: tt.in})
 			if tt.want == "" {
 				if diff := cmp.Diff([]string{"address"}, paths(err)); diff != "" {
 					t.Errorf("%q (-want +got):\n%s", tt.in, diff)
@@ -61,7 +60,7 @@ func TestAssetFields(t *testing.T) {
 		for i := range 65 {
 			many[fmt.Sprintf("k%d", i)] = "v"
 		}
-		_, err := w.CreateAsset(t.Context(), w.operator, app.AssetInput{
+		_, err := w.CreateAsset(t.Context(), w.operator, hostler.AssetInput{
 			Name: "-x", Address: "ok", Port: 70000, Kind: "odd", Platform: "a\x00", Labels: many, HostKey: "none",
 			Vars: map[string]string{"bad key": "v", "nul": "\x00"}, DeviceKey: "a\u202eb", Credential: "nope", Jump: "nope",
 		})
@@ -75,11 +74,11 @@ func TestAssetFields(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("fields (-want +got):\n%s", diff)
 		}
-		_, err = w.CreateAsset(t.Context(), w.operator, app.AssetInput{Name: "web1", Address: "ok", Credential: "nope", Jump: "nope"})
+		_, err = w.CreateAsset(t.Context(), w.operator, hostler.AssetInput{Name: "web1", Address: "ok", Credential: "nope", Jump: "nope"})
 		if diff := cmp.Diff([]string{"credential", "jump"}, paths(err)); diff != "" {
 			t.Errorf("references (-want +got):\n%s", diff)
 		}
-		_, err = w.CreateAsset(t.Context(), w.operator, app.AssetInput{Name: hostler.AssetID(5).String(), Address: "ok"})
+		_, err = w.CreateAsset(t.Context(), w.operator, hostler.AssetInput{Name: hostler.AssetID(5).String(), Address: "ok"})
 		if diff := cmp.Diff([]string{"name"}, paths(err)); diff != "" {
 			t.Errorf("a name like an id (-want +got):\n%s", diff)
 		}
@@ -90,8 +89,8 @@ func TestAssetIsReadAsWritten(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
 		w.password(t, "pw", "x")
-		w.asset(t, app.AssetInput{Name: "door"})
-		in := app.AssetInput{
+		w.asset(t, hostler.AssetInput{Name: "door"})
+		in := hostler.AssetInput{
 			Name: "核心-1", Address: "192.0.2.1", Port: 2222, Kind: "device", Platform: "huawei_vrp",
 			Labels: map[string]string{"role": "core", "site/rack": "a 7"}, Vars: map[string]string{"enable": "行\n2"},
 			Credential: "pw", DeviceKey: "core-1", HostKey: "strict", Jump: "door",
@@ -107,13 +106,13 @@ func TestAssetIsReadAsWritten(t *testing.T) {
 				t.Errorf("by %s (-want +got):\n%s", ref, diff)
 			}
 		}
-		_, err := w.CreateAsset(ctx, w.operator, app.AssetInput{Name: in.Name, Address: "x"})
+		_, err := w.CreateAsset(ctx, w.operator, hostler.AssetInput{Name: in.Name, Address: "x"})
 		wantCode(t, err, hostler.CodeConflict)
-		_, err = w.PutAsset(ctx, w.operator, "door", app.AssetInput{Name: in.Name, Address: "x"})
+		_, err = w.PutAsset(ctx, w.operator, "door", hostler.AssetInput{Name: in.Name, Address: "x"})
 		wantCode(t, err, hostler.CodeConflict)
 		// Names are the project's own.
-		must(w.CreateAsset(ctx, w.stranger, app.AssetInput{Name: in.Name, Address: "x"}))(t)
-		_, err = w.CreateAsset(ctx, w.stranger, app.AssetInput{Name: "y", Address: "y", Credential: "pw", Jump: "door"})
+		must(w.CreateAsset(ctx, w.stranger, hostler.AssetInput{Name: in.Name, Address: "x"}))(t)
+		_, err = w.CreateAsset(ctx, w.stranger, hostler.AssetInput{Name: "y", Address: "y", Credential: "pw", Jump: "door"})
 		if diff := cmp.Diff([]string{"credential", "jump"}, paths(err)); diff != "" {
 			t.Errorf("foreign references (-want +got):\n%s", diff)
 		}
@@ -123,7 +122,7 @@ func TestAssetIsReadAsWritten(t *testing.T) {
 func TestAssetPages(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		for i := range 7 {
-			w.asset(t, app.AssetInput{Name: fmt.Sprintf("h%d", i), Labels: map[string]string{"odd": fmt.Sprint(i%2 == 1)}})
+			w.asset(t, hostler.AssetInput{Name: fmt.Sprintf("h%d", i), Labels: map[string]string{"odd": fmt.Sprint(i%2 == 1)}})
 		}
 		for _, tt := range []struct {
 			labels map[string]string
@@ -157,11 +156,11 @@ func TestANewAddressGetsNoCredentialUnasked(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
 		w.password(t, "pw", "x")
-		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1", Credential: "pw"})
-		if a := must(w.PutAsset(ctx, w.operator, "web1", app.AssetInput{Name: "web1", Address: "192.0.2.66"}))(t); a.Credential != "" {
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", Credential: "pw"})
+		if a := must(w.PutAsset(ctx, w.operator, "web1", hostler.AssetInput{Name: "web1", Address: "192.0.2.66"}))(t); a.Credential != "" {
 			t.Errorf("the credential %q went along to the new address", a.Credential)
 		}
-		if a := must(w.PutAsset(ctx, w.operator, "web1", app.AssetInput{Name: "web1", Address: "192.0.2.66", Credential: "pw"}))(t); a.Credential != "pw" {
+		if a := must(w.PutAsset(ctx, w.operator, "web1", hostler.AssetInput{Name: "web1", Address: "192.0.2.66", Credential: "pw"}))(t); a.Credential != "pw" {
 			t.Errorf("bound to %q", a.Credential)
 		}
 	})
@@ -170,11 +169,11 @@ func TestANewAddressGetsNoCredentialUnasked(t *testing.T) {
 func TestDeviceKeyFollowsTheAddressUnlessSet(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		job := w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}}).Jobs[0]
 		put := func(address, key, want string) {
 			t.Helper()
-			a := must(w.PutAsset(ctx, w.operator, "web1", app.AssetInput{Name: "web1", Address: address, DeviceKey: key}))(t)
+			a := must(w.PutAsset(ctx, w.operator, "web1", hostler.AssetInput{Name: "web1", Address: address, DeviceKey: key}))(t)
 			if a.DeviceKey != want {
 				t.Errorf("device key %q, want %q", a.DeviceKey, want)
 			}
@@ -205,16 +204,16 @@ func (w *world) checkInvariants(t *testing.T) {
 func TestJumpHosts(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		w.asset(t, app.AssetInput{Name: "j0"})
+		w.asset(t, hostler.AssetInput{Name: "j0"})
 		for i := 1; i <= 5; i++ {
-			w.asset(t, app.AssetInput{Name: fmt.Sprintf("j%d", i), Jump: fmt.Sprintf("j%d", i-1)})
+			w.asset(t, hostler.AssetInput{Name: fmt.Sprintf("j%d", i), Jump: fmt.Sprintf("j%d", i-1)})
 		}
-		_, err := w.CreateAsset(ctx, w.operator, app.AssetInput{Name: "far", Address: "far", Jump: "j5"})
+		_, err := w.CreateAsset(ctx, w.operator, hostler.AssetInput{Name: "far", Address: "far", Jump: "j5"})
 		if diff := cmp.Diff([]string{"jump"}, paths(err)); diff != "" {
 			t.Errorf("six jump hosts (-want +got):\n%s", diff)
 		}
 		for _, last := range []string{"j0", "j2"} {
-			_, err = w.PutAsset(ctx, w.operator, "j0", app.AssetInput{Name: "j0", Address: "x", Jump: last})
+			_, err = w.PutAsset(ctx, w.operator, "j0", hostler.AssetInput{Name: "j0", Address: "x", Jump: last})
 			if diff := cmp.Diff([]string{"jump"}, paths(err)); diff != "" {
 				t.Errorf("a loop by %s (-want +got):\n%s", last, diff)
 			}
@@ -234,19 +233,19 @@ func TestCredentials(t *testing.T) {
 		if made.Version != 1 || made.Kind != "password" || made.Username != "root" {
 			t.Errorf("made %+v", made)
 		}
-		w.asset(t, app.AssetInput{Name: "web1", Credential: "pw"})
-		changed := must(w.PutCredential(ctx, w.admin, "pw", app.CredentialInput{Kind: "token", Token: "two"}))(t)
+		w.asset(t, hostler.AssetInput{Name: "web1", Credential: "pw"})
+		changed := must(w.PutCredential(ctx, w.admin, "pw", hostler.CredentialInput{Kind: "token", Token: "two"}))(t)
 		if changed.Version != 2 || changed.ID != made.ID || changed.Kind != "token" {
 			t.Errorf("changed %+v", changed)
 		}
-		_, err := w.PutCredential(ctx, w.admin, "pw", app.CredentialInput{Name: "other", Kind: "token", Token: "x"})
+		_, err := w.PutCredential(ctx, w.admin, "pw", hostler.CredentialInput{Name: "other", Kind: "token", Token: "x"})
 		wantCode(t, err, hostler.CodeInvalid)
 		wantCode(t, w.DeleteCredential(ctx, w.admin, "pw"), hostler.CodeConflict)
 		must(w.DeleteAsset(ctx, w.admin, "web1"))(t)
 		if err := w.DeleteCredential(ctx, w.admin, "pw"); err != nil {
 			t.Error(err)
 		}
-		for _, in := range []app.CredentialInput{
+		for _, in := range []hostler.CredentialInput{
 			{Name: "c", Kind: "password"},
 			{Name: "c", Kind: "odd", Password: "x"},
 			{Name: "", Kind: "password", Password: "x"},
@@ -264,9 +263,9 @@ func TestLeasesCarryWhatTheJobNeeds(t *testing.T) {
 		ctx := t.Context()
 		w.password(t, "pw", "secret-1")
 		w.password(t, "sudo", "secret-2")
-		door := w.asset(t, app.AssetInput{Name: "door", Address: "192.0.2.1", Credential: "pw"})
-		behind := w.asset(t, app.AssetInput{Name: "behind", Address: "10.0.0.1", Port: 2222, Jump: "door", Credential: "pw", Vars: map[string]string{"a": "b"}})
-		w.asset(t, app.AssetInput{Name: "gone"})
+		door := w.asset(t, hostler.AssetInput{Name: "door", Address: "192.0.2.1", Credential: "pw"})
+		behind := w.asset(t, hostler.AssetInput{Name: "behind", Address: "10.0.0.1", Port: 2222, Jump: "door", Credential: "pw", Vars: map[string]string{"a": "b"}})
+		w.asset(t, hostler.AssetInput{Name: "gone"})
 		if err := w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: door.ID}, offer(t, 1)); err != nil {
 			t.Fatal(err)
 		}

@@ -133,7 +133,7 @@ type assetRecord struct {
 }
 
 // readAssets reads a file of assets. The error is about the file as a whole.
-func readAssets(file string, o ImportOptions) ([]assetRecord, error) {
+func readAssets(file string, o hostler.ImportOptions) ([]assetRecord, error) {
 	h := newHeaders(o.Mapping)
 	text, err := readText(file, o.Encoding, func(column string) bool { return h.field(column) != "" })
 	if err != nil {

@@ -25,7 +25,7 @@ func (w *world) export(t testing.TB) string {
 	return b.String()
 }
 
-func (w *world) importFile(t testing.TB, file string, o app.ImportOptions) hostler.AssetImport {
+func (w *world) importFile(t testing.TB, file string, o hostler.ImportOptions) hostler.AssetImport {
 	t.Helper()
 	got, err := w.ImportAssets(t.Context(), w.operator, file, o)
 	if err != nil {
@@ -38,7 +38,7 @@ func (w *world) importFile(t testing.TB, file string, o app.ImportOptions) hostl
 func fates(r hostler.AssetImport) string {
 	var lines []string
 	for _, row := range r.Rows {
-		line := fmt.Sprintf("%d %s %s", row.Line, row.Name, row.Fate)
+		line := fmt.Sprintf("%d %s %s", row.Line, row.Name, row.Result)
 		for _, e := range row.Errors {
 			line += " " + e.Path
 		}
@@ -50,31 +50,31 @@ func fates(r hostler.AssetImport) string {
 func TestImportAssets(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		w.password(t, "root-pw", "canary")
-		w.asset(t, app.AssetInput{Name: "old", Address: "192.0.2.1", Port: 22, Credential: "root-pw", Labels: map[string]string{"a": "1", "b": "2"}, Vars: map[string]string{"v": "x"}})
-		w.asset(t, app.AssetInput{Name: "same", Address: "192.0.2.2"})
+		w.asset(t, hostler.AssetInput{Name: "old", Address: "192.0.2.1", Port: 22, Credential: "root-pw", Labels: map[string]string{"a": "1", "b": "2"}, Vars: map[string]string{"v": "x"}})
+		w.asset(t, hostler.AssetInput{Name: "same", Address: "192.0.2.2"})
 		for _, c := range []struct {
 			name, file string
-			o          app.ImportOptions
+			o          hostler.ImportOptions
 			want       string
 			applied    bool
 		}{
-			{"a jump host may stand below", "name,address,jump\nweb,192.0.2.10,bastion\nbastion,192.0.2.11,\n", app.ImportOptions{}, "2 web create\n3 bastion create", true},
-			{"it is all there", "name,address,jump\nweb,192.0.2.10,bastion\nbastion,192.0.2.11,\n", app.ImportOptions{}, "2 web unchanged\n3 bastion unchanged", true},
-			{"absent columns stay", "name,platform\nold,linux\n", app.ImportOptions{}, "2 old update", true},
-			{"one bad row keeps all out", "name,address,port\nnew1,192.0.2.12,22\nnew2,not a host,99999\n", app.ImportOptions{}, "2 new1 create\n3 new2 fail address port", false},
-			{"a name twice", "name,address\ntwice,192.0.2.12\ntwice,192.0.2.13\n", app.ImportOptions{}, "2 twice create\n3 twice fail name", false},
-			{"skip", "name,address\nold,192.0.2.99\n", app.ImportOptions{OnConflict: "skip"}, "2 old skip", true},
-			{"fail", "name,address\nold,192.0.2.99\n", app.ImportOptions{OnConflict: "fail"}, "2 old fail name", false},
-			{"a credential follows nobody unasked", "name,address\nold,192.0.2.99\n", app.ImportOptions{}, "2 old fail credential", false},
-			{"unless it is named", "name,address,credential\nold,192.0.2.98,root-pw\n", app.ImportOptions{}, "2 old update", true},
-			{"credentials that are none", "name,address,credential\nx,192.0.2.1,nope\n", app.ImportOptions{}, "2 x fail credential", false},
-			{"ways that lead round", "name,address,jump\np,192.0.2.20,q\nq,192.0.2.21,p\n", app.ImportOptions{}, "2 p fail jump\n3 q fail jump", false},
-			{"other cells than columns", "name,address\nx,192.0.2.1,22\n", app.ImportOptions{}, "2 x fail row", false},
-			{"pairs that are none", "name,address,labels,port\nx,192.0.2.1,abc,ten\n", app.ImportOptions{}, "2 x fail port labels", false},
-			{"pairs with semicolons", "name,labels\nsame,x=1;y=2\n", app.ImportOptions{}, "2 same update", true},
-			{"what people write", "NAME , IP ,标签.角色,备注\nsame,192.0.2.2,web,whatever\n,,,\n", app.ImportOptions{Mapping: map[string]string{"备注": "-"}}, "2 same update", true},
+			{"a jump host may stand below", "name,address,jump\nweb,192.0.2.10,bastion\nbastion,192.0.2.11,\n", hostler.ImportOptions{}, "2 web create\n3 bastion create", true},
+			{"it is all there", "name,address,jump\nweb,192.0.2.10,bastion\nbastion,192.0.2.11,\n", hostler.ImportOptions{}, "2 web unchanged\n3 bastion unchanged", true},
+			{"absent columns stay", "name,platform\nold,linux\n", hostler.ImportOptions{}, "2 old update", true},
+			{"one bad row keeps all out", "name,address,port\nnew1,192.0.2.12,22\nnew2,not a host,99999\n", hostler.ImportOptions{}, "2 new1 create\n3 new2 fail address port", false},
+			{"a name twice", "name,address\ntwice,192.0.2.12\ntwice,192.0.2.13\n", hostler.ImportOptions{}, "2 twice create\n3 twice fail name", false},
+			{"skip", "name,address\nold,192.0.2.99\n", hostler.ImportOptions{OnConflict: "skip"}, "2 old skip", true},
+			{"fail", "name,address\nold,192.0.2.99\n", hostler.ImportOptions{OnConflict: "fail"}, "2 old fail name", false},
+			{"a credential follows nobody unasked", "name,address\nold,192.0.2.99\n", hostler.ImportOptions{}, "2 old fail credential", false},
+			{"unless it is named", "name,address,credential\nold,192.0.2.98,root-pw\n", hostler.ImportOptions{}, "2 old update", true},
+			{"credentials that are none", "name,address,credential\nx,192.0.2.1,nope\n", hostler.ImportOptions{}, "2 x fail credential", false},
+			{"ways that lead round", "name,address,jump\np,192.0.2.20,q\nq,192.0.2.21,p\n", hostler.ImportOptions{}, "2 p fail jump\n3 q fail jump", false},
+			{"other cells than columns", "name,address\nx,192.0.2.1,22\n", hostler.ImportOptions{}, "2 x fail row", false},
+			{"pairs that are none", "name,address,labels,port\nx,192.0.2.1,abc,ten\n", hostler.ImportOptions{}, "2 x fail port labels", false},
+			{"pairs with semicolons", "name,labels\nsame,x=1;y=2\n", hostler.ImportOptions{}, "2 same update", true},
+			{"what people write", "NAME , IP ,标签.角色,备注\nsame,192.0.2.2,web,whatever\n,,,\n", hostler.ImportOptions{Mapping: map[string]string{"备注": "-"}}, "2 same update", true},
 		} {
-			got := w.importFile(t, c.file, app.ImportOptions{DryRun: true, OnConflict: c.o.OnConflict, Mapping: c.o.Mapping})
+			got := w.importFile(t, c.file, hostler.ImportOptions{DryRun: true, OnConflict: c.o.OnConflict, Mapping: c.o.Mapping})
 			if got.Applied || fates(got) != c.want {
 				t.Errorf("%s, dry: applied %v\n%s\nwant\n%s", c.name, got.Applied, fates(got), c.want)
 			}
@@ -95,7 +95,7 @@ func TestImportAssets(t *testing.T) {
 			t.Errorf("same is %+v", same)
 		}
 		// An empty cell clears.
-		w.importFile(t, "name,labels,vars,label.z\nold,a=9,,\n", app.ImportOptions{})
+		w.importFile(t, "name,labels,vars,label.z\nold,a=9,,\n", hostler.ImportOptions{})
 		old = must(w.Asset(t.Context(), w.viewer, "old"))(t)
 		if diff := cmp.Diff(map[string]string{"a": "9"}, old.Labels); diff != "" || len(old.Vars) != 0 {
 			t.Errorf("labels (-want +got):\n%s vars %v", diff, old.Vars)
@@ -116,10 +116,10 @@ func TestImportManyAssets(t *testing.T) {
 		for i := range n {
 			fmt.Fprintf(&file, "host%d,10.0.%d.%d,role=web\n", i, i/250, i%250)
 		}
-		if got := w.importFile(t, file.String(), app.ImportOptions{}); got.Created != n || !got.Applied {
+		if got := w.importFile(t, file.String(), hostler.ImportOptions{}); got.Created != n || !got.Applied {
 			t.Errorf("created %d, applied %v", got.Created, got.Applied)
 		}
-		if got := w.importFile(t, w.export(t), app.ImportOptions{}); got.Unchanged != n {
+		if got := w.importFile(t, w.export(t), hostler.ImportOptions{}); got.Unchanged != n {
 			t.Errorf("unchanged %d", got.Unchanged)
 		}
 	})
@@ -132,7 +132,7 @@ func TestExportReadsBack(t *testing.T) {
 		n := 0
 		rapid.Check(t, func(rt *rapid.T) {
 			n++
-			in := app.AssetInput{Name: fmt.Sprint("asset", n), Address: "192.0.2.1"}
+			in := hostler.AssetInput{Name: fmt.Sprint("asset", n), Address: "192.0.2.1"}
 			text := rapid.OneOf(rapid.String(), rapid.StringMatching(`['=+@\-, ={}"a]{0,6}`))
 			in.Platform = text.Draw(rt, "platform")
 			in.DeviceKey = text.Draw(rt, "device key")
@@ -145,7 +145,7 @@ func TestExportReadsBack(t *testing.T) {
 				return // no asset can hold it
 			}
 			file := w.export(t)
-			got := w.importFile(t, file, app.ImportOptions{DryRun: true})
+			got := w.importFile(t, file, hostler.ImportOptions{DryRun: true})
 			if got.Unchanged != len(got.Rows) {
 				rt.Fatalf("an import of the export changes %+v", got.Rows[len(got.Rows)-1])
 			}

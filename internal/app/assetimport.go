@@ -13,18 +13,6 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// ImportOptions say how a file of assets is read.
-type ImportOptions struct {
-	DryRun bool
-	// OnConflict says what becomes of a row whose asset exists: update (default),
-	// skip or fail.
-	OnConflict string
-	// Mapping says which field a column is, by the column's header; - ignores it.
-	Mapping map[string]string
-	// Encoding is the file's, as text after charset=; without it, the file tells.
-	Encoding string
-}
-
 // Answers to an asset that exists.
 const (
 	conflictUpdate = "update"
@@ -38,7 +26,7 @@ var errUndone = errors.New("import undone")
 // ImportAssets makes and changes assets as a file of CSV says: all of it, or, when
 // a row fails, nothing. A dry run does the same and undoes it. A column that the
 // file does not have leaves its field as it is; an empty cell clears it.
-func (a *App) ImportAssets(ctx context.Context, c auth.Caller, file string, o ImportOptions) (hostler.AssetImport, error) {
+func (a *App) ImportAssets(ctx context.Context, c auth.Caller, file string, o hostler.ImportOptions) (hostler.AssetImport, error) {
 	g, err := a.allow(c, auth.WriteAsset)
 	if err != nil {
 		return hostler.AssetImport{}, err
@@ -74,7 +62,7 @@ func (a *App) ImportAssets(ctx context.Context, c auth.Caller, file string, o Im
 // importing is one import, inside its transaction.
 type importing struct {
 	*scope
-	o       ImportOptions
+	o       hostler.ImportOptions
 	records []assetRecord
 	have    map[string]*store.AssetRow // as they were before, by name
 	at      map[string]int             // the record of a name
@@ -110,12 +98,12 @@ func (im *importing) run() error {
 		return err
 	}
 	n := im.count()
-	if n[hostler.FateCreate]+n[hostler.FateUpdate] == 0 {
+	if n[hostler.ImportCreate]+n[hostler.ImportUpdate] == 0 {
 		im.unchanged()
 		return nil
 	}
-	return im.audit("asset.import", strconv.Itoa(n[hostler.FateCreate]+n[hostler.FateUpdate]),
-		map[string]any{"created": n[hostler.FateCreate], "updated": n[hostler.FateUpdate], "rows": len(im.rows)})
+	return im.audit("asset.import", strconv.Itoa(n[hostler.ImportCreate]+n[hostler.ImportUpdate]),
+		map[string]any{"created": n[hostler.ImportCreate], "updated": n[hostler.ImportUpdate], "rows": len(im.rows)})
 }
 
 func (im *importing) readExisting(names []string) error {
@@ -141,7 +129,7 @@ func (im *importing) readExisting(names []string) error {
 func (im *importing) count() map[string]int {
 	n := map[string]int{}
 	for _, r := range im.rows {
-		n[r.Fate]++
+		n[r.Result]++
 	}
 	return n
 }
@@ -149,27 +137,27 @@ func (im *importing) count() map[string]int {
 func (im *importing) result() hostler.AssetImport {
 	n := im.count()
 	return hostler.AssetImport{
-		DryRun: im.o.DryRun, Applied: !im.o.DryRun && n[hostler.FateFail] == 0,
-		Created: n[hostler.FateCreate], Updated: n[hostler.FateUpdate], Unchanged: n[hostler.FateUnchanged],
-		Skipped: n[hostler.FateSkip], Failed: n[hostler.FateFail], Rows: im.rows,
+		DryRun: im.o.DryRun, Applied: !im.o.DryRun && n[hostler.ImportFail] == 0,
+		Created: n[hostler.ImportCreate], Updated: n[hostler.ImportUpdate], Unchanged: n[hostler.ImportUnchanged],
+		Skipped: n[hostler.ImportSkip], Failed: n[hostler.ImportFail], Rows: im.rows,
 	}
 }
 
 func (im *importing) fail(i int, path, en, zh string, args ...any) {
 	r := &im.rows[i]
-	r.Fate = hostler.FateFail
+	r.Result = hostler.ImportFail
 	r.Errors = append(r.Errors, hostler.FieldError{Path: path, Text: hostler.Textf(en, zh, args...)})
 }
 
 // settle deals with a record, after the one that it names as its jump host: that
 // may be new, too. The depth ends ways that lead round; bind then names them.
 func (im *importing) settle(i, depth int) error {
-	if im.rows[i].Fate != "" {
+	if im.rows[i].Result != "" {
 		return nil
 	}
 	rec := im.records[i]
 	if jump, ok := im.at[rec.cells["jump"]]; ok && jump != i && depth <= maxJumps {
-		if err := im.settle(jump, depth+1); err != nil || im.rows[i].Fate != "" {
+		if err := im.settle(jump, depth+1); err != nil || im.rows[i].Result != "" {
 			return err
 		}
 		if err := im.flush(); err != nil { // so that it is found
@@ -182,7 +170,7 @@ func (im *importing) settle(i, depth int) error {
 		im.fail(i, "row", "has %d cells, and the header has %d", "有 %d 个单元格，而表头有 %d 个", rec.spread[0], rec.spread[1])
 		return nil
 	case old != nil && im.o.OnConflict == conflictSkip:
-		im.rows[i].Fate = hostler.FateSkip
+		im.rows[i].Result = hostler.ImportSkip
 		return nil
 	case old != nil && im.o.OnConflict == conflictFail:
 		im.fail(i, "name", "exists already", "已存在")
@@ -193,7 +181,7 @@ func (im *importing) settle(i, depth int) error {
 		err = im.write(i, old, in)
 	}
 	if e, ok := errors.AsType[*hostler.Error](err); ok && len(e.Fields) > 0 {
-		im.rows[i].Fate = hostler.FateFail
+		im.rows[i].Result = hostler.ImportFail
 		im.rows[i].Errors = append(im.rows[i].Errors, e.Fields...)
 		return nil
 	}
@@ -208,8 +196,8 @@ func (im *importing) flush() error {
 }
 
 // write makes or changes one asset, by the same rules as a single one.
-func (im *importing) write(i int, old *store.AssetRow, in AssetInput) error {
-	row, err := in.row()
+func (im *importing) write(i int, old *store.AssetRow, in hostler.AssetInput) error {
+	row, err := assetRow(in)
 	if err != nil {
 		return err
 	}
@@ -217,7 +205,7 @@ func (im *importing) write(i int, old *store.AssetRow, in AssetInput) error {
 		if err := im.bind(&row, in); err != nil {
 			return err
 		}
-		im.rows[i].Fate = hostler.FateCreate
+		im.rows[i].Result = hostler.ImportCreate
 		im.fresh = append(im.fresh, row)
 		return nil
 	}
@@ -228,7 +216,7 @@ func (im *importing) write(i int, old *store.AssetRow, in AssetInput) error {
 		return err
 	}
 	if len(changes) == 0 {
-		im.rows[i].Fate = hostler.FateUnchanged
+		im.rows[i].Result = hostler.ImportUnchanged
 		return nil
 	}
 	if err := im.keepsCredential(i, old, row); err != nil {
@@ -237,7 +225,7 @@ func (im *importing) write(i int, old *store.AssetRow, in AssetInput) error {
 	if err := im.bind(&row, in); err != nil {
 		return err
 	}
-	im.rows[i].Fate, im.rows[i].Changes = hostler.FateUpdate, changes
+	im.rows[i].Result, im.rows[i].Changes = hostler.ImportUpdate, changes
 	return im.replaceAsset(row, old)
 }
 
@@ -253,7 +241,7 @@ func (im *importing) keepsCredential(i int, old *store.AssetRow, row store.Asset
 }
 
 // changesOf lists the fields that an update changes.
-func changesOf(old, now hostler.Asset, in AssetInput) (map[string][2]string, error) {
+func changesOf(old, now hostler.Asset, in hostler.AssetInput) (map[string][2]string, error) {
 	now.Credential, now.Jump = in.Credential, in.Jump
 	before, err := assetTexts(old)
 	if err != nil {
@@ -270,10 +258,10 @@ func changesOf(old, now hostler.Asset, in AssetInput) (map[string][2]string, err
 }
 
 // input is the asset as the record has it, over what there is.
-func (r assetRecord) input(old *store.AssetRow) (AssetInput, error) {
-	in := AssetInput{}
+func (r assetRecord) input(old *store.AssetRow) (hostler.AssetInput, error) {
+	in := hostler.AssetInput{}
 	if old != nil {
-		in = AssetInput{
+		in = hostler.AssetInput{
 			Address: old.Address, Port: old.Port, Kind: old.Kind, Platform: old.Platform,
 			Labels: maps.Clone(old.Labels), Vars: maps.Clone(old.Vars),
 			Credential: old.Credential, HostKey: old.HostKey, Jump: old.Jump, DeviceKey: old.DeviceKey,

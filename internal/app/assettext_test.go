@@ -11,7 +11,6 @@ import (
 	"golang.org/x/text/encoding/unicode"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 )
 
 func encoded(t *testing.T, e encoding.Encoding, text string) string {
@@ -65,7 +64,7 @@ func TestImportReadsWhatSpreadsheetsWrite(t *testing.T) {
 			{"lines in a cell", "name,address,var.note\n核心-1,192.0.2.1,\"a\r\nb\"\nx,y z,\n", "", "2 核心-1 create\n4 x fail address"},
 		} {
 			mapping := map[string]string{"备注": "var.note", "资产编号": "name", "größe": "-"}
-			got, err := w.ImportAssets(t.Context(), w.operator, c.file, app.ImportOptions{DryRun: true, Encoding: c.encoding, Mapping: mapping})
+			got, err := w.ImportAssets(t.Context(), w.operator, c.file, hostler.ImportOptions{DryRun: true, Encoding: c.encoding, Mapping: mapping})
 			said := fates(got)
 			if e, ok := errors.AsType[*hostler.Error](err); ok && len(e.Fields) > 0 {
 				said = e.Fields[0].Text.EN
@@ -100,7 +99,7 @@ func TestImportReadsPairs(t *testing.T) {
 			{"=1", "fail"},
 		} {
 			cell := strings.ReplaceAll(c.cell, `"`, `""`)
-			got := w.importFile(t, "name,address,labels\nx,192.0.2.1,\""+cell+"\"\n", app.ImportOptions{})
+			got := w.importFile(t, "name,address,labels\nx,192.0.2.1,\""+cell+"\"\n", hostler.ImportOptions{})
 			if c.want == "fail" {
 				if got.Failed != 1 {
 					t.Errorf("%q: %s", c.cell, fates(got))

@@ -150,12 +150,12 @@ func refuseKey(k *store.KeyRow, disabled bool, now time.Time) error {
 }
 
 // Me says who the caller is and what it may do.
-func (a *App) Me(_ context.Context, c auth.Caller) (Me, error) {
+func (a *App) Me(_ context.Context, c auth.Caller) (hostler.Me, error) {
 	g, err := a.allow(c, auth.OwnKeys)
 	if err != nil {
-		return Me{}, err
+		return hostler.Me{}, err
 	}
-	me := Me{
+	me := hostler.Me{
 		User: g.caller.User, Key: c.Key, Project: c.ProjectName, Role: c.RoleIn(c.Project),
 		Projects: map[string]hostler.Role{},
 	}

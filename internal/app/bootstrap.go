@@ -151,9 +151,9 @@ func (a *App) SeedSample(ctx context.Context, port int) error {
 }
 
 func (s *scope) seed(p *plan, port int) error {
-	row, err := AssetInput{
+	row, err := assetRow(hostler.AssetInput{
 		Name: SampleAsset, Address: "127.0.0.1", Port: port, Labels: map[string]string{"sample": "true"},
-	}.row()
+	})
 	if err != nil {
 		return err
 	}

@@ -35,8 +35,8 @@ func (a *App) ResolveJobs(ctx context.Context, c auth.Caller, b hostler.BulkRequ
 	if err != nil {
 		return hostler.BulkResult{}, err
 	}
-	in := ResolveInput{State: b.State, Note: b.Note}
-	if err := in.check(); err != nil {
+	in := hostler.ResolveInput{State: b.State, Note: b.Note}
+	if err := checkResolution(in); err != nil {
 		return hostler.BulkResult{}, err
 	}
 	return a.bulk(ctx, g, b, []hostler.State{hostler.StateUnknown},

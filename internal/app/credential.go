@@ -55,17 +55,17 @@ func found[T any](find func(hostler.ProjectID, string) (*T, error), s *scope, ki
 }
 
 // CreateCredential seals a new credential.
-func (a *App) CreateCredential(ctx context.Context, c auth.Caller, in CredentialInput) (hostler.Credential, error) {
+func (a *App) CreateCredential(ctx context.Context, c auth.Caller, in hostler.CredentialInput) (hostler.Credential, error) {
 	g, err := a.allow(c, auth.WriteCredential)
 	if err != nil {
 		return hostler.Credential{}, err
 	}
-	if err := in.check(); err != nil {
+	if err := checkCredential(in); err != nil {
 		return hostler.Credential{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Credential, error) {
 		_, err := s.InsertCredential(s.project, hostler.Credential{Name: in.Name, Kind: in.Kind, Username: in.Username},
-			func(id hostler.CredentialID) ([]byte, error) { return a.seal(id, in.secret()) })
+			func(id hostler.CredentialID) ([]byte, error) { return a.seal(id, secretOf(in)) })
 		if err != nil {
 			return hostler.Credential{}, err
 		}
@@ -75,7 +75,7 @@ func (a *App) CreateCredential(ctx context.Context, c auth.Caller, in Credential
 
 // PutCredential replaces what a credential holds; its version grows, so that
 // connections opened with the old content are not used any more.
-func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in CredentialInput) (hostler.Credential, error) {
+func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in hostler.CredentialInput) (hostler.Credential, error) {
 	g, err := a.allow(c, auth.WriteCredential)
 	if err != nil {
 		return hostler.Credential{}, err
@@ -86,7 +86,7 @@ func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in 
 	if in.Name != name {
 		return hostler.Credential{}, hostler.Invalid("name", "a credential keeps its name: jobs refer to it", "凭据不能改名：作业会引用它的名称")
 	}
-	if err := in.check(); err != nil {
+	if err := checkCredential(in); err != nil {
 		return hostler.Credential{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Credential, error) {
@@ -94,7 +94,7 @@ func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in 
 		if err != nil {
 			return old, err
 		}
-		sealed, err := a.seal(old.ID, in.secret())
+		sealed, err := a.seal(old.ID, secretOf(in))
 		if err != nil {
 			return old, err
 		}
@@ -136,7 +136,7 @@ func (a *App) DeleteCredential(ctx context.Context, c auth.Caller, name string) 
 
 // check names every field at fault. It never repeats a value: any of them may be
 // a secret in the wrong place.
-func (in CredentialInput) check() error {
+func checkCredential(in hostler.CredentialInput) error {
 	var fields check.Fields
 	fields.Name("name", in.Name, 128)
 	fields.Line("username", in.Username, 128)
@@ -184,7 +184,7 @@ func checkPrivateKey(fields *check.Fields, pem, passphrase string) {
 	}
 }
 
-func (in CredentialInput) secret() hostler.Secret {
+func secretOf(in hostler.CredentialInput) hostler.Secret {
 	return hostler.Secret{PrivateKey: in.PrivateKey, Passphrase: in.Passphrase, Password: in.Password, Token: in.Token}
 }
 

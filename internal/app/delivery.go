@@ -138,7 +138,7 @@ func (s *scope) checkResend(d hostler.Delivery) error {
 
 // ResendDeliveries has many deliveries sent again, each in a transaction of its
 // own. A filter that names no state selects those that failed.
-func (a *App) ResendDeliveries(ctx context.Context, c auth.Caller, sel DeliverySelection) (hostler.BulkResult, error) {
+func (a *App) ResendDeliveries(ctx context.Context, c auth.Caller, sel hostler.DeliverySelection) (hostler.BulkResult, error) {
 	g, err := a.allow(c, auth.SendDelivery)
 	if err != nil {
 		return hostler.BulkResult{}, err
@@ -162,7 +162,7 @@ func (a *App) ResendDeliveries(ctx context.Context, c auth.Caller, sel DeliveryS
 	return res, nil
 }
 
-func (a *App) checkSelection(sel DeliverySelection) error {
+func (a *App) checkSelection(sel hostler.DeliverySelection) error {
 	f := sel.Filter
 	switch {
 	case f == nil && len(sel.IDs) == 0:
@@ -182,7 +182,7 @@ func (a *App) checkSelection(sel DeliverySelection) error {
 // selectDeliveries finds the ids that a selection means, at most as many as one
 // call may change, and says whether there are more. A filter that would find the
 // same ones again must not leave any.
-func (a *App) selectDeliveries(ctx context.Context, g grant, sel DeliverySelection) ([]hostler.DeliveryID, bool, error) {
+func (a *App) selectDeliveries(ctx context.Context, g grant, sel hostler.DeliverySelection) ([]hostler.DeliveryID, bool, error) {
 	if sel.Filter == nil {
 		ids := slices.Clone(sel.IDs)
 		slices.Sort(ids)

@@ -46,18 +46,7 @@ var eventVerbs = map[string]auth.Verb{
 	"webhook":    auth.ReadWebhook,
 }
 
-// EventFilter selects events; empty fields select all. Those but Types select
-// among the events of jobs, and leave all others out.
-type EventFilter struct {
-	Types  []string // types or patterns; see EventType.Matches
-	Action string
-	Queue  string
-	Asset  string // name, as it was when the job was made
-	Run    hostler.RunID
-	Job    hostler.JobID
-}
-
-func (f EventFilter) check() error {
+func checkEventFilter(f hostler.EventFilter) error {
 	for _, p := range f.Types {
 		if err := hostler.CheckEventPattern("type", p); err != nil {
 			return err
@@ -66,7 +55,7 @@ func (f EventFilter) check() error {
 	return nil
 }
 
-func (f EventFilter) match(e *store.Event) bool {
+func matches(f hostler.EventFilter, e *store.Event) bool {
 	named := len(f.Types) == 0
 	for _, p := range f.Types {
 		named = named || e.Type.Matches(p)
@@ -97,11 +86,11 @@ const eventBudget = 20_000
 // Events lists up to limit events behind a position, oldest first, and the
 // position to go on from: 0 at the end. A page may hold fewer, and yet not be
 // the last: the search for those that match is bounded.
-func (a *App) Events(ctx context.Context, c auth.Caller, f EventFilter, after int64, limit int) (events []json.RawMessage, next int64, err error) {
+func (a *App) Events(ctx context.Context, c auth.Caller, f hostler.EventFilter, after int64, limit int) (events []json.RawMessage, next int64, err error) {
 	if _, err := a.allow(c, auth.ReadEvent); err != nil {
 		return nil, 0, err
 	}
-	if err := f.check(); err != nil {
+	if err := checkEventFilter(f); err != nil {
 		return nil, 0, err
 	}
 	s := EventStream{app: a, caller: c, filter: f}
@@ -125,7 +114,7 @@ func (a *App) Events(ctx context.Context, c auth.Caller, f EventFilter, after in
 type EventStream struct {
 	app    *App
 	caller auth.Caller
-	filter EventFilter
+	filter hostler.EventFilter
 	reader *feed.Reader
 }
 
@@ -138,11 +127,11 @@ type EventBatch struct {
 
 // OpenEvents starts a stream behind a position, or at EventsFromNow. Close ends
 // it.
-func (a *App) OpenEvents(ctx context.Context, c auth.Caller, f EventFilter, after int64) (*EventStream, error) {
+func (a *App) OpenEvents(ctx context.Context, c auth.Caller, f hostler.EventFilter, after int64) (*EventStream, error) {
 	if _, err := a.allow(c, auth.ReadEvent); err != nil {
 		return nil, err
 	}
-	if err := f.check(); err != nil {
+	if err := checkEventFilter(f); err != nil {
 		return nil, err
 	}
 	s := &EventStream{app: a, caller: c, filter: f}
@@ -184,7 +173,7 @@ func (s *EventStream) Next(ctx context.Context, patience time.Duration) (EventBa
 }
 
 // want is what the caller may see and asked for.
-func (s *EventStream) want(e *store.Event) bool { return s.mayRead(e) && s.filter.match(e) }
+func (s *EventStream) want(e *store.Event) bool { return s.mayRead(e) && matches(s.filter, e) }
 
 func (s *EventStream) mayRead(e *store.Event) bool {
 	object, _, _ := strings.Cut(string(e.Type), ".")

@@ -106,7 +106,7 @@ func TestPagesOfLargeResults(t *testing.T) {
 // TestFindJobs: by host, by lane and by the machine that ran them, in every state.
 func TestFindJobs(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		w.asset(t, app.AssetInput{Name: "web1", Address: "10.0.0.1", DeviceKey: "chassis"})
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "10.0.0.1", DeviceKey: "chassis"})
 		onAsset := w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}}).Job.ID
 		onAddress := w.run(t, hostler.JobRequest{Action: "change", Lane: hostler.LaneNone, Target: inline("10.0.0.1", "pw")}).Job.ID
 		find := func(f app.JobSearch, want ...hostler.JobID) {

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -42,7 +41,7 @@ func (w *world) states(t *testing.T, asset string) []string {
 func TestFirstHostKeyIsPinnedAndOthersWait(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		a := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		a := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		pin := func(n byte) error {
 			return w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, n))
 		}
@@ -88,7 +87,7 @@ func wantEvents(t *testing.T, w *world, want ...string) {
 	if err := w.h.Store.InTx(t.Context(), func(tx *store.Tx) error { _, _, err := tx.Publish(100); return err }); err != nil {
 		t.Fatal(err)
 	}
-	events, _, err := w.Events(t.Context(), w.viewer, app.EventFilter{Types: []string{"hostkey.*"}}, 0, 10)
+	events, _, err := w.Events(t.Context(), w.viewer, hostler.EventFilter{Types: []string{"hostkey.*"}}, 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +107,7 @@ func wantEvents(t *testing.T, w *world, want ...string) {
 
 func TestStrictHostKeysWaitForAPerson(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		a := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
+		a := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
 		wantCode(t, w.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, 1)), hostler.CodeConflict)
 		if diff := cmp.Diff([]string{"offered "}, w.states(t, "web1")); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
@@ -119,7 +118,7 @@ func TestStrictHostKeysWaitForAPerson(t *testing.T) {
 // TestOneOfTwoFirstHostKeysIsPinned has many workers see different keys at once.
 func TestOneOfTwoFirstHostKeysIsPinned(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		a := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		a := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		const n = 8
 		errs := make([]error, n)
 		var wg sync.WaitGroup
@@ -146,12 +145,12 @@ func TestOneOfTwoFirstHostKeysIsPinned(t *testing.T) {
 func TestHostKeysCountOnTheWayToTheAssetOnly(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		w.asset(t, app.AssetInput{Name: "door", Address: "192.0.2.1"})
-		behind := w.asset(t, app.AssetInput{Name: "behind", Address: "10.0.0.1", Jump: "door"})
+		w.asset(t, hostler.AssetInput{Name: "door", Address: "192.0.2.1"})
+		behind := w.asset(t, hostler.AssetInput{Name: "behind", Address: "10.0.0.1", Jump: "door"})
 		if err := w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: behind.ID}, offer(t, 1)); err != nil {
 			t.Errorf("the key of the jump host: %v", err)
 		}
-		elsewhere := w.asset(t, app.AssetInput{Name: "elsewhere", Address: "10.0.0.2"})
+		elsewhere := w.asset(t, hostler.AssetInput{Name: "elsewhere", Address: "10.0.0.2"})
 		wantCode(t, w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: elsewhere.ID}, offer(t, 2)), hostler.CodeForbidden)
 		wantCode(t, w.PinHostKey(ctx, store.LeasedJob{Project: w.stranger.Project, Asset: behind.ID}, offer(t, 2)), hostler.CodeForbidden)
 		bad := offer(t, 3)

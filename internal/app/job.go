@@ -221,25 +221,25 @@ func (s *scope) cancelJob(id hostler.JobID) (hostler.Job, error) {
 }
 
 // ResolveJob decides the outcome of an unknown job.
-func (a *App) ResolveJob(ctx context.Context, c auth.Caller, id hostler.JobID, in ResolveInput) (hostler.Job, error) {
+func (a *App) ResolveJob(ctx context.Context, c auth.Caller, id hostler.JobID, in hostler.ResolveInput) (hostler.Job, error) {
 	g, err := a.allow(c, auth.ChangeJob)
 	if err != nil {
 		return hostler.Job{}, err
 	}
-	if err := in.check(); err != nil {
+	if err := checkResolution(in); err != nil {
 		return hostler.Job{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Job, error) { return s.resolveJob(id, in) })
 }
 
-func (in ResolveInput) check() error {
+func checkResolution(in hostler.ResolveInput) error {
 	var fields check.Fields
 	check.OneOf(&fields, "state", in.State, hostler.StateSucceeded, hostler.StateFailed)
 	fields.Text("note", in.Note, 2000)
 	return fields.Err()
 }
 
-func (s *scope) resolveJob(id hostler.JobID, in ResolveInput) (hostler.Job, error) {
+func (s *scope) resolveJob(id hostler.JobID, in hostler.ResolveInput) (hostler.Job, error) {
 	if _, err := s.job(id); err != nil {
 		return hostler.Job{}, err
 	}

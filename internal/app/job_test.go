@@ -10,15 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 )
 
 // oneOfEach makes a job in every state and returns their ids.
 func (w *world) oneOfEach(t *testing.T) map[hostler.State]hostler.JobID {
 	t.Helper()
 	ctx := t.Context()
-	w.asset(t, app.AssetInput{Name: "web1"})
-	w.asset(t, app.AssetInput{Name: "web2"})
+	w.asset(t, hostler.AssetInput{Name: "web1"})
+	w.asset(t, hostler.AssetInput{Name: "web2"})
 	k := w.worker(t)
 	out := map[hostler.State]hostler.JobID{}
 	end := func(state hostler.State, o hostler.Outcome, req hostler.JobRequest) {
@@ -151,7 +150,7 @@ func TestCancelResolveRetry(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
 		ids := w.oneOfEach(t)
-		note := app.ResolveInput{State: hostler.StateSucceeded, Note: "looked at the host"}
+		note := hostler.ResolveInput{State: hostler.StateSucceeded, Note: "looked at the host"}
 
 		if j := must(w.CancelJob(ctx, w.operator, ids[hostler.StateQueued]))(t); j.State != hostler.StateCancelled {
 			t.Errorf("a queued job is %s", j.State)
@@ -166,7 +165,7 @@ func TestCancelResolveRetry(t *testing.T) {
 
 		_, err := w.ResolveJob(ctx, w.operator, ids[hostler.StateFailed], note)
 		wantCode(t, err, hostler.CodeConflict)
-		_, err = w.ResolveJob(ctx, w.operator, ids[hostler.StateUnknown], app.ResolveInput{State: hostler.StateCancelled})
+		_, err = w.ResolveJob(ctx, w.operator, ids[hostler.StateUnknown], hostler.ResolveInput{State: hostler.StateCancelled})
 		wantCode(t, err, hostler.CodeInvalid)
 		for _, state := range []hostler.State{hostler.StateUnknown, hostler.StateRunning, "waiting"} {
 			_, err := w.RetryJob(ctx, w.operator, ids[state], "")
@@ -191,13 +190,13 @@ func TestCancelResolveRetry(t *testing.T) {
 func TestRetryKeepsTheTTLAndTakesTheNewLane(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		old := w.run(t, hostler.JobRequest{
 			Action: "change", Assets: []string{"web1"}, TTL: hostler.Duration(time.Minute), Priority: 2, MaxAttempts: 1,
 			Timeout: hostler.Duration(time.Hour), Backoff: hostler.Backoff{Kind: "fixed", Base: hostler.Duration(time.Second)},
 		}).Job
 		must(w.CancelJob(ctx, w.operator, old.ID))(t)
-		must(w.PutAsset(ctx, w.operator, "web1", app.AssetInput{Name: "web1", Address: "192.0.2.1", DeviceKey: "switch-7"}))(t)
+		must(w.PutAsset(ctx, w.operator, "web1", hostler.AssetInput{Name: "web1", Address: "192.0.2.1", DeviceKey: "switch-7"}))(t)
 		w.h.Advance(time.Hour)
 		again := must(w.RetryJob(ctx, w.operator, old.ID, ""))(t)
 		if again.Lane != "switch-7" || since(w.h.Now(), again.ExpiresAt) != time.Minute || again.Priority != 2 || again.TimeoutS != 3600 || again.Backoff != old.Backoff {

@@ -48,23 +48,23 @@ func (a *App) Keys(ctx context.Context, c auth.Caller, p hostler.Page) (hostler.
 
 // CreateKey makes a key of the caller, or of another user. It may do no more than
 // the key that makes it. The secret is in the answer and nowhere else.
-func (a *App) CreateKey(ctx context.Context, c auth.Caller, in KeyInput) (KeyCreated, error) {
+func (a *App) CreateKey(ctx context.Context, c auth.Caller, in hostler.KeyInput) (hostler.KeyCreated, error) {
 	verb := auth.OwnKeys
 	if in.User != "" && in.User != c.User {
 		verb = auth.ManageAllKeys
 	}
 	g, err := a.allow(c, verb)
 	if err != nil {
-		return KeyCreated{}, err
+		return hostler.KeyCreated{}, err
 	}
-	if err := in.check(c); err != nil {
-		return KeyCreated{}, err
+	if err := checkKey(in, c); err != nil {
+		return hostler.KeyCreated{}, err
 	}
-	return change(ctx, g, func(s *scope) (KeyCreated, error) {
+	return change(ctx, g, func(s *scope) (hostler.KeyCreated, error) {
 		row := store.KeyRow{UserID: c.UserID, ProjectID: c.Project}
 		row.Name, row.User, row.Project, row.Role = in.Name, c.User, c.ProjectName, in.Role
 		if err := s.forOther(in, &row); err != nil {
-			return KeyCreated{}, err
+			return hostler.KeyCreated{}, err
 		}
 		if row.Role == hostler.RoleNone {
 			row.Role = c.KeyRole
@@ -75,13 +75,13 @@ func (a *App) CreateKey(ctx context.Context, c auth.Caller, in KeyInput) (KeyCre
 		}
 		made, err := insertKey(s.Tx, row)
 		if err != nil {
-			return KeyCreated{}, err
+			return hostler.KeyCreated{}, err
 		}
 		return made, s.audit("key.create", made.Key.ID.String(), made.Key)
 	})
 }
 
-func (in KeyInput) check(c auth.Caller) error {
+func checkKey(in hostler.KeyInput, c auth.Caller) error {
 	var fields check.Fields
 	fields.Line("name", in.Name, 64)
 	fields.Given("name", in.Name)
@@ -94,7 +94,7 @@ func (in KeyInput) check(c auth.Caller) error {
 
 // forOther fills in the user and the project that the input names. The project
 // must be one in which the user has a role.
-func (s *scope) forOther(in KeyInput, row *store.KeyRow) error {
+func (s *scope) forOther(in hostler.KeyInput, row *store.KeyRow) error {
 	projects := s.caller.Projects
 	if s.verb == auth.ManageAllKeys {
 		u, err := s.user(in.User)
@@ -119,31 +119,31 @@ func (s *scope) forOther(in KeyInput, row *store.KeyRow) error {
 	return hostler.NotFound(projectWord, name)
 }
 
-func insertKey(tx *store.Tx, row store.KeyRow) (KeyCreated, error) {
+func insertKey(tx *store.Tx, row store.KeyRow) (hostler.KeyCreated, error) {
 	secret := auth.NewKey()
 	row.Hash, row.Prefix = auth.HashKey(secret), auth.KeyPrefix(secret)
 	key, err := tx.InsertKey(row)
-	return KeyCreated{Key: key, Secret: secret}, err
+	return hostler.KeyCreated{Key: key, Secret: secret}, err
 }
 
 // RotateKey makes a successor of a key; the old one stays valid for an hour. A key
 // that expires gets a successor with as long a life.
-func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (KeyCreated, error) {
+func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (hostler.KeyCreated, error) {
 	g, err := a.allow(c, auth.OwnKeys)
 	if err != nil {
-		return KeyCreated{}, err
+		return hostler.KeyCreated{}, err
 	}
 	defer a.callers.forget()
-	return change(ctx, g, func(s *scope) (KeyCreated, error) {
+	return change(ctx, g, func(s *scope) (hostler.KeyCreated, error) {
 		old, err := s.key(id, auth.ManageAllKeys)
 		if err != nil {
-			return KeyCreated{}, err
+			return hostler.KeyCreated{}, err
 		}
 		if err := refuseKey(old, false, s.Now()); err != nil {
-			return KeyCreated{}, hostler.Errorf(hostler.CodeConflict, "a key that has ended cannot be rotated; make a new one", "已失效的密钥无法轮换；请新建密钥")
+			return hostler.KeyCreated{}, hostler.Errorf(hostler.CodeConflict, "a key that has ended cannot be rotated; make a new one", "已失效的密钥无法轮换；请新建密钥")
 		}
 		if !auth.AtLeast(c.KeyRole, old.Role) {
-			return KeyCreated{}, hostler.Errorf(hostler.CodeForbidden,
+			return hostler.KeyCreated{}, hostler.Errorf(hostler.CodeForbidden,
 				"the key may do more than yours", "该密钥的权限高于当前密钥")
 		}
 		next := *old
@@ -154,10 +154,10 @@ func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (K
 		}
 		made, err := insertKey(s.Tx, next)
 		if err != nil {
-			return KeyCreated{}, err
+			return hostler.KeyCreated{}, err
 		}
 		if err := s.ExpireKey(id, s.Now().Add(rotateOverlap)); err != nil {
-			return KeyCreated{}, err
+			return hostler.KeyCreated{}, err
 		}
 		return made, s.audit("key.rotate", id.String(), made.Key)
 	})

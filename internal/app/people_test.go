@@ -15,35 +15,35 @@ import (
 func TestKeysEndAtOnce(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		key := func(in app.KeyInput) app.KeyCreated {
+		key := func(in hostler.KeyInput) hostler.KeyCreated {
 			t.Helper()
 			in.Name, in.User = "k", "vera"
 			made := must(w.CreateKey(ctx, w.admin, in))(t)
 			w.login(t, made.Secret)
 			return made
 		}
-		refused := func(k app.KeyCreated) {
+		refused := func(k hostler.KeyCreated) {
 			t.Helper()
 			_, err := w.Authenticate(ctx, k.Secret, "", "")
 			wantCode(t, err, hostler.CodeUnauthenticated)
 		}
-		k := key(app.KeyInput{})
+		k := key(hostler.KeyInput{})
 		must(w.RevokeKey(ctx, w.viewer, k.Key.ID))(t)
 		refused(k)
 
-		k = key(app.KeyInput{ExpiresIn: hostler.Duration(time.Hour)})
+		k = key(hostler.KeyInput{ExpiresIn: hostler.Duration(time.Hour)})
 		w.h.Advance(time.Hour)
 		refused(k)
 
-		k = key(app.KeyInput{})
+		k = key(hostler.KeyInput{})
 		yes, no := true, false
-		must(w.ChangeUser(ctx, w.admin, "vera", app.UserChange{Disabled: &yes}))(t)
+		must(w.ChangeUser(ctx, w.admin, "vera", hostler.UserChange{Disabled: &yes}))(t)
 		refused(k)
-		must(w.ChangeUser(ctx, w.admin, "vera", app.UserChange{Disabled: &no}))(t)
+		must(w.ChangeUser(ctx, w.admin, "vera", hostler.UserChange{Disabled: &no}))(t)
 		w.login(t, k.Secret)
 
-		refused(app.KeyCreated{Secret: auth.NewKey()})
-		refused(app.KeyCreated{Secret: "hst_nonsense"})
+		refused(hostler.KeyCreated{Secret: auth.NewKey()})
+		refused(hostler.KeyCreated{Secret: "hst_nonsense"})
 	})
 }
 
@@ -52,7 +52,7 @@ func TestKeysEndAtOnce(t *testing.T) {
 func TestAnotherServersRevocationCountsWithinASecond(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		made := must(w.CreateKey(ctx, w.viewer, app.KeyInput{Name: "k"}))(t)
+		made := must(w.CreateKey(ctx, w.viewer, hostler.KeyInput{Name: "k"}))(t)
 		elsewhere := app.New(app.Config{Store: w.h.Store, Actions: testActions(t), Now: w.h.Now})
 		must(elsewhere.Authenticate(ctx, made.Secret, "", ""))(t)
 		must(w.RevokeKey(ctx, w.viewer, made.Key.ID))(t)
@@ -65,7 +65,7 @@ func TestAnotherServersRevocationCountsWithinASecond(t *testing.T) {
 func TestRotationOverlaps(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		old := must(w.CreateKey(ctx, w.viewer, app.KeyInput{Name: "k", ExpiresIn: hostler.Duration(90 * day)}))(t)
+		old := must(w.CreateKey(ctx, w.viewer, hostler.KeyInput{Name: "k", ExpiresIn: hostler.Duration(90 * day)}))(t)
 		w.h.Advance(30 * day)
 		next := must(w.RotateKey(ctx, w.viewer, old.Key.ID))(t)
 		if next.Key.ExpiresAt == nil || next.Key.ExpiresAt.Sub(w.h.Now()) != 90*day || next.Key.Role != old.Key.Role || next.Key.Project != "default" {
@@ -85,19 +85,19 @@ func TestRotationOverlaps(t *testing.T) {
 func TestAKeyGivesNoMoreThanItsMaker(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		weak := must(w.CreateKey(ctx, w.admin, app.KeyInput{Name: "weak", Role: hostler.RoleViewer}))(t)
+		weak := must(w.CreateKey(ctx, w.admin, hostler.KeyInput{Name: "weak", Role: hostler.RoleViewer}))(t)
 		c := w.login(t, weak.Secret)
-		_, err := w.CreateAsset(ctx, c, app.AssetInput{Name: "a", Address: "a"})
+		_, err := w.CreateAsset(ctx, c, hostler.AssetInput{Name: "a", Address: "a"})
 		wantCode(t, err, hostler.CodeForbidden)
-		_, err = w.CreateKey(ctx, c, app.KeyInput{Name: "strong", Role: hostler.RoleAdmin})
+		_, err = w.CreateKey(ctx, c, hostler.KeyInput{Name: "strong", Role: hostler.RoleAdmin})
 		wantCode(t, err, hostler.CodeInvalid)
-		if k := must(w.CreateKey(ctx, c, app.KeyInput{Name: "same"}))(t); k.Key.Role != hostler.RoleViewer {
+		if k := must(w.CreateKey(ctx, c, hostler.KeyInput{Name: "same"}))(t); k.Key.Role != hostler.RoleViewer {
 			t.Errorf("a viewer's key made a key of the role %s", k.Key.Role)
 		}
 		_, err = w.RotateKey(ctx, c, w.admin.Key)
 		wantCode(t, err, hostler.CodeForbidden)
 		// An admin of one project cannot become a user of another one.
-		_, err = w.CreateKey(ctx, w.stranger, app.KeyInput{Name: "k", User: "admin"})
+		_, err = w.CreateKey(ctx, w.stranger, hostler.KeyInput{Name: "k", User: "admin"})
 		wantCode(t, err, hostler.CodeForbidden)
 	})
 }
@@ -105,7 +105,7 @@ func TestAKeyGivesNoMoreThanItsMaker(t *testing.T) {
 func TestXProject(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		made := must(w.CreateKey(ctx, w.admin, app.KeyInput{Name: "k", Role: hostler.RoleOperator}))(t)
+		made := must(w.CreateKey(ctx, w.admin, hostler.KeyInput{Name: "k", Role: hostler.RoleOperator}))(t)
 		c := must(w.Authenticate(ctx, made.Secret, "other", "192.0.2.9"))(t)
 		if c.ProjectName != "other" || c.RoleIn(c.Project) != hostler.RoleOperator || c.Remote != "192.0.2.9" {
 			t.Errorf("caller %+v", c)
@@ -114,7 +114,7 @@ func TestXProject(t *testing.T) {
 			_, err := w.Authenticate(ctx, made.Secret, project, "")
 			wantCode(t, err, hostler.CodeNotFound)
 		}
-		stranger := must(w.CreateKey(ctx, w.stranger, app.KeyInput{Name: "k"}))(t)
+		stranger := must(w.CreateKey(ctx, w.stranger, hostler.KeyInput{Name: "k"}))(t)
 		_, err := w.Authenticate(ctx, stranger.Secret, "default", "")
 		wantCode(t, err, hostler.CodeNotFound)
 		me := must(w.Me(ctx, w.stranger))(t)
@@ -126,7 +126,7 @@ func TestXProject(t *testing.T) {
 
 func TestUseOfAKeyIsNotedOnceAMinute(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		made := must(w.CreateKey(t.Context(), w.viewer, app.KeyInput{Name: "k"}))(t)
+		made := must(w.CreateKey(t.Context(), w.viewer, hostler.KeyInput{Name: "k"}))(t)
 		used := func() time.Time {
 			t.Helper()
 			w.login(t, made.Secret)
@@ -154,15 +154,15 @@ func TestTheLastAdminStays(t *testing.T) {
 		ctx := t.Context()
 		yes := true
 		none := map[string]hostler.Role{"default": hostler.RoleNone}
-		for _, ch := range []app.UserChange{{Disabled: &yes}, {Roles: none}, {Roles: map[string]hostler.Role{"default": "viewer"}}} {
+		for _, ch := range []hostler.UserChange{{Disabled: &yes}, {Roles: none}, {Roles: map[string]hostler.Role{"default": "viewer"}}} {
 			_, err := w.ChangeUser(ctx, w.admin, "admin", ch)
 			wantCode(t, err, hostler.CodeConflict)
 		}
 		second := w.person(t, "anna", "default", hostler.RoleAdmin)
 		errs := make([]error, 2)
 		var wg sync.WaitGroup
-		wg.Go(func() { _, errs[0] = w.ChangeUser(ctx, w.admin, "anna", app.UserChange{Roles: none}) })
-		wg.Go(func() { _, errs[1] = w.ChangeUser(ctx, second, "admin", app.UserChange{Disabled: &yes}) })
+		wg.Go(func() { _, errs[0] = w.ChangeUser(ctx, w.admin, "anna", hostler.UserChange{Roles: none}) })
+		wg.Go(func() { _, errs[1] = w.ChangeUser(ctx, second, "admin", hostler.UserChange{Disabled: &yes}) })
 		wg.Wait()
 		if (errs[0] == nil) == (errs[1] == nil) {
 			t.Errorf("both ended with %v and %v; one must win", errs[0], errs[1])
@@ -173,21 +173,21 @@ func TestTheLastAdminStays(t *testing.T) {
 func TestAdminsOfAProjectManageItsUsers(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx, c := t.Context(), w.stranger
-		u := must(w.CreateUser(ctx, c, app.UserInput{Name: "nina", Roles: map[string]hostler.Role{"other": "viewer"}}))(t)
+		u := must(w.CreateUser(ctx, c, hostler.UserInput{Name: "nina", Roles: map[string]hostler.Role{"other": "viewer"}}))(t)
 		if u.Roles["other"] != hostler.RoleViewer {
 			t.Errorf("made %+v", u)
 		}
-		must(w.ChangeUser(ctx, w.admin, "nina", app.UserChange{Roles: map[string]hostler.Role{"default": "viewer"}}))(t)
-		u = must(w.ChangeUser(ctx, c, "nina", app.UserChange{Roles: map[string]hostler.Role{"other": "operator"}}))(t)
+		must(w.ChangeUser(ctx, w.admin, "nina", hostler.UserChange{Roles: map[string]hostler.Role{"default": "viewer"}}))(t)
+		u = must(w.ChangeUser(ctx, c, "nina", hostler.UserChange{Roles: map[string]hostler.Role{"other": "operator"}}))(t)
 		if len(u.Roles) != 1 || u.Roles["other"] != hostler.RoleOperator {
 			t.Errorf("seen from the other project: %+v", u)
 		}
 		yes := true
-		_, err := w.ChangeUser(ctx, c, "nina", app.UserChange{Disabled: &yes})
+		_, err := w.ChangeUser(ctx, c, "nina", hostler.UserChange{Disabled: &yes})
 		wantCode(t, err, hostler.CodeForbidden)
-		_, err = w.CreateUser(ctx, c, app.UserInput{Name: "nina"})
+		_, err = w.CreateUser(ctx, c, hostler.UserInput{Name: "nina"})
 		wantCode(t, err, hostler.CodeConflict)
-		_, err = w.CreateUser(ctx, c, app.UserInput{Name: "a b", Roles: map[string]hostler.Role{"other": "root"}})
+		_, err = w.CreateUser(ctx, c, hostler.UserInput{Name: "a b", Roles: map[string]hostler.Role{"other": "root"}})
 		if got := strings.Join(paths(err), " "); got != "name roles.other" {
 			t.Errorf("fields %q", got)
 		}
@@ -198,7 +198,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
 		ids := w.oneOfEach(t)
-		must(w.ResolveJob(ctx, w.operator, ids[hostler.StateUnknown], app.ResolveInput{State: hostler.StateFailed, Note: "gone"}))(t)
+		must(w.ResolveJob(ctx, w.operator, ids[hostler.StateUnknown], hostler.ResolveInput{State: hostler.StateFailed, Note: "gone"}))(t)
 		must(w.RetryJob(ctx, w.operator, ids[hostler.StateFailed], ""))(t)
 		must(w.PauseQueue(ctx, w.admin, "default"))(t)
 		seen := map[string]int{}
@@ -236,7 +236,7 @@ func TestQueues(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
 		two := 2
-		q := must(w.PutQueue(ctx, w.admin, "slow", app.QueueLimits{Limit: &two}))(t)
+		q := must(w.PutQueue(ctx, w.admin, "slow", hostler.QueueLimits{Limit: &two}))(t)
 		if q.Limit != 2 || q.MaxDepth != 0 || q.Paused {
 			t.Errorf("made %+v", q)
 		}
@@ -249,7 +249,7 @@ func TestQueues(t *testing.T) {
 		_, err := w.PauseQueue(ctx, w.admin, "nope")
 		wantCode(t, err, hostler.CodeNotFound)
 		bad := -1
-		_, err = w.PutQueue(ctx, w.admin, "a/b", app.QueueLimits{Limit: &bad, MaxDepth: &bad})
+		_, err = w.PutQueue(ctx, w.admin, "a/b", hostler.QueueLimits{Limit: &bad, MaxDepth: &bad})
 		if got := strings.Join(paths(err), " "); got != "name limit max_depth" {
 			t.Errorf("fields %q", got)
 		}
@@ -302,7 +302,7 @@ func TestLocalAdminKeyRecovers(t *testing.T) {
 		ctx := t.Context()
 		anna := w.person(t, "anna", "default", hostler.RoleAdmin)
 		yes := true
-		must(w.ChangeUser(ctx, anna, "admin", app.UserChange{Disabled: &yes, Roles: map[string]hostler.Role{"default": hostler.RoleNone}}))(t)
+		must(w.ChangeUser(ctx, anna, "admin", hostler.UserChange{Disabled: &yes, Roles: map[string]hostler.Role{"default": hostler.RoleNone}}))(t)
 		c := w.login(t, must(w.LocalAdminKey(ctx, "recovery"))(t))
 		if c.User != "admin" || c.RoleIn(c.Default) != hostler.RoleAdmin {
 			t.Errorf("recovered %+v", c)

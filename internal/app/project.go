@@ -28,7 +28,7 @@ func (a *App) Projects(ctx context.Context, c auth.Caller, p hostler.Page) (host
 }
 
 // CreateProject makes a project; the caller becomes its admin.
-func (a *App) CreateProject(ctx context.Context, c auth.Caller, in ProjectInput) (hostler.Project, error) {
+func (a *App) CreateProject(ctx context.Context, c auth.Caller, in hostler.ProjectInput) (hostler.Project, error) {
 	g, err := a.allow(c, auth.CreateProject)
 	if err != nil {
 		return hostler.Project{}, err

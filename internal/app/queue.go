@@ -41,7 +41,7 @@ func (s *scope) queue(name string) (hostler.Queue, error) {
 }
 
 // PutQueue makes a queue, or changes its limits.
-func (a *App) PutQueue(ctx context.Context, c auth.Caller, name string, l QueueLimits) (hostler.Queue, error) {
+func (a *App) PutQueue(ctx context.Context, c auth.Caller, name string, l hostler.QueueLimits) (hostler.Queue, error) {
 	g, err := a.allow(c, auth.WriteQueue)
 	if err != nil {
 		return hostler.Queue{}, err

@@ -104,7 +104,7 @@ func (w *world) withRole(c auth.Caller, r hostler.Role) auth.Caller {
 func TestForeignObjectsDoNotExist(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx, c := t.Context(), w.stranger
-		asset := w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		asset := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		w.password(t, "root-pw", "canary")
 		if err := w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: asset.ID}, offer(t, 1)); err != nil {
 			t.Fatal(err)
@@ -114,17 +114,17 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		job, key := made.Jobs[0], must(w.Keys(ctx, w.viewer, hostler.Page{}))(t).Items[0].ID
 		hook := w.hook(t, "hook")
 		ping := must(w.TestWebhook(ctx, w.operator, "hook"))(t)
-		resolve := app.ResolveInput{State: hostler.StateFailed}
-		input := app.AssetInput{Name: "x", Address: "192.0.2.7"}
-		secretInput := app.CredentialInput{Kind: "password", Password: "p"}
+		resolve := hostler.ResolveInput{State: hostler.StateFailed}
+		input := hostler.AssetInput{Name: "x", Address: "192.0.2.7"}
+		secretInput := hostler.CredentialInput{Kind: "password", Password: "p"}
 
 		calls := map[string]func() error{
 			"User":       func() error { return second(w.User(ctx, c, "vera")) },
-			"ChangeUser": func() error { return second(w.ChangeUser(ctx, c, "vera", app.UserChange{})) },
+			"ChangeUser": func() error { return second(w.ChangeUser(ctx, c, "vera", hostler.UserChange{})) },
 			"CreateUser": func() error {
-				return second(w.CreateUser(ctx, c, app.UserInput{Name: "eve", Roles: map[string]hostler.Role{"default": "admin"}}))
+				return second(w.CreateUser(ctx, c, hostler.UserInput{Name: "eve", Roles: map[string]hostler.Role{"default": "admin"}}))
 			},
-			"CreateKey":        func() error { return second(w.CreateKey(ctx, c, app.KeyInput{Name: "k", Project: "default"})) },
+			"CreateKey":        func() error { return second(w.CreateKey(ctx, c, hostler.KeyInput{Name: "k", Project: "default"})) },
 			"RotateKey":        func() error { return second(w.RotateKey(ctx, c, key)) },
 			"RevokeKey":        func() error { return second(w.RevokeKey(ctx, c, key)) },
 			"Asset":            func() error { return second(w.Asset(ctx, c, asset.ID.String())) },
@@ -156,10 +156,10 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"Run":        func() error { return second(w.Run(ctx, c, made.Run)) },
 
 			"Webhook":        func() error { return second(w.Webhook(ctx, c, hook.ID.String())) },
-			"PutWebhook":     func() error { return second(w.PutWebhook(ctx, c, "hook", app.WebhookInput{Name: "hook"})) },
+			"PutWebhook":     func() error { return second(w.PutWebhook(ctx, c, "hook", hostler.WebhookInput{Name: "hook"})) },
 			"EnableWebhook":  func() error { return second(w.EnableWebhook(ctx, c, "hook")) },
 			"DisableWebhook": func() error { return second(w.DisableWebhook(ctx, c, hook.ID.String())) },
-			"RotateWebhook":  func() error { return second(w.RotateWebhook(ctx, c, "hook", app.WebhookRotation{})) },
+			"RotateWebhook":  func() error { return second(w.RotateWebhook(ctx, c, "hook", hostler.WebhookRotation{})) },
 			"DeleteWebhook":  func() error { return w.DeleteWebhook(ctx, c, "hook") },
 			"TestWebhook":    func() error { return second(w.TestWebhook(ctx, c, "hook")) },
 			"Delivery":       func() error { return second(w.Delivery(ctx, c, ping.ID)) },

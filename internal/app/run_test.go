@@ -12,18 +12,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/store"
 )
 
 func TestFanOutIsTheUnionOfNamesIdsAndLabels(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		web := map[string]string{"role": "web", "site": "a"}
-		w.asset(t, app.AssetInput{Name: "web1", Labels: web})
-		w.asset(t, app.AssetInput{Name: "web2", Labels: web})
-		w.asset(t, app.AssetInput{Name: "web3", Labels: map[string]string{"role": "web", "site": "b"}})
-		db := w.asset(t, app.AssetInput{Name: "db1"})
-		w.asset(t, app.AssetInput{Name: "db2"})
+		w.asset(t, hostler.AssetInput{Name: "web1", Labels: web})
+		w.asset(t, hostler.AssetInput{Name: "web2", Labels: web})
+		w.asset(t, hostler.AssetInput{Name: "web3", Labels: map[string]string{"role": "web", "site": "b"}})
+		db := w.asset(t, hostler.AssetInput{Name: "db1"})
+		w.asset(t, hostler.AssetInput{Name: "db2"})
 
 		made := w.run(t, hostler.JobRequest{
 			Action: "check_port", Labels: web, Assets: []string{"web1", db.ID.String(), "db1"},
@@ -48,7 +47,7 @@ func TestFanOutIsTheUnionOfNamesIdsAndLabels(t *testing.T) {
 
 func TestMissingAssetsAreAllNamedAndNothingIsMade(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		w.asset(t, app.AssetInput{Name: "web1"})
+		w.asset(t, hostler.AssetInput{Name: "web1"})
 		ghost := hostler.AssetID(12345)
 		_, err := w.RunJobs(t.Context(), w.operator, hostler.JobRequest{
 			Action: "check_port", Assets: []string{"web1", "web2", ghost.String(), "web3"},
@@ -96,7 +95,7 @@ func TestEveryFieldAtFaultIsNamed(t *testing.T) {
 			"unknown queue":      {hostler.JobRequest{Action: "ping", Queue: "nope"}, []string{"queue"}},
 			"unknown credential": {hostler.JobRequest{Action: "change", Assets: []string{"web1"}, Args: json.RawMessage(`{"sudo":"nope"}`)}, []string{"args"}},
 		}
-		w.asset(t, app.AssetInput{Name: "web1"})
+		w.asset(t, hostler.AssetInput{Name: "web1"})
 		for name, tt := range tests {
 			_, err := w.RunJobs(t.Context(), w.operator, tt.req, "")
 			wantCode(t, err, hostler.CodeInvalid)
@@ -116,7 +115,7 @@ func TestEveryFieldAtFaultIsNamed(t *testing.T) {
 
 func TestDefaultsOfAJob(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		one := []string{"web1"}
 		later := w.h.Now().Add(time.Hour)
 		tests := map[string]struct {
@@ -163,8 +162,8 @@ func since(now time.Time, t *time.Time) time.Duration {
 func TestOneRunPerIdempotencyKey(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		w.asset(t, app.AssetInput{Name: "web1"})
-		w.asset(t, app.AssetInput{Name: "web2"})
+		w.asset(t, hostler.AssetInput{Name: "web1"})
+		w.asset(t, hostler.AssetInput{Name: "web2"})
 		req := hostler.JobRequest{Action: "check_port", Assets: []string{"web1", "web2"}}
 		answers := make([]string, 100)
 		var wg sync.WaitGroup
@@ -212,9 +211,9 @@ func TestOneRunPerIdempotencyKey(t *testing.T) {
 func TestAFullQueueMakesNothing(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		depth := 2
-		must(w.PutQueue(t.Context(), w.admin, "small", app.QueueLimits{MaxDepth: &depth}))(t)
+		must(w.PutQueue(t.Context(), w.admin, "small", hostler.QueueLimits{MaxDepth: &depth}))(t)
 		for i := range 3 {
-			w.asset(t, app.AssetInput{Name: fmt.Sprintf("web%d", i), Labels: map[string]string{"role": "web"}})
+			w.asset(t, hostler.AssetInput{Name: fmt.Sprintf("web%d", i), Labels: map[string]string{"role": "web"}})
 		}
 		_, err := w.RunJobs(t.Context(), w.operator, hostler.JobRequest{
 			Action: "check_port", Queue: "small", Labels: map[string]string{"role": "web"},

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/schema"
 )
@@ -33,19 +32,19 @@ func TestSecretsStayInside(t *testing.T) {
 				said = append(said, err.Error(), e, fmt.Sprintf("%+v %#v", err, e))
 			}
 		}
-		put := func(in app.CredentialInput) { say(w.CreateCredential(ctx, w.admin, in)) }
-		put(app.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary})
-		put(app.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary})     // taken
-		put(app.CredentialInput{Name: "key", Kind: "ssh_key", PrivateKey: canary, Passphrase: canary}) // not a key
-		put(app.CredentialInput{Name: "key", Kind: "token", Password: canary, PrivateKey: canary})     // wrong fields
-		put(app.CredentialInput{Name: "pw2", Kind: "password", Password: canary + "\x00"})             // not text
-		say(w.PutCredential(ctx, w.admin, "pw", app.CredentialInput{Kind: "password", Password: canary + "2"}))
-		say(w.PutCredential(ctx, w.viewer, "pw", app.CredentialInput{Kind: "password", Password: canary}))
+		put := func(in hostler.CredentialInput) { say(w.CreateCredential(ctx, w.admin, in)) }
+		put(hostler.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary})
+		put(hostler.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary})     // taken
+		put(hostler.CredentialInput{Name: "key", Kind: "ssh_key", PrivateKey: canary, Passphrase: canary}) // not a key
+		put(hostler.CredentialInput{Name: "key", Kind: "token", Password: canary, PrivateKey: canary})     // wrong fields
+		put(hostler.CredentialInput{Name: "pw2", Kind: "password", Password: canary + "\x00"})             // not text
+		say(w.PutCredential(ctx, w.admin, "pw", hostler.CredentialInput{Kind: "password", Password: canary + "2"}))
+		say(w.PutCredential(ctx, w.viewer, "pw", hostler.CredentialInput{Kind: "password", Password: canary}))
 		say(w.Credential(ctx, w.admin, "pw"))
 		say(w.Credentials(ctx, w.admin, hostler.Page{}))
-		say(w.CreateAsset(ctx, w.admin, app.AssetInput{Name: "web1", Address: "192.0.2.1", Credential: "pw"}))
+		say(w.CreateAsset(ctx, w.admin, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", Credential: "pw"}))
 		say(w.RunJobs(ctx, w.operator, hostler.JobRequest{Action: "change", Assets: []string{"web1"}, Args: json.RawMessage(`{"sudo":"pw"}`)}, "k"))
-		say(fmt.Sprintf("%v %+v %#v", app.CredentialInput{Password: canary}, app.CredentialInput{Token: canary}, app.CredentialInput{PrivateKey: canary}), nil)
+		say(fmt.Sprintf("%v %+v %#v", hostler.CredentialInput{Password: canary}, hostler.CredentialInput{Token: canary}, hostler.CredentialInput{PrivateKey: canary}), nil)
 
 		leases := w.worker(t).lease(t, 1)
 		if err := w.ResolveLeases(ctx, refs(leases)); err != nil {
@@ -79,9 +78,9 @@ func TestSecretsStayInside(t *testing.T) {
 // TestADumpHoldsNoUsableKey looks for the secrets of API keys in every column.
 func TestADumpHoldsNoUsableKey(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		made := must(w.CreateKey(t.Context(), w.viewer, app.KeyInput{Name: "k"}))(t)
+		made := must(w.CreateKey(t.Context(), w.viewer, hostler.KeyInput{Name: "k"}))(t)
 		next := must(w.RotateKey(t.Context(), w.viewer, made.Key.ID))(t)
-		for _, k := range []app.KeyCreated{made, next} {
+		for _, k := range []hostler.KeyCreated{made, next} {
 			w.searchTables(t, k.Secret[len(k.Key.Prefix):][:12])
 			if k.Key.Prefix != k.Secret[:12] {
 				t.Errorf("prefix %q", k.Key.Prefix)

@@ -16,7 +16,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -81,7 +80,7 @@ func (w *world) targets(t *testing.T) (n int64) {
 // address, one of which names it as an asset.
 func TestInlineJobAndAssetShareTheDevice(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.7"})
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.7"})
 		w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}})
 		w.run(t, hostler.JobRequest{Action: "change", Target: inline("192.0.2.7", "p")})
 		w.run(t, hostler.JobRequest{Action: "check_port", Target: &hostler.InlineTarget{Address: "192.0.2.7"}})
@@ -126,7 +125,7 @@ func TestEveryEndDeletesTheLogin(t *testing.T) {
 		if n := w.targets(t); n != 1 {
 			t.Errorf("%d targets, want that of the unknown job", n)
 		}
-		must(w.ResolveJob(ctx, w.operator, unknown, app.ResolveInput{State: hostler.StateFailed}))(t)
+		must(w.ResolveJob(ctx, w.operator, unknown, hostler.ResolveInput{State: hostler.StateFailed}))(t)
 		req(func(r *hostler.JobRequest) { r.OnLost = hostler.OnLostFail })
 		k.lease(t, 1)
 		w.tx(t, func(tx *store.Tx) error {
@@ -145,7 +144,7 @@ func TestEveryEndDeletesTheLogin(t *testing.T) {
 
 func TestBadTargetsAreRefused(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.7"})
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.7"})
 		for name, c := range map[string]struct {
 			req  hostler.JobRequest
 			want []string
@@ -211,7 +210,7 @@ func TestHostKeysOfInlineTargets(t *testing.T) {
 		if keys := k.resolve(t, 1)[0].Asset.HostKeys; len(keys) != 2 || keys[0].State != hostler.HostKeyPinned {
 			t.Errorf("the next job knows the keys %v", keys)
 		}
-		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		if diff := cmp.Diff([]string{"pinned accept-new", "offered "}, w.states(t, "web1")); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
@@ -222,9 +221,9 @@ func TestHostKeysOfInlineTargets(t *testing.T) {
 // asset: the key waits for a person all the same.
 func TestInlineTargetsDoNotLoosenStrictAssets(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
-		loose := w.asset(t, app.AssetInput{Name: "again", Address: "192.0.2.1", Port: 22, HostKey: hostler.HostKeyAcceptNew})
-		w.asset(t, app.AssetInput{Name: "other", Address: "192.0.2.1", Port: 2222, HostKey: hostler.HostKeyAcceptNew})
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
+		loose := w.asset(t, hostler.AssetInput{Name: "again", Address: "192.0.2.1", Port: 22, HostKey: hostler.HostKeyAcceptNew})
+		w.asset(t, hostler.AssetInput{Name: "other", Address: "192.0.2.1", Port: 2222, HostKey: hostler.HostKeyAcceptNew})
 		for _, job := range []store.LeasedJob{
 			{Project: w.admin.Project, Target: &store.SealedTarget{Address: "192.0.2.1"}},
 			{Project: w.admin.Project, Asset: loose.ID},

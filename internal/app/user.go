@@ -82,7 +82,7 @@ func (s *scope) user(name string) (*hostler.User, error) {
 }
 
 // CreateUser makes a user with roles in projects that the caller is an admin of.
-func (a *App) CreateUser(ctx context.Context, c auth.Caller, in UserInput) (hostler.User, error) {
+func (a *App) CreateUser(ctx context.Context, c auth.Caller, in hostler.UserInput) (hostler.User, error) {
 	g, err := a.allow(c, auth.ManageUsers)
 	if err != nil {
 		return hostler.User{}, err
@@ -159,7 +159,7 @@ func (s *scope) reread(name string) (hostler.User, error) {
 
 // ChangeUser disables or enables a user, and gives or takes roles. Disabling is
 // for admins of the default project, of whom one always stays.
-func (a *App) ChangeUser(ctx context.Context, c auth.Caller, name string, ch UserChange) (hostler.User, error) {
+func (a *App) ChangeUser(ctx context.Context, c auth.Caller, name string, ch hostler.UserChange) (hostler.User, error) {
 	g, err := a.allow(c, auth.ManageUsers)
 	if err != nil {
 		return hostler.User{}, err
@@ -178,7 +178,7 @@ func (a *App) ChangeUser(ctx context.Context, c auth.Caller, name string, ch Use
 	return change(ctx, g, func(s *scope) (hostler.User, error) { return s.changeUser(name, ch) })
 }
 
-func (s *scope) changeUser(name string, ch UserChange) (hostler.User, error) {
+func (s *scope) changeUser(name string, ch hostler.UserChange) (hostler.User, error) {
 	// Whoever may take an admin away does so one after the other.
 	if err := s.LockProject(s.caller.Default); err != nil {
 		return hostler.User{}, err

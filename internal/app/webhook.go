@@ -90,32 +90,32 @@ func webhookRef(ref string) (hostler.WebhookID, string) {
 
 // CreateWebhook makes a webhook. A signing secret that Hostler made is returned
 // this once.
-func (a *App) CreateWebhook(ctx context.Context, c auth.Caller, in WebhookInput) (WebhookCreated, error) {
+func (a *App) CreateWebhook(ctx context.Context, c auth.Caller, in hostler.WebhookInput) (hostler.WebhookCreated, error) {
 	g, err := a.allow(c, auth.WriteWebhook)
 	if err != nil {
-		return WebhookCreated{}, err
+		return hostler.WebhookCreated{}, err
 	}
 	var fields check.Fields
-	e := in.endpoint()
+	e := endpointFrom(in)
 	e.check(&fields)
-	made := in.generate(&fields, &e)
+	made := generateSecret(&fields, in, &e)
 	row := store.WebhookRow{ProjectID: g.project}
-	in.fill(&fields, &row, e, c.Lang)
+	fillWebhook(&fields, in, &row, e, c.Lang)
 	if err := fields.Err(); err != nil {
-		return WebhookCreated{}, err
+		return hostler.WebhookCreated{}, err
 	}
-	return change(ctx, g, func(s *scope) (WebhookCreated, error) {
+	return change(ctx, g, func(s *scope) (hostler.WebhookCreated, error) {
 		id, err := s.InsertWebhook(row, func(id hostler.WebhookID) ([]byte, error) { return a.sealWebhook(id, e.secrets()) })
 		if err != nil {
-			return WebhookCreated{}, err
+			return hostler.WebhookCreated{}, err
 		}
 		w, err := s.recordWebhook("webhook.create", id)
-		return WebhookCreated{Webhook: w, Secret: made}, err
+		return hostler.WebhookCreated{Webhook: w, Secret: made}, err
 	})
 }
 
 // generate makes the signing secret that the input asks for.
-func (in WebhookInput) generate(fields *check.Fields, e *endpoint) string {
+func generateSecret(fields *check.Fields, in hostler.WebhookInput, e *endpoint) string {
 	if !in.GenerateSecret {
 		return ""
 	}
@@ -127,7 +127,7 @@ func (in WebhookInput) generate(fields *check.Fields, e *endpoint) string {
 }
 
 // fill puts what is not secret of the input and its checked endpoint into the row.
-func (in WebhookInput) fill(fields *check.Fields, row *store.WebhookRow, e endpoint, lang hostler.Lang) {
+func fillWebhook(fields *check.Fields, in hostler.WebhookInput, row *store.WebhookRow, e endpoint, lang hostler.Lang) {
 	fields.Name("name", in.Name, 128)
 	if id, _ := webhookRef(in.Name); id != 0 {
 		fields.Add("name", "must not look like an id", "不能与 ID 的格式相同")
@@ -229,14 +229,14 @@ func (s *scope) recordWebhook(verb string, id hostler.WebhookID) (hostler.Webhoo
 
 // PutWebhook replaces a webhook. Secret parts that are left out stay, unless the
 // URL leads to another place.
-func (a *App) PutWebhook(ctx context.Context, c auth.Caller, ref string, in WebhookInput) (hostler.Webhook, error) {
+func (a *App) PutWebhook(ctx context.Context, c auth.Caller, ref string, in hostler.WebhookInput) (hostler.Webhook, error) {
 	return a.changeWebhook(ctx, c, ref, "webhook.update", func(_ *scope, row *store.WebhookRow, sec *store.WebhookSecrets) error {
 		var fields check.Fields
 		fields.Require(!in.GenerateSecret, "generate_secret", "is for new webhooks; rotate the secret instead", "仅用于新建；请改用轮换")
 		old := sealedEndpoint(*sec)
-		e := in.over(&fields, old)
+		e := replaced(&fields, in, old)
 		e.check(&fields)
-		in.fill(&fields, row, e, row.Lang)
+		fillWebhook(&fields, in, row, e, row.Lang)
 		signing := sec.Signing
 		*sec = e.secrets()
 		if e.secret == old.secret {
@@ -264,7 +264,7 @@ func (a *App) DisableWebhook(ctx context.Context, c auth.Caller, ref string) (ho
 
 // RotateWebhook gives a webhook a new signing secret: the given one, or one that is
 // made and returned this once. The old one signs too until the overlap is over.
-func (a *App) RotateWebhook(ctx context.Context, c auth.Caller, ref string, in WebhookRotation) (WebhookCreated, error) {
+func (a *App) RotateWebhook(ctx context.Context, c auth.Caller, ref string, in hostler.WebhookRotation) (hostler.WebhookCreated, error) {
 	overlap := defaultOverlap
 	if in.Overlap != nil {
 		overlap = in.Overlap.D()
@@ -288,9 +288,9 @@ func (a *App) RotateWebhook(ctx context.Context, c auth.Caller, ref string, in W
 		return fields.Err()
 	})
 	if err != nil {
-		return WebhookCreated{}, err
+		return hostler.WebhookCreated{}, err
 	}
-	return WebhookCreated{Webhook: w, Secret: made}, nil
+	return hostler.WebhookCreated{Webhook: w, Secret: made}, nil
 }
 
 // DeleteWebhook deletes a webhook with its deliveries.

@@ -22,7 +22,7 @@ const whsec = "whsec_a2FuYXJpZW52b2dlbC03ZjNhLWthbmFyaQ=="
 func (w *world) hook(t *testing.T, name string) hostler.Webhook {
 	t.Helper()
 	token := canary + "-token"
-	made := must(w.CreateWebhook(t.Context(), w.admin, app.WebhookInput{
+	made := must(w.CreateWebhook(t.Context(), w.admin, hostler.WebhookInput{
 		Name: name, URL: "https://ops.example.com/hooks?key=" + canary, Token: &token,
 		Headers: map[string]string{"X-Ticket": canary},
 	}))(t)
@@ -60,7 +60,7 @@ func TestWebhookAsItIsShown(t *testing.T) {
 		if l := must(w.Webhooks(t.Context(), w.operator, hostler.Page{}))(t); len(l.Items) != 1 {
 			t.Errorf("the listing has %d", len(l.Items))
 		}
-		_, err := w.CreateWebhook(t.Context(), w.admin, app.WebhookInput{Name: "ops", URL: "https://h/"})
+		_, err := w.CreateWebhook(t.Context(), w.admin, hostler.WebhookInput{Name: "ops", URL: "https://h/"})
 		wantCode(t, err, hostler.CodeConflict)
 		_, err = w.Webhook(t.Context(), w.stranger, got.ID.String())
 		wantCode(t, err, hostler.CodeNotFound)
@@ -76,7 +76,7 @@ func TestWebhookAsItIsShown(t *testing.T) {
 func TestWebhookFieldsAtFault(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		s := "x"
-		for name, in := range map[string]app.WebhookInput{
+		for name, in := range map[string]hostler.WebhookInput{
 			"url":                {},
 			"events[0]":          {URL: "https://h/", Events: []string{"job.flew"}},
 			"events[1]":          {URL: "https://h/", Format: hostler.FormatTask, Events: []string{"job.failed", "job.*"}},
@@ -111,17 +111,17 @@ func TestReplacedWebhook(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
 		hook := w.hook(t, "ops")
-		kept := must(w.PutWebhook(ctx, w.admin, "ops", app.WebhookInput{Name: "renamed", URL: hook.URL, Events: []string{"job.*"}, Rate: 60}))(t)
+		kept := must(w.PutWebhook(ctx, w.admin, "ops", hostler.WebhookInput{Name: "renamed", URL: hook.URL, Events: []string{"job.*"}, Rate: 60}))(t)
 		if kept.ID != hook.ID || kept.URL != hook.URL || !kept.Token || len(kept.Headers) != 1 || kept.Rate != 60 || kept.Name != "renamed" {
 			t.Errorf("replaced as %+v", kept)
 		}
-		_, err := w.PutWebhook(ctx, w.admin, "renamed", app.WebhookInput{Name: "renamed", URL: "https://evil.example.com/"})
+		_, err := w.PutWebhook(ctx, w.admin, "renamed", hostler.WebhookInput{Name: "renamed", URL: "https://evil.example.com/"})
 		wantCode(t, err, hostler.CodeInvalid)
 		if diff := cmp.Diff([]string{"token", "headers"}, fieldsOf(err)); diff != "" {
 			t.Errorf("fields (-want +got):\n%s", diff)
 		}
 		empty := ""
-		moved := must(w.PutWebhook(ctx, w.admin, "renamed", app.WebhookInput{
+		moved := must(w.PutWebhook(ctx, w.admin, "renamed", hostler.WebhookInput{
 			Name: "renamed", URL: "https://evil.example.com/", Token: &empty, Headers: map[string]string{},
 		}))(t)
 		if moved.Token || len(moved.Headers) != 0 || moved.URL != "https://evil.example.com/" {
@@ -129,7 +129,7 @@ func TestReplacedWebhook(t *testing.T) {
 		}
 
 		off := must(w.DisableWebhook(ctx, w.admin, "renamed"))(t)
-		still := must(w.PutWebhook(ctx, w.admin, "renamed", app.WebhookInput{Name: "renamed"}))(t)
+		still := must(w.PutWebhook(ctx, w.admin, "renamed", hostler.WebhookInput{Name: "renamed"}))(t)
 		on := must(w.EnableWebhook(ctx, w.admin, "renamed"))(t)
 		if off.Enabled || still.Enabled || !on.Enabled {
 			t.Errorf("enabled: off %v, replaced %v, on %v", off.Enabled, still.Enabled, on.Enabled)
@@ -140,16 +140,16 @@ func TestReplacedWebhook(t *testing.T) {
 func TestRotatedSigningSecret(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		made := must(w.CreateWebhook(ctx, w.admin, app.WebhookInput{Name: "ops", URL: "https://h/", GenerateSecret: true}))(t)
-		next := must(w.RotateWebhook(ctx, w.admin, "ops", app.WebhookRotation{}))(t)
+		made := must(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: "ops", URL: "https://h/", GenerateSecret: true}))(t)
+		next := must(w.RotateWebhook(ctx, w.admin, "ops", hostler.WebhookRotation{}))(t)
 		if !strings.HasPrefix(made.Secret, "whsec_") || made.Secret == next.Secret || !next.Webhook.Signed {
 			t.Errorf("made %q, then %q, signed %v", made.Secret, next.Secret, next.Webhook.Signed)
 		}
-		given := must(w.RotateWebhook(ctx, w.admin, "ops", app.WebhookRotation{Secret: whsec}))(t)
+		given := must(w.RotateWebhook(ctx, w.admin, "ops", hostler.WebhookRotation{Secret: whsec}))(t)
 		if given.Secret != "" {
 			t.Error("a given secret is repeated")
 		}
-		for name, in := range map[string]app.WebhookRotation{
+		for name, in := range map[string]hostler.WebhookRotation{
 			"secret": {Secret: "x"}, "overlap": {Overlap: new(hostler.Duration(-1))}, "overlap too long": {Overlap: new(hostler.Duration(31 * 24 * time.Hour))},
 		} {
 			_, err := w.RotateWebhook(ctx, w.admin, "ops", in)
@@ -158,8 +158,8 @@ func TestRotatedSigningSecret(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		must(w.CreateWebhook(ctx, w.admin, app.WebhookInput{Name: "chat", URL: "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=x"}))(t)
-		_, err := w.RotateWebhook(ctx, w.admin, "chat", app.WebhookRotation{})
+		must(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: "chat", URL: "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=x"}))(t)
+		_, err := w.RotateWebhook(ctx, w.admin, "chat", hostler.WebhookRotation{})
 		wantCode(t, err, hostler.CodeInvalid)
 		for _, secret := range []string{made.Secret, next.Secret, whsec} {
 			w.searchTables(t, secret[8:])
@@ -206,9 +206,9 @@ func TestConfiguredWebhook(t *testing.T) {
 		_, err = w.Webhook(ctx, w.stranger, got.ID.String())
 		wantCode(t, err, hostler.CodeNotFound)
 		for name, err := range map[string]error{
-			"put":    second(w.PutWebhook(ctx, w.admin, got.Name, app.WebhookInput{Name: "x", URL: "https://h/"})),
+			"put":    second(w.PutWebhook(ctx, w.admin, got.Name, hostler.WebhookInput{Name: "x", URL: "https://h/"})),
 			"enable": second(w.EnableWebhook(ctx, w.admin, got.Name)),
-			"rotate": second(w.RotateWebhook(ctx, w.admin, got.Name, app.WebhookRotation{})),
+			"rotate": second(w.RotateWebhook(ctx, w.admin, got.Name, hostler.WebhookRotation{})),
 			"delete": w.DeleteWebhook(ctx, w.admin, got.ID.String()),
 		} {
 			wantCode(t, err, hostler.CodeConflict)
@@ -238,7 +238,7 @@ func TestConfiguredWebhook(t *testing.T) {
 func TestJobWebhook(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		req := hostler.JobRequest{Action: "check_port", Assets: []string{w.asset(t, app.AssetInput{Name: "web1"}).Name}}
+		req := hostler.JobRequest{Action: "check_port", Assets: []string{w.asset(t, hostler.AssetInput{Name: "web1"}).Name}}
 		req.Webhook = &hostler.JobWebhook{URL: "https://ops.example.com/done?key=" + canary, Token: canary, Secret: whsec, Headers: map[string]string{"X-A": canary}}
 		made := w.run(t, req)
 		if l := must(w.Webhooks(ctx, w.admin, hostler.Page{}))(t); len(l.Items) != 0 {
@@ -271,15 +271,15 @@ func TestWebhookSecretsStayInside(t *testing.T) {
 		hook := w.hook(t, "ops")
 		say(hook, nil)
 		token := canary + "\n"
-		say(w.CreateWebhook(ctx, w.admin, app.WebhookInput{Name: canary + "!", URL: "ftp://" + canary, Token: &token, Secret: &token}))
-		say(w.PutWebhook(ctx, w.admin, "ops", app.WebhookInput{Name: "ops", URL: "https://" + canary + ".example.com/" + canary}))
+		say(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: canary + "!", URL: "ftp://" + canary, Token: &token, Secret: &token}))
+		say(w.PutWebhook(ctx, w.admin, "ops", hostler.WebhookInput{Name: "ops", URL: "https://" + canary + ".example.com/" + canary}))
 		say(w.TestWebhook(ctx, w.operator, "ops"))
 		say(w.Deliveries(ctx, w.operator, hostler.DeliveryFilter{}, hostler.Page{}))
 		say(w.Audit(ctx, w.admin, hostler.Page{Limit: 1000}))
-		req := hostler.JobRequest{Action: "check_port", Assets: []string{w.asset(t, app.AssetInput{Name: "web1"}).Name}}
+		req := hostler.JobRequest{Action: "check_port", Assets: []string{w.asset(t, hostler.AssetInput{Name: "web1"}).Name}}
 		req.Webhook = &hostler.JobWebhook{URL: "https://h/?" + canary, Token: canary, Headers: map[string]string{"X-A": canary}}
 		say(w.RunJobs(ctx, w.operator, req, "key"))
-		say(fmt.Sprintf("%v %+v %#v", app.WebhookInput{Token: &token}, *req.Webhook, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}), w.ConfigureWebhook(ctx, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}))
+		say(fmt.Sprintf("%v %+v %#v", hostler.WebhookInput{Token: &token}, *req.Webhook, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}), w.ConfigureWebhook(ctx, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}))
 		text, err := json.Marshal(said)
 		if err != nil {
 			t.Fatal(err)
@@ -325,15 +325,15 @@ func TestDeliveriesAreSentAgain(t *testing.T) {
 		if again.ID != ids[0] || again.State != hostler.DeliveryPending {
 			t.Errorf("sent again as %+v", again)
 		}
-		res := must(w.ResendDeliveries(ctx, w.operator, app.DeliverySelection{IDs: append(ids, ids[0], 1)}))(t)
+		res := must(w.ResendDeliveries(ctx, w.operator, hostler.DeliverySelection{IDs: append(ids, ids[0], 1)}))(t)
 		if res.Matched != 6 || len(res.Items) != 6 || res.Items[0].OK || !res.Items[1].OK {
 			t.Errorf("the bulk result is %+v", res)
 		}
-		res = must(w.ResendDeliveries(ctx, w.operator, app.DeliverySelection{Filter: &hostler.DeliveryFilter{Webhook: "ops"}}))(t)
+		res = must(w.ResendDeliveries(ctx, w.operator, hostler.DeliverySelection{Filter: &hostler.DeliveryFilter{Webhook: "ops"}}))(t)
 		if res.Matched != 0 || res.More {
 			t.Errorf("none has failed, but %+v", res)
 		}
-		for name, sel := range map[string]app.DeliverySelection{
+		for name, sel := range map[string]hostler.DeliverySelection{
 			"nothing": {}, "an empty filter": {Filter: &hostler.DeliveryFilter{}},
 			"both": {Filter: &hostler.DeliveryFilter{Webhook: "ops"}, IDs: ids}, "no state": {Filter: &hostler.DeliveryFilter{State: "lost"}},
 		} {

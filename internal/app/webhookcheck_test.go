@@ -133,22 +133,22 @@ func TestSecretsStayWithTheirAddress(t *testing.T) {
 	old := endpoint{url: "https://ops.example.com/hooks?key=1", token: "canary", secret: goodSecret, headers: map[string]string{"X-A": "canary"}}
 	empty, given := "", "new"
 	for name, tt := range map[string]struct {
-		in   WebhookInput
+		in   hostler.WebhookInput
 		want []string
 	}{
-		"as it is":                {WebhookInput{}, nil},
-		"as it is shown":          {WebhookInput{URL: hostler.MaskURL(old.url)}, nil},
-		"another path":            {WebhookInput{URL: "https://ops.example.com/other"}, nil},
-		"the port in words":       {WebhookInput{URL: "https://OPS.example.com:443/other"}, nil},
-		"another host":            {WebhookInput{URL: "https://evil.example.com/hooks"}, []string{"headers", "secret", "token"}},
-		"another port":            {WebhookInput{URL: "https://ops.example.com:8443/hooks"}, []string{"headers", "secret", "token"}},
-		"clear text":              {WebhookInput{URL: "http://ops.example.com/hooks"}, []string{"headers", "secret", "token"}},
-		"the host as user":        {WebhookInput{URL: "https://ops.example.com@evil.example.com/"}, []string{"headers", "secret", "token"}},
-		"with some given again":   {WebhookInput{URL: "https://evil.example.com/", Token: &given}, []string{"headers", "secret"}},
-		"with all given or taken": {WebhookInput{URL: "https://evil.example.com/", Token: &given, Secret: &empty, Headers: map[string]string{}}, nil},
+		"as it is":                {hostler.WebhookInput{}, nil},
+		"as it is shown":          {hostler.WebhookInput{URL: hostler.MaskURL(old.url)}, nil},
+		"another path":            {hostler.WebhookInput{URL: "https://ops.example.com/other"}, nil},
+		"the port in words":       {hostler.WebhookInput{URL: "https://OPS.example.com:443/other"}, nil},
+		"another host":            {hostler.WebhookInput{URL: "https://evil.example.com/hooks"}, []string{"headers", "secret", "token"}},
+		"another port":            {hostler.WebhookInput{URL: "https://ops.example.com:8443/hooks"}, []string{"headers", "secret", "token"}},
+		"clear text":              {hostler.WebhookInput{URL: "http://ops.example.com/hooks"}, []string{"headers", "secret", "token"}},
+		"the host as user":        {hostler.WebhookInput{URL: "https://ops.example.com@evil.example.com/"}, []string{"headers", "secret", "token"}},
+		"with some given again":   {hostler.WebhookInput{URL: "https://evil.example.com/", Token: &given}, []string{"headers", "secret"}},
+		"with all given or taken": {hostler.WebhookInput{URL: "https://evil.example.com/", Token: &given, Secret: &empty, Headers: map[string]string{}}, nil},
 	} {
 		var fields check.Fields
-		e := tt.in.over(&fields, old)
+		e := replaced(&fields, tt.in, old)
 		if got := faults(&fields); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: faults %v, want %v", name, got, tt.want)
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/store"
 )
@@ -35,7 +34,7 @@ func sessionOn(address string) hostler.HostSession {
 // default project and in another.
 func TestSessionsAreShownToThoseWhoWorkThere(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		must(w.CreateAsset(t.Context(), w.stranger, app.AssetInput{Name: "theirs", Address: "192.0.2.2"}))(t)
+		must(w.CreateAsset(t.Context(), w.stranger, hostler.AssetInput{Name: "theirs", Address: "192.0.2.2"}))(t)
 		other := w.person(t, "otto", "other", hostler.RoleOperator)
 		peer := w.person(t, "paul", "other", hostler.RoleViewer)
 		all := []hostler.HostSession{sessionOn("192.0.2.1"), sessionOn("192.0.2.2"), sessionOn("192.0.2.3")}
@@ -181,7 +180,7 @@ func TestStopManyJobs(t *testing.T) {
 func TestCloseSessions(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
-		w.asset(t, app.AssetInput{Name: "web1", Address: "192.0.2.1"})
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}})
 		w.run(t, hostler.JobRequest{Action: "change", Target: inline("sw.example", "p")})
 		w.run(t, hostler.JobRequest{Action: "ping"})

@@ -61,7 +61,7 @@ func newWorld(t *testing.T, h *storetest.Harness) *world {
 		t.Fatalf("bootstrap: %v, created %v", err, created)
 	}
 	w.admin = w.login(t, adminKey)
-	must(w.CreateProject(t.Context(), w.admin, app.ProjectInput{Name: "other"}))(t)
+	must(w.CreateProject(t.Context(), w.admin, hostler.ProjectInput{Name: "other"}))(t)
 	w.admin = w.login(t, adminKey)
 	w.operator = w.person(t, "olga", "default", hostler.RoleOperator)
 	w.viewer = w.person(t, "vera", "default", hostler.RoleViewer)
@@ -95,12 +95,12 @@ func (w *world) login(t *testing.T, key string) auth.Caller {
 // person makes a user with one role and returns it as a caller.
 func (w *world) person(t *testing.T, name, project string, role hostler.Role) auth.Caller {
 	t.Helper()
-	must(w.CreateUser(t.Context(), w.admin, app.UserInput{Name: name, Roles: map[string]hostler.Role{project: role}}))(t)
-	made := must(w.CreateKey(t.Context(), w.admin, app.KeyInput{Name: "first", User: name, Project: project}))(t)
+	must(w.CreateUser(t.Context(), w.admin, hostler.UserInput{Name: name, Roles: map[string]hostler.Role{project: role}}))(t)
+	made := must(w.CreateKey(t.Context(), w.admin, hostler.KeyInput{Name: "first", User: name, Project: project}))(t)
 	return w.login(t, made.Secret)
 }
 
-func (w *world) asset(t *testing.T, in app.AssetInput) hostler.Asset {
+func (w *world) asset(t *testing.T, in hostler.AssetInput) hostler.Asset {
 	t.Helper()
 	if in.Address == "" {
 		in.Address = in.Name + ".example"
@@ -110,7 +110,7 @@ func (w *world) asset(t *testing.T, in app.AssetInput) hostler.Asset {
 
 func (w *world) password(t *testing.T, name, value string) hostler.Credential {
 	t.Helper()
-	return must(w.CreateCredential(t.Context(), w.admin, app.CredentialInput{
+	return must(w.CreateCredential(t.Context(), w.admin, hostler.CredentialInput{
 		Name: name, Kind: hostler.CredentialPassword, Username: "root", Password: value,
 	}))(t)
 }

@@ -78,7 +78,7 @@ func (a *app) assetGet() *cobra.Command {
 }
 
 // assetFlags binds the flags of an asset to in.
-func (a *app) assetFlags(cmd *cobra.Command, in *client.AssetInput) {
+func (a *app) assetFlags(cmd *cobra.Command, in *hostler.AssetInput) {
 	f := cmd.Flags()
 	f.StringVar(&in.Address, "address", "", a.t("host name or IP address", "主机名或 IP 地址"))
 	f.IntVar(&in.Port, "port", 0, a.t("port for check_port and SSH; 0 is the action's default", "check_port 和 SSH 使用的端口；0 表示动作的默认值"))
@@ -97,7 +97,7 @@ func (a *app) assetFlags(cmd *cobra.Command, in *client.AssetInput) {
 }
 
 func (a *app) assetAdd() *cobra.Command {
-	var in client.AssetInput
+	var in hostler.AssetInput
 	cmd := a.cmd("add NAME [flags]", doc{
 		short:   txt("add an asset", "添加资产"),
 		long:    txt("Adds an asset. Its name is unique in the project.", "添加资产；名称在项目内唯一。"),
@@ -118,7 +118,7 @@ func (a *app) assetAdd() *cobra.Command {
 }
 
 func (a *app) assetSet() *cobra.Command {
-	var in client.AssetInput
+	var in hostler.AssetInput
 	var cmd *cobra.Command
 	cmd = a.cmd("set ASSET [flags]", doc{
 		short:   txt("change an asset", "修改资产"),
@@ -129,7 +129,7 @@ func (a *app) assetSet() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		x, err = c.PutAsset(ctx, x.ID.String(), merged(client.InputOf(x), in, cmd.Flags()))
+		x, err = c.PutAsset(ctx, x.ID.String(), merged(x.Input(), in, cmd.Flags()))
 		if err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func (a *app) assetSet() *cobra.Command {
 }
 
 // merged is old with the parts of in whose flags were given.
-func merged(old, in client.AssetInput, flags *pflag.FlagSet) client.AssetInput {
+func merged(old, in hostler.AssetInput, flags *pflag.FlagSet) hostler.AssetInput {
 	for flag, part := range map[string]struct{ to, from *string }{
 		"name": {&old.Name, &in.Name}, "address": {&old.Address, &in.Address},
 		"kind": {&old.Kind, &in.Kind}, "platform": {&old.Platform, &in.Platform},

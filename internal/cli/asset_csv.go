@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) assetImport() *cobra.Command {
-	var o client.ImportOptions
+	var o hostler.ImportOptions
 	var columns []string
 	var yes bool
 	cmd := a.cmd("import FILE [flags]", doc{
@@ -86,7 +86,7 @@ func mappingOf(columns []string) (map[string]string, error) {
 }
 
 // agreed shows what an import would do, and asks.
-func (a *app) agreed(ctx context.Context, c *client.Client, file []byte, o client.ImportOptions) (bool, error) {
+func (a *app) agreed(ctx context.Context, c *client.Client, file []byte, o hostler.ImportOptions) (bool, error) {
 	o.DryRun = true
 	would, err := c.ImportAssets(ctx, file, o)
 	if err != nil {
@@ -126,7 +126,7 @@ func (a *app) sayImport(r hostler.AssetImport) error {
 }
 
 func (a *app) listImport(r hostler.AssetImport) error {
-	rows := slices.DeleteFunc(slices.Clone(r.Rows), func(x hostler.ImportedRow) bool { return x.Fate == hostler.FateUnchanged })
+	rows := slices.DeleteFunc(slices.Clone(r.Rows), func(x hostler.ImportedRow) bool { return x.Result == hostler.ImportUnchanged })
 	if len(rows) > 0 {
 		if err := list(a, rows, a.importColumns()); err != nil {
 			return err
@@ -146,13 +146,13 @@ func (a *app) countImport(r hostler.AssetImport) {
 
 func (a *app) importColumns() []column[hostler.ImportedRow] {
 	fates := map[string]hostler.Text{
-		hostler.FateCreate: txt("create", "新建"), hostler.FateUpdate: txt("update", "修改"),
-		hostler.FateSkip: txt("skip", "跳过"), hostler.FateFail: txt("fail", "失败"),
+		hostler.ImportCreate: txt("create", "新建"), hostler.ImportUpdate: txt("update", "修改"),
+		hostler.ImportSkip: txt("skip", "跳过"), hostler.ImportFail: txt("fail", "失败"),
 	}
 	return []column[hostler.ImportedRow]{
 		col("line", "行", func(x hostler.ImportedRow) string { return number(x.Line) }),
 		col("name", "名称", func(x hostler.ImportedRow) string { return x.Name }),
-		col("fate", "结果", func(x hostler.ImportedRow) string { return fates[x.Fate].In(a.lang) }),
+		col("fate", "结果", func(x hostler.ImportedRow) string { return fates[x.Result].In(a.lang) }),
 		col("what", "说明", func(x hostler.ImportedRow) string {
 			var words []string
 			for _, field := range slices.Sorted(maps.Keys(x.Changes)) {

@@ -59,7 +59,7 @@ func (a *app) credentialGet() *cobra.Command {
 }
 
 // fill reads the secret parts that the kind has.
-func (a *app) fill(in *client.CredentialInput, s *secretFlags) error {
+func (a *app) fill(in *hostler.CredentialInput, s *secretFlags) error {
 	switch in.Kind {
 	case hostler.CredentialSSHKey:
 		if s.file == "" && !s.stdin {
@@ -88,7 +88,7 @@ func (a *app) fill(in *client.CredentialInput, s *secretFlags) error {
 }
 
 func (a *app) credentialAdd() *cobra.Command {
-	var in client.CredentialInput
+	var in hostler.CredentialInput
 	var s *secretFlags
 	cmd := a.cmd("add NAME [flags]", doc{
 		short:   txt("store a credential", "保存凭据"),
@@ -124,7 +124,7 @@ func (a *app) credentialSet() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		in := client.CredentialInput{Name: old.Name, Kind: old.Kind, Username: cmp.Or(username, old.Username)}
+		in := hostler.CredentialInput{Name: old.Name, Kind: old.Kind, Username: cmp.Or(username, old.Username)}
 		if err := a.fill(&in, s); err != nil {
 			return err
 		}

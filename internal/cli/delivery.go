@@ -194,14 +194,14 @@ func resend(ctx context.Context, c *client.Client, args []string, f hostler.Deli
 	}
 	var items []hostler.ItemOutcome
 	for chunk := range slices.Chunk(ids, bulkSize) {
-		r, err := c.ResendDeliveries(ctx, client.DeliverySelection{IDs: chunk})
+		r, err := c.ResendDeliveries(ctx, hostler.DeliverySelection{IDs: chunk})
 		if err != nil {
 			return items, err
 		}
 		items = append(items, r.Items...)
 	}
 	for len(ids) == 0 {
-		r, err := c.ResendDeliveries(ctx, client.DeliverySelection{Filter: &f})
+		r, err := c.ResendDeliveries(ctx, hostler.DeliverySelection{Filter: &f})
 		if err != nil {
 			return items, err
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) eventsCmd() *cobra.Command {
-	var q client.EventQuery
+	var q hostler.EventFilter
 	var follow, types bool
 	var after int64
 	var run, job string
@@ -69,7 +69,7 @@ func eventPatterns() []string {
 	return slices.Compact(words)
 }
 
-func parseRefs(q *client.EventQuery, run, job string) error {
+func parseRefs(q *hostler.EventFilter, run, job string) error {
 	if err := q.Run.UnmarshalText([]byte(run)); err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (a *app) eventTypes(ctx context.Context, c *client.Client) error {
 
 // followEvents prints events one by one: a line each, or a JSON or YAML document
 // each.
-func (a *app) followEvents(ctx context.Context, c *client.Client, q client.EventQuery, after int64, follow bool) error {
+func (a *app) followEvents(ctx context.Context, c *client.Client, q hostler.EventFilter, after int64, follow bool) error {
 	steps := c.Events(ctx, q, after)
 	if !follow {
 		steps = c.EventsKept(ctx, q, after)

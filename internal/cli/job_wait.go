@@ -126,7 +126,7 @@ func (a *app) progressLine(sum hostler.RunSummary) string {
 	parts := []string{""}
 	for _, s := range hostler.States() {
 		n := sum.States[s]
-		if s.Terminal() || s == hostler.StateUnknown {
+		if s.Settled() {
 			ended += n
 		}
 		if n > 0 {

@@ -49,7 +49,7 @@ func (a *app) keyList() *cobra.Command {
 }
 
 func (a *app) keyCreate() *cobra.Command {
-	var in client.KeyInput
+	var in hostler.KeyInput
 	var role string
 	var local bool
 	var load func() (config.Config, error)
@@ -84,7 +84,7 @@ func (a *app) keyCreate() *cobra.Command {
 
 // sayKey writes the secret to standard output and all else to standard error, so
 // that $(hostler key create …) is the key.
-func (a *app) sayKey(made client.KeyCreated) error {
+func (a *app) sayKey(made hostler.KeyCreated) error {
 	if a.output != "table" {
 		return a.structured(made)
 	}

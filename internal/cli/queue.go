@@ -64,7 +64,7 @@ func (a *app) queueSet() *cobra.Command {
 		long:    txt("Makes a queue, or changes the given limits of one. 0 takes a limit away.", "创建队列，或修改给出的上限；0 表示不限。"),
 		example: "hostler queue set bulk --limit 10\nhostler queue set bulk --limit 0 --max-depth 10000",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
-		var l client.QueueLimits
+		var l hostler.QueueLimits
 		if cmd.Flags().Changed("limit") {
 			l.Limit = &limit
 		}

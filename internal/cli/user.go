@@ -74,7 +74,7 @@ func (a *app) userSet() *cobra.Command {
 		long:    txt("Changes the role of a user in the given projects; an empty role takes it away.", "修改用户在给定项目中的角色；角色为空表示收回。"),
 		example: "hostler user set alice --role lab=admin\nhostler user set alice --role lab=",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
-		u, err := c.ChangeUser(ctx, args[0], client.UserChange{Roles: asRoles(roles)})
+		u, err := c.ChangeUser(ctx, args[0], hostler.UserChange{Roles: asRoles(roles)})
 		if err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func asRoles(m map[string]string) map[string]hostler.Role {
 
 func (a *app) userSwitch(verb string, disabled bool, d doc) *cobra.Command {
 	return a.cmd(verb+" NAME", d, func(ctx context.Context, c *client.Client, args []string) error {
-		u, err := c.ChangeUser(ctx, args[0], client.UserChange{Disabled: &disabled})
+		u, err := c.ChangeUser(ctx, args[0], hostler.UserChange{Disabled: &disabled})
 		if err != nil {
 			return err
 		}

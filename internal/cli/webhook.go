@@ -99,7 +99,7 @@ func (a *app) webhookGet() *cobra.Command {
 
 // webhookFlags are the flags of create and update.
 type webhookFlags struct {
-	in       client.WebhookInput
+	in       hostler.WebhookInput
 	format   string
 	lang     string
 	filter   hostler.WebhookFilter
@@ -161,7 +161,7 @@ func (a *app) webhookCreate() *cobra.Command {
 
 // sayWebhook writes a fresh signing secret to standard output and all else to
 // standard error, so that $(hostler webhook rotate …) is the secret.
-func (a *app) sayWebhook(made client.WebhookCreated) error {
+func (a *app) sayWebhook(made hostler.WebhookCreated) error {
 	switch {
 	case a.output != "table":
 		return a.structured(made)
@@ -188,7 +188,7 @@ func (a *app) webhookUpdate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		in := client.WebhookInputOf(old)
+		in := old.Input()
 		in.Name = cmp.Or(name, in.Name)
 		f.change(&in, cmd.Flags().Changed)
 		if err := f.removeFrom(&in); err != nil {
@@ -212,7 +212,7 @@ func (a *app) webhookUpdate() *cobra.Command {
 }
 
 // change puts the flags that were given over the webhook as it is.
-func (f *webhookFlags) change(in *client.WebhookInput, given func(string) bool) {
+func (f *webhookFlags) change(in *hostler.WebhookInput, given func(string) bool) {
 	for flag, set := range map[string]func(){
 		"format":  func() { in.Format = hostler.WebhookFormat(f.format) },
 		"lang":    func() { in.Lang = hostler.Lang(f.lang) },
@@ -231,7 +231,7 @@ func (f *webhookFlags) change(in *client.WebhookInput, given func(string) bool) 
 	}
 }
 
-func (f *webhookFlags) removeFrom(in *client.WebhookInput) error {
+func (f *webhookFlags) removeFrom(in *hostler.WebhookInput) error {
 	for _, part := range f.remove {
 		switch part {
 		case "token":
@@ -312,7 +312,7 @@ func (a *app) webhookTest() *cobra.Command {
 }
 
 func (a *app) webhookRotate() *cobra.Command {
-	var in client.WebhookRotation
+	var in hostler.WebhookRotation
 	var overlap hostler.Duration
 	var file string
 	var cmd *cobra.Command

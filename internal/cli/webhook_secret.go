@@ -11,7 +11,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/client"
 )
 
 // webhookSecrets say where the secret parts of a webhook come from: never from the
@@ -32,7 +31,7 @@ func (a *app) webhookSecretFlags(cmd *cobra.Command, s *webhookSecrets) {
 }
 
 // fillWebhook reads the secret parts; a URL is needed for a new webhook.
-func (a *app) fillWebhook(in *client.WebhookInput, s webhookSecrets, args []string, isNew bool) error {
+func (a *app) fillWebhook(in *hostler.WebhookInput, s webhookSecrets, args []string, isNew bool) error {
 	for _, what := range s.ask {
 		if !slices.Contains([]string{"url", "token", "secret"}, what) {
 			return hostler.Errorf(hostler.CodeInvalid, "--ask takes url, token or secret", "--ask 只能是 url、token 或 secret")

@@ -51,7 +51,7 @@ func deliverAll(t *testing.T, db string, events, kills int) {
 	t.Cleanup(deaf.Close)
 	r.subscribe("deaf", deaf.URL)
 	for i := range fanOut {
-		_, err := r.client.CreateAsset(t.Context(), client.AssetInput{
+		_, err := r.client.CreateAsset(t.Context(), hostler.AssetInput{
 			Name: fmt.Sprintf("web%d", i), Address: "127.0.0.1", Labels: map[string]string{"role": "web"},
 		})
 		if err != nil {
@@ -77,7 +77,7 @@ func deliverAll(t *testing.T, db string, events, kills int) {
 
 func (r *rig) subscribe(name, url string) (secret string) {
 	r.t.Helper()
-	made, err := r.client.CreateWebhook(r.t.Context(), client.WebhookInput{
+	made, err := r.client.CreateWebhook(r.t.Context(), hostler.WebhookInput{
 		Name: name, URL: url, Events: []string{"job.scheduled"}, GenerateSecret: true,
 		Timeout: hostler.Duration(webhookWait), Limit: 32,
 	})

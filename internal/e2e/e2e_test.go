@@ -252,7 +252,7 @@ func TestFanOutOverSSH(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range hosts {
-			_, err := api.CreateAsset(t.Context(), client.AssetInput{
+			_, err := api.CreateAsset(t.Context(), hostler.AssetInput{
 				Name: fmt.Sprintf("web%d", i), Address: fmt.Sprintf("127.0.1.%d", i+1), Port: d.Port, Credential: "ops",
 				Labels: map[string]string{"role": "web"},
 			})

@@ -35,7 +35,7 @@ func newStreaming(tb testing.TB) *streaming {
 	a := start(tb, tb.TempDir(), storetest.Postgres(tb))
 	st := &streaming{tb: tb, servers: [2]*server{a, join(tb, a)}}
 	for i := range eventsPerCall {
-		_, err := a.client().CreateAsset(tb.Context(), client.AssetInput{
+		_, err := a.client().CreateAsset(tb.Context(), hostler.AssetInput{
 			Name: fmt.Sprintf("load-%d", i), Address: "127.0.0.1", Port: 9, Labels: map[string]string{"role": "load"},
 		})
 		if err != nil {
@@ -86,7 +86,7 @@ func (st *streaming) run(readers, perSecond int, span time.Duration) {
 // newest waits until all is published and returns the last position.
 func (st *streaming) newest(ctx context.Context) (pos int64) {
 	st.tb.Helper()
-	for s, err := range st.servers[0].client().EventsKept(ctx, client.EventQuery{}, st.last.Load()) {
+	for s, err := range st.servers[0].client().EventsKept(ctx, hostler.EventFilter{}, st.last.Load()) {
 		if err != nil {
 			st.tb.Fatal(err)
 		}

@@ -22,7 +22,7 @@ const (
 func (s *server) devices(n int) []*devicetest.Device {
 	s.t.Helper()
 	for name, password := range map[string]string{"login": deviceLogin, "enable": deviceEnable} {
-		in := client.CredentialInput{Name: name, Kind: hostler.CredentialPassword, Username: "admin", Password: password}
+		in := hostler.CredentialInput{Name: name, Kind: hostler.CredentialPassword, Username: "admin", Password: password}
 		if _, err := s.client().CreateCredential(s.t.Context(), in); err != nil {
 			s.t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func (s *server) devices(n int) []*devicetest.Device {
 			s.t.Fatal(err)
 		}
 		s.t.Cleanup(d.Close)
-		_, err = s.client().CreateAsset(s.t.Context(), client.AssetInput{
+		_, err = s.client().CreateAsset(s.t.Context(), hostler.AssetInput{
 			Name: fmt.Sprintf("net%d", i), Address: d.Address, Port: d.Port, Kind: "device", Platform: dialect.Platform(),
 			Credential: "login", Labels: map[string]string{"dialect": dialect.Platform()},
 		})

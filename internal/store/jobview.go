@@ -345,7 +345,7 @@ func (tx *Tx) RunSummary(project hostler.ProjectID, run hostler.RunID) (hostler.
 			s := hostler.State(state)
 			sum.States[s] += n
 			sum.Total += n
-			sum.Done = sum.Done && (s.Terminal() || s == hostler.StateUnknown)
+			sum.Done = sum.Done && s.Settled()
 			return err
 		})
 		if err != nil {

@@ -182,7 +182,7 @@ func JobOf(j hostler.Job, worker string, d Dialect, lang hostler.Lang) Job {
 }
 
 func resultOf(j hostler.Job, d Dialect, lang hostler.Lang) *Result {
-	if !j.State.Terminal() && j.State != hostler.StateUnknown {
+	if !j.State.Settled() {
 		return nil
 	}
 	r := &Result{Type: typeOf(j.State), RetVal: retVal(j.Result, lang)}

@@ -56,73 +56,6 @@ type Concurrency struct {
 	Limit int    `json:"limit" minimum:"1" maximum:"100000"`
 }
 
-// JobFilter selects jobs; empty fields select all. It is the query of
-// GET /api/v1/jobs and the body of bulk changes.
-type JobFilter struct {
-	States []State    `json:"states,omitempty"`
-	Queue  string     `json:"queue,omitempty"`
-	Action string     `json:"action,omitempty"`
-	Asset  string     `json:"asset,omitempty" doc:"name or id"`
-	Lane   string     `json:"lane,omitempty"`
-	Run    RunID      `json:"run,omitzero"`
-	Since  *time.Time `json:"since,omitempty" doc:"made at or after"`
-	Until  *time.Time `json:"until,omitempty" doc:"made before"`
-}
-
-// Empty reports whether the filter selects everything.
-func (f JobFilter) Empty() bool {
-	return len(f.States) == 0 && f.Queue == "" && f.Action == "" && f.Asset == "" &&
-		f.Lane == "" && f.Run == 0 && f.Since == nil && f.Until == nil
-}
-
-// Page asks for one page of a listing in keyset order.
-type Page struct {
-	Cursor string // from the page before; "" for the first
-	Limit  int    // 1 to 1,000; 0 means 100
-}
-
-// List is one page of a listing.
-type List[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty" doc:"cursor of the next page; absent on the last"`
-}
-
-// RunSummary counts the jobs of one run by state.
-type RunSummary struct {
-	Run    RunID         `json:"run"`
-	Total  int           `json:"total"`
-	States map[State]int `json:"states"`
-	Done   bool          `json:"done" doc:"every job is terminal or unknown"`
-}
-
-// ItemOutcome is what became of one object in a bulk change.
-type ItemOutcome struct {
-	ID    string `json:"id"`
-	OK    bool   `json:"ok"`
-	Error *Text  `json:"error,omitempty"`
-}
-
-// ActionInfo describes an action to people and programs.
-type ActionInfo struct {
-	Name       string          `json:"name"`
-	Aliases    []string        `json:"aliases,omitempty"`
-	Title      Text            `json:"title"`
-	Help       Text            `json:"help"`
-	NeedsAsset bool            `json:"needs_asset"`
-	Idempotent bool            `json:"idempotent" doc:"with its default args; some args change it"`
-	Lane       string          `json:"lane" doc:"asset or none: the default lane"`
-	Enabled    bool            `json:"enabled"`
-	Schema     json.RawMessage `json:"schema" doc:"JSON Schema 2020-12 of args"`
-}
-
-// LogEntry is one piece of a job's output with its position, from which a
-// reader resumes.
-type LogEntry struct {
-	Pos     int64 `json:"pos"`
-	Attempt int   `json:"attempt"`
-	LogLine
-}
-
 // JobsCreated answers POST /api/v1/jobs.
 type JobsCreated struct {
 	Run   RunID   `json:"run"`
@@ -131,18 +64,8 @@ type JobsCreated struct {
 	Jobs  []JobID `json:"jobs" doc:"ids of the jobs, at most the first 1,000"`
 }
 
-// BulkRequest selects jobs by filter or by ids for a bulk change.
-type BulkRequest struct {
-	Filter *JobFilter `json:"filter,omitempty"`
-	IDs    []JobID    `json:"ids,omitempty" maxItems:"1000"`
-	State  State      `json:"state,omitempty" doc:"resolve only: succeeded or failed"`
-	Note   string     `json:"note,omitempty" maxLength:"2000"`
-}
-
-// BulkResult is what became of the jobs of a bulk change. More
-// says that more jobs match: send the same request again.
-type BulkResult struct {
-	Matched int           `json:"matched"`
-	Items   []ItemOutcome `json:"items"`
-	More    bool          `json:"more"`
+// ResolveInput decides an unknown job.
+type ResolveInput struct {
+	State State  `json:"state" enum:"succeeded,failed"`
+	Note  string `json:"note,omitempty" maxLength:"2000"`
 }

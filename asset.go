@@ -1,0 +1,54 @@
+package hostler
+
+import "time"
+
+// Asset is a host, a device or an endpoint that jobs work on. Its name is
+// unique in its project.
+type Asset struct {
+	ID         AssetID           `json:"id"`
+	Project    string            `json:"project"`
+	Name       string            `json:"name"`
+	Address    string            `json:"address" doc:"host name or IP address"`
+	Port       int               `json:"port,omitempty" doc:"the port that check_port and SSH use; 0 means the action's default"`
+	Kind       string            `json:"kind" doc:"host, device or endpoint"`
+	Platform   string            `json:"platform,omitempty" doc:"such as linux, cisco_iosxe, huawei_vrp"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	Vars       map[string]string `json:"vars,omitempty"`
+	Credential string            `json:"credential,omitempty" doc:"name of the credential that opens it"`
+	DeviceKey  string            `json:"device_key" doc:"names the device; assets with one key share one lane (default: the address)"`
+	HostKey    string            `json:"host_key" doc:"accept-new or strict"`
+	Jump       string            `json:"jump,omitempty" doc:"name of the asset to connect through"`
+	CreatedAt  time.Time         `json:"created_at"`
+	UpdatedAt  time.Time         `json:"updated_at"`
+}
+
+// Policies for an asset's SSH host key.
+const (
+	HostKeyAcceptNew = "accept-new" // the first key seen is pinned
+	HostKeyStrict    = "strict"     // only a key accepted beforehand
+)
+
+// AssetInput is an asset as a caller writes it; see Asset.
+type AssetInput struct {
+	Name       string            `json:"name" minLength:"1" maxLength:"128"`
+	Address    string            `json:"address" minLength:"1" maxLength:"253" doc:"host name or IP address"`
+	Port       int               `json:"port,omitempty" minimum:"0" maximum:"65535"`
+	Kind       string            `json:"kind,omitempty" enum:"host,device,endpoint" doc:"default: host"`
+	Platform   string            `json:"platform,omitempty" maxLength:"64"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	Vars       map[string]string `json:"vars,omitempty"`
+	Credential string            `json:"credential,omitempty" maxLength:"128" doc:"name of a credential"`
+	DeviceKey  string            `json:"device_key,omitempty" maxLength:"253" doc:"default: the address"`
+	HostKey    string            `json:"host_key,omitempty" enum:"accept-new,strict" doc:"default: accept-new"`
+	Jump       string            `json:"jump,omitempty" maxLength:"128" doc:"name or id of the asset to connect through"`
+}
+
+// Input returns the part of the asset that a caller may write, the base of a change:
+// set a field of it and pass it to PutAsset.
+func (a Asset) Input() AssetInput {
+	return AssetInput{
+		Name: a.Name, Address: a.Address, Port: a.Port, Kind: a.Kind, Platform: a.Platform,
+		Labels: a.Labels, Vars: a.Vars, Credential: a.Credential,
+		DeviceKey: a.DeviceKey, HostKey: a.HostKey, Jump: a.Jump,
+	}
+}

@@ -1,0 +1,19 @@
+package hostler
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Audit is one row of the append-only record of what people and keys changed.
+type Audit struct {
+	ID      AuditID         `json:"id"`
+	At      time.Time       `json:"at"`
+	Project string          `json:"project,omitempty"`
+	User    string          `json:"user"`
+	Key     KeyID           `json:"key,omitzero"`
+	Remote  string          `json:"remote,omitempty"`
+	Verb    string          `json:"verb"`
+	Object  string          `json:"object"`
+	Detail  json.RawMessage `json:"detail,omitempty"`
+}

@@ -1,0 +1,49 @@
+package hostler
+
+import "time"
+
+// Role is what a user may do in a project. Each includes the ones before it.
+type Role string
+
+// The roles, weakest first. RoleNone is nobody's right.
+const (
+	RoleNone     Role = ""
+	RoleViewer   Role = "viewer"
+	RoleOperator Role = "operator"
+	RoleApprover Role = "approver"
+	RoleAdmin    Role = "admin"
+)
+
+// Roles lists the roles, weakest first.
+func Roles() []Role { return []Role{RoleViewer, RoleOperator, RoleApprover, RoleAdmin} }
+
+// User is a person or a service that calls Hostler.
+type User struct {
+	ID        UserID          `json:"id"`
+	Name      string          `json:"name"`
+	Disabled  bool            `json:"disabled"`
+	Roles     map[string]Role `json:"roles" doc:"role by project name"`
+	CreatedAt time.Time       `json:"created_at"`
+}
+
+// UserInput is a user to make, with roles by project name.
+type UserInput struct {
+	Name  string          `json:"name" minLength:"1" maxLength:"64"`
+	Roles map[string]Role `json:"roles,omitempty" doc:"role by project name"`
+}
+
+// UserChange is what to change of a user; nil leaves a part as it is. Roles
+// replaces the role in each project that it names; "" takes it away.
+type UserChange struct {
+	Disabled *bool           `json:"disabled,omitempty"`
+	Roles    map[string]Role `json:"roles,omitempty" doc:"role by project name; an empty role takes it away"`
+}
+
+// Me is who the caller is and what it may do.
+type Me struct {
+	User     string          `json:"user"`
+	Key      KeyID           `json:"key"`
+	Project  string          `json:"project"`
+	Role     Role            `json:"role"`
+	Projects map[string]Role `json:"projects"`
+}

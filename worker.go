@@ -1,0 +1,52 @@
+package hostler
+
+import "time"
+
+// Worker is a process that leases jobs.
+type Worker struct {
+	ID            WorkerID  `json:"id"`
+	Name          string    `json:"name"`
+	Hostname      string    `json:"hostname"`
+	PID           int       `json:"pid"`
+	Version       string    `json:"version"`
+	Queues        []string  `json:"queues" doc:"queues it serves; * is all"`
+	Slots         int       `json:"slots"`
+	Running       int       `json:"running"`
+	State         string    `json:"state" doc:"idle, busy, draining or dead"`
+	StartedAt     time.Time `json:"started_at"`
+	LastHeartbeat time.Time `json:"last_heartbeat"`
+	Succeeded     int64     `json:"succeeded"`
+	Failed        int64     `json:"failed"`
+	// Sessions are the connections to hosts that the worker keeps.
+	Sessions    []HostSession `json:"sessions,omitempty"`
+	CPUPercent  float64       `json:"cpu_percent" doc:"of one core, over the last heartbeats"`
+	MemoryBytes int64         `json:"memory_bytes"`
+}
+
+// HostSession is a connection to a host that a worker keeps between jobs.
+type HostSession struct {
+	Address   string    `json:"address" doc:"as the asset or the request has it"`
+	Port      int       `json:"port"`
+	User      string    `json:"user"`
+	Since     time.Time `json:"since"`
+	LastUsed  time.Time `json:"last_used"`
+	Running   int       `json:"running" doc:"jobs on it now"`
+	Succeeded int64     `json:"succeeded"`
+	Failed    int64     `json:"failed"`
+}
+
+// WorkerStopped answers POST /api/v1/workers/{id}/stop.
+type WorkerStopped struct {
+	Worker      Worker `json:"worker" doc:"as it was"`
+	Interrupted int    `json:"interrupted" doc:"jobs that it ran; the on_lost of each decides"`
+}
+
+// SessionClose names the host to which a worker is to close its connections.
+type SessionClose struct {
+	Address string `json:"address" minLength:"1" maxLength:"253"`
+}
+
+// SessionClosed answers POST /api/v1/workers/{id}/close-session.
+type SessionClosed struct {
+	Interrupted int `json:"interrupted" doc:"jobs that the worker runs at the address"`
+}
