@@ -38,6 +38,10 @@ func Rules() []Rule {
 		// The worker sees neither store nor engine, only a hostler.Dispatcher, so
 		// that it also runs on another machine. Action families import the
 		// contract.
+		{Package: "internal/node", May: []string{
+			"internal/action", "internal/action/http", "internal/action/local", "internal/action/net", "internal/action/netcli",
+			"internal/action/ssh", "internal/runlog", "internal/secret", "internal/worker",
+		}},
 		{Package: "internal/worker", May: []string{"internal/action", "internal/runlog"}},
 		{Package: "internal/runlog"},
 		{Package: "internal/action"},

@@ -10,33 +10,21 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strconv"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/action"
-	httpaction "hostler.dev/hostler/internal/action/http"
-	"hostler.dev/hostler/internal/action/local"
-	netaction "hostler.dev/hostler/internal/action/net"
-	"hostler.dev/hostler/internal/action/netcli"
-	"hostler.dev/hostler/internal/action/ssh"
 	"hostler.dev/hostler/internal/api"
 	"hostler.dev/hostler/internal/app"
-	"hostler.dev/hostler/internal/clicontext"
 	"hostler.dev/hostler/internal/config"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/engine"
 	"hostler.dev/hostler/internal/feed"
+	"hostler.dev/hostler/internal/node"
 	"hostler.dev/hostler/internal/notify"
-	"hostler.dev/hostler/internal/runlog"
-	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/sqlite"
-	"hostler.dev/hostler/internal/worker"
 )
 
 // Process is what Run needs to know of the process that it runs in.
@@ -46,7 +34,6 @@ type Process struct {
 	// first admin key.
 	Out io.Writer
 	// ContextFile is the command line's file that learns of this server; "" for
-	// none. See clicontext.Publish.
 	ContextFile string
 	// Abort ends the drain at once: the second signal.
 	Abort <-chan struct{}
@@ -89,10 +76,7 @@ type server struct {
 	feed      *feed.Feed
 	publisher *notify.Publisher
 	notifier  *notify.Notifier
-	ssh       *ssh.Family
-	netcli    *netcli.Family
-	worker    *worker.Worker // nil when there are no slots
-	lease     *ownWorker
+	node      *node.Node
 	handler   http.Handler
 	draining  chan struct{}
 }
@@ -129,14 +113,16 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	s.ssh = ssh.New(ssh.Options{Log: log, Legacy: cfg.SSHAlgorithms == config.SSHAlgorithmsLegacy})
-	s.netcli = netcli.New(netcli.Options{SSH: s.ssh})
-	actions, err := s.actions()
+	s.node, err = node.New(node.Options{
+		Version: p.Version, Queues: []string{"*"}, Slots: cfg.Slots,
+		OutputLimit: int(cfg.OutputLimit), EgressAllow: cfg.EgressAllow,
+		LegacySSH: cfg.SSHAlgorithms == config.SSHAlgorithmsLegacy, LocalCommand: cfg.EnableLocalCommand, Log: log,
+	})
 	if err != nil {
 		return nil, err
 	}
 	s.feed = feed.New(feed.Config{Store: s.store, Log: log})
-	s.app = app.New(app.Config{Store: s.store, Actions: actions, Box: box, Feed: s.feed, Log: log})
+	s.app = app.New(app.Config{Store: s.store, Actions: s.node.Actions(), Box: box, Feed: s.feed, Log: log})
 	s.notifier = notify.New(notify.Config{
 		Store: s.store, Open: s.app.OpenWebhook, Egress: egress.New(cfg.EgressAllow...),
 		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, Log: log,
@@ -146,7 +132,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 		Store: s.store, Resolve: s.app.ResolveLeases, Pin: s.app.PinHostKey,
 		Retention: cfg.Retention, Sole: sole, Log: log,
 	})
-	if err := s.openWorker(actions); err != nil {
+	if err := s.node.Connect(s.engine); err != nil {
 		return nil, err
 	}
 	s.handler, err = api.New(api.Config{
@@ -154,54 +140,6 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 		BodyLimit: cfg.BodyLimit, Log: log, Draining: s.draining,
 	})
 	return s, err
-}
-
-// actions is the registry: every family that this server has.
-func (s *server) actions() (*action.Registry, error) {
-	all := s.ssh.Actions()
-	all = append(all, s.netcli.Actions()...)
-	all = append(all, netaction.Actions()...)
-	all = append(all, httpaction.Actions(httpaction.Options{Allow: s.cfg.EgressAllow})...)
-	all = append(all, local.Actions(local.Options{Enabled: s.cfg.EnableLocalCommand})...)
-	return action.NewRegistry(all...)
-}
-
-func (s *server) openWorker(actions *action.Registry) error {
-	if s.cfg.Slots == 0 {
-		return nil
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("the name of this machine: %w", err)
-	}
-	s.lease = &ownWorker{Dispatcher: s.engine}
-	kept := keepers{s.ssh, s.netcli}
-	s.worker, err = worker.New(worker.Config{
-		Info: hostler.WorkerInfo{
-			Name: host + "-" + strconv.Itoa(os.Getpid()), Hostname: host, PID: os.Getpid(),
-			Version: s.proc.Version, Queues: []string{"*"}, Slots: s.cfg.Slots,
-		},
-		Dispatcher: s.lease, Actions: actions, Log: s.log, OutputLimit: int(s.cfg.OutputLimit),
-		Redactor: func(values ...string) runlog.Redactor { return secret.NewRedactor(values...) },
-		Sessions: kept.Sessions, CloseHost: kept.CloseHost,
-	})
-	return err
-}
-
-// ownWorker remembers which worker the process is registered as, so that its
-// lease can be given up at the end.
-type ownWorker struct {
-	hostler.Dispatcher
-	id atomic.Int64
-}
-
-// Register implements hostler.Dispatcher.
-func (o *ownWorker) Register(ctx context.Context, w hostler.WorkerInfo) (hostler.WorkerID, error) {
-	id, err := o.Dispatcher.Register(ctx, w)
-	if err == nil {
-		o.id.Store(int64(id))
-	}
-	return id, err
 }
 
 func listen(ctx context.Context, cfg config.Config) (net.Listener, error) {
@@ -225,68 +163,6 @@ func listen(ctx context.Context, cfg config.Config) (net.Listener, error) {
 	}), nil
 }
 
-// announce makes what a first start needs and tells people and their command
-// line where the server is.
-func (s *server) announce(ctx context.Context, addr net.Addr) error {
-	secret, first, err := s.app.Bootstrap(ctx, s.cfg.AdminKey.Reveal())
-	if err != nil {
-		return err
-	}
-	err = s.app.ConfigureWebhook(ctx, app.WebhookConfig{
-		URL: s.cfg.WebhookURL.Reveal(), Token: s.cfg.WebhookToken.Reveal(), Secret: s.cfg.WebhookSecret.Reveal(),
-		Format: s.cfg.WebhookFormat, Lang: s.cfg.Lang,
-	})
-	if err != nil {
-		return err
-	}
-	if s.cfg.SeedSample {
-		if err := s.app.SeedSample(ctx, addr.(*net.TCPAddr).Port); err != nil {
-			return err
-		}
-	}
-	self := clicontext.Context{URL: s.url(addr)}
-	if first {
-		self.Key = secret
-	}
-	if s.cfg.TLS() {
-		if self.CAFile, err = filepath.Abs(s.cfg.TLSCert); err != nil {
-			return fmt.Errorf("tls certificate: %w", err)
-		}
-	}
-	if err := clicontext.Publish(s.cfg.Data, s.proc.ContextFile, self); err != nil {
-		s.log.WarnContext(ctx, "the command line will not find this server by itself", "err", err)
-	}
-	return s.greet(self.URL, secret, first)
-}
-
-// greet prints the address, and the first admin key once.
-func (s *server) greet(url, secret string, first bool) error {
-	say := func(en, zh string, args ...any) string { return hostler.Textf(en, zh, args...).In(s.cfg.Lang) }
-	text := say("Hostler %s is at %s\n", "Hostler %s 已启动：%s\n", s.proc.Version, url)
-	switch {
-	case first && s.cfg.AdminKey == "":
-		text += say("First admin key, shown only now: %s\n", "首个管理员密钥（仅显示这一次）：%s\n", secret)
-	case first:
-		text += say("The first admin key is the one in HOSTLER_ADMIN_KEY.\n", "首个管理员密钥为 HOSTLER_ADMIN_KEY 中的密钥。\n")
-	}
-	_, err := io.WriteString(s.proc.Out, text)
-	return err
-}
-
-// url is how programs on this machine reach the server.
-func (s *server) url(addr net.Addr) string {
-	scheme := "http"
-	if s.cfg.TLS() {
-		scheme = "https"
-	}
-	host, _, err := net.SplitHostPort(s.cfg.Listen)
-	ip := net.ParseIP(host)
-	if err != nil || host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.(*net.TCPAddr).Port))
-}
-
 // serve runs the parts until ctx is done, and then stops them in order: no new
 // leases, running jobs, answers, loops.
 func (s *server) serve(ctx context.Context, l net.Listener) error {
@@ -304,8 +180,8 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	g.Go(func() error { return s.feed.Run(failed) })
 	// Once told to stop it lets its requests end, of at most ten seconds each.
 	g.Go(func() error { return s.notifier.Run(failed) })
-	if s.worker != nil {
-		g.Go(func() error { return s.worker.Run(failed) })
+	if s.node.HasWorker() {
+		g.Go(func() error { return s.node.Run(failed) })
 	}
 	g.Go(func() error {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -331,7 +207,7 @@ func (s *server) stop(ctx context.Context, srv *http.Server) error {
 	s.log.InfoContext(ctx, "stopping: running jobs may end", "drain", s.cfg.Drain)
 	close(s.draining)
 	var errs []error
-	if s.worker != nil {
+	if s.node.HasWorker() {
 		errs = append(errs, s.drain(ctx))
 	}
 	ctx, cancel := context.WithTimeout(ctx, shutdownLimit)
@@ -352,22 +228,19 @@ func (s *server) drain(ctx context.Context) error {
 		case <-drain.Done():
 		}
 	}()
-	if err := s.worker.Drain(drain); err != nil {
+	if err := s.node.Drain(drain); err != nil {
 		if drain.Err() == nil {
 			return err
 		}
 		s.log.WarnContext(ctx, "jobs still ran when the drain was over; their on_lost decides")
 	}
-	return s.engine.Retire(ctx, hostler.WorkerID(s.lease.id.Load()))
+	return s.engine.Retire(ctx, s.node.WorkerID())
 }
 
 // close releases what open took, in the opposite order.
 func (s *server) close() error {
-	if s.netcli != nil {
-		s.netcli.Close()
-	}
-	if s.ssh != nil {
-		s.ssh.Close()
+	if s.node != nil {
+		s.node.Close()
 	}
 	var err error
 	if s.store != nil {

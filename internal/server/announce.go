@@ -1,0 +1,76 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/clicontext"
+)
+
+// announce makes what a first start needs and tells people and their command
+// line where the server is.
+func (s *server) announce(ctx context.Context, addr net.Addr) error {
+	secret, first, err := s.app.Bootstrap(ctx, s.cfg.AdminKey.Reveal())
+	if err != nil {
+		return err
+	}
+	err = s.app.ConfigureWebhook(ctx, app.WebhookConfig{
+		URL: s.cfg.WebhookURL.Reveal(), Token: s.cfg.WebhookToken.Reveal(), Secret: s.cfg.WebhookSecret.Reveal(),
+		Format: s.cfg.WebhookFormat, Lang: s.cfg.Lang,
+	})
+	if err != nil {
+		return err
+	}
+	if s.cfg.SeedSample {
+		if err := s.app.SeedSample(ctx, addr.(*net.TCPAddr).Port); err != nil {
+			return err
+		}
+	}
+	self := clicontext.Context{URL: s.url(addr)}
+	if first {
+		self.Key = secret
+	}
+	if s.cfg.TLS() {
+		if self.CAFile, err = filepath.Abs(s.cfg.TLSCert); err != nil {
+			return fmt.Errorf("tls certificate: %w", err)
+		}
+	}
+	if err := clicontext.Publish(s.cfg.Data, s.proc.ContextFile, self); err != nil {
+		s.log.WarnContext(ctx, "the command line will not find this server by itself", "err", err)
+	}
+	return s.greet(self.URL, secret, first)
+}
+
+// greet prints the address, and the first admin key once.
+func (s *server) greet(url, secret string, first bool) error {
+	say := func(en, zh string, args ...any) string { return hostler.Textf(en, zh, args...).In(s.cfg.Lang) }
+	text := say("Hostler %s is at %s\n", "Hostler %s 已启动：%s\n", s.proc.Version, url)
+	switch {
+	case first && s.cfg.AdminKey == "":
+		text += say("First admin key, shown only now: %s\n", "首个管理员密钥（仅显示这一次）：%s\n", secret)
+	case first:
+		text += say("The first admin key is the one in HOSTLER_ADMIN_KEY.\n", "首个管理员密钥为 HOSTLER_ADMIN_KEY 中的密钥。\n")
+	}
+	_, err := io.WriteString(s.proc.Out, text)
+	return err
+}
+
+// url is how programs on this machine reach the server.
+func (s *server) url(addr net.Addr) string {
+	scheme := "http"
+	if s.cfg.TLS() {
+		scheme = "https"
+	}
+	host, _, err := net.SplitHostPort(s.cfg.Listen)
+	ip := net.ParseIP(host)
+	if err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.(*net.TCPAddr).Port))
+}
