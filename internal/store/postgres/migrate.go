@@ -34,27 +34,25 @@ CREATE TRIGGER audit_keep_all BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUT
 const auditDrop = `DROP TABLE audit;
 DROP FUNCTION audit_append_only();`
 
-const done = `CREATE SEQUENCE id_seq CYCLE MINVALUE 0 MAXVALUE 9007199254740991;
-CREATE TABLE done (` + schema.DoneColumns + `,
-  PRIMARY KEY (id, ended_at)
-) PARTITION BY RANGE (ended_at);` + schema.DoneIndexes
-
-// fill puts PostgreSQL's words into the ${NAME} parts of a migration; the first
-// pass brings in parts that have such words themselves.
-func fill(sql string) string {
-	sql = strings.NewReplacer("${DONE}", done, "${DONE_DROP}", "DROP TABLE done;\nDROP SEQUENCE id_seq;").Replace(sql)
-	return strings.NewReplacer(
-		"${AUTO_ID}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-		"${INT}", "BIGINT",
-		"${BYTES}", "BYTEA",
-		"${T}", "done",
-		"${NO_ROWID}", "",
-		"${HOT}", hot,
-		"${HOT_NO_ROWID}", hot,
-		"${AUDIT_APPEND_ONLY}", auditAppendOnly,
-		"${AUDIT_DROP}", auditDrop,
-	).Replace(sql)
-}
+// parts are PostgreSQL's words for the ${NAME} parts of the migrations.
+var parts = strings.NewReplacer(
+	"${AUTO_ID}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+	"${INT}", "BIGINT",
+	"${BYTES}", "BYTEA",
+	"${NO_ROWID}", "",
+	"${HOT}", hot,
+	"${HOT_NO_ROWID}", hot,
+	"${HISTORY}", "done",
+	"${HISTORY_ID}", "BIGINT NOT NULL",
+	"${HISTORY_KEY}", ",\n  PRIMARY KEY (id, ended_at)",
+	"${HISTORY_PARTITIONED}", " PARTITION BY RANGE (ended_at)",
+	"${HISTORY_VIEW}", "",
+	"${HISTORY_VIEW_DROP}", "",
+	"${DRIVER_TABLES}", "CREATE SEQUENCE id_seq CYCLE MINVALUE 0 MAXVALUE 9007199254740991;",
+	"${DRIVER_TABLES_DROP}", "DROP SEQUENCE id_seq;",
+	"${AUDIT_APPEND_ONLY}", auditAppendOnly,
+	"${AUDIT_DROP}", auditDrop,
+)
 
 // versionTables names where goose counts the migrations of each folder.
 var versionTables = [...]struct{ dir, table string }{
@@ -63,9 +61,9 @@ var versionTables = [...]struct{ dir, table string }{
 }
 
 // migrate brings the database up to date. Servers that start at once take turns.
-func migrate(ctx context.Context, cfg *pgx.ConnConfig) error {
+func migrate(ctx context.Context, cfg *pgx.ConnConfig, files fs.FS) error {
 	return locked(ctx, cfg, func(db *sql.DB) error {
-		return eachProvider(db, func(p *goose.Provider) error {
+		return eachProvider(db, files, func(p *goose.Provider) error {
 			_, err := p.Up(ctx)
 			return err
 		})
@@ -93,9 +91,9 @@ func locked(ctx context.Context, cfg *pgx.ConnConfig, fn func(db *sql.DB) error)
 	return err
 }
 
-func eachProvider(db *sql.DB, fn func(p *goose.Provider) error) error {
+func eachProvider(db *sql.DB, all fs.FS, fn func(p *goose.Provider) error) error {
 	for _, t := range versionTables {
-		files, err := fs.Sub(schema.Migrations, t.dir)
+		files, err := fs.Sub(all, t.dir)
 		if err != nil {
 			return err
 		}
@@ -103,7 +101,7 @@ func eachProvider(db *sql.DB, fn func(p *goose.Provider) error) error {
 		if err != nil {
 			return err
 		}
-		p, err := goose.NewProvider(goose.DialectCustom, db, sqldb.Rendered(files, fill), goose.WithStore(versions), goose.WithDisableGlobalRegistry(true))
+		p, err := goose.NewProvider(goose.DialectCustom, db, sqldb.Rendered(files, parts.Replace), goose.WithStore(versions), goose.WithDisableGlobalRegistry(true))
 		if err != nil {
 			return err
 		}
@@ -121,7 +119,7 @@ func MigrateDown(ctx context.Context, dsn string) error {
 		return err
 	}
 	return mapError(locked(ctx, cfg.ConnConfig, func(db *sql.DB) error {
-		return eachProvider(db, func(p *goose.Provider) error {
+		return eachProvider(db, schema.Migrations, func(p *goose.Provider) error {
 			_, err := p.DownTo(ctx, 0)
 			return err
 		})

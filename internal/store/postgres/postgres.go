@@ -20,6 +20,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 // Options adjust a database; the zero value is for production.
@@ -45,6 +47,8 @@ type Options struct {
 	// Patience is how long a transaction waits for a database that is away, or
 	// for its turn after deadlocks; 0 means 10 s.
 	Patience time.Duration
+	// Schema replaces the migrations, for tests; nil means schema.Migrations.
+	Schema fs.FS
 }
 
 const (
@@ -98,6 +102,9 @@ func withDefaults(opt Options) Options {
 	if opt.Timeout == 0 {
 		opt.Timeout = defaultTimeout
 	}
+	if opt.Schema == nil {
+		opt.Schema = schema.Migrations
+	}
 	if opt.Patience == 0 {
 		opt.Patience = defaultPatience
 	}
@@ -108,7 +115,7 @@ func (db *DB) prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
 	if err := db.measureClock(ctx); err != nil {
 		return err
 	}
-	if err := migrate(ctx, cfg); err != nil {
+	if err := migrate(ctx, cfg, db.opt.Schema); err != nil {
 		return err
 	}
 	return db.makePartitions(ctx)

@@ -133,6 +133,24 @@ func (c *conn) numbers(text string, args ...any) ([]int64, error) {
 	return out, r.Err()
 }
 
+// texts runs a query for a column of text.
+func (c *conn) texts(text string, args ...any) ([]string, error) {
+	r, err := c.Query(c.ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var out []string
+	for r.Next() {
+		var s string
+		if err := r.Scan(&s); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, r.Err()
+}
+
 // Exec implements sqldb.Conn.
 func (c *conn) Exec(_ context.Context, text string, args ...any) (int64, error) {
 	s, err := c.stmt(c.db.sql.Rewrite(text, nil))

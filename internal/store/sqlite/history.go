@@ -3,13 +3,13 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
-	"hostler.dev/hostler/internal/store/schema"
 )
 
 // segmentPrefix begins the names of the segments of done.
@@ -21,12 +21,17 @@ const segmentAge = 24 * time.Hour
 
 func segmentName(n int64) string { return segmentPrefix + strconv.FormatInt(n, 10) }
 
-// roll begins a new segment.
+// roll begins a new segment, in the shape of the current one.
 func (db *DB) roll() error {
-	n := db.segment.Load() + 1
+	last := db.segment.Load()
+	n := last + 1
 	now := sqldb.Micros(db.Now())
-	err := db.rebuild(append(segmentDDL(n),
-		fmt.Sprintf(`UPDATE segment SET sealed_at = %d WHERE n = %d`, now, n-1),
+	statements, err := db.segmentDDL(last, n)
+	if err != nil {
+		return mapError(err)
+	}
+	err = db.rebuild(append(statements,
+		fmt.Sprintf(`UPDATE segment SET sealed_at = %d WHERE n = %d`, now, last),
 		fmt.Sprintf(`INSERT INTO segment (n, created_at, sealed_at) VALUES (%d, %d, 0)`, n, now)))
 	if err != nil {
 		return err
@@ -54,19 +59,24 @@ func (db *DB) rebuild(statements []string) error {
 	return nil
 }
 
-func segmentDDL(n int64) []string {
-	name := segmentName(n)
-	body := strings.Replace(schema.DoneColumns, "id ${INT} NOT NULL", "id INTEGER PRIMARY KEY", 1)
-	ddl := []string{"CREATE TABLE " + name + " (" + body + ")"}
-	for index := range strings.SplitSeq(strings.TrimSpace(schema.DoneIndexes), "\n") {
-		ddl = append(ddl, strings.ReplaceAll(strings.TrimSuffix(index, ";"), "${T}", name))
+// segmentDDL returns what creates segment n, with its indexes, like segment last:
+// SQLite keeps the statements that created a table, with every column that was added
+// since.
+func (db *DB) segmentDDL(last, n int64) ([]string, error) {
+	name := regexp.MustCompile(`\b` + segmentName(last) + `(_|\b)`)
+	created, err := db.writer.texts(
+		`SELECT sql FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL ORDER BY type DESC, name`, segmentName(last))
+	for i := range created {
+		created[i] = name.ReplaceAllString(created[i], segmentName(n)+"$1")
 	}
-	for i := range ddl {
-		ddl[i] = fill(ddl[i])
+	if err == nil && len(created) == 0 {
+		err = fmt.Errorf("%s does not exist", segmentName(last))
 	}
-	return ddl
+	return created, err
 }
 
+// viewDDL creates the view over the segments. All have the same columns in the same
+// order: a segment is a copy of the one before, and a migration alters all of them.
 func viewDDL(ns []int64) string {
 	arms := make([]string, len(ns))
 	for i, n := range ns {

@@ -22,8 +22,14 @@ var parts = strings.NewReplacer(
 	"${HOT}", "",
 	"${HOT_NO_ROWID}", " WITHOUT ROWID",
 	"${NO_ROWID}", " WITHOUT ROWID",
-	"${DONE}", doneDDL(),
-	"${DONE_DROP}", "DROP VIEW done; DROP TABLE segment;",
+	"${HISTORY_ID}", "INTEGER PRIMARY KEY",
+	"${HISTORY_KEY}", "",
+	"${HISTORY_PARTITIONED}", "",
+	"${HISTORY_VIEW}", "CREATE VIEW done AS SELECT * FROM done_1;",
+	"${HISTORY_VIEW_DROP}", "DROP VIEW done;",
+	"${DRIVER_TABLES}", `CREATE TABLE segment (n INTEGER PRIMARY KEY, created_at INTEGER NOT NULL, sealed_at INTEGER NOT NULL);
+INSERT INTO segment (n, created_at, sealed_at) VALUES (1, CAST(unixepoch('subsec') * 1000000 AS INTEGER), 0);`,
+	"${DRIVER_TABLES_DROP}", "DROP TABLE segment;",
 	"${AUDIT_APPEND_ONLY}", `-- +goose StatementBegin
 CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
 -- +goose StatementEnd
@@ -33,23 +39,76 @@ CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 
 	"${AUDIT_DROP}", "DROP TABLE audit;",
 )
 
-func fill(sql string) string { return columnParts.Replace(sql) }
+// historyWord is replaced by the name of each segment; see package schema.
+const historyWord = "${HISTORY}"
 
-// columnParts fills in the words that a segment's columns use.
-var columnParts = strings.NewReplacer("${INT}", "INTEGER", "${BYTES}", "BLOB")
+// fill renders a migration: it fills in the parts and repeats every statement on the
+// history for each of the segments that the database has.
+func fill(text string, segments []int64) string {
+	var out, statement strings.Builder
+	for line := range strings.Lines(parts.Replace(text)) {
+		trimmed := strings.TrimSpace(line)
+		if statement.Len() == 0 && (trimmed == "" || strings.HasPrefix(trimmed, "--")) {
+			out.WriteString(line)
+			continue
+		}
+		statement.WriteString(line)
+		if strings.HasSuffix(trimmed, ";") {
+			out.WriteString(forSegments(statement.String(), segments))
+			statement.Reset()
+		}
+	}
+	out.WriteString(statement.String())
+	return out.String()
+}
 
-func doneDDL() string {
-	ddl := append([]string{
-		"CREATE TABLE segment (n INTEGER PRIMARY KEY, created_at INTEGER NOT NULL, sealed_at INTEGER NOT NULL)",
-	}, segmentDDL(1)...)
-	ddl = append(ddl, viewDDL([]int64{1}),
-		"INSERT INTO segment (n, created_at, sealed_at) VALUES (1, CAST(unixepoch('subsec') * 1000000 AS INTEGER), 0)")
-	return strings.Join(ddl, ";\n") + ";"
+// forSegments repeats a statement for each segment. While segments are altered one
+// after another they differ, and the view over them is invalid: it is dropped before
+// and created again after.
+func forSegments(statement string, segments []int64) string {
+	if !strings.Contains(statement, historyWord) {
+		return statement
+	}
+	var out strings.Builder
+	alters := strings.HasPrefix(statement, "ALTER ")
+	if alters {
+		out.WriteString("DROP VIEW done;\n")
+	}
+	for _, n := range segments {
+		out.WriteString(strings.ReplaceAll(statement, historyWord, segmentName(n)))
+	}
+	if alters {
+		out.WriteString(viewDDL(segments) + ";\n")
+	}
+	return out.String()
+}
+
+// listSegments reads the segments of a database; a new one will have the first.
+func listSegments(ctx context.Context, pool *sql.DB) ([]int64, error) {
+	var tables int
+	err := pool.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'segment'`).Scan(&tables)
+	if err != nil || tables == 0 {
+		return []int64{1}, err
+	}
+	r, err := pool.QueryContext(ctx, `SELECT n FROM segment ORDER BY n`)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var out []int64
+	for r.Next() {
+		var n int64
+		if err := r.Scan(&n); err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, r.Err()
 }
 
 // migrate brings the database to the newest schema.
-func migrate(ctx context.Context, dsn, folder string) error {
-	return migrating(dsn, folder, func(pool *sql.DB, p *goose.Provider) error {
+func migrate(ctx context.Context, dsn string, files fs.FS) error {
+	return migrating(ctx, dsn, files, func(pool *sql.DB, p *goose.Provider) error {
 		var v string
 		if err := pool.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&v); err != nil {
 			return err
@@ -65,50 +124,39 @@ func migrate(ctx context.Context, dsn, folder string) error {
 // MigrateDown undoes every migration of the main database at path: all data is
 // lost.
 func MigrateDown(ctx context.Context, path string) error {
-	return migrating(newDB(path, Options{}).dsn(writerPragmas), "main", func(pool *sql.DB, p *goose.Provider) error {
-		if err := dropSegments(ctx, pool); err != nil {
-			return err
-		}
+	db := newDB(path, Options{migrations: "main"})
+	files, err := db.opt.files()
+	if err != nil {
+		return err
+	}
+	return migrating(ctx, db.dsn(writerPragmas), files, func(_ *sql.DB, p *goose.Provider) error {
 		_, err := p.DownTo(ctx, 0)
 		return err
 	})
 }
 
-// dropSegments drops what a migration cannot name, and leaves the view.
-func dropSegments(ctx context.Context, pool *sql.DB) error {
-	r, err := pool.QueryContext(ctx, `SELECT n FROM segment`)
-	if err != nil {
-		return err
+// files are the migrations of the database that is opened.
+func (o *Options) files() (fs.FS, error) {
+	if o.Schema == nil {
+		return fs.Sub(schema.Migrations, o.migrations)
 	}
-	defer r.Close()
-	drops := []string{"DROP VIEW done", "CREATE VIEW done AS SELECT 1"}
-	for r.Next() {
-		var n int64
-		if err := r.Scan(&n); err != nil {
-			return err
-		}
-		drops = append(drops, "DROP TABLE "+segmentName(n))
-	}
-	if err := errors.Join(r.Err(), r.Close()); err != nil {
-		return err
-	}
-	_, err = pool.ExecContext(ctx, strings.Join(drops, ";"))
-	return err
+	return fs.Sub(o.Schema, o.migrations)
 }
 
-// migrating runs fn with the goose provider for a folder of schema.Migrations.
-func migrating(dsn, folder string, fn func(pool *sql.DB, p *goose.Provider) error) (err error) {
+// migrating runs fn with a goose provider for some migrations.
+func migrating(ctx context.Context, dsn string, files fs.FS, fn func(pool *sql.DB, p *goose.Provider) error) (err error) {
 	pool, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, pool.Close()) }()
 	pool.SetMaxOpenConns(1)
-	files, err := fs.Sub(schema.Migrations, folder)
+	segments, err := listSegments(ctx, pool)
 	if err != nil {
-		return err
+		return fmt.Errorf("list the segments of the history: %w", err)
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, pool, sqldb.Rendered(files, parts.Replace), goose.WithDisableGlobalRegistry(true))
+	rendered := sqldb.Rendered(files, func(text string) string { return fill(text, segments) })
+	p, err := goose.NewProvider(goose.DialectSQLite3, pool, rendered, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -41,7 +42,9 @@ type Options struct {
 	// Reserve is how many bytes of disk are kept for finishing what runs when the
 	// disk is full; 0 means 16 MiB, less than 0 none.
 	Reserve int64
-	// migrations is the folder of schema.Migrations: main or log.
+	// Schema replaces the migrations, for tests; nil means schema.Migrations.
+	Schema fs.FS
+	// migrations is the folder of the schema: main or log.
 	migrations string
 }
 
@@ -143,7 +146,11 @@ func (db *DB) start(ctx context.Context) (err error) {
 	if err := createPrivate(db.path); err != nil {
 		return err
 	}
-	if err := migrate(ctx, db.dsn(writerPragmas), db.opt.migrations); err != nil {
+	files, err := db.opt.files()
+	if err != nil {
+		return err
+	}
+	if err := migrate(ctx, db.dsn(writerPragmas), files); err != nil {
 		return err
 	}
 	if db.writer, err = db.connect(ctx, writerPragmas); err != nil {

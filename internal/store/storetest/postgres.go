@@ -15,7 +15,12 @@ import (
 // server of a test.
 func OpenPostgres(tb testing.TB, dsn string, now func() time.Time) *postgres.DB {
 	tb.Helper()
-	db, err := postgres.Open(tb.Context(), dsn, postgres.Options{Now: now})
+	return openPostgresDriver(tb, dsn, postgres.Options{Now: now})
+}
+
+func openPostgresDriver(tb testing.TB, dsn string, opt postgres.Options) *postgres.DB {
+	tb.Helper()
+	db, err := postgres.Open(tb.Context(), dsn, opt)
 	if err != nil {
 		tb.Fatalf("open postgres: %v", err)
 	}

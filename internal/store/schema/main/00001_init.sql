@@ -271,10 +271,53 @@ CREATE TABLE attempt (
   PRIMARY KEY (job, fence)
 )${NO_ROWID};
 
-${DONE}
+${DRIVER_TABLES}
+
+-- The history of ended jobs. Its indexes are partial, so that the common row, a
+-- success without run, costs little.
+CREATE TABLE ${HISTORY} (
+  id ${HISTORY_ID},
+  project ${INT} NOT NULL,
+  run ${INT} NOT NULL,
+  queue TEXT NOT NULL,
+  action TEXT NOT NULL,
+  asset ${INT} NOT NULL,
+  asset_name TEXT NOT NULL,
+  lane_key TEXT NOT NULL,
+  lane_lim ${INT} NOT NULL,
+  prio ${INT} NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('succeeded', 'failed', 'cancelled', 'expired')),
+  attempt ${INT} NOT NULL,
+  max_attempts ${INT} NOT NULL,
+  backoff TEXT NOT NULL,
+  timeout ${INT} NOT NULL,
+  on_lost TEXT NOT NULL,
+  on_unknown TEXT NOT NULL,
+  on_retry TEXT NOT NULL,
+  run_at ${INT} NOT NULL,
+  expires_at ${INT} NOT NULL,
+  retry_of ${INT} NOT NULL,
+  created_by TEXT NOT NULL,
+  created_at ${INT} NOT NULL,
+  queued_at ${INT} NOT NULL,
+  started_at ${INT} NOT NULL,
+  ended_at ${INT} NOT NULL,
+  worker ${INT} NOT NULL,
+  fence ${INT} NOT NULL,
+  args TEXT NOT NULL,
+  result TEXT NOT NULL,
+  error TEXT NOT NULL,
+  output ${BYTES} NOT NULL${HISTORY_KEY}
+)${HISTORY_PARTITIONED};
+CREATE INDEX ${HISTORY}_run ON ${HISTORY} (run, id) WHERE run <> 0;
+CREATE INDEX ${HISTORY}_asset ON ${HISTORY} (asset, id) WHERE asset <> 0;
+CREATE INDEX ${HISTORY}_state ON ${HISTORY} (state, id) WHERE state <> 'succeeded';
+${HISTORY_VIEW}
 
 -- +goose Down
-${DONE_DROP}
+${HISTORY_VIEW_DROP}
+DROP TABLE ${HISTORY};
+${DRIVER_TABLES_DROP}
 DROP TABLE attempt;
 DROP TABLE parked;
 DROP TABLE running;
