@@ -23,8 +23,7 @@ import (
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/engine"
-	"hostler.dev/hostler/internal/feed"
-	"hostler.dev/hostler/internal/notify"
+	"hostler.dev/hostler/internal/outbox"
 	"hostler.dev/hostler/internal/runlog"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
@@ -160,9 +159,9 @@ func noop() action.Action {
 }
 
 // events starts what publishes and what follows events.
-func (w *world) events(t *testing.T, log *slog.Logger) *feed.Feed {
-	f := feed.New(feed.Config{Store: w.store, Log: log})
-	p := &notify.Publisher{Store: w.store, Log: log}
+func (w *world) events(t *testing.T, log *slog.Logger) *outbox.Stream {
+	f := outbox.NewStream(outbox.StreamConfig{Store: w.store, Log: log})
+	p := &outbox.Publisher{Store: w.store, Log: log}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var loops sync.WaitGroup
 	loops.Go(func() { _ = p.Run(ctx) })

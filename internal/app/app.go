@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler/internal/action"
-	"hostler.dev/hostler/internal/feed"
+	"hostler.dev/hostler/internal/outbox"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 )
@@ -34,8 +34,8 @@ type Limits struct {
 type Config struct {
 	Store   *store.Store
 	Actions *action.Registry
-	Box     *secret.Box // seals credentials
-	Feed    *feed.Feed  // of events; nil when nobody follows them
+	Box     *secret.Box    // seals credentials
+	Feed    *outbox.Stream // of events; nil when nobody follows them
 	Limits  Limits
 	Now     func() time.Time // for caches; rows are stamped by the database's clock
 	Log     *slog.Logger

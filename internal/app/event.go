@@ -8,7 +8,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
-	"hostler.dev/hostler/internal/feed"
+	"hostler.dev/hostler/internal/outbox"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -78,7 +78,7 @@ func is[T comparable](want, have T) bool {
 }
 
 // EventsFromNow is where a stream starts that wants only what is still to come.
-const EventsFromNow = feed.Now
+const EventsFromNow = outbox.FromNow
 
 // eventBudget is how many events one page looks at, at most.
 const eventBudget = 20_000
@@ -100,7 +100,7 @@ func (a *App) Events(ctx context.Context, c auth.Caller, f hostler.EventFilter, 
 			return events, 0, err
 		}
 		after = p.Last
-		for _, e := range p.Items {
+		for _, e := range p.Events {
 			events = append(events, e.JSON())
 		}
 		if len(events) == limit {
@@ -115,7 +115,7 @@ type EventStream struct {
 	app    *App
 	caller auth.Caller
 	filter hostler.EventFilter
-	reader *feed.Reader
+	reader *outbox.Reader
 }
 
 // EventBatch is a part of a stream.
@@ -150,7 +150,7 @@ func (s *EventStream) Close() { s.reader.Close() }
 func (s *EventStream) Pos() int64 { return s.reader.Pos() }
 
 // Lost reports that the position to resume from is not of this database.
-func (s *EventStream) Lost() bool { return s.reader.Lost() }
+func (s *EventStream) Lost() bool { return s.reader.Diverged() }
 
 // Renew goes on with what is known of the caller by now.
 func (s *EventStream) Renew(c auth.Caller) error {
@@ -166,7 +166,7 @@ func (s *EventStream) Renew(c auth.Caller) error {
 func (s *EventStream) Next(ctx context.Context, patience time.Duration) (EventBatch, error) {
 	got, err := s.reader.Next(ctx, patience)
 	b := EventBatch{Missed: got.Missed, Behind: got.Behind}
-	for _, e := range got.Items {
+	for _, e := range got.Events {
 		b.Frames = append(b.Frames, e.Frame)
 	}
 	return b, err

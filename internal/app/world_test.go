@@ -12,7 +12,7 @@ import (
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
-	"hostler.dev/hostler/internal/feed"
+	"hostler.dev/hostler/internal/outbox"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/storetest"
@@ -53,7 +53,7 @@ func newWorld(t *testing.T, h *storetest.Harness) *world {
 		t.Fatal(err)
 	}
 	w.App = app.New(app.Config{
-		Store: h.Store, Actions: testActions(t), Box: box, Now: h.Now, Feed: feed.New(feed.Config{Store: h.Store}),
+		Store: h.Store, Actions: testActions(t), Box: box, Now: h.Now, Feed: outbox.NewStream(outbox.StreamConfig{Store: h.Store}),
 		Log: slog.New(slog.NewJSONHandler(w.log, nil)),
 	})
 	adminKey, created, err := w.Bootstrap(t.Context(), "")

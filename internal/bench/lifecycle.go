@@ -16,7 +16,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/engine"
-	"hostler.dev/hostler/internal/notify"
+	"hostler.dev/hostler/internal/outbox"
 	"hostler.dev/hostler/internal/runlog"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/sqldb"
@@ -97,7 +97,7 @@ func (b *bench) lifecycle(ctx context.Context, lanes int) (s sample, err error) 
 	var g errgroup.Group
 	g.Go(func() error { return e.Run(ctx) })
 	g.Go(func() error { return w.Run(ctx) })
-	p := notify.Publisher{Store: b.store, Log: discard()}
+	p := outbox.Publisher{Store: b.store, Log: discard()}
 	g.Go(func() error { return p.Run(ctx) })
 	defer func() {
 		drain, end := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)

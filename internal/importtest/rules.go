@@ -16,7 +16,7 @@ func Rules() []Rule {
 		{Package: "internal/cli/term"},
 		{Package: "internal/server", May: []string{"internal/..."}},
 		{Package: "internal/bench", May: []string{
-			"internal/action", "internal/engine", "internal/notify", "internal/runlog", "internal/secret",
+			"internal/action", "internal/engine", "internal/outbox", "internal/runlog", "internal/secret",
 			"internal/sqldb", "internal/store/...", "internal/wait", "internal/worker",
 		}},
 		{Package: "internal/config"},
@@ -25,12 +25,12 @@ func Rules() []Rule {
 		// The API reaches the store and the engine through app only.
 		{Package: "internal/api/...", May: []string{"internal/api/...", "internal/app", "internal/auth"}},
 		{Package: "internal/app", May: []string{
-			"internal/action", "internal/auth", "internal/check", "internal/feed", "internal/secret", "internal/store",
+			"internal/action", "internal/auth", "internal/check", "internal/outbox", "internal/secret", "internal/store",
 		}},
 
 		// Loops over the store.
 		{Package: "internal/engine", May: []string{"internal/store", "internal/wait"}},
-		{Package: "internal/feed", May: []string{"internal/store"}},
+		{Package: "internal/outbox", May: []string{"internal/store", "internal/wait"}},
 		{Package: "internal/notify", May: []string{
 			"internal/egress", "internal/secret", "internal/store", "internal/wait",
 		}},

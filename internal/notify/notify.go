@@ -1,5 +1,4 @@
-// Package notify takes what the outbox tells to where it is wanted: it publishes
-// events (Publisher) and delivers them to webhooks (Notifier).
+// Package notify delivers published events to webhooks and chat bots.
 //
 // Model: in the transaction that publishes an event, Deliver queues one delivery
 // for each webhook that subscribes to it. Run then claims what is due, webhook by

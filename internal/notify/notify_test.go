@@ -21,6 +21,7 @@ import (
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/egress/egresstest"
 	"hostler.dev/hostler/internal/notify"
+	"hostler.dev/hostler/internal/outbox"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/storetest"
 )
@@ -72,7 +73,7 @@ func (w *world) run(allow string, retry ...time.Duration) (stop func()) {
 			return s, json.Unmarshal(sealed, &s)
 		},
 	})
-	p := &notify.Publisher{Store: w.h.Store, Deliver: n.Deliver, Log: slog.New(slog.DiscardHandler)}
+	p := &outbox.Publisher{Store: w.h.Store, Deliver: n.Deliver, Log: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	done := make(chan error, 2)
 	go func() { done <- n.Run(ctx) }()

@@ -20,9 +20,9 @@ import (
 	"hostler.dev/hostler/internal/config"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/engine"
-	"hostler.dev/hostler/internal/feed"
 	"hostler.dev/hostler/internal/node"
 	"hostler.dev/hostler/internal/notify"
+	"hostler.dev/hostler/internal/outbox"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/sqlite"
 )
@@ -73,8 +73,8 @@ type server struct {
 	store     *store.Store
 	app       *app.App
 	engine    *engine.Engine
-	feed      *feed.Feed
-	publisher *notify.Publisher
+	feed      *outbox.Stream
+	publisher *outbox.Publisher
 	notifier  *notify.Notifier
 	node      *node.Node
 	handler   http.Handler
@@ -121,13 +121,13 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	s.feed = feed.New(feed.Config{Store: s.store, Log: log})
+	s.feed = outbox.NewStream(outbox.StreamConfig{Store: s.store, Log: log})
 	s.app = app.New(app.Config{Store: s.store, Actions: s.node.Actions(), Box: box, Feed: s.feed, Log: log})
 	s.notifier = notify.New(notify.Config{
 		Store: s.store, Open: s.app.OpenWebhook, Egress: egress.New(cfg.EgressAllow...),
 		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, Log: log,
 	})
-	s.publisher = &notify.Publisher{Store: s.store, Deliver: s.notifier.Deliver, Log: log}
+	s.publisher = &outbox.Publisher{Store: s.store, Deliver: s.notifier.Deliver, Log: log}
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Resolve: s.app.ResolveLeases, Pin: s.app.PinHostKey,
 		Retention: cfg.Retention, Sole: sole, Log: log,

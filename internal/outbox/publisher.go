@@ -1,0 +1,85 @@
+package outbox
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/wait"
+)
+
+const (
+	// publishInterval is the least time between two rounds, so that many small
+	// changes are published in one transaction.
+	publishInterval = 20 * time.Millisecond
+	// publishRows bounds the outbox rows of one transaction.
+	publishRows = 256
+	// publishRetry is the wait after a failure.
+	publishRetry = time.Second
+)
+
+// Publisher publishes the events of the outbox. Every server runs one; a lock in
+// the database lets one of them publish at a time.
+type Publisher struct {
+	Store *store.Store
+	// Deliver queues deliveries of events in the transaction that publishes them;
+	// nil queues none. It runs again for the same events when that transaction does
+	// not commit.
+	Deliver func(tx *store.Tx, p store.Published) error
+	Log     *slog.Logger
+}
+
+// Run publishes until ctx is done. A failing store is logged, and tried again.
+func (p *Publisher) Run(ctx context.Context) error {
+	notified, stop := p.Store.Subscribe(store.TopicOutbox)
+	defer stop()
+	for {
+		if err := p.runOnce(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			p.Log.ErrorContext(ctx, "publish events; will retry", "err", err)
+			if wait.Sleep(ctx, publishRetry) != nil {
+				return nil
+			}
+			continue // without waiting for a notification: the events are there
+		}
+		if wait.Sleep(ctx, publishInterval) != nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-notified:
+		}
+	}
+}
+
+// runOnce publishes everything in the outbox, in transactions of publishRows. It
+// reads before it locks, because the publisher of another server may have done the
+// work.
+func (p *Publisher) runOnce(ctx context.Context) error {
+	for more := true; more; {
+		var pending bool
+		err := p.Store.View(ctx, func(tx *store.Tx) (err error) {
+			pending, err = tx.Unpublished()
+			return err
+		})
+		if err != nil || !pending {
+			return err
+		}
+		err = p.Store.InTx(ctx, func(tx *store.Tx) error {
+			published, full, err := tx.Publish(publishRows)
+			more = full
+			if err != nil || published.N == 0 || p.Deliver == nil {
+				return err
+			}
+			return p.Deliver(tx, published)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package outbox
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// FromNow is the position of a Reader that skips everything published so far.
+const FromNow = -1
+
+// Batch is what a Reader got after its position. It may hold no events.
+type Batch struct {
+	Page
+	// Behind counts the events that are known to be published after Last.
+	Behind int64
+}
+
+// Reader reads a [Stream] from a position on. It is used by one goroutine.
+type Reader struct {
+	stream   *Stream
+	filter   Filter
+	pos      int64
+	diverged bool
+	closing  sync.Once
+}
+
+// Open returns a Reader of the events after a position, or of those published
+// from now on with [FromNow]. The caller closes it.
+func (s *Stream) Open(ctx context.Context, after int64, filter Filter) (*Reader, error) {
+	head, err := s.last(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{stream: s, filter: filter, pos: after}
+	if after == FromNow {
+		r.pos = head
+	}
+	if r.pos > head { // the database was restored to a state before that event
+		r.pos, r.diverged = head, true
+	}
+	s.mu.Lock()
+	s.readers++
+	s.mu.Unlock()
+	select {
+	case s.opened <- struct{}{}:
+	default: // the loop has not handled the last one yet, and will see both
+	}
+	return r, nil
+}
+
+// Close ends the reading. A second call has no effect.
+func (r *Reader) Close() {
+	r.closing.Do(func() {
+		r.stream.mu.Lock()
+		defer r.stream.mu.Unlock()
+		r.stream.readers--
+	})
+}
+
+// Pos returns the position that Next has come to.
+func (r *Reader) Pos() int64 { return r.pos }
+
+// Diverged reports whether this database never reached the position that the
+// Reader was opened at: it is another database, or was restored from a backup.
+func (r *Reader) Diverged() bool { return r.diverged }
+
+// Next returns the events after the position. When there are none, it waits for
+// them up to d, and then returns an empty batch.
+func (r *Reader) Next(ctx context.Context, d time.Duration) (Batch, error) {
+	timeout := time.NewTimer(d)
+	defer timeout.Stop()
+	for {
+		events, head, moved := r.fromBuffer()
+		switch {
+		case len(events) > 0:
+			return r.moveTo(r.choose(events), head), nil
+		case moved == nil:
+			p, err := r.stream.Page(ctx, r.pos, batchEvents, r.filter)
+			if err != nil || p.Last > r.pos {
+				return r.moveTo(p, head), err
+			}
+			// The position is before head, but the database has nothing after it: it
+			// lost events that were read, as a standby may that takes over. moved is
+			// nil, so that the select below waits for the timeout and does not spin.
+		}
+		select {
+		case <-moved:
+		case <-timeout.C:
+			return Batch{Page: Page{Last: r.pos}}, nil
+		case <-ctx.Done():
+			return Batch{}, ctx.Err()
+		}
+	}
+}
+
+// fromBuffer returns the buffered events after the position. It returns a channel
+// to wait for when there is nothing new, and neither events nor a channel when the
+// events are in the database only.
+func (r *Reader) fromBuffer() (events []buffered, head int64, moved <-chan struct{}) {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.live || r.pos >= s.head {
+		return nil, s.head, s.moved
+	}
+	if len(s.buffer) == 0 || s.buffer[0].Pos > r.pos+1 {
+		return nil, s.head, nil
+	}
+	first := int(r.pos + 1 - s.buffer[0].Pos) // positions have no gaps
+	return s.buffer[first:min(first+batchScan, len(s.buffer))], s.head, nil
+}
+
+// choose returns the page of buffered events that pass the filter.
+func (r *Reader) choose(events []buffered) Page {
+	var p Page
+	for i := range events {
+		p.Last = events[i].Pos
+		if r.filter == nil || r.filter(events[i].stored) {
+			p.Events = append(p.Events, events[i].Event)
+		}
+		if len(p.Events) == batchEvents {
+			break
+		}
+	}
+	return p
+}
+
+// moveTo moves the position to the end of a page.
+func (r *Reader) moveTo(p Page, head int64) Batch {
+	r.pos = max(r.pos, p.Last)
+	return Batch{Page: p, Behind: max(0, head-r.pos)}
+}
