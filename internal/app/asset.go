@@ -131,7 +131,7 @@ func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in hostle
 		if err := s.bind(&row, in); err != nil {
 			return hostler.Asset{}, err
 		}
-		if err := s.replaceAsset(row, old); err != nil {
+		if err := s.UpdateAsset(row); err != nil {
 			return hostler.Asset{}, err
 		}
 		return s.recordAsset("asset.change", row.ID)
@@ -144,15 +144,6 @@ func keepDeviceKey(row, old *store.AssetRow) {
 	if old.DeviceKey == old.Address && row.DeviceKey == old.Address {
 		row.DeviceKey = row.Address
 	}
-}
-
-// replaceAsset writes a changed asset, and moves its jobs to the lane of another
-// device.
-func (s *scope) replaceAsset(row store.AssetRow, old *store.AssetRow) error {
-	if err := s.UpdateAsset(row); err != nil || row.DeviceKey == old.DeviceKey {
-		return err
-	}
-	return s.RelaneAsset(row.ID, hostler.AssetLaneKey(row.DeviceKey))
 }
 
 // recordAsset reads what was written, and puts it into the audit; variables may be

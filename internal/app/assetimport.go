@@ -226,7 +226,7 @@ func (im *importing) write(i int, old *store.AssetRow, in hostler.AssetInput) er
 		return err
 	}
 	im.rows[i].Result, im.rows[i].Changes = hostler.ImportUpdate, changes
-	return im.replaceAsset(row, old)
+	return im.UpdateAsset(row)
 }
 
 // keepsCredential refuses to lead a credential to another address unless the file

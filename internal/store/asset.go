@@ -278,8 +278,8 @@ WHERE true ON CONFLICT (project, name) DO NOTHING`, []sqldb.Col{
 	return tx.insertLabelRows(labelRows)
 }
 
-// UpdateAsset replaces an asset by its id. CodeConflict: another one has the
-// name.
+// UpdateAsset replaces an asset by its id. When its device key changes, its live
+// jobs move to the lane of the new device. CodeConflict: another one has the name.
 func (tx *Tx) UpdateAsset(a AssetRow) error {
 	if err := tx.lockNames(a.ProjectID, false); err != nil {
 		return err
@@ -291,6 +291,10 @@ func (tx *Tx) UpdateAsset(a AssetRow) error {
 	}
 	if taken {
 		return errTaken(assetWord, a.Name)
+	}
+	was, err := tx.lockDeviceKey(a.ID, a.DeviceKey)
+	if err != nil {
+		return err
 	}
 	labels, vars, err := encodeMaps(a)
 	if err != nil {
@@ -306,7 +310,10 @@ device_key = ?, host_key = ?, jump = ?, updated_at = ? WHERE id = ? AND project 
 	if _, err := tx.Exec(`DELETE FROM asset_label WHERE asset = ?`, a.ID); err != nil {
 		return err
 	}
-	return tx.insertLabels(a.ProjectID, a.ID, a.Labels)
+	if err := tx.insertLabels(a.ProjectID, a.ID, a.Labels); err != nil || was == a.DeviceKey {
+		return err
+	}
+	return tx.relane(a.ID, hostler.AssetLaneKey(was), hostler.AssetLaneKey(a.DeviceKey))
 }
 
 // lockNames keeps a rename and any other writer of an asset's name apart, so that

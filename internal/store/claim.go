@@ -33,6 +33,9 @@ type candidate struct {
 // Locks: the worker's row, so that a rescue cannot overtake the claim; the rows
 // of limited queues; the ready rows, skipping those that another claim holds.
 func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
+	if err := tx.c.Lock(tx.ctx, pauseLock, true); err != nil {
+		return Claimed{}, err
+	}
 	serves, err := tx.claimant(w)
 	if err != nil {
 		return Claimed{}, err
@@ -47,9 +50,7 @@ func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
 			return Claimed{}, err
 		}
 	}
-	slices.SortFunc(found, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.id, b.id))
-	})
+	slices.SortFunc(found, byRank)
 	if len(found) > n {
 		found = found[:n]
 	}
@@ -159,6 +160,8 @@ func (tx *Tx) openQueues(serves []string, n int) ([]openQueue, error) {
 	return open, nil
 }
 
+func byRank(a, b candidate) int { return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.id, b.id)) }
+
 // candidates adds the best ready jobs of a queue: those that anybody may take,
 // those kept for this worker, and those kept for another for too long.
 func (tx *Tx) candidates(found []candidate, q openQueue, worker int64) ([]candidate, error) {
@@ -177,13 +180,13 @@ func (tx *Tx) candidates(found []candidate, q openQueue, worker int64) ([]candid
 			return nil, err
 		}
 	}
-	err := tx.each(fields+`WHERE owner <> 0 AND owner <> ? AND free_at <= ? AND queue = ? ORDER BY free_at LIMIT ? FOR UPDATE SKIP LOCKED`,
+	err := tx.each(fields+`WHERE owner <> 0 AND owner <> ? AND free_at <= ? AND queue = ? ORDER BY free_at, rank, id LIMIT ? FOR UPDATE SKIP LOCKED`,
 		[]any{worker, sqldb.Micros(tx.now), q.name, q.room}, add)
 	if err != nil {
 		return nil, err
 	}
 	if mine := found[first:]; int64(len(mine)) > q.room {
-		slices.SortFunc(mine, func(a, b candidate) int { return cmp.Compare(a.rank, b.rank) })
+		slices.SortFunc(mine, byRank)
 		found = found[:first+int(q.room)]
 	}
 	return found, nil

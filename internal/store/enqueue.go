@@ -174,13 +174,11 @@ func (g *gate) admit(ids []int64, specs []hostler.JobSpec, lanes map[string]int6
 	now := make([]ticket, 0, len(specs))
 	for i := range specs {
 		s := &specs[i]
-		t := ticket{
-			id: ids[i], queue: s.Queue, lane: lanes[s.LaneKey],
-			prio: int64(s.Priority), queuedAt: sqldb.Micros(g.tx.now),
-		}
+		t := ticket{id: ids[i], queue: s.Queue, lane: lanes[s.LaneKey], prio: int64(s.Priority)}
 		if s.RunAt.After(g.tx.now) {
 			later = append(later, schedRow(sqldb.Micros(s.RunAt), t))
 		} else {
+			t.queuedAt = g.arrive(t.lane, sqldb.Micros(g.tx.now))
 			now = append(now, t)
 		}
 	}

@@ -1,6 +1,9 @@
 package store
 
-import "hostler.dev/hostler/internal/sqldb"
+import (
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
+)
 
 // Places says in which tables of the queue each live job is, and with which
 // lane state: "ready", "wait", "sched", "sched+held", "running", "parked",
@@ -60,3 +63,11 @@ func PackEvents(events ...Event) []byte {
 
 // UnpackEvents exports unpackEvents.
 func UnpackEvents(body []byte) ([]Event, error) { return unpackEvents(nil, body) }
+
+// Relane moves the jobs of an asset as UpdateAsset does when a device key changes.
+func (tx *Tx) Relane(asset hostler.AssetID, from, to string) error {
+	if err := tx.c.Lock(tx.ctx, pauseLock, false); err != nil {
+		return err
+	}
+	return tx.relane(asset, from, to)
+}

@@ -9,10 +9,15 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// pauseLock is the advisory lock that whoever puts jobs into ready shares, and
-// whoever pauses or resumes a queue, or moves jobs to another lane, has alone.
-// Without it a promotion that read "not paused" could commit after the pause had
-// demoted the queue's lane heads, and block a lane that other queues share.
+// pauseLock is the advisory lock that every transaction shares which moves jobs
+// between the tables of the queue, claims included. A transaction that changes a
+// queue, or moves the jobs of an asset to another lane, holds it exclusively:
+//
+//   - a promotion that read "not paused" must not commit after the pause demoted
+//     the queue's lane heads, or it blocks a lane that other queues share;
+//   - a claim that read "not paused" must not start a job after the pause was
+//     acknowledged;
+//   - a job must not enter a lane while the jobs of that lane move to another.
 const pauseLock = 1
 
 // AgePerStep is how much waiting outweighs one step of priority: a job of
@@ -57,10 +62,22 @@ type lane struct {
 	freed bool    // capacity was given back in this transaction
 }
 
-type laneRow struct{ id, lim, inflight, owner int64 }
+type laneRow struct{ id, lim, inflight, owner, arrivedAt int64 }
 
 func (l *lane) take()    { l.inflight++ }
 func (l *lane) release() { l.inflight--; l.freed = true }
+
+// arrive returns the arrival time of a job that queues behind the lane: at, or
+// one microsecond after the previous arrival when a clock is behind. The lane is
+// locked, so jobs of one lane are ordered as they were committed, whatever the
+// clocks of the servers show (a hybrid logical clock; Kulkarni et al., 2014).
+func (l *lane) arrive(at int64) int64 {
+	l.arrivedAt = max(at, l.arrivedAt+1)
+	return l.arrivedAt
+}
+
+// adopt lets a job keep the arrival time that another lane gave it.
+func (l *lane) adopt(arrivedAt int64) { l.arrivedAt = max(l.arrivedAt, arrivedAt) }
 
 // gate is what a transaction that fills the queue knows: the queues, and the
 // lanes that it has locked.
@@ -121,10 +138,10 @@ func (g *gate) lockLanes(ids []int64) error {
 		return nil
 	}
 	slices.Sort(ids)
-	return g.tx.each(`SELECT id, lim, inflight, owner FROM lane WHERE id IN ?* ORDER BY id FOR UPDATE`,
+	return g.tx.each(`SELECT id, lim, inflight, owner, arrived_at FROM lane WHERE id IN ?* ORDER BY id FOR UPDATE`,
 		[]any{slices.Compact(ids)}, func(r sqldb.Rows) error {
 			l := &lane{}
-			if err := r.Scan(&l.id, &l.lim, &l.inflight, &l.owner); err != nil {
+			if err := r.Scan(&l.id, &l.lim, &l.inflight, &l.owner, &l.arrivedAt); err != nil {
 				return err
 			}
 			l.was = l.laneRow
@@ -158,11 +175,11 @@ func (g *gate) ensureLanes(want map[string]int64) (map[string]int64, error) {
 }
 
 func (g *gate) lockKeys(keys []string, want, ids map[string]int64) error {
-	return g.tx.each(`SELECT id, key, lim, inflight, owner FROM lane WHERE key IN ?* ORDER BY id FOR UPDATE`,
+	return g.tx.each(`SELECT id, key, lim, inflight, owner, arrived_at FROM lane WHERE key IN ?* ORDER BY id FOR UPDATE`,
 		[]any{keys}, func(r sqldb.Rows) error {
 			l := &lane{}
 			var key string
-			if err := r.Scan(&l.id, &key, &l.lim, &l.inflight, &l.owner); err != nil {
+			if err := r.Scan(&l.id, &key, &l.lim, &l.inflight, &l.owner, &l.arrivedAt); err != nil {
 				return err
 			}
 			l.was = l.laneRow
@@ -189,8 +206,17 @@ func (g *gate) makeLanes(keys []string, want map[string]int64) error {
 	return err
 }
 
+// arrive returns when a job arrives in the queue, at the earliest at: the time by
+// which jobs of one priority are ordered. Its lane must be locked.
+func (g *gate) arrive(laneID, at int64) int64 {
+	if l := g.lanes[laneID]; l != nil {
+		return l.arrive(at)
+	}
+	return at
+}
+
 // place queues a job: into ready when it holds its lane or the lane is free,
-// into wait otherwise. Its lane must be locked.
+// into wait otherwise. Its lane must be locked, and know when the job arrived.
 func (g *gate) place(t ticket) {
 	l := g.lanes[t.lane]
 	switch {
@@ -430,12 +456,12 @@ func (g *gate) writeLanes() error {
 	var rows [][]any
 	for _, id := range slices.Sorted(maps.Keys(g.lanes)) {
 		if l := g.lanes[id]; l.laneRow != l.was {
-			rows = append(rows, []any{l.id, l.lim, l.inflight, l.owner, sqldb.Micros(g.tx.now)})
+			rows = append(rows, []any{l.id, l.lim, l.inflight, l.owner, l.arrivedAt, sqldb.Micros(g.tx.now)})
 			l.was = l.laneRow
 		}
 	}
-	return g.insert(`UPDATE lane SET lim = v.lim, inflight = v.inflight, owner = v.owner, used_at = v.used_at
-FROM @rows WHERE lane.id = v.id`, sqldb.Ints("id", "lim", "inflight", "owner", "used_at"), rows)
+	return g.insert(`UPDATE lane SET lim = v.lim, inflight = v.inflight, owner = v.owner, arrived_at = v.arrived_at, used_at = v.used_at
+FROM @rows WHERE lane.id = v.id`, sqldb.Ints("id", "lim", "inflight", "owner", "arrived_at", "used_at"), rows)
 }
 
 // StrandedLanes lists up to limit lanes that have capacity and waiting jobs.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -11,56 +12,71 @@ import (
 // This file holds the ways out of the queue that no worker reports: time, ttl,
 // a person, a lost worker.
 
-// DueJobs queues up to limit scheduled jobs whose time has come, and says when
-// the next one after them is due (zero when there is none).
+// DueJobs queues up to limit scheduled jobs whose time has come. It returns how
+// many, and when the next one after them is due (zero when there is none).
 func (tx *Tx) DueJobs(limit int) (n int, next time.Time, err error) {
 	g, err := tx.gate()
 	if err != nil {
 		return 0, next, err
 	}
-	type due struct{ id, lane int64 }
-	var jobs []due
-	err = tx.each(`SELECT id, lane FROM sched WHERE run_at <= ? ORDER BY run_at, id LIMIT ?`,
-		[]any{sqldb.Micros(tx.now), limit}, func(r sqldb.Rows) error {
-			var d due
-			err := r.Scan(&d.id, &d.lane)
-			jobs = append(jobs, d)
-			return err
-		})
+	due, err := tx.dueJobs(limit)
 	if err != nil {
 		return 0, next, err
 	}
-	ids := make([]int64, len(jobs))
-	lanes := make([]int64, len(jobs))
-	for i, d := range jobs {
-		ids[i], lanes[i] = d.id, d.lane
-	}
-	if len(ids) > 0 {
-		if err := g.lockLanes(lanes); err != nil {
-			return 0, next, err
-		}
-		tickets, err := g.take("sched", ids)
-		if err != nil {
-			return 0, next, err
-		}
-		for i := range tickets {
-			tickets[i].queuedAt = sqldb.Micros(tx.now)
-		}
-		g.placeAll(tickets)
-		n = len(tickets)
-		if err := g.settle(); err != nil {
-			return 0, next, err
-		}
-		err = tx.emitJobs(ticketIDs(tickets), func(_ int64, e *hostler.JobEvent) {
-			e.State, e.Cause = hostler.StateQueued, hostler.CauseDue
-		})
-		if err != nil {
+	if len(due) > 0 {
+		if n, err = g.queueDue(due); err != nil {
 			return 0, next, err
 		}
 	}
 	var at int64
 	_, err = tx.one(`SELECT run_at FROM sched ORDER BY run_at, id LIMIT 1`, nil, &at)
 	return n, sqldb.Time(at), err
+}
+
+type dueJob struct{ id, lane, runAt int64 }
+
+// dueJobs lists up to limit scheduled jobs whose time has come, by their time.
+func (tx *Tx) dueJobs(limit int) (due []dueJob, err error) {
+	err = tx.each(`SELECT id, lane, run_at FROM sched WHERE run_at <= ? ORDER BY run_at, id LIMIT ?`,
+		[]any{sqldb.Micros(tx.now), limit}, func(r sqldb.Rows) error {
+			var d dueJob
+			err := r.Scan(&d.id, &d.lane, &d.runAt)
+			due = append(due, d)
+			return err
+		})
+	return due, err
+}
+
+// queueDue queues due jobs as if each had arrived at its own time: "stop at :10"
+// runs before "start at :30" although both are found due together.
+func (g *gate) queueDue(due []dueJob) (int, error) {
+	ids := make([]int64, len(due))
+	lanes := make([]int64, len(due))
+	runAt := make(map[int64]int64, len(due))
+	for i, d := range due {
+		ids[i], lanes[i], runAt[d.id] = d.id, d.lane, d.runAt
+	}
+	if err := g.lockLanes(lanes); err != nil {
+		return 0, err
+	}
+	tickets, err := g.take("sched", ids)
+	if err != nil {
+		return 0, err
+	}
+	slices.SortFunc(tickets, func(a, b ticket) int {
+		return cmp.Or(cmp.Compare(runAt[a.id], runAt[b.id]), cmp.Compare(a.id, b.id))
+	})
+	for i := range tickets {
+		t := &tickets[i]
+		t.queuedAt = g.arrive(t.lane, runAt[t.id])
+	}
+	g.placeAll(tickets)
+	if err := g.settle(); err != nil {
+		return 0, err
+	}
+	return len(tickets), g.tx.emitJobs(ticketIDs(tickets), func(_ int64, e *hostler.JobEvent) {
+		e.State, e.Cause = hostler.StateQueued, hostler.CauseDue
+	})
 }
 
 // ExpireJobs ends up to limit jobs that were not started in time.
@@ -87,6 +103,11 @@ func (tx *Tx) ExpireJobs(limit int) (int, error) {
 // one to stop it. It returns the job's new state: cancelled, or running.
 // CodeConflict: it has ended, or its outcome is unknown.
 func (tx *Tx) CancelJob(id hostler.JobID, by string) (hostler.State, error) {
+	// The lock comes first in the order of locks: a transaction that asks for one
+	// job's end and then withdraws another must not take it in between.
+	if err := tx.KeepLanes(); err != nil {
+		return "", err
+	}
 	for range 5 {
 		// Running jobs first, and without a lane's lock: running rows come before
 		// lanes in the order of locks.

@@ -36,6 +36,10 @@ func TestQueueAgainstModel(t *testing.T) {
 				"due":        m.due,
 				"expire":     m.expire,
 				"lose":       m.lose,
+				"lapse":      m.lapse,
+				"heartbeat":  m.heartbeat,
+				"relane":     m.relane,
+				"step clock": m.step,
 				"resolve":    m.resolve,
 				"pause":      m.pause,
 				"queueLimit": m.queueLimit,
@@ -45,17 +49,18 @@ func TestQueueAgainstModel(t *testing.T) {
 }
 
 type machine struct {
-	h      *storetest.Harness
-	model  *model
-	worker hostler.WorkerID
-	last   []hostler.Report // the last reports that were acknowledged
-	lastBy hostler.WorkerID
+	h       *storetest.Harness
+	model   *model
+	workers []hostler.WorkerID
+	devices map[hostler.AssetID]string // lane keys
+	last    []hostler.Report           // the last reports that were acknowledged
+	lastBy  hostler.WorkerID
 }
 
 const testProject = hostler.ProjectID(7)
 
 func newMachine(t *rapid.T, h *storetest.Harness) *machine {
-	m := &machine{h: h, model: newModel(h.Now())}
+	m := &machine{h: h, model: newModel(h.Now()), devices: map[hostler.AssetID]string{1: "device:a", 2: "device:b"}}
 	for _, name := range []string{"default", "bulk"} {
 		m.model.queues[name] = &mqueue{}
 		m.tx(t, func(tx *store.Tx) error {
@@ -63,6 +68,7 @@ func newMachine(t *rapid.T, h *storetest.Harness) *machine {
 			return err
 		})
 	}
+	m.register(t)
 	m.register(t)
 	return m
 }
@@ -75,10 +81,17 @@ func (m *machine) tx(t *rapid.T, fn func(tx *store.Tx) error) {
 }
 
 func (m *machine) register(t *rapid.T) {
+	var id hostler.WorkerID
 	m.tx(t, func(tx *store.Tx) (err error) {
-		m.worker, err = tx.RegisterWorker(hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: 100})
+		id, err = tx.RegisterWorker(hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: 100})
 		return err
 	})
+	m.workers = append(m.workers, id)
+	m.model.workers[id] = m.h.Now().Add(hostler.LeaseTTL)
+}
+
+func (m *machine) worker(t *rapid.T) hostler.WorkerID {
+	return rapid.SampledFrom(m.workers).Draw(t, "worker")
 }
 
 // pick draws one of the model's jobs in a place.
@@ -106,15 +119,17 @@ func (m *machine) spec(t *rapid.T) hostler.JobSpec {
 		OnRetry:     rapid.SampledFrom([]hostler.OnRetry{hostler.OnRetryHold, hostler.OnRetryRelease}).Draw(t, "on_retry"),
 		Backoff:     hostler.Backoff{Base: hostler.Duration(4 * time.Second)},
 	}
-	switch rapid.IntRange(0, 4).Draw(t, "lane") {
+	switch rapid.IntRange(0, 5).Draw(t, "lane") {
 	case 1, 2:
-		s.LaneKey, s.LaneLimit = "device:a", 1
+		s.Asset, s.LaneKey, s.LaneLimit = 1, m.devices[1], 1
 	case 3:
-		s.LaneKey, s.LaneLimit = "device:b", 1
+		s.Asset, s.LaneKey, s.LaneLimit = 2, m.devices[2], 1
 	case 4:
-		s.LaneKey, s.LaneLimit = "own:x:limited", 2
+		s.LaneKey, s.LaneLimit = "device:b", 1
+	case 5:
+		s.LaneKey, s.LaneLimit = "own:x:limited", rapid.IntRange(1, 3).Draw(t, "limit")
 	}
-	if rapid.IntRange(0, 3).Draw(t, "brings its host") == 0 {
+	if s.Asset == 0 && rapid.IntRange(0, 3).Draw(t, "brings its host") == 0 {
 		s.Target = &hostler.JobTarget{
 			Address: "192.0.2.1", Port: 22, Username: "root",
 			Seal: func(id hostler.JobID) ([]byte, error) { return []byte(id.String()), nil },
@@ -149,10 +164,10 @@ func (m *machine) enqueue(t *rapid.T) {
 }
 
 func (m *machine) claim(t *rapid.T) {
-	n := rapid.IntRange(1, 3).Draw(t, "slots")
+	n, w := rapid.IntRange(1, 3).Draw(t, "slots"), m.worker(t)
 	var got []hostler.JobID
 	m.tx(t, func(tx *store.Tx) error {
-		c, err := tx.Claim(m.worker, n)
+		c, err := tx.Claim(w, n)
 		got = nil
 		for _, l := range c.Leases {
 			got = append(got, l.Job)
@@ -165,7 +180,7 @@ func (m *machine) claim(t *rapid.T) {
 		}
 		return m.checkTargets(tx, got)
 	})
-	if diff := cmp.Diff(m.model.claim(m.worker, n), got); diff != "" {
+	if diff := cmp.Diff(m.model.claim(w, n), got); diff != "" {
 		t.Fatalf("claim (-model +store):\n%s", diff)
 	}
 }
@@ -231,10 +246,10 @@ func (m *machine) report(t *rapid.T, w hostler.WorkerID, r hostler.Report, ok bo
 func (m *machine) finishStale(t *rapid.T) {
 	j := m.pick(t, "running", "ready", "wait")
 	r := hostler.Report{LeaseRef: hostler.LeaseRef{Job: j.id, Fence: j.fence + 1}, Outcome: hostler.OutcomeSucceeded}
-	m.report(t, m.worker, r, false)
+	m.report(t, m.worker(t), r, false)
 	if j.place == "running" {
 		r.Fence = j.fence
-		m.report(t, m.worker+1, r, false)
+		m.report(t, m.workers[len(m.workers)-1]+1, r, false)
 	}
 }
 
@@ -294,23 +309,111 @@ func (m *machine) expire(t *rapid.T) {
 	m.model.promote()
 }
 
-// lose kills the worker, rescues its jobs and goes on with a fresh one.
-func (m *machine) lose(t *rapid.T) {
-	m.tx(t, func(tx *store.Tx) error {
-		if _, err := tx.RetireWorker(m.worker); err != nil {
-			return err
+// step sets the clock forward or back, as an operator or a faulty time server does.
+func (m *machine) step(t *rapid.T) {
+	m.h.Advance(time.Duration(rapid.IntRange(-3600, 60).Draw(t, "seconds")) * time.Second)
+	m.model.now = m.h.Now()
+}
+
+// relane gives an asset another device key.
+func (m *machine) relane(t *rapid.T) {
+	asset := rapid.SampledFrom([]hostler.AssetID{1, 2}).Draw(t, "asset")
+	from := m.devices[asset]
+	to := rapid.SampledFrom([]string{"device:a", "device:b", "device:c"}).Draw(t, "device")
+	if from == to {
+		t.Skip("no change")
+	}
+	m.tx(t, func(tx *store.Tx) error { return tx.Relane(asset, from, to) })
+	m.devices[asset] = to
+	m.model.relane(asset, from, to)
+	m.model.promote()
+}
+
+// heartbeat extends a worker's lease. A job that the worker does not list was
+// leased by an answer that got lost: it is handed back once that is certain.
+func (m *machine) heartbeat(t *rapid.T) {
+	hb := hostler.Heartbeat{Worker: m.worker(t)}
+	var missing []*mjob
+	var cancel []hostler.LeaseRef
+	for _, j := range m.model.ordered() {
+		if j.place != "running" || j.worker != hb.Worker {
+			continue
 		}
-		_, err := tx.RescueJobs(100)
+		ref := hostler.LeaseRef{Job: j.id, Fence: j.fence}
+		switch {
+		case rapid.IntRange(0, 2).Draw(t, "lists the job") > 0:
+			hb.Held = append(hb.Held, ref)
+			if j.cancel {
+				cancel = append(cancel, ref)
+			}
+		case j.started.Before(m.model.now.Add(-store.ReplyGrace)):
+			missing = append(missing, j)
+		}
+	}
+	var reply hostler.HeartbeatReply
+	m.tx(t, func(tx *store.Tx) (err error) {
+		reply, err = tx.Heartbeat(hb)
 		return err
 	})
+	slices.SortFunc(reply.Cancel, func(a, b hostler.LeaseRef) int { return int(a.Job - b.Job) })
+	if diff := cmp.Diff(cancel, reply.Cancel); diff != "" || len(reply.Drop) > 0 {
+		t.Fatalf("heartbeat: drop %v, cancel (-model +store):\n%s", reply.Drop, diff)
+	}
+	m.model.workers[hb.Worker] = m.model.now.Add(hostler.LeaseTTL)
+	for _, j := range missing {
+		m.model.finish(j, hostler.Report{Outcome: hostler.OutcomeHandBack})
+	}
+	m.model.promote()
+	m.last = nil
+}
+
+// lose kills a worker, rescues its jobs and starts a fresh one.
+func (m *machine) lose(t *rapid.T) {
+	w := m.worker(t)
+	m.rescue(t, []hostler.WorkerID{w}, func(tx *store.Tx) ([]hostler.WorkerID, error) { return tx.RetireWorker(w) })
+}
+
+// lapse rescues the jobs of the workers whose leases are over.
+func (m *machine) lapse(t *rapid.T) {
+	var lapsed []hostler.WorkerID
+	for _, w := range m.workers {
+		if m.model.workers[w].Before(m.model.now) {
+			lapsed = append(lapsed, w)
+		}
+	}
+	slices.Sort(lapsed)
+	m.rescue(t, lapsed, (*store.Tx).LoseWorkers)
+}
+
+func (m *machine) rescue(t *rapid.T, want []hostler.WorkerID, lose func(*store.Tx) ([]hostler.WorkerID, error)) {
+	var lost []hostler.WorkerID
+	m.tx(t, func(tx *store.Tx) (err error) {
+		if lost, err = lose(tx); err != nil {
+			return err
+		}
+		_, err = tx.RescueJobs(1000)
+		return err
+	})
+	slices.Sort(lost)
+	if diff := cmp.Diff(want, lost); diff != "" {
+		t.Fatalf("workers lost (-model +store):\n%s", diff)
+	}
+	for _, w := range lost {
+		delete(m.model.workers, w)
+	}
 	for _, j := range m.model.ordered() {
-		if j.place == "running" {
+		if j.place == "running" && slices.Contains(lost, j.worker) {
 			m.model.lost(j)
 		}
 	}
 	m.model.promote()
-	m.last = nil
-	m.register(t)
+	m.workers = slices.DeleteFunc(m.workers, func(w hostler.WorkerID) bool { return slices.Contains(lost, w) })
+	for range lost {
+		m.register(t)
+	}
+	if slices.Contains(lost, m.lastBy) {
+		m.last = nil
+	}
 }
 
 func (m *machine) resolve(t *rapid.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"hostler.dev/hostler"
@@ -13,10 +14,17 @@ import (
 // model is the queue as it should be: plain Go, one map, no indexes, nothing
 // cached. The state machine test holds both databases to it.
 type model struct {
-	now    time.Time
-	jobs   map[hostler.JobID]*mjob
-	queues map[string]*mqueue
-	lims   map[string]int // of lanes
+	now     time.Time
+	jobs    map[hostler.JobID]*mjob
+	queues  map[string]*mqueue
+	lanes   map[string]*mlane
+	workers map[hostler.WorkerID]time.Time // live ones, with the end of their leases
+}
+
+type mlane struct {
+	lim     int
+	arrived time.Time        // of the newest job
+	owner   hostler.WorkerID // ran the last job that left running
 }
 
 type mqueue struct {
@@ -36,11 +44,19 @@ type mjob struct {
 	losses   int
 	fence    int64
 	worker   hostler.WorkerID
+	started  time.Time
 	cancel   bool
+
+	// A ready job is reserved for the worker with its lane's connection until then.
+	affinity      hostler.WorkerID
+	affinityUntil time.Time
 }
 
 func newModel(now time.Time) *model {
-	return &model{now: now, jobs: map[hostler.JobID]*mjob{}, queues: map[string]*mqueue{}, lims: map[string]int{}}
+	return &model{
+		now: now, jobs: map[hostler.JobID]*mjob{}, queues: map[string]*mqueue{}, lanes: map[string]*mlane{},
+		workers: map[hostler.WorkerID]time.Time{},
+	}
 }
 
 func (m *model) ordered() []*mjob {
@@ -62,7 +78,7 @@ func (m *model) promote() {
 	for {
 		var best *mjob
 		for _, j := range m.ordered() {
-			if j.place != "wait" || m.queues[j.spec.Queue].paused || m.inflight(j.spec.LaneKey) >= m.lims[j.spec.LaneKey] {
+			if j.place != "wait" || m.queues[j.spec.Queue].paused || m.inflight(j.spec.LaneKey) >= m.lane(j.spec.LaneKey).lim {
 				continue
 			}
 			if best == nil || laneBefore(j, best) {
@@ -72,7 +88,49 @@ func (m *model) promote() {
 		if best == nil {
 			return
 		}
-		best.place, best.held = "ready", true
+		best.held = true
+		m.ready(best)
+	}
+}
+
+// ready makes a job ready: for a moment only for the worker that holds its lane's
+// connection, when that one lives and another does too.
+func (m *model) ready(j *mjob) {
+	j.place, j.affinity, j.affinityUntil = "ready", 0, time.Time{}
+	if j.spec.LaneKey == "" {
+		return
+	}
+	owner := m.lane(j.spec.LaneKey).owner
+	if _, lives := m.workers[owner]; lives && len(m.workers) > 1 {
+		j.affinity, j.affinityUntil = owner, m.now.Add(200*time.Millisecond)
+	}
+}
+
+func (m *model) lane(key string) *mlane {
+	if m.lanes[key] == nil {
+		m.lanes[key] = &mlane{lim: 1}
+	}
+	return m.lanes[key]
+}
+
+// arrive notes when a job arrived: later than all before it in its lane, whatever
+// the clock shows.
+func (m *model) arrive(j *mjob, at time.Time) {
+	j.queuedAt = at
+	if j.spec.LaneKey == "" {
+		return
+	}
+	l := m.lane(j.spec.LaneKey)
+	if !at.After(l.arrived) {
+		j.queuedAt = l.arrived.Add(time.Microsecond)
+	}
+	l.arrived = j.queuedAt
+}
+
+// leaves notes which worker a running job leaves.
+func (m *model) leaves(j *mjob) {
+	if j.spec.LaneKey != "" {
+		m.lane(j.spec.LaneKey).owner = j.worker
 	}
 }
 
@@ -84,24 +142,26 @@ func laneBefore(a, b *mjob) bool {
 func (m *model) queue(j *mjob) {
 	switch {
 	case j.spec.LaneKey == "":
-		j.place, j.held = "ready", false
+		j.held = false
+		m.ready(j)
 	case j.held && !m.queues[j.spec.Queue].paused:
-		j.place = "ready"
+		m.ready(j)
 	default:
 		j.place, j.held = "wait", false
 	}
 }
 
 func (m *model) enqueue(id hostler.JobID, s hostler.JobSpec) {
-	j := &mjob{spec: s, id: id, queuedAt: m.now, ttl: !s.ExpiresAt.IsZero()}
+	j := &mjob{spec: s, id: id, ttl: !s.ExpiresAt.IsZero()}
 	m.jobs[id] = j
 	if s.LaneKey != "" {
-		m.lims[s.LaneKey] = max(1, s.LaneLimit)
+		m.lane(s.LaneKey).lim = max(1, s.LaneLimit)
 	}
 	if s.RunAt.After(m.now) {
 		j.place, j.runAt = "sched", s.RunAt
 		return
 	}
+	m.arrive(j, m.now)
 	m.queue(j)
 }
 
@@ -116,27 +176,53 @@ func (m *model) claim(w hostler.WorkerID, n int) []hostler.JobID {
 			room[name] = 0
 		}
 	}
-	ready := slices.DeleteFunc(m.ordered(), func(j *mjob) bool { return j.place != "ready" })
-	slices.SortStableFunc(ready, func(a, b *mjob) int { return rank(a).Compare(rank(b)) })
 	var cand []*mjob
-	for _, j := range ready {
-		if room[j.spec.Queue] > 0 {
-			room[j.spec.Queue]--
-			cand = append(cand, j)
-		}
+	for name := range m.queues {
+		cand = append(cand, m.candidates(name, w, room[name])...)
 	}
+	slices.SortFunc(cand, byRank)
 	var out []hostler.JobID
 	for _, j := range cand[:min(n, len(cand))] {
 		if j.ttl && !j.spec.ExpiresAt.After(m.now) {
 			continue // left for expire
 		}
-		j.place, j.worker, j.ttl = "running", w, false
+		j.place, j.worker, j.started, j.ttl = "running", w, m.now, false
 		j.attempt++
 		j.fence++
 		out = append(out, j.id)
 	}
 	return out
 }
+
+// candidates are the jobs of a queue that a worker may take: up to n that are
+// reserved for no other, and up to n whose reservation for another is over.
+func (m *model) candidates(queue string, w hostler.WorkerID, n int) []*mjob {
+	var free, own, lapsed []*mjob
+	for _, j := range m.ordered() {
+		switch {
+		case j.place != "ready" || j.spec.Queue != queue:
+		case j.affinity == 0:
+			free = append(free, j)
+		case j.affinity == w:
+			own = append(own, j)
+		case !j.affinityUntil.After(m.now):
+			lapsed = append(lapsed, j)
+		}
+	}
+	slices.SortFunc(free, byRank)
+	slices.SortFunc(own, byRank)
+	slices.SortFunc(lapsed, func(a, b *mjob) int {
+		return cmp.Or(a.affinityUntil.Compare(b.affinityUntil), byRank(a, b))
+	})
+	var all []*mjob
+	for _, some := range [][]*mjob{free, own, lapsed} {
+		all = append(all, some[:min(max(n, 0), len(some))]...)
+	}
+	slices.SortFunc(all, byRank)
+	return all[:min(max(n, 0), len(all))]
+}
+
+func byRank(a, b *mjob) int { return cmp.Or(rank(a).Compare(rank(b)), cmp.Compare(a.id, b.id)) }
 
 func rank(j *mjob) time.Time {
 	return j.queuedAt.Add(time.Duration(j.spec.Priority-1) * store.AgePerStep)
@@ -157,6 +243,7 @@ func (m *model) end(j *mjob, s hostler.State) {
 }
 
 func (m *model) finish(j *mjob, r hostler.Report) {
+	m.leaves(j)
 	switch r.Outcome {
 	case hostler.OutcomeSucceeded:
 		m.end(j, hostler.StateSucceeded)
@@ -185,6 +272,7 @@ func (m *model) finish(j *mjob, r hostler.Report) {
 }
 
 func (m *model) lost(j *mjob) {
+	m.leaves(j)
 	switch {
 	case j.spec.OnLost == hostler.OnLostRetry && j.cancel:
 		m.end(j, hostler.StateCancelled)
@@ -202,11 +290,30 @@ func (m *model) lost(j *mjob) {
 	}
 }
 
+// due queues what is due, each job as if it had arrived at its own time.
 func (m *model) due() {
+	due := slices.DeleteFunc(m.ordered(), func(j *mjob) bool { return j.place != "sched" || j.runAt.After(m.now) })
+	slices.SortStableFunc(due, func(a, b *mjob) int { return a.runAt.Compare(b.runAt) })
+	for _, j := range due {
+		m.arrive(j, j.runAt)
+		m.queue(j)
+	}
+}
+
+// relane moves the live jobs of an asset to the lane of another device: what
+// holds a lane holds the new one, the rest queues there by its arrival.
+func (m *model) relane(asset hostler.AssetID, from, to string) {
 	for _, j := range m.ordered() {
-		if j.place == "sched" && !j.runAt.After(m.now) {
-			j.queuedAt = m.now
-			m.queue(j)
+		if j.spec.Asset != asset || j.spec.LaneKey != from || strings.HasPrefix(j.place, "done") {
+			continue
+		}
+		j.spec.LaneKey = to
+		m.lane(to).lim = 1
+		if j.place == "wait" || j.place == "ready" {
+			j.place, j.held = "wait", false
+			if l := m.lane(to); j.queuedAt.After(l.arrived) {
+				l.arrived = j.queuedAt
+			}
 		}
 	}
 }

@@ -521,7 +521,7 @@ func TestRelaneAsset(t *testing.T) {
 		ids := f.enqueue(job(inLane("device:a"), onAsset), job(inLane("device:a"), onAsset), job(inLane("device:a"), onAsset),
 			job(inLane("device:b")), job(inLane("device:a")))
 		running := f.claim(f.worker, 1)[0]
-		f.tx(func(tx *store.Tx) error { return tx.RelaneAsset(42, "device:b") })
+		f.tx(func(tx *store.Tx) error { return tx.Relane(42, "device:a", "device:b") })
 		f.wantInvariants()
 		f.wantPlace(ids[1], "wait") // behind device:b's
 		if err := f.finish(f.worker, running, hostler.OutcomeSucceeded); err != nil {
@@ -542,6 +542,107 @@ func TestRelaneAsset(t *testing.T) {
 		}
 		f.wantInvariants()
 	})
+}
+
+// A job that runs on a device, is unknown there, or holds it between two attempts
+// keeps later ones waiting when the device's key changes.
+func TestRelaneKeepsTheDevice(t *testing.T) {
+	for name, hold := range map[string]func(f *fixture, l hostler.Lease){
+		"running": func(*fixture, hostler.Lease) {},
+		"unknown": func(f *fixture, l hostler.Lease) {
+			if err := f.finish(f.worker, l, hostler.OutcomeUnknown); err != nil {
+				f.t.Fatal(err)
+			}
+		},
+		"between two attempts": func(f *fixture, l hostler.Lease) {
+			if err := f.finish(f.worker, l, hostler.OutcomeFailed); err != nil {
+				f.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachFixture(t, func(t *testing.T, f *fixture) {
+				asset := f.asset("web", "a")
+				spec := job(inLane("device:a"), onLost(hostler.OnLostAsk), func(s *hostler.JobSpec) {
+					s.Asset, s.MaxAttempts, s.Backoff = asset.ID, 2, hostler.Backoff{Base: hostler.Duration(time.Hour)}
+				})
+				f.enqueue(spec)
+				hold(f, f.claim(f.worker, 1)[0])
+				asset.DeviceKey = "b"
+				f.tx(func(tx *store.Tx) error { return tx.UpdateAsset(asset) })
+				spec.LaneKey = "device:b"
+				later := f.enqueue(spec)[0]
+				f.wantPlace(later, "wait")
+				f.wantInvariants()
+			})
+		})
+	}
+}
+
+// Jobs that come due together start in the order of their times, not of their ids.
+func TestDueTogetherStartByTime(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		at := func(d time.Duration) hostler.JobSpec {
+			return job(inLane("device:a"), func(s *hostler.JobSpec) { s.RunAt = f.Now().Add(d) })
+		}
+		ids := f.enqueue(at(30*time.Second), at(10*time.Second), at(20*time.Second))
+		f.Advance(time.Minute)
+		f.tx(func(tx *store.Tx) error {
+			_, _, err := tx.DueJobs(100)
+			return err
+		})
+		f.wantOrder(ids[1], ids[2], ids[0])
+	})
+}
+
+// Jobs of a lane start in the order in which they were acknowledged, although the
+// clock was set back between them.
+func TestArrivalOrderSurvivesClockSteps(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		var ids []hostler.JobID
+		for i := range 10 {
+			if i == 5 {
+				f.Advance(-time.Hour)
+			}
+			ids = append(ids, f.enqueue(job(inLane("device:a")))[0])
+		}
+		f.wantOrder(ids...)
+	})
+}
+
+// wantOrder runs the jobs of a lane and compares the order in which they start.
+func (f *fixture) wantOrder(want ...hostler.JobID) {
+	f.t.Helper()
+	var got []hostler.JobID
+	for range want {
+		for _, l := range f.claim(f.worker, 1) {
+			got = append(got, l.Job)
+			if err := f.finish(f.worker, l, hostler.OutcomeSucceeded); err != nil {
+				f.t.Fatal(err)
+			}
+		}
+		f.Advance(time.Second)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		f.t.Errorf("started in the order (-want +got):\n%s", diff)
+	}
+}
+
+// asset makes an asset with a device key.
+func (f *fixture) asset(name, device string) (a store.AssetRow) {
+	f.t.Helper()
+	f.tx(func(tx *store.Tx) error {
+		p, err := tx.InsertProject("p")
+		if err != nil {
+			return err
+		}
+		a = store.AssetRow{ProjectID: p.ID, Asset: hostler.Asset{
+			Name: name, Address: "192.0.2.1", Kind: "host", DeviceKey: device, HostKey: hostler.HostKeyStrict,
+		}}
+		a.ID, err = tx.InsertAsset(a)
+		return err
+	})
+	return a
 }
 
 func TestExplain(t *testing.T) {

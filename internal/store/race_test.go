@@ -36,7 +36,7 @@ func TestCancelRacingRelane(t *testing.T) {
 		id := f.enqueue(job(inLane("device:a"), onAsset))[0]
 		var cancelled <-chan error
 		f.tx(func(tx *store.Tx) error {
-			if err := tx.RelaneAsset(42, "device:b"); err != nil {
+			if err := tx.Relane(42, "device:a", "device:b"); err != nil {
 				return err
 			}
 			cancelled = f.meanwhile(func(tx *store.Tx) error {
@@ -60,7 +60,7 @@ func TestDueRacingRelane(t *testing.T) {
 		f.Advance(2 * time.Second)
 		var due <-chan error
 		f.tx(func(tx *store.Tx) error {
-			if err := tx.RelaneAsset(42, "device:b"); err != nil {
+			if err := tx.Relane(42, "device:a", "device:b"); err != nil {
 				return err
 			}
 			due = f.meanwhile(func(tx *store.Tx) error {
@@ -205,7 +205,7 @@ func TestKeepLanesExcludesRelane(t *testing.T) {
 			if err := tx.KeepLanes(); err != nil {
 				return err
 			}
-			moved = f.meanwhile(func(tx *store.Tx) error { return tx.RelaneAsset(42, "device:b") })
+			moved = f.meanwhile(func(tx *store.Tx) error { return tx.Relane(42, "device:a", "device:b") })
 			_, err := tx.Enqueue([]hostler.JobSpec{job(inLane("device:a"), func(s *hostler.JobSpec) { s.Asset = 42 })})
 			return err
 		})
@@ -223,5 +223,80 @@ func TestKeepLanesExcludesRelane(t *testing.T) {
 			})
 		})
 		f.wantInvariants()
+	})
+}
+
+// A claim that began before a pause was acknowledged leases nothing of the queue
+// afterwards.
+func TestClaimRacingPause(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		f.enqueue(job(inQueue("bulk")))
+		paused := true
+		var claimed []hostler.Lease
+		var claim <-chan error
+		f.tx(func(tx *store.Tx) error {
+			if _, err := tx.SetQueue("bulk", store.QueueChange{Paused: &paused}); err != nil {
+				return err
+			}
+			claim = f.meanwhile(func(tx *store.Tx) error {
+				c, err := tx.Claim(f.worker, 1)
+				claimed = c.Leases
+				return err
+			})
+			return nil
+		})
+		if err := <-claim; err != nil {
+			t.Fatal(err)
+		}
+		if len(claimed) > 0 {
+			t.Errorf("leased %v of a paused queue", jobsOf(claimed))
+		}
+	})
+}
+
+// Two updates that change an asset's device key at once leave its jobs in the lane
+// of the key that was written last.
+func TestUpdateAssetRacingUpdateAsset(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		asset := f.asset("web", "a")
+		onAsset := func(s *hostler.JobSpec) { s.Asset = asset.ID }
+		f.enqueue(job(inLane("device:a"), onAsset), job(inLane("device:a"), onAsset))
+		running := f.claim(f.worker, 1)[0]
+		var second <-chan error
+		f.tx(func(tx *store.Tx) error {
+			asset.DeviceKey = "b"
+			if err := tx.UpdateAsset(asset); err != nil {
+				return err
+			}
+			second = f.meanwhile(func(tx *store.Tx) error {
+				last := asset
+				last.DeviceKey = "c"
+				return tx.UpdateAsset(last)
+			})
+			return nil
+		})
+		if err := <-second; err != nil {
+			t.Fatal(err)
+		}
+		f.tx(func(tx *store.Tx) error {
+			return tx.Each(`SELECT j.lane_key, l.key FROM job j JOIN lane l ON l.id = j.lane`, nil, func(r sqldb.Rows) error {
+				var key, lane string
+				err := r.Scan(&key, &lane)
+				if key != "device:c" || lane != "device:c" {
+					t.Errorf("a job is in %s (lane %s)", key, lane)
+				}
+				return err
+			})
+		})
+		f.wantInvariants()
+		if got := f.claim(f.worker, 2); len(got) > 0 {
+			t.Errorf("leased %v beside the job that runs on the device", jobsOf(got))
+		}
+		if err := f.finish(f.worker, running, hostler.OutcomeSucceeded); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.claim(f.worker, 2); len(got) != 1 {
+			t.Errorf("leased %v after it ended, want the next one", jobsOf(got))
+		}
 	})
 }
