@@ -1,29 +1,33 @@
-// Package config is the configuration of a Hostler server.
+// Package config reads the configuration of a Hostler server.
 //
-// Model: a Setting is one thing that can be configured. The table of settings is
-// the single source of their names, defaults, rules and documentation: the YAML
-// file, the environment, the flags and docs/configuration.md are all made from
-// it. Load goes through the sources in the order defaults, file, environment,
-// flags; a later one wins.
+// # Model
 //
-// Invariants: every problem of all sources is named at once. An unknown key is an
-// error, in the file and as a HOSTLER_ variable alike. Secrets come from the
-// environment only and hide themselves from fmt, slog and JSON.
+// A [Setting] is one thing that can be configured. The table that [Settings]
+// returns is the single source of names, defaults, rules and documentation: the
+// YAML file, the environment, the flags and docs/configuration.md follow from it.
+// [Load] reads the sources in the order defaults, file, environment, flags; a later
+// one wins.
+//
+// # Invariants
+//
+// One error names every problem of all sources. An unknown key is an error, in the
+// file and as a HOSTLER_ variable alike. Secrets come from the environment only;
+// fmt, slog and JSON show them as "(secret)".
 package config
 
 import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 )
 
-// Config is a valid configuration; Load makes it.
+// Config is a valid configuration, as [Load] returns it.
 type Config struct {
 	Listen             string
 	Data               string
@@ -60,7 +64,7 @@ const (
 	OpenHealthAll      = "all"
 )
 
-// Secret is a text that hides itself from fmt, slog and JSON.
+// Secret is a text that fmt, slog and JSON show as "(secret)".
 type Secret string
 
 const hidden = "(secret)"
@@ -115,7 +119,7 @@ const (
 	SSHAlgorithmsLegacy = "legacy"
 )
 
-// TLS reports whether the server speaks TLS itself.
+// TLS reports whether the server terminates TLS itself.
 func (c Config) TLS() bool { return c.TLSCert != "" }
 
 // SQLitePath is the database file; ok is false for PostgreSQL.
@@ -123,18 +127,20 @@ func (c Config) SQLitePath() (path string, ok bool) { return strings.CutPrefix(c
 
 const sqliteScheme = "sqlite:"
 
-// Warnings says what is allowed but worth a second thought.
+// Warnings lists what is allowed but risky.
 func (c Config) Warnings() []hostler.Text {
 	var ws []hostler.Text
 	if !c.TLS() && !loopback(c.Listen) {
 		ws = append(ws, hostler.Textf(
-			"listening on %s without TLS: keys and output cross the network in clear text; set tls_cert and tls_key, or put a TLS proxy in front and listen on 127.0.0.1",
-			"在 %s 上监听但未启用 TLS：密钥和输出将以明文传输；请设置 tls_cert 和 tls_key，或只监听 127.0.0.1 并在前面放置 TLS 代理", c.Listen))
+			"listening on %s without TLS: keys and output cross the network in clear text; "+
+				"set tls_cert and tls_key, or listen on 127.0.0.1 behind a TLS proxy",
+			"在 %s 上监听但未启用 TLS：密钥和输出将以明文传输；"+
+				"请设置 tls_cert 和 tls_key，或只监听 127.0.0.1 并在前面放置 TLS 代理", c.Listen))
 	}
 	if c.OpenHealth == OpenHealthAll {
 		ws = append(ws, hostler.Text{
-			EN: "open_health is all: anybody who reaches the server can read /health and /metrics",
-			ZH: "open_health 为 all：任何能访问服务器的人都可以读取 /health 和 /metrics",
+			EN: "open_health is all: every client that can connect to the server can read /health and /metrics",
+			ZH: "open_health 为 all：任何能连接服务器的客户端都可以读取 /health 和 /metrics",
 		})
 	}
 	return ws
@@ -152,7 +158,7 @@ func loopback(listen string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// complete fills in what depends on other settings.
+// complete sets the defaults that depend on other settings.
 func (c *Config) complete() {
 	if c.DB == "" {
 		c.DB = sqliteScheme + filepath.Join(c.Data, "hostler.db")
@@ -160,39 +166,13 @@ func (c *Config) complete() {
 }
 
 // validate checks the rules that span several settings.
-func (c *Config) validate() []hostler.FieldError {
-	var bad []hostler.FieldError
-	if (c.TLSCert == "") != (c.TLSKey == "") {
-		bad = append(bad, problem("tls_cert", "tls_cert and tls_key go together", "tls_cert 与 tls_key 必须同时设置"))
-	}
-	if path, ok := c.SQLitePath(); ok && path == "" {
-		bad = append(bad, problem("db", "sqlite: needs the path of a file", "sqlite: 后面需要文件路径"))
-	}
-	if c.WebhookURL == "" && (c.WebhookToken != "" || c.WebhookSecret != "" || c.WebhookFormat != "") {
-		bad = append(bad, problem("webhook_url", "is needed: another webhook_ setting is there", "必须设置：已有其他 webhook_ 设置"))
-	}
-	return bad
-}
-
-// redactDB is a database's address without its password.
-func redactDB(db string) string {
-	if strings.HasPrefix(db, sqliteScheme) {
-		return db
-	}
-	u, err := url.Parse(db)
-	if err != nil {
-		return hidden
-	}
-	q := u.Query()
-	for _, name := range []string{"password", "sslpassword"} {
-		if q.Has(name) {
-			q.Set(name, "xxxxx")
-		}
-	}
-	u.RawQuery = q.Encode()
-	return u.Redacted()
-}
-
-func problem(path, en, zh string, args ...any) hostler.FieldError {
-	return hostler.FieldError{Path: path, Text: hostler.Textf(en, zh, args...)}
+func (c *Config) validate(fields *check.Fields) {
+	fields.Require((c.TLSCert == "") == (c.TLSKey == ""), "tls_cert",
+		"tls_cert and tls_key must be set together", "tls_cert 与 tls_key 必须同时设置")
+	path, embedded := c.SQLitePath()
+	fields.Require(!embedded || path != "", "db",
+		"sqlite: must be followed by the path of a file", "sqlite: 后面需要文件路径")
+	needsURL := c.WebhookToken != "" || c.WebhookSecret != "" || c.WebhookFormat != ""
+	fields.Require(!needsURL || c.WebhookURL != "", "webhook_url",
+		"is required because another webhook_ setting is given", "必须设置：已有其他 webhook_ 设置")
 }

@@ -57,11 +57,15 @@ func TestDefaults(t *testing.T) {
 func TestPrecedence(t *testing.T) {
 	file := writeFile(t, "slots: 2\ndrain: 2s\nretention: 2d\ntrusted_proxies: [10.0.0.0/8, 192.0.2.7]\n")
 	c := mustLoad(t, config.Source{
-		Environ: []string{"HOSTLER_CONFIG=" + file, "HOSTLER_DRAIN=3s", "HOSTLER_SLOTS=3", "PATH=/bin", "HOSTLER_LANG=zh_CN.UTF-8", "HOSTLER_SERVICE_HOST=10.0.0.1", "HOSTLER_PORT=tcp://10.0.0.1:9000"},
-		Flags:   map[string]string{"slots": "4"},
+		Environ: []string{
+			"HOSTLER_CONFIG=" + file, "HOSTLER_DRAIN=3s", "HOSTLER_SLOTS=3", "PATH=/bin",
+			"HOSTLER_LANG=zh_CN.UTF-8", "HOSTLER_SERVICE_HOST=10.0.0.1", "HOSTLER_PORT=tcp://10.0.0.1:9000",
+		},
+		Flags: map[string]string{"slots": "4"},
 	})
 	if c.Slots != 4 || c.Drain != 3*time.Second || c.Retention != 48*time.Hour {
-		t.Errorf("slots %d drain %v retention %v, want the flag's 4, the environment's 3s, the file's 48h", c.Slots, c.Drain, c.Retention)
+		t.Errorf("slots %d drain %v retention %v, want the flag's 4, the environment's 3s, the file's 48h",
+			c.Slots, c.Drain, c.Retention)
 	}
 	if c.Lang != hostler.LangZH {
 		t.Errorf("lang %q, want zh of the locale", c.Lang)
@@ -73,7 +77,8 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestEveryProblemAtOnce(t *testing.T) {
-	file := writeFile(t, "slotz: 2\nadmin_key: hst_canary\ndb: mysql://root:canary@x\nlisten: nowhere\nlisten: again\nlog_level: [a, {b: c}]\n")
+	file := writeFile(t, "slotz: 2\nadmin_key: hst_canary\ndb: mysql://root:canary@x\n"+
+		"listen: nowhere\nlisten: again\nlog_level: [a, {b: c}]\n")
 	_, err := config.Load(config.Source{
 		File:    file,
 		Environ: []string{"HOSTLER_DRAIN=soon", "HOSTLER_LISTENN=x", "HOSTLER_KEY=hst_x", "HOSTLER_TLS_CERT=a.pem"},
@@ -138,7 +143,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		}
 	}
 	if c.AdminKey.Reveal() != "canary1" || !strings.Contains(c.DB, "canary3") {
-		t.Error("the values themselves must stay whole")
+		t.Error("the values themselves must not change")
 	}
 }
 
@@ -157,15 +162,20 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-func TestParseSize(t *testing.T) {
-	for in, want := range map[string]int64{"10MiB": 10 << 20, "1.5KiB": 1536, "2GB": 2e9, "7": 7, "3 kB": 3000} {
-		if got, err := config.ParseSize(in); err != nil || got != want {
-			t.Errorf("ParseSize(%q) = %d, %v; want %d", in, got, err, want)
+func TestSizes(t *testing.T) {
+	load := func(size string) (config.Config, error) {
+		return config.Load(config.Source{Flags: map[string]string{"body-limit": size}})
+	}
+	for in, want := range map[string]int64{
+		"10MiB": 10 << 20, "1.5KiB": 1536, "2GB": 2e9, "4096": 4096, "3 kB": 3000, "3KB": 3000, "2048B": 2048,
+	} {
+		if c, err := load(in); err != nil || c.BodyLimit != want {
+			t.Errorf("body_limit %q is %d, %v; want %d", in, c.BodyLimit, err, want)
 		}
 	}
-	for _, in := range []string{"", "-1", "x", "1XB", "NaN", "1e40GiB"} {
-		if got, err := config.ParseSize(in); err == nil {
-			t.Errorf("ParseSize(%q) = %d, want an error", in, got)
+	for _, in := range []string{"", "-1", "x", "2000XB", "NaN", "1e40GiB", "9999999999GiB", "1,5MiB", "7"} {
+		if c, err := load(in); err == nil {
+			t.Errorf("body_limit %q is %d, want an error", in, c.BodyLimit)
 		}
 	}
 }
@@ -176,7 +186,8 @@ func TestSettingsAreDocumented(t *testing.T) {
 			t.Errorf("%s has no help in both languages", s.Key)
 		}
 	}
-	for name, lang := range map[string]hostler.Lang{"configuration.md": hostler.LangEN, "configuration.zh.md": hostler.LangZH} {
+	docs := map[string]hostler.Lang{"configuration.md": hostler.LangEN, "configuration.zh.md": hostler.LangZH}
+	for name, lang := range docs {
 		path := filepath.Join("..", "..", "docs", name)
 		want := config.Doc(lang)
 		if os.Getenv("UPDATE_DOCS") != "" {
@@ -189,7 +200,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, string(got)); diff != "" {
-			t.Errorf("%s is not what the settings say; run UPDATE_DOCS=1 go test ./internal/config (-want +got):\n%s", name, diff)
+			t.Errorf("%s is out of date; run UPDATE_DOCS=1 go test ./internal/config (-want +got):\n%s", name, diff)
 		}
 	}
 }

@@ -7,18 +7,22 @@ import (
 	"hostler.dev/hostler"
 )
 
-// Doc is docs/configuration.md in the language, made from the settings.
+// Doc renders docs/configuration.md in the language, from the settings.
 func Doc(lang hostler.Lang) string {
 	var b strings.Builder
-	say := func(en, zh string) { b.WriteString(txt(en, zh).In(lang) + "\n") }
-	say("# Configuration\n", "# 配置\n")
-	say("`hostler serve` reads its settings from four places. A later one wins:\n",
+	write := func(en, zh string) { b.WriteString(txt(en, zh).In(lang) + "\n") }
+	write("# Configuration\n", "# 配置\n")
+	write("`hostler serve` reads its settings from four sources. A later one wins:\n",
 		"`hostler serve` 从四处读取设置，后者优先：\n")
-	say("1. the defaults below\n2. a YAML file, named by `--config` or `HOSTLER_CONFIG`\n3. environment variables\n4. flags\n",
+	write("1. the defaults below\n2. a YAML file, named by `--config` or `HOSTLER_CONFIG`\n"+
+		"3. environment variables\n4. flags\n",
 		"1. 下列默认值\n2. YAML 文件，由 `--config` 或 `HOSTLER_CONFIG` 指定\n3. 环境变量\n4. 命令行参数\n")
-	say("An unknown key is an error, in the file and as a `HOSTLER_` variable alike. All problems are named at once. Spans are written like `90s`, `10m` or `30d`, sizes like `10MiB`, lists as YAML lists or with commas. Secrets come from the environment only.\n",
-		"未知的键是错误，无论出现在文件中还是以 `HOSTLER_` 变量出现。所有问题会一次列出。时长写成 `90s`、`10m` 或 `30d`，大小写成 `10MiB`，列表可用 YAML 列表或逗号分隔。机密只能来自环境变量。\n")
-	say("| file | environment | flag | default | meaning |", "| 文件 | 环境变量 | 命令行 | 默认值 | 含义 |")
+	write("An unknown key is an error, in the file and as a `HOSTLER_` variable alike. "+
+		"All problems are reported at once. Durations are written like `90s`, `10m` or `30d`, sizes like "+
+		"`10MiB`, lists as YAML lists or with commas. Secrets come from the environment only.\n",
+		"未知的键是错误，无论出现在文件中还是以 `HOSTLER_` 变量出现。所有问题会一次列出。"+
+			"时长写成 `90s`、`10m` 或 `30d`，大小写成 `10MiB`，列表可用 YAML 列表或逗号分隔。机密只能来自环境变量。\n")
+	write("| file | environment | flag | default | meaning |", "| 文件 | 环境变量 | 命令行 | 默认值 | 含义 |")
 	b.WriteString("|---|---|---|---|---|\n")
 	for _, s := range Settings() {
 		if s.Hidden {
@@ -34,7 +38,7 @@ func Doc(lang hostler.Lang) string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", file, code(s.Env()), flag, code(s.Default), s.Help.In(lang))
 	}
 	b.WriteByte('\n')
-	say("## Example\n", "## 示例\n")
+	write("## Example\n", "## 示例\n")
 	b.WriteString(Example)
 	return b.String()
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 )
 
 const envPrefix = "HOSTLER_"
@@ -18,28 +20,28 @@ const envPrefix = "HOSTLER_"
 // ConfigEnv names the YAML file when no flag does.
 const ConfigEnv = envPrefix + "CONFIG"
 
-// otherEnv are the HOSTLER_ variables that are not settings of the server: those
-// of the command line and the file's own name.
+// otherEnv lists the HOSTLER_ variables that are not settings of the server: those
+// of the command line, and the path of the YAML file.
 var otherEnv = []string{
 	ConfigEnv, "HOSTLER_URL", "HOSTLER_KEY", "HOSTLER_PROJECT", "HOSTLER_CONTEXT",
 	"HOSTLER_CONTEXT_FILE", "HOSTLER_CA_FILE",
 }
 
-// serviceLink reports whether Kubernetes made the variable for a service that is
-// named hostler: such variables are nobody's mistake.
+// serviceLink reports whether Kubernetes set the variable for a service that is
+// named hostler. Such variables are not mistakes of the user.
 func serviceLink(name string) bool {
 	return name == "HOSTLER_PORT" ||
 		strings.HasPrefix(name, "HOSTLER_PORT_") || strings.HasPrefix(name, "HOSTLER_SERVICE_")
 }
 
-// Source is where a configuration comes from.
+// Source lists where a configuration comes from.
 type Source struct {
-	File    string            // path of a YAML file; "" takes $HOSTLER_CONFIG, or none
-	Environ []string          // as os.Environ gives it
+	File    string            // path of a YAML file; "" uses $HOSTLER_CONFIG, if it is set
+	Environ []string          // as os.Environ returns it
 	Flags   map[string]string // the flags that were given, by Setting.Flag
 }
 
-// Load reads every source and checks the whole. Its error is CodeInvalid and
+// Load reads every source and validates the result. Its error is CodeInvalid and
 // names every problem.
 func Load(src Source) (Config, error) {
 	var c Config
@@ -51,38 +53,38 @@ func Load(src Source) (Config, error) {
 		}
 	}
 	env := hostlerEnv(src.Environ)
-	l.file(firstNonEmpty(src.File, env[ConfigEnv]))
+	l.file(cmp.Or(src.File, env[ConfigEnv]))
 	l.env(env)
 	l.flags(src.Flags)
 	c.complete()
-	l.bad = append(l.bad, c.validate()...)
-	if len(l.bad) > 0 {
-		e := hostler.InvalidFields(l.bad...)
+	c.validate(&l.fields)
+	if faults := l.fields.Faults(); len(faults) > 0 {
+		e := hostler.InvalidFields(faults...)
 		e.Text = hostler.Text{EN: "the configuration is not valid", ZH: "配置无效"}
 		return Config{}, e
 	}
 	return c, nil
 }
 
+// loader reads the sources into one Config. The path of a fault is the place where
+// the setting was given: hostler.yaml:3: slots, HOSTLER_SLOTS or --slots.
 type loader struct {
-	c     *Config
-	byKey map[string]Setting
-	bad   []hostler.FieldError
+	c      *Config
+	byKey  map[string]Setting
+	fields check.Fields
 }
 
-// set stores one value; where says, for people, what it came from.
-func (l *loader) set(where string, s Setting, value string) {
-	if err := s.set(l.c, value); err != nil {
-		if e, ok := errors.AsType[*hostler.Error](err); ok {
-			l.bad = append(l.bad, hostler.FieldError{Path: where, Text: e.Text})
-			return
-		}
-		l.bad = append(l.bad, problem(where, "is not valid", "无效"))
+// set reads one setting's text.
+func (l *loader) set(where string, s Setting, text string) {
+	err := s.set(l.c, text)
+	if err == nil {
+		return
 	}
-}
-
-func (l *loader) fail(where, en, zh string, args ...any) {
-	l.bad = append(l.bad, problem(where, en, zh, args...))
+	if e, ok := errors.AsType[*hostler.Error](err); ok {
+		l.fields.AddText(where, e.Text)
+		return
+	}
+	l.fields.Add(where, "is not valid", "无效")
 }
 
 func (l *loader) file(path string) {
@@ -95,12 +97,12 @@ func (l *loader) file(path string) {
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {
 			reason = pe.Err
 		}
-		l.fail(path, "cannot be read: %v", "无法读取：%v", reason)
+		l.fields.Add(path, "cannot be read: %v", "无法读取：%v", reason)
 		return
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(raw, &doc); err != nil {
-		l.fail(path, "is not YAML: %v", "不是合法的 YAML：%v", err)
+		l.fields.Add(path, "is not YAML: %v", "不是合法的 YAML：%v", err)
 		return
 	}
 	if len(doc.Content) == 0 {
@@ -108,7 +110,7 @@ func (l *loader) file(path string) {
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
-		l.fail(path, "must hold settings as key: value", "必须是 key: value 形式的设置")
+		l.fields.Add(path, "must contain settings as key: value", "必须是 key: value 形式的设置")
 		return
 	}
 	seen := map[string]bool{}
@@ -116,7 +118,7 @@ func (l *loader) file(path string) {
 		key, value := root.Content[i], root.Content[i+1]
 		where := path + ":" + strconv.Itoa(key.Line) + ": " + key.Value
 		if seen[key.Value] {
-			l.fail(where, "is there twice", "重复出现")
+			l.fields.Add(where, "is given twice", "重复出现")
 			continue
 		}
 		seen[key.Value] = true
@@ -130,18 +132,19 @@ func (l *loader) fileValue(where, key string, value *yaml.Node) {
 	case !ok:
 		l.unknown(where, key)
 	case s.EnvOnly:
-		l.fail(where, "is a secret: set it as %s, not in a file", "属于机密：请用环境变量 %s 设置，不要写入文件", s.Env())
+		l.fields.Add(where, "is a secret: set it as %s, not in a file",
+			"属于机密：请用环境变量 %s 设置，不要写入文件", s.Env())
 	default:
 		v, ok := yamlText(value)
 		if !ok {
-			l.fail(where, "must be a single value or a list of values", "必须是单个值或值的列表")
+			l.fields.Add(where, "must be a single value or a list of values", "必须是单个值或值的列表")
 			return
 		}
 		l.set(where, s, v)
 	}
 }
 
-// yamlText is a scalar's text, or a list's scalars with commas.
+// yamlText returns a scalar's text, or the scalars of a list joined by commas.
 func yamlText(n *yaml.Node) (string, bool) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -201,16 +204,16 @@ func (l *loader) flags(flags map[string]string) {
 	}
 }
 
-// unknown names the setting that was perhaps meant.
+// unknown reports a key that is not a setting, with the setting that is spelled like it.
 func (l *loader) unknown(where, key string) {
 	if near := l.nearest(key); near != "" {
-		l.fail(where, "is not a setting; did you mean %s?", "不是合法的设置；是否想写 %s？", near)
+		l.fields.Add(where, "is not a setting; did you mean %s?", "不是合法的设置；是否想写 %s？", near)
 		return
 	}
-	l.fail(where, "is not a setting", "不是合法的设置")
+	l.fields.Add(where, "is not a setting", "不是合法的设置")
 }
 
-// nearest is the setting within two edits of the key.
+// nearest returns the setting within two edits of the key; "" for none.
 func (l *loader) nearest(key string) string {
 	best, least := "", 3
 	for _, s := range Settings() {
@@ -221,7 +224,7 @@ func (l *loader) nearest(key string) string {
 	return best
 }
 
-// edits is the Levenshtein distance of two short texts.
+// edits returns the Levenshtein distance of two short texts.
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -250,11 +253,4 @@ func hostlerEnv(environ []string) map[string]string {
 		}
 	}
 	return env
-}
-
-func firstNonEmpty(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

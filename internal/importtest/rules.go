@@ -19,7 +19,7 @@ func Rules() []Rule {
 			"internal/action", "internal/engine", "internal/outbox", "internal/runlog", "internal/secret",
 			"internal/sqldb", "internal/store/...", "internal/wait", "internal/worker",
 		}},
-		{Package: "internal/config"},
+		{Package: "internal/config", May: []string{"internal/check"}},
 		{Package: "internal/clicontext"},
 
 		// The API reaches the store and the engine through app only.
