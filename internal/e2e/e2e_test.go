@@ -18,7 +18,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 	"hostler.dev/hostler/internal/store/storetest"
 )
 

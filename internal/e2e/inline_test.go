@@ -13,7 +13,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
 // onHost asks for commands on a host that is no asset.

@@ -11,7 +11,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action/netcli/devicetest"
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
 // NetPulse's clients test, ask and configure a network device through netmiko's

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
 // script runs one of the scripts that people have for NetPulse, as it is.

@@ -40,14 +40,20 @@ func Rules() []Rule {
 		// contract.
 		{Package: "internal/node", May: []string{
 			"internal/action", "internal/action/http", "internal/action/local", "internal/action/net", "internal/action/netcli",
-			"internal/action/ssh", "internal/runlog", "internal/secret", "internal/worker",
+			"internal/action/ssh", "internal/runlog", "internal/secret", "internal/sshconn", "internal/worker",
 		}},
 		{Package: "internal/worker", May: []string{"internal/action", "internal/runlog"}},
 		{Package: "internal/runlog"},
 		{Package: "internal/action"},
 		{Package: "internal/action/...", May: []string{"internal/action"}},
 		{Package: "internal/action/http", May: []string{"internal/action", "internal/egress"}},
-		{Package: "internal/action/netcli", May: []string{"internal/action", "internal/action/ssh"}},
+		{Package: "internal/action/netcli", May: []string{"internal/action", "internal/check", "internal/sshconn"}},
+		{Package: "internal/action/netcli/devicetest"},
+		{Package: "internal/action/ssh", May: []string{"internal/action", "internal/sshconn"}},
+
+		// SSH connections serve the calls of actions, below the families.
+		{Package: "internal/sshconn", May: []string{"internal/action"}},
+		{Package: "internal/sshconn/sshtest"},
 
 		// The store and its drivers.
 		{Package: "internal/store", May: []string{"internal/sqldb"}},
@@ -82,7 +88,8 @@ func Homes() []Home {
 		{Library: "github.com/spf13/cobra", Packages: []string{"internal/cli"}},
 		{Library: "github.com/tink-crypto/tink-go/v2", Packages: []string{"internal/secret"}},
 		{Library: "golang.org/x/crypto/ssh", Packages: []string{
-			"internal/action/ssh", "internal/action/ssh/sshtest", "internal/action/netcli/devicetest", "internal/app",
+			"internal/action/netcli/devicetest", "internal/action/ssh", "internal/app", "internal/sshconn",
+			"internal/sshconn/sshtest",
 		}},
 		{Library: "modernc.org/sqlite", Packages: []string{"internal/store/sqlite"}},
 	}

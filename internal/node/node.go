@@ -32,6 +32,7 @@ import (
 	"hostler.dev/hostler/internal/action/ssh"
 	"hostler.dev/hostler/internal/runlog"
 	"hostler.dev/hostler/internal/secret"
+	"hostler.dev/hostler/internal/sshconn"
 	"hostler.dev/hostler/internal/worker"
 )
 
@@ -52,7 +53,7 @@ type Options struct {
 // Node holds the actions and, once connected, the worker.
 type Node struct {
 	opts    Options
-	ssh     *ssh.Family
+	conns   *sshconn.Pool
 	netcli  *netcli.Family
 	actions *action.Registry
 
@@ -66,8 +67,8 @@ func New(o Options) (*Node, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{opts: o}
-	n.ssh = ssh.New(ssh.Options{Log: o.Log, Legacy: o.LegacySSH})
-	n.netcli = netcli.New(netcli.Options{SSH: n.ssh})
+	n.conns = sshconn.New(sshconn.Options{Log: o.Log, Legacy: o.LegacySSH})
+	n.netcli = netcli.New(netcli.Options{Conns: n.conns})
 	var err error
 	if n.actions, err = n.register(); err != nil {
 		n.Close()
@@ -78,7 +79,7 @@ func New(o Options) (*Node, error) {
 
 // register collects the actions of every family.
 func (n *Node) register() (*action.Registry, error) {
-	all := n.ssh.Actions()
+	all := ssh.New(ssh.Options{Conns: n.conns}).Actions()
 	all = append(all, n.netcli.Actions()...)
 	all = append(all, netaction.Actions()...)
 	all = append(all, httpaction.Actions(httpaction.Options{Allow: n.opts.EgressAllow})...)
@@ -100,7 +101,7 @@ func (n *Node) Connect(d hostler.Dispatcher) error {
 		return fmt.Errorf("the name of this machine: %w", err)
 	}
 	n.registration = &registration{Dispatcher: d}
-	open := pools{n.ssh, n.netcli}
+	open := pools{n.conns, n.netcli}
 	n.worker, err = worker.New(worker.Config{
 		Info: hostler.WorkerInfo{
 			Name: host + "-" + strconv.Itoa(os.Getpid()), Hostname: host, PID: os.Getpid(),
@@ -128,7 +129,7 @@ func (n *Node) WorkerID() hostler.WorkerID { return hostler.WorkerID(n.registrat
 // Close closes the connections to hosts.
 func (n *Node) Close() {
 	n.netcli.Close()
-	n.ssh.Close()
+	n.conns.Close()
 }
 
 // registration is a dispatcher that records which worker this process is, so that

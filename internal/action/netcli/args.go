@@ -3,14 +3,13 @@ package netcli
 import (
 	_ "embed" // the schemas
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/check"
 )
 
 //go:embed schema/net_cli.json
@@ -30,8 +29,8 @@ type cliArgs struct {
 	TimeoutS    float64  `json:"timeout"`
 }
 
-// question is the first line with a question mark.
-func (a cliArgs) question() string {
+// questionMark returns the first line with a question mark, or "".
+func (a cliArgs) questionMark() string {
 	for _, l := range slices.Concat(a.Commands, a.Config) {
 		if strings.Contains(l, "?") {
 			return l
@@ -40,9 +39,9 @@ func (a cliArgs) question() string {
 	return ""
 }
 
-func (a cliArgs) stops() bool { return a.StopOnError == nil || *a.StopOnError }
+func (a cliArgs) stopsOnError() bool { return a.StopOnError == nil || *a.StopOnError }
 
-// limit is how long one command may take.
+// limit returns how long one command may take.
 func (a cliArgs) limit() time.Duration {
 	if a.TimeoutS == 0 {
 		return time.Minute
@@ -79,8 +78,8 @@ func (f *Family) checkAction() action.Action {
 	}
 }
 
-// cliTraits: commands that only look may run beside others and again; anything
-// else can be typed as well, so it takes its turn.
+// cliTraits: commands that only display something are idempotent and need no lane;
+// everything else may change the device.
 func cliTraits(raw json.RawMessage) action.Traits {
 	var a cliArgs
 	if json.Unmarshal(raw, &a) != nil || len(a.Commands) == 0 || slices.ContainsFunc(a.Commands, changes) {
@@ -89,21 +88,22 @@ func cliTraits(raw json.RawMessage) action.Traits {
 	return action.Traits{Idempotent: true}
 }
 
-// changes says whether a command may do more than look. A looking one does when
-// its output goes into a file or to something that is no filter, and when a second
-// command hangs on it, as NX-OS and platforms with a shell allow.
+// changes reports whether a command may do more than display something. A display command
+// may when its output goes into a file or to something other than a filter, and when it
+// contains a second command, as NX-OS and platforms with a shell allow.
 func changes(command string) bool {
 	command = strings.ToLower(command)
 	words := strings.Fields(command)
-	looks := []string{"show", "display", "ping", "traceroute", "tracert", "dir", "more"}
-	if len(words) == 0 || !slices.Contains(looks, words[0]) || strings.ContainsAny(command, "<>;&`") || strings.Contains(command, "$(") {
+	display := []string{"show", "display", "ping", "traceroute", "tracert", "dir", "more"}
+	if len(words) == 0 || !slices.Contains(display, words[0]) ||
+		strings.ContainsAny(command, "<>;&`") || strings.Contains(command, "$(") {
 		return true
 	}
 	return slices.ContainsFunc(strings.Split(command, "|")[1:], func(s string) bool { return !filters(s) })
 }
 
-// filters says whether what stands behind a pipe only filters. Devices understand
-// abbreviations: one that could mean a file is none.
+// filters reports whether the part after a pipe only filters. Devices accept
+// abbreviations; one that could also write a file does not count as a filter.
 func filters(pipe string) bool {
 	word, _, _ := strings.Cut(strings.TrimSpace(pipe), " ")
 	abbreviates := func(full string) bool { return strings.HasPrefix(full, word) }
@@ -128,37 +128,28 @@ func checkArgs(raw json.RawMessage) []hostler.FieldError {
 	if errs := action.Decode(raw, &a); errs != nil {
 		return errs
 	}
-	errs := append(checkLines("commands", a.Commands), checkLines("config", a.Config)...)
+	var f check.Fields
+	checkLines(&f, "commands", a.Commands)
+	checkLines(&f, "config", a.Config)
 	if a.Platform != "" {
 		if _, ok := Platform(a.Platform); !ok {
-			errs = append(errs, hostler.FieldError{Path: "platform", Text: noPlatform()})
+			f.AddText("platform", check.MustBeOneOf(Platforms()...))
 		}
 	}
-	if a.Save && len(a.Config) == 0 {
-		errs = append(errs, hostler.FieldError{Path: "save", Text: hostler.Text{EN: "goes with config only", ZH: "只能与 config 同时使用"}})
-	}
-	return errs
+	f.Require(!a.Save || len(a.Config) > 0, "save", "goes with config only", "只能与 config 同时使用")
+	return f.Faults()
 }
 
-func noPlatform() hostler.Text {
-	list := strings.Join(Platforms(), ", ")
-	return hostler.Textf("must be one of %s", "必须是以下之一：%s", list)
-}
-
-// checkLines refuses what is not one line: a device would take the rest for the
-// next command.
-func checkLines(field string, lines []string) []hostler.FieldError {
-	var errs []hostler.FieldError
+// checkLines refuses what is not one line: a device would take the rest for the next
+// command.
+func checkLines(f *check.Fields, field string, lines []string) {
 	for i, l := range lines {
-		path := fmt.Sprintf("%s[%d]", field, i)
-		switch {
-		case strings.TrimSpace(l) == "":
-			errs = append(errs, hostler.FieldError{Path: path, Text: hostler.Text{EN: "must not be blank", ZH: "不得为空白"}})
-		case strings.ContainsFunc(l, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }):
-			errs = append(errs, hostler.FieldError{Path: path, Text: hostler.Text{
-				EN: "must be one line without control characters", ZH: "必须是一行，且不含控制字符",
-			}})
+		path := check.Item(field, i)
+		if strings.TrimSpace(l) == "" {
+			f.Add(path, "must not be blank", "不得为空白")
+			continue
 		}
+		f.Require(check.SingleLine(l), path,
+			"must be one line without control characters", "必须是一行，且不含控制字符")
 	}
-	return errs
 }

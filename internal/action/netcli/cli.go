@@ -10,76 +10,49 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
-	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/sshconn"
 )
 
-// wakeLimit bounds the sign of life of a kept CLI.
-const wakeLimit = 5 * time.Second
+// probeTimeout limits how long a reused CLI may take to show its prompt.
+const probeTimeout = 5 * time.Second
 
-// failure is a result that came before or instead of a command's.
-type failure struct{ action.Result }
-
-func (f *failure) Error() string { return f.Result.Error.Kind + ": " + f.Result.Error.Text.EN }
-
-func fail(kind, en, zh string, args ...any) *failure {
-	return &failure{action.Failed(nil, kind, en, zh, args...)}
-}
-
-func (f *failure) final() *failure {
-	f.NoRetry = true
-	return f
-}
-
-// and adds to the text.
-func (f *failure) and(t hostler.Text) *failure {
-	f.Result.Error.Text.EN += t.EN
-	f.Result.Error.Text.ZH += t.ZH
-	return f
-}
-
-// resultOf makes a result of an error of opening a CLI.
-func resultOf(err error) action.Result {
-	if f, ok := errors.AsType[*failure](err); ok {
-		return f.Result
-	}
-	return ssh.ResultOf(err)
-}
-
-// cli is an open CLI: a shell with paging off at a known prompt. One job at a
-// time uses it.
+// cli is an open CLI: a shell with paging off at a known prompt. One job at a time uses
+// it.
 type cli struct {
-	shell   *ssh.Shell
-	way     *ssh.Way
-	dialect *dialect
-	bell    *bell
-	enable  string
+	shell    *sshconn.Shell
+	target   *sshconn.Target
+	dialect  *dialect
+	received *signal
+	enable   string
 
-	pending []byte // received and not yet taken
-	paged   int    // length of the pager's mark that was answered last
-	prompt  string
-	progress
+	pending   []byte // received and not parsed yet
+	pagerMark int    // length of the pager's mark that was answered last; 0: none
+	prompt    string // the last one
+	progress         // of the last line that was written
 
 	key, address, user string // of the login that opened it
 	port               int
 
 	// Family.mu guards what follows.
-	used              time.Time
+	lastUsed          time.Time
 	busy              bool
-	kept              bool // an earlier job used it
+	reused            bool // an earlier job used it
 	succeeded, failed int64
-	idle              *time.Timer
-	resting           *list.Element // of Family.idle; nil while busy
+	idleTimer         *time.Timer
+	idleElem          *list.Element // in Family.idle; nil while busy
 }
 
-// open logs in and makes the CLI ready. Nothing of a job was sent when it fails.
+// open logs in and prepares a CLI. Nothing of a job was sent when it fails.
 func (f *Family) open(ctx context.Context, l login) (*cli, error) {
-	shell, err := f.opts.SSH.Shell(ctx, l.way)
+	shell, err := f.opts.Conns.Shell(ctx, l.target)
 	if err != nil {
 		return nil, err
 	}
-	c := &cli{shell: shell, way: l.way, enable: l.enable, bell: newBell(), key: l.key, used: shell.Since()}
-	c.address, c.port, c.user = l.way.Address, l.way.Port, l.way.User
-	if c.dialect, err = newDialect(l.platform, line{shell}, c.bell); err == nil {
+	c := &cli{
+		shell: shell, target: l.target, enable: l.enable, received: newSignal(), lastUsed: shell.Since(),
+		key: l.key, address: l.target.Address, port: l.target.Port, user: l.target.User,
+	}
+	if c.dialect, err = newDialect(l.platform, shellTransport{shell}, c.received); err == nil {
 		err = c.dialect.Channel.Open()
 	}
 	if err != nil {
@@ -93,35 +66,38 @@ func (f *Family) open(ctx context.Context, l login) (*cli, error) {
 	}
 	c.close()
 	if ctx.Err() != nil {
-		return nil, &failure{ssh.Stopped(ctx, "before it started", "尚未开始")}
+		return nil, action.StoppedFault(ctx, "before it started", "尚未开始")
 	}
-	return nil, c.unready(l.platform, err)
+	return nil, c.openFault(l.platform, err)
 }
 
-// unready tells why no prompt came about.
-func (c *cli) unready(platform string, err error) error {
-	if f, ok := errors.AsType[*failure](err); ok {
+// openFault classifies why the device did not come to a prompt.
+func (c *cli) openFault(platform string, err error) error {
+	if f, ok := errors.AsType[*action.Fault](err); ok {
 		return f
 	}
 	if errors.Is(err, errGone) {
-		return fail(hostler.ErrKindConnLost,
-			"%s closed the connection before it showed a prompt", "%s 在出现提示符之前关闭了连接", c.way.Where())
+		return action.NewFault(hostler.ErrKindConnLost,
+			"%s closed the connection before it showed a prompt",
+			"%s 在出现提示符之前关闭了连接", c.target.Where())
 	}
-	return fail(hostler.ErrKindConnTimeout,
-		"%s shows no prompt of platform %s: is the platform right?", "%s 未出现平台 %s 的提示符：平台是否正确？", c.way.Where(), platform)
+	return action.NewFault(hostler.ErrKindConnTimeout,
+		"%s shows no prompt of platform %s", "%s 未出现平台 %s 的提示符", c.target.Where(), platform).
+		WithRemedy("check the asset's platform", "请检查资产的平台设置")
 }
 
-// close ends the CLI. The shell goes first, as the library waits for its reader.
+// close closes the CLI. The shell is closed first: the library waits for its reader.
 func (c *cli) close() {
 	_ = c.shell.Close()
 	_ = c.dialect.Channel.Close()
 }
 
-func ignore(string) {}
+func discardLine(string) {}
 
-// prepare does what the library's definition wants done at the beginning.
+// prepare waits for the first prompt and does what the library's definition of the
+// platform wants at the start.
 func (c *cli) prepare(ctx context.Context) error {
-	if err := c.greet(ctx); err != nil {
+	if err := c.awaitFirstPrompt(ctx); err != nil {
 		return err
 	}
 	for _, op := range c.dialect.definition.NetworkOnOpen {
@@ -130,10 +106,10 @@ func (c *cli) prepare(ctx context.Context) error {
 		case "acquire-priv":
 			err = c.acquire(ctx, c.dialect.DefaultDesiredPriv)
 			if errors.Is(err, errNoEnable) {
-				err = nil // much can be seen without
+				err = nil // many commands work without
 			}
 		case "driver.send-command":
-			err = c.settings(ctx, fmt.Sprint(op["command"]))
+			err = c.sendSetting(ctx, fmt.Sprint(op["command"]))
 		}
 		if err != nil {
 			return err
@@ -142,43 +118,45 @@ func (c *cli) prepare(ctx context.Context) error {
 	return nil
 }
 
-// settings sends a command of the definition, whose refusal does not matter: some
-// devices know no width.
-func (c *cli) settings(ctx context.Context, command string) error {
-	at, _, err := c.say(ctx, command, false, ignore)
+// sendSetting sends a command of the definition and ignores a refusal: some devices do
+// not support a width.
+func (c *cli) sendSetting(ctx context.Context, command string) error {
+	at, _, err := c.roundTrip(ctx, command, false, discardLine)
 	if err == nil && at != atPrompt {
 		err = context.DeadlineExceeded
 	}
 	return err
 }
 
-// greet waits for the first prompt. VRP may ask first whether to change the
-// password.
-func (c *cli) greet(ctx context.Context) error {
-	at, _, err := c.listen(ctx, ignore)
-	for ; err == nil && at == atQuestion; at, _, err = c.say(ctx, "n", false, ignore) {
+// awaitFirstPrompt answers no to questions before the first prompt: VRP may ask whether
+// to change the password.
+func (c *cli) awaitFirstPrompt(ctx context.Context) error {
+	at, _, err := c.readUntilWaiting(ctx, discardLine)
+	for ; err == nil && at == atQuestion; at, _, err = c.roundTrip(ctx, "n", false, discardLine) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}
 	if err == nil && at == atPassword {
-		return fail(hostler.ErrKindAuth,
-			"%s asks for another password after the login", "%s 登录后要求输入其他密码", c.way.Where()).final()
+		return action.NewFault(hostler.ErrKindAuth,
+			"%s asks for another password after the login",
+			"%s 登录后要求输入其他密码", c.target.Where()).Final()
 	}
 	return err
 }
 
-// wake asks a kept CLI for its prompt.
-func (c *cli) wake(ctx context.Context) bool {
-	limited, cancel := context.WithTimeout(ctx, wakeLimit)
+// responds reports whether a reused CLI answers an empty line with its prompt.
+func (c *cli) responds(ctx context.Context) bool {
+	limited, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	at, _, err := c.say(limited, "", false, ignore)
+	at, _, err := c.roundTrip(limited, "", false, discardLine)
 	return err == nil && at == atPrompt
 }
 
 var errNoEnable = errors.New("no enable password")
 
-// level is the level that the prompt stands for, in doubt the wanted one.
+// level returns the privilege level of the prompt; if that may be several, want is
+// preferred.
 func (c *cli) level(want string) string {
 	found := c.dialect.levelsOf(c.prompt)
 	switch {
@@ -190,7 +168,8 @@ func (c *cli) level(want string) string {
 	return ""
 }
 
-// acquire goes to a level, one step at a time.
+// acquire changes to a privilege level, one step at a time. The number of steps is
+// limited, as a device may refuse without a message.
 func (c *cli) acquire(ctx context.Context, want string) error {
 	for range 2*len(c.dialect.PrivilegeLevels) + 2 {
 		from := c.level(want)
@@ -204,32 +183,35 @@ func (c *cli) acquire(ctx context.Context, want string) error {
 		if command == "" {
 			break
 		}
-		said := ""
-		at, _, err := c.say(ctx, command, false, func(s string) {
+		lastLine := ""
+		at, _, err := c.roundTrip(ctx, command, false, func(s string) {
 			if s != "" {
-				said = s
+				lastLine = s
 			}
 		})
 		if err == nil && at == atPassword {
-			err = c.giveEnable(ctx)
+			err = c.answerEnable(ctx)
 		}
 		if err != nil {
 			return err
 		}
-		if at == atQuestion || at == atPrompt && c.level(want) == from && said != "" {
-			return fail(hostler.ErrKindCommand,
-				"%s refuses %q: %s", "%s 拒绝 %q：%s", c.way.Where(), command, c.way.Redact(said)).final()
+		if at == atQuestion || at == atPrompt && c.level(want) == from && lastLine != "" {
+			return action.NewFault(hostler.ErrKindCommand,
+				"%s refuses %q: %s", "%s 拒绝 %q：%s",
+				c.target.Where(), command, c.target.Redact(lastLine)).Final()
 		}
 	}
-	return fail(hostler.ErrKindCommand,
-		"%s does not come to the mode %s; its prompt is %q", "%s 无法进入 %s 模式；提示符为 %q", c.way.Where(), want, c.prompt).final()
+	return action.NewFault(hostler.ErrKindCommand,
+		"%s does not enter the mode %s; its prompt is %q",
+		"%s 无法进入 %s 模式；提示符为 %q", c.target.Where(), want, c.prompt).Final()
 }
 
-// giveEnable answers the question for the enable password, or gets rid of it.
-func (c *cli) giveEnable(ctx context.Context) error {
+// answerEnable answers the prompt for the enable password. Without one it enters empty
+// lines until the device gives up asking.
+func (c *cli) answerEnable(ctx context.Context) error {
 	if c.enable == "" {
 		for range 4 {
-			at, _, err := c.say(ctx, "", true, ignore)
+			at, _, err := c.roundTrip(ctx, "", true, discardLine)
 			if err != nil {
 				return err
 			}
@@ -240,13 +222,14 @@ func (c *cli) giveEnable(ctx context.Context) error {
 		return errNoEnable
 	}
 	refused := false
-	at, _, err := c.say(ctx, c.enable, true, func(s string) { refused = refused || s != "" })
+	at, _, err := c.roundTrip(ctx, c.enable, true, func(s string) { refused = refused || s != "" })
 	if err != nil {
 		return err
 	}
-	if at != atPrompt || refused && c.level(c.dialect.DefaultDesiredPriv) != c.dialect.DefaultDesiredPriv {
-		return fail(hostler.ErrKindAuth,
-			"%s refuses the enable password", "%s 拒绝 enable 密码", c.way.Where()).final()
+	privileged := c.dialect.DefaultDesiredPriv
+	if at != atPrompt || refused && c.level(privileged) != privileged {
+		return action.NewFault(hostler.ErrKindAuth,
+			"%s refused the enable password", "%s 拒绝 enable 密码", c.target.Where()).Final()
 	}
 	return nil
 }

@@ -1,78 +1,101 @@
-// Package netcli runs commands and sets configuration on the CLIs of network
-// devices, over SSH.
+// Package netcli runs commands and sets configuration on the CLIs of network devices,
+// over SSH.
 //
-// Model: the library scrapligo knows the platforms: their prompts, modes and
-// refusals. Its transport is a shell of internal/action/ssh, so that host keys,
-// jump hosts and logins are the same as everywhere. A Family keeps open CLIs, one
-// pool for each way to a device: address, port, user, secrets, jump hosts and
-// platform.
+// # Model
 //
-// Invariants: the host key is judged before a credential is sent. One job at a
-// time uses a CLI, and a kept one shows its prompt before anything of the job is
-// sent; when it breaks before that, the job goes on another one. Only a CLI that is
-// at a prompt outside configuration is kept, and none in which a command did more
-// than look. What was sent to change a device and got no answer is unknown.
+// A platform (cisco_iosxe, huawei_vrp, …) is a definition of the library scrapligo: the
+// prompts of its modes, the commands between them, and how it refuses a command. A
+// [dialect] is that definition with what the library lacks: how a configuration is
+// committed, discarded and saved.
+//
+// A [cli] is an open shell of internal/sshconn at a known prompt, with paging off. A
+// [Family] keeps open CLIs for later jobs, in one pool per login: same device, user,
+// secrets, jump hosts and platform. One job at a time uses a CLI.
+//
+//	login      shell, first prompt, then what the platform sends at the start
+//	           (terminal length 0, …)
+//	writeLine  types a command, waits until the device has echoed it, then enters it
+//	readReply  reads lines until the device waits, and reports what it waits for
+//
+// # Prompts
+//
+// A device never says that its output is complete, so the unfinished last line decides:
+//
+//   - It matches a prompt of the platform, and names the same host as the last prompt:
+//     the command has ended.
+//   - It matches a prompt, but of another host or before any is known: it must stay the
+//     last line for promptDelay or questionDelay, as it may be a part of the output.
+//   - It is a pager's mark (--More--): a space is typed, and the mark is taken out of the
+//     next line.
+//   - It looks like a question or a password prompt and stays the last line for
+//     questionDelay: the device asks.
+//
+// # Invariants
+//
+//   - HostKeyFirst: the host key is verified before a credential is sent.
+//   - OneJob: a CLI is used by one job at a time; a reused one answers with its prompt
+//     before anything of the job is sent. If it breaks before that, the job moves to
+//     another CLI.
+//   - PristineOnly: only a CLI at the prompt it was opened with, outside configuration, and
+//     whose commands only displayed something, is kept.
+//   - UnknownWhenUnanswered: what was entered to change a device and was not answered is
+//     unknown.
 package netcli
 
 import (
+	"cmp"
 	"container/list"
 	"crypto/rand"
 	"sync"
 	"time"
 
 	"hostler.dev/hostler/internal/action"
-	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/sshconn"
 )
 
 // Options configure a Family. Zero fields take the defaults named with them.
 type Options struct {
-	// SSH opens the shells; it is not the Family's to close.
-	SSH *ssh.Family
-	// Now is the clock of the snapshot that Sessions gives (time.Now).
+	// Conns opens the shells. It is required, and is not closed by the Family.
+	Conns *sshconn.Pool
+	// Now is the clock of the snapshot that Sessions returns (time.Now).
 	Now func() time.Time
-	// IdleTimeout closes a CLI that no job has used for it (5 min).
+	// IdleTimeout is how long a CLI stays open without a job (5 min).
 	IdleTimeout time.Duration
-	// OpenTimeout bounds the way from the login to a prompt with paging off (30 s).
+	// OpenTimeout limits the time from the login to a prompt with paging off (30 s).
 	OpenTimeout time.Duration
-	// MaxOpen bounds the CLIs of one way: devices have few lines (4).
+	// MaxOpen limits the CLIs of one login: devices have few lines (4).
 	MaxOpen int
-	// MaxIdle bounds the CLIs that no job uses, over all devices; the one that was
-	// used longest ago goes first (1,000).
+	// MaxIdle limits the idle CLIs over all devices; the one idle for longest is closed
+	// first (1,000).
 	MaxIdle int
 }
 
 // Family is the actions on network devices and the CLIs that they share.
 type Family struct {
 	opts Options
-	// seal keys the digests of enable passwords.
-	seal [32]byte
+	// digestKey keys the digests of enable passwords in login keys.
+	digestKey [32]byte
 
-	mu     sync.Mutex // guards what follows, and what the pools and CLIs say
+	// mu guards what follows, and the state of pools and CLIs that is marked with it. No
+	// I/O happens under it.
+	mu     sync.Mutex
 	closed bool
-	pools  map[string]*pool
-	idle   list.List // of *cli that no job uses, longest unused first
+	pools  map[string]*pool // by login.key
+	idle   list.List        // of *cli without a job, idle for longest first
 	wg     sync.WaitGroup
 }
 
-// New makes a Family without connections. Close ends it.
+// New returns a Family without open CLIs. Close releases it.
 func New(opts Options) *Family {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	if opts.IdleTimeout == 0 {
-		opts.IdleTimeout = 5 * time.Minute
-	}
-	if opts.OpenTimeout == 0 {
-		opts.OpenTimeout = 30 * time.Second
-	}
-	if opts.MaxOpen == 0 {
-		opts.MaxOpen = 4
-	}
-	if opts.MaxIdle == 0 {
-		opts.MaxIdle = 1000
-	}
+	opts.IdleTimeout = cmp.Or(opts.IdleTimeout, 5*time.Minute)
+	opts.OpenTimeout = cmp.Or(opts.OpenTimeout, 30*time.Second)
+	opts.MaxOpen = cmp.Or(opts.MaxOpen, 4)
+	opts.MaxIdle = cmp.Or(opts.MaxIdle, 1000)
 	f := &Family{opts: opts, pools: map[string]*pool{}}
-	_, _ = rand.Read(f.seal[:])
+	_, _ = rand.Read(f.digestKey[:])
 	return f
 }
 

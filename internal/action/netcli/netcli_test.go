@@ -19,8 +19,8 @@ import (
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/action/netcli"
 	"hostler.dev/hostler/internal/action/netcli/devicetest"
-	"hostler.dev/hostler/internal/action/ssh"
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/sshconn"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,23 +33,23 @@ const (
 type m = map[string]any
 
 // rig is a family with what its calls say.
-type rig struct {
+type env struct {
 	tb     testing.TB
 	family *netcli.Family
 	keys   map[string]string // pinned host keys by address
 	mu     sync.Mutex
 }
 
-func newRig(tb testing.TB, opts netcli.Options) *rig {
+func newEnv(tb testing.TB, opts netcli.Options) *env {
 	tb.Helper()
-	shells := ssh.New(ssh.Options{})
-	opts.SSH = shells
+	conns := sshconn.New(sshconn.Options{})
+	opts.Conns = conns
 	f := netcli.New(opts)
 	tb.Cleanup(func() {
 		f.Close()
-		shells.Close()
+		conns.Close()
 	})
-	return &rig{tb: tb, family: f, keys: map[string]string{}}
+	return &env{tb: tb, family: f, keys: map[string]string{}}
 }
 
 func device(tb testing.TB, address string, opts devicetest.Options) *devicetest.Device {
@@ -93,53 +93,53 @@ func (d done) kind() string {
 	return d.Error.Kind
 }
 
-func (r *rig) do(ctx context.Context, name string, a *hostler.LeaseAsset, args any) done {
-	r.tb.Helper()
+func (e *env) run(ctx context.Context, name string, a *hostler.LeaseAsset, args any) done {
+	e.tb.Helper()
 	raw, err := json.Marshal(args)
 	if err != nil {
-		r.tb.Fatal(err)
+		e.tb.Fatal(err)
 	}
 	var out strings.Builder
 	call := &action.Call{
 		Lease:  hostler.Lease{Args: raw, Asset: a},
 		Stdout: &out, Stderr: &out, System: &out,
 		PinHostKey: func(_ context.Context, k hostler.HostKeyOffer) error {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.keys[k.Address] = k.PublicKey
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.keys[k.Address] = k.PublicKey
 			return nil
 		},
 	}
-	for _, act := range r.family.Actions() {
+	for _, act := range e.family.Actions() {
 		if act.Name != name {
 			continue
 		}
 		res := done{Result: act.Run(ctx, call), stdout: out.String()}
 		res.report, _ = res.Value.(netcli.Report)
-		r.noSecrets(res)
+		e.noSecrets(res)
 		return res
 	}
-	r.tb.Fatalf("no action %s", name)
+	e.tb.Fatalf("no action %s", name)
 	return done{}
 }
 
 // noSecrets looks for the passwords in what goes past the job's log.
-func (r *rig) noSecrets(d done) {
-	r.tb.Helper()
+func (e *env) noSecrets(d done) {
+	e.tb.Helper()
 	text, err := json.Marshal(m{"value": d.Value, "error": d.Error})
 	if err != nil {
-		r.tb.Fatal(err)
+		e.tb.Fatal(err)
 	}
 	for _, canary := range []string{loginCanary, enableCanary} {
 		if strings.Contains(string(text), canary) {
-			r.tb.Errorf("%s is in the result %s", canary, text)
+			e.tb.Errorf("%s is in the result %s", canary, text)
 		}
 	}
 }
 
-func (r *rig) cli(a *hostler.LeaseAsset, args any) done {
-	r.tb.Helper()
-	return r.do(r.tb.Context(), "net_cli", a, args)
+func (e *env) cli(a *hostler.LeaseAsset, args any) done {
+	e.tb.Helper()
+	return e.run(e.tb.Context(), "net_cli", a, args)
 }
 
 func mustEnd(t *testing.T, d done, outcome hostler.Outcome, kind string) {
@@ -154,9 +154,9 @@ func mustEnd(t *testing.T, d done, outcome hostler.Outcome, kind string) {
 
 // words are how a dialect says things.
 type words struct {
-	dialect                           devicetest.Dialect
-	show, page, rename, bad, complain string
-	before, after                     string // prompts around the renaming
+	dialect                          devicetest.Dialect
+	show, page, rename, bad, refusal string
+	before, after                    string // prompts around the renaming
 }
 
 func dialects() map[string]words {
@@ -176,8 +176,8 @@ func eachDialect(t *testing.T, fn func(t *testing.T, w words)) {
 func TestCommands(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
-		r := newRig(t, netcli.Options{})
-		got := r.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show, w.page}})
+		e := newEnv(t, netcli.Options{})
+		got := e.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show, w.page}})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
 		if diff := cmp.Diff(strings.Join(devicetest.Interfaces(), "\n"), got.report.Results[w.page]); diff != "" {
 			t.Errorf("paged output (-want +got):\n%s", diff)
@@ -195,44 +195,44 @@ func TestCommands(t *testing.T) {
 func TestKeptCLI(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
-		r := newRig(t, netcli.Options{})
+		e := newEnv(t, netcli.Options{})
 		a := asset(d, w.dialect, "")
 		for range 3 {
-			mustEnd(t, r.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
+			mustEnd(t, e.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
 		}
 		if d.Logins() != 1 {
 			t.Errorf("%d logins for three jobs, want 1", d.Logins())
 		}
-		s := r.family.Sessions()
+		s := e.family.Sessions()
 		if len(s) != 1 || s[0].Address != d.Address || s[0].User != "admin" || s[0].Succeeded != 3 || s[0].Running != 0 {
 			t.Errorf("sessions %+v", s)
 		}
 		d.DropConnections()
-		mustEnd(t, r.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
-		if n := r.family.CloseHost(d.Address); n != 1 {
+		mustEnd(t, e.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
+		if n := e.family.CloseHost(d.Address); n != 1 {
 			t.Errorf("closed %d, want 1", n)
 		}
 		other := asset(d, w.dialect, "")
 		other.ID, other.Credential.ID, other.Credential.Secret.Password = 0, 0, "wrong"
-		mustEnd(t, r.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
-		mustEnd(t, r.cli(other, m{"commands": []string{w.show}}), hostler.OutcomeFailed, hostler.ErrKindAuth)
+		mustEnd(t, e.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
+		mustEnd(t, e.cli(other, m{"commands": []string{w.show}}), hostler.OutcomeFailed, hostler.ErrKindAuth)
 	})
 }
 
 func TestRefusedCommand(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
-		r := newRig(t, netcli.Options{})
+		e := newEnv(t, netcli.Options{})
 		a := asset(d, w.dialect, "")
-		got := r.cli(a, m{"commands": []string{w.bad, w.show}})
+		got := e.cli(a, m{"commands": []string{w.bad, w.show}})
 		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
-		if !strings.Contains(got.Error.Text.EN, w.bad) || !strings.Contains(got.Error.Text.EN, w.complain) {
+		if !strings.Contains(got.Error.Text.EN, w.bad) || !strings.Contains(got.Error.Text.EN, w.refusal) {
 			t.Errorf("error %q", got.Error.Text.EN)
 		}
 		if slices.Contains(d.Typed(), w.show) {
 			t.Error("went on after a refusal")
 		}
-		got = r.cli(a, m{"commands": []string{w.bad, w.show}, "stop_on_error": false})
+		got = e.cli(a, m{"commands": []string{w.bad, w.show}, "stop_on_error": false})
 		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
 		if len(got.report.Outputs) != 2 || !got.report.Outputs[0].Failed || got.report.Outputs[1].Failed {
 			t.Errorf("outputs %+v", got.report.Outputs)
@@ -245,14 +245,14 @@ func TestRefusedCommand(t *testing.T) {
 func TestConfig(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
-		r := newRig(t, netcli.Options{})
+		e := newEnv(t, netcli.Options{})
 		a := asset(d, w.dialect, "")
-		got := r.cli(a, m{"config": []string{"interface Loopback0", "description managed", w.rename}})
+		got := e.cli(a, m{"config": []string{"interface Loopback0", "description managed", w.rename}})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
 		if got.report.Prompt != w.after || got.report.Saved || d.Saved() != 0 {
 			t.Errorf("prompt %q, saved %v, %d times", got.report.Prompt, got.report.Saved, d.Saved())
 		}
-		got = r.cli(a, m{"config": []string{"interface Loopback1"}, "save": true})
+		got = e.cli(a, m{"config": []string{"interface Loopback1"}, "save": true})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
 		if !got.report.Saved || d.Saved() != 1 || d.Logins() != 1 {
 			t.Errorf("saved %v, %d times, %d logins", got.report.Saved, d.Saved(), d.Logins())
@@ -263,17 +263,17 @@ func TestConfig(t *testing.T) {
 func TestRefusedConfigLine(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
-		r := newRig(t, netcli.Options{})
+		e := newEnv(t, netcli.Options{})
 		a := asset(d, w.dialect, "")
-		got := r.cli(a, m{"config": []string{"interface Loopback0", w.bad, "description no"}, "save": true})
+		got := e.cli(a, m{"config": []string{"interface Loopback0", w.bad, "description no"}, "save": true})
 		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
-		if !strings.Contains(got.Error.Text.EN, "1 of 3 lines were applied") || !strings.Contains(got.Error.Text.EN, w.complain) {
+		if !strings.Contains(got.Error.Text.EN, "1 of 3 lines were applied") || !strings.Contains(got.Error.Text.EN, w.refusal) {
 			t.Errorf("error %q", got.Error.Text.EN)
 		}
 		if got.report.Saved || d.Saved() != 0 || slices.Contains(d.Typed(), "description no") {
 			t.Errorf("went on: %v", d.Typed())
 		}
-		if s := r.family.Sessions(); len(s) != 0 {
+		if s := e.family.Sessions(); len(s) != 0 {
 			t.Errorf("a CLI in configuration mode is kept: %+v", s)
 		}
 	})
@@ -283,11 +283,11 @@ func TestConnectionLost(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, DropAt: "description x"})
 		a := asset(d, w.dialect, "")
-		got := newRig(t, netcli.Options{}).cli(a, m{"config": []string{"interface Loopback0", "description x"}})
+		got := newEnv(t, netcli.Options{}).cli(a, m{"config": []string{"interface Loopback0", "description x"}})
 		mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 
 		d = device(t, "127.0.2.2", devicetest.Options{Dialect: w.dialect, DropAt: w.show})
-		got = newRig(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{w.show}})
+		got = newEnv(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{w.show}})
 		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindConnLost)
 		if got.NoRetry {
 			t.Error("looking may be tried again")
@@ -295,7 +295,7 @@ func TestConnectionLost(t *testing.T) {
 
 		save := map[devicetest.Dialect]string{devicetest.IOSXE: "write memory", devicetest.VRP: "save"}[w.dialect]
 		d = device(t, "127.0.2.3", devicetest.Options{Dialect: w.dialect, DropAt: save})
-		got = newRig(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"config": []string{"vlan 7"}, "save": true})
+		got = newEnv(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"config": []string{"vlan 7"}, "save": true})
 		mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 	})
 }
@@ -303,13 +303,13 @@ func TestConnectionLost(t *testing.T) {
 func TestNoAnswer(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: w.show})
-		r := newRig(t, netcli.Options{})
-		got := r.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show}, "timeout": 0.5})
+		e := newEnv(t, netcli.Options{})
+		got := e.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show}, "timeout": 0.5})
 		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindTimeout)
-		if len(r.family.Sessions()) != 0 {
+		if len(e.family.Sessions()) != 0 {
 			t.Error("the CLI is kept")
 		}
-		got = r.do(whenTyped(t, d, w.show, action.ErrCancelled), "net_cli", asset(d, w.dialect, ""), m{"commands": []string{w.show}})
+		got = e.run(whenTyped(t, d, w.show, action.ErrCancelled), "net_cli", asset(d, w.dialect, ""), m{"commands": []string{w.show}})
 		mustEnd(t, got, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
 	})
 }
@@ -340,31 +340,31 @@ func whenTyped(t *testing.T, d *devicetest.Device, line string, cause error) con
 
 func TestEnable(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
-	r := newRig(t, netcli.Options{})
+	e := newEnv(t, netcli.Options{})
 	a := asset(d, devicetest.IOSXE, enableCanary)
-	got := r.cli(a, m{"commands": []string{"show secrets"}})
+	got := e.cli(a, m{"commands": []string{"show secrets"}})
 	mustEnd(t, got, hostler.OutcomeSucceeded, "")
 	if got.report.Prompt != "R1#" || !strings.Contains(got.report.Results["show secrets"], "***") {
 		t.Errorf("report %+v", got.report)
 	}
 	none := asset(d, devicetest.IOSXE, "")
-	got = r.cli(none, m{"commands": []string{"show version"}})
+	got = e.cli(none, m{"commands": []string{"show version"}})
 	mustEnd(t, got, hostler.OutcomeSucceeded, "")
 	if got.report.Prompt != "R1>" {
 		t.Errorf("prompt %q without enable password", got.report.Prompt)
 	}
-	mustEnd(t, r.cli(none, m{"config": []string{"vlan 7"}}), hostler.OutcomeFailed, hostler.ErrKindCredential)
-	mustEnd(t, r.cli(asset(d, devicetest.IOSXE, "wrong"), m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindAuth)
+	mustEnd(t, e.cli(none, m{"config": []string{"vlan 7"}}), hostler.OutcomeFailed, hostler.ErrKindCredential)
+	mustEnd(t, e.cli(asset(d, devicetest.IOSXE, "wrong"), m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
 
 // A configuration line that makes the device ask is not confirmed.
 func TestQuestionInConfig(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
-	r := newRig(t, netcli.Options{})
-	got := r.cli(asset(d, devicetest.IOSXE, ""), m{"config": []string{"vlan 7", "crypto key zeroize"}})
+	e := newEnv(t, netcli.Options{})
+	got := e.cli(asset(d, devicetest.IOSXE, ""), m{"config": []string{"vlan 7", "crypto key zeroize"}})
 	mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
-	if !strings.Contains(got.Error.Text.EN, "[yes/no]") || !strings.Contains(got.Error.Text.EN, "1 of 2 lines") || len(r.family.Sessions()) != 0 {
-		t.Errorf("error %q, sessions %v", got.Error.Text.EN, r.family.Sessions())
+	if !strings.Contains(got.Error.Text.EN, "[yes/no]") || !strings.Contains(got.Error.Text.EN, "1 of 2 lines") || len(e.family.Sessions()) != 0 {
+		t.Errorf("error %q, sessions %v", got.Error.Text.EN, e.family.Sessions())
 	}
 }
 
@@ -374,10 +374,10 @@ func TestConfigThatEndsUnderWay(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		for cause, kind := range map[error]string{action.ErrCancelled: hostler.ErrKindUnverified, action.ErrTimeout: hostler.ErrKindTimeout} {
 			d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: "description x"})
-			r := newRig(t, netcli.Options{})
-			got := r.do(whenTyped(t, d, "description x", cause), "net_cli", asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "description x"}})
+			e := newEnv(t, netcli.Options{})
+			got := e.run(whenTyped(t, d, "description x", cause), "net_cli", asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "description x"}})
 			mustEnd(t, got, hostler.OutcomeUnknown, kind)
-			if len(r.family.Sessions()) != 0 {
+			if len(e.family.Sessions()) != 0 {
 				t.Error("the CLI is kept")
 			}
 		}
@@ -388,10 +388,10 @@ func TestConfigThatEndsUnderWay(t *testing.T) {
 // without is kept as well.
 func TestKeptByEnable(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
-	r := newRig(t, netcli.Options{})
+	e := newEnv(t, netcli.Options{})
 	for range 2 {
 		for enable, prompt := range map[string]string{enableCanary: "R1#", "": "R1>"} {
-			got := r.cli(asset(d, devicetest.IOSXE, enable), m{"commands": []string{"show version"}})
+			got := e.cli(asset(d, devicetest.IOSXE, enable), m{"commands": []string{"show version"}})
 			mustEnd(t, got, hostler.OutcomeSucceeded, "")
 			if got.report.Prompt != prompt {
 				t.Errorf("prompt %q, want %q", got.report.Prompt, prompt)
@@ -411,9 +411,9 @@ func TestKeyThroughJumpHost(t *testing.T) {
 	a := asset(d, devicetest.IOSXE, "")
 	a.Credential.Kind, a.Credential.Secret = hostler.CredentialSSHKey, hostler.Secret{PrivateKey: private}
 	a.Jump = jump.Asset()
-	r := newRig(t, netcli.Options{})
+	e := newEnv(t, netcli.Options{})
 	for range 2 {
-		mustEnd(t, r.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
+		mustEnd(t, e.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
 	}
 	if d.Logins() != 1 || jump.Connections() != 1 {
 		t.Errorf("%d logins through %d jumps, want one each", d.Logins(), jump.Connections())
@@ -423,10 +423,10 @@ func TestKeyThroughJumpHost(t *testing.T) {
 // A CLI that nobody uses is closed.
 func TestIdle(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
-	r := newRig(t, netcli.Options{IdleTimeout: 50 * time.Millisecond})
-	mustEnd(t, r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
+	e := newEnv(t, netcli.Options{IdleTimeout: 50 * time.Millisecond})
+	mustEnd(t, e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
 	deadline := time.Now().Add(time.Minute)
-	for len(r.family.Sessions()) > 0 {
+	for len(e.family.Sessions()) > 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("the CLI is kept")
 		}
@@ -437,11 +437,11 @@ func TestIdle(t *testing.T) {
 // A question that nobody answers ends the job and not the device.
 func TestQuestion(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
-	r := newRig(t, netcli.Options{})
-	got := r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"reload"}})
+	e := newEnv(t, netcli.Options{})
+	got := e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"reload"}})
 	mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
-	if !strings.Contains(got.Error.Text.EN, "[confirm]") || len(r.family.Sessions()) != 0 {
-		t.Errorf("error %q, sessions %v", got.Error.Text.EN, r.family.Sessions())
+	if !strings.Contains(got.Error.Text.EN, "[confirm]") || len(e.family.Sessions()) != 0 {
+		t.Errorf("error %q, sessions %v", got.Error.Text.EN, e.family.Sessions())
 	}
 }
 
@@ -450,42 +450,42 @@ func TestQuestion(t *testing.T) {
 func TestConfirm(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, AskFile: true})
-		r := newRig(t, netcli.Options{})
+		e := newEnv(t, netcli.Options{})
 		save := map[devicetest.Dialect]string{devicetest.IOSXE: "copy running-config startup-config", devicetest.VRP: "save"}[w.dialect]
 		a := asset(d, w.dialect, "")
-		mustEnd(t, r.cli(a, m{"commands": []string{save}}), hostler.OutcomeFailed, hostler.ErrKindCommand)
-		mustEnd(t, r.cli(a, m{"commands": []string{save, w.show}, "confirm": true}), hostler.OutcomeSucceeded, "")
+		mustEnd(t, e.cli(a, m{"commands": []string{save}}), hostler.OutcomeFailed, hostler.ErrKindCommand)
+		mustEnd(t, e.cli(a, m{"commands": []string{save, w.show}, "confirm": true}), hostler.OutcomeSucceeded, "")
 		if d.Saved() != 1 {
 			t.Errorf("saved %d times, want once", d.Saved())
 		}
 	})
 	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
-	got := newRig(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"enable"}, "confirm": true})
+	got := newEnv(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"enable"}, "confirm": true})
 	mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
 	// What an answered question has set off is not known when another one ends it.
-	got = newRig(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, enableCanary), m{"commands": []string{"copy running-config scp:"}, "confirm": true})
+	got = newEnv(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, enableCanary), m{"commands": []string{"copy running-config scp:"}, "confirm": true})
 	mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindCommand)
-	if !strings.Contains(got.Error.Text.EN, "have set off") || !strings.Contains(got.Error.Text.EN, "Password:") {
+	if !strings.Contains(got.Error.Text.EN, "earlier answers is unknown") || !strings.Contains(got.Error.Text.EN, "Password:") {
 		t.Errorf("error %q", got.Error.Text.EN)
 	}
 }
 
 func TestChangedHostKey(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
-	r := newRig(t, netcli.Options{})
+	e := newEnv(t, netcli.Options{})
 	a := asset(d, devicetest.IOSXE, "")
-	mustEnd(t, r.do(t.Context(), "check_cli", a, m{}), hostler.OutcomeSucceeded, "")
+	mustEnd(t, e.run(t.Context(), "check_cli", a, m{}), hostler.OutcomeSucceeded, "")
 	seen := len(d.Passwords())
 	addr := net.JoinHostPort(d.Address, fmt.Sprint(d.Port))
-	key, _, _, _, err := gossh.ParseAuthorizedKey([]byte(r.keys[addr]))
+	key, _, _, _, err := gossh.ParseAuthorizedKey([]byte(e.keys[addr]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.HostKeys = []hostler.HostKey{{Address: addr, Type: key.Type(), PublicKey: r.keys[addr], State: hostler.HostKeyPinned}}
+	a.HostKeys = []hostler.HostKey{{Address: addr, Type: key.Type(), PublicKey: e.keys[addr], State: hostler.HostKeyPinned}}
 	if err := d.RotateHostKey(); err != nil {
 		t.Fatal(err)
 	}
-	mustEnd(t, r.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	mustEnd(t, e.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindHostKey)
 	if got := len(d.Passwords()); got != seen {
 		t.Errorf("%d passwords were sent to a device with another host key", got-seen)
 	}
@@ -494,7 +494,7 @@ func TestChangedHostKey(t *testing.T) {
 func TestCheckAndKeyboardInteractive(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, Interactive: true})
-		got := newRig(t, netcli.Options{}).do(t.Context(), "check_cli", asset(d, w.dialect, ""), m{})
+		got := newEnv(t, netcli.Options{}).run(t.Context(), "check_cli", asset(d, w.dialect, ""), m{})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
 		if v := got.Value.(netcli.Checked); v.Prompt != w.before || v.Platform != w.dialect.Platform() {
 			t.Errorf("checked %+v", v)
@@ -505,11 +505,11 @@ func TestCheckAndKeyboardInteractive(t *testing.T) {
 // More jobs than a device may have CLIs wait for one another.
 func TestLimit(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Delay: 10 * time.Millisecond})
-	r := newRig(t, netcli.Options{MaxOpen: 2})
+	e := newEnv(t, netcli.Options{MaxOpen: 2})
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if got := r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}); got.Outcome != hostler.OutcomeSucceeded {
+			if got := e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}); got.Outcome != hostler.OutcomeSucceeded {
 				t.Errorf("%s %+v", got.Outcome, got.Error)
 			}
 		})
@@ -521,9 +521,9 @@ func TestLimit(t *testing.T) {
 }
 
 func TestArgs(t *testing.T) {
-	shells := ssh.New(ssh.Options{})
-	defer shells.Close()
-	f := netcli.New(netcli.Options{SSH: shells})
+	conns := sshconn.New(sshconn.Options{})
+	defer conns.Close()
+	f := netcli.New(netcli.Options{Conns: conns})
 	defer f.Close()
 	reg, err := action.NewRegistry(f.Actions()...)
 	if err != nil {
@@ -597,13 +597,13 @@ func BenchmarkFifty(b *testing.B) {
 	show := map[string]string{"cisco_iosxe": "show version", "huawei_vrp": "display version"}
 	var fresh, kept time.Duration
 	for b.Loop() {
-		r := newRig(b, netcli.Options{})
+		e := newEnv(b, netcli.Options{})
 		round := func() time.Duration {
 			began := time.Now()
 			var wg sync.WaitGroup
 			for _, a := range assets {
 				wg.Go(func() {
-					if got := r.cli(a, m{"commands": []string{show[a.Platform]}}); got.Outcome != hostler.OutcomeSucceeded {
+					if got := e.cli(a, m{"commands": []string{show[a.Platform]}}); got.Outcome != hostler.OutcomeSucceeded {
 						b.Errorf("%s %+v", got.Outcome, got.Error)
 					}
 				})
@@ -613,7 +613,7 @@ func BenchmarkFifty(b *testing.B) {
 		}
 		fresh += round()
 		kept += round()
-		r.family.Close()
+		e.family.Close()
 	}
 	b.ReportMetric(fresh.Seconds()*1000/float64(b.N), "fresh-ms/round")
 	b.ReportMetric(kept.Seconds()*1000/float64(b.N), "kept-ms/round")

@@ -14,29 +14,29 @@ import (
 	"github.com/scrapli/scrapligo/transport"
 )
 
-// step is a command that ends a change of the configuration.
+// step is a command that completes a change of the configuration.
 type step struct {
 	command  string
-	inConfig bool // in configuration mode, else in the platform's own
+	inConfig bool // sent in configuration mode, otherwise in the default one
 }
 
-// traits are what the library's definition of a platform does not say.
+// traits are what the library's definition of a platform lacks.
 type traits struct {
 	aliases []string // netmiko's device types
-	// commit makes a candidate configuration the running one; without it a
-	// configured line would be lost.
+	// commit makes a candidate configuration the running one; "" where lines take effect
+	// at once.
 	commit string
-	// discard drops a candidate that outlives the session.
+	// discard drops a candidate that would outlive the session.
 	discard string
-	// save keeps the running configuration over a restart; none where commit does.
+	// save makes the running configuration survive a restart; none where commit does.
 	save step
-	// literal takes a question mark as it is typed; the others answer it at once
-	// with help, and leave it out of the line.
-	literal bool
+	// literalQuestion: a question mark is a character like others. Other platforms answer
+	// it at once with help, and leave it out of the line.
+	literalQuestion bool
 }
 
-// known are the platforms of the library, by name.
-func known() map[string]traits {
+// platforms returns the supported platforms, by name.
+func platforms() map[string]traits {
 	write := step{command: "write memory"}
 	return map[string]traits{
 		"arista_eos":         {save: write},
@@ -44,12 +44,12 @@ func known() map[string]traits {
 		"cisco_iosxe":        {aliases: []string{"cisco_ios", "cisco_xe"}, save: write},
 		"cisco_iosxr":        {aliases: []string{"cisco_xr"}, commit: "commit"},
 		"cisco_nxos":         {save: step{command: "copy running-config startup-config"}},
-		"cumulus_linux":      {commit: "net commit", literal: true},
+		"cumulus_linux":      {commit: "net commit", literalQuestion: true},
 		"cumulus_vtysh":      {save: write},
 		"hp_comware":         {aliases: []string{"h3c_comware"}, save: step{command: "save"}},
 		"huawei_vrp":         {aliases: []string{"huawei", "huawei_vrpv8"}, save: step{command: "save"}},
 		"ipinfusion_ocnos":   {save: step{command: "write"}},
-		"juniper_junos":      {aliases: []string{"juniper"}, commit: "commit", discard: "rollback 0", literal: true},
+		"juniper_junos":      {aliases: []string{"juniper"}, commit: "commit", discard: "rollback 0", literalQuestion: true},
 		"nokia_srl":          {commit: "commit stay", save: step{command: "save startup", inConfig: true}},
 		"nokia_sros":         {aliases: []string{"alcatel_sros"}, commit: "commit", discard: "discard", save: step{command: "admin save"}},
 		"nokia_sros_classic": {save: step{command: "admin save"}},
@@ -60,13 +60,13 @@ func known() map[string]traits {
 }
 
 // Platforms lists the platforms, sorted.
-func Platforms() []string { return slices.Sorted(maps.Keys(known())) }
+func Platforms() []string { return slices.Sorted(maps.Keys(platforms())) }
 
-// Platform finds a platform by its own name or by netmiko's device_type, whose
-// case and _ssh do not count.
+// Platform finds a platform by its own name or by netmiko's device_type, ignoring case
+// and the suffix _ssh.
 func Platform(name string) (string, bool) {
 	name = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(name)), "_ssh")
-	for p, t := range known() {
+	for p, t := range platforms() {
 		if p == name || slices.Contains(t.aliases, name) {
 			return p, true
 		}
@@ -74,10 +74,10 @@ func Platform(name string) (string, bool) {
 	return "", false
 }
 
-// configuration is what the library calls the level at which lines are set.
+// configuration is the library's name of the level at which lines are set.
 const configuration = "configuration"
 
-// dialect is how a platform's CLI speaks, with the library's driver on a shell.
+// dialect is the CLI of a platform: the library's driver on a shell, with our traits.
 type dialect struct {
 	traits
 
@@ -87,10 +87,10 @@ type dialect struct {
 	levels     map[string]*regexp.Regexp
 }
 
-// newDialect builds the library's driver of a platform over a transport. The
-// definition is read by us: for a name that it does not find, the library would
-// look on the disk and in the network.
-func newDialect(name string, t transport.Implementation, log *bell) (*dialect, error) {
+// newDialect builds the library's driver of a platform over a transport. It reads the
+// definition itself: the library would search the disk and the network for a name that it
+// does not find.
+func newDialect(name string, t transport.Implementation, received *signal) (*dialect, error) {
 	file := name
 	if name == platform.RuijieRgos {
 		file = "ruijie_rjos" // as the library's file is called
@@ -99,7 +99,7 @@ func newDialect(name string, t transport.Implementation, log *bell) (*dialect, e
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", name, err)
 	}
-	p, err := platform.NewPlatform(definition, "", options.WithCustomTransport(t), options.WithChannelLog(log))
+	p, err := platform.NewPlatform(definition, "", options.WithCustomTransport(t), options.WithChannelLog(received))
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", name, err)
 	}
@@ -108,7 +108,7 @@ func newDialect(name string, t transport.Implementation, log *bell) (*dialect, e
 		return nil, fmt.Errorf("platform %s: %w", name, err)
 	}
 	amend(name, d)
-	out := &dialect{traits: known()[name], Driver: d, definition: p, levels: map[string]*regexp.Regexp{}}
+	out := &dialect{traits: platforms()[name], Driver: d, definition: p, levels: map[string]*regexp.Regexp{}}
 	for _, l := range d.PrivilegeLevels {
 		if out.levels[l.Name], err = regexp.Compile(l.Pattern); err != nil {
 			return nil, fmt.Errorf("platform %s: %w", name, err)
@@ -117,7 +117,7 @@ func newDialect(name string, t transport.Implementation, log *bell) (*dialect, e
 	return out, nil
 }
 
-// amend mends definitions. VRP 8 marks a candidate configuration in the prompt
+// amend corrects definitions. VRP 8 marks a candidate configuration in the prompt
 // ([~R1], [*R1]), and one return leaves any depth of views.
 func amend(name string, d *network.Driver) {
 	if name != platform.HuaweiVrp && name != platform.HpComware {
@@ -129,8 +129,8 @@ func amend(name string, d *network.Driver) {
 	d.UpdatePrivileges()
 }
 
-// candidate is how a candidate configuration is committed and discarded; "" when
-// lines come into force one by one. VRP 8 shows at its prompt that one waits.
+// candidate returns the commands that commit and discard a candidate configuration; ""
+// when lines take effect one by one. VRP 8 shows in its prompt that there is one.
 func (d *dialect) candidate(prompt string) (commit, discard string) {
 	if strings.HasPrefix(prompt, "[*") {
 		return "commit", "clear configuration candidate"
@@ -138,12 +138,12 @@ func (d *dialect) candidate(prompt string) (commit, discard string) {
 	return d.commit, d.discard
 }
 
-// levelsOf lists the levels that a prompt may stand for, sorted.
+// levelsOf lists the privilege levels whose pattern a prompt matches, sorted.
 func (d *dialect) levelsOf(prompt string) []string {
 	var found []string
 	for name, l := range d.PrivilegeLevels {
-		barred := slices.ContainsFunc(l.NotContains, func(s string) bool { return strings.Contains(prompt, s) })
-		if !barred && d.levels[l.Name].MatchString(prompt) {
+		excluded := slices.ContainsFunc(l.NotContains, func(s string) bool { return strings.Contains(prompt, s) })
+		if !excluded && d.levels[l.Name].MatchString(prompt) {
 			found = append(found, name)
 		}
 	}
@@ -151,8 +151,8 @@ func (d *dialect) levelsOf(prompt string) []string {
 	return found
 }
 
-// next is the command that leads from one level towards another, and the level
-// that asks for a secret on the way.
+// next returns the command that leads one step from a level towards another, and the
+// prompt for a secret that it may cause.
 func (d *dialect) next(from, to string) (command string, ask *regexp.Regexp) {
 	for l := d.PrivilegeLevels[to]; l != nil && l.PreviousPriv != ""; l = d.PrivilegeLevels[l.PreviousPriv] {
 		if l.PreviousPriv != from {
@@ -166,8 +166,9 @@ func (d *dialect) next(from, to string) (command string, ask *regexp.Regexp) {
 	return d.PrivilegeLevels[from].Deescalate, nil
 }
 
-// complaints are lines by which devices refuse, beyond the library's.
-func complaints() []string {
+// refusals are the beginnings of lines by which devices refuse a command, in addition to
+// the library's.
+func refusals() []string {
 	return []string{
 		"% Invalid", "% Incomplete command", "% Ambiguous command", "% Unknown command",
 		"% Unrecognized command", "% Authorization failed", "Command authorization failed", "Command rejected:",
@@ -177,16 +178,16 @@ func complaints() []string {
 	}
 }
 
-// refuses says whether a line is a refusal of the command before it. Those that
-// begin with a mark, and ours, must begin the line: a log that is shown may quote
-// them.
+// refuses reports whether a line is a refusal of the command before it. Refusals that
+// begin with a mark, and ours, must be at the beginning of the line: a log that a command
+// displays may quote them.
 func (d *dialect) refuses(line string) bool {
 	line = strings.TrimSpace(line)
 	begins := func(c string) bool { return strings.HasPrefix(line, c) }
 	if begins("%") && (strings.Contains(line, " overlaps with ") || strings.Contains(line, " does not exist")) {
 		return true
 	}
-	return slices.ContainsFunc(complaints(), begins) || slices.ContainsFunc(d.FailedWhenContains, func(c string) bool {
+	return slices.ContainsFunc(refusals(), begins) || slices.ContainsFunc(d.FailedWhenContains, func(c string) bool {
 		if strings.HasPrefix(c, "%") || strings.HasPrefix(c, "Error") {
 			return begins(c)
 		}

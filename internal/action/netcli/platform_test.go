@@ -15,7 +15,7 @@ func TestEveryPlatform(t *testing.T) {
 		t.Errorf("platforms %v, the library's %v", got, library)
 	}
 	for _, name := range Platforms() {
-		d, err := newDialect(name, line{}, newBell())
+		d, err := newDialect(name, shellTransport{}, newSignal())
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -30,7 +30,7 @@ func TestEveryPlatform(t *testing.T) {
 }
 
 func TestVRPPrompts(t *testing.T) {
-	d, err := newDialect("huawei_vrp", line{}, newBell())
+	d, err := newDialect("huawei_vrp", shellTransport{}, newSignal())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestVRPPrompts(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	d, err := newDialect("cisco_iosxe", line{}, newBell())
+	d, err := newDialect("cisco_iosxe", shellTransport{}, newSignal())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestAkin(t *testing.T) {
+func TestSameHost(t *testing.T) {
 	for prompts, want := range map[[2]string]bool{
 		{"R1#", "R1#"}: true, {"R1>", "R1#"}: true, {"R1(config-if)#", "R1#"}: true,
 		{"core-switch-with(config)#", "core-switch-with-a-long-name#"}: true,
@@ -74,8 +74,8 @@ func TestAkin(t *testing.T) {
 		{"R1#", ""}:                                                    false,
 		{"#", "R1#"}:                                                   false,
 	} {
-		if got := akin(prompts[0], prompts[1]); got != want {
-			t.Errorf("%q: akin %v, want %v", prompts, got, want)
+		if got := sameHost(prompts[0], prompts[1]); got != want {
+			t.Errorf("%q: same host %v, want %v", prompts, got, want)
 		}
 	}
 }

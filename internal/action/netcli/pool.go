@@ -11,47 +11,48 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/sshconn"
 )
 
-// login is what opens a CLI: equal keys may share one.
+// login is what opens a CLI. Logins with the same key may share one.
 type login struct {
 	key, platform, enable string
-	way                   *ssh.Way
+	target                *sshconn.Target
 }
 
-// newLogin makes a login. The enable password is part of the key: who does not
-// know it may not use a CLI that it opened.
-func (f *Family) newLogin(w *ssh.Way, platform, enable string) login {
-	h := hmac.New(sha256.New, f.seal[:])
-	_ = json.NewEncoder(h).Encode([]string{w.Key, platform, enable})
-	return login{key: hex.EncodeToString(h.Sum(nil)), platform: platform, enable: enable, way: w}
+// newLogin returns a login. The enable password is part of the key: a job without it must
+// not use a CLI that it opened.
+func (f *Family) newLogin(t *sshconn.Target, platform, enable string) login {
+	h := hmac.New(sha256.New, f.digestKey[:])
+	_ = json.NewEncoder(h).Encode([]string{t.Key, platform, enable})
+	return login{key: hex.EncodeToString(h.Sum(nil)), platform: platform, enable: enable, target: t}
 }
 
-// pool is the CLIs with one login. Family.mu guards it.
+// pool is the CLIs of one login. Family.mu guards it.
 type pool struct {
 	clis    []*cli
 	opening int
 	waiting int
-	changed chan struct{} // closed, and replaced, when waiting may be over
+	changed chan struct{} // closed, and replaced, when a waiting job should look again
 }
 
-func (p *pool) wake() {
+func (p *pool) notify() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// take gives a CLI at its prompt: a kept one that still answers, or a new one. It
-// waits while the login has as many as it may.
-func (f *Family) take(ctx context.Context, l login) (*cli, error) {
+// acquire returns a CLI at its prompt: an idle one that still answers, or a new one. It
+// waits while the login has MaxOpen.
+func (f *Family) acquire(ctx context.Context, l login) (*cli, error) {
 	for {
 		c, changed, err := f.pick(l)
 		switch {
 		case err != nil:
 			return nil, err
 		case c != nil:
-			c.way = l.way
-			if c.wake(ctx) {
+			c.target = l.target
+			if c.responds(ctx) {
 				return c, nil
 			}
 			f.discard(c)
@@ -59,35 +60,35 @@ func (f *Family) take(ctx context.Context, l login) (*cli, error) {
 				continue
 			}
 		case changed == nil:
-			return f.openInto(ctx, l)
+			return f.openCounted(ctx, l)
 		default:
 			select {
 			case <-changed:
 			case <-ctx.Done():
 			}
-			f.unwait(l.key)
+			f.doneWaiting(l.key)
 		}
 		if ctx.Err() != nil {
-			return nil, &failure{ssh.Stopped(ctx, "while it waited for the device's CLI", "正在等待设备命令行")}
+			return nil, action.StoppedFault(ctx, "while it waited for the device's CLI", "正在等待设备命令行")
 		}
 	}
 }
 
-// pick finds an idle CLI, or what to wait for, or neither when one may be opened;
-// that one is counted already.
+// pick returns an idle CLI, or the channel to wait for, or neither when a new CLI may be
+// opened, which it then counts.
 func (f *Family) pick(l login) (*cli, <-chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return nil, nil, fail(hostler.ErrKindConnLost, "the worker is stopping", "工作节点正在停止")
+		return nil, nil, sshconn.StoppingFault()
 	}
 	p := f.poolOf(l.key)
-	p.waiting++ // so that it stays while condemned ones leave it
-	c := f.idleIn(p, l)
+	p.waiting++ // keeps the pool while pickIdle removes CLIs from it
+	c := f.pickIdle(p, l)
 	p.waiting--
 	if c != nil {
 		c.busy = true
-		f.stir(c)
+		f.leaveIdle(c)
 		return c, nil, nil
 	}
 	if len(p.clis)+p.opening < f.opts.MaxOpen {
@@ -107,32 +108,32 @@ func (f *Family) poolOf(key string) *pool {
 	return p
 }
 
-// idleIn finds an idle CLI in a pool, and closes those whose host key the newest
-// decisions condemn.
-func (f *Family) idleIn(p *pool, l login) *cli {
+// pickIdle returns an idle CLI, and closes those whose host key the newest decisions no
+// longer trust.
+func (f *Family) pickIdle(p *pool, l login) *cli {
 	for _, c := range slices.Clone(p.clis) {
 		switch {
 		case c.busy:
-		case c.shell.Trusted(l.way):
+		case c.shell.Trusted(l.target):
 			return c
 		default:
-			f.forget(c)
+			f.remove(c)
 		}
 	}
 	return nil
 }
 
-func (f *Family) unwait(key string) {
+func (f *Family) doneWaiting(key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pools[key].waiting--
-	f.tidy(key)
+	f.deleteIfEmpty(key)
 }
 
-// openInto opens a CLI that pick has counted. The caller may use it at once.
-func (f *Family) openInto(ctx context.Context, l login) (*cli, error) {
+// openCounted opens a CLI that pick has counted, for the caller to use.
+func (f *Family) openCounted(ctx context.Context, l login) (*cli, error) {
 	c, err := f.open(ctx, l)
-	if err = f.opened(l, c, err); err != nil && c != nil {
+	if err = f.add(l, c, err); err != nil && c != nil {
 		c.close()
 	}
 	if err != nil {
@@ -141,19 +142,18 @@ func (f *Family) openInto(ctx context.Context, l login) (*cli, error) {
 	return c, nil
 }
 
-// opened takes a new CLI into its pool, unless there was an error or the family
-// is closed.
-func (f *Family) opened(l login, c *cli, err error) error {
+// add puts a new CLI into its pool, unless opening it failed or the family is closed.
+func (f *Family) add(l login, c *cli, err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.pools[l.key]
 	p.opening--
 	if err == nil && f.closed {
-		err = fail(hostler.ErrKindConnLost, "the worker is stopping", "工作节点正在停止")
+		err = sshconn.StoppingFault()
 	}
 	if err != nil {
-		p.wake()
-		f.tidy(l.key)
+		p.notify()
+		f.deleteIfEmpty(l.key)
 		return err
 	}
 	c.busy = true
@@ -162,20 +162,20 @@ func (f *Family) opened(l login, c *cli, err error) error {
 		<-c.shell.Gone()
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.forget(c)
+		f.remove(c)
 	})
 	return nil
 }
 
-// giveBack ends a use. A CLI that is not clean is closed.
-func (f *Family) giveBack(c *cli, clean, succeeded bool) {
-	if !clean {
+// release ends a use. A CLI that is not reusable is closed.
+func (f *Family) release(c *cli, reusable, succeeded bool) {
+	if !reusable {
 		f.discard(c)
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c.busy, c.kept, c.used = false, true, f.opts.Now()
+	c.busy, c.reused, c.lastUsed = false, true, f.opts.Now()
 	if succeeded {
 		c.succeeded++
 	} else {
@@ -185,49 +185,49 @@ func (f *Family) giveBack(c *cli, clean, succeeded bool) {
 	if p == nil || !slices.Contains(p.clis, c) {
 		return
 	}
-	p.wake()
-	f.rest(c)
+	p.notify()
+	f.becomeIdle(c)
 }
 
-// rest begins the idle time of a CLI. Family.mu is held, as in the next.
-func (f *Family) rest(c *cli) {
-	c.idle = time.AfterFunc(f.opts.IdleTimeout, func() { f.expire(c) })
-	c.resting = f.idle.PushBack(c)
+// becomeIdle starts the idle time of a CLI. Family.mu is held, as in leaveIdle.
+func (f *Family) becomeIdle(c *cli) {
+	c.idleTimer = time.AfterFunc(f.opts.IdleTimeout, func() { f.expire(c) })
+	c.idleElem = f.idle.PushBack(c)
 	if f.idle.Len() > f.opts.MaxIdle {
-		f.forget(f.idle.Front().Value.(*cli))
+		f.remove(f.idle.Front().Value.(*cli))
 	}
 }
 
-// stir ends the idle time.
-func (f *Family) stir(c *cli) {
-	if c.resting == nil {
+func (f *Family) leaveIdle(c *cli) {
+	if c.idleElem == nil {
 		return
 	}
-	c.idle.Stop()
-	f.idle.Remove(c.resting)
-	c.resting = nil
+	c.idleTimer.Stop()
+	f.idle.Remove(c.idleElem)
+	c.idleElem = nil
 }
 
-// expire closes a CLI whose idle time is over.
+// expire closes a CLI that was idle for IdleTimeout.
 func (f *Family) expire(c *cli) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !c.busy {
-		f.forget(c)
+		f.remove(c)
 	}
 }
 
-// discard closes a CLI and waits until it is closed: a device has few lines.
+// discard closes a CLI and waits until it is closed: the device may have no line for the
+// next one before that.
 func (f *Family) discard(c *cli) {
 	c.close()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.forget(c)
+	f.remove(c)
 }
 
-// forget takes a CLI out of its pool and closes it. It may be called again.
+// remove takes a CLI out of its pool and closes it. It may be called more than once.
 // Family.mu is held.
-func (f *Family) forget(c *cli) {
+func (f *Family) remove(c *cli) {
 	p := f.pools[c.key]
 	if p == nil {
 		return
@@ -237,19 +237,20 @@ func (f *Family) forget(c *cli) {
 		return
 	}
 	p.clis = slices.Delete(p.clis, i, i+1)
-	f.stir(c)
+	f.leaveIdle(c)
 	f.wg.Go(c.close)
-	p.wake()
-	f.tidy(c.key)
+	p.notify()
+	f.deleteIfEmpty(c.key)
 }
 
-func (f *Family) tidy(key string) {
+// deleteIfEmpty deletes a pool without CLIs and callers.
+func (f *Family) deleteIfEmpty(key string) {
 	if p := f.pools[key]; p != nil && len(p.clis)+p.opening+p.waiting == 0 {
 		delete(f.pools, key)
 	}
 }
 
-// Sessions is a snapshot of the kept CLIs, ordered by address, port and user.
+// Sessions returns a snapshot of the open CLIs, ordered by address, port and user.
 func (f *Family) Sessions() []hostler.HostSession {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -267,7 +268,7 @@ func (f *Family) Sessions() []hostler.HostSession {
 
 func (c *cli) snapshot() hostler.HostSession {
 	s := hostler.HostSession{
-		Address: c.address, Port: c.port, User: c.user, Since: c.shell.Since(), LastUsed: c.used,
+		Address: c.address, Port: c.port, User: c.user, Since: c.shell.Since(), LastUsed: c.lastUsed,
 		Succeeded: c.succeeded, Failed: c.failed,
 	}
 	if c.busy {
@@ -276,13 +277,13 @@ func (c *cli) snapshot() hostler.HostSession {
 	return s
 }
 
-// CloseHost closes the kept CLIs to an address and says how many there were. Jobs
-// that use them lose sight of the device.
+// CloseHost closes the CLIs to an address and returns their number. The outcome of jobs
+// that use them may become unknown.
 func (f *Family) CloseHost(address string) int {
 	return f.closeWhere(func(c *cli) bool { return c.address == address })
 }
 
-// Close closes every CLI and waits until all is quiet.
+// Close closes every CLI and waits until all goroutines have ended.
 func (f *Family) Close() {
 	f.mu.Lock()
 	f.closed = true
@@ -298,7 +299,7 @@ func (f *Family) closeWhere(match func(*cli) bool) int {
 	for _, p := range f.pools {
 		for _, c := range slices.Clone(p.clis) {
 			if match(c) {
-				f.forget(c)
+				f.remove(c)
 				n++
 			}
 		}

@@ -19,20 +19,20 @@ import (
 // no password goes to the device that it condemns.
 func TestRevokedUnderAKeptCLI(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
-	r := newRig(t, netcli.Options{})
+	e := newEnv(t, netcli.Options{})
 	a := asset(d, devicetest.IOSXE, "")
-	mustEnd(t, r.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
+	mustEnd(t, e.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
 	addr := net.JoinHostPort(d.Address, strconv.Itoa(d.Port))
-	key, _, _, _, err := gossh.ParseAuthorizedKey([]byte(r.keys[addr]))
+	key, _, _, _, err := gossh.ParseAuthorizedKey([]byte(e.keys[addr]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.HostKeys = []hostler.HostKey{{Address: addr, Type: key.Type(), PublicKey: r.keys[addr], State: hostler.HostKeyRevoked}}
-	mustEnd(t, r.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	a.HostKeys = []hostler.HostKey{{Address: addr, Type: key.Type(), PublicKey: e.keys[addr], State: hostler.HostKeyRevoked}}
+	mustEnd(t, e.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindHostKey)
 	if n := len(d.Passwords()); n != 1 || len(d.Typed()) != 3 {
 		t.Errorf("%d passwords, typed %q", n, d.Typed())
 	}
-	if s := r.family.Sessions(); len(s) != 0 {
+	if s := e.family.Sessions(); len(s) != 0 {
 		t.Errorf("sessions %+v", s)
 	}
 }
@@ -42,11 +42,11 @@ func TestRevokedUnderAKeptCLI(t *testing.T) {
 func TestDeafCLI(t *testing.T) {
 	t.Parallel()
 	d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP})
-	r := newRig(t, netcli.Options{})
+	e := newEnv(t, netcli.Options{})
 	a := asset(d, devicetest.VRP, "")
-	mustEnd(t, r.cli(a, m{"commands": []string{"display version"}}), hostler.OutcomeSucceeded, "")
+	mustEnd(t, e.cli(a, m{"commands": []string{"display version"}}), hostler.OutcomeSucceeded, "")
 	d.Deafen()
-	mustEnd(t, r.cli(a, m{"config": []string{"vlan 7"}}), hostler.OutcomeSucceeded, "")
+	mustEnd(t, e.cli(a, m{"config": []string{"vlan 7"}}), hostler.OutcomeSucceeded, "")
 	if got := d.Running(); d.Logins() != 2 || len(got) != 1 {
 		t.Errorf("%d logins, running %q", d.Logins(), got)
 	}
@@ -56,9 +56,9 @@ func TestDeafCLI(t *testing.T) {
 func TestClosedUnderAConfiguration(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: "vlan 8"})
-		r := newRig(t, netcli.Options{})
+		e := newEnv(t, netcli.Options{})
 		ended := make(chan done, 1)
-		go func() { ended <- r.cli(asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "vlan 8"}}) }()
+		go func() { ended <- e.cli(asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "vlan 8"}}) }()
 		deadline := time.Now().Add(time.Minute)
 		for !slices.Contains(d.Typed(), "vlan 8") {
 			if time.Now().After(deadline) {
@@ -66,13 +66,13 @@ func TestClosedUnderAConfiguration(t *testing.T) {
 			}
 			<-time.After(5 * time.Millisecond)
 		}
-		if s := r.family.Sessions(); len(s) != 1 || s[0].Running != 1 {
+		if s := e.family.Sessions(); len(s) != 1 || s[0].Running != 1 {
 			t.Errorf("sessions %+v", s)
 		}
-		if n := r.family.CloseHost("127.0.2.9"); n != 0 {
+		if n := e.family.CloseHost("127.0.2.9"); n != 0 {
 			t.Errorf("closed %d of another host", n)
 		}
-		if n := r.family.CloseHost(d.Address); n != 1 {
+		if n := e.family.CloseHost(d.Address); n != 1 {
 			t.Errorf("closed %d, want 1", n)
 		}
 		mustEnd(t, <-ended, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
@@ -83,10 +83,10 @@ func TestClosedUnderAConfiguration(t *testing.T) {
 func TestChangedCLIIsNotKept(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
-		r := newRig(t, netcli.Options{})
+		e := newEnv(t, netcli.Options{})
 		change := map[devicetest.Dialect]string{devicetest.IOSXE: "terminal width 80", devicetest.VRP: "return"}[w.dialect]
-		mustEnd(t, r.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show, change}}), hostler.OutcomeSucceeded, "")
-		if s := r.family.Sessions(); len(s) != 0 {
+		mustEnd(t, e.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show, change}}), hostler.OutcomeSucceeded, "")
+		if s := e.family.Sessions(); len(s) != 0 {
 			t.Errorf("kept %+v", s)
 		}
 	})
@@ -97,10 +97,10 @@ func TestChangedCLIIsNotKept(t *testing.T) {
 func TestKeptCLIThatBreaksBeforeTheFirstLine(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, DropIdle: true})
-		r := newRig(t, netcli.Options{})
+		e := newEnv(t, netcli.Options{})
 		a := asset(d, w.dialect, "")
-		mustEnd(t, r.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
-		mustEnd(t, r.cli(a, m{"config": []string{"vlan 7"}}), hostler.OutcomeSucceeded, "")
+		mustEnd(t, e.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
+		mustEnd(t, e.cli(a, m{"config": []string{"vlan 7"}}), hostler.OutcomeSucceeded, "")
 		if got := d.Running(); d.Logins() != 2 || !slices.Equal(got, []string{"vlan 7"}) {
 			t.Errorf("%d logins, running %q", d.Logins(), got)
 		}
@@ -109,13 +109,13 @@ func TestKeptCLIThatBreaksBeforeTheFirstLine(t *testing.T) {
 
 // Of the CLIs that nobody uses, only so many are kept: the latest.
 func TestIdleCLIsAreBounded(t *testing.T) {
-	r := newRig(t, netcli.Options{MaxIdle: 2})
+	e := newEnv(t, netcli.Options{MaxIdle: 2})
 	for i := range 4 {
 		d := device(t, fmt.Sprintf("127.0.2.%d", i+1), devicetest.Options{})
-		mustEnd(t, r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
+		mustEnd(t, e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
 	}
 	var got []string
-	for _, s := range r.family.Sessions() {
+	for _, s := range e.family.Sessions() {
 		got = append(got, s.Address)
 	}
 	if want := []string{"127.0.2.3", "127.0.2.4"}; !slices.Equal(got, want) {

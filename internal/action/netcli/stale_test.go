@@ -10,7 +10,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/action/netcli/devicetest"
-	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/sshconn"
 )
 
 // Only a kept CLI that broke before anything of a job was sent makes the job
@@ -25,9 +25,9 @@ func TestStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	shells := ssh.New(ssh.Options{})
-	defer shells.Close()
-	f := New(Options{SSH: shells})
+	conns := sshconn.New(sshconn.Options{})
+	defer conns.Close()
+	f := New(Options{Conns: conns})
 	defer f.Close()
 	call := &action.Call{Lease: hostler.Lease{Args: []byte(`{"commands":["reload"]}`), Asset: &hostler.LeaseAsset{
 		Address: d.Address, Port: d.Port, Platform: "cisco_iosxe", HostKey: hostler.HostKeyAcceptNew,
@@ -36,14 +36,14 @@ func TestStale(t *testing.T) {
 		},
 	}}, PinHostKey: func(context.Context, hostler.HostKeyOffer) error { return nil }}
 	for _, tc := range []struct {
-		name       string
-		kept, gone bool
-		stale      bool
-		outcome    hostler.Outcome
+		name         string
+		reused, gone bool
+		stale        bool
+		outcome      hostler.Outcome
 	}{
-		{"kept, broken before", true, true, true, hostler.OutcomeFailed},
+		{"reused, broken before", true, true, true, hostler.OutcomeFailed},
 		{"new, broken before", false, true, false, hostler.OutcomeFailed},
-		{"kept, broken after", true, false, false, hostler.OutcomeUnknown},
+		{"reused, broken after", true, false, false, hostler.OutcomeUnknown},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			args, login, err := f.decode(call)
@@ -55,7 +55,7 @@ func TestStale(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.close()
-			c.kept = tc.kept
+			c.reused = tc.reused
 			if tc.gone {
 				d.DropConnections()
 				<-c.shell.Gone()
@@ -70,7 +70,7 @@ func TestStale(t *testing.T) {
 
 // breaking is a transport that breaks at the first write.
 type breaking struct {
-	line
+	shellTransport
 	err error
 }
 
@@ -78,14 +78,14 @@ func (b breaking) Write([]byte) error { return b.err }
 
 // A line of which a part was sent is not sent again.
 func TestPartlyTyped(t *testing.T) {
-	for err, want := range map[error]progress{io.ErrClosedPipe: untyped, errPartly: typed} {
-		bell := newBell()
-		d, derr := newDialect("cisco_iosxe", breaking{err: err}, bell)
+	for err, want := range map[error]progress{io.ErrClosedPipe: notSent, errPartlySent: typed} {
+		received := newSignal()
+		d, derr := newDialect("cisco_iosxe", breaking{err: err}, received)
 		if derr != nil {
 			t.Fatal(derr)
 		}
-		c := &cli{dialect: d, bell: bell}
-		if got := c.enter(t.Context(), "reload", false); !errors.Is(got, errGone) || c.progress != want {
+		c := &cli{dialect: d, received: received}
+		if got := c.writeLine(t.Context(), "reload", false); !errors.Is(got, errGone) || c.progress != want {
 			t.Errorf("%v: got %v, progress %d, want %d", err, got, c.progress, want)
 		}
 	}

@@ -15,71 +15,71 @@ import (
 	"github.com/scrapli/scrapligo/util"
 	"golang.org/x/text/encoding/simplifiedchinese"
 
-	"hostler.dev/hostler/internal/action/ssh"
+	"hostler.dev/hostler/internal/sshconn"
 )
 
-// bell rings when the library's channel has received something. The channel can
-// only be polled; this way it is polled when there is something.
-type bell struct{ rung chan struct{} }
+// signal fires when the library's channel has received something. The channel can only be
+// polled; the signal says when.
+type signal struct{ c chan struct{} }
 
-func newBell() *bell { return &bell{rung: make(chan struct{}, 1)} }
+func newSignal() *signal { return &signal{c: make(chan struct{}, 1)} }
 
-// Write implements io.Writer, the library's hook for what was received.
-func (b *bell) Write(p []byte) (int, error) {
+// Write implements io.Writer, the library's hook for received bytes.
+func (s *signal) Write(p []byte) (int, error) {
 	select {
-	case b.rung <- struct{}{}:
+	case s.c <- struct{}{}:
 	default:
 	}
 	return len(p), nil
 }
 
-// line is the library's transport over a shell of Hostler's own SSH client, which
-// has judged the host key and logged in.
-type line struct{ shell *ssh.Shell }
+// shellTransport is the library's transport over a shell of internal/sshconn, which has
+// verified the host key and logged in.
+type shellTransport struct{ shell *sshconn.Shell }
 
-var _ transport.Implementation = line{}
+var _ transport.Implementation = shellTransport{}
 
 // Open implements transport.Implementation.
-func (line) Open(*transport.Args) error { return nil }
+func (shellTransport) Open(*transport.Args) error { return nil }
 
 // Close implements transport.Implementation.
-func (l line) Close() error { return l.shell.Close() }
+func (t shellTransport) Close() error { return t.shell.Close() }
 
 // IsAlive implements transport.Implementation.
-func (l line) IsAlive() bool {
+func (t shellTransport) IsAlive() bool {
 	select {
-	case <-l.shell.Gone():
+	case <-t.shell.Gone():
 		return false
 	default:
 		return true
 	}
 }
 
-// Read implements transport.Implementation. Any error is the end: the library
-// reads on after others.
-func (l line) Read(n int) ([]byte, error) {
+// Read implements transport.Implementation. It returns io.EOF for any error: after others
+// the library reads on.
+func (t shellTransport) Read(n int) ([]byte, error) {
 	b := make([]byte, n)
-	n, err := l.shell.Read(b)
+	n, err := t.shell.Read(b)
 	if n == 0 && err != nil {
 		return nil, io.EOF
 	}
 	return b[:n], nil
 }
 
-// Write implements transport.Implementation. A text may go in several packets, each
-// of which counts as a whole or not at all.
-func (l line) Write(b []byte) error {
-	n, err := l.shell.Write(b)
+// Write implements transport.Implementation. A text may be sent in several packets; n
+// counts those that were sent.
+func (t shellTransport) Write(b []byte) error {
+	n, err := t.shell.Write(b)
 	if err != nil && n > 0 {
-		return errPartly
+		return errPartlySent
 	}
 	return err
 }
 
 var (
-	errGone = errors.New("the connection is gone")
-	// errPartly: it went while a text was sent.
-	errPartly = errors.New("a part was sent")
+	errGone = errors.New("the connection is closed")
+	// errPartlySent: it was closed while a text was being sent.
+	errPartlySent = errors.New("only a part was sent")
 
 	pager    = regexp.MustCompile(`(?i)(?:-+\s*\(?more(?:\s*\d+%)?\)?\s*-+|lines \d+-\d+\s*)$`)
 	password = regexp.MustCompile(`(?i)(?:password|passphrase)[^\n]{0,40}:\s*$`)
@@ -87,26 +87,26 @@ var (
 )
 
 const (
-	// settle is how long the first line that looks like a prompt must be the last: a
-	// text may break there on its way.
-	settle = 150 * time.Millisecond
-	// settleLater is the same for questions, and for prompts of another host once
-	// the device's own is known. They are rare, and to see one wrongly costs the job.
-	settleLater = 600 * time.Millisecond
-	// maxLine bounds an unfinished line; a command is shorter.
+	// promptDelay is how long the first line that looks like a prompt must stay the last
+	// one: the network may have split a longer line there.
+	promptDelay = 150 * time.Millisecond
+	// questionDelay is the same for questions, and for prompts of another host once the
+	// device's own is known. They are rare, and mistaking output for one fails the job.
+	questionDelay = 600 * time.Millisecond
+	// maxLine limits an unfinished line; commands are shorter.
 	maxLine = 64 << 10
 )
 
-// ending is at what the device waits.
-type ending int
+// waitingAt is what a device waits for.
+type waitingAt int
 
 const (
-	atPrompt ending = iota
+	atPrompt waitingAt = iota
 	atPassword
 	atQuestion
 )
 
-// drain takes what was received.
+// drain moves what the channel has received to pending.
 func (c *cli) drain() error {
 	for {
 		b, err := c.dialect.Channel.Read()
@@ -120,7 +120,8 @@ func (c *cli) drain() error {
 	}
 }
 
-// wait waits for more; a limit of 0 is none. It says whether something came.
+// wait waits for more output, and reports whether some came within the limit; 0 is no
+// limit.
 func (c *cli) wait(ctx context.Context, limit time.Duration) (bool, error) {
 	var over <-chan time.Time
 	if limit > 0 {
@@ -129,7 +130,7 @@ func (c *cli) wait(ctx context.Context, limit time.Duration) (bool, error) {
 		over = timer.C
 	}
 	select {
-	case <-c.bell.rung:
+	case <-c.received.c:
 		return true, nil
 	case <-over:
 		return false, nil
@@ -140,34 +141,34 @@ func (c *cli) wait(ctx context.Context, limit time.Duration) (bool, error) {
 	}
 }
 
-// listen gives lines to each until the device waits. What it waits with is the
-// unfinished line at the end.
-func (c *cli) listen(ctx context.Context, each func(string)) (ending, string, error) {
+// readUntilWaiting passes lines to handle until the device waits. It returns what the
+// device waits for, and the unfinished last line. The package comment has the rules.
+func (c *cli) readUntilWaiting(ctx context.Context, handle func(string)) (waitingAt, string, error) {
 	for {
 		if err := c.drain(); err != nil {
 			return 0, "", err
 		}
-		c.lines(each)
-		tail := plain(c.pending)
+		c.takeLines(handle)
+		tail := stripControl(c.pending)
 		trimmed := strings.TrimRight(tail, " ")
 		limit := time.Duration(0)
 		switch {
 		case trimmed == "":
-		case (c.isPrompt(tail) || c.isPrompt(trimmed)) && akin(trimmed, c.prompt):
+		case (c.isPrompt(tail) || c.isPrompt(trimmed)) && sameHost(trimmed, c.prompt):
 			c.pending, c.prompt = nil, trimmed
 			return atPrompt, trimmed, nil
 		case c.prompt == "" && (c.isPrompt(tail) || c.isPrompt(trimmed)):
-			limit = settle
+			limit = promptDelay
 		case c.isPrompt(tail) || c.isPrompt(trimmed):
-			limit = settleLater
+			limit = questionDelay
 		case pager.MatchString(trimmed):
-			c.pending, c.paged = nil, len(trimmed)
+			c.pending, c.pagerMark = nil, len(trimmed)
 			if err := c.dialect.Channel.Write([]byte(" "), false); err != nil {
 				return 0, "", errGone
 			}
 			continue
 		case password.MatchString(trimmed), question.MatchString(trimmed):
-			limit = settleLater
+			limit = questionDelay
 		}
 		came, err := c.wait(ctx, limit)
 		if err != nil {
@@ -188,15 +189,14 @@ func (c *cli) listen(ctx context.Context, each func(string)) (ending, string, er
 	}
 }
 
-// akin says whether two prompts seem to be of one host in any of its modes, which
-// add to its name, and may cut a long one.
-func akin(a, b string) bool {
+// sameHost reports whether two prompts may be of one host. Modes add to the host's name,
+// and some devices cut a long name.
+func sameHost(a, b string) bool {
 	a, b = hostPart(a), hostPart(b)
 	return a != "" && b != "" && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a))
 }
 
-// hostPart is a prompt without its marks and, of those that have it in brackets,
-// the mode.
+// hostPart returns a prompt without its marks and without a mode in brackets.
 func hostPart(prompt string) string {
 	name, _, _ := strings.Cut(strings.TrimLeft(prompt, "<[~*"), "(")
 	return strings.TrimRight(name, "#>]$% ")
@@ -206,30 +206,30 @@ func (c *cli) isPrompt(tail string) bool {
 	return len(tail) <= 300 && c.dialect.Channel.PromptPattern.MatchString(tail)
 }
 
-// lines takes the finished lines off what is pending.
-func (c *cli) lines(each func(string)) {
+// takeLines removes the finished lines from pending and passes them to handle.
+func (c *cli) takeLines(handle func(string)) {
 	for {
 		line, rest, ended := bytes.Cut(c.pending, []byte("\n"))
 		if !ended && len(line) < maxLine {
 			return
 		}
-		each(readable(c.unpaged(line)))
+		handle(toUTF8(c.withoutPagerMark(line)))
 		c.pending = rest
 	}
 }
 
-// plain is a text without the terminal's control sequences. The library removes
-// those that the network did not break.
-func plain(b []byte) string {
+// stripControl returns a text without control sequences. The library only removes those
+// that arrived in one packet.
+func stripControl(b []byte) string {
 	if bytes.IndexByte(b, 0x1b) >= 0 {
 		b = util.StripANSI(b)
 	}
-	return overtyped(string(b))
+	return applyBackspaces(string(b))
 }
 
-// overtyped is what a line shows when it goes back over itself, as pagers do to
-// wipe their mark.
-func overtyped(s string) string {
+// applyBackspaces returns what a terminal shows of a line with backspaces, which pagers
+// use to erase their mark.
+func applyBackspaces(s string) string {
 	if !strings.ContainsAny(s, "\a\b") {
 		return s
 	}
@@ -250,26 +250,26 @@ func overtyped(s string) string {
 	return string(shown)
 }
 
-// unpaged is a line as the device meant it: without what it wrote over its pager's
-// mark, which is as many blanks, or a fixed 42 on VRP. One that goes back has wiped
-// them itself.
-func (c *cli) unpaged(line []byte) string {
-	s := plain(line)
-	if c.paged > 0 && bytes.IndexByte(line, '\b') < 0 {
-		for _, n := range []int{42, c.paged} {
+// withoutPagerMark returns a line without the blanks that the device wrote over its
+// pager's mark: as many as the mark is long, or always 42 on VRP. A line with backspaces
+// has none left.
+func (c *cli) withoutPagerMark(line []byte) string {
+	s := stripControl(line)
+	if c.pagerMark > 0 && bytes.IndexByte(line, '\b') < 0 {
+		for _, n := range []int{42, c.pagerMark} {
 			if rest, ok := strings.CutPrefix(s, strings.Repeat(" ", n)); ok {
 				s = rest
 				break
 			}
 		}
 	}
-	c.paged = 0
+	c.pagerMark = 0
 	return strings.TrimRight(s, " ")
 }
 
-// readable is a line in UTF-8. Devices keep what was typed into them, in China
-// often GBK; GB18030 is its superset.
-func readable(line string) string {
+// toUTF8 returns a line in UTF-8. Devices store the bytes that were typed into them, in
+// China often GBK; GB18030 is its superset.
+func toUTF8(line string) string {
 	if utf8.ValidString(line) {
 		return line
 	}
@@ -284,21 +284,21 @@ func readable(line string) string {
 type progress int
 
 const (
-	untyped progress = iota // nothing of it was sent
-	typed                   // at least a part was sent, but not entered: the device did not run it
+	notSent progress = iota
+	typed            // at least a part was sent, but not entered: the device did not run it
 	entered
 )
 
-// enter types a line and enters it. A secret is not echoed.
-func (c *cli) enter(ctx context.Context, text string, secret bool) error {
-	c.progress = untyped
+// writeLine types a line, waits for its echo and enters it. A secret is not echoed.
+func (c *cli) writeLine(ctx context.Context, text string, secret bool) error {
+	c.progress = notSent
 	if err := c.drain(); err != nil {
 		return err
 	}
-	c.pending, c.paged = nil, 0
+	c.pending, c.pagerMark = nil, 0
 	if text != "" {
 		err := c.dialect.Channel.Write([]byte(text), secret)
-		if err == nil || errors.Is(err, errPartly) {
+		if err == nil || errors.Is(err, errPartlySent) {
 			c.progress = typed
 		}
 		if err != nil {
@@ -306,7 +306,7 @@ func (c *cli) enter(ctx context.Context, text string, secret bool) error {
 		}
 	}
 	if text != "" && !secret {
-		if err := c.echoed(ctx, text); err != nil {
+		if err := c.awaitEcho(ctx, text); err != nil {
 			return err
 		}
 	}
@@ -317,29 +317,31 @@ func (c *cli) enter(ctx context.Context, text string, secret bool) error {
 	return nil
 }
 
-// answer listens to what the device says to a line that was entered.
-func (c *cli) answer(ctx context.Context, each func(string)) (ending, string, error) {
+// readReply reads the device's reply to a line that was entered.
+func (c *cli) readReply(ctx context.Context, handle func(string)) (waitingAt, string, error) {
 	first := true
-	return c.listen(ctx, func(s string) {
-		if !first || s != "" { // the end of the line that was typed
-			each(s)
+	return c.readUntilWaiting(ctx, func(s string) {
+		if !first || s != "" { // the first newline ends the line that was typed
+			handle(s)
 		}
 		first = false
 	})
 }
 
-// say enters a line and listens.
-func (c *cli) say(ctx context.Context, text string, secret bool, each func(string)) (ending, string, error) {
-	if err := c.enter(ctx, text, secret); err != nil {
+// roundTrip enters a line and reads the reply.
+func (c *cli) roundTrip(
+	ctx context.Context, text string, secret bool, handle func(string),
+) (waitingAt, string, error) {
+	if err := c.writeLine(ctx, text, secret); err != nil {
 		return 0, "", err
 	}
-	return c.answer(ctx, each)
+	return c.readReply(ctx, handle)
 }
 
-// echoed waits until the device has shown what was typed, so that its answer is
-// not taken from what it said before. Terminals may break a long line, and some
-// show only the ASCII of it.
-func (c *cli) echoed(ctx context.Context, text string) error {
+// awaitEcho waits until the device has echoed what was typed, so that earlier output is
+// not taken for the reply. Terminals may break a long line, and some echo only its ASCII
+// characters.
+func (c *cli) awaitEcho(ctx context.Context, text string) error {
 	whole := []byte(text)
 	ascii := slices.DeleteFunc(slices.Clone(whole), func(b byte) bool { return b >= utf8.RuneSelf })
 	for {
@@ -349,7 +351,7 @@ func (c *cli) echoed(ctx context.Context, text string) error {
 			c.pending = nil
 			return nil
 		case len(ascii) < len(whole) && util.BytesRoughlyContains(ascii, c.pending):
-			limit = settle
+			limit = promptDelay
 		}
 		came, err := c.wait(ctx, limit)
 		if err != nil {
@@ -362,6 +364,6 @@ func (c *cli) echoed(ctx context.Context, text string) error {
 		if err := c.drain(); err != nil {
 			return err
 		}
-		c.pending = c.pending[max(0, len(c.pending)-maxLine):] // it may print without end
+		c.pending = c.pending[max(0, len(c.pending)-maxLine):] // a device may print without end
 	}
 }

@@ -20,7 +20,7 @@ func FuzzLines(f *testing.F) {
 			c := &cli{}
 			for _, p := range parts {
 				c.pending = append(c.pending, p...)
-				c.lines(func(l string) { lines = append(lines, l) })
+				c.takeLines(func(l string) { lines = append(lines, l) })
 			}
 			return lines, string(c.pending)
 		}
@@ -36,14 +36,14 @@ func FuzzLines(f *testing.F) {
 }
 
 func TestBrokenControlSequence(t *testing.T) {
-	c := &cli{paged: 16}
+	c := &cli{pagerMark: 16}
 	var got []string
 	for _, part := range []string{"\x1b[4", "2D" + strings.Repeat(" ", 42) + "\x1b[", "42DInterface 5\n\x1b[1mR1", "\x1b[0m#"} {
 		c.pending = append(c.pending, part...)
-		c.lines(func(l string) { got = append(got, l) })
+		c.takeLines(func(l string) { got = append(got, l) })
 	}
-	if len(got) != 1 || got[0] != "Interface 5" || plain(c.pending) != "R1#" {
-		t.Errorf("got %q, then %q", got, plain(c.pending))
+	if len(got) != 1 || got[0] != "Interface 5" || stripControl(c.pending) != "R1#" {
+		t.Errorf("got %q, then %q", got, stripControl(c.pending))
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 func TestPager(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, KeepPaging: true})
-		got := newRig(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{w.page, w.show}})
+		got := newEnv(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{w.page, w.show}})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
 		if diff := cmp.Diff(strings.Join(devicetest.Interfaces(), "\n"), got.report.Results[w.page]); diff != "" {
 			t.Errorf("paged output (-want +got):\n%s", diff)
@@ -34,7 +34,7 @@ func TestLineThatLooksLikeAPrompt(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
 		verb, _, _ := strings.Cut(w.show, " ")
-		got := newRig(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{verb + " broken", w.show}})
+		got := newEnv(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{verb + " broken", w.show}})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
 		want := map[devicetest.Dialect]string{devicetest.IOSXE: "server#1 is up", devicetest.VRP: "<server> is up"}[w.dialect]
 		if got.report.Results[verb+" broken"] != want || got.report.Prompt != w.before {
@@ -48,9 +48,9 @@ func TestLineThatLooksLikeAQuestion(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Says: map[string]string{
 		"show a": "Destination filename [startup\x00]? is what copy asks\r\n", "show b": "password: \x00hidden\r\n",
 	}})
-	r := newRig(t, netcli.Options{})
+	e := newEnv(t, netcli.Options{})
 	for command, want := range map[string]string{"show a": "Destination filename [startup]? is what copy asks", "show b": "password: hidden"} {
-		got := r.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{command}})
+		got := e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{command}})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
 		if got.report.Results[command] != want {
 			t.Errorf("got %q, want %q", got.report.Results[command], want)
@@ -62,10 +62,10 @@ func TestLineThatLooksLikeAQuestion(t *testing.T) {
 func TestWrongPlatform(t *testing.T) {
 	for have, want := range map[devicetest.Dialect]devicetest.Dialect{devicetest.IOSXE: devicetest.VRP, devicetest.VRP: devicetest.IOSXE} {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: have})
-		r := newRig(t, netcli.Options{OpenTimeout: 300 * time.Millisecond})
-		got := r.cli(asset(d, want, ""), m{"config": []string{"vlan 7"}})
+		e := newEnv(t, netcli.Options{OpenTimeout: 300 * time.Millisecond})
+		got := e.cli(asset(d, want, ""), m{"config": []string{"vlan 7"}})
 		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindConnTimeout)
-		if !strings.Contains(got.Error.Text.EN, "is the platform right?") || len(d.Typed()) != 0 || len(r.family.Sessions()) != 0 {
+		if !strings.Contains(got.Error.Text.EN, "check the asset's platform") || len(d.Typed()) != 0 || len(e.family.Sessions()) != 0 {
 			t.Errorf("error %q, typed %q", got.Error.Text.EN, d.Typed())
 		}
 	}
@@ -74,7 +74,7 @@ func TestWrongPlatform(t *testing.T) {
 // VRP may ask at the login whether to change the password. It is left as it is.
 func TestQuestionAtLogin(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP, AskAtLogin: true})
-	got := newRig(t, netcli.Options{}).cli(asset(d, devicetest.VRP, ""), m{"commands": []string{"display version"}})
+	got := newEnv(t, netcli.Options{}).cli(asset(d, devicetest.VRP, ""), m{"commands": []string{"display version"}})
 	mustEnd(t, got, hostler.OutcomeSucceeded, "")
 }
 
@@ -86,11 +86,11 @@ func TestEncodings(t *testing.T) {
 		"display utf8": "description 接口描述\r\n",
 		"display rest": "description \xff\r\n",
 	}})
-	r := newRig(t, netcli.Options{})
+	e := newEnv(t, netcli.Options{})
 	for command, want := range map[string]string{
 		"display gbk": "description 接口描述", "display utf8": "description 接口描述", "display rest": "description \xff",
 	} {
-		got := r.cli(asset(d, devicetest.VRP, ""), m{"commands": []string{command}})
+		got := e.cli(asset(d, devicetest.VRP, ""), m{"commands": []string{command}})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
 		if got.report.Results[command] != want || !strings.Contains(got.stdout, want) {
 			t.Errorf("%s: got %q, stdout %q, want %q", command, got.report.Results[command], got.stdout, want)
@@ -103,9 +103,9 @@ func TestEncodings(t *testing.T) {
 func TestQuestionMark(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
-		r := newRig(t, netcli.Options{})
+		e := newEnv(t, netcli.Options{})
 		for _, args := range []m{{"commands": []string{w.show, w.show + " ?"}}, {"config": []string{"description why?"}}} {
-			got := r.cli(asset(d, w.dialect, ""), args)
+			got := e.cli(asset(d, w.dialect, ""), args)
 			mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindBadArgs)
 			if !got.NoRetry || d.Logins() != 0 {
 				t.Errorf("retry %v, %d logins", !got.NoRetry, d.Logins())
@@ -119,7 +119,7 @@ func TestQuestionMark(t *testing.T) {
 func TestChineseIsTyped(t *testing.T) {
 	for _, ascii := range []bool{false, true} {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP, EchoASCII: ascii})
-		got := newRig(t, netcli.Options{}).cli(asset(d, devicetest.VRP, ""), m{"config": []string{"description 核心 uplink 接口"}, "timeout": 5})
+		got := newEnv(t, netcli.Options{}).cli(asset(d, devicetest.VRP, ""), m{"config": []string{"description 核心 uplink 接口"}, "timeout": 5})
 		mustEnd(t, got, hostler.OutcomeSucceeded, "")
 		if diff := cmp.Diff([]string{"description 核心 uplink 接口"}, d.Running()); diff != "" {
 			t.Errorf("running (-want +got):\n%s", diff)

@@ -1,7 +1,7 @@
 package ssh
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -14,152 +14,138 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/sshconn"
 )
 
 const (
-	// drainIdle and drainMax bound the reading of output after the program's
-	// end, when a process that it left behind holds its streams open.
+	// drainIdle and drainMax limit the reading of output after the program's end, when
+	// a process that it left behind holds its streams open.
 	drainIdle = time.Second
 	drainMax  = 15 * time.Second
-	// startWait is how long a program that was sent, and is to be killed, has to
-	// say which process it is.
+	// startWait is how long a program that was sent, and is to be killed, has to print
+	// its process id.
 	startWait = 3 * time.Second
-	// endWait is how long the wrapper has to report the end of a program that
-	// was killed.
+	// endWait is how long the wrapper has to report the end of a killed program.
 	endWait = 3 * time.Second
-	// maxPreamble bounds what a host may say before it is ready.
-	maxPreamble = 64 << 10
 )
-
-// host is an asset as one call sees it.
-type host struct {
-	secrets []string // what error texts must not show
-	family  *Family
-	call    *action.Call
-	route   *route
-}
 
 // exit is how a program ended.
 type exit struct {
 	code int
 }
 
-// run runs a program to its end. The error is a *fault when it did not run to
-// its end, or was stopped. A connection may break at any time; when it does so
-// before the program was sent, the program goes on another one.
+// run runs a program to its end. The error is an [action.Fault] when the program did not
+// run to its end, or was stopped. A connection that breaks before the program was sent is
+// replaced: nothing had an effect yet.
 func (h *host) run(ctx context.Context, p program, stdout, stderr io.Writer) (exit, error) {
 	for losses := 0; ; {
 		x := h.exchange(p, stdout, stderr)
 		e, err := x.run(ctx)
-		if !x.lost {
+		if !x.lostEarly {
 			return e, err
 		}
-		if !x.session.kept {
+		if !x.session.Reused() {
 			losses++
 		}
-		if losses >= maxLosses {
+		if losses >= sshconn.MaxLosses {
 			return e, err
 		}
-		h.family.retire(x.session.conn)
+		x.session.RetireConnection()
 	}
 }
 
 func (h *host) exchange(p program, stdout, stderr io.Writer) *exchange {
-	if p.runAs == h.route.user() {
+	if p.runAs == h.User {
 		p.runAs, p.password = "", ""
 	}
 	return &exchange{host: h, program: p, nonce: "hst" + rand.Text(), stdout: stdout, stderr: stderr}
 }
 
-// exchange is one program on one session, from the login shell's line to the
-// last byte of output. Its loop is the only writer of its state.
+// exchange is one program on one session, from the boot line to the last byte of output.
+// The goroutine in loop is the only one that changes its state.
+//
+//	execAnswered      the server accepted or refused the boot line
+//	messages: ready   → sent      the payload is on its way: the program may run
+//	messages: started → started   process says which one it is
+//	exited            the wrapper's exit status
+//	closed            the session has ended
+//	drained           both output streams are at their end
 type exchange struct {
 	host    *host
 	program program
 	nonce   string
-	urgent  bool
+	urgent  bool // it kills another program
 
 	stdout, stderr io.Writer
 
-	session *session
-	sent    bool // the payload may have arrived: the program may run
-	lost    bool // the session broke before the payload was sent
-	started bool
-	process process
-	sudo    bool // it asked for the password
-	// complaint is the last line of a host that did not start the program; it
-	// may be read once drained is closed.
-	complaint string
+	session   *sshconn.Session
+	sent      bool // the payload may have arrived
+	lostEarly bool // the session broke before the payload was sent
+	started   bool
+	process   process
+	asked     bool // sudo asked for the password
+	// lastErrLine is the last line of a host that did not start the program; it may be
+	// read once drained is closed.
+	lastErrLine string
 	// refusal is why the server does not run the wrapper; it may be read once
-	// asked is closed.
+	// execAnswered is closed.
 	refusal error
 
-	asked   chan struct{} // the server was asked to run the wrapper, and answered
-	said    chan string   // what the host says to Hostler, word by word
-	exited  chan exit
-	gone    chan struct{} // the session is closed
-	active  chan struct{} // output came
-	drained chan struct{} // both streams are at their end
+	execAnswered chan struct{}
+	messages     chan string // of the wrapper, without the nonce
+	exited       chan exit
+	closed       chan struct{}
+	active       chan struct{} // output came
+	drained      chan struct{}
 }
 
 func (x *exchange) run(ctx context.Context) (exit, error) {
 	if ctx.Err() != nil {
-		return exit{}, stopped(ctx, "before it started", "尚未开始")
+		return exit{}, action.StoppedFault(ctx, "before it started", "尚未开始")
 	}
-	s, err := x.host.family.open(ctx, x.host.route, x.host.call, x.urgent)
+	conns := x.host.family.opts.Conns
+	s, err := conns.OpenSession(ctx, x.host.Target, sshconn.SessionOptions{Urgent: x.urgent})
 	if err != nil {
 		return exit{}, err
 	}
 	x.session = s
-	x.asked = make(chan struct{})
-	x.said = make(chan string)
-	x.exited = make(chan exit, 1)
-	x.gone = make(chan struct{})
-	x.active = make(chan struct{}, 1)
-	x.drained = make(chan struct{})
+	x.makeChannels()
 	over := make(chan struct{})
-	defer x.end(over)
+	defer func() {
+		close(over)
+		x.session.Release(x.closed)
+	}()
 	go x.readRequests()
 	go x.readStreams(over)
 	return x.loop(ctx)
 }
 
-// end closes the session and gives it back when the server has closed it too.
-func (x *exchange) end(over chan struct{}) {
-	close(over)
-	_ = x.session.Close()
-	c := x.session.conn
-	wait := func() {
-		timer := time.NewTimer(closeWait)
-		defer timer.Stop()
-		select {
-		case <-x.gone:
-		case <-timer.C:
-		}
-		c.family.release(c)
-	}
-	if !c.family.start(wait) {
-		c.family.release(c)
-	}
+func (x *exchange) makeChannels() {
+	x.execAnswered = make(chan struct{})
+	x.messages = make(chan string)
+	x.exited = make(chan exit, 1)
+	x.closed = make(chan struct{})
+	x.active = make(chan struct{}, 1)
+	x.drained = make(chan struct{})
 }
 
-// loop takes what happens, in order, until the program is over.
+// loop handles events in order until the program has ended.
 func (x *exchange) loop(ctx context.Context) (exit, error) {
 	payload := x.program.payload(x.nonce)
 	go x.exec(bootLine(x.nonce, len(payload), x.program))
-	asked := x.asked
+	answered := x.execAnswered
 	for {
 		select {
-		case word := <-x.said:
-			if err := x.hear(word, payload); err != nil {
+		case m := <-x.messages:
+			if err := x.handleMessage(m, payload); err != nil {
 				return exit{}, err
 			}
 		case e := <-x.exited:
 			return x.finish(ctx, e)
-		case <-x.gone:
-			return x.closed(ctx)
-		case <-asked:
-			if asked = nil; x.refusal != nil {
+		case <-x.closed:
+			return x.handleClosed(ctx)
+		case <-answered:
+			if answered = nil; x.refusal != nil {
 				return exit{}, x.refusal
 			}
 		case <-ctx.Done():
@@ -168,52 +154,52 @@ func (x *exchange) loop(ctx context.Context) (exit, error) {
 	}
 }
 
-// exec asks for the line to be run. It ends with the session at the latest.
+// exec sends the boot line. It returns at the latest when the session ends.
 func (x *exchange) exec(line string) {
-	defer close(x.asked)
+	defer close(x.execAnswered)
 	ok, err := x.session.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{line}))
 	if err == nil && !ok {
-		x.refusal = failed(KindNotStarted,
-			"%s refuses to run commands for %q", "%s 拒绝为 %q 执行命令", x.host.route.where(), x.host.route.user())
+		x.refusal = action.NewFault(KindNotStarted,
+			"%s refuses to run commands for user %q",
+			"%s 拒绝为用户 %q 执行命令", x.host.Where(), x.host.User)
 	}
 }
 
-// hear acts on what the host says.
-func (x *exchange) hear(word, payload string) error {
-	verb, _, _ := strings.Cut(word, " ")
+func (x *exchange) handleMessage(m, payload string) error {
+	verb, _, _ := strings.Cut(m, " ")
 	switch {
-	case verb == sayPrompt && !x.sudo && !x.sent:
-		x.sudo = true
+	case verb == msgPrompt && !x.asked && !x.sent:
+		x.asked = true
 		go func() { _, _ = io.WriteString(x.session, x.program.password+"\n") }()
-	case verb == sayPrompt:
-		return failed(hostler.ErrKindCredential,
+	case verb == msgPrompt:
+		return action.NewFault(hostler.ErrKindCredential,
 			"sudo on %s refused the password of %q",
-			"%s 上的 sudo 拒绝了 %q 的密码", x.host.route.addr, x.host.route.user()).final()
-	case verb == sayTooMuch:
-		return failed(KindNotStarted,
-			"the login scripts on %s print too much for a program to be started",
-			"%s 上的登录脚本输出过多，无法启动程序", x.host.route.where())
-	case verb == sayReady && !x.sent:
+			"%s 上的 sudo 拒绝了 %q 的密码", x.host.HostPort(), x.host.User).Final()
+	case verb == msgTooMuch:
+		return action.NewFault(KindNotStarted,
+			"the login scripts on %s print more than %d bytes; the program was not started",
+			"%s 上的登录脚本输出超过 %d 字节，程序未启动", x.host.Where(), maxPreamble)
+	case verb == msgReady && !x.sent:
 		x.sent = true
 		go x.send(payload)
-	case x.begins(word) && x.program.stdin != "":
+	case x.noteStarted(m) && x.program.stdin != "":
 		go x.send(x.program.stdin)
 	}
 	return nil
 }
 
-// begins notes what the host says of the program's start, and says whether it does.
-func (x *exchange) begins(word string) bool {
-	verb, rest, _ := strings.Cut(word, " ")
-	if verb != sayStarted || !x.sent || x.started {
+// noteStarted records a "started" message, and reports whether m is the one expected.
+func (x *exchange) noteStarted(m string) bool {
+	verb, rest, _ := strings.Cut(m, " ")
+	if verb != msgStarted || !x.sent || x.started {
 		return false
 	}
 	x.started, x.process = true, parseProcess(strings.Fields(rest))
 	return true
 }
 
-// send writes a text to standard input, and closes it behind the last one. A
-// program need not read it; a failure shows as the session's end.
+// send writes a text to standard input, and closes it after the last one. A program need
+// not read it; an error shows as the end of the session.
 func (x *exchange) send(text string) {
 	_, _ = io.WriteString(x.session, text)
 	if x.program.stdin == "" || text == x.program.stdin {
@@ -221,36 +207,37 @@ func (x *exchange) send(text string) {
 	}
 }
 
-// finish reads the rest of the output and judges the wrapper's exit.
+// finish reads the rest of the output and interprets the wrapper's exit status.
 func (x *exchange) finish(ctx context.Context, e exit) (exit, error) {
 	x.drain()
 	select {
-	case word := <-x.said:
-		x.begins(word)
+	case m := <-x.messages:
+		x.noteStarted(m)
 	default:
 	}
 	if x.started {
 		return e, nil
 	}
 	if ctx.Err() != nil {
-		return exit{}, stopped(ctx, "before it started", "尚未开始")
+		return exit{}, action.StoppedFault(ctx, "before it started", "尚未开始")
 	}
-	return exit{}, failed(KindNotStarted,
-		"%s did not start the program (status %d): %s",
-		"%s 未能启动程序（状态 %d）：%s", x.host.route.where(), e.code, x.lastComplaint())
+	return exit{}, action.NewFault(KindNotStarted,
+		"%s did not start the program (exit status %d): %s",
+		"%s 未能启动程序（退出码 %d）：%s", x.host.Where(), e.code, x.startError())
 }
 
-func (x *exchange) lastComplaint() string {
+// startError is the last line that the host printed instead of starting the program.
+func (x *exchange) startError() string {
 	select {
 	case <-x.drained:
-		return x.host.redact(or(x.complaint, "-"))
+		return x.host.Redact(cmp.Or(x.lastErrLine, "-"))
 	default:
 		return "-"
 	}
 }
 
-// drain reads on until the streams end, or stay silent, or take too long: a
-// process that the program left behind may hold them open for ever.
+// drain reads on until the streams end, stay silent or take too long: a process that the
+// program left behind may hold them open for ever.
 func (x *exchange) drain() {
 	most := time.NewTimer(drainMax)
 	defer most.Stop()
@@ -260,17 +247,17 @@ func (x *exchange) drain() {
 		select {
 		case <-x.drained:
 			return
-		case word := <-x.said:
-			x.begins(word)
+		case m := <-x.messages:
+			x.noteStarted(m)
 		case <-x.active:
 			silent.Reset(drainIdle)
 		case <-silent.C:
-			x.note("the program ended, but a process that it left behind holds its output open; no longer read",
-				"程序已结束，但其遗留进程仍占用输出；不再读取")
+			x.note("the program ended, but a process that it left behind holds its output open; stopped reading",
+				"程序已结束，但其遗留进程仍占用输出；停止读取")
 			return
 		case <-most.C:
-			x.note("the program ended, but a process that it left behind goes on writing; no longer read",
-				"程序已结束，但其遗留进程仍在写入；不再读取")
+			x.note("the program ended, but a process that it left behind keeps writing; stopped reading",
+				"程序已结束，但其遗留进程仍在写入；停止读取")
 			return
 		}
 	}
@@ -282,88 +269,93 @@ func (x *exchange) note(en, zh string) {
 	}
 }
 
-// closed judges a session that ended without an exit status.
-func (x *exchange) closed(ctx context.Context) (exit, error) {
+// handleClosed interprets a session that ended without an exit status.
+func (x *exchange) handleClosed(ctx context.Context) (exit, error) {
 	select {
 	case e := <-x.exited:
 		return x.finish(ctx, e)
 	default:
 	}
 	x.drain()
-	<-x.asked
+	<-x.execAnswered
 	switch {
 	case x.sent:
 	case x.refusal != nil:
 		return exit{}, x.refusal
 	case ctx.Err() != nil:
-		return exit{}, stopped(ctx, "before it started", "尚未开始")
+		return exit{}, action.StoppedFault(ctx, "before it started", "尚未开始")
 	default:
-		x.lost = true
-		return exit{}, failed(hostler.ErrKindConnLost,
+		x.lostEarly = true
+		return exit{}, action.NewFault(hostler.ErrKindConnLost,
 			"the connection to %s was lost before the program started",
-			"与 %s 的连接在程序启动前断开", x.host.route.where())
+			"与 %s 的连接在程序启动前断开", x.host.Where())
 	}
-	return exit{}, unknown(hostler.ErrKindConnLost,
-		"the connection to %s was lost while the program ran; it may still run there, or have had its effect",
-		"与 %s 的连接在程序运行时断开；程序可能仍在运行，或已产生效果", x.host.route.where())
+	return exit{}, action.NewUnknownFault(hostler.ErrKindConnLost,
+		"the connection to %s was lost while the program was running; "+
+			"it may still be running there, or may already have taken effect",
+		"与 %s 的连接在程序运行时断开；程序可能仍在运行，或已产生效果", x.host.Where())
 }
 
-// stop ends a program because its job's context ended.
+// stop ends the program because the job's context ended.
 func (x *exchange) stop(ctx context.Context) (exit, error) {
 	if !x.sent {
-		return exit{}, stopped(ctx, "before it started", "尚未开始")
+		return exit{}, action.StoppedFault(ctx, "before it started", "尚未开始")
 	}
 	if x.urgent {
 		return exit{}, unverified(ctx, x.host, x.process, "the host does not answer")
 	}
 	if !x.started {
-		if over := x.awaitStart(ctx); over != nil {
-			return over.exit, over.err
+		if end := x.awaitStart(ctx); end != nil {
+			return end.exit, end.err
 		}
 	}
 	if !x.started {
-		return exit{}, unverified(ctx, x.host, x.process, "it did not say which process it is")
+		return exit{}, unverified(ctx, x.host, x.process, "the host did not report the process id")
 	}
 	if x.process.pid == 0 {
-		return exit{}, unverified(ctx, x.host, x.process, "the host has no means to give a program its own process group")
+		return exit{}, unverified(ctx, x.host, x.process,
+			"the host has no command that gives a program its own process group")
 	}
-	fate, why := x.killMeanwhile(ctx)
-	switch fate {
-	case fateUnseen:
-	case fateKilled:
+	outcome, why := x.killWhileReading(ctx)
+	switch outcome {
+	case killUnverified:
+	case killDone:
 		x.awaitEnd()
-		return exit{}, stopped(ctx, "while it ran; its process group was killed and is gone", "运行中；其进程组已终止并确认消失")
-	case fateEnded:
+		return exit{}, action.StoppedFault(ctx,
+			"while it was running; its process group was killed and is verified gone",
+			"运行中；其进程组已终止并确认消失")
+	case killNotNeeded:
 		if e, ok := x.awaitEnd(); ok {
 			return e, nil
 		}
-		return exit{}, unknown(hostler.ErrKindConnLost,
-			"the program on %s is gone, its exit status is not known", "%s 上的程序已结束，但退出码未知", x.host.route.where())
+		return exit{}, action.NewUnknownFault(hostler.ErrKindConnLost,
+			"the program on %s ended, but its exit status is unknown",
+			"%s 上的程序已结束，但退出码未知", x.host.HostPort())
 	}
 	return exit{}, unverified(ctx, x.host, x.process, why)
 }
 
-// ending is what run says in the end.
-type ending struct {
+// runEnd is what run returns.
+type runEnd struct {
 	exit exit
 	err  error
 }
 
-// awaitStart waits a while for a program that was sent to say that it runs; it
-// gives the ending when the program is over by then.
-func (x *exchange) awaitStart(ctx context.Context) *ending {
+// awaitStart waits up to startWait for a program that was sent to report its start. It
+// returns the end of the run if the program ended meanwhile.
+func (x *exchange) awaitStart(ctx context.Context) *runEnd {
 	timer := time.NewTimer(startWait)
 	defer timer.Stop()
 	for !x.started {
 		select {
-		case word := <-x.said:
-			x.begins(word)
+		case m := <-x.messages:
+			x.noteStarted(m)
 		case e := <-x.exited:
 			e, err := x.finish(ctx, e)
-			return &ending{e, err}
-		case <-x.gone:
-			e, err := x.closed(ctx)
-			return &ending{e, err}
+			return &runEnd{e, err}
+		case <-x.closed:
+			e, err := x.handleClosed(ctx)
+			return &runEnd{e, err}
 		case <-timer.C:
 			return nil
 		}
@@ -371,34 +363,35 @@ func (x *exchange) awaitStart(ctx context.Context) *ending {
 	return nil
 }
 
-// killMeanwhile kills while the session's words are still heard, so that its
-// readers never stand still.
-func (x *exchange) killMeanwhile(ctx context.Context) (fate, string) {
-	type end struct {
-		fate fate
-		why  string
+// killWhileReading kills the program and keeps receiving messages meanwhile, so that the
+// readers of the streams are never blocked.
+func (x *exchange) killWhileReading(ctx context.Context) (killOutcome, string) {
+	type killed struct {
+		outcome killOutcome
+		why     string
 	}
-	done := make(chan end, 1)
+	done := make(chan killed, 1)
 	go func() {
-		f, why := x.host.kill(ctx, x.program, x.process)
-		done <- end{f, why}
+		outcome, why := x.host.kill(ctx, x.program, x.process)
+		done <- killed{outcome, why}
 	}()
 	for {
 		select {
-		case <-x.said:
-		case e := <-done:
-			return e.fate, e.why
+		case <-x.messages:
+		case k := <-done:
+			return k.outcome, k.why
 		}
 	}
 }
 
-// awaitEnd reads the last output of a program that is gone.
+// awaitEnd waits up to endWait for the exit status of a program that is gone, and reads
+// its last output.
 func (x *exchange) awaitEnd() (exit, bool) {
 	timer := time.NewTimer(endWait)
 	defer timer.Stop()
 	for {
 		select {
-		case <-x.said:
+		case <-x.messages:
 		case e := <-x.exited:
 			x.drain()
 			return e, true
@@ -408,10 +401,10 @@ func (x *exchange) awaitEnd() (exit, bool) {
 	}
 }
 
-// readRequests takes the exit status; the end of the requests is the session's.
+// readRequests receives the exit status. The end of the requests is the session's end.
 func (x *exchange) readRequests() {
-	defer close(x.gone)
-	for req := range x.session.requests {
+	defer close(x.closed)
+	for req := range x.session.Requests {
 		var status struct{ Code uint32 }
 		if req.Type == "exit-status" && gossh.Unmarshal(req.Payload, &status) == nil {
 			select {
@@ -434,138 +427,4 @@ func (x *exchange) readStreams(over <-chan struct{}) {
 	wg.Wait()
 	p.flush()
 	close(x.drained)
-}
-
-// Words that stand for what the host says otherwise than by a line: sudo's
-// question on standard error, and more than can be a login script's greeting.
-const (
-	sayPrompt  = "prompt"
-	sayTooMuch = "too-much"
-)
-
-// preamble tells what the host says to Hostler from what the program says to
-// people. What login scripts and sudo print before the program starts goes to
-// standard error.
-type preamble struct {
-	exchange *exchange
-	over     <-chan struct{}
-
-	mu      sync.Mutex
-	started bool
-	out     []byte // standard output not yet understood
-	err     []byte // standard error not yet understood
-}
-
-type preambleWriter struct {
-	*preamble
-	stderr bool
-}
-
-func (w preambleWriter) Write(b []byte) (int, error) {
-	select {
-	case <-w.over:
-		return 0, io.ErrClosedPipe
-	default:
-	}
-	select {
-	case w.exchange.active <- struct{}{}:
-	default:
-	}
-	words, held := w.hold(b)
-	if !held {
-		return w.to().Write(b)
-	}
-	for _, word := range words {
-		select {
-		case w.exchange.said <- word:
-		case <-w.over:
-			return 0, io.ErrClosedPipe
-		}
-	}
-	return len(b), nil
-}
-
-func (w preambleWriter) to() io.Writer {
-	if w.stderr {
-		return w.exchange.stderr
-	}
-	return w.exchange.stdout
-}
-
-// hold keeps output that comes before the program's start and gives the words
-// that the host said in it. At the start everything held is handed on before
-// anything can overtake it.
-func (w preambleWriter) hold(b []byte) (words []string, held bool) {
-	p := w.preamble
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.started {
-		return nil, false
-	}
-	if w.stderr {
-		p.err = append(p.err, b...)
-		words = p.prompts()
-	} else {
-		p.out = append(p.out, b...)
-		words = p.lines()
-	}
-	switch {
-	case len(words) > 0 && strings.HasPrefix(words[len(words)-1], sayStarted):
-		p.started = true
-		p.emit()
-	case len(p.out)+len(p.err) > maxPreamble:
-		p.started = true
-		words = append(words, sayTooMuch)
-	}
-	return words, true
-}
-
-// prompts finds sudo's question; what sudo said before it is of no interest.
-func (p *preamble) prompts() []string {
-	_, rest, found := bytes.Cut(p.err, []byte(promptOf(p.exchange.nonce)))
-	if !found {
-		return nil
-	}
-	p.err = rest
-	return []string{sayPrompt}
-}
-
-// lines finds the lines that begin with the nonce, up to the start.
-func (p *preamble) lines() []string {
-	var words []string
-	mark := []byte(p.exchange.nonce + " ")
-	for {
-		noise, rest, found := bytes.Cut(p.out, mark)
-		line, after, whole := bytes.Cut(rest, []byte("\n"))
-		if !found || !whole {
-			return words
-		}
-		p.err = append(p.err, noise...)
-		p.out = after
-		words = append(words, string(line))
-		if bytes.HasPrefix(line, []byte(sayStarted)) {
-			return words
-		}
-	}
-}
-
-// emit hands on what was held.
-func (p *preamble) emit() {
-	if len(p.err) > 0 {
-		_, _ = p.exchange.stderr.Write(p.err)
-	}
-	if len(p.out) > 0 {
-		_, _ = p.exchange.stdout.Write(p.out)
-	}
-	p.out, p.err = nil, nil
-}
-
-// flush hands on what came when no program started.
-func (p *preamble) flush() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.started {
-		p.exchange.complaint = lastLine(p.err)
-		p.emit()
-	}
 }

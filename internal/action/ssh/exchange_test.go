@@ -3,46 +3,52 @@ package ssh
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
-
-	gossh "golang.org/x/crypto/ssh"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/sshconn"
 )
 
-// endedExchange is an exchange whose session has ended; the host's last words were
-// not yet heard.
-func endedExchange(words ...string) *exchange {
-	x := &exchange{
-		host:  &host{call: &action.Call{}, route: &route{addr: "192.0.2.1:22"}},
-		asked: make(chan struct{}), said: make(chan string), exited: make(chan exit, 1),
-		gone: make(chan struct{}), active: make(chan struct{}, 1), drained: make(chan struct{}),
+// closedExchange returns an exchange whose session has ended while messages of the host
+// were not received yet.
+func closedExchange(t *testing.T, messages ...string) *exchange {
+	t.Helper()
+	pool := sshconn.New(sshconn.Options{})
+	t.Cleanup(pool.Close)
+	call := &action.Call{Lease: hostler.Lease{Asset: &hostler.LeaseAsset{
+		Address:    "192.0.2.1",
+		Credential: &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: "ann"},
+	}}}
+	h, err := New(Options{Conns: pool}).hostOf(call)
+	if err != nil {
+		t.Fatal(err)
 	}
-	close(x.asked)
-	close(x.gone)
+	x := &exchange{host: h}
+	x.makeChannels()
+	close(x.execAnswered)
+	close(x.closed)
 	go func() {
 		defer close(x.drained)
-		for _, w := range words {
-			x.said <- w
+		for _, m := range messages {
+			x.messages <- m
 		}
 	}()
 	return x
 }
 
-// What a host said with its last breath is not answered any more: a program that
-// was not sent did not run, and one that was sent may have.
+// A message that arrives after the session's end has no effect: a program that was not
+// sent did not run, and one that was sent may have.
 func TestClosedSession(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	refused := failed(KindNotStarted, "it refuses", "拒绝")
+	refused := action.NewFault(KindNotStarted, "it refuses", "拒绝")
 	for name, tt := range map[string]struct {
-		ctx     context.Context
-		change  func(x *exchange)
-		outcome hostler.Outcome
-		kind    string
-		lost    bool
+		ctx       context.Context
+		change    func(x *exchange)
+		outcome   hostler.Outcome
+		kind      string
+		lostEarly bool
 	}{
 		"not sent":  {t.Context(), func(*exchange) {}, hostler.OutcomeFailed, hostler.ErrKindConnLost, true},
 		"refused":   {t.Context(), func(x *exchange) { x.refusal = refused }, hostler.OutcomeFailed, KindNotStarted, false},
@@ -50,29 +56,13 @@ func TestClosedSession(t *testing.T) {
 		"sent":      {t.Context(), func(x *exchange) { x.sent = true }, hostler.OutcomeUnknown, hostler.ErrKindConnLost, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			x := endedExchange(sayReady)
+			x := closedExchange(t, msgReady)
 			tt.change(x)
-			_, err := x.closed(tt.ctx)
-			var f *fault
-			if !errors.As(err, &f) || f.outcome != tt.outcome || f.kind != tt.kind || x.lost != tt.lost {
-				t.Errorf("got %v, lost %v; want %s %s, lost %v", err, x.lost, tt.outcome, tt.kind, tt.lost)
+			_, err := x.handleClosed(tt.ctx)
+			f, ok := errors.AsType[*action.Fault](err)
+			if !ok || f.Outcome != tt.outcome || f.Kind != tt.kind || x.lostEarly != tt.lostEarly {
+				t.Errorf("got %v, lost early %v; want %s %s, %v", err, x.lostEarly, tt.outcome, tt.kind, tt.lostEarly)
 			}
 		})
-	}
-}
-
-// Only who would be helped by the setting is told of it.
-func TestNoCommonAlgorithm(t *testing.T) {
-	for _, tt := range []struct {
-		legacy bool
-		offers string
-		told   bool
-	}{{false, "aes128-cbc", true}, {true, "aes128-cbc", false}, {false, "rot13@example.com", false}} {
-		f := New(Options{Legacy: tt.legacy})
-		fault := f.handshakeFault(&route{addr: "192.0.2.1:22"}, &gossh.AlgorithmNegotiationError{What: "cipher", RequestedAlgorithms: []string{tt.offers}})
-		f.Close()
-		if told := strings.Contains(fault.text.EN, "ssh_algorithms"); told != tt.told || fault.kind != KindHandshake || !fault.noRetry {
-			t.Errorf("%+v: %v", tt, fault)
-		}
 	}
 }

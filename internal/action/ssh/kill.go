@@ -8,30 +8,30 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
 )
 
-// process is a started program, as its host names it.
+// process identifies a started program on its host.
 type process struct {
 	pid   int
 	start string // start time in clock ticks since boot; "0" where unknown
 }
 
-// fate is what became of a program that was to be killed.
-type fate int
+// killOutcome is what killing a program led to.
+type killOutcome int
 
 const (
-	fateUnseen fate = iota // nobody could look, or something of it lives
-	fateKilled             // it was killed, nothing of it lives
-	fateEnded              // nothing of it lived before the first signal
+	killUnverified killOutcome = iota // not verified, or a process of it is left
+	killDone                          // killed, and no process is left
+	killNotNeeded                     // no process was left before the first signal
 )
 
-// killText ends a process group and session: TERM, a grace time, KILL, and a
-// look whether anything lives. Zombies count as dead. The number of a process
-// that has another start time now belongs to somebody else and is left alone; as
-// long as a process of the group lives, the kernel gives the number to nobody.
-// Processes of other users that /proc hides still answer kill -0 with "not
-// permitted".
-const killText = `LC_ALL=C
+// killTemplate ends a process group and session: TERM, a grace time, KILL, and a check
+// that no process is left. Zombies count as dead. A process with the same number but
+// another start time is a different one and is left alone; the kernel does not reuse the
+// number while a process of the group is alive. Processes of other users that /proc
+// hides still answer kill -0 with "not permitted".
+const killTemplate = `LC_ALL=C
 export LC_ALL
 _hst_p=%[1]d
 _hst_t=%[2]s
@@ -71,9 +71,10 @@ if _hst_wait 50 KILL; then _hst_end killed; fi
 _hst_end "alive $(_hst_ours)"
 `
 
-// kill ends a program and looks whether anything of it lives, as the user that
-// it runs as. The job's own context is over by then; this takes its own time.
-func (h *host) kill(ctx context.Context, p program, target process) (fate, string) {
+// kill ends a program, as the user that it runs as, and verifies that no process of it is
+// left; otherwise it returns the reason. The job's own context has ended by then, so this
+// has a timeout of its own.
+func (h *host) kill(ctx context.Context, p program, target process) (killOutcome, string) {
 	grace := h.family.opts.KillGrace
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace+h.family.opts.KillWait)
 	defer cancel()
@@ -85,26 +86,26 @@ func (h *host) kill(ctx context.Context, p program, target process) (fate, strin
 	x := h.exchange(killer, &out, &errs)
 	x.urgent = true
 	_, err := x.run(ctx)
-	verdict := strings.TrimSpace(out.String())
+	answer := strings.TrimSpace(out.String())
 	switch {
 	case ctx.Err() != nil:
-		return fateUnseen, "no second session could be used in time"
+		return killUnverified, "no second session could be opened in time"
 	case err != nil:
-		return fateUnseen, asFault(err).text.EN
-	case verdict == "killed":
-		return fateKilled, ""
-	case verdict == "ended":
-		return fateEnded, ""
+		return killUnverified, action.AsFault(err).Text.EN
+	case answer == "killed":
+		return killDone, ""
+	case answer == "ended":
+		return killNotNeeded, ""
 	}
-	return fateUnseen, strings.TrimSpace(verdict + " " + errs.String())
+	return killUnverified, strings.TrimSpace(answer + " " + errs.String())
 }
 
 func killScript(target process, grace time.Duration) string {
-	return fmt.Sprintf(killText, target.pid, quote(target.start), max(1, grace.Milliseconds()/100))
+	return fmt.Sprintf(killTemplate, target.pid, quote(target.start), max(1, grace.Milliseconds()/100))
 }
 
-// parseProcess reads what a child says of itself. The zero process cannot be
-// killed: the child has no group of its own, or what it says is no sense.
+// parseProcess parses the words of a "started" message. The zero process cannot be
+// killed: the program has no group of its own, or the message is malformed.
 func parseProcess(words []string) process {
 	if len(words) != 2 {
 		return process{}
@@ -117,18 +118,18 @@ func parseProcess(words []string) process {
 	return process{pid: pid, start: words[1]}
 }
 
-// unverified makes the fault of a program that may still run.
-func unverified(ctx context.Context, h *host, target process, why string) *fault {
+// unverified returns the fault of a stopped job whose program may still run.
+func unverified(ctx context.Context, h *host, target process, why string) *action.Fault {
 	stop := hostler.Text{EN: "cancelled", ZH: "已取消"}
-	if timedOut(ctx) {
-		stop = hostler.Text{EN: "timed out", ZH: "已超时"}
+	if action.TimedOut(ctx) {
+		stop = action.TimeoutText(ctx)
 	}
-	f := unknown(hostler.ErrKindUnverified, "", "")
-	f.text = hostler.Text{
-		EN: fmt.Sprintf("%s, but it could not be seen that process group %d on %s is gone: %s",
-			stop.EN, target.pid, h.route.addr, why),
+	f := action.NewUnknownFault(hostler.ErrKindUnverified, "", "")
+	f.Text = hostler.Text{
+		EN: fmt.Sprintf("%s, but process group %d on %s could not be verified to be gone: %s",
+			stop.EN, target.pid, h.HostPort(), why),
 		ZH: fmt.Sprintf("%s，但无法确认 %s 上的进程组 %d 已结束：%s",
-			stop.ZH, h.route.addr, target.pid, why),
+			stop.ZH, h.HostPort(), target.pid, why),
 	}
 	return f
 }

@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // the schemas
 	"encoding/json"
@@ -18,7 +19,7 @@ var serviceSchema []byte
 //go:embed schema/restart_service.json
 var restartSchema []byte
 
-// Operations on a service.
+// The operations of systemctl.
 const (
 	opStart   = "start"
 	opStop    = "stop"
@@ -37,8 +38,8 @@ type serviceArgs struct {
 	SudoCredential string   `json:"sudo_credential"`
 }
 
-// ServiceState is the result of an operation on a service: the states that
-// systemctl is-active gave before and after, such as active, inactive, failed.
+// ServiceState is the result of an operation on a service. Before and After are states of
+// systemctl is-active, such as active, inactive or failed.
 type ServiceState struct {
 	Service   string  `json:"service"`
 	Operation string  `json:"operation"`
@@ -54,7 +55,7 @@ func (f *Family) serviceAction() action.Action {
 		Name:  "service",
 		Title: hostler.Text{EN: "Service", ZH: "服务操作"},
 		Help: hostler.Text{
-			EN: "Starts, stops, restarts, reloads or looks at a systemd service over SSH, and verifies its state.",
+			EN: "Starts, stops, restarts, reloads or shows a systemd service over SSH, and verifies its state.",
 			ZH: "通过 SSH 启动、停止、重启、重载或查看 systemd 服务，并校验其状态。",
 		},
 		Schema: serviceSchema, Asset: action.AssetRequired, Enabled: true,
@@ -62,23 +63,23 @@ func (f *Family) serviceAction() action.Action {
 	}
 }
 
-// restartAction is service under the name that people look for. It is an action
-// of its own as its operation has a default, which service must not have: a
-// forgotten field may not restart anything.
+// restartAction is the service action under the name that people search for. It is an
+// action of its own because its operation has a default, which service must not have: a
+// forgotten field must not restart anything.
 func (f *Family) restartAction() action.Action {
 	a := f.serviceAction()
 	a.Name = "restart_service"
 	a.Title = hostler.Text{EN: "Restart service", ZH: "重启服务"}
 	a.Help = hostler.Text{
-		EN: "Restarts a systemd service over SSH and verifies that it runs; the same as service with operation restart.",
+		EN: "Restarts a systemd service over SSH and verifies that it is active; same as service with operation restart.",
 		ZH: "通过 SSH 重启 systemd 服务并校验其已运行；等同于 operation 为 restart 的 service。",
 	}
 	a.Schema = restartSchema
 	return a
 }
 
-// serviceTraits: starting what runs and stopping what stands still changes
-// nothing; a second restart interrupts the service once more.
+// serviceTraits: starting a running service and stopping a stopped one changes nothing, so
+// they are idempotent; a second restart interrupts the service once more.
 func serviceTraits(raw json.RawMessage) action.Traits {
 	var args serviceArgs
 	if json.Unmarshal(raw, &args) != nil {
@@ -92,23 +93,20 @@ func serviceTraits(raw json.RawMessage) action.Traits {
 
 func (f *Family) runService(ctx context.Context, c *action.Call) action.Result {
 	var args serviceArgs
-	if err := json.Unmarshal(c.Args, &args); err != nil || args.Name == "" {
-		return action.Result{
-			Outcome: hostler.OutcomeFailed, NoRetry: true,
-			Error: &hostler.JobError{Kind: hostler.ErrKindBadArgs, Text: hostler.Textf("not readable: %v", "无法解析：%v", err)},
-		}
+	if err := decode(c, &args); err != nil {
+		return action.ResultOf(err)
 	}
-	args.Operation = or(args.Operation, opRestart)
+	args.Operation = cmp.Or(args.Operation, opRestart)
 	h, err := f.hostOf(c)
 	if err != nil {
-		return asFault(err).result()
+		return action.ResultOf(err)
 	}
 	s := &service{host: h, args: args, state: ServiceState{Service: args.Name, Operation: args.Operation}}
 	if s.runAs, s.password, err = h.sudo(args.RunAs, args.SudoCredential); err != nil {
-		return asFault(err).result()
+		return action.ResultOf(err)
 	}
 	began := time.Now()
-	result := s.do(ctx)
+	result := s.run(ctx)
 	s.state.DurationS = float64(time.Since(began).Milliseconds()) / 1000
 	result.Value = s.state
 	return result
@@ -122,26 +120,26 @@ type service struct {
 	state           ServiceState
 }
 
-func (s *service) do(ctx context.Context) action.Result {
-	before, err := s.look(ctx)
+func (s *service) run(ctx context.Context) action.Result {
+	before, err := s.query(ctx)
 	if err != nil {
-		return s.lost(err)
+		return s.interrupted(err)
 	}
 	s.state.Before, s.state.After = before, before
 	if s.args.Operation == opStatus {
 		return s.status(ctx)
 	}
 	argv := []string{"systemctl", "--no-ask-password", s.args.Operation, "--", s.args.Name}
-	ended, complaint, err := s.systemctl(ctx, argv, s.runAs)
+	ended, lastErrLine, err := s.systemctl(ctx, argv, s.runAs)
 	if err != nil {
-		return s.lost(err)
+		return s.interrupted(err)
 	}
 	s.state.ExitCode = ended.ExitCode
 	if ended.ExitCode != 0 {
-		if after, err := s.look(ctx); err == nil {
+		if after, err := s.query(ctx); err == nil {
 			s.state.After = after
 		}
-		return commandFailed(nil, ended, complaint)
+		return exitFailure(nil, ended, lastErrLine)
 	}
 	if s.args.Verify != nil && !*s.args.Verify {
 		return action.Succeeded(nil)
@@ -149,17 +147,17 @@ func (s *service) do(ctx context.Context) action.Result {
 	return s.verify(ctx)
 }
 
-// status shows what systemctl says. Its exit code tells of the service's state,
-// not of its own success; 4 is "no such unit".
+// status runs systemctl status. Its exit code describes the service's state, not its own
+// success; 4 is "no such unit".
 func (s *service) status(ctx context.Context) action.Result {
 	argv := []string{"systemctl", "--no-pager", "--full", opStatus, "--", s.args.Name}
-	ended, complaint, err := s.systemctl(ctx, argv, s.runAs)
+	ended, lastErrLine, err := s.systemctl(ctx, argv, s.runAs)
 	if err != nil {
-		return s.lost(err)
+		return s.interrupted(err)
 	}
 	s.state.ExitCode = ended.ExitCode
 	if ended.ExitCode == 4 || ended.ExitCode > 100 {
-		return commandFailed(nil, ended, complaint)
+		return exitFailure(nil, ended, lastErrLine)
 	}
 	s.state.Verified = true
 	return action.Succeeded(nil)
@@ -173,86 +171,86 @@ func (s *service) systemctl(ctx context.Context, argv []string, runAs string) (E
 	return s.host.runTimed(ctx, p, s.host.call.Stdout, s.host.call.Stderr)
 }
 
-// look asks for the state. Everybody may, so it needs no other user; a host
-// without systemctl is told here.
-func (s *service) look(ctx context.Context) (string, error) {
+// query returns the service's state. Any user may query it, so it runs as the user of the
+// login. It is the first command, and fails on a host without systemctl.
+func (s *service) query(ctx context.Context) (string, error) {
 	var out tail
 	argv := []string{"systemctl", "is-active", "--", s.args.Name}
-	ended, complaint, err := s.host.runTimed(ctx, program{argv: argv}, &out, io.Discard)
+	ended, lastErrLine, err := s.host.runTimed(ctx, program{argv: argv}, &out, io.Discard)
 	if err != nil {
-		f := asFault(err)
-		if f.outcome == hostler.OutcomeUnknown {
-			f.outcome = hostler.OutcomeFailed // looking changes nothing
+		f := action.AsFault(err)
+		if f.Outcome == hostler.OutcomeUnknown {
+			f.Outcome = hostler.OutcomeFailed // a query changes nothing
 		}
 		return "", f
 	}
 	if ended.ExitCode == 126 || ended.ExitCode == 127 {
-		return "", failed(hostler.ErrKindCommand,
-			"%s has no systemctl: %s", "%s 上没有 systemctl：%s", s.host.route.addr, complaint).final()
+		return "", action.NewFault(hostler.ErrKindCommand,
+			"%s has no systemctl: %s", "%s 上没有 systemctl：%s", s.host.HostPort(), lastErrLine).Final()
 	}
-	state := lastLine([]byte(out.String()))
+	state := action.LastLine([]byte(out.String()))
 	if state == "" {
-		return "", failed(hostler.ErrKindCommand,
-			"systemctl on %s does not tell the state (exit status %d): %s",
-			"%s 上的 systemctl 未给出状态（退出码 %d）：%s", s.host.route.addr, ended.ExitCode, complaint)
+		return "", action.NewFault(hostler.ErrKindCommand,
+			"systemctl on %s printed no state (exit status %d): %s",
+			"%s 上的 systemctl 未给出状态（退出码 %d）：%s", s.host.HostPort(), ended.ExitCode, lastErrLine)
 	}
 	return state, nil
 }
 
-// lost makes the result of an operation that came to no end. What may be done
-// twice is failed and may be tried again.
-func (s *service) lost(err error) action.Result {
-	f := asFault(err)
+// interrupted returns the result of an operation that did not run to its end. An
+// idempotent operation is failed, not unknown, and may be tried again.
+func (s *service) interrupted(err error) action.Result {
+	f := action.AsFault(err)
 	idempotent := s.args.Operation != opRestart && s.args.Operation != opReload
-	if f.outcome == hostler.OutcomeUnknown && idempotent && f.kind == hostler.ErrKindConnLost {
-		f.outcome = hostler.OutcomeFailed
+	if f.Outcome == hostler.OutcomeUnknown && idempotent && f.Kind == hostler.ErrKindConnLost {
+		f.Outcome = hostler.OutcomeFailed
 	}
-	return f.result()
+	return f.Result()
 }
 
-// lookPause is the time between two looks at a service.
-const lookPause = 300 * time.Millisecond
+// queryInterval is the pause between two queries of a service's state.
+const queryInterval = 300 * time.Millisecond
 
-// verify waits until the service is in the state that the operation means, and
-// looks again when it has had time to fall over.
+// verify waits until the service is in the state that the operation leads to, and stays in
+// it for settle_s: a service may start and crash a moment later.
 func (s *service) verify(ctx context.Context) action.Result {
 	deadline := time.Now().Add(seconds(s.args.WaitS, 30))
-	settle := seconds(s.args.SettleS, 1)
-	var since time.Time // in the state, without a break
+	stable := seconds(s.args.SettleS, 1)
+	var since time.Time // in the state without interruption
 	for {
-		after, err := s.look(ctx)
+		after, err := s.query(ctx)
 		if err != nil {
-			return s.unsure(err)
+			return s.unverifiedState(err)
 		}
 		s.state.After = after
 		now := time.Now()
 		switch {
-		case !meets(s.args.Operation, after):
+		case !reached(s.args.Operation, after):
 			since = time.Time{}
 			if after == "failed" || now.After(deadline) {
 				return s.wrongState()
 			}
-		case since.IsZero() && settle > 0:
+		case since.IsZero() && stable > 0:
 			since = now
-		case now.Sub(since) >= settle:
+		case now.Sub(since) >= stable:
 			s.state.Verified = true
 			return action.Succeeded(nil)
 		}
-		if err := pause(ctx, lookPause); err != nil {
-			return s.unsure(err)
+		if err := pause(ctx, queryInterval); err != nil {
+			return s.unverifiedState(err)
 		}
 	}
 }
 
-// unsure makes the result of an operation that was done, but whose effect could
-// not be seen.
-func (s *service) unsure(err error) action.Result {
-	f := asFault(err)
-	f.text = hostler.Text{
-		EN: "systemctl did it, but the state could not be verified: " + f.text.EN,
-		ZH: "systemctl 已执行，但无法校验状态：" + f.text.ZH,
+// unverifiedState returns the result of an operation that systemctl completed, but whose
+// state could not be queried.
+func (s *service) unverifiedState(err error) action.Result {
+	f := action.AsFault(err)
+	f.Text = hostler.Text{
+		EN: "systemctl succeeded, but the state could not be verified: " + f.Text.EN,
+		ZH: "systemctl 已执行，但无法校验状态：" + f.Text.ZH,
 	}
-	return f.result()
+	return f.Result()
 }
 
 func (s *service) wrongState() action.Result {
@@ -261,9 +259,9 @@ func (s *service) wrongState() action.Result {
 		s.args.Operation, s.args.Name, s.state.After)
 }
 
-// meets says whether a state is what an operation aims at. A service that
+// reached reports whether a state is the one that an operation leads to. A service that
 // stopped with an error is stopped.
-func meets(operation, state string) bool {
+func reached(operation, state string) bool {
 	if operation == opStop {
 		return state == "inactive" || state == "failed" || state == "unknown"
 	}
@@ -284,6 +282,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return stopped(ctx, "while it verified the state", "正在校验状态")
+		return action.StoppedFault(ctx, "while it verified the state", "正在校验状态")
 	}
 }

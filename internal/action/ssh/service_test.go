@@ -10,8 +10,9 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/actiontest"
 	"hostler.dev/hostler/internal/action/ssh"
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
 // fakeSystemctl keeps one unit's state in a file and writes down how it was
@@ -66,7 +67,7 @@ func startSystemd(t *testing.T) systemd {
 func TestService(t *testing.T) {
 	t.Parallel()
 	s := startSystemd(t)
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	for _, tc := range []struct {
 		action, name, operation string
 		outcome                 hostler.Outcome
@@ -92,8 +93,8 @@ func TestService(t *testing.T) {
 				args["operation"] = tc.operation
 				tc.want.Operation = tc.operation
 			}
-			a := r.do(t.Context(), tc.action, newAttempt(s.Asset(), args))
-			mustEnd(t, a, tc.outcome, tc.kind)
+			a := e.run(t.Context(), tc.action, actiontest.New(s.Asset(), args))
+			a.MustEnd(t, tc.outcome, tc.kind)
 			got := a.Value.(ssh.ServiceState)
 			got.DurationS = 0
 			tc.want.Service = tc.name
@@ -115,23 +116,23 @@ func TestService(t *testing.T) {
 
 func TestServiceWithoutVerify(t *testing.T) {
 	s := startSystemd(t)
-	a := newRig(t, ssh.Options{}).do(t.Context(), "service",
-		newAttempt(s.Asset(), m{"name": "flappy", "operation": "start", "verify": false}))
-	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	a := newEnv(t, ssh.Options{}).run(t.Context(), "service",
+		actiontest.New(s.Asset(), m{"name": "flappy", "operation": "start", "verify": false}))
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
 }
 
 func TestServiceNeedsSystemctl(t *testing.T) {
 	s := startServer(t, sshtest.Options{Config: []string{
 		`ForceCommand PATH=/nowhere; export PATH; eval "$SSH_ORIGINAL_COMMAND"`,
 	}})
-	a := newRig(t, ssh.Options{}).do(t.Context(), "service", newAttempt(s.Asset(), m{"name": "web", "operation": "status"}))
+	a := newEnv(t, ssh.Options{}).run(t.Context(), "service", actiontest.New(s.Asset(), m{"name": "web", "operation": "status"}))
 	if a.Outcome != hostler.OutcomeFailed {
 		t.Errorf("got %s", a)
 	}
 }
 
 func TestServiceTraits(t *testing.T) {
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	for args, want := range map[string]action.Traits{
 		`{"name":"a","operation":"start"}`:   {Idempotent: true, Changes: true},
 		`{"name":"a","operation":"stop"}`:    {Idempotent: true, Changes: true},
@@ -140,11 +141,11 @@ func TestServiceTraits(t *testing.T) {
 		`{"name":"a","operation":"reload"}`:  {Changes: true},
 		`{"name":"a"}`:                       {Changes: true},
 	} {
-		if got := r.action("restart_service").Traits([]byte(args)); got != want {
+		if got := e.action("restart_service").Traits([]byte(args)); got != want {
 			t.Errorf("%s: got %+v, want %+v", args, got, want)
 		}
 	}
-	if got := r.action("ssh_command").Traits([]byte(`{"command":"true"}`)); got != (action.Traits{Changes: true}) {
+	if got := e.action("ssh_command").Traits([]byte(`{"command":"true"}`)); got != (action.Traits{Changes: true}) {
 		t.Errorf("ssh_command: got %+v", got)
 	}
 }

@@ -10,13 +10,14 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/actiontest"
 	"hostler.dev/hostler/internal/action/ssh"
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
 const sudoPassword = "p%s'w \"d$"
 
-// sudoer makes a server and an asset whose user may become anybody by sudo.
+// sudoer returns an asset, on a server of its own, whose user has a sudo rule.
 func sudoer(t *testing.T, rule string) *hostler.LeaseAsset {
 	t.Helper()
 	if _, err := exec.LookPath("sudo"); err != nil {
@@ -34,8 +35,8 @@ func sudoer(t *testing.T, rule string) *hostler.LeaseAsset {
 	return asset
 }
 
-func (a *attempt) withSudo(password string) *attempt {
-	a.call.Credentials["sudo"] = hostler.LeaseCredential{
+func withSudo(a *actiontest.Attempt, password string) *actiontest.Attempt {
+	a.Call.Credentials["sudo"] = hostler.LeaseCredential{
 		ID: 9, Kind: hostler.CredentialPassword, Secret: hostler.Secret{Password: password},
 	}
 	return a
@@ -43,27 +44,27 @@ func (a *attempt) withSudo(password string) *attempt {
 
 func TestSudoWithPassword(t *testing.T) {
 	asset := sudoer(t, "ALL=(ALL:ALL) ALL")
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	args := m{
 		"script": `id -un; cat; printf '%s\n' "$@" "$A"; echo "$HOME" >&2; ps -eo args | grep -F -c -- "$1" >&2; exit 6`,
 		"args":   []string{"p%s" + "x"}, "env": m{"A": "b c"}, "stdin": "input\n",
 		"run_as": "root", "sudo_credential": "sudo",
 	}
-	a := r.do(t.Context(), "ssh_script", newAttempt(asset, args).withSudo(sudoPassword))
-	mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindCommand)
-	if got, want := a.stdout.String(), "root\ninput\np%sx\nb c\n"; got != want {
+	a := e.run(t.Context(), "ssh_script", withSudo(actiontest.New(asset, args), sudoPassword))
+	a.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	if got, want := a.Stdout.String(), "root\ninput\np%sx\nb c\n"; got != want {
 		t.Errorf("stdout: got %q, want %q", got, want)
 	}
 	if got := a.Value.(ssh.Ended).ExitCode; got != 6 {
 		t.Errorf("exit code: got %d", got)
 	}
-	if all := a.stdout.String() + a.stderr.String() + a.system.String(); strings.Contains(all, sudoPassword) || strings.Contains(all, "password:") {
+	if all := a.Stdout.String() + a.Stderr.String() + a.System.String(); strings.Contains(all, sudoPassword) || strings.Contains(all, "password:") {
 		t.Errorf("the password or its prompt shows: %q", all)
 	}
-	if !strings.HasPrefix(a.stderr.String(), "/root\n") {
-		t.Errorf("stderr: got %q", a.stderr.String())
+	if !strings.HasPrefix(a.Stderr.String(), "/root\n") {
+		t.Errorf("stderr: got %q", a.Stderr.String())
 	}
-	if !strings.Contains(strings.Join(a.redacted, "|"), sudoPassword) {
+	if !strings.Contains(strings.Join(a.Redacted(), "|"), sudoPassword) {
 		t.Error("the password is not redacted")
 	}
 }
@@ -71,16 +72,16 @@ func TestSudoWithPassword(t *testing.T) {
 func TestSudoRefusals(t *testing.T) {
 	t.Parallel()
 	asset := sudoer(t, "ALL=(ALL:ALL) ALL")
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	args := m{"command": "id", "run_as": "root", "sudo_credential": "sudo"}
-	a := r.do(t.Context(), "ssh_command", newAttempt(asset, args).withSudo("wrong"))
-	mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindCredential)
+	a := e.run(t.Context(), "ssh_command", withSudo(actiontest.New(asset, args), "wrong"))
+	a.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCredential)
 	if !a.NoRetry {
 		t.Error("a wrong password is tried again")
 	}
-	mustEnd(t, r.do(t.Context(), "ssh_command", newAttempt(asset, args)), hostler.OutcomeFailed, hostler.ErrKindCredential)
-	a = r.do(t.Context(), "ssh_command", newAttempt(asset, m{"command": "id", "run_as": "root"}))
-	mustEnd(t, a, hostler.OutcomeFailed, ssh.KindNotStarted)
+	e.run(t.Context(), "ssh_command", actiontest.New(asset, args)).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCredential)
+	a = e.run(t.Context(), "ssh_command", actiontest.New(asset, m{"command": "id", "run_as": "root"}))
+	a.MustEnd(t, hostler.OutcomeFailed, ssh.KindNotStarted)
 	if !strings.Contains(a.Error.Text.EN, "password is required") {
 		t.Errorf("got %s", a)
 	}
@@ -89,34 +90,34 @@ func TestSudoRefusals(t *testing.T) {
 // The password of a sudo that does not ask must not become the program's input.
 func TestSudoThatDoesNotAsk(t *testing.T) {
 	asset := sudoer(t, "ALL=(ALL:ALL) NOPASSWD: ALL")
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	args := m{"command": "id -un; cat", "run_as": "nobody", "stdin": "mine"}
-	mustBe := func(a *attempt) {
+	mustBe := func(a *actiontest.Attempt) {
 		t.Helper()
-		mustEnd(t, a, hostler.OutcomeSucceeded, "")
-		if got, want := a.stdout.String(), "nobody\nmine"; got != want {
+		a.MustEnd(t, hostler.OutcomeSucceeded, "")
+		if got, want := a.Stdout.String(), "nobody\nmine"; got != want {
 			t.Errorf("stdout: got %q, want %q", got, want)
 		}
 	}
-	mustBe(r.do(t.Context(), "ssh_command", newAttempt(asset, args)))
+	mustBe(e.run(t.Context(), "ssh_command", actiontest.New(asset, args)))
 	args["sudo_credential"] = "sudo"
-	mustBe(r.do(t.Context(), "ssh_command", newAttempt(asset, args).withSudo(sudoPassword)))
+	mustBe(e.run(t.Context(), "ssh_command", withSudo(actiontest.New(asset, args), sudoPassword)))
 }
 
 func TestCancelKillsWhatSudoStarted(t *testing.T) {
 	asset := sudoer(t, "ALL=(ALL:ALL) ALL")
-	r := newRig(t, ssh.Options{})
-	f := newPIDFile(t)
+	e := newEnv(t, ssh.Options{})
+	f := sshtest.NewPIDFile(t)
 	ctx, cancel := cancellable(t)
-	a := newAttempt(asset, m{
+	a := withSudo(actiontest.New(asset, m{
 		"script": fmt.Sprintf("trap '' TERM; echo $$ >%s; while :; do sleep 1; done", f),
 		"run_as": "root", "sudo_credential": "sudo",
-	}).withSudo(sudoPassword)
-	r.start(ctx, "ssh_script", a)
-	pid := f.pid(t)
+	}), sudoPassword)
+	e.start(ctx, "ssh_script", a)
+	pid := f.PID(t)
 	cancel(action.ErrCancelled)
-	mustEnd(t, r.wait(a), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
-	if alive(pid) {
+	a.Wait(t).MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+	if sshtest.Running(pid) {
 		t.Errorf("process %d lives", pid)
 	}
 }
@@ -126,15 +127,15 @@ func TestCancelKillsWhatSudoStarted(t *testing.T) {
 func TestCancelOfAForeignProcessIsUnknown(t *testing.T) {
 	t.Parallel()
 	asset := sudoer(t, "ALL=(ALL:ALL) NOPASSWD: ALL")
-	r := newRig(t, ssh.Options{})
-	f := newPIDFile(t)
+	e := newEnv(t, ssh.Options{})
+	f := sshtest.NewPIDFile(t)
 	ctx, cancel := cancellable(t)
-	a := newAttempt(asset, m{"command": fmt.Sprintf(`sudo sh -c 'trap "" TERM; echo $$ >%s; while :; do sleep 1; done'`, f)})
-	r.start(ctx, "ssh_command", a)
-	pid := f.pid(t)
+	a := actiontest.New(asset, m{"command": fmt.Sprintf(`sudo sh -c 'trap "" TERM; echo $$ >%s; while :; do sleep 1; done'`, f)})
+	e.start(ctx, "ssh_command", a)
+	pid := f.PID(t)
 	cancel(action.ErrCancelled)
-	r.wait(a)
-	if living := alive(pid); living != (a.Outcome == hostler.OutcomeUnknown) {
+	a.Wait(t)
+	if living := sshtest.Running(pid); living != (a.Outcome == hostler.OutcomeUnknown) {
 		t.Errorf("alive: %v, but %s", living, a)
 	}
 }

@@ -11,13 +11,15 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/actiontest"
 	"hostler.dev/hostler/internal/action/ssh"
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/sshconn"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
 func TestCommand(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	for _, tc := range []struct {
 		name, command  string
 		stdout, stderr string
@@ -36,14 +38,14 @@ func TestCommand(t *testing.T) {
 		{name: "much", command: "head -c 300000 /dev/zero | tr '\\0' x", stdout: strings.Repeat("x", 300000)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			a := r.command(s.Asset(), tc.command)
-			if diff := cmp.Diff([]string{tc.stdout, tc.stderr}, []string{a.stdout.String(), a.stderr.String()}); diff != "" {
+			a := e.command(s.Asset(), tc.command)
+			if diff := cmp.Diff([]string{tc.stdout, tc.stderr}, []string{a.Stdout.String(), a.Stderr.String()}); diff != "" {
 				t.Errorf("output (-want +got):\n%s", diff)
 			}
 			if tc.code == 0 {
-				mustEnd(t, a, hostler.OutcomeSucceeded, "")
+				a.MustEnd(t, hostler.OutcomeSucceeded, "")
 			} else {
-				mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindCommand)
+				a.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 			}
 			got, _ := a.Value.(ssh.Ended)
 			got.DurationS = 0
@@ -56,8 +58,8 @@ func TestCommand(t *testing.T) {
 
 func TestCommandFailureQuotesLastLine(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	a := newRig(t, ssh.Options{}).command(s.Asset(), "echo first >&2; echo disk full >&2; exit 4")
-	mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	a := newEnv(t, ssh.Options{}).command(s.Asset(), "echo first >&2; echo disk full >&2; exit 4")
+	a.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 	if want := "exit status 4: disk full"; a.Error.Text.EN != want {
 		t.Errorf("got %q, want %q", a.Error.Text.EN, want)
 	}
@@ -65,15 +67,15 @@ func TestCommandFailureQuotesLastLine(t *testing.T) {
 
 func TestCommandTakesEnvAndStdin(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	stdin := strings.Repeat("line with $(touch /tmp/x) `y` ' \" \\\n", 3000) + "\x00end"
-	a := r.do(t.Context(), "ssh_command", newAttempt(s.Asset(), m{
+	a := e.run(t.Context(), "ssh_command", actiontest.New(s.Asset(), m{
 		"command": `printf '%s\n' "$A" "$_b"; cat`, "stdin": stdin,
 		"env": m{"A": "it's $HOME; `id`\nnext\n", "_b": "-n", "PATH": "/usr/bin:/bin"},
 	}))
-	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
 	want := "it's $HOME; `id`\nnext\n\n-n\n" + stdin
-	if diff := cmp.Diff(want, a.stdout.String()); diff != "" {
+	if diff := cmp.Diff(want, a.Stdout.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -82,20 +84,20 @@ func TestCommandTakesEnvAndStdin(t *testing.T) {
 // program itself is started with.
 func TestEnvIsNotListedByPS(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	a := newRig(t, ssh.Options{}).do(t.Context(), "ssh_script", newAttempt(s.Asset(), m{
+	a := newEnv(t, ssh.Options{}).run(t.Context(), "ssh_script", actiontest.New(s.Asset(), m{
 		"script": `cat /proc/[0-9]*/cmdline | tr '\0' '\n' | grep -a -c "$(echo canary-8472 | sed s/8472/1913/)"; true`,
 		"env":    m{"SECRET": "canary-1913"},
 	}))
-	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
 	// grep's own command line holds it once.
-	if got := strings.TrimSpace(a.stdout.String()); got != "0" && got != "1" {
+	if got := strings.TrimSpace(a.Stdout.String()); got != "0" && got != "1" {
 		t.Errorf("the value stands on %s command lines", got)
 	}
 }
 
 func TestScript(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	for _, interpreter := range []string{"", "/bin/bash", "dash", "perl"} {
 		t.Run("by "+interpreter, func(t *testing.T) {
 			script := `printf '%s|' "$@" "$X"; cat; echo "$0" >&2; exit 7`
@@ -106,16 +108,16 @@ func TestScript(t *testing.T) {
 			if interpreter != "" {
 				args["interpreter"] = interpreter
 			}
-			a := r.do(t.Context(), "ssh_script", newAttempt(s.Asset(), args))
-			mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindCommand)
-			if diff := cmp.Diff("-x|a b||'$(id)'|y z|in", a.stdout.String()); diff != "" {
+			a := e.run(t.Context(), "ssh_script", actiontest.New(s.Asset(), args))
+			a.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
+			if diff := cmp.Diff("-x|a b||'$(id)'|y z|in", a.Stdout.String()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if got := a.Value.(ssh.Ended).ExitCode; got != 7 {
 				t.Errorf("exit code: got %d", got)
 			}
-			path := strings.TrimSpace(a.stderr.String())
-			eventually(t, "the script's file is removed", func() bool {
+			path := strings.TrimSpace(a.Stderr.String())
+			sshtest.Eventually(t, "the script's file is removed", func() bool {
 				_, err := os.Stat(path)
 				return os.IsNotExist(err)
 			})
@@ -128,22 +130,22 @@ func TestLoginNoiseStaysOutOfStdout(t *testing.T) {
 	s := startServer(t, sshtest.Options{Config: []string{
 		`ForceCommand echo "welcome to the host"; echo "mind the gap" >&2; eval "$SSH_ORIGINAL_COMMAND"`,
 	}})
-	a := newRig(t, ssh.Options{}).command(s.Asset(), "echo mine")
-	mustEnd(t, a, hostler.OutcomeSucceeded, "")
-	if got := a.stdout.String(); got != "mine\n" {
+	a := newEnv(t, ssh.Options{}).command(s.Asset(), "echo mine")
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
+	if got := a.Stdout.String(); got != "mine\n" {
 		t.Errorf("stdout: got %q", got)
 	}
 	for _, want := range []string{"welcome to the host", "mind the gap"} {
-		if !strings.Contains(a.stderr.String(), want) {
-			t.Errorf("stderr lacks %q: %q", want, a.stderr.String())
+		if !strings.Contains(a.Stderr.String(), want) {
+			t.Errorf("stderr lacks %q: %q", want, a.Stderr.String())
 		}
 	}
 }
 
 func TestAccountWithoutShellIsNotStarted(t *testing.T) {
 	s := startServer(t, sshtest.Options{Config: []string{`ForceCommand echo "this account is not available" >&2; exit 1`}})
-	a := newRig(t, ssh.Options{}).command(s.Asset(), "true")
-	mustEnd(t, a, hostler.OutcomeFailed, ssh.KindNotStarted)
+	a := newEnv(t, ssh.Options{}).command(s.Asset(), "true")
+	a.MustEnd(t, hostler.OutcomeFailed, ssh.KindNotStarted)
 	if !strings.Contains(a.Error.Text.EN, "not available") {
 		t.Errorf("got %s", a)
 	}
@@ -151,13 +153,13 @@ func TestAccountWithoutShellIsNotStarted(t *testing.T) {
 
 func TestDaemonHoldingOutputDoesNotHang(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	f := newPIDFile(t)
-	a := newRig(t, ssh.Options{}).command(s.Asset(), fmt.Sprintf("setsid sleep 300 & echo $! >%s; echo done", f))
-	if !alive(f.pid(t)) {
+	f := sshtest.NewPIDFile(t)
+	a := newEnv(t, ssh.Options{}).command(s.Asset(), fmt.Sprintf("setsid sleep 300 & echo $! >%s; echo done", f))
+	if !sshtest.Running(f.PID(t)) {
 		t.Error("the job waited for the daemon")
 	}
-	mustEnd(t, a, hostler.OutcomeSucceeded, "")
-	if a.stdout.String() != "done\n" || a.system.String() == "" {
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
+	if a.Stdout.String() != "done\n" || a.System.String() == "" {
 		t.Errorf("got %s", a)
 	}
 }
@@ -176,19 +178,19 @@ func TestCancelKillsTheProcessGroup(t *testing.T) {
 		"script":               {"ssh_script", "echo $$ >%s; sleep 300"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, ssh.Options{})
-			f := newPIDFile(t)
+			e := newEnv(t, ssh.Options{})
+			f := sshtest.NewPIDFile(t)
 			text := fmt.Sprintf(tc.text, f)
 			ctx, cancel := cancellable(t)
-			a := newAttempt(s.Asset(), m{"command": text, "script": text})
-			r.start(ctx, tc.action, a)
-			pid := f.pid(t)
-			if !alive(pid) {
+			a := actiontest.New(s.Asset(), m{"command": text, "script": text})
+			e.start(ctx, tc.action, a)
+			pid := f.PID(t)
+			if !sshtest.Running(pid) {
 				t.Fatal("it does not run")
 			}
 			cancel(action.ErrCancelled)
-			mustEnd(t, r.wait(a), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
-			if alive(pid) {
+			a.Wait(t).MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+			if sshtest.Running(pid) {
 				t.Errorf("process %d lives", pid)
 			}
 		})
@@ -197,18 +199,18 @@ func TestCancelKillsTheProcessGroup(t *testing.T) {
 
 func TestKilledScriptLeavesNoFile(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	ctx, cancel := cancellable(t)
-	a := newAttempt(s.Asset(), m{"script": `echo "$0"; trap '' TERM; while :; do sleep 1; done`})
-	r.start(ctx, "ssh_script", a)
-	eventually(t, "the script's name", func() bool { return strings.HasSuffix(a.stdout.String(), "\n") })
-	path := strings.TrimSpace(a.stdout.String())
+	a := actiontest.New(s.Asset(), m{"script": `echo "$0"; trap '' TERM; while :; do sleep 1; done`})
+	e.start(ctx, "ssh_script", a)
+	sshtest.Eventually(t, "the script's name", func() bool { return strings.HasSuffix(a.Stdout.String(), "\n") })
+	path := strings.TrimSpace(a.Stdout.String())
 	if _, err := os.Stat(path); err != nil {
 		t.Fatal(err)
 	}
 	cancel(action.ErrFenced)
-	mustEnd(t, r.wait(a), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
-	eventually(t, "the script's file is removed", func() bool {
+	a.Wait(t).MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+	sshtest.Eventually(t, "the script's file is removed", func() bool {
 		_, err := os.Stat(path)
 		return os.IsNotExist(err)
 	})
@@ -216,18 +218,18 @@ func TestKilledScriptLeavesNoFile(t *testing.T) {
 
 func TestTimeoutKills(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
-	f := newPIDFile(t)
+	e := newEnv(t, ssh.Options{})
+	f := sshtest.NewPIDFile(t)
 	ctx, cancel := cancellable(t)
-	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo before; echo $$ >%s; exec sleep 300", f)})
-	r.start(ctx, "ssh_command", a)
-	pid := f.pid(t)
+	a := actiontest.New(s.Asset(), m{"command": fmt.Sprintf("echo before; echo $$ >%s; exec sleep 300", f)})
+	e.start(ctx, "ssh_command", a)
+	pid := f.PID(t)
 	cancel(action.ErrTimeout)
-	mustEnd(t, r.wait(a), hostler.OutcomeFailed, hostler.ErrKindTimeout)
-	if alive(pid) {
+	a.Wait(t).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindTimeout)
+	if sshtest.Running(pid) {
 		t.Errorf("process %d lives", pid)
 	}
-	if got := a.stdout.String(); got != "before\n" {
+	if got := a.Stdout.String(); got != "before\n" {
 		t.Errorf("stdout: got %q", got)
 	}
 }
@@ -236,15 +238,15 @@ func TestTimeoutKills(t *testing.T) {
 // while its output is still read.
 func TestCancelAfterTheEndKeepsTheResult(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
-	f := newPIDFile(t)
+	e := newEnv(t, ssh.Options{})
+	f := sshtest.NewPIDFile(t)
 	ctx, cancel := cancellable(t)
-	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("setsid sleep 2 & echo $$ >%s; exit 5", f)})
-	r.start(ctx, "ssh_command", a)
-	pid := f.pid(t)
-	eventually(t, "the end of the program", func() bool { return !alive(pid) })
+	a := actiontest.New(s.Asset(), m{"command": fmt.Sprintf("setsid sleep 2 & echo $$ >%s; exit 5", f)})
+	e.start(ctx, "ssh_command", a)
+	pid := f.PID(t)
+	sshtest.Eventually(t, "the end of the program", func() bool { return !sshtest.Running(pid) })
 	cancel(action.ErrCancelled)
-	mustEnd(t, r.wait(a), hostler.OutcomeFailed, hostler.ErrKindCommand)
+	a.Wait(t).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 	if got := a.Value.(ssh.Ended).ExitCode; got != 5 {
 		t.Errorf("exit code: got %d, want 5", got)
 	}
@@ -254,39 +256,39 @@ func TestCancelBeforeTheStart(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	ctx, cancel := cancellable(t)
 	cancel(action.ErrCancelled)
-	a := newRig(t, ssh.Options{}).do(ctx, "ssh_command", newAttempt(s.Asset(), m{"command": "true"}))
-	mustEnd(t, a, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+	a := newEnv(t, ssh.Options{}).run(ctx, "ssh_command", actiontest.New(s.Asset(), m{"command": "true"}))
+	a.MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
 }
 
 func TestConnectionLostWhileItRan(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
-	f := newPIDFile(t)
-	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
-	r.start(t.Context(), "ssh_command", a)
-	pid := f.pid(t)
+	e := newEnv(t, ssh.Options{})
+	f := sshtest.NewPIDFile(t)
+	a := actiontest.New(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	e.start(t.Context(), "ssh_command", a)
+	pid := f.PID(t)
 	s.DropConnections()
-	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
-	if !alive(pid) {
+	a.Wait(t).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	if !sshtest.Running(pid) {
 		t.Error("the test is void: the program died with its connection")
 	}
-	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 }
 
 // Without a second session nobody can look: the outcome is unknown.
 func TestBlockedKillIsUnknown(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, sshtest.Options{MaxSessions: 1})
-	r := newRig(t, ssh.Options{KillWait: time.Second})
-	f := newPIDFile(t)
+	e := newEnv(t, ssh.Options{KillWait: time.Second})
+	f := sshtest.NewPIDFile(t)
 	ctx, cancel := cancellable(t)
-	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
-	r.start(ctx, "ssh_command", a)
-	pid := f.pid(t)
+	a := actiontest.New(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	e.start(ctx, "ssh_command", a)
+	pid := f.PID(t)
 	s.StopListening()
 	cancel(action.ErrCancelled)
-	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindUnverified)
-	if !alive(pid) {
+	a.Wait(t).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindUnverified)
+	if !sshtest.Running(pid) {
 		t.Error("the test is void: the program died")
 	}
 }
@@ -294,15 +296,15 @@ func TestBlockedKillIsUnknown(t *testing.T) {
 // A full connection does not keep a kill from its way: it dials.
 func TestKillPassesMaxSessions(t *testing.T) {
 	s := startServer(t, sshtest.Options{MaxSessions: 1})
-	r := newRig(t, ssh.Options{MaxConnections: 1})
-	f := newPIDFile(t)
+	e := newEnv(t, ssh.Options{Conns: sshconn.New(sshconn.Options{MaxConnections: 1})})
+	f := sshtest.NewPIDFile(t)
 	ctx, cancel := cancellable(t)
-	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
-	r.start(ctx, "ssh_command", a)
-	pid := f.pid(t)
+	a := actiontest.New(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	e.start(ctx, "ssh_command", a)
+	pid := f.PID(t)
 	cancel(action.ErrCancelled)
-	mustEnd(t, r.wait(a), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
-	if alive(pid) {
+	a.Wait(t).MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+	if sshtest.Running(pid) {
 		t.Errorf("process %d lives", pid)
 	}
 }
@@ -310,15 +312,15 @@ func TestKillPassesMaxSessions(t *testing.T) {
 // Close does not wait for programs: who runs one loses sight of it.
 func TestCloseWhileItRuns(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
-	f := newPIDFile(t)
-	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
-	r.start(t.Context(), "ssh_command", a)
-	f.pid(t)
-	r.family.Close()
-	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
-	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeFailed, hostler.ErrKindConnLost)
-	if got := r.family.Sessions(); len(got) != 0 {
+	e := newEnv(t, ssh.Options{})
+	f := sshtest.NewPIDFile(t)
+	a := actiontest.New(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
+	e.start(t.Context(), "ssh_command", a)
+	f.PID(t)
+	e.conns.Close()
+	a.Wait(t).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindConnLost)
+	if got := e.conns.Sessions(); len(got) != 0 {
 		t.Errorf("sessions: got %v", got)
 	}
 }

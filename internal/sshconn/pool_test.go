@@ -1,4 +1,4 @@
-package ssh_test
+package sshconn_test
 
 import (
 	"context"
@@ -21,8 +21,9 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
-	"hostler.dev/hostler/internal/action/ssh"
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/action/actiontest"
+	"hostler.dev/hostler/internal/sshconn"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
 func TestErrorKinds(t *testing.T) {
@@ -64,23 +65,24 @@ func TestErrorKinds(t *testing.T) {
 		"jump loop": {func(a *hostler.LeaseAsset) { a.Jump = s.Asset() }, hostler.ErrKindBadArgs, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var opts ssh.Options
+			var opts sshconn.Options
 			if tc.kind == hostler.ErrKindConnTimeout {
 				opts.ConnectTimeout = time.Second
 			}
-			r := newRig(t, opts)
+			e := newEnv(t, opts)
 			asset := s.Asset()
 			tc.change(asset)
-			a := r.command(asset, "true")
-			mustEnd(t, a, hostler.OutcomeFailed, tc.kind)
+			a := e.command(asset, "true")
+			a.MustEnd(t, hostler.OutcomeFailed, tc.kind)
 			if a.NoRetry != tc.final {
 				t.Errorf("NoRetry: got %v, want %v", a.NoRetry, tc.final)
 			}
 		})
 	}
-	a := newAttempt(nil, m{"command": "true"})
-	a.call.AssetMissing = true
-	mustEnd(t, newRig(t, ssh.Options{}).do(t.Context(), "ssh_command", a), hostler.OutcomeFailed, hostler.ErrKindAssetMissing)
+	a := actiontest.New(nil, m{"command": "true"})
+	a.Call.AssetMissing = true
+	a.Start(t.Context(), newEnv(t, sshconn.Options{}).runner)
+	a.Wait(t).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAssetMissing)
 }
 
 func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
@@ -91,9 +93,9 @@ func TestEncryptedKeyAndRedaction(t *testing.T) {
 	s.Authorize(public)
 	asset := s.Asset()
 	asset.Credential.Secret = hostler.Secret{PrivateKey: private, Passphrase: "open sesame"}
-	a := newRig(t, ssh.Options{}).command(asset, "true")
-	mustEnd(t, a, hostler.OutcomeSucceeded, "")
-	if diff := cmp.Diff([]string{private, "open sesame"}, a.redacted); diff != "" {
+	a := newEnv(t, sshconn.Options{}).command(asset, "true")
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
+	if diff := cmp.Diff([]string{private, "open sesame"}, a.Redacted()); diff != "" {
 		t.Errorf("redacted (-want +got):\n%s", diff)
 	}
 }
@@ -106,14 +108,14 @@ func TestPassword(t *testing.T) {
 		ID: 2, Version: 1, Kind: hostler.CredentialPassword, Username: name,
 		Secret: hostler.Secret{Password: "s3cret pass"},
 	}
-	r := newRig(t, ssh.Options{})
-	a := r.command(asset, "id -un")
-	mustEnd(t, a, hostler.OutcomeSucceeded, "")
-	if got := strings.TrimSpace(a.stdout.String()); got != name {
+	e := newEnv(t, sshconn.Options{})
+	a := e.command(asset, "id -un")
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
+	if got := strings.TrimSpace(a.Stdout.String()); got != name {
 		t.Errorf("user: got %q", got)
 	}
 	asset.Credential.Secret.Password = "wrong"
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindAuth)
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
 
 // A server that offers to ask questions but has none, as OpenSSH without PAM does,
@@ -125,10 +127,10 @@ func TestWrongPasswordWhereNothingIsAsked(t *testing.T) {
 		ID: 2, Version: 1, Kind: hostler.CredentialPassword, Username: sshtest.NewUser(t, "s3cret pass"),
 		Secret: hostler.Secret{Password: "wrong"},
 	}
-	r := newRig(t, ssh.Options{})
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindAuth)
+	e := newEnv(t, sshconn.Options{})
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 	asset.Credential.Secret.Password = "s3cret pass"
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 }
 
 // countingServer is an SSH server in this process that counts what it is told.
@@ -214,7 +216,7 @@ func TestKeyboardInteractive(t *testing.T) {
 					return &gossh.Permissions{}, nil
 				}
 			})
-			mustEnd(t, newRig(t, ssh.Options{}).command(c.asset, "true"), hostler.OutcomeFailed, tc.kind)
+			newEnv(t, sshconn.Options{}).command(c.asset, "true").MustEnd(t, hostler.OutcomeFailed, tc.kind)
 		})
 	}
 }
@@ -255,21 +257,22 @@ func TestHostKeyIsJudgedBeforeAnyCredential(t *testing.T) {
 			if tc.keys != nil {
 				c.asset.HostKeys = tc.keys(c)
 			}
-			a := newAttempt(c.asset, m{"command": "true"})
-			a.pin = tc.pin
-			newRig(t, ssh.Options{}).do(t.Context(), "ssh_command", a)
-			mustEnd(t, a, hostler.OutcomeFailed, tc.kind)
+			a := actiontest.New(c.asset, m{"command": "true"})
+			a.PinError = tc.pin
+			a.Start(t.Context(), newEnv(t, sshconn.Options{}).runner)
+			a.Wait(t)
+			a.MustEnd(t, hostler.OutcomeFailed, tc.kind)
 			if got := c.auths.Load() > 0; got != tc.auths {
 				t.Errorf("authentication tried: got %v, want %v", got, tc.auths)
 			}
-			if len(a.offers) != tc.offers {
-				t.Fatalf("offers: got %v, want %d", a.offers, tc.offers)
+			if len(a.Offers()) != tc.offers {
+				t.Fatalf("offers: got %v, want %d", a.Offers(), tc.offers)
 			}
 			if tc.offers > 0 {
 				want := hostler.HostKeyOffer{
 					Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(c.asset.Port)), Type: "ssh-ed25519", PublicKey: c.hostKey,
 				}
-				if diff := cmp.Diff(want, a.offers[0]); diff != "" {
+				if diff := cmp.Diff(want, a.Offers()[0]); diff != "" {
 					t.Errorf("offer (-want +got):\n%s", diff)
 				}
 			}
@@ -281,8 +284,8 @@ func TestChangedHostKeyNamesBothFingerprints(t *testing.T) {
 	s := startServer(t, sshtest.Options{LogLevel: "DEBUG1"})
 	asset := s.Asset()
 	s.RotateHostKeys()
-	a := newRig(t, ssh.Options{}).command(asset, "true")
-	mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	a := newEnv(t, sshconn.Options{}).command(asset, "true")
+	a.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
 	now := sshtest.PinnedKey(t, "", s.HostKey("")).Fingerprint
 	for _, want := range []string{asset.HostKeys[0].Fingerprint, now, "hostler asset hostkey accept sshtest"} {
 		if !strings.Contains(a.Error.Text.EN, want) || !strings.Contains(a.Error.Text.ZH, want) {
@@ -300,27 +303,26 @@ func TestPinnedTypeIsNegotiated(t *testing.T) {
 	for _, typ := range []string{"ed25519", "ecdsa", "rsa"} {
 		asset := s.Asset()
 		asset.HostKeys = []hostler.HostKey{sshtest.PinnedKey(t, s.Addr, s.HostKey(typ))}
-		mustEnd(t, newRig(t, ssh.Options{}).command(asset, "true"), hostler.OutcomeSucceeded, "")
+		newEnv(t, sshconn.Options{}).command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	}
 }
 
 func TestOneConnectionForManyJobs(t *testing.T) {
 	s := startServer(t, sshtest.Options{MaxSessions: 50})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, sshconn.Options{})
 	asset := s.Asset()
 	asset.HostKeys, asset.HostKey = nil, hostler.HostKeyAcceptNew
-	attempts := make([]*attempt, 20)
+	attempts := make([]*actiontest.Attempt, 20)
 	for i := range attempts {
-		attempts[i] = newAttempt(asset, m{"command": fmt.Sprint("echo ", i)})
-		r.start(t.Context(), "ssh_command", attempts[i])
+		attempts[i] = e.start(asset, fmt.Sprint("echo ", i))
 	}
 	offers := 0
 	for i, a := range attempts {
-		mustEnd(t, r.wait(a), hostler.OutcomeSucceeded, "")
-		if got, want := a.stdout.String(), fmt.Sprintln(i); got != want {
+		a.Wait(t).MustEnd(t, hostler.OutcomeSucceeded, "")
+		if got, want := a.Stdout.String(), fmt.Sprintln(i); got != want {
 			t.Errorf("stdout: got %q, want %q", got, want)
 		}
-		offers += len(a.offers)
+		offers += len(a.Offers())
 	}
 	if got := s.Connections(); got != 1 {
 		t.Errorf("connections: got %d, want 1", got)
@@ -328,11 +330,11 @@ func TestOneConnectionForManyJobs(t *testing.T) {
 	if offers != 1 {
 		t.Errorf("host key offered %d times, want once", offers)
 	}
-	eventually(t, "a quiet session", func() bool {
-		all := r.family.Sessions()
+	sshtest.Eventually(t, "a quiet session", func() bool {
+		all := e.pool.Sessions()
 		return len(all) == 1 && all[0].Running == 0
 	})
-	got := r.family.Sessions()[0]
+	got := e.pool.Sessions()[0]
 	got.Since, got.LastUsed = time.Time{}, time.Time{}
 	if diff := cmp.Diff(hostler.HostSession{Address: "127.0.0.1", Port: s.Port, User: s.User}, got); diff != "" {
 		t.Errorf("session (-want +got):\n%s", diff)
@@ -342,27 +344,27 @@ func TestOneConnectionForManyJobs(t *testing.T) {
 	inline.ID, inline.Name = 0, inline.Address
 	inline.HostKeys, inline.HostKey = nil, hostler.HostKeyAcceptNew
 	inline.Credential.ID, inline.Credential.Version = 0, 0
-	mustEnd(t, r.command(inline, "true"), hostler.OutcomeSucceeded, "")
+	e.command(inline, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	if got := s.Connections(); got != 1 {
 		t.Errorf("connections: got %d, want 1", got)
 	}
 	// Another secret is another connection, even one that opens the same door.
 	inline.Credential.Secret.Passphrase = "not needed"
-	mustEnd(t, r.command(inline, "true"), hostler.OutcomeSucceeded, "")
+	e.command(inline, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	if got := s.Connections(); got != 2 {
 		t.Errorf("connections: got %d, want 2", got)
 	}
 	// One that opens nothing gets no kept connection.
 	inline.Credential = &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: s.User, Secret: hostler.Secret{Password: "wrong"}}
-	mustEnd(t, r.command(inline, "true"), hostler.OutcomeFailed, hostler.ErrKindAuth)
+	e.command(inline, "true").MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
 
 func TestIdleConnectionCloses(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{IdleTimeout: 100 * time.Millisecond})
-	mustEnd(t, r.command(s.Asset(), "sleep 0.5"), hostler.OutcomeSucceeded, "")
-	eventually(t, "the idle close", func() bool { return len(r.family.Sessions()) == 0 })
-	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	e := newEnv(t, sshconn.Options{IdleTimeout: 100 * time.Millisecond})
+	e.command(s.Asset(), "sleep 0.5").MustEnd(t, hostler.OutcomeSucceeded, "")
+	sshtest.Eventually(t, "the idle close", func() bool { return len(e.pool.Sessions()) == 0 })
+	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	if got := s.Connections(); got != 2 {
 		t.Errorf("connections: got %d, want 2", got)
 	}
@@ -370,14 +372,14 @@ func TestIdleConnectionCloses(t *testing.T) {
 
 func TestBrokenConnectionIsReplaced(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
-	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	e := newEnv(t, sshconn.Options{})
+	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	s.DropConnections()
-	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
-	if got := r.family.CloseHost("127.0.0.1"); got != 1 {
+	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
+	if got := e.pool.CloseHost("127.0.0.1"); got != 1 {
 		t.Errorf("closed %d connections, want 1", got)
 	}
-	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	if got := s.Connections(); got != 3 {
 		t.Errorf("connections: got %d, want 3", got)
 	}
@@ -386,38 +388,37 @@ func TestBrokenConnectionIsReplaced(t *testing.T) {
 // A server that answers nothing any more is noticed by its silence.
 func TestKeepAliveBreaksASilentConnection(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	relay := newRelay(t, s.Addr)
+	relay := sshtest.NewRelay(t, s.Addr)
 	asset := s.Asset()
-	asset.Port = relay.port
-	r := newRig(t, ssh.Options{KeepAlive: time.Second})
-	f := newPIDFile(t)
-	a := newAttempt(asset, m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
-	r.start(t.Context(), "ssh_command", a)
-	f.pid(t)
-	relay.silence()
-	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	asset.Port = relay.Port
+	e := newEnv(t, sshconn.Options{KeepAlive: time.Second})
+	f := sshtest.NewPIDFile(t)
+	a := e.start(asset, fmt.Sprintf("echo $$ >%s; exec sleep 300", f))
+	f.PID(t)
+	relay.Silence()
+	a.Wait(t).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 }
 
 func TestRevokedKeyEndsAKeptConnection(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
-	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
+	e := newEnv(t, sshconn.Options{})
+	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	asset := s.Asset()
 	asset.HostKeys[0].State = hostler.HostKeyRevoked
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindHostKey)
-	eventually(t, "the close", func() bool { return len(r.family.Sessions()) == 0 })
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	sshtest.Eventually(t, "the close", func() bool { return len(e.pool.Sessions()) == 0 })
 }
 
 func TestJumpHosts(t *testing.T) {
 	first := startServer(t, sshtest.Options{})
 	second := startServer(t, sshtest.Options{})
 	last := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, sshconn.Options{})
 	asset := last.Asset()
 	asset.Jump = second.Asset()
 	asset.Jump.Jump = first.Asset()
 	for range 2 {
-		mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+		e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	}
 	for i, s := range []*sshtest.Server{first, second, last} {
 		if got := s.Connections(); got != 1 {
@@ -425,23 +426,22 @@ func TestJumpHosts(t *testing.T) {
 		}
 	}
 	second.RotateHostKeys()
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
 }
 
 func TestKillThroughAJumpHost(t *testing.T) {
 	jump := startServer(t, sshtest.Options{})
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, sshconn.Options{})
 	asset := s.Asset()
 	asset.Jump = jump.Asset()
-	f := newPIDFile(t)
-	ctx, cancel := cancellable(t)
-	a := newAttempt(asset, m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
-	r.start(ctx, "ssh_command", a)
-	pid := f.pid(t)
+	f := sshtest.NewPIDFile(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	a := e.startIn(ctx, asset, fmt.Sprintf("echo $$ >%s; exec sleep 300", f))
+	pid := f.PID(t)
 	cancel(action.ErrTimeout)
-	mustEnd(t, r.wait(a), hostler.OutcomeFailed, hostler.ErrKindTimeout)
-	if alive(pid) {
+	a.Wait(t).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindTimeout)
+	if sshtest.Running(pid) {
 		t.Error("it lives")
 	}
 }
@@ -450,14 +450,13 @@ func TestKillThroughAJumpHost(t *testing.T) {
 func TestManySessionsOnALimitedServer(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, sshtest.Options{MaxSessions: 10})
-	r := newRig(t, ssh.Options{MaxConnections: 3, WakeTimeout: time.Minute})
-	attempts := make([]*attempt, 100)
+	e := newEnv(t, sshconn.Options{MaxConnections: 3, ReuseTimeout: time.Minute})
+	attempts := make([]*actiontest.Attempt, 100)
 	for i := range attempts {
-		attempts[i] = newAttempt(s.Asset(), m{"command": "sleep 0.2"})
-		r.start(t.Context(), "ssh_command", attempts[i])
+		attempts[i] = e.start(s.Asset(), "sleep 0.2")
 	}
 	for _, a := range attempts {
-		mustEnd(t, r.wait(a), hostler.OutcomeSucceeded, "")
+		a.Wait(t).MustEnd(t, hostler.OutcomeSucceeded, "")
 	}
 	if got := s.Connections(); got > 3 {
 		t.Errorf("connections: got %d, want at most 3", got)
@@ -468,28 +467,28 @@ func TestManySessionsOnALimitedServer(t *testing.T) {
 // replaced; one that breaks afterwards is not, as the program may have run.
 func TestKeptConnectionThatBreaksUnderAJob(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	relay := newRelay(t, s.Addr)
+	relay := sshtest.NewRelay(t, s.Addr)
 	asset := s.Asset()
-	asset.Port = relay.port
-	r := newRig(t, ssh.Options{})
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	asset.Port = relay.Port
+	e := newEnv(t, sshconn.Options{})
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	for i, step := range []struct {
 		what string
 		size int64
 	}{{"opens its session", 1}, {"asks for the wrapper", 200}} {
 		t.Log("cut while the job", step.what)
-		relay.cutAt(step.size)
-		a := r.command(asset, "echo once")
-		mustEnd(t, a, hostler.OutcomeSucceeded, "")
-		if got, want := a.stdout.String(), "once\n"; got != want {
+		relay.CutAt(step.size)
+		a := e.command(asset, "echo once")
+		a.MustEnd(t, hostler.OutcomeSucceeded, "")
+		if got, want := a.Stdout.String(), "once\n"; got != want {
 			t.Errorf("stdout: got %q, want %q", got, want)
 		}
 		if got, want := s.Connections(), i+2; got != want {
 			t.Errorf("connections: got %d, want %d", got, want)
 		}
 	}
-	relay.cutAt(4096)
-	mustEnd(t, r.command(asset, "true #"+strings.Repeat("x", 8192)), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	relay.CutAt(4096)
+	e.command(asset, "true #"+strings.Repeat("x", 8192)).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 	if got := s.Connections(); got != 3 {
 		t.Errorf("connections: got %d, want 3", got)
 	}
@@ -499,13 +498,13 @@ func TestKeptConnectionThatBreaksUnderAJob(t *testing.T) {
 // seconds, and not the job.
 func TestKeptConnectionToAVanishedServer(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	relay := newRelay(t, s.Addr)
+	relay := sshtest.NewRelay(t, s.Addr)
 	asset := s.Asset()
-	asset.Port = relay.port
-	r := newRig(t, ssh.Options{KeepAlive: time.Hour, WakeTimeout: 200 * time.Millisecond})
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
-	relay.silence()
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	asset.Port = relay.Port
+	e := newEnv(t, sshconn.Options{KeepAlive: time.Hour, ReuseTimeout: 200 * time.Millisecond})
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
+	relay.Silence()
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	if got := s.Connections(); got != 2 {
 		t.Errorf("connections: got %d, want 2", got)
 	}
@@ -514,17 +513,17 @@ func TestKeptConnectionToAVanishedServer(t *testing.T) {
 // Of the connections that nobody uses, only so many are kept: the latest.
 func TestIdleConnectionsAreBounded(t *testing.T) {
 	s := startServer(t, sshtest.Options{AnyAddress: true})
-	r := newRig(t, ssh.Options{MaxIdle: 2})
+	e := newEnv(t, sshconn.Options{MaxIdle: 2})
 	for i := range 4 {
 		asset := s.Asset()
 		asset.Address = fmt.Sprintf("127.0.3.%d", i+1)
-		mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
-		r.quiet()
+		e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
+		e.awaitIdle()
 	}
 	var got []string
-	eventually(t, "two connections", func() bool {
+	sshtest.Eventually(t, "two connections", func() bool {
 		got = nil
-		for _, s := range r.family.Sessions() {
+		for _, s := range e.pool.Sessions() {
 			got = append(got, s.Address)
 		}
 		return len(got) <= 2
@@ -538,42 +537,41 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 func TestManyKeptConnectionsThatDied(t *testing.T) {
 	const n = 6
 	s := startServer(t, sshtest.Options{MaxSessions: 1})
-	relay := newRelay(t, s.Addr)
+	relay := sshtest.NewRelay(t, s.Addr)
 	asset := s.Asset()
-	asset.Port = relay.port
-	r := newRig(t, ssh.Options{KeepAlive: time.Hour, WakeTimeout: 500 * time.Millisecond})
-	var attempts []*attempt
+	asset.Port = relay.Port
+	e := newEnv(t, sshconn.Options{KeepAlive: time.Hour, ReuseTimeout: 500 * time.Millisecond})
+	var attempts []*actiontest.Attempt
 	var pids []int
 	for range n {
-		f := newPIDFile(t)
-		attempts = append(attempts, newAttempt(asset, m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)}))
-		r.start(t.Context(), "ssh_command", attempts[len(attempts)-1])
-		pids = append(pids, f.pid(t))
+		f := sshtest.NewPIDFile(t)
+		attempts = append(attempts, e.start(asset, fmt.Sprintf("echo $$ >%s; exec sleep 300", f)))
+		pids = append(pids, f.PID(t))
 	}
 	for i, a := range attempts {
 		if err := syscall.Kill(pids[i], syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		mustEnd(t, r.wait(a), hostler.OutcomeFailed, hostler.ErrKindCommand)
+		a.Wait(t).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 	}
-	r.quiet()
-	if got := len(r.family.Sessions()); got < 4 {
+	e.awaitIdle()
+	if got := len(e.pool.Sessions()); got < 4 {
 		t.Fatalf("the test is void: %d connections are kept", got)
 	}
-	relay.silence()
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	relay.Silence()
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 }
 
 // A person who closes the connections to a host while jobs begin fails none of
 // them: each runs, or is unknown when it was under way.
 func TestJobsUnderClosedConnections(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, sshconn.Options{})
 	var closing sync.WaitGroup
 	ran := 0
 	for range 15 {
-		closing.Go(func() { r.family.CloseHost("127.0.0.1") })
-		switch a := r.command(s.Asset(), "true"); a.Outcome {
+		closing.Go(func() { e.pool.CloseHost("127.0.0.1") })
+		switch a := e.command(s.Asset(), "true"); a.Outcome {
 		case hostler.OutcomeSucceeded:
 			ran++
 		case hostler.OutcomeUnknown:
@@ -599,13 +597,13 @@ func TestAlgorithms(t *testing.T) {
 	} {
 		t.Run(line, func(t *testing.T) {
 			s := startServer(t, sshtest.Options{HostKeyTypes: []string{"rsa"}, Config: []string{line}})
-			mustEnd(t, newRig(t, ssh.Options{Legacy: true}).command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
-			a := newRig(t, ssh.Options{}).command(s.Asset(), "true")
+			newEnv(t, sshconn.Options{Legacy: true}).command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
+			a := newEnv(t, sshconn.Options{}).command(s.Asset(), "true")
 			if safe {
-				mustEnd(t, a, hostler.OutcomeSucceeded, "")
+				a.MustEnd(t, hostler.OutcomeSucceeded, "")
 				return
 			}
-			mustEnd(t, a, hostler.OutcomeFailed, ssh.KindHandshake)
+			a.MustEnd(t, hostler.OutcomeFailed, sshconn.KindHandshake)
 			if !strings.Contains(a.Error.Text.EN, "ssh_algorithms") || !a.NoRetry {
 				t.Errorf("the error tells no way out: %s", a)
 			}
@@ -616,73 +614,71 @@ func TestAlgorithms(t *testing.T) {
 // A connection that takes no more jobs is still a person's to see and to close.
 func TestRetiredConnectionCanBeClosed(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{MaxConnections: 1})
-	f := newPIDFile(t)
-	a := newAttempt(s.Asset(), m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
-	r.start(t.Context(), "ssh_command", a)
-	f.pid(t)
+	e := newEnv(t, sshconn.Options{MaxConnections: 1})
+	f := sshtest.NewPIDFile(t)
+	a := e.start(s.Asset(), fmt.Sprintf("echo $$ >%s; exec sleep 300", f))
+	f.PID(t)
 	asset := s.Asset()
 	asset.HostKeys[0].State = hostler.HostKeyRevoked
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeFailed, hostler.ErrKindHostKey)
-	mustEnd(t, r.command(s.Asset(), "true"), hostler.OutcomeSucceeded, "")
-	if got := len(r.family.Sessions()); got != 2 {
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
+	if got := len(e.pool.Sessions()); got != 2 {
 		t.Errorf("sessions: got %d, want 2", got)
 	}
-	if got := r.family.CloseHost("127.0.0.1"); got != 2 {
+	if got := e.pool.CloseHost("127.0.0.1"); got != 2 {
 		t.Errorf("closed %d connections, want 2", got)
 	}
-	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	a.Wait(t).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 }
 
 // A connection that came too late for the job that wanted it is used all the same,
 // so that it is known as one that may have died since.
 func TestConnectionThatCameTooLate(t *testing.T) {
 	s := startServer(t, sshtest.Options{MaxSessions: 1})
-	relay := newRelay(t, s.Addr)
+	relay := sshtest.NewRelay(t, s.Addr)
 	asset := s.Asset()
-	asset.Port = relay.port
-	r := newRig(t, ssh.Options{KeepAlive: time.Hour, WakeTimeout: 500 * time.Millisecond})
-	f := newPIDFile(t)
-	first := newAttempt(asset, m{"command": fmt.Sprintf("echo $$ >%s; exec sleep 300", f)})
-	r.start(t.Context(), "ssh_command", first)
-	pid := f.pid(t)
+	asset.Port = relay.Port
+	e := newEnv(t, sshconn.Options{KeepAlive: time.Hour, ReuseTimeout: 500 * time.Millisecond})
+	f := sshtest.NewPIDFile(t)
+	first := e.start(asset, fmt.Sprintf("echo $$ >%s; exec sleep 300", f))
+	pid := f.PID(t)
 
-	second := newAttempt(asset, m{"command": "true"})
+	second := actiontest.New(asset, m{"command": "true"})
 	asked, answer := make(chan struct{}), make(chan struct{})
-	second.call.Asset = s.Asset()
-	second.call.Asset.Port, second.call.Asset.HostKey, second.call.Asset.HostKeys = relay.port, hostler.HostKeyAcceptNew, nil
-	second.call.PinHostKey = func(context.Context, hostler.HostKeyOffer) error {
+	second.Call.Asset = s.Asset()
+	second.Call.Asset.Port, second.Call.Asset.HostKey, second.Call.Asset.HostKeys = relay.Port, hostler.HostKeyAcceptNew, nil
+	second.Call.PinHostKey = func(context.Context, hostler.HostKeyOffer) error {
 		close(asked)
 		<-answer
 		return nil
 	}
-	r.start(t.Context(), "ssh_command", second)
+	second.Start(t.Context(), e.runner)
 	<-asked
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	mustEnd(t, r.wait(first), hostler.OutcomeFailed, hostler.ErrKindCommand)
-	r.quiet()
+	first.Wait(t).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	e.awaitIdle()
 	close(answer)
-	mustEnd(t, r.wait(second), hostler.OutcomeSucceeded, "")
-	r.quiet()
-	relay.silence()
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	second.Wait(t).MustEnd(t, hostler.OutcomeSucceeded, "")
+	e.awaitIdle()
+	relay.Silence()
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 }
 
 // A kept connection to a jump host that broke, or died without a word, is replaced.
 func TestKeptJumpHostThatIsGone(t *testing.T) {
 	jump := startServer(t, sshtest.Options{})
 	s := startServer(t, sshtest.Options{AnyAddress: true})
-	relay := newRelay(t, jump.Addr)
-	r := newRig(t, ssh.Options{KeepAlive: time.Hour, WakeTimeout: 200 * time.Millisecond})
-	for i, goes := range []func(){func() {}, relay.silence, func() { relay.cutAt(1) }} {
+	relay := sshtest.NewRelay(t, jump.Addr)
+	e := newEnv(t, sshconn.Options{KeepAlive: time.Hour, ReuseTimeout: 200 * time.Millisecond})
+	for i, goes := range []func(){func() {}, relay.Silence, func() { relay.CutAt(1) }} {
 		goes()
 		asset := s.Asset()
 		asset.Address = fmt.Sprintf("127.0.3.%d", i+1) // the connection to it is a new one
 		asset.Jump = jump.Asset()
-		asset.Jump.Port = relay.port
-		mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+		asset.Jump.Port = relay.Port
+		e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 		if got, want := jump.Connections(), i+1; got != want {
 			t.Errorf("connections to the jump host: got %d, want %d", got, want)
 		}

@@ -5,7 +5,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
 func TestStart(t *testing.T) {

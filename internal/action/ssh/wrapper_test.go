@@ -274,7 +274,6 @@ func TestKillSparesARecycledID(t *testing.T) {
 
 func TestSchemas(t *testing.T) {
 	f := New(Options{})
-	defer f.Close()
 	cases := map[string]struct{ good, bad []string }{
 		"ssh_command": {
 			good: []string{`{"command":"uptime"}`, `{"commands":["a","b"],"keep_going":true}`, `{"command":"a","env":{"A_1":"x"},"stdin":"y","run_as":"root","sudo_credential":"s"}`},
@@ -377,4 +376,4 @@ func TestCheckRefusesWhatTheSchemaCannot(t *testing.T) {
 	}
 }
 
-func long() string { return strings.Repeat("x", maxWords+1) }
+func long() string { return strings.Repeat("x", maxArgvBytes+1) }

@@ -10,12 +10,13 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/actiontest"
 	"hostler.dev/hostler/internal/action/ssh"
-	"hostler.dev/hostler/internal/action/ssh/sshtest"
+	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
-// outputs is the attempt's result without times.
-func (a *attempt) outputs() []ssh.Output {
+// outputs returns the attempt's result without times.
+func outputs(a *actiontest.Attempt) []ssh.Output {
 	v, _ := a.Value.(ssh.Outputs)
 	for i := range v.Outputs {
 		v.Outputs[i].MS = 0
@@ -25,21 +26,21 @@ func (a *attempt) outputs() []ssh.Output {
 
 func TestCommandsRunInOrderOnOneConnection(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
-	a := r.do(t.Context(), "ssh_command", newAttempt(s.Asset(), m{
+	e := newEnv(t, ssh.Options{})
+	a := e.run(t.Context(), "ssh_command", actiontest.New(s.Asset(), m{
 		"commands": []string{"echo $A; x=1", `echo "[$x]" >&2`, `printf '\377'`}, "env": m{"A": "it's"},
 	}))
-	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
 	want := []ssh.Output{
 		{Command: "echo $A; x=1", Stdout: "it's\n"},
 		{Command: `echo "[$x]" >&2`, Stderr: "[]\n"}, // a shell of its own
 		{Command: `printf '\377'`, Stdout: "\uFFFD"},
 	}
-	if diff := cmp.Diff(want, a.outputs()); diff != "" {
+	if diff := cmp.Diff(want, outputs(a)); diff != "" {
 		t.Errorf("outputs (-want +got):\n%s", diff)
 	}
-	if a.stdout.String() != "it's\n\xff" || a.stderr.String() != "[]\n" {
-		t.Errorf("the log has %q and %q", a.stdout.String(), a.stderr.String())
+	if a.Stdout.String() != "it's\n\xff" || a.Stderr.String() != "[]\n" {
+		t.Errorf("the log has %q and %q", a.Stdout.String(), a.Stderr.String())
 	}
 	if got := s.Connections(); got != 1 {
 		t.Errorf("connections: got %d, want 1", got)
@@ -48,7 +49,7 @@ func TestCommandsRunInOrderOnOneConnection(t *testing.T) {
 
 func TestCommandsStopAtTheFirstFailureUnlessToldNotTo(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	for _, tc := range []struct {
 		keepGoing bool
 		want      []ssh.Output
@@ -61,11 +62,11 @@ func TestCommandsStopAtTheFirstFailureUnlessToldNotTo(t *testing.T) {
 			{Command: "exit 4", ExitCode: 4},
 		}},
 	} {
-		a := r.do(t.Context(), "ssh_command", newAttempt(s.Asset(), m{
+		a := e.run(t.Context(), "ssh_command", actiontest.New(s.Asset(), m{
 			"commands": []string{"true", "echo no >&2; exit 3", "echo on", "exit 4"}, "keep_going": tc.keepGoing,
 		}))
-		mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindCommand)
-		if diff := cmp.Diff(tc.want, a.outputs()); diff != "" {
+		a.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
+		if diff := cmp.Diff(tc.want, outputs(a)); diff != "" {
 			t.Errorf("keep_going %v (-want +got):\n%s", tc.keepGoing, diff)
 		}
 		if want := "command 2 of 4: exit status 3: no"; a.Error.Text.EN != want {
@@ -78,11 +79,11 @@ func TestCommandsStopAtTheFirstFailureUnlessToldNotTo(t *testing.T) {
 // the log has all of it.
 func TestCommandsKeepABoundedResult(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	a := newRig(t, ssh.Options{}).do(t.Context(), "ssh_command", newAttempt(s.Asset(), m{
+	a := newEnv(t, ssh.Options{}).run(t.Context(), "ssh_command", actiontest.New(s.Asset(), m{
 		"commands": []string{"head -c 700000 /dev/zero | tr '\\0' x", "head -c 700000 /dev/zero | tr '\\0' y", "echo z"},
 	}))
-	mustEnd(t, a, hostler.OutcomeSucceeded, "")
-	got := a.outputs()
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
+	got := outputs(a)
 	total := 0
 	for _, o := range got {
 		total += len(o.Stdout)
@@ -90,7 +91,7 @@ func TestCommandsKeepABoundedResult(t *testing.T) {
 	if len(got) != 3 || total != 1<<20 || got[0].Truncated || !got[1].Truncated || !got[2].Truncated {
 		t.Errorf("%d outputs of %d bytes", len(got), total)
 	}
-	if n := len(a.stdout.String()); n != 1_400_002 {
+	if n := len(a.Stdout.String()); n != 1_400_002 {
 		t.Errorf("the log has %d bytes", n)
 	}
 }
@@ -98,17 +99,17 @@ func TestCommandsKeepABoundedResult(t *testing.T) {
 // TestCommandsThatAreInterruptedTellWhatWasDone cancels the second of three.
 func TestCommandsThatAreInterruptedTellWhatWasDone(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	ctx, stop := cancellable(t)
-	a := newAttempt(s.Asset(), m{"commands": []string{"echo one", "echo two; sleep 60", "echo three"}})
-	r.start(ctx, "ssh_command", a)
-	eventually(t, "the second command", func() bool { return strings.Contains(a.stdout.String(), "two") })
+	a := actiontest.New(s.Asset(), m{"commands": []string{"echo one", "echo two; sleep 60", "echo three"}})
+	e.start(ctx, "ssh_command", a)
+	sshtest.Eventually(t, "the second command", func() bool { return strings.Contains(a.Stdout.String(), "two") })
 	stop(action.ErrCancelled)
-	mustEnd(t, r.wait(a), hostler.OutcomeCancelled, hostler.ErrKindCancelled)
-	if diff := cmp.Diff([]ssh.Output{{Command: "echo one", Stdout: "one\n"}}, a.outputs()); diff != "" {
+	a.Wait(t).MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+	if diff := cmp.Diff([]ssh.Output{{Command: "echo one", Stdout: "one\n"}}, outputs(a)); diff != "" {
 		t.Errorf("outputs (-want +got):\n%s", diff)
 	}
-	if strings.Contains(a.stdout.String(), "three") {
+	if strings.Contains(a.Stdout.String(), "three") {
 		t.Error("the third command ran")
 	}
 }
@@ -116,27 +117,27 @@ func TestCommandsThatAreInterruptedTellWhatWasDone(t *testing.T) {
 // TestClosedHostLosesSightOfCommands closes the connection under a job.
 func TestClosedHostLosesSightOfCommands(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
-	a := newAttempt(s.Asset(), m{"commands": []string{"echo one", "echo two; sleep 60"}})
-	r.start(t.Context(), "ssh_command", a)
-	eventually(t, "the second command", func() bool { return strings.Contains(a.stdout.String(), "two") })
-	if n := r.family.CloseHost(s.Host); n != 1 {
+	e := newEnv(t, ssh.Options{})
+	a := actiontest.New(s.Asset(), m{"commands": []string{"echo one", "echo two; sleep 60"}})
+	e.start(t.Context(), "ssh_command", a)
+	sshtest.Eventually(t, "the second command", func() bool { return strings.Contains(a.Stdout.String(), "two") })
+	if n := e.conns.CloseHost(s.Host); n != 1 {
 		t.Errorf("%d connections closed", n)
 	}
-	mustEnd(t, r.wait(a), hostler.OutcomeUnknown, hostler.ErrKindConnLost)
-	if len(a.outputs()) != 1 {
-		t.Errorf("outputs: %v", a.outputs())
+	a.Wait(t).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+	if len(outputs(a)) != 1 {
+		t.Errorf("outputs: %v", outputs(a))
 	}
 }
 
 func TestCheckSSH(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
-	r := newRig(t, ssh.Options{})
+	e := newEnv(t, ssh.Options{})
 	asset := s.Asset()
-	mustEnd(t, r.command(asset, "true"), hostler.OutcomeSucceeded, "")
+	e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	began := time.Now()
-	a := r.do(t.Context(), "check_ssh", newAttempt(asset, m{}))
-	mustEnd(t, a, hostler.OutcomeSucceeded, "")
+	a := e.run(t.Context(), "check_ssh", actiontest.New(asset, m{}))
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
 	got, _ := a.Value.(ssh.Checked)
 	if got.MS < 0 || got.MS > time.Since(began).Milliseconds() || !strings.HasPrefix(got.ServerVersion, "SSH-2.0-OpenSSH") {
 		t.Errorf("result %+v", got)
@@ -149,26 +150,26 @@ func TestCheckSSH(t *testing.T) {
 	if n := s.Connections(); n != 2 {
 		t.Errorf("connections: got %d, want 2", n)
 	}
-	if n := len(r.family.Sessions()); n != 1 {
+	if n := len(e.conns.Sessions()); n != 1 {
 		t.Errorf("%d kept connections, want that of the command", n)
 	}
 	wrong := s.Asset()
 	wrong.Credential = &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: s.User, Secret: hostler.Secret{Password: "wrong"}}
-	mustEnd(t, r.do(t.Context(), "check_ssh", newAttempt(wrong, m{})), hostler.OutcomeFailed, hostler.ErrKindAuth)
+	e.run(t.Context(), "check_ssh", actiontest.New(wrong, m{})).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 	other := s.Asset()
 	other.HostKeys, other.HostKey = nil, hostler.HostKeyStrict
-	mustEnd(t, r.do(t.Context(), "check_ssh", newAttempt(other, m{})), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	e.run(t.Context(), "check_ssh", actiontest.New(other, m{})).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
 	// The keys of a host that is no asset are found once an asset has its address.
 	other.ID, other.Name = 0, s.Host
-	a = r.do(t.Context(), "check_ssh", newAttempt(other, m{}))
-	mustEnd(t, a, hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	a = e.run(t.Context(), "check_ssh", actiontest.New(other, m{}))
+	a.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
 	if !strings.Contains(a.Error.Text.EN, "add "+s.Host+" as an asset") || !strings.Contains(a.Error.Text.ZH, "添加为资产") {
 		t.Errorf("the hint is %q", a.Error.Text)
 	}
 	bare := s.Asset()
 	bare.ID, bare.Credential = 0, nil
-	mustEnd(t, r.do(t.Context(), "check_ssh", newAttempt(bare, m{})), hostler.OutcomeFailed, hostler.ErrKindCredential)
-	act := r.action("check_ssh")
+	e.run(t.Context(), "check_ssh", actiontest.New(bare, m{})).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCredential)
+	act := e.action("check_ssh")
 	if traits := act.Traits([]byte(`{}`)); !traits.Idempotent || traits.Changes {
 		t.Errorf("traits %+v", traits)
 	}
@@ -176,7 +177,7 @@ func TestCheckSSH(t *testing.T) {
 
 // TestCommandOrCommands names the field at fault.
 func TestCommandOrCommands(t *testing.T) {
-	actions, err := action.NewRegistry(newRig(t, ssh.Options{}).family.Actions()...)
+	actions, err := action.NewRegistry(newEnv(t, ssh.Options{}).family.Actions()...)
 	if err != nil {
 		t.Fatal(err)
 	}
