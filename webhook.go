@@ -14,8 +14,7 @@ const (
 	FormatTask WebhookFormat = "task"
 	// FormatNetPulse is what NetPulse sends when a job ends: id, status and result.
 	FormatNetPulse WebhookFormat = "netpulse"
-	// The robots of chat services have messages, signatures and ways to say no of
-	// their own.
+	// Chat bots have their own messages, signatures and error responses.
 	FormatDingTalk WebhookFormat = "dingtalk"
 	FormatWeCom    WebhookFormat = "wecom"
 	FormatFeishu   WebhookFormat = "feishu"
@@ -28,6 +27,11 @@ func WebhookFormats() []WebhookFormat {
 
 // OnlyEnds reports whether the format has a message for the ends of jobs only.
 func (f WebhookFormat) OnlyEnds() bool { return f == FormatTask || f == FormatNetPulse }
+
+// IsChatBot reports whether the format is that of a chat bot.
+func (f WebhookFormat) IsChatBot() bool {
+	return f == FormatDingTalk || f == FormatWeCom || f == FormatFeishu
+}
 
 // Webhook is a subscription of a URL to events. Its secrets (the URL's query and
 // user, the signing secret, the bearer token, header values) are write-only.

@@ -1,15 +1,27 @@
 // Package notify delivers published events to webhooks and chat bots.
 //
-// Model: in the transaction that publishes an event, Deliver queues one delivery
-// for each webhook that subscribes to it. Run then claims what is due, webhook by
-// webhook, sends it, and records what came back. A claim ends by itself, so that
-// another server takes over what a dead one had in hand.
+// # Model
 //
-// Invariants: a delivery is sent at least once, under one id. No more than Limit
-// requests of a webhook run at once in a server, its rate holds for all servers
-// together, and one webhook's deliveries never wait for another's. A connection goes
-// only where the egress policy allows, no redirect is followed, and a secret is in
-// no row, error or log. What a receiver does never reaches the job.
+// A delivery is one event on its way to one webhook. It passes four steps:
+//
+//	Deliver   queues it, in the transaction that publishes the event
+//	runOnce   finds the webhooks with deliveries that are due
+//	start     claims as many as the limiter admits, for a limited time
+//	try       sends one, and records the response and when to retry
+//
+// A claim expires, so that another server takes over what a dead one had claimed.
+// Any number of servers deliver from one database.
+//
+// # Invariants
+//
+//   - A delivery is sent at least once, and has the same id in every try.
+//   - A server runs no more requests of a webhook at once than its Limit. Its Rate
+//     holds for all servers together, since the claim checks it in the database.
+//   - The deliveries of one webhook never wait for another's receiver; see limiter.
+//   - Requests go only where the egress policy allows, and follow no redirect.
+//   - No secret of a webhook is in a row, an error or the log, even if the receiver
+//     sends it back; see redactorOf.
+//   - Nothing that a receiver does affects the job of the event.
 package notify
 
 import (
@@ -30,45 +42,42 @@ import (
 )
 
 const (
-	// requestLimit bounds one request, whatever the webhook says.
-	requestLimit = 10 * time.Second
-	// recordSpan is longer than it takes to write what came of a request.
-	recordSpan = 20 * time.Second
-	// idlePause is the longest time between two looks at what is due.
-	idlePause = 30 * time.Second
-	// roundShare bounds the part of the time that rounds take: with very many
-	// webhooks due, most of them of dead receivers, a round is long.
-	roundShare = 4
-	// dropEvery is the time between two rounds of retention.
-	dropEvery = 10 * time.Minute
-	dropRows  = 1000
+	// defaultTimeout bounds one request, whatever the webhook allows.
+	defaultTimeout   = 10 * time.Second
+	defaultRetention = 30 * 24 * time.Hour
+	// claimMargin is how much longer a claim lasts than a request. It must exceed
+	// recordTimeout: else another server could send a delivery that this one is about
+	// to record.
+	claimMargin = 20 * time.Second
+	// maxIdle is the longest time between two rounds.
+	maxIdle = 30 * time.Second
+	// roundPause is how many times as long as a round the loop waits after it: with
+	// very many webhooks due, most of them of dead receivers, a round is long, and
+	// must not occupy the database.
+	roundPause = 4
+	errorPause = time.Second
+	// dropInterval is the time between two deletions of old deliveries, dropRows the
+	// size of one transaction.
+	dropInterval = 10 * time.Minute
+	dropRows     = 1000
 )
 
-// DefaultRetry is the schedule of tries that Standard Webhooks proposes: ten in
-// about 75 hours.
-func DefaultRetry() []time.Duration {
-	return []time.Duration{
-		5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
-		10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
-	}
-}
-
-// Config is what a Notifier needs.
+// Config is what a [Notifier] needs.
 type Config struct {
 	Store *store.Store
-	// Open opens what is sealed of a webhook.
+	// Open decrypts the secrets of a webhook.
 	Open   func(id hostler.WebhookID, sealed []byte) (store.WebhookSecrets, error)
-	Egress *egress.Policy
-	// Resolver finds addresses of names; nil is the system's.
+	Egress *egress.Policy // nil means the default policy
+	// Resolver looks up the addresses of receivers; nil means the system's.
 	Resolver *net.Resolver
-	// Timeout bounds one request, whatever the webhook says; 0 means 10 seconds.
+	// Timeout bounds one request, whatever the webhook allows; 0 means 10 seconds.
 	Timeout time.Duration
-	// Retry are the waits after a failed try; none means one try.
+	// Retry are the waits after a failed try, one for each retry.
 	Retry []time.Duration
-	// Retention is how long ended deliveries are kept; 0 means 30 days.
+	// Retention is how long finished deliveries are stored; 0 means 30 days.
 	Retention time.Duration
-	// Sole says that no other server uses the database: what was in flight when the
-	// last one died is sent again at once.
+	// Sole states that no other server uses the database. The claims that are found
+	// at start are then released, so that what was in flight is sent again at once.
 	Sole bool
 	Log  *slog.Logger
 }
@@ -79,24 +88,24 @@ type Notifier struct {
 	store     *store.Store
 	log       *slog.Logger
 	transport *http.Transport
-	places    *places
-	ended     chan struct{} // receives when a request has ended
+	limiter   *limiter
+	finished  chan struct{} // receives after a request has finished
 
 	mu      sync.Mutex
-	over    map[hostler.WebhookID]bool // whose requests have ended: there may be more to send
+	resume  map[hostler.WebhookID]bool // webhooks whose requests have finished since the last look
 	sending sync.WaitGroup
 }
 
-// New makes a Notifier; Run starts it.
+// New returns a Notifier; [Notifier.Run] starts it.
 func New(cfg Config) *Notifier {
 	if cfg.Egress == nil {
 		cfg.Egress = egress.New()
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = requestLimit
+		cfg.Timeout = defaultTimeout
 	}
 	if cfg.Retention == 0 {
-		cfg.Retention = 30 * 24 * time.Hour
+		cfg.Retention = defaultRetention
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -104,16 +113,16 @@ func New(cfg Config) *Notifier {
 	return &Notifier{
 		cfg: cfg, store: cfg.Store, log: cfg.Log,
 		transport: cfg.Egress.Transport(cfg.Resolver),
-		ended:     make(chan struct{}, 1),
-		places:    newPlaces(),
-		over:      map[hostler.WebhookID]bool{},
+		finished:  make(chan struct{}, 1),
+		limiter:   newLimiter(),
+		resume:    map[hostler.WebhookID]bool{},
 	}
 }
 
-// Run sends what is due until ctx is done, and then lets the requests in flight
-// end, which takes no longer than one may.
+// Run sends what is due until ctx is done. It returns after the requests in flight
+// have finished, which takes no longer than the timeout of one.
 func (n *Notifier) Run(ctx context.Context) error {
-	woken, stop := n.store.Subscribe(store.TopicDeliveries)
+	notified, stop := n.store.Subscribe(store.TopicDeliveries)
 	defer stop()
 	defer n.sending.Wait()
 	if n.cfg.Sole {
@@ -121,8 +130,8 @@ func (n *Notifier) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	n.sending.Go(func() { n.retain(ctx) })
-	var earliest time.Time // when the next round may begin
+	n.sending.Go(func() { n.retentionLoop(ctx) })
+	var earliest time.Time // when the next round may start
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for {
@@ -131,32 +140,33 @@ func (n *Notifier) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-woken:
-		case <-n.ended:
-			// Whoever had a request in flight goes on at once; a round, which finds
-			// who else may use the place, follows.
-			err = n.again(ctx)
+		case <-notified:
+		case <-n.finished:
+			// The webhook of the request continues at once. A round follows, since its
+			// permit may also serve webhooks of another host.
+			err = n.resumeOnce(ctx)
 		case <-next.C:
 			began := time.Now()
 			pause, err = n.runOnce(ctx)
-			earliest = time.Now().Add(roundShare * time.Since(began))
+			earliest = time.Now().Add(roundPause * time.Since(began))
 		}
 		if err != nil && ctx.Err() == nil {
-			n.log.ErrorContext(ctx, "deliveries could not be looked at; trying again", "err", err)
-			pause = time.Second
+			n.log.ErrorContext(ctx, "start deliveries; will retry", "err", err)
+			pause = errorPause
 		}
 		next.Reset(max(pause, time.Until(earliest)))
 	}
 }
 
-// retain drops what is older than the retention, until ctx is done.
-func (n *Notifier) retain(ctx context.Context) {
-	for n.drop(ctx); wait.Sleep(ctx, dropEvery) == nil; {
-		n.drop(ctx)
+// retentionLoop deletes deliveries that are older than the retention, until ctx is
+// done.
+func (n *Notifier) retentionLoop(ctx context.Context) {
+	for n.dropOnce(ctx); wait.Sleep(ctx, dropInterval) == nil; {
+		n.dropOnce(ctx)
 	}
 }
 
-func (n *Notifier) drop(ctx context.Context) {
+func (n *Notifier) dropOnce(ctx context.Context) {
 	for more := true; more; {
 		err := n.store.InTx(ctx, func(tx *store.Tx) (err error) {
 			more, err = tx.DropDeliveries(tx.Now().Add(-n.cfg.Retention), dropRows)
@@ -164,15 +174,15 @@ func (n *Notifier) drop(ctx context.Context) {
 		})
 		if err != nil {
 			if ctx.Err() == nil {
-				n.log.ErrorContext(ctx, "old deliveries could not be deleted; trying again later", "err", err)
+				n.log.ErrorContext(ctx, "delete old deliveries; will retry", "err", err)
 			}
 			return
 		}
 	}
 }
 
-// runOnce starts what is due and may start, and says how long there is nothing to
-// do unless something happens.
+// runOnce starts all deliveries that are due and admitted. It returns how long the
+// loop may wait for the next round, unless it is notified.
 func (n *Notifier) runOnce(ctx context.Context) (time.Duration, error) {
 	var due []store.WebhookRow
 	var next time.Time
@@ -183,25 +193,25 @@ func (n *Notifier) runOnce(ctx context.Context) (time.Duration, error) {
 			return err
 		}
 		next = at
-		due, err = tx.WebhooksByID(n.places.startable(ids))
+		due, err = tx.WebhooksByID(n.limiter.startable(ids))
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	pause := idlePause
+	pause := maxIdle
 	if !next.IsZero() {
 		pause = min(pause, next.Sub(n.store.Now()))
 	}
-	wait, err := n.startAll(ctx, due)
-	return max(min(pause, wait), time.Millisecond), err
+	again, err := n.startAll(ctx, due)
+	return max(min(pause, again), time.Millisecond), err
 }
 
-// again starts what may start of the webhooks whose requests have ended.
-func (n *Notifier) again(ctx context.Context) error {
+// resumeOnce starts more deliveries of the webhooks whose requests have finished.
+func (n *Notifier) resumeOnce(ctx context.Context) error {
 	n.mu.Lock()
-	ids := slices.Collect(maps.Keys(n.over))
-	clear(n.over)
+	ids := slices.Collect(maps.Keys(n.resume))
+	clear(n.resume)
 	n.mu.Unlock()
 	var due []store.WebhookRow
 	err := n.store.View(ctx, func(tx *store.Tx) (err error) {
@@ -215,63 +225,63 @@ func (n *Notifier) again(ctx context.Context) error {
 	return err
 }
 
-// startAll starts what may start of webhooks, and says when to look again.
+// startAll starts the deliveries of webhooks in a random order, so that no webhook
+// is first in every round. It returns when to look again.
 func (n *Notifier) startAll(ctx context.Context, due []store.WebhookRow) (time.Duration, error) {
-	pause := idlePause
-	// Whoever comes first in one round must not do so in every one.
 	rand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] })
+	pause := maxIdle
 	for i := range due {
-		wait, err := n.start(ctx, &due[i])
+		again, err := n.start(ctx, &due[i])
 		if err != nil {
 			return 0, err
 		}
-		pause = min(pause, wait)
+		pause = min(pause, again)
 	}
 	return pause, nil
 }
 
-// start sends as many deliveries of a webhook as may be sent now, and says when to
-// look again at the latest.
+// start claims and sends as many deliveries of a webhook as the limiter admits. It
+// returns when to look at the webhook again; the end of a request comes before that.
 func (n *Notifier) start(ctx context.Context, w *store.WebhookRow) (time.Duration, error) {
-	room, wait := n.places.reserve(w, n.store.Now())
-	if room == 0 {
-		return wait, nil
+	admitted, again := n.limiter.reserve(w, n.store.Now())
+	if admitted == 0 {
+		return again, nil
 	}
-	var got []store.ClaimedDelivery
+	var claimed []store.ClaimedDelivery
 	err := n.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		got, err = tx.ClaimDeliveries(*w, room, n.cfg.Timeout+recordSpan)
+		claimed, err = tx.ClaimDeliveries(*w, admitted, n.cfg.Timeout+claimMargin)
 		return err
 	})
 	if err != nil {
-		n.places.release(w, room)
+		n.limiter.release(w, admitted)
 		return 0, err
 	}
-	n.places.release(w, room-len(got))
-	if w.Rate > 0 && len(got) > 0 {
-		n.places.spend(w, n.store.Now())
+	n.limiter.release(w, admitted-len(claimed))
+	if w.Rate > 0 && len(claimed) > 0 {
+		n.limiter.delay(w, n.store.Now())
 	}
-	for _, d := range got {
+	for _, d := range claimed {
 		n.sending.Go(func() {
-			defer n.done(w)
-			// A request that has begun is ended, and what came of it is kept, also
-			// when the server is about to stop.
+			defer n.finish(w)
+			// A request that was sent is also recorded when the server stops meanwhile.
 			n.try(context.WithoutCancel(ctx), *w, d)
 		})
 	}
-	if len(got) < room && w.Rate == 0 {
-		return idlePause, nil
+	if len(claimed) < admitted && w.Rate == 0 {
+		return maxIdle, nil // nothing more is due
 	}
-	return wait, nil // also when another server has used what the rate allows
+	return again, nil // with a rate, another server may have used this turn
 }
 
-// done gives a place back and wakes the loop, for there may be more to send.
-func (n *Notifier) done(w *store.WebhookRow) {
-	n.places.release(w, 1)
+// finish releases the permit of a request, and notifies the loop that the webhook
+// may send more.
+func (n *Notifier) finish(w *store.WebhookRow) {
+	n.limiter.release(w, 1)
 	n.mu.Lock()
-	n.over[w.ID] = true
+	n.resume[w.ID] = true
 	n.mu.Unlock()
 	select {
-	case n.ended <- struct{}{}:
+	case n.finished <- struct{}{}:
 	default:
 	}
 }

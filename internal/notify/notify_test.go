@@ -2,6 +2,9 @@ package notify_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -30,51 +33,52 @@ func TestMain(m *testing.M) { storetest.Main(m) }
 
 const secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
 
-// world is a store with a project, and a notifier that runs.
-type world struct {
+// env is a store with a project.
+type env struct {
 	h        *storetest.Harness
 	t        *testing.T
 	project  hostler.ProjectID
-	resolver *net.Resolver // nil is the system\'s
-	timeout  time.Duration // of requests; 0 is the notifier's own
+	resolver *net.Resolver // nil means the system's
+	timeout  time.Duration // of requests; 0 means the default
 }
 
-func eachWorld(t *testing.T, fn func(t *testing.T, w *world)) {
+func eachEnv(t *testing.T, fn func(t *testing.T, e *env)) {
 	t.Helper()
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
-		w := &world{h: h, t: t}
-		w.tx(func(tx *store.Tx) error {
+		e := &env{h: h, t: t}
+		e.tx(func(tx *store.Tx) error {
 			p, err := tx.InsertProject("lab")
-			w.project = p.ID
+			e.project = p.ID
 			return err
 		})
-		fn(t, w)
+		fn(t, e)
 	})
 }
 
-func (w *world) tx(fn func(tx *store.Tx) error) {
-	w.t.Helper()
-	if err := w.h.Store.InTx(w.t.Context(), fn); err != nil {
-		w.t.Fatal(err)
+func (e *env) tx(fn func(tx *store.Tx) error) {
+	e.t.Helper()
+	if err := e.h.Store.InTx(e.t.Context(), fn); err != nil {
+		e.t.Fatal(err)
 	}
 }
 
-// run runs a publisher and a notifier; stop ends them.
-func (w *world) run(allow string, retry ...time.Duration) (stop func()) {
-	w.t.Helper()
+// run starts a publisher and a notifier that may send to the networks of allow. The
+// test stops them, or stop does.
+func (e *env) run(allow string, retry ...time.Duration) (stop func()) {
+	e.t.Helper()
 	var prefixes []netip.Prefix
 	if allow != "" {
 		prefixes = append(prefixes, netip.MustParsePrefix(allow))
 	}
 	n := notify.New(notify.Config{
-		Store: w.h.Store, Egress: egress.New(prefixes...), Resolver: w.resolver, Retry: retry, Timeout: w.timeout,
-		// The tests do not seal: what is kept of the secrets is app's business.
+		Store: e.h.Store, Egress: egress.New(prefixes...), Resolver: e.resolver, Retry: retry, Timeout: e.timeout,
+		// Here the secrets are plain JSON: package app encrypts them.
 		Open: func(_ hostler.WebhookID, sealed []byte) (s store.WebhookSecrets, err error) {
 			return s, json.Unmarshal(sealed, &s)
 		},
 	})
-	p := &outbox.Publisher{Store: w.h.Store, Deliver: n.Deliver, Log: slog.New(slog.DiscardHandler)}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
+	p := &outbox.Publisher{Store: e.h.Store, Deliver: n.Deliver, Log: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(e.t.Context()))
 	done := make(chan error, 2)
 	go func() { done <- n.Run(ctx) }()
 	go func() { done <- p.Run(ctx) }()
@@ -82,18 +86,18 @@ func (w *world) run(allow string, retry ...time.Duration) (stop func()) {
 		cancel()
 		for range 2 {
 			if err := <-done; err != nil {
-				w.t.Errorf("Run: %v", err)
+				e.t.Errorf("Run: %v", err)
 			}
 		}
 	})
-	w.t.Cleanup(stop)
+	e.t.Cleanup(stop)
 	return stop
 }
 
-// hook makes a webhook of the project.
-func (w *world) hook(name, url string, change ...func(*store.WebhookRow, *store.WebhookSecrets)) hostler.WebhookID {
-	w.t.Helper()
-	row := store.WebhookRow{ProjectID: w.project, Webhook: hostler.Webhook{
+// hook inserts a webhook of the project.
+func (e *env) hook(name, url string, change ...func(*store.WebhookRow, *store.WebhookSecrets)) hostler.WebhookID {
+	e.t.Helper()
+	row := store.WebhookRow{ProjectID: e.project, Webhook: hostler.Webhook{
 		Name: name, URL: url, Format: hostler.FormatStandard, Method: http.MethodPost, Events: []string{"asset.*", "credential.*"},
 		Lang: hostler.LangEN, Timeout: hostler.Duration(10 * time.Second), Limit: 4, Enabled: true,
 	}}
@@ -102,37 +106,37 @@ func (w *world) hook(name, url string, change ...func(*store.WebhookRow, *store.
 		f(&row, &s)
 	}
 	var id hostler.WebhookID
-	w.tx(func(tx *store.Tx) (err error) {
+	e.tx(func(tx *store.Tx) (err error) {
 		id, err = tx.InsertWebhook(row, func(hostler.WebhookID) ([]byte, error) { return json.Marshal(s) })
 		return err
 	})
 	return id
 }
 
-// emit makes n events of the project.
-func (w *world) emit(n int) { w.emitType(hostler.EventAssetCreated, n) }
+// emit commits n events of the project.
+func (e *env) emit(n int) { e.emitType(hostler.EventAssetCreated, n) }
 
-func (w *world) emitType(kind hostler.EventType, n int) {
-	w.t.Helper()
-	w.tx(func(tx *store.Tx) error {
+func (e *env) emitType(kind hostler.EventType, n int) {
+	e.t.Helper()
+	e.tx(func(tx *store.Tx) error {
 		for i := range n {
-			tx.Emit(w.project, kind, hostler.ObjectEvent{Object: fmt.Sprint("asset", i)})
+			tx.Emit(e.project, kind, hostler.ObjectEvent{Object: fmt.Sprint("asset", i)})
 		}
 		return nil
 	})
 }
 
-func (w *world) deliveries(id hostler.WebhookID, state hostler.DeliveryState) []hostler.Delivery {
-	w.t.Helper()
+func (e *env) deliveries(id hostler.WebhookID, state hostler.DeliveryState) []hostler.Delivery {
+	e.t.Helper()
 	var out []hostler.Delivery
-	err := w.h.Store.View(w.t.Context(), func(tx *store.Tx) error {
-		list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{w.project}, Webhook: id, State: state}, 0, 10_000)
+	err := e.h.Store.View(e.t.Context(), func(tx *store.Tx) error {
+		list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{e.project}, Webhook: id, State: state}, 0, 10_000)
 		if err != nil {
 			return err
 		}
 		out = nil
 		for _, d := range list {
-			whole, err := tx.Delivery([]hostler.ProjectID{w.project}, d.ID)
+			whole, err := tx.Delivery([]hostler.ProjectID{e.project}, d.ID)
 			if err != nil {
 				return err
 			}
@@ -141,29 +145,29 @@ func (w *world) deliveries(id hostler.WebhookID, state hostler.DeliveryState) []
 		return nil
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return out
 }
 
 // count counts the deliveries of a webhook that are in a state.
-func (w *world) count(id hostler.WebhookID, state hostler.DeliveryState) int {
-	w.t.Helper()
+func (e *env) count(id hostler.WebhookID, state hostler.DeliveryState) int {
+	e.t.Helper()
 	n := 0
-	err := w.h.Store.View(w.t.Context(), func(tx *store.Tx) error {
-		list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{w.project}, Webhook: id, State: state}, 0, 10_000)
+	err := e.h.Store.View(e.t.Context(), func(tx *store.Tx) error {
+		list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{e.project}, Webhook: id, State: state}, 0, 10_000)
 		n = len(list)
 		return err
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return n
 }
 
-// await moves the clock until a condition holds.
-func (w *world) await(what string, holds func() bool) {
-	w.t.Helper()
+// await advances the clock of the store until a condition holds.
+func (e *env) await(what string, holds func() bool) {
+	e.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.NewTimer(60 * time.Second)
@@ -171,11 +175,28 @@ func (w *world) await(what string, holds func() bool) {
 	for !holds() {
 		select {
 		case <-tick.C:
-			w.h.Advance(20 * time.Millisecond)
+			e.h.Advance(20 * time.Millisecond)
 		case <-deadline.C:
-			w.t.Fatalf("waited in vain: %s", what)
+			e.t.Fatalf("timed out waiting for %s", what)
 		}
 	}
+}
+
+// valid checks a signature as a receiver does.
+func valid(secret, id, stamp, body, header string) bool {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+	if err != nil {
+		return false
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(id + "." + stamp + "." + body))
+	want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	for have := range strings.FieldsSeq(header) {
+		if hmac.Equal([]byte(have), []byte(want)) {
+			return true
+		}
+	}
+	return false
 }
 
 func serve(t *testing.T, f http.HandlerFunc) string {
@@ -185,10 +206,10 @@ func serve(t *testing.T, f http.HandlerFunc) string {
 	return srv.URL
 }
 
-// TestFaultyReceiver: of a receiver that drops answers, fails, is too slow and
-// breaks off, each event is delivered, under one id, with a valid signature.
+// TestFaultyReceiver sends to a receiver that drops connections, fails, times out and
+// cuts responses off. Each event arrives, under one id, with a valid signature.
 func TestFaultyReceiver(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, e *env) {
 		const events = 300
 		var mu sync.Mutex
 		var calls atomic.Int64
@@ -203,7 +224,7 @@ func TestFaultyReceiver(t *testing.T) {
 			}
 			id := r.Header.Get("Webhook-Id")
 			if json.Unmarshal(body, &m) != nil || !valid(secret, id, r.Header.Get("Webhook-Timestamp"), string(body), r.Header.Get("Webhook-Signature")) {
-				t.Errorf("not a valid request: %v %s", r.Header, body)
+				t.Errorf("invalid request: %v %s", r.Header, body)
 			}
 			mu.Lock()
 			if ids[m.Pos] == nil {
@@ -229,27 +250,27 @@ func TestFaultyReceiver(t *testing.T) {
 			taken[m.Pos] = true
 			mu.Unlock()
 		})
-		id := w.hook("faulty", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+		id := e.hook("faulty", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) {
 			r.Timeout, r.Limit = hostler.Duration(150*time.Millisecond), 20
 		})
-		retry := make([]time.Duration, 1000) // on a loaded machine also good answers come too late
+		retry := make([]time.Duration, 1000) // many, since on a loaded machine good responses time out too
 		for i := range retry {
 			retry[i] = 30 * time.Millisecond
 		}
-		w.run("127.0.0.0/8", retry...)
-		w.emit(events)
-		w.await("all to be delivered", func() bool { return w.count(id, hostler.DeliveryDelivered) == events })
+		e.run("127.0.0.0/8", retry...)
+		e.emit(events)
+		e.await("all deliveries", func() bool { return e.count(id, hostler.DeliveryDelivered) == events })
 		mu.Lock()
 		defer mu.Unlock()
 		if len(taken) != events || len(ids) != events {
-			t.Errorf("%d events taken, %d seen; want %d", len(taken), len(ids), events)
+			t.Errorf("%d events accepted, %d received; want %d", len(taken), len(ids), events)
 		}
 		for pos, of := range ids {
 			if len(of) != 1 {
-				t.Errorf("event %d came under %d ids", pos, len(of))
+				t.Errorf("event %d arrived under %d ids", pos, len(of))
 			}
 		}
-		for _, d := range w.deliveries(id, hostler.DeliveryDelivered) {
+		for _, d := range e.deliveries(id, hostler.DeliveryDelivered) {
 			if len(d.Attempts) != d.Tries || d.Last.Error != nil || d.Body == "" || d.Ended == nil {
 				t.Fatalf("delivery %+v", d)
 			}
@@ -257,39 +278,41 @@ func TestFaultyReceiver(t *testing.T) {
 	})
 }
 
-// TestTwoServersSendOnce: what one server has claimed the other leaves alone.
+// TestTwoServersSendOnce: a delivery that one server has claimed is not sent by the
+// other.
 func TestTwoServersSendOnce(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, e *env) {
 		const events = 300
 		var mu sync.Mutex
 		seen := map[string]int{}
-		id := w.hook("one", serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		id := e.hook("one", serve(t, func(_ http.ResponseWriter, r *http.Request) {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[r.Header.Get("Webhook-Id")]++
 		}))
-		w.run("127.0.0.0/8")
-		w.run("127.0.0.0/8")
+		e.run("127.0.0.0/8")
+		e.run("127.0.0.0/8")
 		for range 10 {
-			w.emit(events / 10)
+			e.emit(events / 10)
 		}
-		w.await("all to be delivered", func() bool { return w.count(id, hostler.DeliveryDelivered) == events })
+		e.await("all deliveries", func() bool { return e.count(id, hostler.DeliveryDelivered) == events })
 		mu.Lock()
 		defer mu.Unlock()
 		if len(seen) != events {
-			t.Errorf("%d ids came, want %d", len(seen), events)
+			t.Errorf("%d ids arrived, want %d", len(seen), events)
 		}
 		for id, n := range seen {
 			if n != 1 {
-				t.Errorf("%s came %d times", id, n)
+				t.Errorf("%s arrived %d times", id, n)
 			}
 		}
 	})
 }
 
-// TestDeadReceiverSlowsNobody: while one receiver answers nothing, another gets all.
-func TestDeadReceiverSlowsNobody(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+// TestDeadReceiverDelaysNoOther sends to a receiver that never responds, and to one
+// that does.
+func TestDeadReceiverDelaysNoOther(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env) {
 		free := make(chan struct{})
 		var atOnce, most atomic.Int64
 		dead := serve(t, func(http.ResponseWriter, *http.Request) {
@@ -298,21 +321,21 @@ func TestDeadReceiverSlowsNobody(t *testing.T) {
 			atOnce.Add(-1)
 		})
 		defer close(free)
-		alive := serve(t, func(http.ResponseWriter, *http.Request) {})
-		one := w.hook("dead", dead)
-		two := w.hook("alive", alive)
-		w.run("127.0.0.0/8", time.Hour)
-		w.emit(100)
-		w.await("the living one to get all", func() bool { return w.count(two, hostler.DeliveryDelivered) == 100 })
-		if n := w.count(one, hostler.DeliveryDelivered); n != 0 || most.Load() > 4 {
-			t.Errorf("the dead one took %d, %d at once; its limit is 4", n, most.Load())
+		responsive := serve(t, func(http.ResponseWriter, *http.Request) {})
+		one := e.hook("dead", dead)
+		two := e.hook("responsive", responsive)
+		e.run("127.0.0.0/8", time.Hour)
+		e.emit(100)
+		e.await("the deliveries to the responsive one", func() bool { return e.count(two, hostler.DeliveryDelivered) == 100 })
+		if n := e.count(one, hostler.DeliveryDelivered); n != 0 || most.Load() > 4 {
+			t.Errorf("the dead one accepted %d, %d at once; its limit is 4", n, most.Load())
 		}
 	})
 }
 
-// TestVerdicts: which answers are failures, which are tried again, and when.
-func TestVerdicts(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+// TestStatusCodes: which responses are failures, which are retried, and when.
+func TestStatusCodes(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env) {
 		var leaked atomic.Bool
 		elsewhere := serve(t, func(http.ResponseWriter, *http.Request) { leaked.Store(true) })
 		url := serve(t, func(rw http.ResponseWriter, r *http.Request) {
@@ -327,18 +350,18 @@ func TestVerdicts(t *testing.T) {
 		})
 		hooks := map[int]hostler.WebhookID{}
 		for _, status := range []int{200, 204, 301, 302, 307, 308, 400, 401, 404, 410, 429, 500, 503} {
-			hooks[status] = w.hook(fmt.Sprint("h", status), fmt.Sprint(url, "/", status), func(_ *store.WebhookRow, s *store.WebhookSecrets) {
+			hooks[status] = e.hook(fmt.Sprint("h", status), fmt.Sprint(url, "/", status), func(_ *store.WebhookRow, s *store.WebhookSecrets) {
 				s.Token = "canary-token"
 			})
 		}
-		w.run("127.0.0.0/8", time.Minute)
-		w.emit(1)
+		e.run("127.0.0.0/8", time.Minute)
+		e.emit(1)
 		for status, id := range hooks {
-			w.await(fmt.Sprint("a try of ", status), func() bool {
-				l := w.deliveries(id, "")
+			e.await(fmt.Sprint("a try of ", status), func() bool {
+				l := e.deliveries(id, "")
 				return len(l) > 0 && l[0].Tries > 0
 			})
-			d := w.deliveries(id, "")[0]
+			d := e.deliveries(id, "")[0]
 			want := map[int]hostler.DeliveryState{200: hostler.DeliveryDelivered, 204: hostler.DeliveryDelivered, 410: hostler.DeliveryFailed}[status]
 			if want == "" {
 				want = hostler.DeliveryPending
@@ -347,17 +370,17 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("%d: %s, %+v", status, d.State, d.Last)
 			}
 			if len(d.Last.Response) > 4<<10 || strings.Contains(fmt.Sprint(d.Last), "canary") {
-				t.Errorf("%d: the kept answer has %d bytes: %.80s", status, len(d.Last.Response), d.Last.Response)
+				t.Errorf("%d: the stored response has %d bytes: %.80s", status, len(d.Last.Response), d.Last.Response)
 			}
 			if want == hostler.DeliveryPending && d.NextAt.Before(d.Created.Add(2*time.Hour)) {
-				t.Errorf("%d: the next try is at %v, although Retry-After asks for two hours", status, d.NextAt)
+				t.Errorf("%d: the next try is at %v; Retry-After asks for two hours", status, d.NextAt)
 			}
 		}
 		if leaked.Load() {
 			t.Error("a redirect was followed")
 		}
-		w.tx(func(tx *store.Tx) error {
-			gone, err := tx.LockWebhook([]hostler.ProjectID{w.project}, hooks[410], "")
+		e.tx(func(tx *store.Tx) error {
+			gone, err := tx.LockWebhook([]hostler.ProjectID{e.project}, hooks[410], "")
 			if err == nil && (gone.Enabled || gone.Reason == nil) {
 				t.Errorf("after 410 the webhook is %+v", gone.Webhook)
 			}
@@ -366,9 +389,10 @@ func TestVerdicts(t *testing.T) {
 	})
 }
 
-// TestNoConnectionWhereNoneMayGo: however the address is written, nothing connects.
-func TestNoConnectionWhereNoneMayGo(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+// TestDeniedAddresses writes addresses that the egress policy denies in many forms.
+// No connection is made.
+func TestDeniedAddresses(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env) {
 		var connects atomic.Int64
 		base := serve(t, func(http.ResponseWriter, *http.Request) { connects.Add(1) })
 		port := base[strings.LastIndex(base, ":")+1:]
@@ -377,15 +401,15 @@ func TestNoConnectionWhereNoneMayGo(t *testing.T) {
 			"127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]",
 			"[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "0.0.0.0", "[::]", "169.254.169.254", "100.100.100.200",
 		} {
-			ids = append(ids, w.hook(fmt.Sprint("h", i), "http://"+host+":"+port+"/", func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+			ids = append(ids, e.hook(fmt.Sprint("h", i), "http://"+host+":"+port+"/", func(r *store.WebhookRow, _ *store.WebhookSecrets) {
 				r.Timeout = hostler.Duration(2 * time.Second)
 			}))
 		}
-		w.run("")
-		w.emit(1)
+		e.run("")
+		e.emit(1)
 		for _, id := range ids {
-			w.await("a failure", func() bool { return w.count(id, hostler.DeliveryFailed) == 1 })
-			if d := w.deliveries(id, "")[0]; d.Last.Status != 0 || d.Last.Error == nil || d.Last.Error.ZH == "" {
+			e.await("a failure", func() bool { return e.count(id, hostler.DeliveryFailed) == 1 })
+			if d := e.deliveries(id, "")[0]; d.Last.Status != 0 || d.Last.Error == nil || d.Last.Error.ZH == "" {
 				t.Errorf("%+v", d.Last)
 			}
 		}
@@ -395,12 +419,11 @@ func TestNoConnectionWhereNoneMayGo(t *testing.T) {
 	})
 }
 
-// TestRebindingIsRefused: each connection is judged by where it goes, whatever the name
-// said before; a redirect leads nowhere.
-func TestRebindingIsRefused(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
-		// One name, first at an address that is allowed and then at one that is not,
-		// where somebody listens on the same port.
+// TestDNSRebinding resolves a name to an allowed address first, and then to a denied
+// one: the policy is applied to the address of each connection.
+func TestDNSRebinding(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env) {
+		// Both addresses listen on the same port.
 		var lc net.ListenConfig
 		good, err := lc.Listen(t.Context(), "tcp", "127.0.0.2:0")
 		if err != nil {
@@ -424,29 +447,30 @@ func TestRebindingIsRefused(t *testing.T) {
 		}}}
 		trap.Start()
 		t.Cleanup(trap.Close)
-		w.resolver = egresstest.Resolver(t, "127.0.0.2", "127.0.0.1")
-		id := w.hook("rebinding", "http://rebind.example.com:"+port+"/")
-		w.run("127.0.0.2/32", 20*time.Millisecond)
-		w.emit(1)
-		w.await("both tries", func() bool { return w.count(id, hostler.DeliveryFailed) == 1 })
-		d := w.deliveries(id, "")[0]
+		e.resolver = egresstest.Resolver(t, "127.0.0.2", "127.0.0.1")
+		id := e.hook("rebinding", "http://rebind.example.com:"+port+"/")
+		e.run("127.0.0.2/32", 20*time.Millisecond)
+		e.emit(1)
+		e.await("both tries", func() bool { return e.count(id, hostler.DeliveryFailed) == 1 })
+		d := e.deliveries(id, "")[0]
 		if served.Load() != 1 || connects.Load() != 0 || len(d.Attempts) != 2 || d.Attempts[0].Status != http.StatusTemporaryRedirect || d.Attempts[1].Status != 0 {
 			t.Errorf("served %d, connects %d, attempts %+v", served.Load(), connects.Load(), d.Attempts)
 		}
 	})
 }
 
-// TestStopWaitsForRequests: what is in flight at the end is ended and recorded.
+// TestStopWaitsForRequests: a request in flight is finished and recorded when the
+// notifier stops.
 func TestStopWaitsForRequests(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, e *env) {
 		began, free := make(chan struct{}, 10), make(chan struct{})
 		url := serve(t, func(http.ResponseWriter, *http.Request) {
 			began <- struct{}{}
 			<-free
 		})
-		id := w.hook("slow", url)
-		stop := w.run("127.0.0.0/8")
-		w.emit(1)
+		id := e.hook("slow", url)
+		stop := e.run("127.0.0.0/8")
+		e.emit(1)
 		<-began
 		stopped := make(chan struct{})
 		go func() {
@@ -455,87 +479,87 @@ func TestStopWaitsForRequests(t *testing.T) {
 		}()
 		close(free)
 		<-stopped
-		if n := w.count(id, hostler.DeliveryDelivered); n != 1 {
+		if n := e.count(id, hostler.DeliveryDelivered); n != 1 {
 			t.Errorf("%d deliveries are recorded, want 1", n)
 		}
 	})
 }
 
-// TestClaimOfADeadServerEnds: what another server had in hand is sent again.
-func TestClaimOfADeadServerEnds(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+// TestClaimExpires: what a dead server had claimed is sent by another.
+func TestClaimExpires(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env) {
 		var calls atomic.Int64
 		url := serve(t, func(http.ResponseWriter, *http.Request) { calls.Add(1) })
-		id := w.hook("one", url)
-		w.tx(func(tx *store.Tx) error {
-			_, err := tx.QueueDeliveries([]store.NewDelivery{{Webhook: id, Project: w.project, Event: &store.Event{Type: hostler.EventAssetCreated, Project: w.project}}})
+		id := e.hook("one", url)
+		e.tx(func(tx *store.Tx) error {
+			_, err := tx.QueueDeliveries([]store.NewDelivery{{Webhook: id, Project: e.project, Event: &store.Event{Type: hostler.EventAssetCreated, Project: e.project}}})
 			return err
 		})
 		row := store.WebhookRow{Webhook: hostler.Webhook{ID: id, Enabled: true}}
 		var first, second []store.ClaimedDelivery
-		w.tx(func(tx *store.Tx) (err error) {
+		e.tx(func(tx *store.Tx) (err error) {
 			first, err = tx.ClaimDeliveries(row, 10, time.Minute)
 			return err
 		})
-		w.tx(func(tx *store.Tx) (err error) {
+		e.tx(func(tx *store.Tx) (err error) {
 			second, err = tx.ClaimDeliveries(row, 10, time.Minute)
 			return err
 		})
 		if len(first) != 1 || len(second) != 0 {
 			t.Fatalf("claimed %d, then %d", len(first), len(second))
 		}
-		w.h.Advance(2 * time.Minute)
-		w.run("127.0.0.0/8")
-		w.await("the delivery", func() bool { return w.count(id, hostler.DeliveryDelivered) == 1 })
+		e.h.Advance(2 * time.Minute)
+		e.run("127.0.0.0/8")
+		e.await("the delivery", func() bool { return e.count(id, hostler.DeliveryDelivered) == 1 })
 		if calls.Load() != 1 {
 			t.Errorf("%d requests", calls.Load())
 		}
 	})
 }
 
-// TestWhoIsTold: events go to the webhooks that ask for them, and to no other
-// project's. Queues and workers belong to no project.
-func TestWhoIsTold(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+// TestSubscriptions: events are delivered to the webhooks that subscribe to them, and
+// to no other project's. Those of queues and workers belong to no project.
+func TestSubscriptions(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env) {
 		url := serve(t, func(http.ResponseWriter, *http.Request) {})
-		all := w.hook("all", url)
-		ends := w.hook("ends", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = nil })
-		every := w.hook("every", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"*"} })
-		assets := w.hook("assets", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"asset.*"} })
-		workers := w.hook("workers", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"worker.lost"} })
-		off := w.hook("off", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Enabled = false })
-		w.run("127.0.0.0/8")
-		w.tx(func(tx *store.Tx) error {
+		all := e.hook("all", url)
+		ends := e.hook("ends", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = nil })
+		every := e.hook("every", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"*"} })
+		assets := e.hook("assets", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"asset.*"} })
+		workers := e.hook("workers", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"worker.lost"} })
+		off := e.hook("off", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Enabled = false })
+		e.run("127.0.0.0/8")
+		e.tx(func(tx *store.Tx) error {
 			other, err := tx.InsertProject("other")
 			tx.Emit(other.ID, hostler.EventAssetCreated, hostler.ObjectEvent{Object: "theirs"})
-			tx.Emit(w.project, hostler.EventCredentialCreated, hostler.ObjectEvent{Object: "c"})
-			tx.Emit(w.project, hostler.EventAssetCreated, hostler.ObjectEvent{Object: "a"})
+			tx.Emit(e.project, hostler.EventCredentialCreated, hostler.ObjectEvent{Object: "c"})
+			tx.Emit(e.project, hostler.EventAssetCreated, hostler.ObjectEvent{Object: "a"})
 			tx.Emit(0, hostler.EventWorkerLost, hostler.ObjectEvent{Object: "worker1"})
 			return err
 		})
-		w.await("two deliveries", func() bool { return w.count(all, hostler.DeliveryDelivered) == 2 })
+		e.await("two deliveries", func() bool { return e.count(all, hostler.DeliveryDelivered) == 2 })
 		for name, tt := range map[string]struct {
 			id   hostler.WebhookID
 			want int
 		}{"all": {all, 2}, "every": {every, 3}, "ends": {ends, 0}, "assets": {assets, 1}, "workers": {workers, 1}, "off": {off, 0}} {
-			if got := w.count(tt.id, ""); got != tt.want {
+			if got := e.count(tt.id, ""); got != tt.want {
 				t.Errorf("%s: %d deliveries, want %d", name, got, tt.want)
 			}
 		}
 	})
 }
 
-// TestManyDeadReceivers: hosts that keep every request waiting leave room for one
-// that does not, however many they are, and also when they answered before.
+// TestManyDeadReceivers: hosts that never respond leave permits for one that does,
+// however many they are, and also when they responded before.
 func TestManyDeadReceivers(t *testing.T) {
 	for name, tt := range map[string]struct{ hosts, limit, answers int }{
-		"many that never answer": {hosts: 300, limit: 2},
-		"few that answered once": {hosts: 6, limit: 100, answers: 1},
+		"many that never responded": {hosts: 300, limit: 2},
+		"few that responded once":   {hosts: 6, limit: 100, answers: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachWorld(t, func(t *testing.T, w *world) {
-				// Longer than the test may take: no place is given back by time.
-				w.timeout = time.Hour
+			eachEnv(t, func(t *testing.T, e *env) {
+				// Longer than the test may take: no permit is released by a timeout.
+				e.timeout = time.Hour
 				free := make(chan struct{})
 				defer close(free)
 				var held, answered atomic.Int64
@@ -550,25 +574,25 @@ func TestManyDeadReceivers(t *testing.T) {
 					<-free
 				})
 				_, port, _ := strings.Cut(strings.TrimPrefix(url, "http://"), ":")
-				w.resolver = egresstest.Resolver(t, "127.0.0.1")
+				e.resolver = egresstest.Resolver(t, "127.0.0.1")
 				for i := range tt.hosts {
-					w.hook(fmt.Sprint("dead", i), fmt.Sprintf("http://dead%d.example.com:%s/", i, port), func(r *store.WebhookRow, _ *store.WebhookSecrets) {
-						r.Limit, r.Events, r.Timeout = tt.limit, []string{"asset.created"}, hostler.Duration(w.timeout)
+					e.hook(fmt.Sprint("dead", i), fmt.Sprintf("http://dead%d.example.com:%s/", i, port), func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+						r.Limit, r.Events, r.Timeout = tt.limit, []string{"asset.created"}, hostler.Duration(e.timeout)
 					})
 				}
-				alive := w.hook("alive", serve(t, func(http.ResponseWriter, *http.Request) {}), func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+				responsive := e.hook("responsive", serve(t, func(http.ResponseWriter, *http.Request) {}), func(r *store.WebhookRow, _ *store.WebhookSecrets) {
 					r.Limit, r.Events = 100, []string{"asset.updated"}
 				})
-				w.run("127.0.0.0/8", time.Hour)
-				w.emit(tt.answers)
-				w.await("the answers", func() bool { return int(answered.Load()) == tt.hosts*tt.answers })
-				w.emitType(hostler.EventAssetUpdated, 1)
-				w.await("the living one to answer", func() bool { return w.count(alive, hostler.DeliveryDelivered) == 1 })
+				e.run("127.0.0.0/8", time.Hour)
+				e.emit(tt.answers)
+				e.await("the first responses", func() bool { return int(answered.Load()) == tt.hosts*tt.answers })
+				e.emitType(hostler.EventAssetUpdated, 1)
+				e.await("the responsive one", func() bool { return e.count(responsive, hostler.DeliveryDelivered) == 1 })
 
-				w.emit(tt.limit)
-				w.await("the places to be taken", func() bool { return held.Load() >= 200 })
-				w.emitType(hostler.EventAssetUpdated, 50)
-				w.await("the living one to get all", func() bool { return w.count(alive, hostler.DeliveryDelivered) == 51 })
+				e.emit(tt.limit)
+				e.await("the dead ones to take their permits", func() bool { return held.Load() >= 200 })
+				e.emitType(hostler.EventAssetUpdated, 50)
+				e.await("the deliveries to the responsive one", func() bool { return e.count(responsive, hostler.DeliveryDelivered) == 51 })
 			})
 		})
 	}

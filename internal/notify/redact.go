@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -9,17 +10,17 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// maxReason bounds the error of a try, which may hold what a receiver said.
-const maxReason = 512
+// maxError bounds the error of a try, which may quote the receiver.
+const maxError = 512
 
-// redactorOf removes the secrets of a webhook from what its receiver says, which may
-// repeat what it was sent, and in another form.
+// redactorOf returns a redactor of the secrets of a webhook. It is applied to what
+// the receiver returned, which may repeat the request, whole or in parts.
 func redactorOf(s store.WebhookSecrets) *secret.Redactor {
 	r := secret.NewRedactor(s.Token, s.URL)
 	for _, value := range s.Headers {
 		r.Add(value)
 		if scheme, rest, ok := strings.Cut(value, " "); ok && scheme != "" {
-			r.Add(rest) // Basic, Bearer and the like
+			r.Add(rest) // behind Basic, Bearer and the like
 		}
 	}
 	for _, key := range s.Signing {
@@ -31,19 +32,19 @@ func redactorOf(s store.WebhookSecrets) *secret.Redactor {
 	return r
 }
 
-// urlSecrets are the parts of a URL that MaskURL does not show.
+// urlSecrets returns the parts of a URL that [hostler.MaskURL] masks.
 func urlSecrets(u *url.URL) []string {
-	var out []string
+	var secrets []string
 	if pass, ok := u.User.Password(); ok {
-		out = append(out, pass, u.User.Username()+":"+pass)
+		secrets = append(secrets, pass, u.User.Username()+":"+pass)
 	} else if u.User != nil {
-		out = append(out, u.User.Username())
+		secrets = append(secrets, u.User.Username())
 	}
 	if u.RawQuery != "" {
-		out = append(out, u.RawQuery)
+		secrets = append(secrets, u.RawQuery)
 	}
 	for _, values := range u.Query() {
-		out = append(out, values...)
+		secrets = append(secrets, values...)
 	}
 	path := (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 	parts := strings.Split(path, "/")
@@ -51,27 +52,42 @@ func urlSecrets(u *url.URL) []string {
 		if shown != hostler.Masked {
 			continue
 		}
-		out = append(out, parts[i])
+		secrets = append(secrets, parts[i])
 		if plain, err := url.PathUnescape(parts[i]); err == nil {
-			out = append(out, plain)
+			secrets = append(secrets, plain)
 		}
 	}
-	return out
+	return secrets
 }
 
-// redactText takes secrets out of a reason and bounds it.
+// redactText removes secrets from the error of a try, and bounds it.
 func redactText(t *hostler.Text, r *secret.Redactor) *hostler.Text {
 	if t == nil {
 		return nil
 	}
-	return &hostler.Text{EN: clip(r.String(t.EN), maxReason), ZH: clip(r.String(t.ZH), maxReason)}
+	return &hostler.Text{EN: truncate(r.String(t.EN), maxError), ZH: truncate(r.String(t.ZH), maxError)}
 }
 
-// keptResponse is the beginning of an answer as text, without the secrets.
-func keptResponse(b []byte, r *secret.Redactor) string {
+// excerpt returns the beginning of a response as text without secrets. It redacts
+// before it cuts: half a secret would not be found.
+func excerpt(b []byte, r *secret.Redactor) string {
 	text := r.String(strings.ToValidUTF8(strings.ReplaceAll(string(b), "\x00", ""), "\uFFFD"))
-	if len(text) > responseKept {
-		text = strings.ToValidUTF8(text[:responseKept], "")
+	if len(text) > maxResponse {
+		text = strings.ToValidUTF8(text[:maxResponse], "")
 	}
 	return text
+}
+
+// maskHeaders returns the headers of a request, with the values masked that the
+// owner of the webhook set or that authorize.
+func maskHeaders(req *http.Request, s store.WebhookSecrets) map[string]string {
+	shown := make(map[string]string, len(req.Header))
+	for name := range req.Header {
+		if _, custom := s.Headers[name]; custom || name == "Authorization" {
+			shown[name] = hostler.Masked
+		} else {
+			shown[name] = req.Header.Get(name)
+		}
+	}
+	return shown
 }

@@ -16,8 +16,8 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// echo says back to each connection what it reads of the first lines, which is no
-// HTTP.
+// echo returns the address of a listener that repeats the first lines of each
+// connection, which is not HTTP.
 func echo(t *testing.T) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -47,10 +47,10 @@ func echo(t *testing.T) (address string) {
 	return l.Addr().String()
 }
 
-// TestReceiversThatRepeatTheRequest: what a receiver says back, in whatever form, is
-// kept without the secrets, and bounded.
+// TestReceiversThatRepeatTheRequest: what a receiver repeats, in whatever form, is
+// stored without the secrets, and bounded.
 func TestReceiversThatRepeatTheRequest(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, e *env) {
 		dump := serve(t, func(rw http.ResponseWriter, r *http.Request) {
 			whole, err := httputil.DumpRequest(r, true)
 			if err != nil {
@@ -72,38 +72,38 @@ func TestReceiversThatRepeatTheRequest(t *testing.T) {
 		})
 		var hooks []hostler.WebhookID
 		for i, at := range []string{echo(t), strings.TrimPrefix(dump, "http://"), strings.TrimPrefix(moved, "http://")} {
-			hooks = append(hooks, w.hook(fmt.Sprint("user", i), "http://ops:canary-pass@"+at+"/hooks/canary-0123456789-path/x?key=canary%2Bquery"))
-			hooks = append(hooks, w.hook(fmt.Sprint("token", i), "http://"+at+"/hooks/canary-0123456789-path?key=canary%2Bquery", func(_ *store.WebhookRow, s *store.WebhookSecrets) {
+			hooks = append(hooks, e.hook(fmt.Sprint("user", i), "http://ops:canary-pass@"+at+"/hooks/canary-0123456789-path/x?key=canary%2Bquery"))
+			hooks = append(hooks, e.hook(fmt.Sprint("token", i), "http://"+at+"/hooks/canary-0123456789-path?key=canary%2Bquery", func(_ *store.WebhookRow, s *store.WebhookSecrets) {
 				s.Token, s.Headers = `canary-"&<token`, map[string]string{"X-Key": "Basic canary-header"}
 			}))
 		}
-		w.run("127.0.0.0/8", time.Hour)
-		w.emit(1)
+		e.run("127.0.0.0/8", time.Hour)
+		e.emit(1)
 		for _, id := range hooks {
-			w.await("a try", func() bool {
-				l := w.deliveries(id, "")
+			e.await("a try", func() bool {
+				l := e.deliveries(id, "")
 				return len(l) > 0 && l[0].Tries > 0
 			})
-			said, err := json.Marshal(w.deliveries(id, "")[0])
+			stored, err := json.Marshal(e.deliveries(id, "")[0])
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, bad := range []string{"canary", "Y2FuYXJ5", "NhbmFye", "jYW5hcn"} { // also as base64
-				if strings.Contains(string(said), bad) {
-					t.Errorf("a secret is kept (%s): %.2000s", bad, said)
+				if strings.Contains(string(stored), bad) {
+					t.Errorf("a secret is stored (%s): %.2000s", bad, stored)
 				}
 			}
-			if len(said) > 12<<10 {
-				t.Errorf("a try keeps %d bytes", len(said))
+			if len(stored) > 12<<10 {
+				t.Errorf("a try stores %d bytes", len(stored))
 			}
 		}
 	})
 }
 
-// TestSwitchedProtocol: an answer of 101, after which net/http lets go of the
-// connection, ends with the time-out too.
+// TestSwitchedProtocol responds with 101, after which net/http no longer watches the
+// connection. The try must still end.
 func TestSwitchedProtocol(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, e *env) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -127,13 +127,13 @@ func TestSwitchedProtocol(t *testing.T) {
 				}()
 			}
 		}()
-		id := w.hook("switch", "http://"+l.Addr().String()+"/", func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+		id := e.hook("switch", "http://"+l.Addr().String()+"/", func(r *store.WebhookRow, _ *store.WebhookSecrets) {
 			r.Timeout = hostler.Duration(300 * time.Millisecond)
 		})
-		w.run("127.0.0.0/8")
-		w.emit(1)
-		w.await("the try to end", func() bool { return w.count(id, hostler.DeliveryFailed) == 1 })
-		if d := w.deliveries(id, "")[0]; d.Last.Status != http.StatusSwitchingProtocols || d.Last.Error == nil {
+		e.run("127.0.0.0/8")
+		e.emit(1)
+		e.await("the try to end", func() bool { return e.count(id, hostler.DeliveryFailed) == 1 })
+		if d := e.deliveries(id, "")[0]; d.Last.Status != http.StatusSwitchingProtocols || d.Last.Error == nil {
 			t.Errorf("the try is %+v", d.Last)
 		}
 	})

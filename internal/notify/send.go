@@ -3,7 +3,6 @@ package notify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -17,104 +16,113 @@ import (
 )
 
 const (
-	responseKept = 4 << 10
-	// responseRead is what is looked at of an answer, for a robot's verdict.
-	responseRead = 64 << 10
-	// longestWait bounds what a receiver may ask for by Retry-After.
-	longestWait = 24 * time.Hour
-	// recordLimit bounds the writing of what came of a request; it is shorter than
-	// recordSpan.
-	recordLimit = 15 * time.Second
+	// maxResponse bounds the part of a response that is stored with a try, readLimit
+	// the part that is read: a chat bot reports errors in the body.
+	maxResponse = 4 << 10
+	readLimit   = 64 << 10
+	// maxRetryAfter bounds what a receiver may ask for by Retry-After.
+	maxRetryAfter = 24 * time.Hour
+	// recordTimeout bounds the transaction that records a try; see claimMargin.
+	recordTimeout = 15 * time.Second
+	// retryJitter spreads the waits between tries by a fifth to both sides, so that
+	// deliveries which failed together are not tried again together.
+	retryJitter = 0.2
 	userAgent   = "Hostler-Webhooks/1"
 )
 
-// verdict is what one request came to.
-type verdict struct {
-	status   int
-	answer   []byte        // as it came
-	response string        // what is kept of it
-	err      *hostler.Text // nil: the receiver took it
-	after    time.Duration // that the receiver asks to wait
-	gone     bool
+// result is what one request led to.
+type result struct {
+	status     int           // 0 without a response
+	body       []byte        // as received
+	excerpt    string        // of the body, without secrets
+	err        *hostler.Text // nil when the receiver accepted the delivery
+	retryAfter time.Duration
+	gone       bool // 410: the receiver wants no more requests
 }
 
-// try makes one request for a delivery and records what came of it.
+// try sends a delivery and records the result.
 func (n *Notifier) try(ctx context.Context, w store.WebhookRow, d store.ClaimedDelivery) {
 	began, clock := n.store.Now(), time.Now()
-	body, sent, v := n.attempt(ctx, w, d, began)
+	body, headers, res := n.attempt(ctx, w, d, began)
 	attempt := hostler.DeliveryAttempt{
 		N: d.Tries + 1, At: began, Millis: float64(time.Since(clock).Microseconds()) / 1000,
-		Request: sent, Status: v.status, Response: v.response, Error: v.err,
+		Request: headers, Status: res.status, Response: res.excerpt, Error: res.err,
 	}
-	ctx, cancel := context.WithTimeout(ctx, recordLimit)
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	err := n.store.InTx(ctx, func(tx *store.Tx) error {
-		if v.gone {
-			why := hostler.Text{EN: "the receiver answered 410: it is gone", ZH: "接收方返回 410：该地址已不存在"}
+		if res.gone {
+			why := hostler.Text{EN: "the receiver returned 410 Gone", ZH: "接收方返回 410 Gone，该地址已失效"}
 			if err := tx.DisableWebhook(w.ID, why); err != nil {
 				return err
 			}
 		}
-		return tx.EndTry(d, n.outcome(tx.Now(), d, v, body, attempt))
+		return tx.EndTry(d, n.outcome(tx.Now(), d, res, body, attempt))
 	})
 	switch {
 	case err != nil:
-		n.log.ErrorContext(ctx, "the outcome of a delivery was not recorded; it is sent again", "delivery", d.ID, "err", err)
-	case v.gone:
-		n.log.WarnContext(ctx, "a webhook is disabled: its receiver answered 410", "webhook", w.ID)
+		n.log.ErrorContext(ctx, "record a delivery; it will be sent again", "delivery", d.ID, "err", err)
+	case res.gone:
+		n.log.WarnContext(ctx, "webhook disabled: its receiver returned 410", "webhook", w.ID)
 	}
 }
 
-// outcome decides whether and when to try again.
-func (n *Notifier) outcome(now time.Time, d store.ClaimedDelivery, v verdict, body string, a hostler.DeliveryAttempt) store.DeliveryOutcome {
+// outcome returns the new state of a delivery after a try, and when to retry it. A
+// test of a webhook is not retried: a person waits for its result.
+func (n *Notifier) outcome(
+	now time.Time, d store.ClaimedDelivery, res result, body string, a hostler.DeliveryAttempt,
+) store.DeliveryOutcome {
 	o := store.DeliveryOutcome{State: hostler.DeliveryDelivered, Body: body, Attempt: a}
 	switch {
-	case v.err == nil:
-	case v.gone || d.Round >= len(n.cfg.Retry) || d.Event.Type == hostler.EventWebhookPing:
+	case res.err == nil:
+	case res.gone || d.Round >= len(n.cfg.Retry) || d.Event.Type == hostler.EventWebhookPing:
 		o.State = hostler.DeliveryFailed
 	default:
 		o.State = hostler.DeliveryPending
-		o.Next = now.Add(max(wait.Jitter(n.cfg.Retry[d.Round], retryJitter), v.after))
+		o.Next = now.Add(max(wait.Jitter(n.cfg.Retry[d.Round], retryJitter), res.retryAfter))
 	}
 	return o
 }
 
-// retryJitter spreads the waits between tries by a fifth to both sides, so that
-// deliveries which failed together are not tried again together.
-const retryJitter = 0.2
-
-// attempt makes one request. It returns the body, and the headers as they may be
-// shown.
-func (n *Notifier) attempt(ctx context.Context, w store.WebhookRow, d store.ClaimedDelivery, now time.Time) (body string, sent map[string]string, v verdict) {
+// attempt builds and sends one request. It returns the body, and the headers with
+// their secret values masked.
+func (n *Notifier) attempt(
+	ctx context.Context, w store.WebhookRow, d store.ClaimedDelivery, now time.Time,
+) (body string, headers map[string]string, res result) {
 	secrets, err := n.cfg.Open(w.ID, w.Sealed)
 	if err != nil {
-		n.log.ErrorContext(ctx, "the secrets of a webhook cannot be opened", "webhook", w.ID, "err", err)
-		return d.Body, nil, failed("its secrets cannot be opened: the master key is another one", "无法解开其机密内容：主密钥不一致")
+		n.log.ErrorContext(ctx, "decrypt the secrets of a webhook", "webhook", w.ID, "err", err)
+		return d.Body, nil, failed("cannot decrypt the secrets of the webhook: the master key has changed",
+			"无法解密该回调的机密内容：主密钥不一致")
 	}
+	// A retry sends the body of the first try, though the job may have changed.
 	if body = d.Body; body == "" {
 		if body, err = n.body(ctx, w, d); err != nil {
-			n.log.ErrorContext(ctx, "the body of a delivery cannot be made", "delivery", d.ID, "err", err)
-			return "", nil, failed("the message could not be made; the server's log says why", "无法生成消息；详见服务器日志")
+			n.log.ErrorContext(ctx, "build the body of a delivery", "delivery", d.ID, "err", err)
+			return "", nil, failed("cannot build the message; see the server log", "无法生成消息；详见服务器日志")
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(w.Timeout.D(), n.cfg.Timeout))
 	defer cancel()
-	req, err := request(ctx, w, d.ID, secrets, body, now)
+	req, err := newRequest(ctx, w, d.ID, secrets, body, now)
 	if err != nil {
-		return body, nil, failed("the request cannot be made of this webhook", "无法按此回调构造请求")
+		return body, nil, failed("cannot build the request; check the URL and the secret of the webhook",
+			"无法构造请求；请检查该回调的 URL 与密钥")
 	}
-	v = n.send(req, w.Format)
-	n.places.answered(&w, v.status != 0)
-	hide := redactorOf(secrets)
-	v.response, v.err = keptResponse(v.answer, hide), redactText(v.err, hide)
-	return body, shown(req, secrets), v
+	res = n.send(req, w.Format)
+	n.limiter.setReachable(&w, res.status != 0)
+	redactor := redactorOf(secrets)
+	res.excerpt, res.err = excerpt(res.body, redactor), redactText(res.err, redactor)
+	return body, maskHeaders(req, secrets), res
 }
 
-func failed(en, zh string) verdict { return verdict{err: &hostler.Text{EN: en, ZH: zh}} }
+func failed(en, zh string) result { return result{err: &hostler.Text{EN: en, ZH: zh}} }
 
-// request makes the signed request.
-func request(ctx context.Context, w store.WebhookRow, id hostler.DeliveryID, s store.WebhookSecrets, body string, now time.Time) (*http.Request, error) {
-	raw, payload, err := signRobot(w.Format, s, body, now)
+// newRequest builds the signed request of a delivery.
+func newRequest(
+	ctx context.Context, w store.WebhookRow, id hostler.DeliveryID, s store.WebhookSecrets, body string, now time.Time,
+) (*http.Request, error) {
+	url, payload, err := signChatBot(w.Format, s, body, now)
 	if err != nil {
 		return nil, err
 	}
@@ -125,9 +133,9 @@ func request(ctx context.Context, w store.WebhookRow, id hostler.DeliveryID, s s
 	if payload != "" {
 		reader = strings.NewReader(payload)
 	}
-	req, err := http.NewRequestWithContext(ctx, w.Method, raw, reader)
+	req, err := http.NewRequestWithContext(ctx, w.Method, url, reader)
 	if err != nil {
-		return nil, fmt.Errorf("make a request: %w", errors.New("the URL is not valid")) // the error holds the URL
+		return nil, errors.New("build a request: the URL is not valid") // err would contain the URL
 	}
 	for name, value := range s.Headers {
 		req.Header.Set(name, value)
@@ -138,97 +146,89 @@ func request(ctx context.Context, w store.WebhookRow, id hostler.DeliveryID, s s
 	if reader != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if s.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+s.Token)
-	} else if user := req.URL.User; user != nil && req.Header.Get("Authorization") == "" {
-		pass, _ := user.Password()
-		req.SetBasicAuth(user.Username(), pass)
-	}
-	if !isRobot(w.Format) {
-		stamp := now.Unix()
-		req.Header.Set("Webhook-Id", id.String())
-		req.Header.Set("Webhook-Timestamp", strconv.FormatInt(stamp, 10))
-		if sig := Signature(s.Signing, id.String(), stamp, payload, now); sig != "" {
-			req.Header.Set("Webhook-Signature", sig)
-		}
+	authorize(req, s)
+	if !w.Format.IsChatBot() {
+		signStandard(req, s.Signing, id, payload, now)
 	}
 	return req, nil
 }
 
-// shown are the headers of a request without what is secret.
-func shown(req *http.Request, s store.WebhookSecrets) map[string]string {
-	out := make(map[string]string, len(req.Header))
-	for name := range req.Header {
-		_, own := s.Headers[name]
-		switch {
-		case own || name == "Authorization":
-			out[name] = hostler.Masked
-		default:
-			out[name] = req.Header.Get(name)
-		}
+// authorize sets the Authorization header: the bearer token, else the user of the
+// URL unless the webhook has such a header of its own.
+func authorize(req *http.Request, s store.WebhookSecrets) {
+	if s.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+s.Token)
+		return
 	}
-	return out
+	if user := req.URL.User; user != nil && req.Header.Get("Authorization") == "" {
+		pass, _ := user.Password()
+		req.SetBasicAuth(user.Username(), pass)
+	}
 }
 
-// send makes the request and judges the answer, which may hold secrets.
-func (n *Notifier) send(req *http.Request, f hostler.WebhookFormat) verdict {
-	res, err := n.transport.RoundTrip(req) // no http.Client: it would look at redirects
+// send sends a request and judges the response.
+func (n *Notifier) send(req *http.Request, f hostler.WebhookFormat) result {
+	resp, err := n.transport.RoundTrip(req) // an http.Client would follow redirects
 	if err != nil {
-		return unsent(err)
+		return sendError(err)
 	}
-	defer func() { _ = res.Body.Close() }() // read as far as wanted
-	var text []byte
+	defer func() { _ = resp.Body.Close() }() // it was read as far as needed
+	var body []byte
 	var readErr error
-	if res.StatusCode >= http.StatusOK { // after 101 net/http watches neither connection nor context
-		text, readErr = io.ReadAll(io.LimitReader(res.Body, responseRead))
+	if resp.StatusCode >= http.StatusOK { // net/http does not cancel the body of a 101
+		body, readErr = io.ReadAll(io.LimitReader(resp.Body, readLimit))
 	}
-	v := verdict{status: res.StatusCode, answer: text, after: retryAfter(res.Header.Get("Retry-After"), n.store.Now())}
+	res := result{
+		status: resp.StatusCode, body: body,
+		retryAfter: retryAfter(resp.Header.Get("Retry-After"), n.store.Now()),
+	}
 	switch {
-	case res.StatusCode == http.StatusGone:
-		v.gone = true
-		v.fail("410: the receiver is gone", "410：接收方已不存在")
-	case res.StatusCode >= 300 && res.StatusCode < 400:
-		v.fail("%d: redirects are not followed; change the URL", "%d：不跟随重定向；请修改 URL", res.StatusCode)
-	case res.StatusCode < 200 || res.StatusCode >= 300:
-		v.fail("the receiver answered %d", "接收方返回 %d", res.StatusCode)
+	case resp.StatusCode == http.StatusGone:
+		res.gone = true
+		res.fail("the receiver returned 410 Gone; the webhook was disabled", "接收方返回 410 Gone；该回调已停用")
+	case resp.StatusCode >= 300 && resp.StatusCode < 400:
+		res.fail("the receiver returned %d: redirects are not followed; set the final URL",
+			"接收方返回 %d：不跟随重定向；请改用最终的 URL", resp.StatusCode)
+	case resp.StatusCode < 200 || resp.StatusCode >= 300:
+		res.fail("the receiver returned %d", "接收方返回 %d", resp.StatusCode)
 	case readErr != nil:
-		v.fail("the answer broke off", "应答中断")
-	case isRobot(f):
-		v.err = refusal(text)
+		res.fail("the response was cut off", "响应中断")
+	case f.IsChatBot():
+		res.err = chatBotError(body)
 	}
-	return v
+	return res
 }
 
-func (v *verdict) fail(en, zh string, args ...any) {
+func (r *result) fail(en, zh string, args ...any) {
 	t := hostler.Textf(en, zh, args...)
-	v.err = &t
+	r.err = &t
 }
 
-// unsent says why there is no answer.
-func unsent(err error) verdict {
+// sendError returns the result of a request that got no response.
+func sendError(err error) (res result) {
 	var denied *egress.Denied
-	var v verdict
 	switch {
 	case errors.As(err, &denied):
 		t := denied.Text()
-		v.err = &t
+		res.err = &t
 	case errors.Is(err, context.DeadlineExceeded):
-		v.fail("no answer in time", "未及时应答")
+		res.fail("timed out: no response from the receiver", "超时：接收方未响应")
 	default:
-		v.fail("not reached: %v", "无法送达：%v", err)
+		res.fail("cannot reach the receiver: %v", "无法连接接收方：%v", err)
 	}
-	return v
+	return res
 }
 
-// retryAfter reads the header Retry-After, seconds or a date (RFC 9110 §10.2.3), and
-// waits no longer than longestWait, whatever it asks for.
-func retryAfter(h string, now time.Time) time.Duration {
-	s, err := strconv.ParseUint(strings.TrimSpace(h), 10, 64)
+// retryAfter parses the header Retry-After, seconds or a date (RFC 9110 §10.2.3).
+// It returns at most maxRetryAfter, and 0 for what is neither.
+func retryAfter(header string, now time.Time) time.Duration {
+	s, err := strconv.ParseUint(strings.TrimSpace(header), 10, 64)
 	if err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(min(s, uint64(longestWait/time.Second))) * time.Second //nolint:gosec // a day at most
+		s = min(s, uint64(maxRetryAfter/time.Second))
+		return time.Duration(s) * time.Second //nolint:gosec // a day at most
 	}
-	if at, err := http.ParseTime(h); err == nil {
-		return min(max(0, at.Sub(now)), longestWait)
+	if at, err := http.ParseTime(header); err == nil {
+		return min(max(0, at.Sub(now)), maxRetryAfter)
 	}
 	return 0
 }

@@ -26,7 +26,7 @@ func failedJob(result string) (*store.Event, *hostler.Job) {
 	return e, &hostler.Job{ID: 2001, Result: json.RawMessage(result)}
 }
 
-// TestMessages holds every format to its form, in both languages.
+// TestMessages compares the message of each format, in both languages.
 func TestMessages(t *testing.T) {
 	const result = `{"text":"port 22 closed (errno=111)","port":22}`
 	for _, tt := range []struct {
@@ -56,11 +56,12 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// NetPulse's GET tells as much as its POST; another has nothing but its headers.
-func TestGet(t *testing.T) {
+// TestGetRequests: a GET in NetPulse's format has the body of a POST; other formats
+// have none.
+func TestGetRequests(t *testing.T) {
 	for format, want := range map[hostler.WebhookFormat]string{hostler.FormatNetPulse: `{"id":"x"}`, hostler.FormatStandard: ""} {
 		w := store.WebhookRow{Webhook: hostler.Webhook{Format: format, Method: http.MethodGet}}
-		req, err := request(t.Context(), w, 1, store.WebhookSecrets{URL: "https://h/"}, `{"id":"x"}`, time.Now())
+		req, err := newRequest(t.Context(), w, 1, store.WebhookSecrets{URL: "https://h/"}, `{"id":"x"}`, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +75,8 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// A job's output makes no links and mentions nobody.
+// TestOutputIsNoMarkup puts markup into the output of a job: links, mentions,
+// headings, escape sequences.
 func TestOutputIsNoMarkup(t *testing.T) {
 	e, job := failedJob(`{"text":"<@all> <at user_id=\"all\"></at> @13800000000 [x](http://evil.example) ![y](//evil) **b**\n# h https://evil.example &#64;all &lt;@all&gt; \u001b[31m\u0007\u202e\u2028# h\u200b"}`)
 	for _, f := range []hostler.WebhookFormat{hostler.FormatDingTalk, hostler.FormatWeCom, hostler.FormatFeishu} {
@@ -83,17 +85,17 @@ func TestOutputIsNoMarkup(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, said, _ := strings.Cut(string(got), "Result: ")
+		_, text, _ := strings.Cut(string(got), "Result: ")
 		for _, bad := range []string{"<", `\u003c`, "@", "[", "**b", "://", `\n#`, "&", `\u0026`, `\u001b`, `\u0007`, "\u202e", `\u2028`} {
-			if strings.Contains(said, bad) {
-				t.Errorf("%s: %q gets through in %s", f, bad, said)
+			if strings.Contains(text, bad) {
+				t.Errorf("%s: %q is in the message %s", f, bad, text)
 			}
 		}
 	}
 }
 
-// A result that is too large is left out or cut, and a job that is gone told of as
-// far as its event goes.
+// TestLargeAndMissingResults: a result that is too large is left out of a standard
+// message and truncated in a text; a deleted job is described by its event.
 func TestLargeAndMissingResults(t *testing.T) {
 	e, job := failedJob(`"` + strings.Repeat("x", maxResult) + `"`)
 	if s := standardMessage(e, job).Data.(jobData); s.Result != nil || !s.Truncated { //nolint:forcetypeassert // a job's

@@ -16,17 +16,17 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-const robotSecret = "SECcanary0123456789"
+const botSecret = "SECcanary0123456789"
 
-// mac is the HMAC-SHA-256 in base64, as the robots' documents describe it.
+// mac returns the HMAC-SHA-256 in base64, as the documents of the chat bots describe.
 func mac(key, text string) string {
 	h := hmac.New(sha256.New, []byte(key))
 	_, _ = io.WriteString(h, text)
 	return base64.StdEncoding.EncodeToString(h.Sum(nil))
 }
 
-// robot is what a robot's service sees of a request.
-type robot struct {
+// botRequest is what the service of a chat bot reads of a request.
+type botRequest struct {
 	query func(string) string
 	body  struct {
 		MsgType   string `json:"msgtype"`
@@ -44,43 +44,43 @@ type robot struct {
 	}
 }
 
-// TestRobots: each gets its own message and signature, and its refusals inside an
-// answer of 200 are failures.
-func TestRobots(t *testing.T) {
+// TestChatBots: each gets its own message and signature, and an error in a response
+// with status 200 is a failure.
+func TestChatBots(t *testing.T) {
 	for _, tt := range []struct {
-		format  hostler.WebhookFormat
-		took    string
-		refused string
-		check   func(r robot) bool
+		format   hostler.WebhookFormat
+		accepted string
+		refused  string
+		check    func(r botRequest) bool
 	}{
 		{
 			hostler.FormatDingTalk, `{"errcode":0,"errmsg":"ok"}`, `{"errcode":310000,"errmsg":"sign not match"}`,
-			func(r robot) bool {
+			func(r botRequest) bool {
 				stamp := r.query("timestamp")
-				return r.query("access_token") == "canary-token" && r.query("sign") == mac(robotSecret, stamp+"\n"+robotSecret) &&
+				return r.query("access_token") == "canary-token" && r.query("sign") == mac(botSecret, stamp+"\n"+botSecret) &&
 					len(stamp) == 13 && r.body.MsgType == "markdown" && r.body.Markdown.Title != "" && strings.Contains(r.body.Markdown.Text, "asset.created")
 			},
 		},
 		{
 			hostler.FormatWeCom, `{"errcode":0,"errmsg":"ok"}`, `{"errcode":93000,"errmsg":"invalid webhook url"}`,
-			func(r robot) bool {
+			func(r botRequest) bool {
 				return r.query("sign") == "" && r.body.MsgType == "markdown" && strings.Contains(r.body.Markdown.Content, "asset.created")
 			},
 		},
 		{
 			hostler.FormatFeishu, `{"StatusCode":0,"code":0,"msg":"success"}`, `{"code":19021,"msg":"sign match fail"}`,
-			func(r robot) bool {
-				return r.body.Sign == mac(r.body.Timestamp+"\n"+robotSecret, "") && len(r.body.Timestamp) == 10 &&
+			func(r botRequest) bool {
+				return r.body.Sign == mac(r.body.Timestamp+"\n"+botSecret, "") && len(r.body.Timestamp) == 10 &&
 					r.body.Type == "text" && strings.Contains(r.body.Content.Text, "asset.created")
 			},
 		},
 	} {
 		t.Run(string(tt.format), func(t *testing.T) {
-			eachWorld(t, func(t *testing.T, w *world) {
+			eachEnv(t, func(t *testing.T, e *env) {
 				var mu sync.Mutex
-				var seen []robot
+				var seen []botRequest
 				url := serve(t, func(rw http.ResponseWriter, r *http.Request) {
-					got := robot{query: r.URL.Query().Get}
+					got := botRequest{query: r.URL.Query().Get}
 					body, err := io.ReadAll(r.Body)
 					if err == nil {
 						err = json.Unmarshal(body, &got.body)
@@ -94,20 +94,20 @@ func TestRobots(t *testing.T) {
 					mu.Unlock()
 					answer := tt.refused
 					if n > 1 {
-						answer = tt.took
+						answer = tt.accepted
 					}
 					_, _ = io.WriteString(rw, answer)
 				})
-				id := w.hook("robot", url+"/robot/send?access_token=canary-token", func(r *store.WebhookRow, s *store.WebhookSecrets) {
-					r.Format, s.Signing = tt.format, []store.SigningSecret{{Secret: robotSecret}}
+				id := e.hook("bot", url+"/robot/send?access_token=canary-token", func(r *store.WebhookRow, s *store.WebhookSecrets) {
+					r.Format, s.Signing = tt.format, []store.SigningSecret{{Secret: botSecret}}
 				})
-				w.run("127.0.0.0/8", 50*time.Millisecond)
-				w.tx(func(tx *store.Tx) error {
-					tx.Emit(w.project, hostler.EventAssetCreated, hostler.ObjectEvent{Object: `<@all> <at user_id="all"></at> [x](http://evil.example)`, By: strings.Repeat("长", 5000)})
+				e.run("127.0.0.0/8", 50*time.Millisecond)
+				e.tx(func(tx *store.Tx) error {
+					tx.Emit(e.project, hostler.EventAssetCreated, hostler.ObjectEvent{Object: `<@all> <at user_id="all"></at> [x](http://evil.example)`, By: strings.Repeat("长", 5000)})
 					return nil
 				})
-				w.await("the second try", func() bool { return w.count(id, hostler.DeliveryDelivered) == 1 })
-				d := w.deliveries(id, "")[0]
+				e.await("the second try", func() bool { return e.count(id, hostler.DeliveryDelivered) == 1 })
+				d := e.deliveries(id, "")[0]
 				if len(d.Attempts) != 2 || d.Attempts[0].Error == nil || d.Attempts[0].Status != http.StatusOK || d.Attempts[1].Error != nil {
 					t.Errorf("the attempts are %+v", d.Attempts)
 				}
@@ -118,9 +118,9 @@ func TestRobots(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				for _, r := range seen {
-					said := r.body.Markdown.Title + r.body.Markdown.Text + r.body.Markdown.Content + r.body.Content.Text
-					if !tt.check(r) || strings.ContainsAny(said, "<>@") || len(r.body.Markdown.Content) > 4096 {
-						t.Errorf("not as %s asks: %+v", tt.format, r.body)
+					text := r.body.Markdown.Title + r.body.Markdown.Text + r.body.Markdown.Content + r.body.Content.Text
+					if !tt.check(r) || strings.ContainsAny(text, "<>@") || len(r.body.Markdown.Content) > 4096 {
+						t.Errorf("not a message of %s: %+v", tt.format, r.body)
 					}
 				}
 			})
