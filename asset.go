@@ -22,6 +22,9 @@ type Asset struct {
 	UpdatedAt  time.Time         `json:"updated_at"`
 }
 
+// MaxJumps is how many jump hosts may be on the way to an asset.
+const MaxJumps = 5
+
 // Policies for an asset's SSH host key.
 const (
 	HostKeyAcceptNew = "accept-new" // the first key seen is pinned

@@ -1,6 +1,11 @@
 package hostler
 
-import "time"
+import (
+	"cmp"
+	"net"
+	"strconv"
+	"time"
+)
 
 // HostKey is an SSH host key that was seen at an address, and what was decided
 // about it.
@@ -21,3 +26,9 @@ const (
 	HostKeyOffered = "offered"
 	HostKeyRevoked = "revoked"
 )
+
+// SSHAddress is the host:port that SSH connects to, by which host keys are stored.
+// Port 0 is port 22.
+func SSHAddress(address string, port int) string {
+	return net.JoinHostPort(address, strconv.Itoa(cmp.Or(port, 22)))
+}

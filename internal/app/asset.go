@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 
 	"hostler.dev/hostler"
@@ -19,8 +17,6 @@ import (
 const (
 	maxLabels = 64
 	maxVars   = 64
-	maxJumps  = 5
-	sshPort   = 22
 )
 
 // Assets lists the assets of the acting project that have all the labels.
@@ -127,7 +123,7 @@ func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in hostle
 		}
 		row := row
 		row.ID = old.ID
-		keepDeviceKey(&row, old)
+		followAddress(&row, old)
 		if err := s.bind(&row, in); err != nil {
 			return hostler.Asset{}, err
 		}
@@ -138,9 +134,9 @@ func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in hostle
 	})
 }
 
-// keepDeviceKey has the key of a device that was never set, only shown, follow the
-// address.
-func keepDeviceKey(row, old *store.AssetRow) {
+// followAddress makes a device key that was the old address, because it was never set,
+// the new address.
+func followAddress(row, old *store.AssetRow) {
 	if old.DeviceKey == old.Address && row.DeviceKey == old.Address {
 		row.DeviceKey = row.Address
 	}
@@ -258,8 +254,8 @@ func (s *scope) checkJumps(fields *check.Fields, asset hostler.AssetID, jump *st
 		case jump.ID == asset:
 			fields.Add("jump", "leads back to the asset itself", "跳板机形成循环")
 			return nil
-		case n > maxJumps:
-			fields.Add("jump", "the way would be longer than %d jump hosts", "跳板机不得超过 %d 级", maxJumps)
+		case n > hostler.MaxJumps:
+			fields.Add("jump", "the way would be longer than %d jump hosts", "跳板机不得超过 %d 级", hostler.MaxJumps)
 			return nil
 		case jump.JumpID == 0:
 			return nil
@@ -270,11 +266,6 @@ func (s *scope) checkJumps(fields *check.Fields, asset hostler.AssetID, jump *st
 		}
 		jump = next
 	}
-}
-
-// sshAddress is where SSH dials an asset; host keys are kept by it.
-func sshAddress(address string, port int) string {
-	return net.JoinHostPort(address, strconv.Itoa(cmp.Or(port, sshPort)))
 }
 
 func parseAssetID(s string) (id hostler.AssetID, err error) {

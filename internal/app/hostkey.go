@@ -24,7 +24,7 @@ func (a *App) HostKeys(ctx context.Context, c auth.Caller, asset string) ([]host
 		if err != nil {
 			return nil, err
 		}
-		return hostKeysAt(s.Tx, s.project, sshAddress(row.Address, row.Port))
+		return hostKeysAt(s.Tx, s.project, hostler.SSHAddress(row.Address, row.Port))
 	})
 }
 
@@ -63,7 +63,7 @@ func (a *App) decideHostKey(ctx context.Context, c auth.Caller, asset string, id
 		if err != nil {
 			return hostler.HostKey{}, err
 		}
-		k, err := s.decideAt(sshAddress(row.Address, row.Port), id, to)
+		k, err := s.decideAt(hostler.SSHAddress(row.Address, row.Port), id, to)
 		if err != nil {
 			return k, err
 		}
@@ -140,11 +140,11 @@ func readOffer(o hostler.HostKeyOffer) (hostler.HostKey, error) {
 // the first key that it shows. As keys belong to addresses, one strict asset at the
 // address makes all jobs strict there.
 func policyAt(tx *store.Tx, job store.LeasedJob, address string) (string, error) {
-	if t := job.Target; t != nil && sshAddress(t.Address, t.Port) == address {
+	if t := job.Target; t != nil && hostler.SSHAddress(t.Address, t.Port) == address {
 		return strictest(tx, job.Project, t.Address, address)
 	}
 	id := job.Asset
-	for n := 0; id != 0 && n <= maxJumps; n++ {
+	for n := 0; id != 0 && n <= hostler.MaxJumps; n++ {
 		row, err := tx.Asset(job.Project, id, "")
 		if err != nil {
 			return "", err
@@ -152,7 +152,7 @@ func policyAt(tx *store.Tx, job store.LeasedJob, address string) (string, error)
 		if row == nil {
 			break
 		}
-		if sshAddress(row.Address, row.Port) == address {
+		if hostler.SSHAddress(row.Address, row.Port) == address {
 			return strictest(tx, job.Project, row.Address, address)
 		}
 		id = row.JumpID
@@ -164,7 +164,7 @@ func policyAt(tx *store.Tx, job store.LeasedJob, address string) (string, error)
 // strictest is strict when an asset of the project with this address is.
 func strictest(tx *store.Tx, project hostler.ProjectID, host, address string) (string, error) {
 	ports, err := tx.StrictPorts(project, host)
-	if slices.ContainsFunc(ports, func(port int) bool { return sshAddress(host, port) == address }) {
+	if slices.ContainsFunc(ports, func(port int) bool { return hostler.SSHAddress(host, port) == address }) {
 		return hostler.HostKeyStrict, err
 	}
 	return hostler.HostKeyAcceptNew, err

@@ -72,7 +72,7 @@ func (r *resolver) wanted(l *hostler.Lease) {
 // read fetches rows. It may run more than once.
 func (r *resolver) read(tx *store.Tx) error {
 	r.rows = map[hostler.AssetID]*store.AssetRow{}
-	for next, n := r.assets, 0; len(next) > 0 && n <= maxJumps; n++ {
+	for next, n := r.assets, 0; len(next) > 0 && n <= hostler.MaxJumps; n++ {
 		rows, err := tx.AssetsByID(next)
 		if err != nil {
 			return err
@@ -138,7 +138,7 @@ func (r *resolver) readKeys(tx *store.Tx) error {
 		if !slices.Contains(projects, p) {
 			projects = append(projects, p)
 		}
-		addresses = append(addresses, sshAddress(address, port))
+		addresses = append(addresses, hostler.SSHAddress(address, port))
 	}
 	for _, row := range r.rows {
 		want(row.ProjectID, row.Address, row.Port)
@@ -192,7 +192,7 @@ func (r *resolver) fillInline(l *hostler.Lease) {
 		l.Asset, l.AssetMissing = nil, true
 		return
 	}
-	asset, err := r.app.openTarget(l.Job, t, r.keys[place{l.Project, sshAddress(t.Address, t.Port)}])
+	asset, err := r.app.openTarget(l.Job, t, r.keys[place{l.Project, hostler.SSHAddress(t.Address, t.Port)}])
 	if err != nil {
 		r.app.cfg.Log.ErrorContext(r.ctx, "the login of a job cannot be opened; is this the key file that it was sealed with?",
 			"job", l.Job, "err", err)
@@ -207,7 +207,7 @@ func (r *resolver) asset(row *store.AssetRow, depth int) *hostler.LeaseAsset {
 	}
 	out := &hostler.LeaseAsset{
 		ID: row.ID, Name: row.Name, Address: row.Address, Port: row.Port, Platform: row.Platform, Vars: row.Vars,
-		HostKeys: r.keys[place{row.ProjectID, sshAddress(row.Address, row.Port)}], HostKey: row.HostKey,
+		HostKeys: r.keys[place{row.ProjectID, hostler.SSHAddress(row.Address, row.Port)}], HostKey: row.HostKey,
 	}
 	for i := range r.credentials {
 		if c := &r.credentials[i]; c.ID == row.CredentialID {
@@ -215,7 +215,7 @@ func (r *resolver) asset(row *store.AssetRow, depth int) *hostler.LeaseAsset {
 		}
 	}
 	// One more than may be: the way is then refused as too long, not cut short.
-	if jump := r.rows[row.JumpID]; jump != nil && depth <= maxJumps {
+	if jump := r.rows[row.JumpID]; jump != nil && depth <= hostler.MaxJumps {
 		out.Jump = r.asset(jump, depth+1)
 	}
 	if depth == 0 {

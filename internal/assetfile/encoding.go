@@ -1,4 +1,4 @@
-package app
+package assetfile
 
 import (
 	"bytes"
@@ -13,10 +13,10 @@ import (
 	"hostler.dev/hostler/internal/check"
 )
 
-// byteOrderMark at the beginning tells Excel that a file is UTF-8.
+// byteOrderMark at the beginning of a file makes Excel read it as UTF-8.
 const byteOrderMark = "\ufeff"
 
-// Encodings of a file of assets. GB18030 holds GBK and GB2312.
+// Encodings of a file. GB18030 includes GBK and GB2312.
 const (
 	encodingUTF8    = "utf-8"
 	encodingUTF16   = "utf-16"
@@ -28,30 +28,32 @@ var encodingNames = map[string]string{
 	"gb18030": encodingGB18030, "gbk": encodingGB18030, "gb2312": encodingGB18030,
 }
 
-// readText makes text of a file. Without the name of its encoding the file says it:
-// by a byte order mark, by being UTF-8, or by a Chinese header that is one of the
-// columns in GB18030, as Excel writes it in China. Nothing is guessed from the
-// cells: Latin letters with accents are GB18030, too, of other words.
-func readText(file, encoding string, known func(column string) bool) (string, error) {
+// decodeFile returns the text of a file. Without the name of an encoding, it is
+// detected: by a byte order mark, by being valid UTF-8, or by a Chinese header that
+// names a known column when read as GB18030, which Excel writes in China. The cells
+// are not considered, because Latin text with accents is also valid GB18030.
+func decodeFile(file, encoding string, known func(column string) bool) (string, error) {
 	if encoding != "" {
 		name, ok := encodingNames[strings.ToLower(encoding)]
 		if !ok {
-			return "", hostler.Invalid("csv", "the encoding %q is not known: utf-8, utf-16 or gb18030 (gbk)",
-				"未知的编码 %q：可用 utf-8、utf-16、gb18030（gbk）", check.Key(encoding))
+			return "", hostler.Invalid("csv", "unknown encoding %q; use utf-8, utf-16 or gb18030 (gbk)",
+				"未知的编码 %q；可用 utf-8、utf-16、gb18030（gbk）", check.Key(encoding))
 		}
 		encoding = name
 	} else {
-		encoding = encodingOf(file, known)
+		encoding = detectEncoding(file, known)
 	}
-	text, good := decode(file, encoding)
+	text, valid := decode(file, encoding)
 	switch {
 	case strings.HasPrefix(file, "PK\x03\x04") || strings.HasPrefix(file, "\xd0\xcf\x11\xe0"):
 		return "", hostler.Invalid("csv", "is a workbook, not CSV; save it as \"CSV UTF-8\"", "是工作簿，不是 CSV；请另存为“CSV UTF-8”")
-	case good < len(text):
+	case valid < len(text):
 		return "", hostler.Invalid("csv",
-			"line %d is not %s; save the spreadsheet as \"CSV UTF-8\", or name its encoding: --encoding gb18030 (in the API charset=gb18030)",
-			"第 %d 行不是 %s 编码；请将表格另存为“CSV UTF-8”，或指明编码：--encoding gb18030（API 中为 charset=gb18030）",
-			1+strings.Count(text[:good], "\n"), strings.ToUpper(encoding))
+			"line %d is not %s; save the spreadsheet as \"CSV UTF-8\", or name its encoding: "+
+				"--encoding gb18030 (in the API charset=gb18030)",
+			"第 %d 行不是 %s 编码；请将表格另存为“CSV UTF-8”，或指明编码："+
+				"--encoding gb18030（API 中为 charset=gb18030）",
+			1+strings.Count(text[:valid], "\n"), strings.ToUpper(encoding))
 	}
 	text = strings.TrimPrefix(text, byteOrderMark)
 	if !strings.Contains(text, "\n") {
@@ -60,7 +62,8 @@ func readText(file, encoding string, known func(column string) bool) (string, er
 	return text, nil
 }
 
-func encodingOf(file string, known func(column string) bool) string {
+// detectEncoding detects the encoding of a file; see decodeFile.
+func detectEncoding(file string, known func(column string) bool) string {
 	if strings.HasPrefix(file, "\xff\xfe") || strings.HasPrefix(file, "\xfe\xff") {
 		return encodingUTF16
 	}
@@ -69,17 +72,22 @@ func encodingOf(file string, known func(column string) bool) string {
 	}
 	head, _, _ := strings.Cut(file, "\n")
 	head, _ = decode(head, encodingGB18030)
-	for column := range strings.FieldsFuncSeq(head, func(c rune) bool { return strings.ContainsRune(",;\t\"\r", c) }) {
-		word, _, _ := strings.Cut(column, ".") // behind it is the key of a label, in any script
-		if strings.ContainsFunc(word, func(c rune) bool { return c >= utf8.RuneSelf }) && known(column) {
+	for column := range strings.FieldsFuncSeq(head, separatesHeaders) {
+		word, _, _ := strings.Cut(column, ".") // a label's key after the dot may be in any script
+		if strings.ContainsFunc(word, notASCII) && known(column) {
 			return encodingGB18030
 		}
 	}
 	return encodingUTF8
 }
 
-// decode is the text of a file, and how many bytes of the text are good.
-func decode(file, encoding string) (text string, good int) {
+func separatesHeaders(c rune) bool { return strings.ContainsRune(",;\t\"\r", c) }
+
+func notASCII(c rune) bool { return c >= utf8.RuneSelf }
+
+// decode returns the text of a file, and how many bytes at its beginning are valid
+// in the encoding.
+func decode(file, encoding string) (text string, valid int) {
 	text = file
 	switch encoding {
 	case encodingUTF16:
@@ -102,8 +110,8 @@ func decode(file, encoding string) (text string, good int) {
 	return text, len(text)
 }
 
-// decodeUTF16 takes little endian, as Windows writes it, unless a byte order mark
-// says otherwise.
+// decodeUTF16 reads little endian, which Windows writes, unless there is a byte
+// order mark of big endian.
 func decodeUTF16(file []byte) string {
 	var order binary.ByteOrder = binary.LittleEndian
 	if bytes.HasPrefix(file, []byte{0xfe, 0xff}) {

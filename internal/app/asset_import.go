@@ -1,0 +1,273 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strconv"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/assetfile"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/store"
+)
+
+// What to do with a row whose asset exists: hostler.ImportOptions.OnConflict.
+const (
+	conflictUpdate = "update"
+	conflictSkip   = "skip"
+	conflictFail   = "fail"
+)
+
+// errRollback rolls back an import that is a dry run or has a failing row.
+var errRollback = errors.New("import rolled back")
+
+// ImportAssets creates and updates assets from a CSV file: all of it, or, when a row
+// fails, nothing. A dry run does the same and rolls it back. A column that the file
+// lacks leaves its field as it is; an empty cell clears the field. See
+// [assetfile.Read] for the form of the file.
+func (a *App) ImportAssets(
+	ctx context.Context, c auth.Caller, file string, o hostler.ImportOptions,
+) (hostler.AssetImport, error) {
+	g, err := a.allow(c, auth.WriteAsset)
+	if err != nil {
+		return hostler.AssetImport{}, err
+	}
+	o.OnConflict = cmp.Or(o.OnConflict, conflictUpdate)
+	var fields check.Fields
+	check.OneOf(&fields, "on_conflict", o.OnConflict, conflictUpdate, conflictSkip, conflictFail)
+	if err := fields.Err(); err != nil {
+		return hostler.AssetImport{}, err
+	}
+	rows, err := assetfile.Read(file, o)
+	if err != nil {
+		return hostler.AssetImport{}, err
+	}
+	var out hostler.AssetImport
+	_, err = change(ctx, g, func(s *scope) (struct{}, error) {
+		im := newAssetImport(s, o, rows)
+		err := im.run()
+		out = im.summary()
+		if err == nil && !out.Applied {
+			err = errRollback
+		}
+		return struct{}{}, err
+	})
+	if errors.Is(err, errRollback) {
+		err = nil
+	}
+	return out, err
+}
+
+// assetImport is one import, inside its transaction.
+type assetImport struct {
+	*scope
+	opts    hostler.ImportOptions
+	rows    []assetfile.Row
+	results []hostler.ImportedRow      // by row; Result is "" until the row is imported
+	byName  map[string]int             // the first row of each name
+	old     map[string]*store.AssetRow // the assets before the import, by name
+	created []store.AssetRow           // not inserted yet; flush inserts them together
+}
+
+func newAssetImport(s *scope, o hostler.ImportOptions, rows []assetfile.Row) *assetImport {
+	return &assetImport{
+		scope: s, opts: o, rows: rows,
+		results: make([]hostler.ImportedRow, len(rows)),
+		byName:  make(map[string]int, len(rows)),
+		old:     map[string]*store.AssetRow{},
+	}
+}
+
+func (im *assetImport) run() error {
+	if err := im.readOld(im.indexNames()); err != nil {
+		return err
+	}
+	for i := range im.rows {
+		if err := im.importRow(i, 0); err != nil {
+			return err
+		}
+	}
+	if err := im.flush(); err != nil {
+		return err
+	}
+	n := im.summary()
+	if n.Created+n.Updated == 0 {
+		im.unchanged()
+		return nil
+	}
+	return im.audit("asset.import", strconv.Itoa(n.Created+n.Updated),
+		map[string]any{"created": n.Created, "updated": n.Updated, "rows": len(im.rows)})
+}
+
+// indexNames fills byName, fails the rows that repeat a name, and returns the names.
+func (im *assetImport) indexNames() []string {
+	names := make([]string, 0, len(im.rows))
+	for i, row := range im.rows {
+		name := row.Name()
+		im.results[i] = hostler.ImportedRow{Line: row.Line, Name: name}
+		if first, seen := im.byName[name]; seen {
+			im.fail(i, hostler.Invalid("name", "duplicate name, first on line %d", "名称重复，首次出现在第 %d 行",
+				im.rows[first].Line))
+			continue
+		}
+		im.byName[name] = i
+		if check.Storable(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// readOld reads the assets that have the names.
+func (im *assetImport) readOld(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	targets, err := im.Targets(im.project, nil, names, nil)
+	if err != nil {
+		return err
+	}
+	ids := make([]hostler.AssetID, len(targets))
+	for i, t := range targets {
+		ids[i] = t.ID
+	}
+	rows, err := im.AssetsByID(ids)
+	for _, row := range rows {
+		im.old[row.Name] = row
+	}
+	return err
+}
+
+// fail records why a row fails.
+func (im *assetImport) fail(i int, e *hostler.Error) {
+	im.results[i].Result = hostler.ImportFail
+	im.results[i].Errors = append(im.results[i].Errors, e.Fields...)
+}
+
+// importRow imports one row, after the row that it names as its jump host, which may
+// be new as well. The depth ends cycles of jump hosts; bind then reports them.
+func (im *assetImport) importRow(i, depth int) error {
+	if im.results[i].Result != "" {
+		return nil
+	}
+	row := im.rows[i]
+	if jump, ok := im.byName[row.Jump()]; ok && jump != i && depth <= hostler.MaxJumps {
+		if err := im.importRow(jump, depth+1); err != nil || im.results[i].Result != "" {
+			return err
+		}
+		if err := im.flush(); err != nil { // bind looks the jump host up in the database
+			return err
+		}
+	}
+	err := im.apply(i)
+	if e, ok := errors.AsType[*hostler.Error](err); ok && len(e.Fields) > 0 {
+		im.fail(i, e)
+		return nil
+	}
+	return err
+}
+
+// apply creates or updates the asset of a row. An error with fields is a fault of
+// the row.
+func (im *assetImport) apply(i int) error {
+	row := im.rows[i]
+	if err := row.CheckLength(); err != nil {
+		return err
+	}
+	old := im.old[row.Name()]
+	switch {
+	case old != nil && im.opts.OnConflict == conflictSkip:
+		im.results[i].Result = hostler.ImportSkip
+		return nil
+	case old != nil && im.opts.OnConflict == conflictFail:
+		return hostler.Invalid("name", "already exists", "已存在")
+	case old == nil:
+		return im.create(i)
+	default:
+		return im.update(i, old)
+	}
+}
+
+// create adds the asset of a row to those that flush inserts.
+func (im *assetImport) create(i int) error {
+	in, err := im.rows[i].Input(nil)
+	if err != nil {
+		return err
+	}
+	asset, err := assetRow(in)
+	if err != nil {
+		return err
+	}
+	if err := im.bind(&asset, in); err != nil {
+		return err
+	}
+	im.results[i].Result = hostler.ImportCreate
+	im.created = append(im.created, asset)
+	return nil
+}
+
+// flush inserts the new assets.
+func (im *assetImport) flush() error {
+	err := im.InsertAssets(im.project, im.created)
+	im.created = nil
+	return err
+}
+
+// update changes the asset of a row, if the row differs from it.
+func (im *assetImport) update(i int, old *store.AssetRow) error {
+	in, err := im.rows[i].Input(&old.Asset)
+	if err != nil {
+		return err
+	}
+	asset, err := assetRow(in)
+	if err != nil {
+		return err
+	}
+	asset.ID = old.ID
+	followAddress(&asset, old)
+	after := asset.Asset
+	after.Credential, after.Jump = in.Credential, in.Jump
+	changes, err := assetfile.Changes(old.Asset, after)
+	if err != nil {
+		return err
+	}
+	if len(changes) == 0 {
+		im.results[i].Result = hostler.ImportUnchanged
+		return nil
+	}
+	if err := im.checkCredentialMove(i, old, asset); err != nil {
+		return err
+	}
+	if err := im.bind(&asset, in); err != nil {
+		return err
+	}
+	im.results[i].Result, im.results[i].Changes = hostler.ImportUpdate, changes
+	return im.UpdateAsset(asset)
+}
+
+// checkCredentialMove refuses to use a credential at another address unless the file
+// names it: see [App.PutAsset].
+func (im *assetImport) checkCredentialMove(i int, old *store.AssetRow, asset store.AssetRow) error {
+	sameAddress := old.Address == asset.Address && old.Port == asset.Port
+	if im.rows[i].Names("credential") || old.Credential == "" || sameAddress {
+		return nil
+	}
+	return hostler.Invalid("credential",
+		"must be named when the address or the port changes: add a column credential",
+		"更改地址或端口时须重新指定凭据：请添加“凭据”（credential）列")
+}
+
+// summary counts the rows by result.
+func (im *assetImport) summary() hostler.AssetImport {
+	n := map[string]int{}
+	for _, r := range im.results {
+		n[r.Result]++
+	}
+	return hostler.AssetImport{
+		DryRun: im.opts.DryRun, Applied: !im.opts.DryRun && n[hostler.ImportFail] == 0,
+		Created: n[hostler.ImportCreate], Updated: n[hostler.ImportUpdate], Unchanged: n[hostler.ImportUnchanged],
+		Skipped: n[hostler.ImportSkip], Failed: n[hostler.ImportFail], Rows: im.results,
+	}
+}
