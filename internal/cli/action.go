@@ -18,8 +18,9 @@ import (
 
 func (a *app) actionCmd() *cobra.Command {
 	return a.group("action", doc{
-		short:   txt("see the actions: the kinds of work", "查看动作：作业的种类"),
-		long:    txt("An action is a kind of work. Its arguments have a JSON Schema.", "动作是作业的种类；其参数由 JSON Schema 描述。"),
+		short: txt("show the actions that jobs can run", "查看作业可执行的动作"),
+		long: txt("Show the actions that jobs can run. A JSON Schema describes the arguments of each.",
+			"查看作业可执行的动作。每个动作的参数由 JSON Schema 描述。"),
 		example: "hostler action list\nhostler action show ssh_command",
 	}, a.actionList(), a.actionShow())
 }
@@ -27,7 +28,7 @@ func (a *app) actionCmd() *cobra.Command {
 func (a *app) actionList() *cobra.Command {
 	return a.cmd("list", doc{
 		short:   txt("list actions", "列出动作"),
-		long:    txt("Lists the actions that this server knows.", "列出服务器支持的动作。"),
+		long:    txt("List the actions that the server supports.", "列出服务器支持的动作。"),
 		example: "hostler action list",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, err := c.Actions(ctx)
@@ -41,17 +42,22 @@ func (a *app) actionList() *cobra.Command {
 func (a *app) actionColumns() []column[hostler.ActionInfo] {
 	return []column[hostler.ActionInfo]{
 		col("name", "名称", func(x hostler.ActionInfo) string { return x.Name }),
-		col("title", "说明", func(x hostler.ActionInfo) string { return x.Title.In(a.lang) }),
+		col("description", "说明", func(x hostler.ActionInfo) string { return x.Title.In(a.lang) }),
 		col("idempotent", "幂等", func(x hostler.ActionInfo) string { return a.yesNo(x.Idempotent) }),
-		col("lane", "默认通道", func(x hostler.ActionInfo) string { return x.Lane }),
+		col("default lane", "默认通道", func(x hostler.ActionInfo) string { return x.Lane }),
 		col("enabled", "已启用", func(x hostler.ActionInfo) string { return a.yesNo(x.Enabled) }),
 	}
+}
+
+func actionNames(ctx context.Context, c *client.Client) ([]string, error) {
+	l, err := c.Actions(ctx)
+	return names(l, func(x hostler.ActionInfo) string { return x.Name }), err
 }
 
 func (a *app) actionShow() *cobra.Command {
 	cmd := a.cmd("show ACTION", doc{
 		short:   txt("show an action and its arguments", "查看动作及其参数"),
-		long:    txt("Shows an action with each argument's type and meaning.", "查看动作，以及每个参数的类型和含义。"),
+		long:    txt("Show an action, with the type and meaning of each argument.", "查看动作，以及每个参数的类型和含义。"),
 		example: "hostler action show check_port\nhostler action show ssh_command -o json",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		x, err := c.Action(ctx, args[0])
@@ -67,7 +73,7 @@ func (a *app) actionShow() *cobra.Command {
 	return cmd
 }
 
-// argument is what an action's schema says of one argument.
+// argument is one argument in the schema of an action.
 type argument struct {
 	schema
 	Title         string          `json:"title"`
@@ -78,7 +84,7 @@ type argument struct {
 	Enum          []any           `json:"enum"`
 }
 
-// values is the argument's type, or the values that it may have.
+// values returns the type of the argument, or the values that it may have.
 func (x argument) values() string {
 	if len(x.Enum) > 0 {
 		return strings.Join(names(x.Enum, func(v any) string { return fmt.Sprint(v) }), "|")
@@ -100,7 +106,8 @@ func (a *app) describeArgs(x hostler.ActionInfo) error {
 		Properties map[string]argument `json:"properties"`
 	}
 	if err := json.Unmarshal(x.Schema, &s); err != nil {
-		return hostler.Errorf(hostler.CodeInternal, "the action's schema cannot be read: %v", "无法读取动作的参数模式：%v", err)
+		return hostler.Errorf(hostler.CodeInternal,
+			"cannot read the schema of the action: %v", "无法读取动作的参数模式：%v", err)
 	}
 	if help := x.Help.In(a.lang); help != "" {
 		fmt.Fprintf(a.out, "\n%s\n", term.EscapeLines(help))
@@ -113,7 +120,8 @@ func (a *app) describeArgs(x hostler.ActionInfo) error {
 			name, p.values(), a.yesNo(slices.Contains(s.Required, name)), dash(string(p.Default)), p.meaning(a.lang),
 		})
 	}
-	return term.WriteTable(a.out, []string{
+	head := []string{
 		a.t("ARGUMENT", "参数"), a.t("TYPE", "类型"), a.t("REQUIRED", "必填"), a.t("DEFAULT", "默认值"), a.t("MEANING", "含义"),
-	}, rows)
+	}
+	return term.WriteTable(a.out, head, rows)
 }

@@ -10,14 +10,16 @@ import (
 	"hostler.dev/hostler/client"
 )
 
-var assetWord = txt("asset", "资产")
-
 func (a *app) assetCmd() *cobra.Command {
 	return a.group("asset", doc{
-		short:   txt("manage assets: the hosts and devices that jobs work on", "管理资产：作业所操作的主机和设备"),
-		long:    txt("An asset is a host, a device or an endpoint: a name, an address, labels,\nand the credential that opens it.", "资产是主机、设备或端点：名称、地址、标签，以及登录它的凭据。"),
-		example: "hostler asset add web1 --address 192.0.2.10 --label role=web --credential ops\nhostler asset list --label role=web",
-	}, a.assetList(), a.assetGet(), a.assetAdd(), a.assetSet(), a.assetDelete(), a.assetImport(), a.assetExport(), a.hostKeyCmd())
+		short: txt("manage assets: the hosts and devices that jobs run on", "管理资产：作业所操作的主机和设备"),
+		long: txt(`Manage assets. An asset is a host, device or endpoint: a name, an address, labels,
+and the credential to log in with.`,
+			`管理资产。资产是主机、设备或端点：名称、地址、标签，以及登录所用的凭据。`),
+		example: `hostler asset add web1 --address 192.0.2.10 --label role=web --credential ops
+hostler asset list --label role=web`,
+	}, a.assetList(), a.assetGet(), a.assetAdd(), a.assetSet(), a.assetDelete(),
+		a.assetImport(), a.assetExport(), a.hostKeyCmd())
 }
 
 func assetColumns() []column[hostler.Asset] {
@@ -32,6 +34,7 @@ func assetColumns() []column[hostler.Asset] {
 	}
 }
 
+// assetDetails are the columns of a single asset.
 func assetDetails() []column[hostler.Asset] {
 	return append(assetColumns(),
 		col("variables", "变量", func(x hostler.Asset) string { return dash(keyValues(x.Vars)) }),
@@ -39,16 +42,22 @@ func assetDetails() []column[hostler.Asset] {
 		col("host key", "主机密钥策略", func(x hostler.Asset) string { return x.HostKey }),
 		col("jump", "跳板资产", func(x hostler.Asset) string { return dash(x.Jump) }),
 		col("id", "ID", func(x hostler.Asset) string { return x.ID.String() }),
-		col("created", "创建时间", func(x hostler.Asset) string { return when(x.CreatedAt) }),
-		col("changed", "修改时间", func(x hostler.Asset) string { return when(x.UpdatedAt) }),
+		col("created", "创建时间", func(x hostler.Asset) string { return localTime(x.CreatedAt) }),
+		col("changed", "修改时间", func(x hostler.Asset) string { return localTime(x.UpdatedAt) }),
 	)
+}
+
+func assetNames() completer {
+	return named(func(c *client.Client) client.Lister[hostler.Asset] { return c.Assets },
+		func(x hostler.Asset) string { return x.Name })
 }
 
 func (a *app) assetList() *cobra.Command {
 	var labels map[string]string
 	cmd := a.cmd("list [flags]", doc{
-		short:   txt("list assets", "列出资产"),
-		long:    txt("Lists the assets of the project, all of them or those with every given label.", "列出项目中的资产；可用标签筛选（须同时具备所有给定标签）。"),
+		short: txt("list assets", "列出资产"),
+		long: txt("List the assets of the project: all, or those that have every given label.",
+			"列出项目中的资产：全部，或具有所有给定标签的资产。"),
 		example: "hostler asset list\nhostler asset list --label role=web -o yaml",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, _, err := collect(ctx, c.AssetsWith(labels), 0)
@@ -57,14 +66,15 @@ func (a *app) assetList() *cobra.Command {
 		}
 		return list(a, items, assetColumns())
 	})
-	cmd.Flags().Var(pairsFlag{&labels}, "label", a.t("only assets with this label; repeat for more", "只列出带此标签的资产；可重复"))
+	cmd.Flags().Var(pairsFlag{&labels}, "label",
+		a.t("only assets with this label; may be repeated", "只列出带此标签的资产；可重复"))
 	return cmd
 }
 
 func (a *app) assetGet() *cobra.Command {
 	cmd := a.cmd("get ASSET", doc{
 		short:   txt("show an asset", "查看资产"),
-		long:    txt("Shows everything about one asset, by name or id.", "按名称或 ID 查看一个资产的全部信息。"),
+		long:    txt("Show all fields of an asset, by name or id.", "按名称或 ID 查看资产的全部字段。"),
 		example: "hostler asset get web1",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		x, err := c.Asset(ctx, args[0])
@@ -79,17 +89,22 @@ func (a *app) assetGet() *cobra.Command {
 
 // assetFlags binds the flags of an asset to in.
 func (a *app) assetFlags(cmd *cobra.Command, in *hostler.AssetInput) {
-	f := cmd.Flags()
-	f.StringVar(&in.Address, "address", "", a.t("host name or IP address", "主机名或 IP 地址"))
-	f.IntVar(&in.Port, "port", 0, a.t("port for check_port and SSH; 0 is the action's default", "check_port 和 SSH 使用的端口；0 表示动作的默认值"))
-	f.StringVar(&in.Kind, "kind", "", a.t("host, device or endpoint (default host)", "类型：host、device 或 endpoint（默认 host）"))
-	f.StringVar(&in.Platform, "platform", "", a.t("such as linux or huawei_vrp", "平台，例如 linux 或 huawei_vrp"))
-	f.StringVar(&in.Credential, "credential", "", a.t("name of the credential that opens it", "登录所用凭据的名称"))
-	f.StringVar(&in.DeviceKey, "device-key", "", a.t("assets with one key share one lane (default: the address)", "标识相同的资产共用一条通道（默认为地址）"))
-	f.StringVar(&in.HostKey, "host-key", "", a.t("accept-new or strict (default accept-new)", "主机密钥策略：accept-new 或 strict（默认 accept-new）"))
-	f.StringVar(&in.Jump, "jump", "", a.t("name of the asset to connect through", "作为跳板的资产名称"))
-	f.Var(pairsFlag{&in.Labels}, "label", a.t("a label; repeat for more", "标签；可重复"))
-	f.Var(pairsFlag{&in.Vars}, "var", a.t("a variable; repeat for more", "变量；可重复"))
+	fs := cmd.Flags()
+	fs.StringVar(&in.Address, "address", "", a.t("host name or IP address", "主机名或 IP 地址"))
+	fs.IntVar(&in.Port, "port", 0, a.t("port for check_port and SSH (default: the action's)",
+		"check_port 和 SSH 使用的端口（默认由动作决定）"))
+	fs.StringVar(&in.Kind, "kind", "", a.t("host, device or endpoint (default: host)",
+		"类型：host、device 或 endpoint（默认 host）"))
+	fs.StringVar(&in.Platform, "platform", "", a.t("platform, such as linux or huawei_vrp",
+		"平台，例如 linux 或 huawei_vrp"))
+	fs.StringVar(&in.Credential, "credential", "", a.t("name of the credential to log in with", "登录所用凭据的名称"))
+	fs.StringVar(&in.DeviceKey, "device-key", "",
+		a.t("assets with the same key share one lane (default: the address)", "标识相同的资产共用一条通道（默认为地址）"))
+	fs.StringVar(&in.HostKey, "host-key", "", a.t("SSH host key policy: accept-new or strict (default: accept-new)",
+		"主机密钥策略：accept-new 或 strict（默认 accept-new）"))
+	fs.StringVar(&in.Jump, "jump", "", a.t("name of the asset to connect through", "作为跳板的资产名称"))
+	fs.Var(pairsFlag{&in.Labels}, "label", a.t("a label; may be repeated", "标签；可重复"))
+	fs.Var(pairsFlag{&in.Vars}, "var", a.t("a variable; may be repeated", "变量；可重复"))
 	a.complete(cmd, "credential", credentialNames())
 	a.complete(cmd, "jump", assetNames())
 	a.complete(cmd, "kind", fixed("host", "device", "endpoint"))
@@ -100,7 +115,7 @@ func (a *app) assetAdd() *cobra.Command {
 	var in hostler.AssetInput
 	cmd := a.cmd("add NAME [flags]", doc{
 		short:   txt("add an asset", "添加资产"),
-		long:    txt("Adds an asset. Its name is unique in the project.", "添加资产；名称在项目内唯一。"),
+		long:    txt("Add an asset. Its name is unique in the project.", "添加资产；名称在项目内唯一。"),
 		example: "hostler asset add web1 --address 192.0.2.10 --label role=web --credential ops",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		in.Name = args[0]
@@ -121,15 +136,17 @@ func (a *app) assetSet() *cobra.Command {
 	var in hostler.AssetInput
 	var cmd *cobra.Command
 	cmd = a.cmd("set ASSET [flags]", doc{
-		short:   txt("change an asset", "修改资产"),
-		long:    txt("Changes the given parts of an asset and leaves the others. A label or\nvariable with an empty value is taken away.", "只修改给出的部分，其余不变。值为空的标签或变量会被删除。"),
+		short: txt("change an asset", "修改资产"),
+		long: txt(`Change the given fields of an asset; the others stay. An empty value deletes a
+label or variable.`,
+			`修改资产的给定字段，其余不变。值为空的标签或变量会被删除。`),
 		example: "hostler asset set web1 --port 2222 --label role=db\nhostler asset set web1 --label role=",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		x, err := c.Asset(ctx, args[0])
 		if err != nil {
 			return err
 		}
-		x, err = c.PutAsset(ctx, x.ID.String(), merged(x.Input(), in, cmd.Flags()))
+		x, err = c.PutAsset(ctx, x.ID.String(), mergeAsset(x.Input(), in, cmd.Flags()))
 		if err != nil {
 			return err
 		}
@@ -141,54 +158,55 @@ func (a *app) assetSet() *cobra.Command {
 	return cmd
 }
 
-// merged is old with the parts of in whose flags were given.
-func merged(old, in hostler.AssetInput, flags *pflag.FlagSet) hostler.AssetInput {
-	for flag, part := range map[string]struct{ to, from *string }{
+// mergeAsset returns old with the fields of in whose flags were given.
+func mergeAsset(old, in hostler.AssetInput, flags *pflag.FlagSet) hostler.AssetInput {
+	for flag, field := range map[string]struct{ to, from *string }{
 		"name": {&old.Name, &in.Name}, "address": {&old.Address, &in.Address},
 		"kind": {&old.Kind, &in.Kind}, "platform": {&old.Platform, &in.Platform},
 		"credential": {&old.Credential, &in.Credential}, "device-key": {&old.DeviceKey, &in.DeviceKey},
 		"host-key": {&old.HostKey, &in.HostKey}, "jump": {&old.Jump, &in.Jump},
 	} {
 		if flags.Changed(flag) {
-			*part.to = *part.from
+			*field.to = *field.from
 		}
 	}
 	if flags.Changed("port") {
 		old.Port = in.Port
 	}
-	// A device key that only repeated the old address follows the new one.
+	// The server derives an empty device key from the address.
 	if flags.Changed("address") && !flags.Changed("device-key") {
 		old.DeviceKey = ""
 	}
-	old.Labels = overlaid(old.Labels, in.Labels)
-	old.Vars = overlaid(old.Vars, in.Vars)
+	old.Labels = mergePairs(old.Labels, in.Labels)
+	old.Vars = mergePairs(old.Vars, in.Vars)
 	return old
 }
 
-func overlaid(old, changes map[string]string) map[string]string {
-	m := map[string]string{}
+// mergePairs returns old with the changes; an empty value deletes a key.
+func mergePairs(old, changes map[string]string) map[string]string {
+	merged := map[string]string{}
 	for _, from := range []map[string]string{old, changes} {
 		for k, v := range from {
-			m[k] = v
+			merged[k] = v
 			if _, changed := changes[k]; changed && changes[k] == "" {
-				delete(m, k)
+				delete(merged, k)
 			}
 		}
 	}
-	return m
+	return merged
 }
 
 func (a *app) assetDelete() *cobra.Command {
 	cmd := a.cmd("delete ASSET...", doc{
 		short:   txt("delete assets", "删除资产"),
-		long:    txt("Deletes assets. The history of their jobs stays.", "删除资产；其作业历史会保留。"),
+		long:    txt("Delete assets. The history of their jobs stays.", "删除资产；其作业历史会保留。"),
 		example: "hostler asset delete web1 web2",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		for _, name := range args {
 			if err := c.DeleteAsset(ctx, name); err != nil {
 				return err
 			}
-			a.deleted(assetWord, name)
+			a.noteDeleted(txt("asset", "资产"), name)
 		}
 		return nil
 	})

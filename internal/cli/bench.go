@@ -15,32 +15,43 @@ func (a *app) benchCmd() *cobra.Command {
 	var o bench.Options
 	cmd := a.localCmd("bench [flags]", doc{
 		short: txt("measure the engine on this machine", "在本机测量引擎性能"),
-		long: txt(
-			"Measures the durable lifecycle of jobs that do nothing (enqueue, lease, finish,\nhistory kept) through the real engine and worker, with lanes and without, beside\nthe ceiling of the same run: bare SQL on the same database. The time from enqueue\nto start is taken at half load. Without --db it uses a SQLite file of its own; a\nPostgreSQL database must be empty and is left with the jobs' history.",
-			"通过真实的引擎和工作节点测量空作业的持久化全流程（入队、领取、完成、保留历史），包含有通道和无通道的情况，\n并给出同一次运行中裸 SQL 的上限。入队到开始的时间在半负载下测得。不指定 --db 时使用临时 SQLite 文件；\nPostgreSQL 数据库须为空，测试后会留下作业历史。"),
+		long: txt(`Measure the durable lifecycle of jobs that do nothing (enqueue, lease, finish, move to
+history) through the real engine and worker, with and without lanes. Bare SQL on the
+same database, in the same run, shows the ceiling. The time from enqueue to start is
+measured at half load.
+
+Without --db, the command uses a temporary SQLite file. A PostgreSQL database must be
+empty; the history of the jobs stays in it.`,
+			`通过真实的引擎和工作节点测量空作业的持久化全流程（入队、领取、完成、转入历史），
+包含有通道和无通道的情况。同一次运行中以裸 SQL 操作同一数据库，作为性能上限。
+入队到开始的时间在半负载下测得。
+
+不指定 --db 时使用临时 SQLite 文件。PostgreSQL 数据库须为空，测试后会留下作业历史。`),
 		example: "hostler bench\nhostler bench --db postgres://bench@localhost/bench --rounds 5 -o json",
 	}, func(ctx context.Context, _ []string) error {
-		o.Progress = func(what string) { a.note("%s", "%s", what) }
+		o.Progress = func(scenario string) { a.note("%s", "%s", scenario) }
 		r, err := bench.Run(ctx, o)
 		if err != nil {
 			return err
 		}
-		if a.output == "table" {
-			a.note("%s · %s · %s", "%s · %s · %s", r.Store, r.Durability, r.Machine)
-			a.note("%d jobs of 200 bytes, %d slots, median of %d rounds", "%d 个作业（参数 200 字节），%d 并发，%d 轮取中位数", r.Jobs, r.Slots, r.Rounds)
-			return list(a, r.Rows, benchColumns())
+		if a.output != "table" {
+			return a.structured(r)
 		}
-		return one(a, r, []column[bench.Report]{})
+		a.note("%s · %s · %s", "%s · %s · %s", r.Store, r.Durability, r.Machine)
+		a.note("%d jobs with 200 bytes of arguments, %d slots, median of %d rounds",
+			"%d 个作业（参数 200 字节），%d 并发，%d 轮取中位数", r.Jobs, r.Slots, r.Rounds)
+		return list(a, r.Rows, benchColumns())
 	})
 	fs := cmd.Flags()
-	fs.StringVar(&o.DB, "db", "", a.t("sqlite:PATH or postgres://… of an empty database", "空数据库的 sqlite:路径 或 postgres://…"))
-	fs.IntVar(&o.Jobs, "jobs", 50_000, a.t("jobs of each scenario", "每个场景的作业数"))
+	fs.StringVar(&o.DB, "db", "", a.t("empty database: sqlite:PATH or postgres://…", "空数据库：sqlite:路径 或 postgres://…"))
+	fs.IntVar(&o.Jobs, "jobs", 50_000, a.t("jobs per scenario", "每个场景的作业数"))
 	fs.IntVar(&o.Slots, "slots", 1000, a.t("slots of the worker", "工作节点并发数"))
-	fs.IntSliceVar(&o.Lanes, "lanes", []int{0, 500, 50_000}, a.t("a scenario for each number of lanes", "每个通道数对应一个场景"))
-	fs.IntVar(&o.Rounds, "rounds", 3, a.t("rounds, of which the median counts", "轮数，取中位数"))
-	fs.IntVar(&o.Batch, "batch", 100, a.t("jobs of one enqueue", "每次入队的作业数"))
-	fs.DurationVar(&o.Work, "work", 0, a.t("how long each job takes, such as 5ms", "每个作业的执行时长，如 5ms"))
-	fs.DurationVar(&o.Steady, "steady", 3*time.Second, a.t("how long the half load runs", "半负载运行时长"))
+	fs.IntSliceVar(&o.Lanes, "lanes", []int{0, 500, 50_000},
+		a.t("numbers of lanes, one scenario each", "每个通道数对应一个场景"))
+	fs.IntVar(&o.Rounds, "rounds", 3, a.t("rounds; the median is reported", "轮数，取中位数"))
+	fs.IntVar(&o.Batch, "batch", 100, a.t("jobs per enqueue", "每次入队的作业数"))
+	fs.DurationVar(&o.Work, "work", 0, a.t("duration of each job, such as 5ms", "每个作业的执行时长，如 5ms"))
+	fs.DurationVar(&o.Steady, "steady", 3*time.Second, a.t("duration of the half load", "半负载运行时长"))
 	return cmd
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ type helpTexts struct {
 
 func texts(root *cobra.Command) map[string]helpTexts {
 	all := map[string]helpTexts{}
-	each(root, func(c *cobra.Command) {
+	eachCommand(root, func(c *cobra.Command) {
 		if c.Hidden {
 			return
 		}
@@ -173,16 +174,21 @@ func TestErrorsOfUseAreBilingual(t *testing.T) {
 
 func TestHelpInChinese(t *testing.T) {
 	a, _, _ := newApp(hostler.LangZH)
-	each(a.root(), func(c *cobra.Command) {
-		for _, word := range []string{"(default", "Usage:", "Flags:", "Examples:"} {
-			if strings.Contains(c.UsageString(), word) {
-				t.Errorf("%s --help says %q:\n%s", c.CommandPath(), word, c.UsageString())
+	english := regexp.MustCompile(`\(default|Usage:|Flags:|Examples:|Commands:|\[flags\]|\[command\]|` +
+		`--[a-z-]+ (string|int|duration|time|state)`)
+	eachCommand(a.root(), func(c *cobra.Command) {
+		if word := english.FindString(c.UsageString()); word != "" {
+			t.Errorf("%s --help contains %q:\n%s", c.CommandPath(), word, c.UsageString())
+		}
+		for _, word := range regexp.MustCompile(`[A-Z]{2,}`).FindAllString(c.Use, -1) {
+			if placeholders[word] != word {
+				t.Errorf("%s: no Chinese word for the argument %s", c.CommandPath(), word)
 			}
 		}
 	})
 }
 
-// No English word of pflag's stands in a Chinese error.
+// TestFlagErrorsInChinese checks that Chinese errors have no English words of pflag.
 func TestFlagErrorsInChinese(t *testing.T) {
 	for want, args := range map[string][]string{
 		"没有选项 --nonsense；参见 'hostler job list --help'":                        {"job", "list", "--nonsense"},
@@ -198,8 +204,8 @@ func TestFlagErrorsInChinese(t *testing.T) {
 	}
 }
 
-func TestMergedChangesOnlyWhatWasGiven(t *testing.T) {
-	got := overlaid(map[string]string{"a": "1", "b": "2"}, map[string]string{"b": "", "c": "3"})
+func TestMergePairs(t *testing.T) {
+	got := mergePairs(map[string]string{"a": "1", "b": "2"}, map[string]string{"b": "", "c": "3"})
 	if diff := cmp.Diff(map[string]string{"a": "1", "c": "3"}, got); diff != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}

@@ -36,13 +36,12 @@ func (a *app) unknownCommand(cmd *cobra.Command, name string) error {
 	return e
 }
 
-// action is the body of a command that talks to a server.
-type action func(ctx context.Context, c *client.Client, args []string) error
+// serverAction is the body of a command that calls a server.
+type serverAction func(ctx context.Context, c *client.Client, args []string) error
 
-// cmd makes a command that talks to a server. The use line says how many
-// arguments it takes: each NAME is one, [NAME] may be left out, NAME... may be
-// repeated.
-func (a *app) cmd(use string, d doc, run action) *cobra.Command {
+// cmd makes a command that calls a server. The use line defines how many
+// arguments it takes: see [arity].
+func (a *app) cmd(use string, d doc, run serverAction) *cobra.Command {
 	return a.localCmd(use, d, func(ctx context.Context, args []string) error {
 		c, err := a.client()
 		if err != nil {
@@ -55,7 +54,7 @@ func (a *app) cmd(use string, d doc, run action) *cobra.Command {
 // localCmd makes a command that needs no server.
 func (a *app) localCmd(use string, d doc, run func(ctx context.Context, args []string) error) *cobra.Command {
 	c := a.bare(use, d)
-	c.Args = a.countArgs(use)
+	c.Args = countArgs(use)
 	if _, most := arity(use); most == 0 {
 		c.ValidArgsFunction = cobra.NoFileCompletions
 	}
@@ -69,9 +68,10 @@ func (a *app) localCmd(use string, d doc, run func(ctx context.Context, args []s
 	return c
 }
 
+// bare makes a command that has help texts and does nothing.
 func (a *app) bare(use string, d doc) *cobra.Command {
 	return &cobra.Command{
-		Use:                   use,
+		Use:                   a.useLine(use),
 		Short:                 d.short.In(a.lang),
 		Long:                  d.long.In(a.lang),
 		Example:               indent(d.example),
@@ -80,7 +80,7 @@ func (a *app) bare(use string, d doc) *cobra.Command {
 }
 
 // countArgs checks the number of arguments against the use line.
-func (a *app) countArgs(use string) cobra.PositionalArgs {
+func countArgs(use string) cobra.PositionalArgs {
 	least, most := arity(use)
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= least && (most < 0 || len(args) <= most) {
@@ -91,12 +91,12 @@ func (a *app) countArgs(use string) cobra.PositionalArgs {
 	}
 }
 
-// arity reads the least and the most arguments off a use line; most is -1
-// without limit.
+// arity returns how few and how many arguments a use line takes: NAME is one,
+// [NAME] is optional, NAME... may be repeated. most is -1 without a limit.
 func arity(use string) (least, most int) {
 	for _, word := range strings.Fields(use)[1:] {
 		switch {
-		case word == "[flags]":
+		case word == "[flags]" || word == "[选项]":
 		case strings.HasSuffix(word, "...]"):
 			return least, -1
 		case strings.HasSuffix(word, "..."):

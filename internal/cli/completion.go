@@ -16,9 +16,14 @@ func (a *app) completionCmd() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	var cmd *cobra.Command
 	cmd = a.localCmd("completion SHELL", doc{
-		short:   txt("write the completion script of a shell", "生成命令行补全脚本"),
-		long:    txt("Writes a script that completes commands, flags, and the names of assets, actions,\nqueues and jobs, for bash (with its package bash-completion), zsh, fish or powershell.", "生成补全脚本，可补全命令、选项以及资产、动作、队列和作业的名称；\n支持 bash（需安装 bash-completion 软件包）、zsh、fish 和 powershell。"),
-		example: "source <(hostler completion bash)\nhostler completion zsh > \"${fpath[1]}/_hostler\"",
+		short: txt("print the completion script of a shell", "输出命令行补全脚本"),
+		long: txt(`Print a script that completes commands, flags, and the names of assets, actions,
+queues and jobs. SHELL is bash (needs the package bash-completion), zsh, fish or
+powershell.`,
+			`输出补全脚本，可补全命令、选项以及资产、动作、队列和作业的名称。
+SHELL 为 bash（需安装 bash-completion 软件包）、zsh、fish 或 powershell。`),
+		example: `source <(hostler completion bash)
+hostler completion zsh > "${fpath[1]}/_hostler"`,
 	}, func(_ context.Context, args []string) error {
 		root := cmd.Root()
 		switch args[0] {
@@ -38,50 +43,65 @@ func (a *app) completionCmd() *cobra.Command {
 	return cmd
 }
 
-// completer offers words that may follow.
+// completionTimeout limits how long the shell waits for the server.
+const completionTimeout = 2 * time.Second
+
+// completionPage is how many names are offered.
+const completionPage = 200
+
+// completer returns the words that may follow. A word may carry a description
+// after a tab.
 type completer func(ctx context.Context, c *client.Client) ([]string, error)
 
+// fixed completes words that need no server.
 func fixed(words ...string) completer {
 	return func(context.Context, *client.Client) ([]string, error) { return words, nil }
 }
 
-// complete completes a flag, or with flag "" the first argument and those that
-// repeat it.
+// complete completes a flag, or with flag "" the first argument and its
+// repetitions.
 func (a *app) complete(cmd *cobra.Command, flag string, f completer) {
 	_, most := arity(cmd.Use)
 	fn := func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if flag == "" && most > 0 && len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-		defer cancel()
-		c, err := a.client()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		words, err := f(ctx, c)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		for i := range words {
-			word, note, _ := strings.Cut(words[i], "\t")
-			words[i] = cobra.CompletionWithDesc(term.Escape(word), term.Escape(note))
-		}
-		return words, cobra.ShellCompDirectiveNoFileComp
+		return a.completions(cmd.Context(), f), cobra.ShellCompDirectiveNoFileComp
 	}
 	if flag == "" {
 		cmd.ValidArgsFunction = fn
 		return
 	}
 	if err := cmd.RegisterFlagCompletionFunc(flag, fn); err != nil {
-		cmd.ValidArgsFunction = nil // only a flag that does not exist; TestCompletion would show it
+		panic(err) // the flag does not exist: a mistake in this package
 	}
 }
 
-// named makes a completer of the names in a paged listing.
+// completions calls f. It returns none on any error: a shell has no place to show
+// it.
+func (a *app) completions(ctx context.Context, f completer) []cobra.Completion {
+	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
+	defer cancel()
+	c, err := a.client()
+	if err != nil {
+		return nil
+	}
+	words, err := f(ctx, c)
+	if err != nil {
+		return nil
+	}
+	offered := make([]cobra.Completion, len(words))
+	for i := range words {
+		word, description, _ := strings.Cut(words[i], "\t")
+		offered[i] = cobra.CompletionWithDesc(term.Escape(word), term.Escape(description))
+	}
+	return offered
+}
+
+// named completes the names of a paged listing.
 func named[T any](list func(*client.Client) client.Lister[T], name func(T) string) completer {
 	return func(ctx context.Context, c *client.Client) ([]string, error) {
-		l, err := list(c)(ctx, hostler.Page{Limit: 200})
+		l, err := list(c)(ctx, hostler.Page{Limit: completionPage})
 		return names(l.Items, name), err
 	}
 }
@@ -92,32 +112,4 @@ func names[T any](items []T, name func(T) string) []string {
 		words[i] = name(it)
 	}
 	return words
-}
-
-func assetNames() completer {
-	return named(func(c *client.Client) client.Lister[hostler.Asset] { return c.Assets },
-		func(x hostler.Asset) string { return x.Name })
-}
-
-func credentialNames() completer {
-	return named(func(c *client.Client) client.Lister[hostler.Credential] { return c.Credentials },
-		func(x hostler.Credential) string { return x.Name })
-}
-
-func jobIDs(states ...hostler.State) completer {
-	return named(func(c *client.Client) client.Lister[hostler.Job] {
-		return c.JobsLister(hostler.JobFilter{States: states})
-	}, func(j hostler.Job) string {
-		return j.ID.String() + "\t" + string(j.State) + " " + j.Action + " " + j.AssetName
-	})
-}
-
-func actionNames(ctx context.Context, c *client.Client) ([]string, error) {
-	l, err := c.Actions(ctx)
-	return names(l, func(x hostler.ActionInfo) string { return x.Name }), err
-}
-
-func queueNames(ctx context.Context, c *client.Client) ([]string, error) {
-	l, err := c.Queues(ctx)
-	return names(l, func(x hostler.Queue) string { return x.Name }), err
 }

@@ -14,13 +14,19 @@ import (
 
 func (a *app) contextCmd() *cobra.Command {
 	return a.group("context", doc{
-		short:   txt("choose the server that commands talk to", "选择命令所使用的服务器"),
-		long:    txt("A context is a server's address with a key for it, kept in a file that only you\ncan read. 'hostler serve' keeps the context 'local'. HOSTLER_URL and HOSTLER_KEY\nwin over it.", "上下文是服务器地址及其密钥，保存在只有您可读的文件中。'hostler serve' 会维护名为 local 的上下文。\nHOSTLER_URL 和 HOSTLER_KEY 优先于上下文。"),
-		example: "hostler context add prod --url https://hostler.example.com\nhostler context use prod\nhostler context list",
+		short: txt("choose the server that commands use", "选择命令所使用的服务器"),
+		long: txt(`Choose the server that commands use. A context is the address of a server with a
+key, saved in a file that only you can read. 'hostler serve' maintains the context
+'local'. HOSTLER_URL and HOSTLER_KEY take precedence over contexts.`,
+			`选择命令所使用的服务器。上下文是服务器地址及其密钥，保存在只有您可读的文件中。
+'hostler serve' 会维护名为 local 的上下文。HOSTLER_URL 和 HOSTLER_KEY 优先于上下文。`),
+		example: `hostler context add prod --url https://hostler.example.com
+hostler context use prod
+hostler context list`,
 	}, a.contextList(), a.contextUse(), a.contextAdd(), a.contextDelete())
 }
 
-// contextRow is a context as it is listed: without its key.
+// contextRow is a context in a listing: without its key.
 type contextRow struct {
 	Name    string `json:"name"`
 	Current bool   `json:"current"`
@@ -32,10 +38,10 @@ type contextRow struct {
 func (a *app) contextList() *cobra.Command {
 	return a.localCmd("list", doc{
 		short:   txt("list contexts", "列出上下文"),
-		long:    txt("Lists the contexts without their keys.", "列出上下文（不含密钥）。"),
+		long:    txt("List the saved contexts, without their keys.", "列出已保存的上下文（不含密钥）。"),
 		example: "hostler context list",
 	}, func(context.Context, []string) error {
-		_, f, err := contexts()
+		_, f, err := loadContexts()
 		if err != nil {
 			return err
 		}
@@ -53,7 +59,8 @@ func (a *app) contextList() *cobra.Command {
 	})
 }
 
-func contexts() (path string, f clicontext.File, err error) {
+// loadContexts reads the file of saved contexts.
+func loadContexts() (path string, f clicontext.File, err error) {
 	if path, err = clicontext.Path(); err != nil {
 		return path, f, err
 	}
@@ -63,7 +70,7 @@ func contexts() (path string, f clicontext.File, err error) {
 
 // changeContexts loads the file, changes it and saves it.
 func changeContexts(change func(*clicontext.File) error) error {
-	path, f, err := contexts()
+	path, f, err := loadContexts()
 	if err != nil {
 		return err
 	}
@@ -73,15 +80,22 @@ func changeContexts(change func(*clicontext.File) error) error {
 	return clicontext.Save(path, f)
 }
 
+func contextNotFound(name string) error { return hostler.NotFound(txt("context", "上下文"), name) }
+
+func contextNames(context.Context, *client.Client) ([]string, error) {
+	_, f, err := loadContexts()
+	return slices.Sorted(maps.Keys(f.Contexts)), err
+}
+
 func (a *app) contextUse() *cobra.Command {
 	cmd := a.localCmd("use NAME", doc{
-		short:   txt("make a context the current one", "切换当前上下文"),
-		long:    txt("Makes a context the one that commands use.", "使命令使用此上下文。"),
+		short:   txt("select the current context", "切换当前上下文"),
+		long:    txt("Select the context that commands use.", "选择命令所使用的上下文。"),
 		example: "hostler context use prod",
 	}, func(_ context.Context, args []string) error {
 		return changeContexts(func(f *clicontext.File) error {
 			if _, ok := f.Contexts[args[0]]; !ok {
-				return hostler.NotFound(txt("context", "上下文"), args[0])
+				return contextNotFound(args[0])
 			}
 			f.Current = args[0]
 			return nil
@@ -91,23 +105,21 @@ func (a *app) contextUse() *cobra.Command {
 	return cmd
 }
 
-func contextNames(context.Context, *client.Client) ([]string, error) {
-	_, f, err := contexts()
-	return slices.Sorted(maps.Keys(f.Contexts)), err
-}
-
 func (a *app) contextAdd() *cobra.Command {
 	var ca string
-	var stdin bool
+	from := secretSource{flags: "--stdin"}
 	cmd := a.localCmd("add NAME [flags]", doc{
-		short:   txt("add or replace a context", "添加或替换上下文"),
-		long:    txt("Adds a context with the address from --url. The key is asked for without echo,\nor read with --stdin.", "添加上下文，地址取自 --url。密钥在终端无回显地询问，或用 --stdin 读取。"),
-		example: "hostler context add prod --url https://hostler.example.com\nhostler context add prod --url https://hostler.example.com --ca-file ca.pem --stdin < key",
+		short: txt("add or replace a context", "添加或替换上下文"),
+		long: txt(`Add a context with the address of --url, or replace it. The key is asked for without
+echo, or read from standard input with --stdin.`,
+			`添加或替换上下文，地址取自 --url。密钥在终端无回显地询问，或用 --stdin 从标准输入读取。`),
+		example: `hostler context add prod --url https://hostler.example.com
+hostler context add prod --url https://hostler.example.com --ca-file ca.pem --stdin < key`,
 	}, func(_ context.Context, args []string) error {
 		if _, err := client.New(a.url, ""); err != nil {
 			return err
 		}
-		key, err := a.secret("", stdin, "key", "密钥", true)
+		key, err := a.secretLine(txt("key", "密钥"), from)
 		if err != nil {
 			return err
 		}
@@ -116,20 +128,23 @@ func (a *app) contextAdd() *cobra.Command {
 			return nil
 		})
 	})
-	cmd.Flags().StringVar(&ca, "ca-file", "", a.t("PEM certificates to trust besides the system's", "除系统证书外还信任的 PEM 证书文件"))
-	cmd.Flags().BoolVar(&stdin, "stdin", false, a.t("read the key from standard input", "从标准输入读取密钥"))
+	fs := cmd.Flags()
+	fs.StringVar(&ca, "ca-file", "",
+		a.t("PEM certificates to trust besides the system's", "除系统证书外还信任的 PEM 证书文件"))
+	fs.BoolVar(&from.stdin, "stdin", false, a.t("read the key from standard input", "从标准输入读取密钥"))
 	return cmd
 }
 
 func (a *app) contextDelete() *cobra.Command {
 	cmd := a.localCmd("delete NAME", doc{
-		short:   txt("delete a context", "删除上下文"),
-		long:    txt("Deletes a context; the key in it stays valid.", "删除上下文；其中的密钥仍然有效。"),
+		short: txt("delete a context", "删除上下文"),
+		long: txt("Delete a saved context. Its key stays valid: to end it, use 'hostler key revoke'.",
+			"删除已保存的上下文。其中的密钥仍然有效；如需停用，请用 'hostler key revoke'。"),
 		example: "hostler context delete prod",
 	}, func(_ context.Context, args []string) error {
 		return changeContexts(func(f *clicontext.File) error {
 			if _, ok := f.Contexts[args[0]]; !ok {
-				return hostler.NotFound(txt("context", "上下文"), args[0])
+				return contextNotFound(args[0])
 			}
 			delete(f.Contexts, args[0])
 			if f.Current == args[0] {

@@ -12,9 +12,12 @@ import (
 
 func (a *app) credentialCmd() *cobra.Command {
 	return a.group("credential", doc{
-		short:   txt("manage credentials: what opens an asset", "管理凭据：用于登录资产"),
-		long:    txt("A credential is an SSH key, a password or a token. Its secret is sealed when it\nis stored and can never be read back.", "凭据是 SSH 密钥、密码或令牌。其内容在存储时加密，且无法再读出。"),
-		example: "hostler credential add ops --kind ssh_key --username ops --file ~/.ssh/id_ed25519\nhostler credential list",
+		short: txt("manage credentials: keys, passwords and tokens for assets", "管理凭据：登录资产的密钥、密码和令牌"),
+		long: txt(`Manage credentials. A credential is an SSH key, a password or a token. Its secret
+is encrypted when it is stored and can never be read back.`,
+			`管理凭据。凭据是 SSH 密钥、密码或令牌，其内容在存储时加密，且无法再读出。`),
+		example: `hostler credential add ops --kind ssh_key --username ops --file ~/.ssh/id_ed25519
+hostler credential list`,
 	}, a.credentialList(), a.credentialGet(), a.credentialAdd(), a.credentialSet(), a.credentialDelete())
 }
 
@@ -24,14 +27,19 @@ func credentialColumns() []column[hostler.Credential] {
 		col("kind", "类型", func(x hostler.Credential) string { return x.Kind }),
 		col("username", "用户名", func(x hostler.Credential) string { return dash(x.Username) }),
 		col("version", "版本", func(x hostler.Credential) string { return number(x.Version) }),
-		col("changed", "修改时间", func(x hostler.Credential) string { return when(x.UpdatedAt) }),
+		col("changed", "修改时间", func(x hostler.Credential) string { return localTime(x.UpdatedAt) }),
 	}
+}
+
+func credentialNames() completer {
+	return named(func(c *client.Client) client.Lister[hostler.Credential] { return c.Credentials },
+		func(x hostler.Credential) string { return x.Name })
 }
 
 func (a *app) credentialList() *cobra.Command {
 	return a.cmd("list", doc{
 		short:   txt("list credentials, without their secrets", "列出凭据（不含内容）"),
-		long:    txt("Lists the credentials of the project. Secrets are never shown.", "列出项目中的凭据；内容永不显示。"),
+		long:    txt("List the credentials of the project, without their secrets.", "列出项目中的凭据（不含内容）。"),
 		example: "hostler credential list",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, _, err := collect(ctx, c.Credentials, 0)
@@ -45,7 +53,7 @@ func (a *app) credentialList() *cobra.Command {
 func (a *app) credentialGet() *cobra.Command {
 	cmd := a.cmd("get NAME", doc{
 		short:   txt("show a credential, without its secret", "查看凭据（不含内容）"),
-		long:    txt("Shows a credential. Its secret is never shown.", "查看凭据；内容永不显示。"),
+		long:    txt("Show a credential, without its secret.", "查看凭据（不含内容）。"),
 		example: "hostler credential get ops",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		x, err := c.Credential(ctx, args[0])
@@ -58,45 +66,73 @@ func (a *app) credentialGet() *cobra.Command {
 	return cmd
 }
 
-// fill reads the secret parts that the kind has.
-func (a *app) fill(in *hostler.CredentialInput, s *secretFlags) error {
+// credentialSecrets are the flags that name the sources of a credential's secrets.
+type credentialSecrets struct {
+	secret         secretSource
+	passphraseFile string
+	askPassphrase  bool
+}
+
+func (a *app) credentialSecretFlags(cmd *cobra.Command) *credentialSecrets {
+	s := credentialSecrets{secret: secretSource{flags: a.t("--file or --stdin", "--file 或 --stdin")}}
+	fs := cmd.Flags()
+	fs.StringVar(&s.secret.file, "file", "", a.t("read the secret from this file", "从文件读取内容"))
+	fs.BoolVar(&s.secret.stdin, "stdin", false, a.t("read the secret from standard input", "从标准输入读取内容"))
+	fs.BoolVar(&s.askPassphrase, "passphrase", false,
+		a.t("ask for the passphrase of the private key", "询问私钥口令"))
+	fs.StringVar(&s.passphraseFile, "passphrase-file", "",
+		a.t("read the passphrase of the private key from this file", "从文件读取私钥口令"))
+	cmd.MarkFlagsMutuallyExclusive("file", "stdin")
+	cmd.MarkFlagsMutuallyExclusive("passphrase", "passphrase-file")
+	return &s
+}
+
+// readCredentialSecrets reads the secrets that the kind of the credential has.
+func (a *app) readCredentialSecrets(in *hostler.CredentialInput, s *credentialSecrets) (err error) {
 	switch in.Kind {
 	case hostler.CredentialSSHKey:
-		if s.file == "" && !s.stdin {
-			return hostler.Errorf(hostler.CodeInvalid,
-				"give the private key with --file or --stdin", "请用 --file 或 --stdin 提供私钥")
-		}
-		var err error
-		if in.PrivateKey, err = a.secret(s.file, s.stdin, "private key", "私钥", false); err != nil {
-			return err
-		}
-		if !s.passphrase && s.passphraseFile == "" {
-			return nil
-		}
-		in.Passphrase, err = a.secret(s.passphraseFile, false, "passphrase", "私钥口令", true)
-		return err
+		return a.readPrivateKey(in, s)
 	case hostler.CredentialPassword:
-		var err error
-		in.Password, err = a.secret(s.file, s.stdin, "password", "密码", true)
+		in.Password, err = a.secretLine(txt("password", "密码"), s.secret)
 		return err
 	case hostler.CredentialToken:
-		var err error
-		in.Token, err = a.secret(s.file, s.stdin, "token", "令牌", true)
+		in.Token, err = a.secretLine(txt("token", "令牌"), s.secret)
 		return err
 	}
 	return hostler.Invalid("kind", "must be ssh_key, password or token", "应为 ssh_key、password 或 token")
 }
 
+// readPrivateKey reads a private key, which is too long to be asked for, and its
+// passphrase.
+func (a *app) readPrivateKey(in *hostler.CredentialInput, s *credentialSecrets) (err error) {
+	if s.secret.file == "" && !s.secret.stdin {
+		return hostler.Errorf(hostler.CodeInvalid,
+			"name the private key with --file or --stdin", "请用 --file 或 --stdin 提供私钥")
+	}
+	if in.PrivateKey, err = a.secretText(txt("private key", "私钥"), s.secret); err != nil {
+		return err
+	}
+	if s.askPassphrase || s.passphraseFile != "" {
+		in.Passphrase, err = a.secretLine(txt("passphrase", "私钥口令"), fileSource("--passphrase-file", s.passphraseFile))
+	}
+	return err
+}
+
 func (a *app) credentialAdd() *cobra.Command {
 	var in hostler.CredentialInput
-	var s *secretFlags
+	var s *credentialSecrets
 	cmd := a.cmd("add NAME [flags]", doc{
-		short:   txt("store a credential", "保存凭据"),
-		long:    txt("Stores a credential. The secret comes from --file, from --stdin, or is asked for\nwithout echo; it is never taken from the command line itself.", "保存凭据。内容来自 --file、--stdin，或在终端无回显地询问；绝不从命令行参数读取。"),
-		example: "hostler credential add ops --kind ssh_key --username ops --file ~/.ssh/id_ed25519\nhostler credential add sudo --kind password --username ops",
+		short: txt("store a credential", "保存凭据"),
+		long: txt(`Store a credential. The secret is read from --file or from --stdin; without either
+a password or token is asked for without echo. It is never read from the command
+line itself.`,
+			`保存凭据。内容从 --file 或 --stdin 读取；二者都没有时，在终端无回显地询问密码或令牌。
+绝不从命令行参数读取。`),
+		example: `hostler credential add ops --kind ssh_key --username ops --file ~/.ssh/id_ed25519
+hostler credential add sudo --kind password --username ops`,
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		in.Name = args[0]
-		if err := a.fill(&in, s); err != nil {
+		if err := a.readCredentialSecrets(&in, s); err != nil {
 			return err
 		}
 		x, err := c.CreateCredential(ctx, in)
@@ -105,19 +141,23 @@ func (a *app) credentialAdd() *cobra.Command {
 		}
 		return one(a, x, credentialColumns())
 	})
-	s = a.secretFlags(cmd)
-	cmd.Flags().StringVar(&in.Kind, "kind", hostler.CredentialSSHKey, a.t("ssh_key, password or token", "类型：ssh_key、password 或 token"))
-	cmd.Flags().StringVar(&in.Username, "username", "", a.t("login name", "登录名"))
+	s = a.credentialSecretFlags(cmd)
+	fs := cmd.Flags()
+	fs.StringVar(&in.Kind, "kind", hostler.CredentialSSHKey,
+		a.t("ssh_key, password or token", "类型：ssh_key、password 或 token"))
+	fs.StringVar(&in.Username, "username", "", a.t("login name", "登录名"))
 	a.complete(cmd, "kind", fixed(hostler.CredentialSSHKey, hostler.CredentialPassword, hostler.CredentialToken))
 	return cmd
 }
 
 func (a *app) credentialSet() *cobra.Command {
 	var username string
-	var s *secretFlags
+	var s *credentialSecrets
 	cmd := a.cmd("set NAME [flags]", doc{
-		short:   txt("replace a credential's secret", "更换凭据内容"),
-		long:    txt("Replaces the secret of a credential; its version grows, and new connections use\nthe new one.", "更换凭据内容；版本号增加，新连接使用新内容。"),
+		short: txt("replace the secret of a credential", "更换凭据内容"),
+		long: txt(`Replace the secret of a credential. Its version increases, and new connections
+use the new secret.`,
+			`更换凭据内容。版本号增加，新连接使用新内容。`),
 		example: "hostler credential set ops --file ~/.ssh/id_new",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		old, err := c.Credential(ctx, args[0])
@@ -125,7 +165,7 @@ func (a *app) credentialSet() *cobra.Command {
 			return err
 		}
 		in := hostler.CredentialInput{Name: old.Name, Kind: old.Kind, Username: cmp.Or(username, old.Username)}
-		if err := a.fill(&in, s); err != nil {
+		if err := a.readCredentialSecrets(&in, s); err != nil {
 			return err
 		}
 		x, err := c.PutCredential(ctx, args[0], in)
@@ -134,7 +174,7 @@ func (a *app) credentialSet() *cobra.Command {
 		}
 		return one(a, x, credentialColumns())
 	})
-	s = a.secretFlags(cmd)
+	s = a.credentialSecretFlags(cmd)
 	cmd.Flags().StringVar(&username, "username", "", a.t("new login name", "新登录名"))
 	a.complete(cmd, "", credentialNames())
 	return cmd
@@ -143,14 +183,14 @@ func (a *app) credentialSet() *cobra.Command {
 func (a *app) credentialDelete() *cobra.Command {
 	cmd := a.cmd("delete NAME...", doc{
 		short:   txt("delete credentials", "删除凭据"),
-		long:    txt("Deletes credentials that no asset uses.", "删除没有资产使用的凭据。"),
+		long:    txt("Delete credentials that no asset uses.", "删除没有资产使用的凭据。"),
 		example: "hostler credential delete ops",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		for _, name := range args {
 			if err := c.DeleteCredential(ctx, name); err != nil {
 				return err
 			}
-			a.deleted(txt("credential", "凭据"), name)
+			a.noteDeleted(txt("credential", "凭据"), name)
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -18,9 +19,15 @@ import (
 
 func (a *app) deliveryCmd() *cobra.Command {
 	return a.group("delivery", doc{
-		short:   txt("see what became of webhooks' requests, and send them again", "查看回调的投递结果，并可重新发送"),
-		long:    txt("A delivery is one event on its way to one webhook: pending, delivered or failed.\nIts id is the webhook-id that the receiver sees, the same at every try.", "投递是一个事件到一个回调的发送过程：pending、delivered 或 failed。\n其 ID 即接收方看到的 webhook-id，每次重试都相同。"),
-		example: "hostler delivery list --state failed --since 24h\nhostler delivery get dlv_0001a2b3c4d\nhostler delivery resend --webhook ops --state failed",
+		short: txt("show the deliveries of webhooks and send them again", "查看回调的投递，并可重新发送"),
+		long: txt(`Show the deliveries of webhooks and send them again. A delivery is one event for one
+webhook: pending, delivered or failed. Its id is the webhook-id that the receiver
+gets, the same at each attempt.`,
+			`查看回调的投递，并可重新发送。投递是一个事件到一个回调的发送过程：pending（待投递）、
+delivered（已投递）或 failed（失败）。其 ID 即接收方收到的 webhook-id，每次尝试都相同。`),
+		example: `hostler delivery list --state failed --since 24h
+hostler delivery get dlv_0001a2b3c4d
+hostler delivery resend --webhook ops --state failed`,
 	}, a.deliveryList(), a.deliveryGet(), a.deliveryResend())
 }
 
@@ -31,10 +38,12 @@ func (a *app) deliveryColumns() []column[hostler.Delivery] {
 		col("type", "事件", func(d hostler.Delivery) string { return string(d.Type) }),
 		col("job", "作业", func(d hostler.Delivery) string { return dash(d.Job.String()) }),
 		col("state", "状态", func(d hostler.Delivery) string { return a.deliveryState(d.State) }),
-		col("tries", "次数", func(d hostler.Delivery) string { return fmt.Sprint(d.Tries) }),
-		col("next", "下次尝试", func(d hostler.Delivery) string { return whenPtr(d.NextAt) }),
-		col("created", "创建时间", func(d hostler.Delivery) string { return when(d.Created) }),
-		col("last answer", "最近应答", func(d hostler.Delivery) string { return term.Truncate(a.answer(d.Last), 60) }),
+		col("attempts", "尝试次数", func(d hostler.Delivery) string { return fmt.Sprint(d.Tries) }),
+		col("next attempt", "下次尝试", func(d hostler.Delivery) string { return optionalTime(d.NextAt) }),
+		col("created", "创建时间", func(d hostler.Delivery) string { return localTime(d.Created) }),
+		col("last response", "最近应答", func(d hostler.Delivery) string {
+			return term.Truncate(a.response(d.Last), 60)
+		}),
 	}
 }
 
@@ -50,8 +59,8 @@ func (a *app) deliveryState(s hostler.DeliveryState) string {
 	return string(s)
 }
 
-// answer is what came back, in a line.
-func (a *app) answer(at *hostler.DeliveryAttempt) string {
+// response describes an attempt in a line: status, duration, error.
+func (a *app) response(at *hostler.DeliveryAttempt) string {
 	if at == nil {
 		return "-"
 	}
@@ -69,24 +78,27 @@ func (a *app) answer(at *hostler.DeliveryAttempt) string {
 func deliveryIDs() completer {
 	return named(func(c *client.Client) client.Lister[hostler.Delivery] {
 		return c.DeliveriesLister(hostler.DeliveryFilter{})
-	},
-		func(d hostler.Delivery) string {
-			return d.ID.String() + "\t" + string(d.State) + " " + d.Name + " " + string(d.Type)
-		})
+	}, func(d hostler.Delivery) string {
+		return d.ID.String() + "\t" + string(d.State) + " " + d.Name + " " + string(d.Type)
+	})
 }
 
 // deliveryFilter binds the flags that select deliveries.
 func (a *app) deliveryFilter(cmd *cobra.Command, f *hostler.DeliveryFilter) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.Webhook, "webhook", "", a.t("only those of this webhook, by name or id", "只选此回调（名称或 ID）"))
-	fs.Var(stringFlag[hostler.DeliveryState]{&f.State}, "state", a.t("only those that are pending, delivered or failed", "只选 pending、delivered 或 failed"))
-	fs.Var(stringFlag[hostler.EventType]{&f.Type}, "type", a.t("only those of this type of event", "只选此类事件"))
-	fs.Var(idFlag{&f.Job}, "job", a.t("only those about this job", "只选与此作业有关的"))
-	fs.Var(timeFlag{&f.Since, a.now}, "since", a.t("made at or after, such as 2h or 2026-01-31", "在此时间之后创建，如 2h 或 2026-01-31"))
-	fs.Var(timeFlag{&f.Until, a.now}, "until", a.t("made before", "在此时间之前创建"))
+	fs.StringVar(&f.Webhook, "webhook", "",
+		a.t("only deliveries to this webhook, by name or id", "只选此回调的投递（名称或 ID）"))
+	fs.Var(stringFlag[hostler.DeliveryState]{&f.State}, "state",
+		a.t("only deliveries in this state: pending, delivered or failed", "只选此状态的投递：pending、delivered 或 failed"))
+	fs.Var(stringFlag[hostler.EventType]{&f.Type}, "type", a.t("only deliveries of this event type", "只选此类事件的投递"))
+	fs.Var(idFlag{&f.Job}, "job", a.t("only deliveries about this job", "只选与此作业有关的投递"))
+	fs.Var(timeFlag{&f.Since, a.now}, "since",
+		a.t("created at or after this time, such as 2h or 2026-01-31", "在此时间之后创建，如 2h 或 2026-01-31"))
+	fs.Var(timeFlag{&f.Until, a.now}, "until", a.t("created before this time", "在此时间之前创建"))
 	a.complete(cmd, "webhook", webhookNames())
 	a.complete(cmd, "state", fixed("pending", "delivered", "failed"))
-	a.complete(cmd, "type", fixed(names(hostler.EventCatalogue(), func(e hostler.EventInfo) string { return string(e.Type) })...))
+	a.complete(cmd, "type",
+		fixed(names(hostler.EventCatalogue(), func(e hostler.EventInfo) string { return string(e.Type) })...))
 	a.complete(cmd, "job", jobIDs())
 }
 
@@ -95,25 +107,26 @@ func (a *app) deliveryList() *cobra.Command {
 	var limit int
 	cmd := a.cmd("list [flags]", doc{
 		short:   txt("list deliveries, newest first", "列出投递，最新在前"),
-		long:    txt("Lists deliveries, newest first. Filters combine.", "列出投递，最新在前；筛选条件可组合。"),
+		long:    txt("List deliveries, newest first. Filters are combined.", "列出投递，最新在前；筛选条件可组合。"),
 		example: "hostler delivery list --state failed\nhostler delivery list --webhook ops --since 24h --limit 0 -o json",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, more, err := collect(ctx, c.DeliveriesLister(f), limit)
 		if err != nil {
 			return err
 		}
-		a.noteMore(more)
+		a.noteMore(more, limit)
 		return list(a, items, a.deliveryColumns())
 	})
 	a.deliveryFilter(cmd, &f)
-	cmd.Flags().IntVar(&limit, "limit", 100, a.t("at most this many; 0 for all", "最多条数；0 表示全部"))
+	a.limitFlag(cmd, &limit)
 	return cmd
 }
 
 func (a *app) deliveryGet() *cobra.Command {
 	cmd := a.cmd("get DELIVERY", doc{
-		short:   txt("show a delivery: what was sent, and every answer", "查看投递：发送内容与每次应答"),
-		long:    txt("Shows a delivery with its body and every try: headers, status, answer, time taken.", "查看投递的请求体和每次尝试：请求头、状态码、应答、耗时。"),
+		short: txt("show a delivery: the body and each attempt", "查看投递：请求体与每次尝试"),
+		long: txt("Show a delivery: its body, and each attempt with headers, status, response and duration.",
+			"查看投递的请求体，以及每次尝试的请求头、状态码、应答和耗时。"),
 		example: "hostler delivery get dlv_0001a2b3c4d",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		var id hostler.DeliveryID
@@ -130,61 +143,73 @@ func (a *app) deliveryGet() *cobra.Command {
 	return cmd
 }
 
-// showDelivery writes a delivery with its attempts.
+// showDelivery prints a delivery and its attempts: the headers of each request
+// after ">", the response after "<".
 func (a *app) showDelivery(d hostler.Delivery) error {
 	if a.output != "table" {
 		return a.structured(d)
 	}
 	cols := append(a.deliveryColumns(),
-		col("ended", "结束时间", func(d hostler.Delivery) string { return whenPtr(d.Ended) }),
+		col("ended", "结束时间", func(d hostler.Delivery) string { return optionalTime(d.Ended) }),
 		col("body", "请求体", func(d hostler.Delivery) string { return dash(d.Body) }))
 	if err := one(a, d, cols); err != nil {
 		return err
 	}
 	for _, at := range d.Attempts {
-		if _, err := fmt.Fprintf(a.out, "\n%d  %s  %s\n", at.N, when(at.At), term.Escape(a.answer(&at))); err != nil {
+		if _, err := io.WriteString(a.out, a.attemptText(at)); err != nil {
 			return err
-		}
-		for _, name := range slices.Sorted(maps.Keys(at.Request)) {
-			if _, err := fmt.Fprintf(a.out, "   > %s: %s\n", term.Escape(name), term.Escape(at.Request[name])); err != nil {
-				return err
-			}
-		}
-		for line := range strings.Lines(term.EscapeLines(at.Response)) {
-			if _, err := fmt.Fprintf(a.out, "   < %s\n", strings.TrimRight(line, "\n")); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
+func (a *app) attemptText(at hostler.DeliveryAttempt) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%d  %s  %s\n", at.N, localTime(at.At), term.Escape(a.response(&at)))
+	for _, name := range slices.Sorted(maps.Keys(at.Request)) {
+		fmt.Fprintf(&b, "   > %s: %s\n", term.Escape(name), term.Escape(at.Request[name]))
+	}
+	for line := range strings.Lines(term.EscapeLines(at.Response)) {
+		fmt.Fprintf(&b, "   < %s\n", strings.TrimRight(line, "\n"))
+	}
+	return b.String()
+}
+
 func (a *app) deliveryResend() *cobra.Command {
 	var f hostler.DeliveryFilter
 	cmd := a.cmd("resend [DELIVERY...] [flags]", doc{
-		short:   txt("send deliveries again, by id or by filter", "重新发送投递（按 ID 或筛选条件）"),
-		long:    txt("Sends deliveries again, each under its own id, with a fresh schedule of tries. With\na filter that names no state those that failed are chosen.", "重新发送投递，ID 不变，重试计划重新开始。筛选条件未指定状态时选择失败的投递。"),
+		short: txt("send deliveries again, by id or by filter", "重新发送投递（按 ID 或筛选条件）"),
+		long: txt(`Send deliveries again, with the same id and a new series of attempts. A filter without
+--state selects failed deliveries.`,
+			`重新发送投递，ID 不变，重试计划重新开始。筛选条件未指定状态时选择失败的投递。`),
 		example: "hostler delivery resend dlv_0001a2b3c4d\nhostler delivery resend --webhook ops --since 24h",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		empty := f == hostler.DeliveryFilter{}
 		switch {
 		case len(args) == 0 && empty:
-			return hostler.Errorf(hostler.CodeInvalid, "name deliveries by id, or choose them with a filter", "请给出投递 ID 或筛选条件")
+			return hostler.Errorf(hostler.CodeInvalid,
+				"give the ids of deliveries, or a filter", "请给出投递 ID 或筛选条件")
 		case len(args) > 0 && !empty:
-			return hostler.Errorf(hostler.CodeInvalid, "give ids or a filter, not both", "ID 与筛选条件只能二选一")
+			return hostler.Errorf(hostler.CodeInvalid,
+				"give ids or a filter, not both", "ID 与筛选条件只能二选一")
 		}
 		items, err := resend(ctx, c, args, f)
 		if err != nil {
 			return err
 		}
-		return a.sayResent(items)
+		if len(items) == 0 && a.output == "table" {
+			a.note("no delivery matches", "没有符合条件的投递")
+			return nil
+		}
+		return a.printOutcomes(items, txt("delivery", "投递"))
 	})
 	a.deliveryFilter(cmd, &f)
 	a.complete(cmd, "", deliveryIDs())
 	return cmd
 }
 
-// resend sends as many requests as it takes, and stops when one changed nothing.
+// resend sends as many requests as needed. With a filter, it stops when a request
+// changed nothing.
 func resend(ctx context.Context, c *client.Client, args []string, f hostler.DeliveryFilter) ([]hostler.ItemOutcome, error) {
 	ids := make([]hostler.DeliveryID, len(args))
 	for i, arg := range args {
@@ -211,12 +236,4 @@ func resend(ctx context.Context, c *client.Client, args []string, f hostler.Deli
 		}
 	}
 	return items, nil
-}
-
-func (a *app) sayResent(items []hostler.ItemOutcome) error {
-	if len(items) == 0 && a.output == "table" {
-		a.note("no delivery matches", "没有符合条件的投递")
-		return nil
-	}
-	return a.sayOutcomes(items, txt("delivery", "投递"))
 }

@@ -13,16 +13,17 @@ import (
 	"hostler.dev/hostler"
 )
 
-// Whoever follows is told once that the server is away, and that it is back.
-func TestEventsTellOfAnOutage(t *testing.T) {
+// TestEventsNoteAnOutage checks that a lost connection is noted once, and so is its
+// return.
+func TestEventsNoteAnOutage(t *testing.T) {
 	for lang, want := range map[hostler.Lang][]string{
-		hostler.LangEN: {"the store is away; trying again", "connected again"},
-		hostler.LangZH: {"存储不可用；正在重试", "已重新连接"},
+		hostler.LangEN: {"the store is away; reconnecting", "connected again"},
+		hostler.LangZH: {"存储不可用；正在重新连接", "已重新连接"},
 	} {
 		t.Run(string(lang), func(t *testing.T) {
-			var asked atomic.Int64
+			var requests atomic.Int64
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				n := asked.Add(1)
+				n := requests.Add(1)
 				if n == 2 || n == 3 {
 					w.WriteHeader(http.StatusServiceUnavailable)
 					io.WriteString(w, `{"code":"unavailable","text":{"en":"the store is away","zh":"存储不可用"}}`)
@@ -45,9 +46,9 @@ func TestEventsTellOfAnOutage(t *testing.T) {
 			if got := out.String(); !strings.Contains(got, "q1") || !strings.Contains(got, "q4") {
 				t.Errorf("events: %q", got)
 			}
-			said := strings.Split(errs.String(), "\n")
-			if len(said) < 2 || said[0] != want[0] || said[1] != want[1] {
-				t.Errorf("said %q, want to begin with %q", said, want)
+			notes := strings.Split(errs.String(), "\n")
+			if len(notes) < 2 || notes[0] != want[0] || notes[1] != want[1] {
+				t.Errorf("notes %q, want them to begin with %q", notes, want)
 			}
 		})
 	}

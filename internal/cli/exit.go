@@ -9,14 +9,20 @@ import (
 	"hostler.dev/hostler/internal/cli/term"
 )
 
-// Exit codes beside those of hostler.Code.
+// Exit codes besides those of [hostler.Code.ExitCode].
 const (
-	exitNotSucceeded = 1
-	exitUnknown      = 3
-	exitInterrupted  = 130
+	exitNotSucceeded = 1   // a job, or an item of a change, did not succeed
+	exitUnknown      = 3   // the outcome of a job is unknown
+	exitInterrupted  = 130 // Ctrl-C, as shells report it
 )
 
-// report prints the error and returns the exit code.
+// outcomeError ends the command with an exit code after its output is complete.
+// [app.report] prints nothing for it.
+type outcomeError struct{ code int }
+
+func (e *outcomeError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// report prints the error with its fields and a remedy and returns the exit code.
 func (a *app) report(err error) int {
 	if err == nil {
 		return 0
@@ -36,33 +42,29 @@ func (a *app) report(err error) int {
 	for _, f := range e.Fields {
 		fmt.Fprintf(a.err, "  %s: %s\n", term.Escape(f.Path), term.Escape(f.Text.In(a.lang)))
 	}
-	if hint := remedy(e.Code).In(a.lang); hint != "" {
-		fmt.Fprintln(a.err, hint)
+	if text := remedy(e.Code).In(a.lang); text != "" {
+		fmt.Fprintln(a.err, text)
 	}
 	return e.Code.ExitCode()
 }
 
-// remedy says what to do about errors whose text cannot know it.
+// remedy returns what to do about errors for which it depends on the command
+// line, not on the server.
 func remedy(c hostler.Code) hostler.Text {
 	switch c {
 	case hostler.CodeUnauthenticated:
 		return txt("Set HOSTLER_KEY to a valid key, or choose a context with 'hostler context use'.",
 			"请将 HOSTLER_KEY 设为有效的密钥，或用 'hostler context use' 选择上下文。")
 	case hostler.CodeForbidden:
-		return txt("'hostler key list' shows what your key may do; an admin can give you a role.",
-			"用 'hostler key list' 查看密钥的权限；可请管理员授予角色。")
+		return txt("Check the role of your key with 'hostler key list', and ask an admin for the role you need.",
+			"请用 'hostler key list' 查看密钥的角色，并请管理员授予所需的角色。")
 	case hostler.CodeUnavailable:
-		return txt("Is the server running there? Start one with 'hostler serve', or set HOSTLER_URL.",
-			"服务是否在该地址运行？可用 'hostler serve' 启动，或设置 HOSTLER_URL。")
+		return txt("Check that the server runs there; start one with 'hostler serve', or set HOSTLER_URL.",
+			"请确认服务在该地址运行；可用 'hostler serve' 启动，或设置 HOSTLER_URL。")
 	case hostler.CodeQueueFull:
-		return txt("'hostler queue list' shows the queue; try again when it is shorter.",
-			"用 'hostler queue list' 查看队列；待队列变短后再试。")
+		return txt("Check the queue with 'hostler queue list', and try again when fewer jobs are waiting.",
+			"请用 'hostler queue list' 查看队列，待等待的作业减少后再试。")
 	default:
 		return hostler.Text{}
 	}
 }
-
-// outcomeError ends the command with a code after everything was said.
-type outcomeError struct{ code int }
-
-func (e *outcomeError) Error() string { return fmt.Sprintf("exit code %d", e.code) }

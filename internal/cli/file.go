@@ -9,44 +9,47 @@ import (
 	"hostler.dev/hostler"
 )
 
-// readTable reads a file, or standard input as -. How large it may be is for the
-// server to say.
-func (a *app) readTable(name string) ([]byte, error) {
-	var file []byte
+// readInput reads the whole file, or with "-" standard input. It has no size
+// limit: the server has one.
+func (a *app) readInput(name string) ([]byte, error) {
+	var data []byte
 	var err error
 	if name == "-" {
-		file, err = io.ReadAll(a.in)
+		data, err = io.ReadAll(a.in)
 	} else {
-		file, err = os.ReadFile(name)
+		data, err = os.ReadFile(name)
 	}
 	if err != nil {
 		return nil, badFile(err)
 	}
-	return file, nil
+	return data, nil
 }
 
-func (a *app) readFile(name string) ([]byte, error) {
+// readSmallFile is [app.readInput] with the size limit of a secret on standard
+// input, and with errors for the caller to wrap.
+func (a *app) readSmallFile(name string) ([]byte, error) {
 	if name == "-" {
-		s, err := readAll(a.in)
+		s, err := readLimited(a.in)
 		return []byte(s), err
 	}
 	return os.ReadFile(name)
 }
 
 func badFile(err error) error {
-	return hostler.Errorf(hostler.CodeInvalid, "the file cannot be used: %v", "无法使用该文件：%v", err)
+	return hostler.Errorf(hostler.CodeInvalid, "cannot use the file: %v", "无法使用该文件：%v", err)
 }
 
-// writeFile writes a file as a whole, or leaves what was there. Pipes and devices,
-// such as /dev/stdout, are written to as they are.
+// writeFile replaces a file atomically: when write fails, the old content stays.
+// It follows symbolic links and keeps the file's mode. Pipes and devices, such as
+// /dev/stdout, are written to directly.
 func writeFile(name string, write func(w io.Writer) error) error {
-	if real, err := filepath.EvalSymlinks(name); err == nil {
-		name = real // a link stays one
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
 	}
 	mode := os.FileMode(0o600)
 	if info, err := os.Stat(name); err == nil {
 		if !info.Mode().IsRegular() {
-			return writeThrough(name, write)
+			return writeDirectly(name, write)
 		}
 		mode = info.Mode().Perm()
 	}
@@ -69,7 +72,7 @@ func writeFile(name string, write func(w io.Writer) error) error {
 	return err
 }
 
-func writeThrough(name string, write func(w io.Writer) error) error {
+func writeDirectly(name string, write func(w io.Writer) error) error {
 	f, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		return badFile(err)

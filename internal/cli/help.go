@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,8 +13,8 @@ import (
 	"hostler.dev/hostler"
 )
 
-// doc is what --help says of a command. Examples are command lines, the same in
-// both languages.
+// doc is the help of a command. Examples are command lines, the same in both
+// languages.
 type doc struct {
 	short, long hostler.Text
 	example     string
@@ -20,37 +22,94 @@ type doc struct {
 
 func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ") }
 
-// localise puts the words that cobra adds by itself into the language.
+// placeholders are the names of arguments in use lines.
+var placeholders = map[string]string{
+	"ACTION": "动作", "ADDRESS": "地址", "ASSET": "资产", "DELIVERY": "投递", "FILE": "文件", "FOLDER": "目录",
+	"JOB": "作业", "KEY": "密钥", "NAME": "名称", "QUEUE": "队列", "RUN": "批次", "SHELL": "SHELL", "URL": "URL",
+	"WEBHOOK": "回调", "WORKER": "节点", "flags": "选项",
+}
+
+var placeholder = regexp.MustCompile(`\b([A-Z]+|flags)\b`)
+
+// useLine translates the names of arguments in a use line.
+func (a *app) useLine(use string) string {
+	if a.lang != hostler.LangZH {
+		return use
+	}
+	return placeholder.ReplaceAllStringFunc(use, func(word string) string {
+		return cmp.Or(placeholders[word], word)
+	})
+}
+
+// localise translates the words that cobra and pflag add by themselves.
 func (a *app) localise(root *cobra.Command) {
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		what := flagError(err)
+		text := flagError(err)
 		return hostler.Errorf(hostler.CodeInvalid,
-			"%[1]s; see '%[3]s --help'", "%[2]s；参见 '%[3]s --help'", what.EN, what.ZH, cmd.CommandPath())
+			"%[1]s; see '%[3]s --help'", "%[2]s；参见 '%[3]s --help'", text.EN, text.ZH, cmd.CommandPath())
 	})
 	if a.lang == hostler.LangZH {
-		root.SetUsageTemplate(chinese.Replace(root.UsageTemplate()))
+		root.SetUsageTemplate(chineseTemplate.Replace(root.UsageTemplate()))
 	}
-	each(root, func(c *cobra.Command) {
+	eachCommand(root, func(c *cobra.Command) {
 		c.InitDefaultHelpFlag()
 		c.Flags().Lookup("help").Usage = a.t("show this help", "显示帮助")
 		if a.lang == hostler.LangZH {
-			c.Flags().VisitAll(defaultInChinese)
-			c.PersistentFlags().VisitAll(defaultInChinese)
+			c.Flags().VisitAll(flagInChinese)
+			c.PersistentFlags().VisitAll(flagInChinese)
 		}
 	})
 }
 
-// defaultInChinese tells a default, for which pflag has English words only.
-func defaultInChinese(f *pflag.Flag) {
-	none, ok := map[string]string{"string": "", "int": "0", "intSlice": "[]", "duration": "0s"}[f.Value.Type()]
-	if ok && f.DefValue != none && f.DefValue != "" {
-		f.Usage += "（默认 " + f.DefValue + "）"
-		f.DefValue = none
+// chineseTemplate translates cobra's usage template.
+var chineseTemplate = strings.NewReplacer(
+	"Usage:", "用法：", "Aliases:", "别名：", "Examples:", "示例：",
+	"Available Commands:", "可用命令：", "Additional Commands:", "其他命令：",
+	"Global Flags:", "全局选项：", "Flags:", "选项：", "Additional help topics:", "其他帮助主题：",
+	"{{.CommandPath}} [command]{{end}}", "{{.CommandPath}} [命令]{{end}}",
+	`Use "{{.CommandPath}} [command] --help" for more information about a command.`,
+	`用 "{{.CommandPath}} [命令] --help" 查看命令的详细说明。`,
+)
+
+// eachCommand calls f for a command and all below it.
+func eachCommand(c *cobra.Command, f func(*cobra.Command)) {
+	f(c)
+	for _, sub := range c.Commands() {
+		eachCommand(sub, f)
 	}
 }
 
-// flagError is pflag's error in both languages; what a flag's own Set says has them.
+// chineseTypes are the types of flags, as pflag names them in help texts.
+var chineseTypes = map[string]string{
+	"string": "文本", "int": "整数", "int64": "整数", "stringSlice": "列表", "stringArray": "文本",
+	"intSlice": "整数列表", "duration": "时长", "time": "时间", "id": "ID", "state": "状态", "key=value": "键=值",
+}
+
+// chineseFlag is a flag whose type has a Chinese name.
+type chineseFlag struct {
+	pflag.Value
+	name string
+}
+
+func (f chineseFlag) Type() string { return f.name }
+
+// flagInChinese names the type and the default of a flag in Chinese; pflag has
+// English words only.
+func flagInChinese(f *pflag.Flag) {
+	kind := f.Value.Type()
+	zero, ok := map[string]string{"string": "", "int": "0", "intSlice": "[]", "duration": "0s"}[kind]
+	if ok && f.DefValue != zero && f.DefValue != "" {
+		f.Usage = strings.TrimSuffix(f.Usage, "。") + "（默认 " + f.DefValue + "）"
+	}
+	if name, ok := chineseTypes[kind]; ok {
+		f.Value = chineseFlag{f.Value, name}
+		f.DefValue = "" // pflag would add its own words
+	}
+}
+
+// flagError returns pflag's error in both languages. An error of a flag's own Set
+// has both already.
 func flagError(err error) hostler.Text {
 	zh := fmt.Sprintf("选项有误：%v", err)
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
@@ -68,24 +127,10 @@ func flagError(err error) hostler.Text {
 	return hostler.Text{EN: err.Error(), ZH: zh}
 }
 
+// dashed writes the name of a flag as it is typed.
 func dashed(flag string) string {
 	if len(flag) == 1 {
 		return "-" + flag
 	}
 	return "--" + flag
-}
-
-var chinese = strings.NewReplacer(
-	"Usage:", "用法：", "Aliases:", "别名：", "Examples:", "示例：",
-	"Available Commands:", "可用命令：", "Additional Commands:", "其他命令：",
-	"Global Flags:", "全局选项：", "Flags:", "选项：", "Additional help topics:", "其他帮助主题：",
-	`Use "{{.CommandPath}} [command] --help" for more information about a command.`,
-	`使用 "{{.CommandPath}} [command] --help" 查看子命令的详细说明。`,
-)
-
-func each(c *cobra.Command, f func(*cobra.Command)) {
-	f(c)
-	for _, sub := range c.Commands() {
-		each(sub, f)
-	}
 }

@@ -12,8 +12,8 @@ import (
 	"hostler.dev/hostler"
 )
 
-// schema is the part of an action's JSON Schema by which typed text becomes
-// JSON.
+// schema is the part of an action's JSON Schema that defines the types of its
+// arguments.
 type schema struct {
 	Type       typeNames         `json:"type"`
 	Properties map[string]schema `json:"properties"`
@@ -35,8 +35,8 @@ func (t *typeNames) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(t))
 }
 
-// allows reports whether the schema takes a value of the type; one that names
-// no type takes all.
+// allows reports whether a value of the type is valid. A schema without a type
+// allows all.
 func (s schema) allows(name string) bool {
 	alternatives := slices.Concat(s.AnyOf, s.OneOf)
 	if len(s.Type) == 0 && len(alternatives) == 0 {
@@ -46,7 +46,7 @@ func (s schema) allows(name string) bool {
 		slices.ContainsFunc(alternatives, func(x schema) bool { return x.allows(name) })
 }
 
-// array is the alternative that describes an array, if there is one.
+// array returns the alternative that describes an array, if there is one.
 func (s schema) array() (schema, bool) {
 	if slices.Contains(s.Type, "array") {
 		return s, true
@@ -59,31 +59,33 @@ func (s schema) array() (schema, bool) {
 	return schema{}, false
 }
 
-// buildArgs makes a job's args of the arguments that a person typed, on top of
-// base:
+// buildArgs converts the values of --arg into a job's args, on top of base:
 //
-//	key=value        value in the type that the schema gives the key; given
-//	                 again, or with commas, it fills an array
+//	key=value        a value of the type that the schema defines; repeated, or with
+//	                 commas, the elements of an array
 //	key.sub=value    a value in an object
 //	key=@file        the content of the file
-//	key:=json        JSON as it stands
+//	key:=json        JSON
 func buildArgs(base map[string]any, typed []string, text json.RawMessage) (json.RawMessage, error) {
 	var s schema
 	if err := json.Unmarshal(text, &s); err != nil {
-		return nil, hostler.Errorf(hostler.CodeInternal, "the action's schema cannot be read: %v", "无法读取动作的参数模式：%v", err)
+		return nil, hostler.Errorf(hostler.CodeInternal,
+			"cannot read the schema of the action: %v", "无法读取动作的参数模式：%v", err)
 	}
 	args := map[string]any{}
 	maps.Copy(args, base)
-	seen := map[string]bool{}
+	given := map[string]bool{}
 	for _, arg := range typed {
-		if err := setArg(args, arg, s, seen); err != nil {
+		if err := setArg(args, arg, s, given); err != nil {
 			return nil, err
 		}
 	}
 	return json.Marshal(args)
 }
 
-func setArg(args map[string]any, arg string, s schema, seen map[string]bool) error {
+// setArg adds one --arg. given records the arguments that were set before, so that
+// a repeated one extends an array but replaces a value of the file.
+func setArg(args map[string]any, arg string, s schema, given map[string]bool) error {
 	key, value, ok := strings.Cut(arg, "=")
 	if !ok || strings.TrimSuffix(key, ":") == "" {
 		return hostler.Errorf(hostler.CodeInvalid,
@@ -119,13 +121,13 @@ func setArg(args map[string]any, arg string, s schema, seen map[string]bool) err
 	if err != nil {
 		return err
 	}
-	args[name] = appended(args[name], v, seen[name])
-	seen[name] = true
+	args[name] = appendElements(args[name], v, given[name])
+	given[name] = true
 	return nil
 }
 
-// appended joins the elements of an array that was given in several parts.
-func appended(old, v any, again bool) any {
+// appendElements joins the parts of a repeated array argument.
+func appendElements(old, v any, again bool) any {
 	a, ok1 := old.([]any)
 	b, ok2 := v.([]any)
 	if again && ok1 && ok2 {
@@ -143,7 +145,7 @@ func fileValue(key, value string) (string, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return "", hostler.Invalid("args."+key,
-			"the file cannot be read: %v (for a value that starts with @, write %s:='\"@…\"')",
+			"cannot read the file: %v (for a value that starts with @, write %s:='\"@…\"')",
 			"无法读取文件：%v（若值本身以 @ 开头，请写成 %s:='\"@…\"'）", err, key)
 	}
 	return string(b), nil
@@ -151,11 +153,12 @@ func fileValue(key, value string) (string, error) {
 
 func unknownArg(key string, s schema) error {
 	known := strings.Join(slices.Sorted(maps.Keys(s.Properties)), ", ")
-	return hostler.Invalid("args."+key, "there is no such argument; there are: %s", "没有这个参数；可用的有：%s", known)
+	return hostler.Invalid("args."+key,
+		"is not an argument of this action; the arguments are: %s", "没有这个参数；可用的有：%s", known)
 }
 
-// typedValue turns text into a value of a type that the schema allows. A string
-// is the last choice, so that "80" is a number where both would do.
+// typedValue converts text into a value of a type that the schema allows. It
+// prefers other types to a string, so that "80" is a number where both are allowed.
 func typedValue(key, value string, s schema) (any, error) {
 	if s.allows("boolean") {
 		switch value {
@@ -185,10 +188,10 @@ func typedValue(key, value string, s schema) (any, error) {
 			return v, nil
 		}
 	}
-	return nil, hostler.Invalid("args."+key, "must be: %s", "类型应为：%s", strings.Join(s.names(), ", "))
+	return nil, hostler.Invalid("args."+key, "must be of type %s", "类型应为 %s", strings.Join(s.names(), " | "))
 }
 
-// arrayValue splits at commas: text that holds some goes in as key:=json.
+// arrayValue splits text at commas. Elements that contain commas need key:=json.
 func arrayValue(key, value string, s schema) (any, error) {
 	items := schema{}
 	if s.Items != nil {
@@ -205,6 +208,7 @@ func arrayValue(key, value string, s schema) (any, error) {
 	return list, nil
 }
 
+// names returns the types that the schema allows.
 func (s schema) names() []string {
 	all := slices.Clone(s.Type)
 	for _, x := range slices.Concat(s.AnyOf, s.OneOf) {

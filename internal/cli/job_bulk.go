@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -12,54 +13,66 @@ import (
 // bulkSize is how many ids one bulk request takes.
 const bulkSize = 500
 
-// change is a change of jobs that are given by id or by filter.
-type change struct {
-	use     string
-	doc     doc
-	states  bool // the filter may choose states
-	pick    []hostler.State
-	prepare func(*hostler.BulkRequest) error
-	send    func(*client.Client, context.Context, hostler.BulkRequest) (hostler.BulkResult, error)
+// bulkChange is a change of jobs that are selected by id or by filter.
+type bulkChange struct {
+	use        string
+	doc        doc
+	stateFlag  bool            // the filter may select states
+	applicable []hostler.State // the states that the change applies to
+	prepare    func(*hostler.BulkRequest) error
+	send       func(*client.Client, context.Context, hostler.BulkRequest) (hostler.BulkResult, error)
 }
 
 func (a *app) jobCancel() *cobra.Command {
-	return a.changeCmd(change{
+	return a.bulkCmd(bulkChange{
 		use: "cancel [JOB...] [flags]",
 		doc: doc{
-			short:   txt("cancel jobs, by id or by filter", "取消作业（按 ID 或筛选条件）"),
-			long:    txt("Cancels jobs: waiting ones at once; of running ones the remote process is killed\nand seen to be gone.", "取消作业：等待中的立即取消；运行中的会终止远端进程并确认其已结束。"),
-			example: "hostler job cancel job_0001a2b3c4d\nhostler job cancel --queue bulk --state queued,scheduled\nhostler job cancel --run run_0001a2b3c4d",
+			short: txt("cancel jobs, by id or by filter", "取消作业（按 ID 或筛选条件）"),
+			long: txt(`Cancel jobs. A waiting job is cancelled at once; of a running one, the remote process
+group is killed and verified gone.`,
+				`取消作业：等待中的立即取消；运行中的会终止远端进程组，并确认其已结束。`),
+			example: `hostler job cancel job_0001a2b3c4d
+hostler job cancel --queue bulk --state queued,scheduled
+hostler job cancel --run run_0001a2b3c4d`,
 		},
-		states: true,
-		pick:   []hostler.State{hostler.StateScheduled, hostler.StateQueued, hostler.StateRunning},
-		send:   (*client.Client).CancelJobs,
+		stateFlag:  true,
+		applicable: []hostler.State{hostler.StateScheduled, hostler.StateQueued, hostler.StateRunning},
+		send:       (*client.Client).CancelJobs,
 	})
 }
 
 func (a *app) jobRetry() *cobra.Command {
-	return a.changeCmd(change{
+	return a.bulkCmd(bulkChange{
 		use: "retry [JOB...] [flags]",
 		doc: doc{
-			short:   txt("run ended jobs again, by id or by filter", "重新执行已结束的作业（按 ID 或筛选条件）"),
-			long:    txt("Makes a new job like each ended one. The old job and its history stay.", "为每个已结束的作业创建一个相同的新作业；原作业及其历史保留。"),
+			short: txt("run ended jobs again, by id or by filter", "重新执行已结束的作业（按 ID 或筛选条件）"),
+			long: txt("Create a new job for each ended one, with the same action and arguments. The old job\nand its history stay.",
+				"为每个已结束的作业创建一个动作和参数相同的新作业；原作业及其历史保留。"),
 			example: "hostler job retry job_0001a2b3c4d\nhostler job retry --run run_0001a2b3c4d --state failed",
 		},
-		states: true,
-		pick:   []hostler.State{hostler.StateFailed, hostler.StateCancelled, hostler.StateExpired, hostler.StateSucceeded},
-		send:   (*client.Client).RetryJobs,
+		stateFlag: true,
+		applicable: []hostler.State{
+			hostler.StateFailed, hostler.StateCancelled, hostler.StateExpired, hostler.StateSucceeded,
+		},
+		send: (*client.Client).RetryJobs,
 	})
 }
 
 func (a *app) jobResolve() *cobra.Command {
 	var state, note string
-	cmd := a.changeCmd(change{
+	cmd := a.bulkCmd(bulkChange{
 		use: "resolve [JOB...] [flags]",
 		doc: doc{
-			short:   txt("decide unknown jobs, by id or by filter", "裁定结果未知的作业（按 ID 或筛选条件）"),
-			long:    txt("Decides jobs whose outcome is unknown. Look at the host first: Hostler lost sight\nof the command and cannot know whether it had its effect. Until then the job holds\nits lane.", "裁定结果未知的作业。请先检查主机：Hostler 失去了对命令的跟踪，无法知道它是否生效。\n裁定之前作业会占用其通道。"),
-			example: "hostler job resolve job_0001a2b3c4d --as succeeded --note 'checked on the host'\nhostler job resolve --asset web1 --as failed",
+			short: txt("set the outcome of unknown jobs, by id or by filter", "确认结果未知的作业（按 ID 或筛选条件）"),
+			long: txt(`Set the outcome of unknown jobs. The connection or the worker was lost while the
+command may already have taken effect, so check the host first. Until then the job
+occupies its lane.`,
+				`确认结果未知的作业。命令可能已经生效时，连接或工作节点丢失，因此请先检查主机。
+确认之前，作业会占用其通道。`),
+			example: `hostler job resolve job_0001a2b3c4d --as succeeded --note 'checked on the host'
+hostler job resolve --asset web1 --as failed`,
 		},
-		pick: []hostler.State{hostler.StateUnknown},
+		applicable: []hostler.State{hostler.StateUnknown},
 		prepare: func(b *hostler.BulkRequest) error {
 			b.State, b.Note = hostler.State(state), note
 			if b.State == hostler.StateSucceeded || b.State == hostler.StateFailed {
@@ -69,17 +82,19 @@ func (a *app) jobResolve() *cobra.Command {
 		},
 		send: (*client.Client).ResolveJobs,
 	})
-	cmd.Flags().StringVar(&state, "as", "", a.t("succeeded or failed", "裁定为 succeeded（成功）或 failed（失败）"))
-	cmd.Flags().StringVar(&note, "note", "", a.t("how you know; kept in the audit", "依据；记入审计"))
+	fs := cmd.Flags()
+	fs.StringVar(&state, "as", "", a.t("succeeded or failed", "确认为 succeeded（成功）或 failed（失败）"))
+	fs.StringVar(&note, "note", "", a.t("the evidence, for the audit log", "依据；记入审计"))
 	a.complete(cmd, "as", fixed(string(hostler.StateSucceeded), string(hostler.StateFailed)))
 	return cmd
 }
 
-func (a *app) changeCmd(ch change) *cobra.Command {
+// bulkCmd makes the command of a change.
+func (a *app) bulkCmd(ch bulkChange) *cobra.Command {
 	var f hostler.JobFilter
 	cmd := a.cmd(ch.use, ch.doc, func(ctx context.Context, c *client.Client, args []string) error {
 		if len(args) == 0 && f.Empty() {
-			return hostler.Errorf(hostler.CodeInvalid, "name jobs by id, or choose them with a filter", "请给出作业 ID 或筛选条件")
+			return hostler.Errorf(hostler.CodeInvalid, "give the ids of jobs, or a filter", "请给出作业 ID 或筛选条件")
 		}
 		if len(args) > 0 && !f.Empty() {
 			return hostler.Errorf(hostler.CodeInvalid, "give ids or a filter, not both", "ID 与筛选条件只能二选一")
@@ -88,20 +103,27 @@ func (a *app) changeCmd(ch change) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.sayChanged(items)
+		if len(items) == 0 && a.output == "table" {
+			a.note("no job matches", "没有符合条件的作业")
+			return nil
+		}
+		return a.printOutcomes(items, txt("job", "作业"))
 	})
-	a.filterFlags(cmd, &f, ch.states)
-	a.complete(cmd, "", jobIDs(ch.pick...))
+	a.jobFilterFlags(cmd, &f, ch.stateFlag)
+	a.complete(cmd, "", jobIDs(ch.applicable...))
 	return cmd
 }
 
-// apply sends the change in as many requests as it takes.
-func (ch change) apply(ctx context.Context, c *client.Client, args []string, f hostler.JobFilter) ([]hostler.ItemOutcome, error) {
+// apply sends the change in as many requests as needed.
+func (ch bulkChange) apply(ctx context.Context, c *client.Client, args []string, f hostler.JobFilter) ([]hostler.ItemOutcome, error) {
 	var b hostler.BulkRequest
 	if ch.prepare != nil {
 		if err := ch.prepare(&b); err != nil {
 			return nil, err
 		}
+	}
+	if len(args) == 0 {
+		return ch.applyFilter(ctx, c, b, f)
 	}
 	ids := make([]hostler.JobID, len(args))
 	for i, arg := range args {
@@ -110,25 +132,21 @@ func (ch change) apply(ctx context.Context, c *client.Client, args []string, f h
 		}
 	}
 	var items []hostler.ItemOutcome
-	for start := 0; start < len(ids); start += bulkSize {
-		b.IDs = ids[start:min(start+bulkSize, len(ids))]
+	for b.IDs = range slices.Chunk(ids, bulkSize) {
 		r, err := ch.send(c, ctx, b)
 		if err != nil {
 			return items, err
 		}
 		items = append(items, r.Items...)
 	}
-	if len(ids) > 0 {
-		return items, nil
-	}
-	return ch.applyFilter(ctx, c, b, f)
+	return items, nil
 }
 
-// applyFilter repeats the request while jobs match, and stops when a round
-// changed nothing.
-func (ch change) applyFilter(ctx context.Context, c *client.Client, b hostler.BulkRequest, f hostler.JobFilter) ([]hostler.ItemOutcome, error) {
+// applyFilter repeats the request while more jobs match. It stops when a request
+// changed nothing, since the next one would select the same jobs.
+func (ch bulkChange) applyFilter(ctx context.Context, c *client.Client, b hostler.BulkRequest, f hostler.JobFilter) ([]hostler.ItemOutcome, error) {
 	if len(f.States) == 0 {
-		f.States = ch.pick
+		f.States = ch.applicable
 	}
 	b.Filter = &f
 	var items []hostler.ItemOutcome
@@ -154,20 +172,11 @@ func failures(items []hostler.ItemOutcome) int {
 	return n
 }
 
-// sayChanged lists what became of each job; the exit code is 1 when one of them
-// could not be changed.
-func (a *app) sayChanged(items []hostler.ItemOutcome) error {
-	if len(items) == 0 && a.output == "table" {
-		a.note("no job matches", "没有符合条件的作业")
-		return nil
-	}
-	return a.sayOutcomes(items, txt("job", "作业"))
-}
-
-// sayOutcomes lists what became of each object of a bulk change.
-func (a *app) sayOutcomes(items []hostler.ItemOutcome, word hostler.Text) error {
+// printOutcomes lists the result of a bulk change for each object; the exit code
+// is 1 when one of them could not be changed.
+func (a *app) printOutcomes(items []hostler.ItemOutcome, kind hostler.Text) error {
 	err := list(a, items, []column[hostler.ItemOutcome]{
-		col(word.EN, word.ZH, func(x hostler.ItemOutcome) string { return x.ID }),
+		col(kind.EN, kind.ZH, func(x hostler.ItemOutcome) string { return x.ID }),
 		col("done", "完成", func(x hostler.ItemOutcome) string { return a.yesNo(x.OK) }),
 		col("reason", "原因", func(x hostler.ItemOutcome) string {
 			if x.Error == nil {

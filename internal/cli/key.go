@@ -14,9 +14,13 @@ import (
 
 func (a *app) keyCmd() *cobra.Command {
 	return a.group("key", doc{
-		short:   txt("manage API keys", "管理 API 密钥"),
-		long:    txt("An API key belongs to a user and acts in one project. Its secret is shown once,\nwhen it is made.", "API 密钥属于一个用户，作用于一个项目。其内容只在创建时显示一次。"),
-		example: "hostler key create ci --role operator --expires-in 90d\nhostler key list\nhostler key rotate key_0001a2b3c4d",
+		short: txt("manage API keys", "管理 API 密钥"),
+		long: txt(`Manage API keys. A key belongs to a user and acts in one project. Its secret is
+shown once, when the key is created.`,
+			`管理 API 密钥。密钥属于一个用户，作用于一个项目，其内容只在创建时显示一次。`),
+		example: `hostler key create ci --role operator --expires-in 90d
+hostler key list
+hostler key rotate key_0001a2b3c4d`,
 	}, a.keyList(), a.keyCreate(), a.keyRotate(), a.keyRevoke())
 }
 
@@ -28,16 +32,17 @@ func keyColumns() []column[hostler.Key] {
 		col("project", "项目", func(k hostler.Key) string { return k.Project }),
 		col("role", "角色", func(k hostler.Key) string { return string(k.Role) }),
 		col("prefix", "前缀", func(k hostler.Key) string { return k.Prefix }),
-		col("expires", "过期时间", func(k hostler.Key) string { return whenPtr(k.ExpiresAt) }),
-		col("revoked", "吊销时间", func(k hostler.Key) string { return whenPtr(k.RevokedAt) }),
-		col("last used", "最近使用", func(k hostler.Key) string { return whenPtr(k.LastUsed) }),
+		col("expires", "过期时间", func(k hostler.Key) string { return optionalTime(k.ExpiresAt) }),
+		col("revoked", "吊销时间", func(k hostler.Key) string { return optionalTime(k.RevokedAt) }),
+		col("last used", "最近使用", func(k hostler.Key) string { return optionalTime(k.LastUsed) }),
 	}
 }
 
 func (a *app) keyList() *cobra.Command {
 	return a.cmd("list", doc{
-		short:   txt("list keys", "列出密钥"),
-		long:    txt("Lists your keys; an admin sees all. Secrets are never shown.", "列出您的密钥；管理员可见全部。内容永不显示。"),
+		short: txt("list keys", "列出密钥"),
+		long: txt("List your keys, without their secrets; an admin sees the keys of all users.",
+			"列出您的密钥（不含内容）；管理员可见所有用户的密钥。"),
 		example: "hostler key list",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, _, err := collect(ctx, c.Keys, 0)
@@ -54,47 +59,81 @@ func (a *app) keyCreate() *cobra.Command {
 	var local bool
 	var load func() (config.Config, error)
 	cmd := a.localCmd("create NAME [flags]", doc{
-		short:   txt("create a key and show it once", "创建密钥并显示一次"),
-		long:    txt("Creates a key and writes its secret to standard output, this once.\n\nWith --local it makes an admin key by way of the data folder, for when every admin\nkey is lost; a running server takes it at once.", "创建密钥，并将其内容写到标准输出，仅此一次。\n\n带 --local 时直接通过数据目录创建管理员密钥，用于管理员密钥全部丢失的情况；运行中的服务立即生效。"),
-		example: "hostler key create ci --role operator --expires-in 90d\nhostler key create laptop --user alice\nhostler key create rescue --local --role admin --data /var/lib/hostler",
+		short: txt("create a key and show it once", "创建密钥并显示一次"),
+		long: txt(`Create a key and print its secret to standard output. It is shown only this once.
+
+When every admin key is lost, create one with --local on the server's machine: it
+uses the data folder and needs no key. A running server accepts the new key at once.`,
+			`创建密钥，并将其内容输出到标准输出，仅此一次。
+
+管理员密钥全部丢失时，可在服务器上用 --local 创建：它直接使用数据目录，无需密钥；
+运行中的服务立即接受新密钥。`),
+		example: `hostler key create ci --role operator --expires-in 90d
+hostler key create laptop --user alice
+hostler key create rescue --local --role admin --data /var/lib/hostler`,
 	}, func(ctx context.Context, args []string) error {
 		if local {
-			return a.localKey(ctx, load, args[0], role)
+			return a.createLocalKey(ctx, load, args[0], role)
 		}
 		c, err := a.client()
 		if err != nil {
 			return err
 		}
 		in.Name, in.Role, in.Project = args[0], hostler.Role(role), a.project
-		made, err := c.CreateKey(ctx, in)
+		created, err := c.CreateKey(ctx, in)
 		if err != nil {
 			return err
 		}
-		return a.sayKey(made)
+		return a.printNewKey(created)
 	})
-	f := cmd.Flags()
-	f.StringVar(&in.User, "user", "", a.t("its owner (default: you)", "所属用户（默认为您自己）"))
-	f.StringVar(&role, "role", "", a.t("the most it may do: viewer, operator, approver or admin", "最高权限：viewer、operator、approver 或 admin"))
-	f.Var(durationFlag{&in.ExpiresIn}, "expires-in", a.t("how long it is valid, such as 90d (default: for ever)", "有效期，如 90d（默认永久）"))
-	f.BoolVar(&local, "local", false, a.t("by way of the data folder, without a key", "直接通过数据目录创建，无需密钥"))
-	load = a.configFlags(cmd, "data", "db")
+	fs := cmd.Flags()
+	fs.StringVar(&in.User, "user", "", a.t("owner of the key (default: you)", "所属用户（默认为您自己）"))
+	fs.StringVar(&role, "role", "", a.t("highest role of the key: viewer, operator, approver or admin (default: that of your key)",
+		"密钥的最高角色：viewer、operator、approver 或 admin（默认与您的密钥相同）"))
+	fs.Var(durationFlag{&in.ExpiresIn}, "expires-in",
+		a.t("how long the key is valid, such as 90d (default: no limit)", "有效期，如 90d（默认永久）"))
+	fs.BoolVar(&local, "local", false,
+		a.t("create an admin key in the data folder, without a key", "直接在数据目录中创建管理员密钥，无需密钥"))
+	load = a.serverFlags(cmd, "data", "db")
 	a.complete(cmd, "role", fixed(names(hostler.Roles(), func(r hostler.Role) string { return string(r) })...))
 	return cmd
 }
 
-// sayKey writes the secret to standard output and all else to standard error, so
-// that $(hostler key create …) is the key.
-func (a *app) sayKey(made hostler.KeyCreated) error {
-	if a.output != "table" {
-		return a.structured(made)
+// createLocalKey creates an admin key in the data folder, without a server.
+func (a *app) createLocalKey(ctx context.Context, load func() (config.Config, error), name, role string) error {
+	if role != "" && hostler.Role(role) != hostler.RoleAdmin {
+		return hostler.Errorf(hostler.CodeInvalid,
+			"--local creates admin keys only; for another role use 'hostler key create' without --local",
+			"--local 只能创建 admin 密钥；其他角色请用不带 --local 的 'hostler key create'")
 	}
-	a.note("key %s for %s in %s; keep it now, it is not shown again",
-		"密钥 %s，用户 %s，项目 %s；请立即保存，不会再次显示", made.Key.ID, made.Key.User, made.Key.Project)
-	_, err := fmt.Fprintln(a.out, made.Secret)
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	secret, err := server.LocalAdminKey(ctx, cfg, name)
+	if err != nil {
+		return err
+	}
+	a.note("created the admin key %s; save it now, it is not shown again",
+		"已创建管理员密钥 %s；请立即保存，不会再次显示", name)
+	_, err = fmt.Fprintln(a.out, secret)
 	return err
 }
 
-// keyAction is a command on one key.
+// printNewKey prints the secret to standard output and everything else to standard
+// error, so that $(hostler key create …) is the key.
+func (a *app) printNewKey(created hostler.KeyCreated) error {
+	if a.output != "table" {
+		return a.structured(created)
+	}
+	a.note("created the key %s of user %s in project %s; save it now, it is not shown again",
+		"已创建密钥 %s（用户 %s，项目 %s）；请立即保存，不会再次显示",
+		created.Key.ID, created.Key.User, created.Key.Project)
+	_, err := fmt.Fprintln(a.out, created.Secret)
+	return err
+}
+
+// keyAction makes a command on one key.
 func (a *app) keyAction(use string, d doc, do func(ctx context.Context, c *client.Client, id hostler.KeyID) error) *cobra.Command {
 	cmd := a.cmd(use, d, func(ctx context.Context, c *client.Client, args []string) error {
 		var id hostler.KeyID
@@ -110,22 +149,24 @@ func (a *app) keyAction(use string, d doc, do func(ctx context.Context, c *clien
 
 func (a *app) keyRotate() *cobra.Command {
 	return a.keyAction("rotate KEY", doc{
-		short:   txt("make a key's successor and show it once", "轮换密钥并显示新密钥一次"),
-		long:    txt("Makes a key like the given one. The old key stays valid for a while, so that its\nusers can change over.", "创建一个相同权限的新密钥。旧密钥会继续有效一段时间，以便切换。"),
+		short: txt("replace a key and show the new one once", "轮换密钥并显示新密钥一次"),
+		long: txt(`Create a key with the same rights. The old key stays valid for a while, so that its
+users can switch.`,
+			`创建一个相同权限的新密钥。旧密钥会继续有效一段时间，以便切换。`),
 		example: "hostler key rotate key_0001a2b3c4d",
 	}, func(ctx context.Context, c *client.Client, id hostler.KeyID) error {
-		made, err := c.RotateKey(ctx, id)
+		created, err := c.RotateKey(ctx, id)
 		if err != nil {
 			return err
 		}
-		return a.sayKey(made)
+		return a.printNewKey(created)
 	})
 }
 
 func (a *app) keyRevoke() *cobra.Command {
 	return a.keyAction("revoke KEY", doc{
-		short:   txt("end a key at once", "立即吊销密钥"),
-		long:    txt("Ends a key: it is refused from now on.", "吊销密钥：从现在起被拒绝。"),
+		short:   txt("revoke a key", "吊销密钥"),
+		long:    txt("Revoke a key. The server rejects it from now on.", "吊销密钥，服务器立即拒绝它。"),
 		example: "hostler key revoke key_0001a2b3c4d",
 	}, func(ctx context.Context, c *client.Client, id hostler.KeyID) error {
 		if err := c.RevokeKey(ctx, id); err != nil {
@@ -134,23 +175,4 @@ func (a *app) keyRevoke() *cobra.Command {
 		a.note("revoked the key %s", "已吊销密钥 %s", id)
 		return nil
 	})
-}
-
-// localKey makes an admin key by way of the data folder.
-func (a *app) localKey(ctx context.Context, load func() (config.Config, error), name, role string) error {
-	if role != "" && hostler.Role(role) != hostler.RoleAdmin {
-		return hostler.Errorf(hostler.CodeInvalid,
-			"--local makes admin keys only; make others with 'hostler key create'", "--local 只能创建 admin 密钥；其他密钥请用 'hostler key create' 创建")
-	}
-	cfg, err := load()
-	if err != nil {
-		return err
-	}
-	secret, err := server.LocalAdminKey(ctx, cfg, name)
-	if err != nil {
-		return err
-	}
-	a.note("admin key %s; keep it now, it is not shown again", "管理员密钥 %s；请立即保存，不会再次显示", name)
-	_, err = fmt.Fprintln(a.out, secret)
-	return err
 }

@@ -9,7 +9,7 @@ import (
 	"hostler.dev/hostler/internal/cli/term"
 )
 
-// language picks the language as the locale says; HOSTLER_LANG wins.
+// language returns the language of the locale; HOSTLER_LANG takes precedence.
 func language(env func(string) string) hostler.Lang {
 	locale := cmp.Or(env("HOSTLER_LANG"), env("LC_ALL"), env("LC_MESSAGES"), env("LANG"))
 	if strings.HasPrefix(strings.ToLower(locale), "zh") {
@@ -18,12 +18,13 @@ func language(env func(string) string) hostler.Lang {
 	return hostler.LangEN
 }
 
+// txt makes a text of its two languages.
 func txt(en, zh string) hostler.Text { return hostler.Text{EN: en, ZH: zh} }
 
-// t picks the text in the invocation's language.
+// t selects the text in the language of the invocation.
 func (a *app) t(en, zh string) string { return txt(en, zh).In(a.lang) }
 
-// note says something beside the result, on standard error.
+// note prints a line that is not part of the result to standard error.
 func (a *app) note(en, zh string, args ...any) {
 	fmt.Fprintln(a.err, term.Escape(hostler.Textf(en, zh, args...).In(a.lang)))
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
 	"hostler.dev/hostler/internal/cli/term"
@@ -24,10 +26,10 @@ func col[T any](en, zh string, cell func(T) string) column[T] {
 	return column[T]{txt(en, zh), cell}
 }
 
-// list writes items as -o says.
+// list writes items in the format that -o selects.
 func list[T any](a *app, items []T, cols []column[T]) error {
 	if items == nil {
-		items = []T{}
+		items = []T{} // [] in JSON, not null
 	}
 	if a.output != "table" {
 		return a.structured(items)
@@ -45,8 +47,8 @@ func list[T any](a *app, items []T, cols []column[T]) error {
 	return term.WriteTable(a.out, head, rows)
 }
 
-// one writes a single object as -o selects: in a table, one line per column that
-// has a value.
+// one writes a single object in the format that -o selects: in a table, one line
+// per column that has a value.
 func one[T any](a *app, item T, cols []column[T]) error {
 	if a.output != "table" {
 		return a.structured(item)
@@ -66,8 +68,8 @@ func (a *app) structured(v any) error {
 	return term.WriteJSON(a.out, v)
 }
 
-// collect walks a listing up to limit items; 0 means all. More says that the
-// limit cut it.
+// collect reads a paged listing up to limit items; 0 means all. more reports
+// that the limit left items out.
 func collect[T any](ctx context.Context, lister client.Lister[T], limit int) (items []T, more bool, err error) {
 	for it, err := range client.All(ctx, lister) {
 		if err != nil {
@@ -81,22 +83,43 @@ func collect[T any](ctx context.Context, lister client.Lister[T], limit int) (it
 	return items, false, nil
 }
 
-// Cells.
+// defaultLimit is how many items a listing shows without --limit.
+const defaultLimit = 100
 
-func when(t time.Time) string {
+// limitFlag adds --limit to a listing that shows the newest items first.
+func (a *app) limitFlag(cmd *cobra.Command, limit *int) {
+	cmd.Flags().IntVar(limit, "limit", defaultLimit, a.t("show at most this many; 0 for all", "最多显示的条数；0 表示全部"))
+}
+
+// noteMore notes that --limit left items out.
+func (a *app) noteMore(more bool, limit int) {
+	if more {
+		a.note("showing the newest %d; use --limit for more (0 for all)",
+			"仅显示最新的 %d 条；用 --limit 显示更多（0 表示全部）", limit)
+	}
+}
+
+// noteDeleted notes that an object was deleted.
+func (a *app) noteDeleted(kind hostler.Text, name string) {
+	a.note("deleted the %[1]s %[3]s", "已删除%[2]s %[3]s", kind.EN, kind.ZH, name)
+}
+
+// localTime is a cell with a time in the local zone.
+func localTime(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
 	return t.Local().Format(time.DateTime)
 }
 
-func whenPtr(t *time.Time) string {
+func optionalTime(t *time.Time) string {
 	if t == nil {
 		return "-"
 	}
-	return when(*t)
+	return localTime(*t)
 }
 
+// keyValues is a cell with the entries of m, sorted by key.
 func keyValues[V ~string](m map[string]V) string {
 	parts := make([]string, 0, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
@@ -108,6 +131,7 @@ func keyValues[V ~string](m map[string]V) string {
 // dash returns "-" for an empty cell.
 func dash(s string) string { return cmp.Or(s, "-") }
 
+// number returns "-" for zero.
 func number[N ~int | ~int64](n N) string {
 	if n == 0 {
 		return "-"
@@ -120,15 +144,4 @@ func (a *app) yesNo(b bool) string {
 		return a.t("yes", "是")
 	}
 	return a.t("no", "否")
-}
-
-// noteMore says that a limit cut a listing.
-func (a *app) noteMore(more bool) {
-	if more {
-		a.note("there are more; raise --limit, or 0 for all", "还有更多；请增大 --limit，0 表示全部")
-	}
-}
-
-func (a *app) deleted(kind hostler.Text, name string) {
-	a.note("deleted the %[1]s %[3]s", "已删除%[2]s %[3]s", kind.EN, kind.ZH, name)
 }

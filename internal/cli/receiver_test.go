@@ -15,7 +15,7 @@ import (
 )
 
 // receiver is what webhooks of a script are sent to. The path says how it answers:
-// /ok takes everything, /fail nothing, /gone is gone, /robot refuses inside an
+// /ok takes everything, /fail nothing, /gone is gone, /bot refuses inside an
 // answer of 200.
 type receiver struct {
 	mu   sync.Mutex
@@ -42,7 +42,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "not today", http.StatusInternalServerError)
 	case strings.HasPrefix(req.URL.Path, "/gone"):
 		w.WriteHeader(http.StatusGone)
-	case strings.HasPrefix(req.URL.Path, "/robot"):
+	case strings.HasPrefix(req.URL.Path, "/bot"):
 		_, _ = io.WriteString(w, `{"errcode":310000,"errmsg":"keywords not in content"}`)
 	default:
 		_, _ = io.WriteString(w, "thanks")

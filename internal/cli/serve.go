@@ -17,10 +17,24 @@ func (a *app) serveCmd() *cobra.Command {
 	var load func() (config.Config, error)
 	cmd := a.localCmd("serve [flags]", doc{
 		short: txt("start a server", "启动服务"),
-		long: txt(
-			"Starts a server with its own worker. Without flags it keeps everything in ./data\nand serves at 127.0.0.1:9000. On the first start it prints an admin key, once; the\ncommands of the same user on this machine find the server by themselves.\n\nSIGTERM or Ctrl-C lets running jobs finish for the drain time; a second one ends\nthe wait.\n\nEvery flag is also an environment variable (--log-level is HOSTLER_LOG_LEVEL) and a\nkey of the file that --config names (log_level).",
-			"启动服务及其内置工作节点。不带选项时数据保存在 ./data，监听 127.0.0.1:9000。首次启动时打印一次管理员密钥；\n本机同一用户的命令会自动找到该服务。\n\nSIGTERM 或 Ctrl-C 会在 drain 时间内等待运行中的作业结束；第二次则立即结束等待。\n\n每个选项也可以是环境变量（--log-level 即 HOSTLER_LOG_LEVEL）或 --config 所指文件中的键（log_level）。"),
-		example: "hostler serve\nhostler serve --config /etc/hostler/hostler.yaml\nhostler serve --db postgres://hostler@db.example.com/hostler --listen 0.0.0.0:9000 --tls-cert tls.crt --tls-key tls.key",
+		long: txt(`Start a server with a worker of its own. Without flags it stores everything in ./data
+and listens on 127.0.0.1:9000. On the first start it prints an admin key, once. The
+commands of the same user on this machine find the server automatically.
+
+On SIGTERM or Ctrl-C, the server waits for running jobs to finish, at most for the
+drain time. A second signal ends the wait.
+
+Every flag can also be set as an environment variable (--log-level is
+HOSTLER_LOG_LEVEL) or as a key of the --config file (log_level).`,
+			`启动服务及其内置工作节点。不带选项时数据保存在 ./data，监听 127.0.0.1:9000。
+首次启动时打印一次管理员密钥；本机同一用户的命令会自动找到该服务。
+
+收到 SIGTERM 或 Ctrl-C 后，服务在 drain 时间内等待运行中的作业结束；第二次信号立即结束等待。
+
+每个选项也可以用环境变量（--log-level 即 HOSTLER_LOG_LEVEL）或 --config 文件中的键（log_level）设置。`),
+		example: `hostler serve
+hostler serve --config /etc/hostler/hostler.yaml
+hostler serve --db postgres://hostler@db.example.com/hostler --listen 0.0.0.0:9000 --tls-cert tls.crt --tls-key tls.key`,
 	}, func(ctx context.Context, _ []string) error {
 		cfg, err := load()
 		if err != nil {
@@ -28,19 +42,20 @@ func (a *app) serveCmd() *cobra.Command {
 		}
 		file, err := clicontext.Path()
 		if err != nil {
-			file = "" // a service without a home serves all the same
+			file = "" // a service account without a home needs no context
 		}
 		ctx, abort := untilSignals(ctx)
 		return server.Run(ctx, cfg, server.Process{Version: version, Out: a.out, ContextFile: file, Abort: abort})
 	})
-	load = a.configFlags(cmd)
+	load = a.serverFlags(cmd)
 	return cmd
 }
 
-// untilSignals returns a context that ends at the first SIGTERM or interrupt,
-// and a channel that is closed at the second; the third ends the process.
+// untilSignals returns a context that is cancelled at the first SIGTERM or
+// interrupt, and a channel that is closed at the second. The third terminates the
+// process.
 func untilSignals(parent context.Context) (context.Context, <-chan struct{}) {
-	// The parent ends at an interrupt, too: it would count the first one twice.
+	// Main cancels the parent at an interrupt: the first one would count twice.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
 	abort := make(chan struct{})
 	signals := make(chan os.Signal, 2)

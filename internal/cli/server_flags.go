@@ -11,11 +11,12 @@ import (
 	"hostler.dev/hostler/internal/config"
 )
 
-// configFlags binds the server's settings, or only those named, to flags of cmd
-// and returns what loads the configuration once they are parsed.
-func (a *app) configFlags(cmd *cobra.Command, only ...string) func() (config.Config, error) {
+// serverFlags adds the settings of a server, or only those named, as flags of cmd.
+// It returns the function that loads the configuration after parsing: flags take
+// precedence over the environment, which takes precedence over the file.
+func (a *app) serverFlags(cmd *cobra.Command, only ...string) func() (config.Config, error) {
 	fs := cmd.Flags()
-	file := fs.String("config", "", a.t("a YAML file with settings (HOSTLER_CONFIG)", "设置文件（YAML，HOSTLER_CONFIG）"))
+	file := fs.String("config", "", a.t("YAML file with settings (HOSTLER_CONFIG)", "设置文件（YAML，HOSTLER_CONFIG）"))
 	bound := map[string]bool{}
 	for _, s := range config.Settings() {
 		name := s.Flag()
@@ -23,7 +24,7 @@ func (a *app) configFlags(cmd *cobra.Command, only ...string) func() (config.Con
 			continue
 		}
 		bound[name] = true
-		// pflag would take a word in back quotes for the value's name.
+		// pflag takes a word in back quotes for the name of the value.
 		help := strings.ReplaceAll(s.Help.In(a.lang), "`", "")
 		if s.Bool {
 			fs.Bool(name, false, help)

@@ -11,18 +11,23 @@ import (
 
 func (a *app) userCmd() *cobra.Command {
 	return a.group("user", doc{
-		short:   txt("manage users and their roles", "管理用户及其角色"),
-		long:    txt("A user is a person or a service. In each project it has one role: viewer,\noperator, approver or admin; each includes the ones before it.", "用户是人或服务。在每个项目中有一个角色：viewer（查看）、operator（操作）、\napprover（审批）或 admin（管理），后者包含前者。"),
-		example: "hostler user create alice --role default=operator\nhostler user set alice --role lab=admin\nhostler user disable alice",
+		short: txt("manage users and their roles", "管理用户及其角色"),
+		long: txt(`Manage users and their roles. A user is a person or a service, with one role in each
+project: viewer, operator, approver or admin. Each role includes the ones before it.`,
+			`管理用户及其角色。用户是人或服务，在每个项目中有一个角色：viewer（查看）、operator（操作）、
+approver（审批）或 admin（管理），后者包含前者。`),
+		example: `hostler user create alice --role default=operator
+hostler user set alice --role lab=admin
+hostler user disable alice`,
 	}, a.userList(), a.userCreate(), a.userSet(),
 		a.userSwitch("disable", true, doc{
 			short:   txt("disable a user and its keys", "停用用户及其密钥"),
-			long:    txt("Disables a user: its keys stop working at once.", "停用用户：其密钥立即失效。"),
+			long:    txt("Disable a user. The server rejects all its keys at once.", "停用用户，其密钥立即失效。"),
 			example: "hostler user disable alice",
 		}),
 		a.userSwitch("enable", false, doc{
 			short:   txt("enable a disabled user", "启用用户"),
-			long:    txt("Lets a disabled user in again.", "重新启用已停用的用户。"),
+			long:    txt("Enable a disabled user. Its keys work again.", "重新启用已停用的用户，其密钥恢复有效。"),
 			example: "hostler user enable alice",
 		}))
 }
@@ -32,14 +37,14 @@ func (a *app) userColumns() []column[hostler.User] {
 		col("name", "名称", func(u hostler.User) string { return u.Name }),
 		col("roles", "角色", func(u hostler.User) string { return dash(keyValues(u.Roles)) }),
 		col("disabled", "已停用", func(u hostler.User) string { return a.yesNo(u.Disabled) }),
-		col("created", "创建时间", func(u hostler.User) string { return when(u.CreatedAt) }),
+		col("created", "创建时间", func(u hostler.User) string { return localTime(u.CreatedAt) }),
 	}
 }
 
 func (a *app) userList() *cobra.Command {
 	return a.cmd("list", doc{
 		short:   txt("list users", "列出用户"),
-		long:    txt("Lists the users with their role in each project.", "列出用户及其在各项目中的角色。"),
+		long:    txt("List the users with their role in each project.", "列出用户及其在各项目中的角色。"),
 		example: "hostler user list",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, _, err := collect(ctx, c.Users, 0)
@@ -53,8 +58,10 @@ func (a *app) userList() *cobra.Command {
 func (a *app) userCreate() *cobra.Command {
 	var roles map[string]string
 	cmd := a.cmd("create NAME [flags]", doc{
-		short:   txt("create a user", "创建用户"),
-		long:    txt("Creates a user with a role in each given project. Give it a key with\n'hostler key create --user NAME'.", "创建用户，并授予其在各项目中的角色。用 'hostler key create --user NAME' 为其创建密钥。"),
+		short: txt("create a user", "创建用户"),
+		long: txt(`Create a user with a role in each given project. Then create a key for the user with
+'hostler key create --user NAME'.`,
+			`创建用户，并授予其在各项目中的角色。随后用 'hostler key create --user 名称' 为其创建密钥。`),
 		example: "hostler user create alice --role default=operator --role lab=admin",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		u, err := c.CreateUser(ctx, args[0], asRoles(roles))
@@ -70,8 +77,9 @@ func (a *app) userCreate() *cobra.Command {
 func (a *app) userSet() *cobra.Command {
 	var roles map[string]string
 	cmd := a.cmd("set NAME [flags]", doc{
-		short:   txt("change a user's roles", "修改用户的角色"),
-		long:    txt("Changes the role of a user in the given projects; an empty role takes it away.", "修改用户在给定项目中的角色；角色为空表示收回。"),
+		short: txt("change the roles of a user", "修改用户的角色"),
+		long: txt("Change the role of a user in the given projects. An empty role removes the user from the project.",
+			"修改用户在给定项目中的角色；角色为空表示移出该项目。"),
 		example: "hostler user set alice --role lab=admin\nhostler user set alice --role lab=",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		u, err := c.ChangeUser(ctx, args[0], hostler.UserChange{Roles: asRoles(roles)})
@@ -84,8 +92,9 @@ func (a *app) userSet() *cobra.Command {
 	return cmd
 }
 
+// roleFlag adds --role project=role.
 func (a *app) roleFlag(cmd *cobra.Command, roles *map[string]string) {
-	cmd.Flags().Var(pairsFlag{roles}, "role", a.t("project=role; repeat for more", "项目=角色；可重复"))
+	cmd.Flags().Var(pairsFlag{roles}, "role", a.t("project=role; may be repeated", "项目=角色；可重复"))
 }
 
 func asRoles(m map[string]string) map[string]hostler.Role {

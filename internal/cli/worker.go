@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"hostler.dev/hostler"
@@ -13,8 +14,10 @@ import (
 
 func (a *app) workerCmd() *cobra.Command {
 	return a.group("worker", doc{
-		short:   txt("see and stop the workers: the processes that run jobs", "查看和停止工作节点：运行作业的进程"),
-		long:    txt("A worker leases jobs and runs them, several at once: its slots. It keeps\nconnections to hosts open for the jobs that follow.", "工作节点领取并运行作业，可同时运行多个（并发数），并为后续作业保持与主机的连接。"),
+		short: txt("show and stop workers: the processes that run jobs", "查看和停止工作节点：运行作业的进程"),
+		long: txt(`Show and stop workers. A worker runs jobs, several at once: its slots. It keeps idle
+connections to hosts open for later jobs.`,
+			`查看和停止工作节点。工作节点可同时运行多个作业（并发数），并保持与主机的空闲连接供后续作业使用。`),
 		example: "hostler worker list\nhostler worker stop wrk_…",
 	}, a.workerList(), a.workerStop(), a.workerCloseSession())
 }
@@ -23,40 +26,58 @@ func (a *app) workerList() *cobra.Command {
 	return a.cmd("list", doc{
 		short: txt("list workers", "列出工作节点"),
 		long: txt(
-			"Lists the workers, with how busy each is and what it uses. With -o json, operators\nsee the connections to hosts that each keeps too.",
-			"列出工作节点、其忙闲和资源占用。使用 -o json 时，操作员还能看到各节点保持的主机连接。"),
+			`List the workers with their state, running jobs and resource usage. With -o json,
+operators also see the open connections to hosts.`,
+			`列出工作节点的状态、运行的作业和资源占用。使用 -o json 时，操作员还能看到与主机的连接。`),
 		example: "hostler worker list\nhostler worker list -o json",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, err := c.Workers(ctx)
 		if err != nil {
 			return err
 		}
-		return list(a, items, workerColumns())
+		return list(a, items, a.workerColumns())
 	})
 }
 
-func workerColumns() []column[hostler.Worker] {
+func (a *app) workerColumns() []column[hostler.Worker] {
 	return []column[hostler.Worker]{
 		col("name", "名称", func(w hostler.Worker) string { return w.Name }),
-		col("state", "状态", func(w hostler.Worker) string { return w.State }),
+		col("state", "状态", func(w hostler.Worker) string { return a.workerState(w.State) }),
 		col("running", "运行", func(w hostler.Worker) string { return fmt.Sprintf("%d/%d", w.Running, w.Slots) }),
 		col("sessions", "连接", func(w hostler.Worker) string { return fmt.Sprint(len(w.Sessions)) }),
 		col("cpu", "CPU", func(w hostler.Worker) string { return fmt.Sprintf("%.1f%%", w.CPUPercent) }),
-		col("memory", "内存", func(w hostler.Worker) string { return fmt.Sprintf("%d MiB", w.MemoryBytes>>20) }),
+		col("memory", "内存", func(w hostler.Worker) string { return humanize.IBytes(uint64(w.MemoryBytes)) }),
 		col("queues", "队列", func(w hostler.Worker) string { return strings.Join(w.Queues, ",") }),
 		col("succeeded", "成功", func(w hostler.Worker) string { return fmt.Sprint(w.Succeeded) }),
 		col("failed", "失败", func(w hostler.Worker) string { return fmt.Sprint(w.Failed) }),
-		col("heartbeat", "最近心跳", func(w hostler.Worker) string { return when(w.LastHeartbeat) }),
+		col("heartbeat", "最近心跳", func(w hostler.Worker) string { return localTime(w.LastHeartbeat) }),
 		col("id", "ID", func(w hostler.Worker) string { return w.ID.String() }),
 	}
+}
+
+func (a *app) workerState(state string) string {
+	switch state {
+	case "idle":
+		return a.t("idle", "空闲")
+	case "busy":
+		return a.t("busy", "忙碌")
+	case "draining":
+		return a.t("draining", "排空中")
+	case "dead":
+		return a.t("dead", "失联")
+	}
+	return state
 }
 
 func (a *app) workerStop() *cobra.Command {
 	cmd := a.cmd("stop WORKER", doc{
 		short: txt("stop a worker by force", "强制停止工作节点"),
 		long: txt(
-			"Stops a worker by force: what it runs is interrupted, and each job's on_lost decides\nwhat becomes of it. A process that lives comes back as a fresh worker at once; to\nend a process, and let its jobs end first, send it SIGTERM.",
-			"强制停止工作节点：其正在运行的作业被中断，去向由各作业的 on_lost 决定。\n仍存活的进程会立即以新节点身份重新注册；若要结束进程并等待作业完成，请向其发送 SIGTERM。"),
+			`Stop a worker by force. Its running jobs are interrupted; each continues according to
+its on_lost setting. If the process is still running, it registers again at once as a
+new worker. To end the process after its jobs have finished, send it SIGTERM instead.`,
+			`强制停止工作节点。其正在运行的作业被中断，后续按各作业的 on_lost 设置处理。
+若进程仍在运行，会立即以新节点身份重新注册。若要等作业完成后结束进程，请向其发送 SIGTERM。`),
 		example: "hostler worker stop wrk_…",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		id, err := workerID(args[0])
@@ -79,10 +100,12 @@ func (a *app) workerStop() *cobra.Command {
 
 func (a *app) workerCloseSession() *cobra.Command {
 	cmd := a.cmd("close-session WORKER ADDRESS", doc{
-		short: txt("close the connections that a worker keeps to a host", "关闭工作节点与某主机保持的连接"),
+		short: txt("close a worker's connections to a host", "关闭工作节点与某主机的连接"),
 		long: txt(
-			"Closes the connections that a worker keeps to an address. A job on one of them loses\nsight of its work, and its on_lost decides; the next job connects anew.",
-			"关闭工作节点与某地址保持的连接。正在使用该连接的作业将失去对其工作的掌握，由其 on_lost 决定去向；\n下一个作业会重新连接。"),
+			`Close a worker's connections to an address. A job that uses one of them is interrupted
+and continues according to its on_lost setting; the next job opens a new connection.`,
+			`关闭工作节点与某地址的连接。正在使用该连接的作业被中断，按其 on_lost 设置处理；
+下一个作业会重新连接。`),
 		example: "hostler worker close-session wrk_… 192.0.2.7",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		id, err := workerID(args[0])
@@ -104,7 +127,7 @@ func (a *app) workerCloseSession() *cobra.Command {
 func workerID(arg string) (id hostler.WorkerID, err error) {
 	if err := id.UnmarshalText([]byte(arg)); err != nil {
 		return 0, hostler.Errorf(hostler.CodeInvalid,
-			"%q is no worker's id; see: hostler worker list", "%q 不是工作节点 ID；请查看：hostler worker list", arg)
+			"%q is not the id of a worker; see: hostler worker list", "%q 不是工作节点 ID；请查看：hostler worker list", arg)
 	}
 	return id, nil
 }

@@ -11,7 +11,7 @@ func Rules() []Rule {
 		// Entry points. The server is the only place that wires: it may import
 		// everything.
 		{Package: "internal/cli", May: []string{
-			"client", "internal/bench", "internal/cli/term", "internal/clicontext", "internal/config", "internal/server",
+			"client", "internal/bench", "internal/cli/term", "internal/wait", "internal/clicontext", "internal/config", "internal/server",
 		}},
 		{Package: "internal/cli/term"},
 		{Package: "internal/server", May: []string{"internal/..."}},
