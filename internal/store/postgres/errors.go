@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"hostler.dev/hostler"
@@ -26,6 +25,8 @@ const (
 	stateObjectInUse  = "55006"
 	stateNotAvailable = "55P03" // lock not available
 	stateCancelled    = "57014"
+	stateIdleInTx     = "25P03" // idle_in_transaction_session_timeout
+	stateTxTimeout    = "25P04" // transaction_timeout
 )
 
 func pgError(err error) *pgconn.PgError {
@@ -44,9 +45,16 @@ func isConflict(err error) bool {
 
 // isAway reports whether the connection, and not the statement, failed.
 func isAway(err error) bool {
+	if _, ok := errors.AsType[*undoneError](err); ok {
+		return true
+	}
 	if pe := pgError(err); pe != nil {
+		switch pe.Code {
+		case stateConnections, stateIdleInTx, stateTxTimeout:
+			return true
+		}
 		// 57P0x: the server shuts down, crashed or starts.
-		return strings.HasPrefix(pe.Code, "08") || strings.HasPrefix(pe.Code, "57P") || pe.Code == stateConnections
+		return strings.HasPrefix(pe.Code, "08") || strings.HasPrefix(pe.Code, "57P")
 	}
 	var ce *pgconn.ConnectError
 	var ne net.Error
@@ -63,9 +71,11 @@ func isLostConn(err error) bool {
 // mapError gives the errors that people can act on their code and text.
 func mapError(err error) error {
 	var he *hostler.Error
-	var ambiguous *sqldb.AmbiguousError
-	if err == nil || errors.As(err, &he) || errors.As(err, &ambiguous) {
+	if err == nil || errors.As(err, &he) {
 		return err
+	}
+	if ambiguous, ok := errors.AsType[*sqldb.AmbiguousError](err); ok {
+		return &sqldb.AmbiguousError{Err: outcomeUnknown(ambiguous.Err)}
 	}
 	if he = describe(err); he == nil {
 		return err
@@ -104,47 +114,14 @@ func describe(err error) *hostler.Error {
 	return nil
 }
 
+func outcomeUnknown(cause error) *hostler.Error {
+	e := hostler.Errorf(hostler.CodeUnavailable,
+		"PostgreSQL did not confirm the change: it may or may not have been made; look before you repeat it, or repeat it with its Idempotency-Key",
+		"PostgreSQL 未确认更改：更改可能已生效，也可能没有；请先确认再重试，或使用相同的 Idempotency-Key 重试")
+	e.Cause = cause
+	return e
+}
+
 func timedOut() *hostler.Error {
 	return hostler.Errorf(hostler.CodeTimeout, "PostgreSQL did not answer in time", "PostgreSQL 未在限定时间内响应")
-}
-
-// warningKey is where a connection keeps the last WARNING it received.
-const warningKey = "hostler.warning"
-
-func noteWarning(c *pgconn.PgConn, n *pgconn.Notice) {
-	if n.SeverityUnlocalized == "WARNING" || n.Severity == "WARNING" {
-		c.CustomData()[warningKey] = n
-	}
-}
-
-// commitError classifies what COMMIT returned. After an ERROR of the classes
-// below the transaction is undone for certain; a broken connection, a server
-// that shuts down, or a WARNING (a cancelled wait for a standby reports success
-// with one) leave it open.
-func commitError(err error, warning *pgconn.Notice) error {
-	if err == nil {
-		if warning != nil {
-			return &sqldb.AmbiguousError{Err: errors.New(warning.Message)}
-		}
-		return nil
-	}
-	if errors.Is(err, pgx.ErrTxCommitRollback) || pgconn.SafeToRetry(err) {
-		return err
-	}
-	if pe := pgError(err); pe != nil && pe.Code != stateUnknown && undone(pe) {
-		return err
-	}
-	return &sqldb.AmbiguousError{Err: err}
-}
-
-func undone(pe *pgconn.PgError) bool {
-	if pe.SeverityUnlocalized != "ERROR" && pe.Severity != "ERROR" {
-		return false
-	}
-	for _, class := range [...]string{"22", "23", "25", "40", "53", "55"} {
-		if strings.HasPrefix(pe.Code, class) {
-			return true
-		}
-	}
-	return false
 }

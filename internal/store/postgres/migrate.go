@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"embed"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -54,10 +55,25 @@ var parts = strings.NewReplacer(
 	"${AUDIT_DROP}", auditDrop,
 )
 
-// versionTables names where goose counts the migrations of each folder.
-var versionTables = [...]struct{ dir, table string }{
-	{"main", "goose_db_version"},
-	{"log", "goose_log_version"},
+// own holds the migrations of what only this driver knows.
+//
+//go:embed migrations
+var own embed.FS
+
+// migrationSet is a folder of migrations and the table in which goose counts them.
+type migrationSet struct {
+	files fs.FS
+	dir   string
+	table string
+}
+
+// migrationSets returns the store's migrations and the driver's.
+func migrationSets(store fs.FS) []migrationSet {
+	return []migrationSet{
+		{store, "main", "goose_db_version"},
+		{store, "log", "goose_log_version"},
+		{own, "migrations", "goose_postgres_version"},
+	}
 }
 
 // migrate brings the database up to date. Servers that start at once take turns.
@@ -70,10 +86,13 @@ func migrate(ctx context.Context, cfg *pgx.ConnConfig, files fs.FS) error {
 	})
 }
 
-// locked runs fn while holding the migration lock, without statement_timeout.
+// locked runs fn while holding the migration lock, without the limits on
+// statements and locks.
 func locked(ctx context.Context, cfg *pgx.ConnConfig, fn func(db *sql.DB) error) error {
 	cfg = cfg.Copy()
 	cfg.RuntimeParams["statement_timeout"] = "0"
+	cfg.RuntimeParams["lock_timeout"] = "0"
+	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	db := stdlib.OpenDB(*cfg)
 	defer db.Close()
 	c, err := db.Conn(ctx)
@@ -92,16 +111,17 @@ func locked(ctx context.Context, cfg *pgx.ConnConfig, fn func(db *sql.DB) error)
 }
 
 func eachProvider(db *sql.DB, all fs.FS, fn func(p *goose.Provider) error) error {
-	for _, t := range versionTables {
-		files, err := fs.Sub(all, t.dir)
+	for _, set := range migrationSets(all) {
+		files, err := fs.Sub(set.files, set.dir)
 		if err != nil {
 			return err
 		}
-		versions, err := database.NewStore(goose.DialectPostgres, t.table)
+		versions, err := database.NewStore(goose.DialectPostgres, set.table)
 		if err != nil {
 			return err
 		}
-		p, err := goose.NewProvider(goose.DialectCustom, db, sqldb.Rendered(files, parts.Replace), goose.WithStore(versions), goose.WithDisableGlobalRegistry(true))
+		p, err := goose.NewProvider(goose.DialectCustom, db, sqldb.Rendered(files, parts.Replace),
+			goose.WithStore(versions), goose.WithDisableGlobalRegistry(true))
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ func (db *DB) maintain(ctx context.Context, keep time.Duration) error {
 		}
 		// Closing the connection gives back the lock and its settings.
 		defer c.Conn().Close(context.WithoutCancel(ctx))
-		if err := db.makePartitions(ctx); err != nil {
+		if err := errors.Join(db.makePartitions(ctx), db.dropMarks(ctx, c.Conn())); err != nil {
 			return err
 		}
 		if keep <= 0 {

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,12 @@ type Options struct {
 	MaxConns int
 	// Timeout bounds every transaction, commit not included; 0 means 30 s.
 	Timeout time.Duration
+	// LockTimeout bounds how long a statement waits for a lock; 0 means 10 s.
+	LockTimeout time.Duration
+	// IdleTimeout bounds how long a transaction may wait for its next statement,
+	// after which the database undoes it: a server that is stopped must not hold
+	// locks that others need. 0 means 5 s.
+	IdleTimeout time.Duration
 	// Patience is how long a transaction waits for a database that is away, or
 	// for its turn after deadlocks; 0 means 10 s.
 	Patience time.Duration
@@ -52,11 +59,13 @@ type Options struct {
 }
 
 const (
-	defaultMaxConns = 16
-	defaultTimeout  = 30 * time.Second
-	defaultPatience = 10 * time.Second
-	connectTimeout  = 5 * time.Second
-	minVersion      = 150000
+	defaultMaxConns    = 16
+	defaultTimeout     = 30 * time.Second
+	defaultLockTimeout = 10 * time.Second
+	defaultIdleTimeout = 5 * time.Second
+	defaultPatience    = 10 * time.Second
+	connectTimeout     = 5 * time.Second
+	minVersion         = 150000
 )
 
 // DB implements sqldb.Driver.
@@ -65,6 +74,7 @@ type DB struct {
 	sql    *sqldb.Rewriter
 	pool   *pgxpool.Pool
 	offset atomic.Int64 // database clock − local clock, in nanoseconds
+	marks  marks
 	waker  waker
 }
 
@@ -83,7 +93,7 @@ func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
 	if err != nil {
 		return nil, mapError(fmt.Errorf("open the pool: %w", err))
 	}
-	db := &DB{opt: opt, sql: sqldb.NewRewriter(sqldb.Postgres), pool: pool}
+	db := &DB{opt: opt, sql: sqldb.NewRewriter(sqldb.Postgres), pool: pool, marks: marks{server: rand.Int64()}}
 	db.waker.init(cfg.ConnConfig, opt.Log)
 	if err := db.prepare(ctx, cfg.ConnConfig); err != nil {
 		pool.Close()
@@ -104,6 +114,12 @@ func withDefaults(opt Options) Options {
 	}
 	if opt.Schema == nil {
 		opt.Schema = schema.Migrations
+	}
+	if opt.LockTimeout == 0 {
+		opt.LockTimeout = defaultLockTimeout
+	}
+	if opt.IdleTimeout == 0 {
+		opt.IdleTimeout = defaultIdleTimeout
 	}
 	if opt.Patience == 0 {
 		opt.Patience = defaultPatience
@@ -136,7 +152,8 @@ func config(dsn string, opt Options) (*pgxpool.Config, error) {
 		c.ConnectTimeout = connectTimeout
 	}
 	c.RuntimeParams["statement_timeout"] = fmt.Sprint(opt.Timeout.Milliseconds())
-	c.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(2 * opt.Timeout.Milliseconds())
+	c.RuntimeParams["lock_timeout"] = fmt.Sprint(opt.LockTimeout.Milliseconds())
+	c.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(opt.IdleTimeout.Milliseconds())
 	c.RuntimeParams["jit"] = "off" // compiling costs more than any of our statements
 	// The queue's tables swing between empty and millions of rows, and statistics
 	// lag behind: a plan that scans a table because it was small is a trap.

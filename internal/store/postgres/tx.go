@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
@@ -24,21 +22,29 @@ const (
 // InTx implements sqldb.Driver, with READ COMMITTED: each statement sees what
 // was committed before it, which the locking rules of the queue rely on.
 func (db *DB) InTx(ctx context.Context, fn func(c sqldb.Conn) error) error {
-	return db.run(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, fn)
+	return db.run(ctx, transaction{begin: "BEGIN ISOLATION LEVEL READ COMMITTED", fn: fn, timeout: db.opt.Timeout, writes: true})
 }
 
 // View implements sqldb.Driver.
 func (db *DB) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
-	return db.run(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
+	return db.run(ctx, transaction{begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", fn: fn, timeout: db.opt.Timeout})
+}
+
+// transaction is one call of InTx or View.
+type transaction struct {
+	begin   string
+	fn      func(c sqldb.Conn) error
+	timeout time.Duration // of each attempt, commit not included
+	writes  bool
 }
 
 // run runs a transaction, again when it certainly changed nothing and may do
 // better: after a deadlock, a lost connection, a missing partition.
-func (db *DB) run(ctx context.Context, opt pgx.TxOptions, fn func(c sqldb.Conn) error) error {
+func (db *DB) run(ctx context.Context, t transaction) error {
 	deadline := time.Now().Add(db.opt.Patience)
 	retry := wait.Backoff{First: firstPause, Max: lastPause}
 	for {
-		err := db.once(ctx, opt, fn)
+		err := db.once(ctx, t)
 		if err == nil || !db.again(ctx, err) || time.Now().After(deadline) {
 			return mapError(err)
 		}
@@ -62,29 +68,41 @@ func (db *DB) again(ctx context.Context, err error) bool {
 }
 
 // once runs a transaction one time.
-func (db *DB) once(ctx context.Context, opt pgx.TxOptions, fn func(c sqldb.Conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, db.opt.Timeout)
+func (db *DB) once(ctx context.Context, t transaction) error {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	pc, err := db.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer pc.Release()
-	tx, err := pc.BeginTx(ctx, opt)
-	if err != nil {
+	if err := db.begin(ctx, pc.Conn(), t); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	done := false
+	open := true
 	defer func() {
-		if !done { // an error, or a goroutine that ends inside fn
-			db.rollback(ctx, tx)
+		if open { // an error, or a goroutine that ends inside fn
+			db.rollback(ctx, pc.Conn())
 		}
 	}()
-	if err := protect(func() error { return fn(&conn{db, pc.Conn(), ctx}) }); err != nil {
+	if err := protect(func() error { return t.fn(&conn{db, pc.Conn(), ctx}) }); err != nil {
 		return err
 	}
-	done = true
-	return db.commit(ctx, pc, tx)
+	if !t.writes {
+		return nil // whatever the end of a snapshot returns, its reads are good
+	}
+	open = false
+	return db.commit(ctx, pc)
+}
+
+func (db *DB) begin(ctx context.Context, c *pgx.Conn, t transaction) error {
+	if t.writes {
+		if _, err := c.Prepare(ctx, markStatement, markSQL); err != nil { // once per connection
+			return err
+		}
+	}
+	_, err := c.Exec(ctx, t.begin)
+	return err
 }
 
 // protect turns a panic of fn into an error.
@@ -99,25 +117,16 @@ func protect(fn func() error) (err error) {
 	return fn()
 }
 
-// rollback undoes a transaction; when even that fails, pgx closes the
-// connection, which undoes it too.
-func (db *DB) rollback(ctx context.Context, tx pgx.Tx) {
+// rollback undoes a transaction. A connection on which even that fails is
+// closed, which undoes it too.
+func (db *DB) rollback(ctx context.Context, c *pgx.Conn) {
+	if c.IsClosed() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 	defer cancel()
-	if err := tx.Rollback(ctx); err != nil && !errors.Is(err, pgx.ErrTxClosed) {
+	if _, err := c.Exec(ctx, "ROLLBACK"); err != nil {
 		db.opt.Log.DebugContext(ctx, "rollback failed; the connection is dropped", "err", err)
+		_ = c.Close(ctx)
 	}
-}
-
-// commit sends COMMIT under a limit of its own. The caller's context does not
-// count: giving up would leave the outcome open. A wait for a synchronous
-// standby is not bounded by statement_timeout, hence the limit here.
-func (db *DB) commit(ctx context.Context, pc *pgxpool.Conn, tx pgx.Tx) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.opt.Timeout)
-	defer cancel()
-	notes := pc.Conn().PgConn().CustomData()
-	delete(notes, warningKey)
-	err := tx.Commit(ctx)
-	warning, _ := notes[warningKey].(*pgconn.Notice)
-	return commitError(err, warning)
 }
