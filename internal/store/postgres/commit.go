@@ -84,8 +84,7 @@ func (db *DB) commit(ctx context.Context, pc *pgxpool.Conn) error {
 	}
 	m := db.marks.next(db.Now())
 	err := db.sendCommit(ctx, c, m)
-	var open *sqldb.AmbiguousError
-	if errors.As(err, &open) {
+	if open, ok := errors.AsType[*sqldb.AmbiguousError](err); ok {
 		return db.resolve(ctx, m, open)
 	}
 	if err != nil && c.PgConn().TxStatus() != 'I' {

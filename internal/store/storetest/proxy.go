@@ -191,14 +191,14 @@ func (l *link) pump(from, to *net.TCPConn, fromServer bool) {
 // pass does with one message what the test decides; false ends its direction.
 func (l *link) pass(m Message, raw []byte, to *net.TCPConn) bool {
 	action, release := l.p.action(m)
-	switch action {
-	case Hold:
+	if action == Hold {
 		select {
 		case <-release:
 		case <-l.done:
 			return false
 		}
-	case ResetBefore:
+	}
+	if action == ResetBefore {
 		l.reset(true)
 		return false
 	}
