@@ -7,39 +7,39 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/wait"
 )
 
-// Close ends the output and waits until all of it is stored. It returns the
-// lines that are left for the job's report: with inline, the whole output when
-// it is small and no chunk of it has left; after a failure, a line that says how
-// much is missing. The error says why output could not be stored; nothing is to
-// be done about it but to note it. It waits for most at most.
+// Close ends the output and stores the rest of it, within limit. It returns lines for the
+// job's report: with inline, the whole output if it is small and no chunk of it was stored;
+// after a failure, a line with the number of missing bytes. The error is why output could not
+// be stored; callers can only log it.
 //
-// Writes that come later are ignored.
-func (l *Log) Close(most time.Duration, inline bool) ([]hostler.LogLine, error) {
+// Later writes are ignored.
+func (l *Log) Close(limit time.Duration, inline bool) ([]hostler.LogLine, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil, nil
 	}
-	l.release()
+	l.flushStreams()
 	l.closed = true
 	if l.timer != nil {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	if l.cut > 0 {
-		l.head.addLine(hostler.StreamSystem, cutMarker(l.cut))
+	if l.dropped > 0 {
+		l.head.addLine(hostler.StreamSystem, droppedMarker(l.dropped))
 	}
 	if inline && l.seq == 0 && l.tail.empty() && l.head.size() <= inlineBytes && l.head.len() <= chunkLines {
 		return l.head.take(chunkLines, inlineBytes), nil
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, most)
+	ctx, cancel := context.WithTimeout(l.ctx, limit)
 	defer cancel()
 	return l.drain(ctx)
 }
 
-// Discard ends the output without storing what is left.
+// Discard ends the output without storing the rest.
 func (l *Log) Discard() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,17 +49,17 @@ func (l *Log) Discard() {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	l.signal()
+	l.notify()
 }
 
-// release lets go of what the redactors and the UTF-8 decoders hold back.
-func (l *Log) release() {
+// flushStreams writes what the redactors and the UTF-8 decoders hold back.
+func (l *Log) flushStreams() {
 	for i := range l.streams {
 		s := &l.streams[i]
 		if s.out == nil {
 			continue
 		}
-		// Closing ends in keep, which never fails.
+		// Closing ends in take, which never fails.
 		_ = s.out.Close()
 		if len(s.carry) > 0 {
 			l.limit(s.name, validUTF8(s.carry))
@@ -71,9 +71,9 @@ func (l *Log) release() {
 // drain stores the rest of the head, then the tail.
 func (l *Log) drain(ctx context.Context) ([]hostler.LogLine, error) {
 	for l.sending && ctx.Err() == nil {
-		moved := l.moving()
+		changed := l.onChange()
 		l.mu.Unlock()
-		wait(ctx, moved, stallTime)
+		_, _ = wait.Signal(ctx, stallTime, changed)
 		l.mu.Lock()
 	}
 	var why error
@@ -83,7 +83,7 @@ func (l *Log) drain(ctx context.Context) ([]hostler.LogLine, error) {
 			l.mu.Unlock()
 			err := l.store(ctx, chunk)
 			l.mu.Lock()
-			l.settle(chunk, err)
+			l.recordStored(chunk, err)
 			if err != nil {
 				why = err
 			}
@@ -95,10 +95,10 @@ func (l *Log) drain(ctx context.Context) ([]hostler.LogLine, error) {
 	return l.missing(cmp.Or(why, context.Cause(ctx)))
 }
 
-// missing drops what is left and makes the line that says how much is missing,
-// if anything is.
+// missing drops the rest and, if anything is missing, returns a line with the number of
+// bytes.
 func (l *Log) missing(why error) ([]hostler.LogLine, error) {
-	lost := l.lost + l.leaving + l.head.size() + l.tail.size()
+	lost := l.refused + l.inFlight + l.head.size() + l.tail.size()
 	l.abandon()
 	if lost == 0 {
 		return nil, nil
@@ -112,7 +112,7 @@ func (l *Log) missing(why error) ([]hostler.LogLine, error) {
 	return line.take(1, inlineBytes), err
 }
 
-func cutMarker(n int64) string {
+func droppedMarker(n int64) string {
 	return fmt.Sprintf("\n… %d bytes left out … 省略 %[1]d 字节 …\n", n)
 }
 

@@ -7,23 +7,28 @@ import (
 )
 
 const (
-	// joinWithin is how far apart in time two writes to one stream may be to
-	// count as one piece.
+	// joinWithin is how far apart in time two writes to one stream may be to become one
+	// piece.
 	joinWithin = 10 * time.Millisecond
 	pieceBytes = 16 << 10
-	// pieceCost is what the record of a piece counts for, beside its text, where
-	// memory is bounded.
+	// pieceCost is the memory that the record of a piece counts for, in addition to its
+	// text.
 	pieceCost = 48
 )
 
-// pieces is a queue of pieces of output: their text in one buffer, with a
-// record for each. Room at the front is reused, so that any amount of output
-// passes through without garbage.
+// pieces is a queue of pieces of output: their text in one buffer, with a record for each.
+//
+//	buf    ░░░░░░░░│text│text…│text│
+//	       ^       ^ from
+//	recs   ░░░░│rec│rec│rec│        taken records: recs[:done]
+//
+// Free space at the front is reused, so that any amount of output passes through without
+// allocating.
 type pieces struct {
 	buf  []byte
 	from int // start of the first piece
 	recs []piece
-	done int // records that were taken
+	done int // records that were taken from the front
 }
 
 type piece struct {
@@ -34,21 +39,21 @@ type piece struct {
 
 func (p *pieces) empty() bool { return p.done == len(p.recs) }
 
-// size is the bytes of text that wait.
+// size returns the bytes of text in the queue.
 func (p *pieces) size() int { return len(p.buf) - p.from }
 
-// cost is what counts where memory is bounded: the text and its records.
+// cost returns the memory of the queue: the text and its records.
 func (p *pieces) cost() int { return p.size() + p.len()*pieceCost }
 
 func (p *pieces) len() int { return len(p.recs) - p.done }
 
-// makesChunk reports whether what waits fills a chunk.
-func (p *pieces) makesChunk() bool {
+// fillsChunk reports whether the queue fills a chunk.
+func (p *pieces) fillsChunk() bool {
 	return p.size() >= chunkBytes || p.len() >= chunkLines
 }
 
-// add puts text at the end, joined to the last piece when it belongs to the same
-// stream and moment.
+// add appends text. It joins the last piece if that is of the same stream and less than
+// joinWithin old.
 func (p *pieces) add(at time.Time, stream string, text []byte) {
 	p.compact()
 	for len(text) > 0 {
@@ -64,7 +69,8 @@ func (p *pieces) add(at time.Time, stream string, text []byte) {
 func (p *pieces) addPiece(at time.Time, stream string, text []byte) {
 	p.buf = append(p.buf, text...)
 	if !p.empty() {
-		if r := &p.recs[len(p.recs)-1]; r.stream == stream && r.size+len(text) <= pieceBytes && at.Sub(r.at) < joinWithin {
+		if r := &p.recs[len(p.recs)-1]; r.stream == stream &&
+			r.size+len(text) <= pieceBytes && at.Sub(r.at) < joinWithin {
 			r.size += len(text)
 			return
 		}
@@ -74,7 +80,7 @@ func (p *pieces) addPiece(at time.Time, stream string, text []byte) {
 
 func (p *pieces) addLine(stream, text string) { p.addPiece(time.Now(), stream, []byte(text)) }
 
-// compact moves what waits to the front when that frees half of the buffer.
+// compact moves the queue to the front when that frees half of the buffer.
 func (p *pieces) compact() {
 	if p.from > 0 && p.from >= p.size() {
 		p.buf = p.buf[:copy(p.buf, p.buf[p.from:])]
@@ -86,8 +92,8 @@ func (p *pieces) compact() {
 	}
 }
 
-// dropOver drops pieces from the front until the rest, with its records, fits
-// into limit bytes. It returns the bytes of text that it dropped.
+// dropOver drops pieces from the front until the rest, with its records, fits into limit
+// bytes. It returns the bytes of text that it dropped.
 func (p *pieces) dropOver(limit int) (dropped int64) {
 	for !p.empty() && p.cost() > limit {
 		n := p.recs[p.done].size
@@ -98,8 +104,8 @@ func (p *pieces) dropOver(limit int) (dropped int64) {
 	return dropped
 }
 
-// take removes up to maxLines pieces of together up to maxBytes from the front;
-// at least one, if there is any.
+// take removes up to maxLines pieces of up to maxBytes in total from the front; at least one
+// if there is any.
 func (p *pieces) take(maxLines, maxBytes int) []hostler.LogLine {
 	n, size := 0, 0
 	for n < maxLines && p.done+n < len(p.recs) {
@@ -113,7 +119,7 @@ func (p *pieces) take(maxLines, maxBytes int) []hostler.LogLine {
 	if n == 0 {
 		return nil
 	}
-	// One string for all: the lines of a chunk live and die together.
+	// One string for all: the lines of a chunk are released together.
 	text := string(p.buf[p.from : p.from+size])
 	lines := make([]hostler.LogLine, n)
 	for i := range lines {

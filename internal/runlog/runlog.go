@@ -1,22 +1,30 @@
-// Package runlog handles the output of a running job on its way from the action
-// to the store, and makes stored output safe to show.
+// Package runlog takes the output of a running job from the action to the store.
 //
-// Model: a Log has three streams. What an action writes to one of them is
-// redacted, made valid UTF-8, limited, and gathered into chunks that a Sink
-// stores:
+// # Model
 //
-//	Write ─▶ redact ─▶ UTF-8 ─▶ limit ─▶ head ─▶ chunks ─▶ Sink
-//	                              └─▶ tail (kept until the end)
+// A [Log] has three streams: stdout, stderr and system. What is written to one of them is
+// redacted, made valid UTF-8, limited, and gathered into chunks that a [Sink] stores:
 //
-// Invariants:
-//   - Memory is bounded whatever is written: the head waits in at most
-//     maxPending bytes, the tail keeps the last part of the limit.
-//   - A write waits for the Sink for at most stallTime. When the Sink does not
-//     move in that time, the rest of the output goes to the tail.
-//   - Lines are stored in the order they were written; chunks are numbered from
-//     1 without gaps and repeated unchanged until the Sink takes them.
-//   - Nothing that the Redactor removes leaves the Log, also when it was written
-//     in pieces.
+//	Write ─▶ redact ─▶ UTF-8 ─▶ limit ─┬─▶ head ─▶ chunks ─▶ Sink   while the job runs
+//	                                   └─▶ tail ─────────────▶ Sink   by Close
+//
+// The head is the first half of the limit and is stored as it comes, so that people can
+// follow a job. The tail is the last half and stays in memory until the end; what is
+// between the two is dropped, and a line says how much.
+//
+// A small output that no chunk was stored of is returned by [Log.Close] instead, and travels
+// in the job's report: one write for most jobs.
+//
+// # Invariants
+//
+//   - BoundedMemory: the head waits in at most maxPending bytes, the tail in half of the
+//     limit, whatever is written.
+//   - BoundedWait: a write waits for the Sink for at most stallTime. If the Sink stores
+//     nothing in that time, the rest of the output goes to the tail.
+//   - Ordered: lines are stored in the order in which they were written. Chunks are numbered
+//     from 1 without gaps, and repeated unchanged until the Sink has stored them.
+//   - Redacted: nothing that the Redactor removes leaves the Log, also when it was written in
+//     several parts.
 package runlog
 
 import (
@@ -27,56 +35,55 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/wait"
 )
 
-// DefaultLimit is how many bytes of a job's output are kept unless the Config
-// says otherwise.
+// DefaultLimit is how many bytes of a job's output are stored unless Config.Limit is set.
 const DefaultLimit = 10 << 20
 
 const (
-	flushEvery = 250 * time.Millisecond // how long a line may wait for its chunk
-	chunkBytes = 64 << 10
-	chunkLines = 2048
-	// inlineBytes is the most that Close returns instead of storing it.
+	flushInterval = 250 * time.Millisecond // how long a line may wait for its chunk
+	chunkBytes    = 64 << 10
+	chunkLines    = 2048
+	// inlineBytes is the largest output that Close returns instead of storing it.
 	inlineBytes = 4 << 10
 	maxPending  = 1 << 20
 	stallTime   = 5 * time.Second
-	// writeStep bounds what one step of a write handles before it looks at the
-	// pending bytes again.
+	// writeStep is how much of a write is handled before the pending bytes are checked
+	// again.
 	writeStep = 32 << 10
 )
 
-// Sink stores one chunk durably. It is called again with the same chunk after a
-// temporary error, and never concurrently. CodeStale means that the lease is
-// lost.
+// Sink stores one chunk durably. After a temporary error it is called again with the same
+// chunk; it is never called concurrently. CodeStale means that the lease is lost.
 type Sink func(ctx context.Context, chunk hostler.LogChunk) error
 
 // Redactor removes secrets from a stream; secret.Redactor is one.
 type Redactor interface {
 	// Add adds values to remove.
 	Add(values ...string)
-	// Writer returns a writer that passes on to next what it gets, without the
-	// values. It may hold back a part that could be the start of a value; Close
-	// lets it go.
+	// Writer returns a writer to next that removes the values. It may hold back bytes that
+	// could be the start of a value; Close writes them.
 	Writer(next io.Writer) io.WriteCloser
 }
 
-// Config is what a Log needs to know.
+// Config configures a Log.
 type Config struct {
 	Ref     hostler.LeaseRef
 	Attempt int
 	Sink    Sink
-	// Redactor makes the Log's redactor at its first use; nil removes nothing.
+	// Redactor returns the Log's redactor; it is called at the first use. Nil removes
+	// nothing.
 	Redactor func() Redactor
-	// Limit is how many bytes are kept: the first half, and the last. 0 means
-	// DefaultLimit.
+	// Limit is how many bytes are stored: half from the beginning, half from the end. 0
+	// means DefaultLimit.
 	Limit int
-	// Stale is called when the Sink says that the lease is lost.
+	// Stale is called when the Sink returns CodeStale.
 	Stale func()
 }
 
-// Log takes the output of one attempt of a job. Make it with Init; it costs
-// nothing until something is written.
+// Log takes the output of one attempt of a job. Init makes it ready; it allocates nothing
+// until something is written.
 type Log struct {
 	cfg Config
 	ctx context.Context //nolint:containedctx // chunks leave in the background, for as long as the attempt may store them
@@ -85,32 +92,31 @@ type Log struct {
 
 	mu       sync.Mutex
 	redactor Redactor
-	head     pieces // on its way to the Sink
-	tail     pieces // what follows the head; its front is dropped when it is over the limit
-	taken    int    // bytes the head has taken
-	headOver bool
-	cut      int64 // bytes dropped between head and tail
-	lost     int   // bytes that the Sink refused for good
-	leaving  int   // bytes of the chunk that send is handing over
-	seq      int   // chunks handed to the Sink
+	head     pieces // to be stored while the job runs
+	tail     pieces // what follows the head; its front is dropped over the limit
+	taken    int    // bytes that went to the head so far
+	headFull bool
+	dropped  int64 // bytes dropped between head and tail
+	refused  int   // bytes of chunks that the Sink refused for good
+	inFlight int   // bytes of the chunk that send is storing
+	seq      int   // chunks passed to the Sink
 	sending  bool
-	stop     context.CancelFunc // of what is being sent
-	moved    chan struct{}      // closed, and replaced, when a chunk has left or sending ended
+	stop     context.CancelFunc // stops send
+	changed  chan struct{}      // closed when a chunk was stored or sending ended; nil: no waiter
 	timer    *time.Timer
 	closed   bool
-	dead     bool // the lease is lost: output has nowhere to go
+	dead     bool // the lease is lost: output cannot be stored
 }
 
 // stream is one of a Log's writers.
 type stream struct {
 	log   *Log
 	name  string
-	out   io.WriteCloser // redacts, then calls keep
+	out   io.WriteCloser // redacts, then calls take
 	carry []byte         // an incomplete rune
 }
 
-// Init makes the Log ready. The context covers all storing: when it is done,
-// what is not stored is lost.
+// Init makes the Log ready. When the context is done, output that is not stored yet is lost.
 func (l *Log) Init(ctx context.Context, cfg Config) {
 	if cfg.Limit <= 0 {
 		cfg.Limit = DefaultLimit
@@ -121,8 +127,8 @@ func (l *Log) Init(ctx context.Context, cfg Config) {
 	}
 }
 
-// Stdout returns the writer of the stream; its writes never fail. It is safe for
-// concurrent use, as are the other two.
+// Stdout returns the writer of the stream. Writes never fail. The writers are safe for
+// concurrent use.
 func (l *Log) Stdout() io.Writer { return &l.streams[0] }
 
 // Stderr returns the writer of the stream.
@@ -131,16 +137,16 @@ func (l *Log) Stderr() io.Writer { return &l.streams[1] }
 // System returns the writer of the stream.
 func (l *Log) System() io.Writer { return &l.streams[2] }
 
-// Redact adds values that must not appear in what is written from now on.
-func (l *Log) Redact(values ...string) {
+// AddSecrets adds values that are removed from what is written from now on.
+func (l *Log) AddSecrets(values ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r := l.redact(); r != nil {
+	if r := l.theRedactor(); r != nil {
 		r.Add(values...)
 	}
 }
 
-func (l *Log) redact() Redactor {
+func (l *Log) theRedactor() Redactor {
 	if l.redactor == nil && l.cfg.Redactor != nil {
 		l.redactor = l.cfg.Redactor()
 	}
@@ -159,8 +165,8 @@ func (s *stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// write takes one step of output and waits while too much is pending. It
-// returns false when the Log takes no more.
+// write handles one step of a write and waits while too much is pending. It returns false
+// when the Log takes no more output.
 func (l *Log) write(s *stream, p []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,31 +174,31 @@ func (l *Log) write(s *stream, p []byte) bool {
 		return false
 	}
 	if s.out == nil {
-		s.out = passing{s}
-		if r := l.redact(); r != nil {
-			s.out = r.Writer(passing{s})
+		s.out = redacted{s}
+		if r := l.theRedactor(); r != nil {
+			s.out = r.Writer(redacted{s})
 		}
 	}
-	// It ends in keep, which never fails.
+	// It ends in take, which never fails.
 	_, _ = s.out.Write(p)
 	l.schedule()
-	l.awaitRoom()
+	l.awaitSpace()
 	return true
 }
 
-// passing is the end of a stream's redaction.
-type passing struct{ s *stream }
+// redacted receives a stream's output after redaction.
+type redacted struct{ s *stream }
 
-func (w passing) Write(p []byte) (int, error) {
-	w.s.keep(p)
+func (w redacted) Write(p []byte) (int, error) {
+	w.s.take(p)
 	return len(p), nil
 }
 
-func (passing) Close() error { return nil }
+func (redacted) Close() error { return nil }
 
-// keep makes redacted bytes valid UTF-8 and keeps them. A rune that is split
-// over two writes is not broken.
-func (s *stream) keep(p []byte) {
+// take makes redacted bytes valid UTF-8 and adds them to the Log. A rune that is split over
+// two writes stays whole.
+func (s *stream) take(p []byte) {
 	if len(s.carry) > 0 {
 		p = append(s.carry, p...)
 		s.carry = nil
@@ -204,18 +210,18 @@ func (s *stream) keep(p []byte) {
 	s.log.limit(s.name, validUTF8(p[:whole]))
 }
 
-// limit sends valid text to the head while it has room, then to the tail.
+// limit adds valid text to the head until that is full, then to the tail.
 func (l *Log) limit(stream string, p []byte) {
 	if len(p) == 0 {
 		return
 	}
 	now := time.Now()
-	if !l.headOver {
-		room := l.cfg.Limit/2 - l.taken
+	if !l.headFull {
+		space := l.cfg.Limit/2 - l.taken
 		n := len(p)
-		over := n > room
+		over := n > space
 		if over {
-			n = runeBoundary(p, room)
+			n = runeBoundary(p, space)
 		}
 		l.head.add(now, stream, p[:n])
 		l.taken += n
@@ -226,26 +232,27 @@ func (l *Log) limit(stream string, p []byte) {
 	}
 	if len(p) > 0 {
 		l.tail.add(now, stream, p)
-		l.cut += l.tail.dropOver(l.cfg.Limit - l.cfg.Limit/2)
+		l.dropped += l.tail.dropOver(l.cfg.Limit - l.cfg.Limit/2)
 	}
 }
 
-// endHead sends all further output to the tail, and tells whoever follows.
+// endHead directs all further output to the tail, and adds a line for people who follow the
+// job.
 func (l *Log) endHead() {
-	l.headOver = true
+	l.headFull = true
 	l.head.addLine(hostler.StreamSystem,
-		"\n… long output: the rest is shown when the job is over … 输出较长，其余内容在作业结束后显示 …\n")
+		"\n… long output: the rest is shown when the job has ended … 输出较长，其余内容在作业结束后显示 …\n")
 }
 
-// schedule sees to it that the head leaves: now when it makes a chunk, else
-// after the flush time.
+// schedule starts storing the head: at once if it fills a chunk, otherwise after
+// flushInterval.
 func (l *Log) schedule() {
 	switch {
 	case l.sending || l.closed || l.head.empty():
-	case l.head.makesChunk():
+	case l.head.fillsChunk():
 		l.startSending()
 	case l.timer == nil:
-		l.timer = time.AfterFunc(flushEvery, l.flush)
+		l.timer = time.AfterFunc(flushInterval, l.flush)
 	}
 }
 
@@ -269,39 +276,38 @@ func (l *Log) startSending() {
 	go l.send(ctx)
 }
 
-// send hands the head to the Sink, chunk by chunk, until less than a chunk is
-// left, which waits for its time.
+// send stores the head, chunk by chunk, until less than a chunk is left.
 func (l *Log) send(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for first := true; !l.dead && !l.closed && (first || l.head.makesChunk()); first = false {
+	for first := true; !l.dead && !l.closed && (first || l.head.fillsChunk()); first = false {
 		chunk := l.nextChunk(&l.head)
-		l.leaving = sizeOf(chunk.Lines)
+		l.inFlight = sizeOf(chunk.Lines)
 		l.mu.Unlock()
 		err := l.store(ctx, chunk)
 		l.mu.Lock()
-		l.leaving = 0
-		l.settle(chunk, err)
+		l.inFlight = 0
+		l.recordStored(chunk, err)
 	}
 	l.stop()
 	l.sending = false
-	l.signal()
+	l.notify()
 	l.schedule()
 }
 
-// settle notes how storing a chunk went.
-func (l *Log) settle(chunk hostler.LogChunk, err error) {
+// recordStored records the outcome of storing a chunk.
+func (l *Log) recordStored(chunk hostler.LogChunk, err error) {
 	switch {
 	case err == nil:
 	case hostler.CodeOf(err) == hostler.CodeStale || l.ctx.Err() != nil:
 		l.abandon()
 	default:
-		l.lost += sizeOf(chunk.Lines)
+		l.refused += sizeOf(chunk.Lines)
 	}
-	l.signal()
+	l.notify()
 }
 
-// abandon drops all that is not stored; nothing is taken any more.
+// abandon drops everything that is not stored, and takes no more output.
 func (l *Log) abandon() {
 	l.dead = true
 	l.head, l.tail = pieces{}, pieces{}
@@ -310,67 +316,48 @@ func (l *Log) abandon() {
 	}
 }
 
-// signal wakes whoever waits for the head to move.
-func (l *Log) signal() {
-	if l.moved != nil {
-		close(l.moved)
-		l.moved = nil
+// notify lets writers that wait for the head check again.
+func (l *Log) notify() {
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
 	}
 }
 
-func (l *Log) moving() <-chan struct{} {
-	if l.moved == nil {
-		l.moved = make(chan struct{})
+func (l *Log) onChange() <-chan struct{} {
+	if l.changed == nil {
+		l.changed = make(chan struct{})
 	}
-	return l.moved
+	return l.changed
 }
 
-// awaitRoom holds a writer back while the head is full. When the Sink does not
-// move at all, the head is over: what follows goes to the tail, which needs no
-// Sink.
-func (l *Log) awaitRoom() {
-	for l.head.cost() >= maxPending && l.sending && !l.headOver {
-		moved := l.moving()
+// awaitSpace blocks a writer while maxPending bytes of the head are not stored. If the Sink
+// stores nothing within stallTime, the rest goes to the tail, which needs no Sink.
+func (l *Log) awaitSpace() {
+	for l.head.cost() >= maxPending && l.sending && !l.headFull {
+		changed := l.onChange()
 		l.mu.Unlock()
-		stalled := wait(l.ctx, moved, stallTime)
+		stored, _ := wait.Signal(l.ctx, stallTime, changed)
 		l.mu.Lock()
-		if stalled && !l.headOver {
+		if !stored && !l.headFull {
 			l.endHead()
 		}
 	}
 }
 
-// wait reports whether the time passed, or the context ended, without c being
-// closed.
-func wait(ctx context.Context, c <-chan struct{}, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-c:
-		return false
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return true
+// nextChunk removes a chunk from the front of p.
+func (l *Log) nextChunk(p *pieces) hostler.LogChunk {
+	l.seq++
+	return hostler.LogChunk{
+		LeaseRef: l.cfg.Ref, Attempt: l.cfg.Attempt, Seq: l.seq, Lines: p.take(chunkLines, chunkBytes),
 	}
 }
 
-// nextChunk takes a chunk from the front of p.
-func (l *Log) nextChunk(p *pieces) hostler.LogChunk {
-	l.seq++
-	return hostler.LogChunk{LeaseRef: l.cfg.Ref, Attempt: l.cfg.Attempt, Seq: l.seq, Lines: p.take(chunkLines, chunkBytes)}
-}
-
-// Delays between tries of one chunk.
-const (
-	retryFirst = 100 * time.Millisecond
-	retryMost  = 2 * time.Second
-)
-
-// store hands a chunk to the Sink until it is taken, refused for good, or the
-// context ends.
+// store passes a chunk to the Sink until it is stored, refused for good, or the context
+// ends.
 func (l *Log) store(ctx context.Context, chunk hostler.LogChunk) error {
-	for delay := retryFirst; ; delay = min(2*delay, retryMost) {
+	retry := wait.Backoff{First: 100 * time.Millisecond, Max: 2 * time.Second}
+	for {
 		err := l.cfg.Sink(ctx, chunk)
 		switch code := hostler.CodeOf(err); {
 		case err == nil:
@@ -383,19 +370,17 @@ func (l *Log) store(ctx context.Context, chunk hostler.LogChunk) error {
 		case !code.Temporary():
 			return err
 		}
-		wait(ctx, nil, delay)
-		if ctx.Err() != nil {
+		if retry.Sleep(ctx) != nil {
 			return err
 		}
 	}
 }
 
-// Clean returns s without the values that must not appear, for texts that do not
-// go through a stream.
-func (l *Log) Clean(s string) string {
+// RedactText returns s without the secrets, for texts that do not go through a stream.
+func (l *Log) RedactText(s string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.redact()
+	r := l.theRedactor()
 	if r == nil || s == "" {
 		return s
 	}

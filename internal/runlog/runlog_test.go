@@ -18,22 +18,23 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/secret"
+	"hostler.dev/hostler/internal/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var ref = hostler.LeaseRef{Job: 7, Fence: 3}
 
-// shelf is a Sink that keeps chunks as a store would: by number, once.
-type shelf struct {
+// fakeSink stores chunks as a store does: by number, each once.
+type fakeSink struct {
 	mu     sync.Mutex
 	chunks []hostler.LogChunk
 	calls  int
-	// fail says what becomes of the nth call (from 1); nil keeps it.
+	// fail returns the error of the nth call (from 1); nil never fails.
 	fail func(n int) error
 }
 
-func (s *shelf) put(ctx context.Context, c hostler.LogChunk) error {
+func (s *fakeSink) put(ctx context.Context, c hostler.LogChunk) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
@@ -52,7 +53,7 @@ func (s *shelf) put(ctx context.Context, c hostler.LogChunk) error {
 	return nil
 }
 
-func (s *shelf) lines() (all []hostler.LogLine) {
+func (s *fakeSink) lines() (all []hostler.LogLine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.chunks {
@@ -90,7 +91,7 @@ func mustClose(t *testing.T, l *Log, inline bool) []hostler.LogLine {
 
 func TestSmallOutputIsReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := new(shelf)
+		s := new(fakeSink)
 		l := start(t, Config{Sink: s.put})
 		io.WriteString(l.Stdout(), "hello\n")
 		io.WriteString(l.Stderr(), "oh\n")
@@ -105,12 +106,12 @@ func TestSmallOutputIsReturned(t *testing.T) {
 	})
 }
 
-func TestOutputOfALastingJobIsStored(t *testing.T) {
+func TestOutputOfALongJobIsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := new(shelf)
+		s := new(fakeSink)
 		l := start(t, Config{Sink: s.put})
 		io.WriteString(l.Stdout(), "one\n")
-		wait(t.Context(), nil, flushEvery)
+		wait.Sleep(t.Context(), flushInterval)
 		synctest.Wait()
 		if got := text(s.lines(), ""); got != "one\n" {
 			t.Fatalf("after the flush time: %q", got)
@@ -129,9 +130,9 @@ func TestOutputOfALastingJobIsStored(t *testing.T) {
 	})
 }
 
-func TestSmallOutputIsStoredWhenTheReportMayNotCarryIt(t *testing.T) {
+func TestSmallOutputIsStoredWithoutInline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := new(shelf)
+		s := new(fakeSink)
 		l := start(t, Config{Sink: s.put})
 		io.WriteString(l.Stdout(), "x")
 		if left := mustClose(t, l, false); len(left) != 0 {
@@ -143,10 +144,10 @@ func TestSmallOutputIsStoredWhenTheReportMayNotCarryIt(t *testing.T) {
 	})
 }
 
-func TestEverythingArrivesInOrderThroughAFailingSink(t *testing.T) {
+func TestAFailingSinkLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lost := errors.New("connection reset")
-		s := &shelf{}
+		s := &fakeSink{}
 		s.fail = func(n int) error {
 			if n%3 != 0 {
 				return lost
@@ -165,10 +166,10 @@ func TestEverythingArrivesInOrderThroughAFailingSink(t *testing.T) {
 	})
 }
 
-func TestLongOutputKeepsHeadAndTail(t *testing.T) {
+func TestLongOutputIsStoredInPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 100_000
-		s := new(shelf)
+		s := new(fakeSink)
 		l := start(t, Config{Sink: s.put, Limit: limit})
 		var all strings.Builder
 		for i := range 50_000 {
@@ -176,12 +177,12 @@ func TestLongOutputKeepsHeadAndTail(t *testing.T) {
 		}
 		mustClose(t, l, true)
 		got := s.lines()
-		kept := text(got, hostler.StreamStdout)
-		var cut int
+		stored := text(got, hostler.StreamStdout)
+		var dropped int
 		marker := text(got, hostler.StreamSystem)
 		i := strings.Index(marker, "\n… ")
 		for i >= 0 {
-			if n, _ := fmt.Sscanf(marker[i:], "\n… %d bytes left out … 省略", &cut); n == 1 {
+			if n, _ := fmt.Sscanf(marker[i:], "\n… %d bytes left out … 省略", &dropped); n == 1 {
 				break
 			}
 			next := strings.Index(marker[i+1:], "\n… ")
@@ -190,25 +191,25 @@ func TestLongOutputKeepsHeadAndTail(t *testing.T) {
 			}
 			i += 1 + next
 		}
-		if cut == 0 || cut+len(kept) != all.Len() {
-			t.Fatalf("%d bytes written, %d kept, marker %q", all.Len(), len(kept), marker)
+		if dropped == 0 || dropped+len(stored) != all.Len() {
+			t.Fatalf("%d bytes written, %d stored, marker %q", all.Len(), len(stored), marker)
 		}
-		if len(kept) > limit || len(kept) < limit*3/4 {
-			t.Errorf("kept %d bytes of a limit of %d", len(kept), limit)
+		if len(stored) > limit || len(stored) < limit*3/4 {
+			t.Errorf("stored %d bytes of a limit of %d", len(stored), limit)
 		}
-		head := kept[:limit/2-4]
+		head := stored[:limit/2-4]
 		if !strings.HasPrefix(all.String(), head) {
 			t.Error("the head is not the start of the output")
 		}
-		if tail := kept[limit/2:]; !strings.HasSuffix(all.String(), tail) {
+		if tail := stored[limit/2:]; !strings.HasSuffix(all.String(), tail) {
 			t.Error("the tail is not the end of the output")
 		}
 	})
 }
 
-// A job may write without end; the worker must live through it.
-func TestMuchOutputInLittleMemory(t *testing.T) {
-	s := new(shelf)
+// A job may write without end; the worker must not run out of memory.
+func TestUnboundedOutputInBoundedMemory(t *testing.T) {
+	s := new(fakeSink)
 	l := start(t, Config{Sink: s.put})
 	block := []byte(strings.Repeat("0123456789abcdefghijklmnopqrstuvwxyz中\n", 1600))
 	const blocks = 3000
@@ -223,13 +224,13 @@ func TestMuchOutputInLittleMemory(t *testing.T) {
 		t.Errorf("%d MiB of output took %d MiB of allocations", blocks*len(block)>>20, made>>20)
 	}
 	mustClose(t, l, true)
-	if kept := len(text(s.lines(), hostler.StreamStdout)); kept > DefaultLimit || kept < DefaultLimit*9/10 {
-		t.Errorf("kept %d bytes", kept)
+	if stored := len(text(s.lines(), hostler.StreamStdout)); stored > DefaultLimit || stored < DefaultLimit*9/10 {
+		t.Errorf("stored %d bytes", stored)
 	}
 }
 
 func TestTinyPiecesStayBounded(t *testing.T) {
-	s := new(shelf)
+	s := new(fakeSink)
 	l := start(t, Config{Sink: s.put, Limit: 1 << 18})
 	for range 100_000 {
 		l.Stdout().Write([]byte("a"))
@@ -244,15 +245,15 @@ func TestTinyPiecesStayBounded(t *testing.T) {
 	mustClose(t, l, true)
 }
 
-func TestAStalledSinkDoesNotHoldTheActionForLong(t *testing.T) {
+func TestAStalledSinkBlocksWritesBriefly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		away := true
+		down := true
 		var mu sync.Mutex
-		s := &shelf{fail: func(int) error {
+		s := &fakeSink{fail: func(int) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if away {
-				return hostler.Errorf(hostler.CodeUnavailable, "away", "不可用")
+			if down {
+				return hostler.Errorf(hostler.CodeUnavailable, "unavailable", "不可用")
 			}
 			return nil
 		}}
@@ -266,7 +267,7 @@ func TestAStalledSinkDoesNotHoldTheActionForLong(t *testing.T) {
 			t.Errorf("writing took %v", d)
 		}
 		mu.Lock()
-		away = false
+		down = false
 		mu.Unlock()
 		mustClose(t, l, true)
 		if got := len(text(s.lines(), hostler.StreamStdout)); got != 3000*1000 {
@@ -275,9 +276,9 @@ func TestAStalledSinkDoesNotHoldTheActionForLong(t *testing.T) {
 	})
 }
 
-func TestALostLeaseEndsTheLog(t *testing.T) {
+func TestLostLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &shelf{fail: func(int) error { return hostler.Errorf(hostler.CodeStale, "lost", "已失效") }}
+		s := &fakeSink{fail: func(int) error { return hostler.Errorf(hostler.CodeStale, "lost", "已失效") }}
 		stale := 0
 		l := start(t, Config{Sink: s.put, Stale: func() { stale++ }})
 		io.WriteString(l.Stdout(), strings.Repeat("x", chunkBytes))
@@ -290,9 +291,9 @@ func TestALostLeaseEndsTheLog(t *testing.T) {
 	})
 }
 
-func TestCloseGivesUpInTime(t *testing.T) {
+func TestCloseTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &shelf{fail: func(int) error { return hostler.Errorf(hostler.CodeDiskFull, "full", "已满") }}
+		s := &fakeSink{fail: func(int) error { return hostler.Errorf(hostler.CodeDiskFull, "full", "已满") }}
 		l := start(t, Config{Sink: s.put})
 		io.WriteString(l.Stdout(), strings.Repeat("x", chunkBytes+100))
 		began := time.Now()
@@ -306,30 +307,30 @@ func TestCloseGivesUpInTime(t *testing.T) {
 	})
 }
 
-func TestDiscardEndsSending(t *testing.T) {
+func TestDiscardStopsSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &shelf{fail: func(int) error { return errors.New("away") }}
+		s := &fakeSink{fail: func(int) error { return errors.New("unavailable") }}
 		l := start(t, Config{Sink: s.put})
 		io.WriteString(l.Stdout(), strings.Repeat("x", chunkBytes))
-		wait(t.Context(), nil, time.Second)
+		wait.Sleep(t.Context(), time.Second)
 		l.Discard()
 		synctest.Wait()
 		calls := s.calls
-		wait(t.Context(), nil, time.Minute)
+		wait.Sleep(t.Context(), time.Minute)
 		if s.calls != calls {
 			t.Error("the sink is still called")
 		}
 	})
 }
 
-func TestSecretsDoNotLeave(t *testing.T) {
+func TestSecretsAreNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := new(shelf)
+		s := new(fakeSink)
 		l := start(t, Config{Sink: s.put, Redactor: func() Redactor { return secret.NewRedactor("hunter2") }})
-		l.Redact("swordfish")
+		l.AddSecrets("swordfish")
 		for _, part := range []string{"a hun", "ter2 b sword", "fish c hunt"} {
 			io.WriteString(l.Stdout(), part)
-			wait(t.Context(), nil, time.Second)
+			wait.Sleep(t.Context(), time.Second)
 		}
 		mustClose(t, l, true)
 		if got, want := text(s.lines(), ""), "a ****** b ****** c hunt"; got != want {
@@ -338,12 +339,12 @@ func TestSecretsDoNotLeave(t *testing.T) {
 	})
 }
 
-// However the bytes are cut into writes, the text is the same.
+// The text does not depend on how the bytes are split into writes.
 func TestRunesSplitOverWrites(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		valid := rapid.StringOfN(rapid.RuneFrom([]rune("aé中𝄞\x00\n")), 1, 40, -1).Draw(rt, "text")
 		l := new(Log)
-		l.Init(t.Context(), Config{Sink: new(shelf).put})
+		l.Init(t.Context(), Config{Sink: new(fakeSink).put})
 		for rest := []byte(valid); len(rest) > 0; {
 			n := rapid.IntRange(1, len(rest)).Draw(rt, "n")
 			l.Stdout().Write(rest[:n])
@@ -363,7 +364,7 @@ func TestInvalidUTF8IsReplaced(t *testing.T) {
 		"\xc3\x28":       "\ufffd(",
 		"\xed\xa0\x80 x": "\ufffd x", // a surrogate
 	} {
-		l := start(t, Config{Sink: new(shelf).put})
+		l := start(t, Config{Sink: new(fakeSink).put})
 		for i := range len(in) {
 			io.WriteString(l.Stdout(), in[i:i+1])
 		}

@@ -7,7 +7,7 @@ import (
 
 var replacement = []byte(string(utf8.RuneError))
 
-// validUTF8 replaces each run of bytes that are no UTF-8 by U+FFFD.
+// validUTF8 replaces each run of invalid bytes by U+FFFD.
 func validUTF8(p []byte) []byte {
 	if utf8.Valid(p) {
 		return p
@@ -15,8 +15,7 @@ func validUTF8(p []byte) []byte {
 	return bytes.ToValidUTF8(p, replacement)
 }
 
-// wholeRunes is the length of p without a rune at its end that more bytes could
-// complete.
+// wholeRunes returns the length of p without an incomplete rune at its end.
 func wholeRunes(p []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
 		i := len(p) - n
@@ -31,8 +30,8 @@ func wholeRunes(p []byte) int {
 	return len(p)
 }
 
-// runeBoundary is the greatest n ≤ at that does not split a rune of the valid
-// text p; for an at too small for the first rune it is 0.
+// runeBoundary returns the greatest n ≤ at that does not split a rune of the valid text p; 0
+// if not even the first rune fits.
 func runeBoundary(p []byte, at int) int {
 	n := min(at, len(p))
 	for n > 0 && n < len(p) && !utf8.RuneStart(p[n]) {

@@ -6,12 +6,13 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/wait"
 )
 
-// beat sends heartbeats back to back: each answer is held back until there is
-// something to stop.
-func (s *session) beat() {
-	failing := newBackoff(200*time.Millisecond, 2*time.Second)
+// heartbeatLoop sends heartbeats back to back. Each is a long poll: the dispatcher
+// answers when there is a job to stop, or after heartbeatWait.
+func (s *session) heartbeatLoop() {
+	retry := wait.Backoff{First: 200 * time.Millisecond, Max: 2 * time.Second}
 	for {
 		sent := time.Now()
 		hosts := s.hostSessions()
@@ -21,29 +22,30 @@ func (s *session) beat() {
 		}
 		hb.Sessions = hosts
 		hb.CPUPercent, hb.MemoryBytes = s.w.meter.read()
-		ctx, cancel := context.WithTimeout(s.ctx, beatTimeout)
+		ctx, cancel := context.WithTimeout(s.ctx, heartbeatTimeout)
 		reply, err := s.w.cfg.Dispatcher.Heartbeat(ctx, hb)
 		cancel()
 		switch {
 		case s.ctx.Err() != nil:
 		case err == nil:
-			failing.reset()
+			retry.Reset()
 			s.extend(sent, reply.LeaseFor)
-			if fresh := s.obey(reply); !fresh && time.Since(sent) < beatWait/2 {
-				// It was not held back: do not spin.
-				pause(s.ctx, beatWait/10)
+			if fresh := s.apply(reply); !fresh && time.Since(sent) < heartbeatWait/2 {
+				// The dispatcher does not long-poll; limit the rate here.
+				_ = wait.Sleep(s.ctx, heartbeatWait/10)
 			}
 		case hostler.CodeOf(err) == hostler.CodeStale:
 			s.fenced("a heartbeat was refused")
 		default:
-			s.log.Warn("heartbeat failed; the worker tries again", "err", err)
-			failing.wait(s.ctx)
+			s.log.Warn("heartbeat failed; trying again", "err", err)
+			_ = retry.Sleep(s.ctx)
 		}
 	}
 }
 
-// heartbeat lists what the worker holds. It is not ok once the session ends:
-// from then on jobs leave the list although they began.
+// heartbeat lists the leases that the worker holds. It is not ok once the session is
+// ending: from then on jobs leave the list although they have begun, and the dispatcher
+// would take them for jobs that never started.
 func (s *session) heartbeat() (hb hostler.Heartbeat, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +53,7 @@ func (s *session) heartbeat() (hb hostler.Heartbeat, ok bool) {
 		return hb, false
 	}
 	hb = hostler.Heartbeat{
-		Worker: s.id, Wait: beatWait, Draining: s.w.isDraining(),
+		Worker: s.id, Wait: heartbeatWait, Draining: s.w.isDraining(),
 		Held:      make([]hostler.LeaseRef, 0, len(s.jobs)+len(s.unacked)),
 		Succeeded: s.counts.succeeded, Failed: s.counts.failed,
 	}
@@ -66,17 +68,18 @@ func (s *session) heartbeat() (hb hostler.Heartbeat, ok bool) {
 	return hb, true
 }
 
-// extend moves the moment at which the session fences itself. It counts from
-// when the heartbeat was sent, so that a slow answer cannot stretch the lease.
+// extend moves the time at which the session fences itself. It counts from when the
+// heartbeat was sent, so that a slow answer cannot stretch the lease.
 func (s *session) extend(sent time.Time, leaseFor time.Duration) {
 	s.fence.Reset(time.Until(sent.Add(leaseFor - hostler.LeaseMargin)))
 }
 
-// obey stops what the answer says. It reports whether any of it was news.
-func (s *session) obey(reply hostler.HeartbeatReply) (fresh bool) {
+// apply stops the jobs and closes the connections that a reply names. It reports whether
+// any of that was new.
+func (s *session) apply(reply hostler.HeartbeatReply) (fresh bool) {
 	for _, ref := range reply.Drop {
 		if j := s.find(ref); j != nil {
-			s.log.Warn("lease is lost; the job is stopped unreported", "job", ref.Job)
+			s.log.Warn("lease lost; stopping the job without a report", "job", ref.Job)
 			fresh = fresh || j.ctx.Err() == nil
 			s.drop(j)
 		}

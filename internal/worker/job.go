@@ -11,9 +11,10 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/runlog"
+	"hostler.dev/hostler/internal/wait"
 )
 
-// closeWait bounds how long the rest of a job's output may hold up its report.
+// closeWait limits how long storing the rest of a job's output may delay its report.
 const closeWait = 10 * time.Second
 
 // job is one lease while it runs.
@@ -22,37 +23,38 @@ type job struct {
 	lease  hostler.Lease
 	call   action.Call
 	log    runlog.Log
-	since  time.Time
 	ctx    context.Context //nolint:containedctx // cancelled from the loops of the session
 	cancel context.CancelCauseFunc
 
-	// settled is set by whoever ends the job: its own goroutine, or giveUp.
-	settled atomic.Bool
-	secret  atomic.Bool // there are values to redact
+	// completed is set by the first of two: the job's own goroutine, or abandon.
+	completed  atomic.Bool
+	hasSecrets atomic.Bool // there are values to redact
 
-	timer    *time.Timer // of the timeout; run's own
+	timer    *time.Timer // of the timeout; only run uses it
 	progress progress
 
 	// Under the session's mutex.
-	dropped bool // the lease is lost: report nothing
+	dropped bool // the lease is lost: no report
 	grace   *time.Timer
-	after   <-chan struct{} // run waits until an older lease of the job has ended
-	over    chan struct{}   // closed at the end, when a newer lease waits
+	after   <-chan struct{} // closed when an older lease of the job has ended
+	ended   chan struct{}   // closed at the end; nil unless a newer lease waits
 }
 
-// newJob makes a job of a lease; the caller holds the session's mutex.
+// newJob returns the job of a lease. If an older lease of the job still runs, the new one
+// waits for its end, so that a job never runs twice at once. The caller holds the session's
+// mutex.
 func newJob(s *session, l *hostler.Lease, old *job) *job {
-	j := &job{s: s, lease: *l, since: time.Now()}
+	j := &job{s: s, lease: *l}
 	j.ctx, j.cancel = context.WithCancelCause(s.ctx)
 	j.log.Init(s.ctx, runlog.Config{
 		Ref: l.LeaseRef, Attempt: l.Attempt, Limit: s.w.cfg.OutputLimit,
 		Sink: j.sink, Redactor: j.redactor, Stale: j.stale,
 	})
 	if old != nil {
-		if old.over == nil {
-			old.over = make(chan struct{})
+		if old.ended == nil {
+			old.ended = make(chan struct{})
 		}
-		j.after = old.over
+		j.after = old.ended
 	}
 	return j
 }
@@ -63,15 +65,15 @@ func (j *job) sink(ctx context.Context, c hostler.LogChunk) error {
 
 func (j *job) stale() { j.s.drop(j) }
 
-// run runs the action and sees to it that whatever happens is settled.
+// run runs the action and completes the job, whatever the action does.
 func (j *job) run() {
 	var res action.Result
 	returned := false
 	defer func() {
-		// A panic, or a goroutine that the action ended.
+		// The action panicked, or ended its goroutine.
 		if p := recover(); p != nil || !returned {
 			j.s.log.Error("action panicked", "job", j.lease.Job, "action", j.lease.Action,
-				"panic", j.clean(panicText(p)), "stack", string(debug.Stack()))
+				"panic", j.redact(panicText(p)), "stack", string(debug.Stack()))
 			res = j.crashed()
 		}
 		j.finish(res)
@@ -95,52 +97,50 @@ func (j *job) attempt() action.Result {
 	if timeout <= 0 {
 		timeout = j.s.w.cfg.DefaultTimeout
 	}
-	j.timer = time.AfterFunc(timeout, j.timeUp)
+	j.timer = time.AfterFunc(timeout, func() { j.stop(&action.TimeoutError{After: timeout}) })
 	j.call = action.Call{
 		Lease:  j.lease,
 		Stdout: j.log.Stdout(), Stderr: j.log.Stderr(), System: j.log.System(),
-		Redact: j.redact, Progress: j.note, PinHostKey: j.pinHostKey,
+		Redact: j.addSecrets, Progress: j.note, PinHostKey: j.pinHostKey,
 	}
 	return act.Run(j.ctx, &j.call)
 }
 
-func (j *job) timeUp() { j.stop(action.ErrTimeout) }
-
-// stop cancels the action's context and, after the grace time, gives it up.
+// stop cancels the action's context and, after the grace time, abandons the action.
 func (j *job) stop(cause error) {
 	j.cancel(cause)
 	j.s.mu.Lock()
 	defer j.s.mu.Unlock()
-	if j.grace == nil && !j.settled.Load() {
-		j.grace = time.AfterFunc(j.s.w.cfg.Grace, j.giveUp)
+	if j.grace == nil && !j.completed.Load() {
+		j.grace = time.AfterFunc(j.s.w.cfg.Grace, j.abandon)
 	}
 }
 
-// finish settles a job whose action has returned.
+// finish completes a job whose action has returned.
 func (j *job) finish(res action.Result) {
 	if j.timer != nil {
 		j.timer.Stop()
 	}
-	if j.settled.Swap(true) {
-		j.s.log.Warn("action has returned after it was given up", "job", j.lease.Job, "action", j.lease.Action,
+	if j.completed.Swap(true) {
+		j.s.log.Warn("abandoned action has returned", "job", j.lease.Job, "action", j.lease.Action,
 			"outcome", res.Outcome)
 		return
 	}
-	j.settle(res)
+	j.complete(res)
 }
 
-// giveUp settles a job whose action does not return.
-func (j *job) giveUp() {
-	if j.settled.Swap(true) {
+// abandon completes a job whose action does not return.
+func (j *job) abandon() {
+	if j.completed.Swap(true) {
 		return
 	}
-	j.s.log.Error("action does not stop; its slot is given back while it still runs",
+	j.s.log.Error("action does not stop; its slot is freed while it still runs",
 		"job", j.lease.Job, "action", j.lease.Action)
-	j.settle(j.stubborn())
+	j.complete(j.unresponsive())
 }
 
-// settle ends the log, then the job. It runs once.
-func (j *job) settle(res action.Result) {
+// complete closes the log, then releases the job. It is called once per job.
+func (j *job) complete(res action.Result) {
 	var report *hostler.Report
 	if j.isDropped() {
 		j.log.Discard()
@@ -160,31 +160,31 @@ func (j *job) stopGrace() {
 	}
 }
 
-// isDropped reports whether the lease is lost, alone or with the session's.
+// isDropped reports whether the lease is lost, alone or with the whole session.
 func (j *job) isDropped() bool {
 	j.s.mu.Lock()
 	defer j.s.mu.Unlock()
 	return j.dropped || j.s.ctx.Err() != nil
 }
 
-// report makes the report of a result, and ends the log before it: output is
-// durable before the job is.
+// report returns the report of a result. It closes the log first: the output is stored
+// before the job's end is.
 func (j *job) report(res action.Result) *hostler.Report {
-	res = j.sound(res)
+	res = j.normalize(res)
 	r := &hostler.Report{
 		LeaseRef: j.lease.LeaseRef, Outcome: res.Outcome,
-		Result: j.encode(res.Value), Error: j.cleanError(res.Error), NoRetry: res.NoRetry,
+		Result: j.encode(res.Value), Error: j.redactError(res.Error), NoRetry: res.NoRetry,
 	}
 	var err error
-	if r.Output, err = j.log.Close(closeWait, j.ends(r)); err != nil {
-		j.s.log.Warn("output is lost", "job", j.lease.Job, "err", err)
+	if r.Output, err = j.log.Close(closeWait, j.isFinal(r)); err != nil {
+		j.s.log.Warn("output lost", "job", j.lease.Job, "err", err)
 	}
 	return r
 }
 
-// ends reports whether the job is certainly over with this report: only the
-// output of an ended job is kept beside its result.
-func (j *job) ends(r *hostler.Report) bool {
+// isFinal reports whether no other attempt can follow this report. Only the output of the
+// last attempt may be stored with the result instead of as chunks.
+func (j *job) isFinal(r *hostler.Report) bool {
 	switch r.Outcome {
 	case hostler.OutcomeSucceeded, hostler.OutcomeCancelled:
 		return true
@@ -195,20 +195,20 @@ func (j *job) ends(r *hostler.Report) bool {
 	}
 }
 
-// progress is the newest note of a job that is not sent yet.
+// progress is the newest progress of a job that is not sent yet.
 type progress struct {
 	mu      sync.Mutex
 	next    *hostler.Progress
 	sending bool
 }
 
-// progressEvery spaces the notes of one job.
-const progressEvery = 250 * time.Millisecond
+// progressInterval is the least time between two progress calls of one job.
+const progressInterval = 250 * time.Millisecond
 
-// note sends how far the work has come, without holding the action up: of notes
-// that come faster than they can be sent, the newest counts.
+// note sends progress in the background. If it comes faster than it can be sent, only the
+// newest is sent.
 func (j *job) note(p hostler.Progress) {
-	p.Text = j.clean(p.Text)
+	p.Text = j.redact(p.Text)
 	q := &j.progress
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -235,8 +235,8 @@ func (j *job) sendProgress() {
 		if hostler.CodeOf(err) == hostler.CodeStale {
 			j.s.drop(j)
 		}
-		// Any other error costs one note; the next one may pass.
-		pause(j.ctx, progressEvery)
+		// Any other error loses this note; the next one may succeed.
+		_ = wait.Sleep(j.ctx, progressInterval)
 	}
 }
 
@@ -248,7 +248,7 @@ func (j *job) pinHostKey(ctx context.Context, k hostler.HostKeyOffer) error {
 	return err
 }
 
-// cause is why the job's context was cancelled; nil while it runs.
+// cause returns why the job was stopped; nil if it was not.
 func (j *job) cause() error {
 	err := context.Cause(j.ctx)
 	if errors.Is(err, context.Canceled) {

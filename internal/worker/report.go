@@ -4,22 +4,23 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/wait"
 )
 
 const (
-	batchMost = 500
-	// linger is how long a report waits for others that are about to come.
-	linger = time.Millisecond
+	maxBatch = 500
+	// batchDelay is how long a report waits for others.
+	batchDelay = time.Millisecond
 )
 
-// deliver reports what has ended, in batches, until the session is over.
+// deliver reports jobs that have ended, in batches, until the session is over.
 func (s *session) deliver() {
-	timer := time.NewTimer(linger)
+	timer := time.NewTimer(batchDelay)
 	defer timer.Stop()
-	failing := newBackoff(50*time.Millisecond, time.Second)
+	retry := wait.Backoff{First: 50 * time.Millisecond, Max: time.Second}
 	for {
 		select {
-		case <-s.ended:
+		case <-s.reportReady:
 		case <-s.ctx.Done():
 			return
 		}
@@ -27,28 +28,28 @@ func (s *session) deliver() {
 		for batch := s.takeBatch(); len(batch) > 0; batch = s.takeBatch() {
 			left := s.deliverBatch(batch)
 			if len(left) == 0 {
-				failing.reset()
+				retry.Reset()
 				continue
 			}
 			s.putBack(left)
-			failing.wait(s.ctx)
+			_ = retry.Sleep(s.ctx)
 		}
 	}
 }
 
-// gather waits a moment for more reports while other jobs run: what is leased
-// together often ends together.
+// gather waits up to batchDelay for more reports while other jobs run: jobs that were
+// leased together often end together, and one call for all of them is cheaper.
 func (s *session) gather(timer *time.Timer) {
-	timer.Reset(linger)
+	timer.Reset(batchDelay)
 	for {
 		s.mu.Lock()
-		enough := s.busy == 0 || len(s.pending) == 0 || len(s.pending) >= batchMost
+		enough := s.busy == 0 || len(s.pending) == 0 || len(s.pending) >= maxBatch
 		s.mu.Unlock()
 		if enough {
 			return
 		}
 		select {
-		case <-s.ended:
+		case <-s.reportReady:
 		case <-timer.C:
 			return
 		case <-s.ctx.Done():
@@ -60,7 +61,7 @@ func (s *session) gather(timer *time.Timer) {
 func (s *session) takeBatch() []hostler.Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := min(len(s.pending), batchMost)
+	n := min(len(s.pending), maxBatch)
 	if n == 0 || s.ctx.Err() != nil {
 		return nil
 	}
@@ -69,7 +70,7 @@ func (s *session) takeBatch() []hostler.Report {
 	return batch
 }
 
-// putBack queues reports again, behind those that came meanwhile: one that is
+// putBack queues reports again, behind those that came meanwhile: a report that is
 // refused for ever must not hold up the others.
 func (s *session) putBack(reports []hostler.Report) {
 	s.mu.Lock()
@@ -77,33 +78,33 @@ func (s *session) putBack(reports []hostler.Report) {
 	s.pending = append(s.pending, reports...)
 }
 
-// deliverBatch sends a batch and returns the reports to repeat. A batch that is
-// refused as a whole is tried in halves; a single report that is refused will go
-// out bare.
+// deliverBatch sends a batch and returns the reports to repeat. A batch that is refused
+// as a whole is tried in halves; a single report that is refused is reduced, see
+// [session.reduce].
 func (s *session) deliverBatch(batch []hostler.Report) (left []hostler.Report) {
 	acks, err := s.w.cfg.Dispatcher.Report(s.ctx, s.id, batch)
 	switch code := hostler.CodeOf(err); {
 	case err == nil && len(acks) == len(batch):
-		return s.settle(batch, acks)
+		return s.acknowledge(batch, acks)
 	case s.ctx.Err() != nil:
 		return nil
 	case code == hostler.CodeStale:
 		s.fenced("a report was refused")
 		return nil
 	case err == nil || code.Temporary():
-		s.log.Warn("reports are not delivered; the worker tries again", "reports", len(batch), "err", err)
+		s.log.Warn("reports not delivered; trying again", "reports", len(batch), "err", err)
 		return batch
 	case len(batch) > 1:
 		left = s.deliverBatch(batch[:len(batch)/2])
 		return append(left, s.deliverBatch(batch[len(batch)/2:])...)
 	default:
-		return []hostler.Report{s.refused(batch[0], err)}
+		return []hostler.Report{s.reduce(batch[0], err)}
 	}
 }
 
-// settle takes off the list what is acknowledged, or whose lease is lost, and
-// returns the reports to repeat.
-func (s *session) settle(batch []hostler.Report, acks []error) (again []hostler.Report) {
+// acknowledge removes reports that are stored, or whose lease is lost, from the list, and
+// returns those to repeat.
+func (s *session) acknowledge(batch []hostler.Report, acks []error) (again []hostler.Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, err := range acks {
@@ -116,28 +117,28 @@ func (s *session) settle(batch []hostler.Report, acks []error) (again []hostler.
 		case code.Temporary():
 			again = append(again, batch[i])
 		default:
-			again = append(again, s.refused(batch[i], err))
+			again = append(again, s.reduce(batch[i], err))
 		}
 	}
-	signal(s.freed)
+	signal(s.slotFreed)
 	if s.busy == 0 && len(s.unacked) == 0 {
 		signal(s.idle)
 	}
 	return again
 }
 
-// refused makes a report that cannot be taken as it is into one without result
-// and output. That one is repeated like any other: a job that began stays held
-// for as long as the lease lasts.
-func (s *session) refused(r hostler.Report, err error) hostler.Report {
-	s.log.Error("report is refused", "job", r.Job, "err", err)
+// reduce returns a refused report without result and output. It is repeated like any
+// other: a job that has begun stays held as long as the lease lasts.
+func (s *session) reduce(r hostler.Report, err error) hostler.Report {
+	s.log.Error("report refused", "job", r.Job, "err", err)
 	if r.Result == nil && r.Output == nil {
 		return r
 	}
 	r.Result, r.Output = nil, nil
 	if r.Error == nil {
 		r.Error = &hostler.JobError{Kind: hostler.ErrKindInternal, Text: hostler.Textf(
-			"the result could not be stored; the worker's log says why", "结果未能保存；原因见工作节点日志")}
+			"the result could not be stored; see the worker's log for the reason",
+			"结果未能保存；原因见工作节点日志")}
 	}
 	return r
 }

@@ -12,28 +12,30 @@ import (
 	"hostler.dev/hostler/internal/runlog"
 )
 
-// prepare finds the action and checks the lease; a refusal is the job's result.
+// prepare finds the action and checks the lease. If the job cannot run it returns the
+// result.
 func (j *job) prepare() (*action.Action, *action.Result) {
 	cfg := &j.s.w.cfg
 	act, ok := cfg.Actions.Lookup(j.lease.Action)
 	switch {
 	case !ok:
+		// The simple /tasks API promises these exact words.
 		return nil, refusal(hostler.ErrKindNoAction, "unknown action: %s", "未知操作: %s", j.lease.Action)
 	case !act.Enabled:
-		return nil, refusal(hostler.ErrKindNoAction, "the action %s is switched off on this worker",
+		return nil, refusal(hostler.ErrKindNoAction, "the action %s is disabled on this worker",
 			"动作 %s 未在此工作节点上启用", j.lease.Action)
 	case j.lease.AssetMissing:
-		return nil, refusal(hostler.ErrKindAssetMissing, "the asset was deleted while the job waited",
+		return nil, refusal(hostler.ErrKindAssetMissing, "the asset was deleted while the job was waiting",
 			"资产在作业等待期间已被删除")
 	case act.Asset == action.AssetRequired && j.lease.Asset == nil:
-		return nil, refusal(hostler.ErrKindBadArgs, "the action %s works on an asset; the job names none",
+		return nil, refusal(hostler.ErrKindBadArgs, "the action %s needs an asset, but the job has none",
 			"动作 %s 需要资产，而作业未指定", j.lease.Action)
 	case act.Asset == action.AssetNever && j.lease.Asset != nil:
-		return nil, refusal(hostler.ErrKindBadArgs, "the action %s works without an asset; the job names one",
+		return nil, refusal(hostler.ErrKindBadArgs, "the action %s runs without an asset, but the job has one",
 			"动作 %s 不使用资产，而作业指定了资产", j.lease.Action)
 	}
 	if hasSecrets(&j.lease) {
-		j.secret.Store(true)
+		j.hasSecrets.Store(true)
 	}
 	if err := cfg.Actions.Validate(j.lease.Action, j.lease.Args); err != nil {
 		text := textOf(err)
@@ -42,7 +44,7 @@ func (j *job) prepare() (*action.Action, *action.Result) {
 	return act, nil
 }
 
-// refusal is the result of a job that cannot run, now or later.
+// refusal returns the result of a job that can never run.
 func refusal(kind, en, zh string, args ...any) *action.Result {
 	res := action.Result{
 		Outcome: hostler.OutcomeFailed, NoRetry: true,
@@ -51,7 +53,7 @@ func refusal(kind, en, zh string, args ...any) *action.Result {
 	return &res
 }
 
-// textOf is what an error says to people, with the fields at fault.
+// textOf returns the text of an error, with the fields at fault.
 func textOf(err error) hostler.Text {
 	var e *hostler.Error
 	if !errors.As(err, &e) {
@@ -65,7 +67,7 @@ func textOf(err error) hostler.Text {
 	return text
 }
 
-// idempotent reports whether the job may be run twice; false when in doubt.
+// idempotent reports whether the job may run twice; false if that cannot be determined.
 func (j *job) idempotent() (yes bool) {
 	act, ok := j.s.w.cfg.Actions.Lookup(j.lease.Action)
 	if !ok || act.Traits == nil {
@@ -79,9 +81,9 @@ func (j *job) idempotent() (yes bool) {
 	return act.Traits(j.lease.Args).Idempotent
 }
 
-// lostSight is the result of work of which nobody knows how it ended: it is
-// known to be harmless only for an idempotent action.
-func (j *job) lostSight(kind, en, zh string, args ...any) action.Result {
+// outcomeUnknown returns the result of work whose end is not known. An idempotent action is
+// failed instead, as it may run again.
+func (j *job) outcomeUnknown(kind, en, zh string, args ...any) action.Result {
 	if j.idempotent() {
 		return action.Failed(nil, kind, en, zh, args...)
 	}
@@ -89,23 +91,25 @@ func (j *job) lostSight(kind, en, zh string, args ...any) action.Result {
 }
 
 func (j *job) crashed() action.Result {
-	return j.lostSight(hostler.ErrKindInternal,
-		"the action broke down; the worker's log has the details", "动作异常中止；详情见工作节点日志")
+	return j.outcomeUnknown(hostler.ErrKindInternal,
+		"the action crashed; see the worker's log for details", "动作异常中止；详情见工作节点日志")
 }
 
-func (j *job) stubborn() action.Result {
+// unresponsive returns the result of an action that did not return within the grace time.
+func (j *job) unresponsive() action.Result {
 	grace := j.s.w.cfg.Grace
 	if errors.Is(j.cause(), action.ErrTimeout) {
-		return j.lostSight(hostler.ErrKindTimeout,
-			"the time is over, and the action did not stop within %v", "已超时，且动作未在 %v 内停止", grace)
+		t := action.TimeoutText(j.ctx)
+		return j.outcomeUnknown(hostler.ErrKindTimeout,
+			"%[1]s, but the action did not stop within %[3]v", "%[2]s，且动作未在 %[3]v 内停止", t.EN, t.ZH, grace)
 	}
-	return j.lostSight(hostler.ErrKindUnverified,
+	return j.outcomeUnknown(hostler.ErrKindUnverified,
 		"cancelled, but the action did not stop within %v", "已取消，但动作未在 %v 内停止", grace)
 }
 
-// sound mends a result that an action may not give: an outcome that is none of
-// its own, or a bad end without a reason.
-func (j *job) sound(res action.Result) action.Result {
+// normalize corrects a result that an action must not return: an outcome that is not its
+// own, or a failure without an error.
+func (j *job) normalize(res action.Result) action.Result {
 	switch res.Outcome {
 	case hostler.OutcomeSucceeded:
 		return res
@@ -117,31 +121,30 @@ func (j *job) sound(res action.Result) action.Result {
 			}
 			return res
 		}
-		// Nobody asked for it: the action takes the end of its time for that.
+		// The job was not cancelled; the action misread the end of its context.
 		res.Outcome, res.Error = hostler.OutcomeFailed, nil
 	default:
-		j.s.log.Error("action gave no valid outcome", "job", j.lease.Job, "action", j.lease.Action, "outcome", res.Outcome)
+		j.s.log.Error("action returned no valid outcome", "job", j.lease.Job, "action", j.lease.Action, "outcome", res.Outcome)
 		return j.crashed()
 	}
 	if res.Error == nil {
 		res.Error = &hostler.JobError{Kind: hostler.ErrKindInternal, Text: hostler.Textf(
-			"the action gave no reason", "动作未说明原因")}
+			"the action failed without giving a reason", "动作失败，但未说明原因")}
 		if errors.Is(j.cause(), action.ErrTimeout) {
-			res.Error = &hostler.JobError{Kind: hostler.ErrKindTimeout, Text: hostler.Textf(
-				"the time is over", "已超时")}
+			res.Error = &hostler.JobError{Kind: hostler.ErrKindTimeout, Text: action.TimeoutText(j.ctx)}
 		}
 	}
 	return res
 }
 
-// encode is a result's value as JSON, without secrets.
+// encode returns a result's value as JSON, without secrets.
 func (j *job) encode(value any) json.RawMessage {
 	if value == nil {
 		return nil
 	}
 	b, err := json.Marshal(value)
-	if err == nil && j.secret.Load() {
-		b, err = j.cleanJSON(b)
+	if err == nil && j.hasSecrets.Load() {
+		b, err = j.redactJSON(b)
 	}
 	if err != nil {
 		j.s.log.Error("result cannot be encoded", "job", j.lease.Job, "action", j.lease.Action, "err", err)
@@ -150,60 +153,60 @@ func (j *job) encode(value any) json.RawMessage {
 	return b
 }
 
-// cleanJSON redacts every name and value of a document: in the decoded strings a
-// secret stands as it is, whatever escapes the document uses.
-func (j *job) cleanJSON(b []byte) ([]byte, error) {
+// redactJSON redacts every name and value of a document. It works on the decoded strings,
+// so that escapes in the document cannot hide a secret.
+func (j *job) redactJSON(b []byte) ([]byte, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
 	var v any
 	if err := dec.Decode(&v); err != nil {
 		return nil, err
 	}
-	return json.Marshal(j.cleanValue(v))
+	return json.Marshal(j.redactValue(v))
 }
 
-func (j *job) cleanValue(v any) any {
+func (j *job) redactValue(v any) any {
 	switch v := v.(type) {
 	case string:
-		return j.clean(v)
+		return j.redact(v)
 	case json.Number:
-		if s := j.clean(v.String()); s != v.String() {
+		if s := j.redact(v.String()); s != v.String() {
 			return s
 		}
 	case []any:
 		for i := range v {
-			v[i] = j.cleanValue(v[i])
+			v[i] = j.redactValue(v[i])
 		}
 	case map[string]any:
-		clean := make(map[string]any, len(v))
+		redacted := make(map[string]any, len(v))
 		for k, x := range v {
-			clean[j.clean(k)] = j.cleanValue(x)
+			redacted[j.redact(k)] = j.redactValue(x)
 		}
-		return clean
+		return redacted
 	}
 	return v
 }
 
-func (j *job) cleanError(e *hostler.JobError) *hostler.JobError {
-	if e == nil || !j.secret.Load() {
+func (j *job) redactError(e *hostler.JobError) *hostler.JobError {
+	if e == nil || !j.hasSecrets.Load() {
 		return e
 	}
-	return &hostler.JobError{Kind: e.Kind, Text: hostler.Text{EN: j.clean(e.Text.EN), ZH: j.clean(e.Text.ZH)}}
+	return &hostler.JobError{Kind: e.Kind, Text: hostler.Text{EN: j.redact(e.Text.EN), ZH: j.redact(e.Text.ZH)}}
 }
 
-// clean redacts a text.
-func (j *job) clean(s string) string {
-	if !j.secret.Load() {
+// redact returns a text without secrets.
+func (j *job) redact(s string) string {
+	if !j.hasSecrets.Load() {
 		return s
 	}
-	return j.log.Clean(s)
+	return j.log.RedactText(s)
 }
 
-// redact is the action's way to name further secrets.
-func (j *job) redact(values ...string) {
+// addSecrets adds values to redact; actions call it as Call.Redact.
+func (j *job) addSecrets(values ...string) {
 	if len(values) > 0 {
-		j.secret.Store(true)
-		j.log.Redact(values...)
+		j.hasSecrets.Store(true)
+		j.log.AddSecrets(values...)
 	}
 }
 
@@ -215,7 +218,7 @@ func hasSecrets(l *hostler.Lease) bool {
 	return len(l.Credentials) > 0 || l.Asset != nil && len(secretsOf(l)) > 0
 }
 
-// secretsOf lists every secret that came with a lease.
+// secretsOf lists every secret of a lease.
 func secretsOf(l *hostler.Lease) []string {
 	var all []string
 	for a := l.Asset; a != nil; a = a.Jump {

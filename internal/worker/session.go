@@ -8,64 +8,66 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/wait"
 )
 
-// session is the worker's life under one worker id, from its registration until
-// it is drained, stopped or fenced.
+// session is the work under one worker id, from the registration until the worker is
+// drained, stopped or fenced.
 type session struct {
 	w   *Worker
 	id  hostler.WorkerID
 	log *slog.Logger
 
-	// ctx ends with the session, with the cause action.ErrFenced; the context of
-	// every job is made from it.
+	// ctx ends with the session, with the cause action.ErrFenced. It is the parent of
+	// every job's context.
 	ctx   context.Context //nolint:containedctx // a session is a process of its own
 	end   context.CancelCauseFunc
 	fence *time.Timer // ends the session before its lease ends
 
-	freed chan struct{} // a slot became free, or reports were delivered
-	ended chan struct{} // a report waits for delivery, or a job ended without
-	idle  chan struct{} // nothing runs and nothing waits for delivery
+	// Signals of capacity 1; see signal.
+	slotFreed   chan struct{} // a slot became free, or reports were delivered
+	reportReady chan struct{} // a report waits for delivery, or a job ended without
+	idle        chan struct{} // no job runs and no report waits for delivery
 
 	mu      sync.Mutex
 	jobs    map[hostler.JobID]*job // the newest lease of each job
-	busy    int                    // slots in use; a superseded lease uses one too
-	pending []hostler.Report       // wait for delivery
+	busy    int                    // slots in use, also by superseded leases
+	pending []hostler.Report       // not being delivered now
 	unacked map[hostler.LeaseRef]struct{}
-	counts  score
-	hosts   map[login]*score // of the kept connections
-	// stopping says that jobs which began may end unreported: no heartbeat goes
-	// out any more, since a job that it does not list counts as never begun.
+	counts  outcomeCounts
+	hosts   map[hostLogin]*outcomeCounts // of the open host connections
+	// stopping: running jobs may end without a report. No heartbeat is sent any more,
+	// since a job that it does not list counts as never started.
 	stopping bool
 }
 
 func newSession(ctx context.Context, w *Worker, id hostler.WorkerID, until time.Time) *session {
 	s := &session{
 		w: w, id: id, log: w.cfg.Log.With("worker", id),
-		freed:   make(chan struct{}, 1),
-		ended:   make(chan struct{}, 1),
-		idle:    make(chan struct{}, 1),
-		jobs:    map[hostler.JobID]*job{},
-		unacked: map[hostler.LeaseRef]struct{}{},
-		hosts:   map[login]*score{},
+		slotFreed:   make(chan struct{}, 1),
+		reportReady: make(chan struct{}, 1),
+		idle:        make(chan struct{}, 1),
+		jobs:        map[hostler.JobID]*job{},
+		unacked:     map[hostler.LeaseRef]struct{}{},
+		hosts:       map[hostLogin]*outcomeCounts{},
 	}
-	// Not from ctx: when that is done, jobs are stopped in order.
+	// Not derived from ctx: when that is done, run stops the jobs in order.
 	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.fence = time.AfterFunc(time.Until(until), func() { s.fenced("no heartbeat succeeded in time") })
 	return s
 }
 
-// run works until the session is over. It returns false when the session was
-// fenced and the worker should start another.
+// run works until the session is over. It returns false when the session was fenced and the
+// worker should start another one.
 func (s *session) run(ctx context.Context) (over bool, err error) {
 	defer s.fence.Stop()
 	var loops sync.WaitGroup
 	leasing, stopLeasing := context.WithCancel(s.ctx)
 	defer stopLeasing()
-	loops.Go(s.beat)
+	loops.Go(s.heartbeatLoop)
 	loops.Go(s.deliver)
 	var leases sync.WaitGroup
-	leases.Go(func() { s.lease(leasing) })
+	leases.Go(func() { s.leaseLoop(leasing) })
 
 	over = true
 	select {
@@ -75,7 +77,7 @@ func (s *session) run(ctx context.Context) (over bool, err error) {
 	case <-s.w.draining:
 		stopLeasing()
 		leases.Wait()
-		err = s.finishUp(ctx)
+		err = s.awaitDrained(ctx)
 	}
 	if s.ctx.Err() != nil {
 		over, err = s.w.isDraining() || ctx.Err() != nil, context.Cause(ctx)
@@ -88,9 +90,8 @@ func (s *session) run(ctx context.Context) (over bool, err error) {
 	return over, err
 }
 
-// finishUp waits until everything has ended and is reported, or the worker must
-// stop.
-func (s *session) finishUp(ctx context.Context) error {
+// awaitDrained waits until all jobs have ended and are reported, or the worker must stop.
+func (s *session) awaitDrained(ctx context.Context) error {
 	for !s.isIdle() {
 		select {
 		case <-s.idle:
@@ -111,14 +112,14 @@ func (s *session) isIdle() bool {
 	return s.busy == 0 && len(s.unacked) == 0
 }
 
-// stopJobs cancels what still runs, unreported, and gives it a moment. Reports
-// of what has ended before still go out meanwhile.
+// stopJobs cancels the jobs that still run, without a report, and waits up to stopWait.
+// Reports of jobs that ended before are still delivered meanwhile.
 func (s *session) stopJobs() {
 	s.mu.Lock()
 	s.stopping = true
 	left := make([]*job, 0, len(s.jobs))
 	for _, j := range s.jobs {
-		if !j.settled.Load() { // else its report is about to come
+		if !j.completed.Load() { // otherwise its report is about to be queued
 			j.dropped = true
 			left = append(left, j)
 		}
@@ -129,39 +130,40 @@ func (s *session) stopJobs() {
 	}
 	deadline := time.NewTimer(stopWait)
 	defer deadline.Stop()
-	for waiting := true; waiting && !s.quiet(); {
+	for waiting := true; waiting && !s.isStopped(); {
 		select {
 		case <-s.idle:
-		case <-s.freed:
+		case <-s.slotFreed:
 		case <-deadline.C:
 			waiting = false
 		}
 	}
 	for _, j := range left {
-		j.giveUp()
+		j.abandon()
 	}
 }
 
-// quiet reports whether nothing runs any more and nothing can be delivered.
-func (s *session) quiet() bool {
+// isStopped reports whether no job runs any more and no report can be delivered.
+func (s *session) isStopped() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.busy == 0 && (len(s.unacked) == 0 || s.ctx.Err() != nil)
 }
 
-// fenced ends the session: its lease is lost, or may be.
+// fenced ends the session, because its lease is lost or may be.
 func (s *session) fenced(why string) {
 	if s.ctx.Err() == nil {
-		s.log.Warn("worker is fenced: it stops its jobs and registers anew", "why", why)
+		s.log.Warn("worker fenced; stopping its jobs and registering again", "why", why)
 	}
 	s.end(action.ErrFenced)
 }
 
-// lease takes jobs for the free slots, again and again.
-func (s *session) lease(ctx context.Context) {
-	failing := newBackoff(100*time.Millisecond, 2*time.Second)
-	// An empty answer that came early is paced, so that idling costs nothing.
-	early := newBackoff(time.Millisecond, 250*time.Millisecond)
+// leaseLoop asks for jobs for the free slots.
+func (s *session) leaseLoop(ctx context.Context) {
+	retry := wait.Backoff{First: 100 * time.Millisecond, Max: 2 * time.Second}
+	// The pause after an empty answer that came early, from a dispatcher that does not
+	// long-poll.
+	early := wait.Backoff{First: time.Millisecond, Max: 250 * time.Millisecond}
 	for {
 		n := s.awaitSlots(ctx)
 		if n == 0 {
@@ -171,28 +173,28 @@ func (s *session) lease(ctx context.Context) {
 		leases, err := s.w.cfg.Dispatcher.Lease(ctx, hostler.LeaseRequest{Worker: s.id, Slots: n, Wait: leaseWait})
 		switch {
 		case err == nil && len(leases) > 0:
-			failing.reset()
-			early.reset()
+			retry.Reset()
+			early.Reset()
 			s.accept(leases, ctx.Err() != nil)
 		case ctx.Err() != nil:
 			return
 		case err == nil && time.Since(sent) >= leaseWait/2:
-			failing.reset()
-			early.reset()
+			retry.Reset()
+			early.Reset()
 		case err == nil:
-			early.wait(ctx)
+			_ = early.Sleep(ctx)
 		case hostler.CodeOf(err) == hostler.CodeStale:
 			s.fenced("a lease was refused")
 			return
 		default:
-			s.log.Warn("worker cannot lease; it tries again", "err", err)
-			failing.wait(ctx)
+			s.log.Warn("worker cannot lease; trying again", "err", err)
+			_ = retry.Sleep(ctx)
 		}
 	}
 }
 
-// awaitSlots waits for free slots and returns how many there are; 0 when the
-// context is done. While many reports wait for delivery nothing is leased.
+// awaitSlots waits for free slots and returns their number; 0 when the context is done.
+// While many reports wait for delivery no job is leased.
 func (s *session) awaitSlots(ctx context.Context) int {
 	slots := s.w.cfg.Info.Slots
 	for ctx.Err() == nil {
@@ -203,16 +205,16 @@ func (s *session) awaitSlots(ctx context.Context) int {
 			return free
 		}
 		select {
-		case <-s.freed:
+		case <-s.slotFreed:
 		case <-ctx.Done():
 		}
 	}
 	return 0
 }
 
-// accept starts leased jobs. A lease that the worker knows already (its answer
-// came twice) is left alone; one that may not start any more, or is one more than
-// was asked for, is handed back.
+// accept starts leased jobs. A lease that the worker already has (its answer came twice) is
+// ignored. One that may not start any more, or is one more than was asked for, is handed
+// back.
 func (s *session) accept(leases []hostler.Lease, tooLate bool) {
 	tooLate = tooLate || s.w.isDraining()
 	for i := range leases {
@@ -224,7 +226,7 @@ func (s *session) accept(leases []hostler.Lease, tooLate bool) {
 		case reported || old != nil && old.lease.Fence >= l.Fence:
 			s.mu.Unlock()
 		case tooLate || s.busy >= s.w.cfg.Info.Slots:
-			s.report(hostler.Report{LeaseRef: l.LeaseRef, Outcome: hostler.OutcomeHandBack})
+			s.queueReport(hostler.Report{LeaseRef: l.LeaseRef, Outcome: hostler.OutcomeHandBack})
 			s.mu.Unlock()
 		default:
 			j := newJob(s, l, old)
@@ -239,7 +241,7 @@ func (s *session) accept(leases []hostler.Lease, tooLate bool) {
 	}
 }
 
-// drop stops a job whose lease is lost; it will not be reported.
+// drop stops a job whose lease is lost, without a report.
 func (s *session) drop(j *job) {
 	s.mu.Lock()
 	j.dropped = true
@@ -247,7 +249,7 @@ func (s *session) drop(j *job) {
 	j.stop(action.ErrFenced)
 }
 
-// find returns the job under exactly this lease.
+// find returns the job with exactly this lease.
 func (s *session) find(ref hostler.LeaseRef) *job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,8 +259,7 @@ func (s *session) find(ref hostler.LeaseRef) *job {
 	return nil
 }
 
-// release gives a job's slot back and, unless its lease is lost, queues its
-// report.
+// release frees a job's slot and, unless its lease is lost, queues its report.
 func (s *session) release(j *job, r *hostler.Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -266,39 +267,25 @@ func (s *session) release(j *job, r *hostler.Report) {
 		delete(s.jobs, j.lease.Job)
 	}
 	s.busy--
-	if j.over != nil {
-		close(j.over)
+	if j.ended != nil {
+		close(j.ended)
 	}
 	if r != nil && !j.dropped {
-		s.counts.count(r.Outcome)
+		s.counts.add(r.Outcome)
 		s.countHost(&j.lease, r.Outcome)
-		s.report(*r)
+		s.queueReport(*r)
 	} else {
-		signal(s.ended)
+		signal(s.reportReady)
 	}
-	signal(s.freed)
+	signal(s.slotFreed)
 	if s.busy == 0 && len(s.unacked) == 0 {
 		signal(s.idle)
 	}
 }
 
-// report queues a report; the caller holds the lock.
-func (s *session) report(r hostler.Report) {
+// queueReport queues a report; the caller holds the lock.
+func (s *session) queueReport(r hostler.Report) {
 	s.pending = append(s.pending, r)
 	s.unacked[r.LeaseRef] = struct{}{}
-	signal(s.ended)
-}
-
-func (s *session) running() []Running {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make([]Running, 0, len(s.jobs))
-	for _, j := range s.jobs {
-		r := Running{LeaseRef: j.lease.LeaseRef, Action: j.lease.Action, Attempt: j.lease.Attempt, Since: j.since}
-		if j.lease.Asset != nil {
-			r.Asset = j.lease.Asset.Name
-		}
-		all = append(all, r)
-	}
-	return all
+	signal(s.reportReady)
 }

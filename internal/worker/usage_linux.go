@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processorTime is what the process has used of the processors so far.
+// processorTime returns the processor time that the process has used.
 func processorTime() time.Duration {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
@@ -18,7 +18,7 @@ func processorTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// residentMemory is what the process has in memory, in bytes: the second number
+// residentMemory returns the resident memory of the process in bytes: the second number
 // of statm (proc(5)), which counts pages.
 func residentMemory() int64 {
 	b, err := os.ReadFile("/proc/self/statm")

@@ -1,21 +1,37 @@
 // Package worker takes leases, runs their actions and reports how they ended.
 //
-// Model: a Worker registers and works through one session after another, each
-// under a fresh worker id. In a session three loops run: one leases exactly as
-// many jobs as there are free slots, one sends heartbeats back to back, one
-// delivers reports in batches; each job has a goroutine. All that the worker
-// knows of Hostler is the hostler.Dispatcher: in a server it is the engine,
-// elsewhere an HTTP client.
+// # Model
 //
-// Invariants:
-//   - A session whose heartbeats fail ends hostler.LeaseMargin before its lease
-//     does, by the monotonic clock: every job's context is cancelled with
-//     action.ErrFenced and nothing of it is reported.
-//   - A report is repeated until it is acknowledged or the lease is known to be
-//     lost; a job counts as held until then.
-//   - An action that has begun is never handed back; one that has not is.
-//   - An action that does not return after its context was cancelled gives its
-//     slot back after a grace time, as unknown unless it is idempotent.
+// A [Worker] registers with a hostler.Dispatcher and works in sessions, each under a fresh
+// worker id. The Dispatcher is all that the worker sees of Hostler: in a server it is the
+// engine, elsewhere an HTTP client. In a session run three loops, and a goroutine per job:
+//
+//	lease loop       asks for as many jobs as there are free slots (long poll)
+//	heartbeat loop   lists the held leases; the answer names the jobs to stop (long poll)
+//	delivery loop    sends reports in batches until they are acknowledged
+//
+// A job passes through these steps; its lease is held, and listed in heartbeats, from the
+// first to the last:
+//
+//	leased ─▶ prepared (action, asset and args are valid) ─▶ run ─▶ output stored
+//	       ─▶ reported ─▶ acknowledged
+//
+// # Stopping
+//
+// A job's context ends with a cause: action.ErrCancelled (a person cancelled it),
+// action.TimeoutError (it ran for longer than its timeout), or action.ErrFenced (the lease
+// is lost). An action that has not returned Grace later is abandoned: its slot becomes free
+// and it is reported as unknown, or as failed when it is idempotent.
+//
+// # Invariants
+//
+//   - FenceFirst: a session whose heartbeats fail ends hostler.LeaseMargin before its lease
+//     does, by the monotonic clock. The context of every job is cancelled with
+//     action.ErrFenced and none of them is reported.
+//   - HeldUntilAcked: a report is repeated until it is acknowledged or the lease is known to
+//     be lost; the job counts as held until then.
+//   - HandBackUnstarted: a job is handed back only if its action was not started.
+//   - SlotLimit: no more than Slots actions run at once, except abandoned ones.
 package worker
 
 import (
@@ -24,7 +40,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,14 +47,15 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/runlog"
+	"hostler.dev/hostler/internal/wait"
 )
 
 const (
-	leaseWait = 20 * time.Second // long poll for work
-	beatWait  = 5 * time.Second  // long poll for orders
-	// beatTimeout is when an answer to a heartbeat counts as lost.
-	beatTimeout = 2 * beatWait
-	// stopWait is what actions get to stop when nothing will be reported.
+	leaseWait     = 20 * time.Second // long poll for jobs
+	heartbeatWait = 5 * time.Second  // long poll for jobs to stop
+	// heartbeatTimeout is when the answer to a heartbeat counts as lost.
+	heartbeatTimeout = 2 * heartbeatWait
+	// stopWait is how long actions may take to stop when they will not be reported.
 	stopWait = 2 * time.Second
 )
 
@@ -51,31 +67,29 @@ type Actions interface {
 	Validate(name string, args json.RawMessage) error
 }
 
-// Config is what a Worker needs. Info, Dispatcher, Actions and Redactor are
-// required.
+// Config configures a Worker. Info, Dispatcher, Actions and Redactor are required.
 type Config struct {
 	Info       hostler.WorkerInfo
 	Dispatcher hostler.Dispatcher
 	Actions    Actions
-	// Redactor makes the redactor of one job, seeded with the job's secrets.
+	// Redactor returns the redactor of one job, with the job's secrets.
 	Redactor func(values ...string) runlog.Redactor
 	Log      *slog.Logger // nil discards
-	// DefaultTimeout is for attempts whose lease names none; 0 means 5 minutes.
+	// DefaultTimeout is for attempts whose lease has none; 0 means 5 minutes.
 	DefaultTimeout time.Duration
-	// Grace is how long an action may take to return after its context was
-	// cancelled; 0 means 30 seconds.
+	// Grace is how long an action may take to return after its context was cancelled; 0
+	// means 30 seconds.
 	Grace time.Duration
-	// OutputLimit is how many bytes of output a job keeps; 0 means
+	// OutputLimit is how many bytes of output are stored per job; 0 means
 	// runlog.DefaultLimit.
 	OutputLimit int
-	// Sessions lists the connections to hosts that the actions keep, and CloseHost
-	// closes those to an address, without waiting for anything, and says how many
-	// there were. Nil when nothing is kept.
+	// Sessions lists the open connections to hosts. CloseHost closes those to an address
+	// and returns their number; it must not block. Both are nil when there are none.
 	Sessions  func() []hostler.HostSession
 	CloseHost func(address string) int
 }
 
-// Worker runs jobs. Make it with New, start it with Run, stop it with Drain.
+// Worker runs jobs. Create it with New, start it with Run, stop it with Drain.
 type Worker struct {
 	cfg      Config
 	draining chan struct{} // closed by the first Drain
@@ -85,12 +99,9 @@ type Worker struct {
 	drain    sync.Once
 	kill     sync.Once
 	meter    meter
-
-	mu  sync.Mutex
-	now *session // nil between sessions
 }
 
-// New makes a Worker; it starts nothing.
+// New returns a Worker that is not started.
 func New(cfg Config) (*Worker, error) {
 	if cfg.Dispatcher == nil || cfg.Actions == nil || cfg.Redactor == nil {
 		return nil, errors.New("worker: Dispatcher, Actions and Redactor are required")
@@ -100,9 +111,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	cfg.DefaultTimeout = cmp.Or(cfg.DefaultTimeout, 5*time.Minute)
 	cfg.Grace = cmp.Or(cfg.Grace, 30*time.Second)
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
+	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	return &Worker{
 		cfg:      cfg,
 		draining: make(chan struct{}),
@@ -111,10 +120,9 @@ func New(cfg Config) (*Worker, error) {
 	}, nil
 }
 
-// Run works until Drain is called or the context is done; it is called once. A
-// drained worker returns nil. When the context is done, running actions are
-// stopped unreported, so that each job's on_lost decides, and its cause is
-// returned.
+// Run works until Drain is called or the context is done. It may be called only once. A
+// drained worker returns nil. When the context is done, running actions are stopped without
+// a report, so that each job's on_lost decides, and the context's cause is returned.
 func (w *Worker) Run(ctx context.Context) error {
 	if w.started.Swap(true) {
 		return errors.New("worker: Run was called before")
@@ -128,26 +136,16 @@ func (w *Worker) Run(ctx context.Context) error {
 		if id == 0 {
 			return nil
 		}
-		s := newSession(ctx, w, id, until)
-		w.setSession(s)
-		over, err := s.run(ctx)
-		w.setSession(nil)
-		if over {
+		if over, err := newSession(ctx, w, id, until).run(ctx); over {
 			return err
 		}
 	}
 }
 
-func (w *Worker) setSession(s *session) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.now = s
-}
-
-// Drain stops leasing at once, hands back what has not begun, and waits until
-// what runs has ended and is reported. When the context is done first, running
-// actions are stopped unreported, so that each job's on_lost decides; Drain then
-// returns the context's cause.
+// Drain stops leasing at once, hands back jobs that were not started, and waits until the
+// running ones have ended and are reported. When the context is done first, running actions
+// are stopped without a report, so that each job's on_lost decides; Drain then returns the
+// context's cause.
 func (w *Worker) Drain(ctx context.Context) error {
 	w.drain.Do(func() { close(w.draining) })
 	if !w.started.Load() {
@@ -172,13 +170,13 @@ func (w *Worker) isDraining() bool {
 	}
 }
 
-// register makes a fresh worker id, trying until it works. The id is 0 when the
-// worker is drained meanwhile. It also returns when the first lease ends.
+// register registers under a fresh worker id, and retries until that succeeds. It returns
+// the id and when the first lease ends; the id is 0 when the worker is drained meanwhile.
 func (w *Worker) register(ctx context.Context) (hostler.WorkerID, time.Time, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer afterClose(w.draining, func() { cancel(errDrained) })()
-	delay := newBackoff(200*time.Millisecond, 5*time.Second)
+	retry := wait.Backoff{First: 200 * time.Millisecond, Max: 5 * time.Second}
 	for {
 		if w.isDraining() {
 			return 0, time.Time{}, nil
@@ -190,8 +188,8 @@ func (w *Worker) register(ctx context.Context) (hostler.WorkerID, time.Time, err
 			return id, sent.Add(hostler.LeaseTTL - hostler.LeaseMargin), nil
 		}
 		if ctx.Err() == nil {
-			w.cfg.Log.Warn("worker cannot register; it tries again", "err", err)
-			delay.wait(ctx)
+			w.cfg.Log.Warn("worker cannot register; trying again", "err", err)
+			_ = retry.Sleep(ctx)
 		}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errDrained) {
 			return 0, time.Time{}, cause
@@ -200,25 +198,3 @@ func (w *Worker) register(ctx context.Context) (hostler.WorkerID, time.Time, err
 }
 
 var errDrained = errors.New("drained")
-
-// Running is a job that the worker runs.
-type Running struct {
-	hostler.LeaseRef
-	Action  string
-	Asset   string // its name; "" for none
-	Attempt int
-	Since   time.Time
-}
-
-// Running lists the jobs that the worker runs, by id.
-func (w *Worker) Running() []Running {
-	w.mu.Lock()
-	s := w.now
-	w.mu.Unlock()
-	if s == nil {
-		return nil
-	}
-	all := s.running()
-	slices.SortFunc(all, func(a, b Running) int { return cmp.Compare(a.Job, b.Job) })
-	return all
-}

@@ -28,19 +28,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bench is a worker at a desk.
-type bench struct {
-	t    *testing.T
-	desk *desk
-	w    *worker.Worker
-	stop context.CancelCauseFunc
-	err  chan error
+// env is a worker with a fake dispatcher.
+type env struct {
+	t          *testing.T
+	dispatcher *fakeDispatcher
+	w          *worker.Worker
+	stop       context.CancelCauseFunc
+	err        chan error
 }
 
 var errStopped = errors.New("stopped by the test")
 
-// setUp starts a worker with the actions; the clean-up drains it.
-func setUp(t *testing.T, d *desk, acts actions, edit ...func(c *worker.Config)) *bench {
+// setUp starts a worker with the actions, until the test's end.
+func setUp(t *testing.T, d *fakeDispatcher, acts actions, edit ...func(c *worker.Config)) *env {
 	t.Helper()
 	for _, a := range acts {
 		a.Enabled = true
@@ -49,43 +49,43 @@ func setUp(t *testing.T, d *desk, acts actions, edit ...func(c *worker.Config)) 
 		Info: hostler.WorkerInfo{Name: "w", Slots: 4}, Dispatcher: d, Actions: acts,
 		Redactor: func(values ...string) runlog.Redactor { return secret.NewRedactor(values...) },
 	}
-	for _, e := range edit {
-		e(&cfg)
+	for _, change := range edit {
+		change(&cfg)
 	}
 	w, err := worker.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(t.Context()))
-	b := &bench{t: t, desk: d, w: w, stop: stop, err: make(chan error, 1)}
-	go func() { b.err <- w.Run(ctx) }()
+	e := &env{t: t, dispatcher: d, w: w, stop: stop, err: make(chan error, 1)}
+	go func() { e.err <- w.Run(ctx) }()
 	t.Cleanup(func() {
 		stop(errStopped)
-		<-b.err
+		<-e.err
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		for _, f := range d.faults {
 			t.Error(f)
 		}
 	})
-	return b
+	return e
 }
 
 // ended waits until the job is done and returns its report.
-func (b *bench) ended(id hostler.JobID) hostler.Report {
-	b.t.Helper()
-	b.until(10*time.Minute, func() bool { return b.desk.jobs[id].done })
-	j := b.desk.job(id)
+func (e *env) ended(id hostler.JobID) hostler.Report {
+	e.t.Helper()
+	e.until(10*time.Minute, func() bool { return e.dispatcher.jobs[id].done })
+	j := e.dispatcher.job(id)
 	if !j.done {
-		b.t.Fatalf("job %d does not end", id)
+		e.t.Fatalf("job %d does not end", id)
 	}
 	return j.report
 }
 
-func (b *bench) until(most time.Duration, done func() bool) {
-	b.t.Helper()
-	if err := b.desk.await(b.t.Context(), most, done); err != nil {
-		b.t.Fatal(err)
+func (e *env) until(limit time.Duration, done func() bool) {
+	e.t.Helper()
+	if err := e.dispatcher.await(e.t.Context(), limit, done); err != nil {
+		e.t.Fatal(err)
 	}
 }
 
@@ -102,7 +102,7 @@ func idempotent(a *action.Action) *action.Action {
 
 func nop(context.Context, *action.Call) action.Result { return action.Succeeded(nil) }
 
-// untilStopped is an action that obeys; it notes when and why it was stopped.
+// untilStopped is an action that runs until its context ends, and records when and why.
 type untilStopped struct {
 	mu    sync.Mutex
 	at    time.Time
@@ -125,48 +125,48 @@ func (u *untilStopped) stopped() (time.Time, error) {
 
 func TestJobSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := setUp(t, newDesk(), actions{"hello": run(func(_ context.Context, c *action.Call) action.Result {
+		e := setUp(t, newFakeDispatcher(), actions{"hello": run(func(_ context.Context, c *action.Call) action.Result {
 			io.WriteString(c.Stdout, "hi\n")
 			return action.Succeeded(map[string]int{"n": c.Attempt})
 		})})
-		id := b.desk.submit("hello")
+		id := e.dispatcher.submit("hello")
 		want := hostler.Report{
 			LeaseRef: hostler.LeaseRef{Job: id, Fence: 1}, Outcome: hostler.OutcomeSucceeded, Result: []byte(`{"n":1}`),
 			Output: []hostler.LogLine{{At: time.Now(), Stream: hostler.StreamStdout, Text: "hi\n"}},
 		}
-		if d := cmp.Diff(want, b.ended(id)); d != "" {
+		if d := cmp.Diff(want, e.ended(id)); d != "" {
 			t.Error(d)
 		}
 	})
 }
 
-func TestIdlingCostsNothing(t *testing.T) {
+func TestIdleWorkerMakesFewCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := setUp(t, newDesk(), nil)
+		e := setUp(t, newFakeDispatcher(), nil)
 		pass(10 * time.Minute)
-		if n := b.desk.count("lease") + b.desk.count("heartbeat"); n > 160 {
+		if n := e.dispatcher.count("lease") + e.dispatcher.count("heartbeat"); n > 160 {
 			t.Errorf("%d calls in 10 idle minutes", n)
 		}
 	})
 }
 
-// hasty answers at once, empty, whatever wait is asked for.
-type hasty struct{ *desk }
+// noLongPoll answers at once, empty, whatever wait was asked for.
+type noLongPoll struct{ *fakeDispatcher }
 
-func (h hasty) Lease(ctx context.Context, r hostler.LeaseRequest) ([]hostler.Lease, error) {
+func (h noLongPoll) Lease(ctx context.Context, r hostler.LeaseRequest) ([]hostler.Lease, error) {
 	r.Wait = 0
-	return h.desk.Lease(ctx, r)
+	return h.fakeDispatcher.Lease(ctx, r)
 }
 
-func (h hasty) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (hostler.HeartbeatReply, error) {
+func (h noLongPoll) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (hostler.HeartbeatReply, error) {
 	hb.Wait = 0
-	return h.desk.Heartbeat(ctx, hb)
+	return h.fakeDispatcher.Heartbeat(ctx, hb)
 }
 
-func TestAHastyDispatcherIsNotSpunOn(t *testing.T) {
+func TestADispatcherWithoutLongPolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
-		setUp(t, d, nil, func(c *worker.Config) { c.Dispatcher = hasty{d} })
+		d := newFakeDispatcher()
+		setUp(t, d, nil, func(c *worker.Config) { c.Dispatcher = noLongPoll{d} })
 		pass(time.Minute)
 		if n := d.count("lease") + d.count("heartbeat"); n > 600 {
 			t.Errorf("%d calls in an idle minute", n)
@@ -177,8 +177,8 @@ func TestAHastyDispatcherIsNotSpunOn(t *testing.T) {
 func TestManySmallJobs(t *testing.T) {
 	const jobs, slots = 10_000, 64
 	var now, most, ran atomic.Int64
-	d := newDesk()
-	b := setUp(t, d, actions{"nop": run(func(context.Context, *action.Call) action.Result {
+	d := newFakeDispatcher()
+	e := setUp(t, d, actions{"nop": run(func(context.Context, *action.Call) action.Result {
 		ran.Add(1)
 		n := now.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
@@ -189,7 +189,7 @@ func TestManySmallJobs(t *testing.T) {
 	for range jobs {
 		d.submit("nop")
 	}
-	b.until(time.Minute, func() bool {
+	e.until(time.Minute, func() bool {
 		for _, j := range d.jobs {
 			if !j.done {
 				return false
@@ -205,21 +205,21 @@ func TestManySmallJobs(t *testing.T) {
 	}
 }
 
-func TestLostLeaseAnswersAreMadeGood(t *testing.T) {
+func TestJobsOfLostLeaseAnswersRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		d.after = func(call string, n int) error {
 			if call == "lease" && n%2 == 1 {
 				return errors.New("answer lost")
 			}
 			return nil
 		}
-		b := setUp(t, d, actions{"nop": run(nop)})
+		e := setUp(t, d, actions{"nop": run(nop)})
 		for range 10 {
 			d.submit("nop")
 		}
 		for id := hostler.JobID(1); id <= 10; id++ {
-			if r := b.ended(id); r.Outcome != hostler.OutcomeSucceeded {
+			if r := e.ended(id); r.Outcome != hostler.OutcomeSucceeded {
 				t.Errorf("job %d: %v", id, r.Outcome)
 			}
 		}
@@ -228,11 +228,11 @@ func TestLostLeaseAnswersAreMadeGood(t *testing.T) {
 
 func TestReportsAreRepeatedUntilAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
-		away := hostler.Errorf(hostler.CodeUnavailable, "away", "不可用")
+		d := newFakeDispatcher()
+		unavailable := hostler.Errorf(hostler.CodeUnavailable, "unavailable", "不可用")
 		d.before = func(call string, n int) error {
 			if call == "report" && n <= 3 {
-				return away
+				return unavailable
 			}
 			return nil
 		}
@@ -242,12 +242,12 @@ func TestReportsAreRepeatedUntilAcknowledged(t *testing.T) {
 			}
 			return nil
 		}
-		b := setUp(t, d, actions{"nop": run(nop)})
+		e := setUp(t, d, actions{"nop": run(nop)})
 		id := d.submit("nop")
-		b.ended(id)
+		e.ended(id)
 		pass(10 * time.Second)
 		if n := d.count("report"); n != 7 {
-			t.Errorf("%d report calls, want 7: three failed, three answers lost, one good", n)
+			t.Errorf("%d report calls, want 7: three failed, three answers lost, one acknowledged", n)
 		}
 		if j := d.job(id); j.leases != 1 {
 			t.Errorf("leased %d times", j.leases)
@@ -257,9 +257,9 @@ func TestReportsAreRepeatedUntilAcknowledged(t *testing.T) {
 
 func TestALostFenceIsNotReportedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
-		b := setUp(t, d, actions{"nop": run(func(context.Context, *action.Call) action.Result {
-			d.take(1) // rescued while it runs; the report comes too late
+		d := newFakeDispatcher()
+		setUp(t, d, actions{"nop": run(func(context.Context, *action.Call) action.Result {
+			d.revoke(1) // rescued while it runs; the report comes too late
 			return action.Succeeded(nil)
 		})})
 		d.submit("nop")
@@ -267,74 +267,74 @@ func TestALostFenceIsNotReportedAgain(t *testing.T) {
 		if n := d.count("report"); n > 1 {
 			t.Errorf("%d report calls", n)
 		}
-		if got := b.w.Running(); len(got) != 0 {
-			t.Errorf("still running: %v", got)
+		if got := d.freeSlots(); got != 4 {
+			t.Errorf("%d free slots, want 4", got)
 		}
 	})
 }
 
-func TestARefusedReportGoesOutBare(t *testing.T) {
+func TestARefusedReportIsReduced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		d.before = func(call string, n int) error {
 			if call == "report" && n == 1 {
 				return hostler.Errorf(hostler.CodeTooLarge, "too large", "过大")
 			}
 			return nil
 		}
-		b := setUp(t, d, actions{"big": run(func(context.Context, *action.Call) action.Result { return action.Succeeded("big") })})
-		r := b.ended(d.submit("big"))
+		e := setUp(t, d, actions{"big": run(func(context.Context, *action.Call) action.Result { return action.Succeeded("big") })})
+		r := e.ended(d.submit("big"))
 		if r.Outcome != hostler.OutcomeSucceeded || r.Result != nil || r.Error == nil {
 			t.Errorf("%+v", r)
 		}
 	})
 }
 
-// One report that is never taken holds up no other, and its job stays held: to
-// be given back would mean to run again.
-func TestAReportThatIsRefusedForEver(t *testing.T) {
+// A report that is always refused holds up no other, and its job stays held: handed back, it
+// would run again.
+func TestAReportThatIsAlwaysRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
-		b := setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) { c.Dispatcher = picky{d, 1} })
+		d := newFakeDispatcher()
+		e := setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) { c.Dispatcher = refusingOne{d, 1} })
 		bad := d.submit("nop")
 		for range 20 {
 			pass(3 * time.Second)
-			b.ended(d.submit("nop"))
+			e.ended(d.submit("nop"))
 		}
 		if j := d.job(bad); j.leases != 1 || !j.running {
-			t.Errorf("the refused job was given back: %+v", j)
+			t.Errorf("the refused job was handed back: %+v", j)
 		}
 	})
 }
 
-// picky refuses every batch with a report of one job.
-type picky struct {
-	*desk
+// refusingOne refuses every batch with a report of one job.
+type refusingOne struct {
+	*fakeDispatcher
 	job hostler.JobID
 }
 
-func (p picky) Report(ctx context.Context, w hostler.WorkerID, reports []hostler.Report) ([]error, error) {
+func (p refusingOne) Report(ctx context.Context, w hostler.WorkerID, reports []hostler.Report) ([]error, error) {
 	for _, r := range reports {
 		if r.Job == p.job {
 			return nil, hostler.Errorf(hostler.CodeInvalid, "no", "不")
 		}
 	}
-	return p.desk.Report(ctx, w, reports)
+	return p.fakeDispatcher.Report(ctx, w, reports)
 }
 
-func TestFencesItselfBeforeItsLeaseEnds(t *testing.T) {
+func TestAWorkerFencesItselfBeforeItsLeaseEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		var u untilStopped
-		b := setUp(t, d, actions{"long": run(u.run)})
+		setUp(t, d, actions{"long": run(u.run)})
 		d.submit("long", func(l *hostler.Lease) { l.Timeout = time.Hour })
 		pass(time.Minute)
 		d.mu.Lock()
-		lastBeat := d.workers[hostler.WorkerID(2)]
+		last := d.workers[hostler.WorkerID(2)]
 		for _, w := range d.workers {
-			lastBeat = w
+			last = w
 		}
-		until := lastBeat.until
+		until := last.until
 		d.before = func(string, int) error { return errors.New("network is down") }
 		d.mu.Unlock()
 		pass(time.Minute)
@@ -353,17 +353,17 @@ func TestFencesItselfBeforeItsLeaseEnds(t *testing.T) {
 		if n := d.count("report"); n != 0 {
 			t.Errorf("%d reports of a fenced worker", n)
 		}
-		if got := b.w.Running(); len(got) != 0 {
-			t.Errorf("still running: %v", got)
+		if got := d.freeSlots(); got != 4 {
+			t.Errorf("%d free slots, want 4", got)
 		}
 	})
 }
 
-func TestAFencedWorkerStopsAtOnceAndStartsAnew(t *testing.T) {
+func TestAFencedWorkerRegistersAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		var u untilStopped
-		b := setUp(t, d, actions{"long": run(u.run), "nop": run(nop)})
+		e := setUp(t, d, actions{"long": run(u.run), "nop": run(nop)})
 		d.submit("long")
 		pass(time.Second)
 		d.kill()
@@ -372,7 +372,7 @@ func TestAFencedWorkerStopsAtOnceAndStartsAnew(t *testing.T) {
 		if at, cause := u.stopped(); !errors.Is(cause, action.ErrFenced) || at.Sub(killed) > time.Second {
 			t.Errorf("stopped by %v after %v", cause, at.Sub(killed))
 		}
-		if r := b.ended(d.submit("nop")); r.Outcome != hostler.OutcomeSucceeded {
+		if r := e.ended(d.submit("nop")); r.Outcome != hostler.OutcomeSucceeded {
 			t.Errorf("the fresh worker: %v", r.Outcome)
 		}
 		if j := d.job(1); j.done {
@@ -381,32 +381,31 @@ func TestAFencedWorkerStopsAtOnceAndStartsAnew(t *testing.T) {
 	})
 }
 
-func TestADroppedJobIsStoppedUnreported(t *testing.T) {
+func TestADroppedJobIsNotReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		var u untilStopped
-		b := setUp(t, d, actions{"long": run(u.run), "nop": run(nop)})
+		e := setUp(t, d, actions{"long": run(u.run), "nop": run(nop)})
 		id := d.submit("long")
 		pass(6 * time.Second) // a heartbeat lists it
-		d.take(id)
+		d.revoke(id)
 		synctest.Wait()
 		if _, cause := u.stopped(); !errors.Is(cause, action.ErrFenced) {
 			t.Errorf("stopped by %v", cause)
 		}
-		b.ended(d.submit("nop"))
+		e.ended(d.submit("nop"))
 		if n := d.count("register"); n != 1 {
-			t.Errorf("%d registrations: the others should not suffer", n)
+			t.Errorf("%d registrations: other jobs must not be affected", n)
 		}
 	})
 }
 
-// A job that comes back while its lost lease still runs here must not run twice
-// at once.
+// A job that is leased again while its lost lease still runs must not run twice at once.
 func TestASupersededLeaseEndsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		var at atomic.Int64
-		b := setUp(t, d, actions{"slow": run(func(ctx context.Context, c *action.Call) action.Result {
+		e := setUp(t, d, actions{"slow": run(func(ctx context.Context, c *action.Call) action.Result {
 			if at.Add(1) > 1 {
 				t.Error("two leases of one job run at once")
 			}
@@ -422,22 +421,22 @@ func TestASupersededLeaseEndsFirst(t *testing.T) {
 		d.mu.Lock()
 		d.requeue(d.jobs[id])
 		d.mu.Unlock()
-		if r := b.ended(id); r.Fence != 2 || string(r.Result) != "2" {
+		if r := e.ended(id); r.Fence != 2 || string(r.Result) != "2" {
 			t.Errorf("%+v", r)
 		}
 	})
 }
 
-func TestCancelArrivesAtOnce(t *testing.T) {
+func TestCancelIsImmediate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		var u untilStopped
-		b := setUp(t, d, actions{"long": run(u.run)})
+		e := setUp(t, d, actions{"long": run(u.run)})
 		id := d.submit("long")
 		pass(7 * time.Second)
 		asked := time.Now()
 		d.cancelJob(id)
-		r := b.ended(id)
+		r := e.ended(id)
 		at, cause := u.stopped()
 		if !errors.Is(cause, action.ErrCancelled) || !at.Equal(asked) {
 			t.Errorf("stopped by %v, %v after it was asked", cause, at.Sub(asked))
@@ -456,11 +455,11 @@ func TestTimeout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := newDesk()
+				d := newFakeDispatcher()
 				var u untilStopped
-				b := setUp(t, d, actions{"long": run(u.run)}, func(cfg *worker.Config) { cfg.DefaultTimeout = c.fallback })
+				e := setUp(t, d, actions{"long": run(u.run)}, func(cfg *worker.Config) { cfg.DefaultTimeout = c.fallback })
 				began := time.Now()
-				r := b.ended(d.submit("long", func(l *hostler.Lease) { l.Timeout = c.lease }))
+				r := e.ended(d.submit("long", func(l *hostler.Lease) { l.Timeout = c.lease }))
 				at, cause := u.stopped()
 				if !errors.Is(cause, action.ErrTimeout) || at.Sub(began) != c.want {
 					t.Errorf("stopped by %v after %v, want %v", cause, at.Sub(began), c.want)
@@ -477,7 +476,7 @@ func TestAnActionThatDoesNotStop(t *testing.T) {
 	for _, safe := range []bool{false, true} {
 		t.Run(fmt.Sprint("idempotent ", safe), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := newDesk()
+				d := newFakeDispatcher()
 				release := make(chan struct{})
 				a := run(func(context.Context, *action.Call) action.Result {
 					<-release
@@ -487,17 +486,17 @@ func TestAnActionThatDoesNotStop(t *testing.T) {
 				if safe {
 					a, want = idempotent(a), hostler.OutcomeFailed
 				}
-				b := setUp(t, d, actions{"stubborn": a, "nop": run(nop)}, func(c *worker.Config) { c.Info.Slots = 1 })
+				e := setUp(t, d, actions{"unresponsive": a, "nop": run(nop)}, func(c *worker.Config) { c.Info.Slots = 1 })
 				began := time.Now()
-				id := d.submit("stubborn", func(l *hostler.Lease) { l.Timeout = time.Minute })
-				r := b.ended(id)
+				id := d.submit("unresponsive", func(l *hostler.Lease) { l.Timeout = time.Minute })
+				r := e.ended(id)
 				if r.Outcome != want || r.Error.Kind != hostler.ErrKindTimeout {
 					t.Errorf("%+v", r)
 				}
 				if took := time.Since(began); took < 90*time.Second || took > 91*time.Second {
-					t.Errorf("given up after %v", took)
+					t.Errorf("abandoned after %v", took)
 				}
-				b.ended(d.submit("nop")) // the only slot is free again
+				e.ended(d.submit("nop")) // the only slot is free again
 				close(release)
 				synctest.Wait()
 				if got := d.job(id).report; got.Outcome != want {
@@ -508,7 +507,7 @@ func TestAnActionThatDoesNotStop(t *testing.T) {
 	}
 }
 
-func TestAnActionThatBreaksDown(t *testing.T) {
+func TestAnActionThatCrashes(t *testing.T) {
 	for name, f := range map[string]func(context.Context, *action.Call) action.Result{
 		"panic":  func(context.Context, *action.Call) action.Result { panic("boom: hunter2") },
 		"exit":   func(context.Context, *action.Call) action.Result { runtime.Goexit(); return action.Result{} },
@@ -516,13 +515,13 @@ func TestAnActionThatBreaksDown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := newDesk()
-				b := setUp(t, d, actions{"unsafe": run(f), "safe": idempotent(run(f))})
-				r := b.ended(d.submit("unsafe"))
+				d := newFakeDispatcher()
+				e := setUp(t, d, actions{"unsafe": run(f), "safe": idempotent(run(f))})
+				r := e.ended(d.submit("unsafe"))
 				if r.Outcome != hostler.OutcomeUnknown || r.Error.Kind != hostler.ErrKindInternal || strings.Contains(r.Error.Text.EN, "boom") {
 					t.Errorf("unsafe: %+v", r)
 				}
-				if r := b.ended(d.submit("safe")); r.Outcome != hostler.OutcomeFailed {
+				if r := e.ended(d.submit("safe")); r.Outcome != hostler.OutcomeFailed {
 					t.Errorf("safe: %+v", r)
 				}
 			})
@@ -532,10 +531,10 @@ func TestAnActionThatBreaksDown(t *testing.T) {
 
 func TestJobsThatCannotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		must, never, off := run(nop), run(nop), run(nop)
 		must.Asset, never.Asset = action.AssetRequired, action.AssetNever
-		b := setUp(t, d, actions{"must": must, "never": never, "any": run(nop), "off": off})
+		e := setUp(t, d, actions{"must": must, "never": never, "any": run(nop), "off": off})
 		off.Enabled = false
 		for _, c := range []struct {
 			action, kind, zh string
@@ -548,7 +547,7 @@ func TestJobsThatCannotRun(t *testing.T) {
 			{"never", hostler.ErrKindBadArgs, "动作 never 不使用资产，而作业指定了资产", func(l *hostler.Lease) { l.Asset = &hostler.LeaseAsset{} }},
 			{"any", hostler.ErrKindBadArgs, "请求内容无效；args.bad：不是合法的键", func(l *hostler.Lease) { l.Args = []byte(`{"bad":1}`) }},
 		} {
-			r := b.ended(d.submit(c.action, c.edit))
+			r := e.ended(d.submit(c.action, c.edit))
 			if r.Outcome != hostler.OutcomeFailed || !r.NoRetry || r.Error.Kind != c.kind || r.Error.Text.ZH != c.zh {
 				t.Errorf("%s: %+v, error %+v", c.action, r, r.Error)
 			}
@@ -556,11 +555,11 @@ func TestJobsThatCannotRun(t *testing.T) {
 	})
 }
 
-func TestNoSecretIsReported(t *testing.T) {
+func TestSecretsAreNotReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		d.calls["log"] = 0
-		b := setUp(t, d, actions{"leak": run(func(_ context.Context, c *action.Call) action.Result {
+		e := setUp(t, d, actions{"leak": run(func(_ context.Context, c *action.Call) action.Result {
 			c.Redact("found-later")
 			all := `key "a<b" jump-pass sudo-pass found-later 12345678`
 			io.WriteString(c.Stdout, all)
@@ -578,7 +577,7 @@ func TestNoSecretIsReported(t *testing.T) {
 				"sudo": {Secret: hostler.Secret{Password: "sudo-pass"}}, "pin": {Secret: hostler.Secret{Token: "12345678"}},
 			}
 		})
-		r := b.ended(id)
+		r := e.ended(id)
 		j := d.job(id)
 		const want = "****** ****** ****** ****** ******"
 		if got := string(r.Result); got != fmt.Sprintf(`{%q:[%q,"******",1.5]}`, want, want) {
@@ -596,8 +595,8 @@ func TestNoSecretIsReported(t *testing.T) {
 	})
 }
 
-// Only the output of an ended job is kept beside its result: that of an attempt
-// that another follows must have been stored.
+// Only the output of the last attempt is returned with its result; that of other attempts
+// must be stored as chunks.
 func TestOutputOfAnAttemptThatIsNotTheLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
@@ -611,13 +610,13 @@ func TestOutputOfAnAttemptThatIsNotTheLast(t *testing.T) {
 			{action.Unknown(nil, "x", "x", "x"), 1, false},
 			{action.Succeeded(nil), 2, true},
 		} {
-			d := newDesk()
-			b := setUp(t, d, actions{"say": run(func(_ context.Context, call *action.Call) action.Result {
+			d := newFakeDispatcher()
+			e := setUp(t, d, actions{"write": run(func(_ context.Context, call *action.Call) action.Result {
 				io.WriteString(call.System, "word")
 				return c.res
 			})})
-			id := d.submit("say", func(l *hostler.Lease) { l.MaxAttempts = c.max })
-			r := b.ended(id)
+			id := d.submit("write", func(l *hostler.Lease) { l.MaxAttempts = c.max })
+			r := e.ended(id)
 			if inline, stored := len(r.Output) == 1, len(d.job(id).chunks) == 1; inline != c.inline || stored == c.inline {
 				t.Errorf("%v of %d attempts: inline %v, stored %v", c.res.Outcome, c.max, inline, stored)
 			}
@@ -627,8 +626,8 @@ func TestOutputOfAnAttemptThatIsNotTheLast(t *testing.T) {
 
 func TestProgressIsThrottled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
-		b := setUp(t, d, actions{"step": run(func(_ context.Context, c *action.Call) action.Result {
+		d := newFakeDispatcher()
+		e := setUp(t, d, actions{"step": run(func(_ context.Context, c *action.Call) action.Result {
 			for i := range 1000 {
 				c.Progress(hostler.Progress{Percent: float64(i) / 10})
 				pass(time.Millisecond)
@@ -637,7 +636,7 @@ func TestProgressIsThrottled(t *testing.T) {
 			return action.Succeeded(nil)
 		})})
 		id := d.submit("step")
-		b.ended(id)
+		e.ended(id)
 		got := d.job(id).progress
 		if len(got) < 3 || len(got) > 6 || got[len(got)-1].Percent != 99.9 {
 			t.Errorf("%d notes: %v", len(got), got)
@@ -647,13 +646,12 @@ func TestProgressIsThrottled(t *testing.T) {
 
 func TestHeartbeatCountsAndLists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		var u untilStopped
-		b := setUp(t, d, actions{"nop": run(nop), "long": run(u.run)})
-		b.ended(d.submit("nop"))
-		b.ended(d.submit("fly"))
+		e := setUp(t, d, actions{"nop": run(nop), "long": run(u.run)})
+		e.ended(d.submit("nop"))
+		e.ended(d.submit("fly"))
 		id := d.submit("long", func(l *hostler.Lease) { l.Asset = &hostler.LeaseAsset{Name: "web1"} })
-		since := time.Now()
 		pass(11 * time.Second)
 		d.mu.Lock()
 		var hb hostler.Heartbeat
@@ -665,25 +663,21 @@ func TestHeartbeatCountsAndLists(t *testing.T) {
 		if hb.Succeeded != 1 || hb.Failed != 1 || len(hb.Held) != 1 || hb.Held[0] != ref {
 			t.Errorf("%+v", hb)
 		}
-		want := []worker.Running{{LeaseRef: ref, Action: "long", Asset: "web1", Attempt: 1, Since: since}}
-		if d := cmp.Diff(want, b.w.Running()); d != "" {
-			t.Error(d)
-		}
 	})
 }
 
-// TestHeartbeatsTellOfKeptSessions counts jobs by the login that they share, and
-// forgets the counts of a connection that is gone.
-func TestHeartbeatsTellOfKeptSessions(t *testing.T) {
+// TestHeartbeatsListHostSessions counts jobs by the login that they share, and deletes the
+// counts of a connection that was closed.
+func TestHeartbeatsListHostSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
-		kept := []hostler.HostSession{{Address: "192.0.2.1", Port: 22, User: "root"}, {Address: "192.0.2.1", Port: 22, User: "li"}}
+		d := newFakeDispatcher()
+		open := []hostler.HostSession{{Address: "192.0.2.1", Port: 22, User: "root"}, {Address: "192.0.2.1", Port: 22, User: "li"}}
 		var mu sync.Mutex
-		b := setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) {
+		e := setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) {
 			c.Sessions = func() []hostler.HostSession {
 				mu.Lock()
 				defer mu.Unlock()
-				return slices.Clone(kept)
+				return slices.Clone(open)
 			}
 		})
 		on := func(user string) func(l *hostler.Lease) {
@@ -691,35 +685,35 @@ func TestHeartbeatsTellOfKeptSessions(t *testing.T) {
 				l.Asset = &hostler.LeaseAsset{Name: "web1", Address: "192.0.2.1", Credential: &hostler.LeaseCredential{Username: user}}
 			}
 		}
-		b.ended(d.submit("nop", on("root")))
-		b.ended(d.submit("nop", on("root")))
-		b.ended(d.submit("fly", on("root")))
-		b.ended(d.submit("nop", on("li")))
-		b.ended(d.submit("nop"))
+		e.ended(d.submit("nop", on("root")))
+		e.ended(d.submit("nop", on("root")))
+		e.ended(d.submit("fly", on("root")))
+		e.ended(d.submit("nop", on("li")))
+		e.ended(d.submit("nop"))
 		pass(11 * time.Second)
-		want := slices.Clone(kept)
+		want := slices.Clone(open)
 		want[0].Succeeded, want[0].Failed, want[1].Succeeded = 2, 1, 1
-		if diff := cmp.Diff(want, d.beat().Sessions); diff != "" {
+		if diff := cmp.Diff(want, d.lastHeartbeat().Sessions); diff != "" {
 			t.Errorf("sessions (-want +got):\n%s", diff)
 		}
-		if runtime.GOOS == "linux" && d.beat().MemoryBytes < 1<<20 {
-			t.Errorf("the process uses %d bytes", d.beat().MemoryBytes)
+		if runtime.GOOS == "linux" && d.lastHeartbeat().MemoryBytes < 1<<20 {
+			t.Errorf("the process uses %d bytes", d.lastHeartbeat().MemoryBytes)
 		}
-		for _, still := range [][]hostler.HostSession{nil, kept} {
+		for _, still := range [][]hostler.HostSession{nil, open} {
 			mu.Lock()
-			kept = still
+			open = still
 			mu.Unlock()
 			pass(11 * time.Second)
 		}
-		if diff := cmp.Diff(kept, d.beat().Sessions); diff != "" {
+		if diff := cmp.Diff(open, d.lastHeartbeat().Sessions); diff != "" {
 			t.Errorf("counts of a connection that was closed come back (-want +got):\n%s", diff)
 		}
 	})
 }
 
-func TestManySessionsMakeABoundedHeartbeat(t *testing.T) {
+func TestHeartbeatsListABoundedNumberOfSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		setUp(t, d, actions{}, func(c *worker.Config) {
 			c.Sessions = func() []hostler.HostSession {
 				all := make([]hostler.HostSession, 5000)
@@ -730,24 +724,24 @@ func TestManySessionsMakeABoundedHeartbeat(t *testing.T) {
 			}
 		})
 		pass(6 * time.Second)
-		got := d.beat().Sessions
+		got := d.lastHeartbeat().Sessions
 		if len(got) != 1000 || got[0].Address != "h4000" || got[999].Address != "h4999" {
 			t.Errorf("%d sessions, from %v", len(got), got[:min(1, len(got))])
 		}
 	})
 }
 
-// TestCloseOrders: an order reaches the actions at once, and a job that loses
-// its connection by it is reported as the action says.
-func TestCloseOrders(t *testing.T) {
+// TestCloseHost: a command takes effect at once, and a job that loses its connection by it
+// is reported with the action's own result.
+func TestCloseHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		closed := make(chan string, 1)
 		lost := run(func(context.Context, *action.Call) action.Result {
 			<-closed
 			return action.Unknown(nil, hostler.ErrKindConnLost, "lost", "断开")
 		})
-		b := setUp(t, d, actions{"long": lost}, func(c *worker.Config) {
+		e := setUp(t, d, actions{"long": lost}, func(c *worker.Config) {
 			c.CloseHost = func(address string) int {
 				closed <- address
 				return 1
@@ -756,8 +750,8 @@ func TestCloseOrders(t *testing.T) {
 		id := d.submit("long")
 		pass(time.Second)
 		began := time.Now()
-		d.order("192.0.2.1")
-		if r := b.ended(id); r.Outcome != hostler.OutcomeUnknown || r.Error.Kind != hostler.ErrKindConnLost {
+		d.closeHost("192.0.2.1")
+		if r := e.ended(id); r.Outcome != hostler.OutcomeUnknown || r.Error.Kind != hostler.ErrKindConnLost {
 			t.Errorf("%+v", r)
 		}
 		if took := time.Since(began); took > time.Second {
@@ -766,10 +760,10 @@ func TestCloseOrders(t *testing.T) {
 	})
 }
 
-func TestDrainWaitsForWhatRuns(t *testing.T) {
+func TestDrainWaitsForRunningJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
-		b := setUp(t, d, actions{"long": run(func(context.Context, *action.Call) action.Result {
+		d := newFakeDispatcher()
+		e := setUp(t, d, actions{"long": run(func(context.Context, *action.Call) action.Result {
 			pass(30 * time.Second)
 			return action.Succeeded(nil)
 		})})
@@ -777,7 +771,7 @@ func TestDrainWaitsForWhatRuns(t *testing.T) {
 		pass(time.Second)
 		later := make(chan error, 1)
 		began := time.Now()
-		go func() { later <- b.w.Drain(t.Context()) }()
+		go func() { later <- e.w.Drain(t.Context()) }()
 		synctest.Wait()
 		late := d.submit("long")
 		if err := <-later; err != nil {
@@ -792,36 +786,36 @@ func TestDrainWaitsForWhatRuns(t *testing.T) {
 		if j := d.job(late); j.leases != 0 {
 			t.Error("a job was leased while the worker drains")
 		}
-		if err := <-b.err; err != nil {
+		if err := <-e.err; err != nil {
 			t.Error(err)
 		}
-		b.err <- nil
+		e.err <- nil
 	})
 }
 
-// slowLease holds the answer to a lease back, as a slow network does.
+// slowLease delays the answer to a lease request, as a slow network does.
 type slowLease struct {
-	*desk
-	gate chan struct{}
+	*fakeDispatcher
+	arrive chan struct{}
 }
 
 func (s slowLease) Lease(ctx context.Context, r hostler.LeaseRequest) ([]hostler.Lease, error) {
-	leases, err := s.desk.Lease(ctx, r)
-	<-s.gate
+	leases, err := s.fakeDispatcher.Lease(ctx, r)
+	<-s.arrive
 	return leases, err
 }
 
-func TestDrainHandsBackWhatHasNotBegun(t *testing.T) {
+func TestDrainHandsBackUnstartedJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		s := slowLease{d, make(chan struct{})}
-		b := setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) { c.Dispatcher = s })
+		e := setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) { c.Dispatcher = s })
 		id := d.submit("nop")
 		synctest.Wait()
 		drained := make(chan error, 1)
-		go func() { drained <- b.w.Drain(t.Context()) }()
+		go func() { drained <- e.w.Drain(t.Context()) }()
 		synctest.Wait()
-		close(s.gate)
+		close(s.arrive)
 		if err := <-drained; err != nil {
 			t.Fatal(err)
 		}
@@ -831,22 +825,22 @@ func TestDrainHandsBackWhatHasNotBegun(t *testing.T) {
 	})
 }
 
-func TestDrainOutOfTimeLeavesJobsToOnLost(t *testing.T) {
+func TestDrainTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		var u untilStopped
 		never := make(chan struct{})
-		b := setUp(t, d, actions{"long": run(u.run), "stubborn": run(func(context.Context, *action.Call) action.Result {
+		e := setUp(t, d, actions{"long": run(u.run), "unresponsive": run(func(context.Context, *action.Call) action.Result {
 			<-never
 			return action.Succeeded(nil)
 		})})
 		d.submit("long")
-		d.submit("stubborn")
+		d.submit("unresponsive")
 		pass(4 * time.Second) // a heartbeat is due while the jobs are stopped
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		began := time.Now()
-		if err := b.w.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := e.w.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Drain: %v", err)
 		}
 		if took := time.Since(began); took != 12*time.Second {
@@ -860,7 +854,7 @@ func TestDrainOutOfTimeLeavesJobsToOnLost(t *testing.T) {
 		}
 		for id := hostler.JobID(1); id <= 2; id++ {
 			if j := d.job(id); !j.running || j.leases != 1 {
-				t.Errorf("job %d was given back although it ran: %+v", id, j)
+				t.Errorf("job %d was handed back although it ran: %+v", id, j)
 			}
 		}
 		close(never)
@@ -869,16 +863,16 @@ func TestDrainOutOfTimeLeavesJobsToOnLost(t *testing.T) {
 
 func TestStopReturnsTheCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		var u untilStopped
-		b := setUp(t, d, actions{"long": run(u.run)})
+		e := setUp(t, d, actions{"long": run(u.run)})
 		d.submit("long")
 		pass(time.Second)
-		b.stop(errStopped)
-		if err := <-b.err; !errors.Is(err, errStopped) {
+		e.stop(errStopped)
+		if err := <-e.err; !errors.Is(err, errStopped) {
 			t.Errorf("Run: %v", err)
 		}
-		b.err <- nil
+		e.err <- nil
 		if _, cause := u.stopped(); !errors.Is(cause, action.ErrFenced) {
 			t.Errorf("stopped by %v", cause)
 		}
@@ -887,22 +881,22 @@ func TestStopReturnsTheCause(t *testing.T) {
 
 func TestDrainBeforeRegistration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
+		d := newFakeDispatcher()
 		d.before = func(string, int) error { return errors.New("no server") }
-		b := setUp(t, d, nil)
+		e := setUp(t, d, nil)
 		pass(time.Minute)
-		if err := b.w.Drain(t.Context()); err != nil {
+		if err := e.w.Drain(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// With a network that drops calls and answers at random, every job still ends
-// once, and no lease is ever reported that was lost.
+// With a network that drops calls and answers at random, every job still ends once, and no
+// lost lease is reported.
 func TestRandomFaults(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
-			d := newDesk()
+			d := newFakeDispatcher()
 			r := rand.New(rand.NewPCG(seed, 1))
 			lose := func(string, int) error {
 				if r.IntN(5) == 0 {
@@ -911,7 +905,7 @@ func TestRandomFaults(t *testing.T) {
 				return nil
 			}
 			d.before, d.after = lose, lose
-			b := setUp(t, d, actions{"work": idempotent(run(func(ctx context.Context, c *action.Call) action.Result {
+			e := setUp(t, d, actions{"work": idempotent(run(func(ctx context.Context, c *action.Call) action.Result {
 				io.WriteString(c.Stdout, "working\n")
 				select {
 				case <-time.After(time.Duration(c.Job%7) * 100 * time.Millisecond):
@@ -923,7 +917,7 @@ func TestRandomFaults(t *testing.T) {
 			for range 100 {
 				d.submit("work")
 			}
-			b.until(time.Hour, func() bool {
+			e.until(time.Hour, func() bool {
 				for _, j := range d.jobs {
 					if !j.done {
 						return false

@@ -13,57 +13,58 @@ import (
 	"hostler.dev/hostler/internal/worker"
 )
 
-// desk is a Dispatcher in memory: a queue, leases with fences, the outcomes, and
-// the reconciliation of what workers hold. Calls can be made to fail before they
-// do anything, or to lose their answer after they did.
-type desk struct {
+// fakeDispatcher is a hostler.Dispatcher in memory: a queue, leases with fences, outcomes,
+// and the reconciliation of held leases. Calls can be made to fail before they take effect,
+// or to lose their answer afterwards.
+type fakeDispatcher struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when anything changes
 	seq     int64
-	workers map[hostler.WorkerID]*deskWorker
-	jobs    map[hostler.JobID]*deskJob
+	workers map[hostler.WorkerID]*fakeWorker
+	jobs    map[hostler.JobID]*fakeJob
 	ready   []hostler.JobID
-	faults  []string // what the worker did wrong
+	faults  []string // violations of the protocol by the worker
 	calls   map[string]int
 
-	// before makes a call fail undone; after makes its answer get lost.
+	// before makes the nth call fail without effect; after loses its answer.
 	before, after func(call string, n int) error
 }
 
-type deskWorker struct {
+type fakeWorker struct {
 	until    time.Time
 	dead     bool
 	draining bool
 	last     hostler.Heartbeat
-	orders   []string // addresses whose connections it is to close
+	commands []string // addresses whose connections it must close
+	slots    int      // of its newest request for leases
 }
 
-type deskJob struct {
+type fakeJob struct {
 	lease    hostler.Lease
 	running  bool
 	worker   hostler.WorkerID
 	leasedAt time.Time
 	leases   int
 	cancel   bool
-	told     bool // the worker knows of the cancellation
+	notified bool // the worker was sent the cancellation
 	done     bool
-	handed   int // times it was handed back
+	handed   int // how often it was handed back
 	report   hostler.Report
 	chunks   []hostler.LogChunk
 	progress []hostler.Progress
 }
 
-func newDesk() *desk {
-	return &desk{
+func newFakeDispatcher() *fakeDispatcher {
+	return &fakeDispatcher{
 		changed: make(chan struct{}),
-		workers: map[hostler.WorkerID]*deskWorker{},
-		jobs:    map[hostler.JobID]*deskJob{},
+		workers: map[hostler.WorkerID]*fakeWorker{},
+		jobs:    map[hostler.JobID]*fakeJob{},
 		calls:   map[string]int{},
 	}
 }
 
 // submit queues a job; edit changes its lease.
-func (d *desk) submit(act string, edit ...func(l *hostler.Lease)) hostler.JobID {
+func (d *fakeDispatcher) submit(act string, edit ...func(l *hostler.Lease)) hostler.JobID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.seq++
@@ -72,23 +73,23 @@ func (d *desk) submit(act string, edit ...func(l *hostler.Lease)) hostler.JobID 
 	for _, e := range edit {
 		e(&l)
 	}
-	d.jobs[id] = &deskJob{lease: l}
+	d.jobs[id] = &fakeJob{lease: l}
 	d.ready = append(d.ready, id)
-	d.wake()
+	d.notify()
 	return id
 }
 
-func (d *desk) wake() {
+func (d *fakeDispatcher) notify() {
 	close(d.changed)
 	d.changed = make(chan struct{})
 }
 
-func (d *desk) fault(format string, args ...any) {
+func (d *fakeDispatcher) fault(format string, args ...any) {
 	d.faults = append(d.faults, fmt.Sprintf(format, args...))
 }
 
 // call counts a call and runs do under the lock, between the injected errors.
-func (d *desk) call(name string, do func() error) error {
+func (d *fakeDispatcher) call(name string, do func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls[name]++
@@ -107,8 +108,8 @@ func (d *desk) call(name string, do func() error) error {
 	return nil
 }
 
-// await waits until done says so, or the time is over; done runs under the lock.
-func (d *desk) await(ctx context.Context, wait time.Duration, done func() bool) error {
+// await waits until done returns true, at most for wait; done runs under the lock.
+func (d *fakeDispatcher) await(ctx context.Context, wait time.Duration, done func() bool) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
@@ -130,7 +131,7 @@ func (d *desk) await(ctx context.Context, wait time.Duration, done func() bool) 
 
 var errStale = hostler.Errorf(hostler.CodeStale, "the lease is lost", "租约已失效")
 
-func (d *desk) alive(w hostler.WorkerID) error {
+func (d *fakeDispatcher) check(w hostler.WorkerID) error {
 	x := d.workers[w]
 	if x == nil || x.dead || !time.Now().Before(x.until) {
 		return errStale
@@ -138,27 +139,28 @@ func (d *desk) alive(w hostler.WorkerID) error {
 	return nil
 }
 
-func (d *desk) Register(_ context.Context, _ hostler.WorkerInfo) (id hostler.WorkerID, err error) {
+func (d *fakeDispatcher) Register(_ context.Context, _ hostler.WorkerInfo) (id hostler.WorkerID, err error) {
 	err = d.call("register", func() error {
 		d.seq++
 		id = hostler.WorkerID(d.seq)
-		d.workers[id] = &deskWorker{until: time.Now().Add(hostler.LeaseTTL)}
+		d.workers[id] = &fakeWorker{until: time.Now().Add(hostler.LeaseTTL)}
 		return nil
 	})
 	return id, err
 }
 
-func (d *desk) Lease(ctx context.Context, req hostler.LeaseRequest) (out []hostler.Lease, err error) {
-	if err := d.await(ctx, req.Wait, func() bool { return len(d.ready) > 0 || d.alive(req.Worker) != nil }); err != nil {
+func (d *fakeDispatcher) Lease(ctx context.Context, req hostler.LeaseRequest) (out []hostler.Lease, err error) {
+	if err := d.await(ctx, req.Wait, func() bool { return len(d.ready) > 0 || d.check(req.Worker) != nil }); err != nil {
 		return nil, err
 	}
 	err = d.call("lease", func() error {
-		if err := d.alive(req.Worker); err != nil {
+		if err := d.check(req.Worker); err != nil {
 			return err
 		}
 		if d.workers[req.Worker].draining {
 			d.fault("worker %v leases while it drains", req.Worker)
 		}
+		d.workers[req.Worker].slots = req.Slots
 		n := min(req.Slots, len(d.ready))
 		for _, id := range d.ready[:n] {
 			j := d.jobs[id]
@@ -177,22 +179,22 @@ func (d *desk) Lease(ctx context.Context, req hostler.LeaseRequest) (out []hostl
 	return out, nil
 }
 
-func (d *desk) requeue(j *deskJob) {
+func (d *fakeDispatcher) requeue(j *fakeJob) {
 	j.running = false
 	d.ready = append(d.ready, j.lease.Job)
-	d.wake()
+	d.notify()
 }
 
-func (d *desk) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (reply hostler.HeartbeatReply, err error) {
+func (d *fakeDispatcher) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (reply hostler.HeartbeatReply, err error) {
 	reply.LeaseFor = hostler.LeaseTTL
 	err = d.call("heartbeat", func() error {
-		if err := d.alive(hb.Worker); err != nil {
+		if err := d.check(hb.Worker); err != nil {
 			return err
 		}
 		w := d.workers[hb.Worker]
 		w.until, w.last, w.draining = time.Now().Add(hostler.LeaseTTL), hb, hb.Draining
 		for _, j := range d.jobs {
-			// The grace covers an answer that is still on its way.
+			// An answer to a lease request may still be on its way for a while.
 			lost := j.running && j.worker == hb.Worker && time.Since(j.leasedAt) > 2*time.Second
 			if lost && !slices.Contains(hb.Held, hostler.LeaseRef{Job: j.lease.Job, Fence: j.lease.Fence}) {
 				d.requeue(j)
@@ -209,29 +211,29 @@ func (d *desk) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (reply hostl
 			switch {
 			case j.lease.Fence != ref.Fence || !j.running && !j.done:
 				reply.Drop = append(reply.Drop, ref)
-			case j.running && j.cancel && !j.told:
-				j.told = true
+			case j.running && j.cancel && !j.notified:
+				j.notified = true
 				reply.Cancel = append(reply.Cancel, ref)
 			}
 		}
-		if w := d.workers[hb.Worker]; len(w.orders) > 0 {
-			reply.CloseHosts, w.orders = w.orders, nil
+		if w := d.workers[hb.Worker]; len(w.commands) > 0 {
+			reply.CloseHosts, w.commands = w.commands, nil
 		}
-		return len(reply.Drop)+len(reply.Cancel)+len(reply.CloseHosts) > 0 || d.alive(hb.Worker) != nil
+		return len(reply.Drop)+len(reply.Cancel)+len(reply.CloseHosts) > 0 || d.check(hb.Worker) != nil
 	})
 	return reply, err
 }
 
-func (d *desk) Report(_ context.Context, w hostler.WorkerID, reports []hostler.Report) (acks []error, err error) {
+func (d *fakeDispatcher) Report(_ context.Context, w hostler.WorkerID, reports []hostler.Report) (acks []error, err error) {
 	err = d.call("report", func() error {
-		if err := d.alive(w); err != nil {
+		if err := d.check(w); err != nil {
 			return err
 		}
 		acks = make([]error, len(reports))
 		for i := range reports {
-			acks[i] = d.end(w, &reports[i])
+			acks[i] = d.store(w, &reports[i])
 		}
-		d.wake()
+		d.notify()
 		return nil
 	})
 	if err != nil {
@@ -240,7 +242,7 @@ func (d *desk) Report(_ context.Context, w hostler.WorkerID, reports []hostler.R
 	return acks, nil
 }
 
-func (d *desk) end(w hostler.WorkerID, r *hostler.Report) error {
+func (d *fakeDispatcher) store(w hostler.WorkerID, r *hostler.Report) error {
 	j := d.jobs[r.Job]
 	switch {
 	case j.lease.Fence != r.Fence || j.worker != w:
@@ -259,7 +261,7 @@ func (d *desk) end(w hostler.WorkerID, r *hostler.Report) error {
 	return nil
 }
 
-func (d *desk) held(w hostler.WorkerID, ref hostler.LeaseRef) (*deskJob, error) {
+func (d *fakeDispatcher) held(w hostler.WorkerID, ref hostler.LeaseRef) (*fakeJob, error) {
 	j := d.jobs[ref.Job]
 	if j == nil || !j.running || j.worker != w || j.lease.Fence != ref.Fence {
 		return nil, errStale
@@ -267,7 +269,7 @@ func (d *desk) held(w hostler.WorkerID, ref hostler.LeaseRef) (*deskJob, error) 
 	return j, nil
 }
 
-func (d *desk) AppendLog(_ context.Context, w hostler.WorkerID, c hostler.LogChunk) error {
+func (d *fakeDispatcher) AppendLog(_ context.Context, w hostler.WorkerID, c hostler.LogChunk) error {
 	return d.call("log", func() error {
 		j, err := d.held(w, c.LeaseRef)
 		if err == nil {
@@ -277,7 +279,7 @@ func (d *desk) AppendLog(_ context.Context, w hostler.WorkerID, c hostler.LogChu
 	})
 }
 
-func (d *desk) SetProgress(_ context.Context, w hostler.WorkerID, ref hostler.LeaseRef, p hostler.Progress) error {
+func (d *fakeDispatcher) SetProgress(_ context.Context, w hostler.WorkerID, ref hostler.LeaseRef, p hostler.Progress) error {
 	return d.call("progress", func() error {
 		j, err := d.held(w, ref)
 		if err == nil {
@@ -287,41 +289,41 @@ func (d *desk) SetProgress(_ context.Context, w hostler.WorkerID, ref hostler.Le
 	})
 }
 
-func (d *desk) PinHostKey(_ context.Context, w hostler.WorkerID, ref hostler.LeaseRef, _ hostler.HostKeyOffer) error {
+func (d *fakeDispatcher) PinHostKey(_ context.Context, w hostler.WorkerID, ref hostler.LeaseRef, _ hostler.HostKeyOffer) error {
 	return d.call("pin", func() error {
 		_, err := d.held(w, ref)
 		return err
 	})
 }
 
-// cancelJob asks to cancel, as a person does.
-func (d *desk) cancelJob(id hostler.JobID) {
+// cancelJob cancels a job, as a person does.
+func (d *fakeDispatcher) cancelJob(id hostler.JobID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.jobs[id].cancel = true
-	d.wake()
+	d.notify()
 }
 
-// take takes a running job away from its worker, as a rescue does.
-func (d *desk) take(id hostler.JobID) {
+// revoke ends the lease of a running job, as a rescue does.
+func (d *fakeDispatcher) revoke(id hostler.JobID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.jobs[id].running = false
-	d.wake()
+	d.notify()
 }
 
-// order has every worker close its connections to an address.
-func (d *desk) order(address string) {
+// closeHost commands every worker to close its connections to an address.
+func (d *fakeDispatcher) closeHost(address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, w := range d.workers {
-		w.orders = append(w.orders, address)
+		w.commands = append(w.commands, address)
 	}
-	d.wake()
+	d.notify()
 }
 
-// beat is the newest heartbeat.
-func (d *desk) beat() (hb hostler.Heartbeat) {
+// lastHeartbeat returns the newest heartbeat.
+func (d *fakeDispatcher) lastHeartbeat() (hb hostler.Heartbeat) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, w := range d.workers {
@@ -330,36 +332,47 @@ func (d *desk) beat() (hb hostler.Heartbeat) {
 	return hb
 }
 
-// kill declares every worker dead.
-func (d *desk) kill() {
+// kill ends the lease of every worker.
+func (d *fakeDispatcher) kill() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, w := range d.workers {
 		w.dead = true
 	}
-	d.wake()
+	d.notify()
 }
 
-func (d *desk) job(id hostler.JobID) deskJob {
+func (d *fakeDispatcher) job(id hostler.JobID) fakeJob {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return *d.jobs[id]
 }
 
-func (d *desk) count(call string) int {
+func (d *fakeDispatcher) count(call string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.calls[call]
 }
 
+// freeSlots returns the number of jobs that the newest worker asked for last.
+func (d *fakeDispatcher) freeSlots() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var newest hostler.WorkerID
+	for id := range d.workers {
+		newest = max(newest, id)
+	}
+	return d.workers[newest].slots
+}
+
 // inject changes the injected errors while a worker runs.
-func (d *desk) inject(before, after func(call string, n int) error) {
+func (d *fakeDispatcher) inject(before, after func(call string, n int) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.before, d.after = before, after
 }
 
-var _ hostler.Dispatcher = (*desk)(nil)
+var _ hostler.Dispatcher = (*fakeDispatcher)(nil)
 
 // actions is a registry of functions.
 type actions map[string]*action.Action
