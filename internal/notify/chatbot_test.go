@@ -58,13 +58,15 @@ func TestChatBots(t *testing.T) {
 			func(r botRequest) bool {
 				stamp := r.query("timestamp")
 				return r.query("access_token") == "canary-token" && r.query("sign") == mac(botSecret, stamp+"\n"+botSecret) &&
-					len(stamp) == 13 && r.body.MsgType == "markdown" && r.body.Markdown.Title != "" && strings.Contains(r.body.Markdown.Text, "asset.created")
+					len(stamp) == 13 && r.body.MsgType == "markdown" && r.body.Markdown.Title != "" &&
+					strings.Contains(r.body.Markdown.Text, "asset.created")
 			},
 		},
 		{
 			hostler.FormatWeCom, `{"errcode":0,"errmsg":"ok"}`, `{"errcode":93000,"errmsg":"invalid webhook url"}`,
 			func(r botRequest) bool {
-				return r.query("sign") == "" && r.body.MsgType == "markdown" && strings.Contains(r.body.Markdown.Content, "asset.created")
+				return r.query("sign") == "" && r.body.MsgType == "markdown" &&
+					strings.Contains(r.body.Markdown.Content, "asset.created")
 			},
 		},
 		{
@@ -85,7 +87,8 @@ func TestChatBots(t *testing.T) {
 					if err == nil {
 						err = json.Unmarshal(body, &got.body)
 					}
-					if err != nil || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") || strings.Contains(string(body), "[x](") {
+					isJSON := strings.HasPrefix(r.Header.Get("Content-Type"), "application/json")
+					if err != nil || !isJSON || strings.Contains(string(body), "[x](") {
 						t.Errorf("%v in %s", err, body)
 					}
 					mu.Lock()
@@ -98,17 +101,21 @@ func TestChatBots(t *testing.T) {
 					}
 					_, _ = io.WriteString(rw, answer)
 				})
-				id := e.hook("bot", url+"/robot/send?access_token=canary-token", func(r *store.WebhookRow, s *store.WebhookSecrets) {
+				url += "/robot/send?access_token=canary-token"
+				id := e.hook("bot", url, func(r *store.WebhookRow, s *store.WebhookSecrets) {
 					r.Format, s.Signing = tt.format, []store.SigningSecret{{Secret: botSecret}}
 				})
 				e.run("127.0.0.0/8", 50*time.Millisecond)
 				e.tx(func(tx *store.Tx) error {
-					tx.Emit(e.project, hostler.EventAssetCreated, hostler.ObjectEvent{Object: `<@all> <at user_id="all"></at> [x](http://evil.example)`, By: strings.Repeat("长", 5000)})
+					tx.Emit(e.project, hostler.EventAssetCreated, hostler.ObjectEvent{
+						Object: `<@all> <at user_id="all"></at> [x](http://evil.example)`, By: strings.Repeat("长", 5000),
+					})
 					return nil
 				})
 				e.await("the second try", func() bool { return e.count(id, hostler.DeliveryDelivered) == 1 })
 				d := e.deliveries(id, "")[0]
-				if len(d.Attempts) != 2 || d.Attempts[0].Error == nil || d.Attempts[0].Status != http.StatusOK || d.Attempts[1].Error != nil {
+				if len(d.Attempts) != 2 || d.Attempts[0].Error == nil || d.Attempts[0].Status != http.StatusOK ||
+					d.Attempts[1].Error != nil {
 					t.Errorf("the attempts are %+v", d.Attempts)
 				}
 				text, err := json.Marshal(d)

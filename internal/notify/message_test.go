@@ -18,8 +18,8 @@ func failedJob(result string) (*store.Event, *hostler.Job) {
 	e := &store.Event{
 		Pos: 9, At: time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC), Type: hostler.EventJobFailed, Project: 1,
 		Job: hostler.JobEvent{
-			Job: 2001, Run: 2000, Action: "check_port", Queue: "default", Asset: 1001, AssetName: "web1", State: hostler.StateFailed,
-			Attempt: 1, CreatedBy: "olga",
+			Job: 2001, Run: 2000, Action: "check_port", Queue: "default", Asset: 1001, AssetName: "web1",
+			State: hostler.StateFailed, Attempt: 1, CreatedBy: "olga",
 			Error: &hostler.JobError{Kind: "failed", Text: hostler.Text{EN: "the port is closed", ZH: "端口未开放"}},
 		},
 	}
@@ -34,19 +34,38 @@ func TestMessages(t *testing.T) {
 		lang   hostler.Lang
 		want   string
 	}{
-		{hostler.FormatStandard, hostler.LangEN, `{"type":"job.failed","timestamp":"2026-01-31T10:00:00Z","pos":9,"data":{"job":"job_000000001yh","run":"run_000000001yg",` +
-			`"action":"check_port","queue":"default","asset":"ast_000000000z9","asset_name":"web1","state":"failed","attempt":1,"created_by":"olga",` +
-			`"error":{"kind":"failed","text":{"en":"the port is closed","zh":"端口未开放"}},"result":{"text":"port 22 closed (errno=111)","port":22}}}`},
-		{hostler.FormatTask, hostler.LangEN, `{"event":"task_completed","task_id":2001,"asset_id":1001,"action":"check_port","status":"failed",` +
-			`"result":"port 22 closed (errno=111)","error":"the port is closed","completed_at":"2026-01-31T10:00:00Z"}`},
+		{
+			hostler.FormatStandard, hostler.LangEN, `{"type":"job.failed","timestamp":"2026-01-31T10:00:00Z","pos":9,` +
+				`"data":{"job":"job_000000001yh","run":"run_000000001yg","action":"check_port","queue":"default",` +
+				`"asset":"ast_000000000z9","asset_name":"web1","state":"failed","attempt":1,"created_by":"olga",` +
+				`"error":{"kind":"failed","text":{"en":"the port is closed","zh":"端口未开放"}},` +
+				`"result":{"text":"port 22 closed (errno=111)","port":22}}}`,
+		},
+		{
+			hostler.FormatTask, hostler.LangEN, `{"event":"task_completed","task_id":2001,"asset_id":1001,` +
+				`"action":"check_port","status":"failed","result":"port 22 closed (errno=111)",` +
+				`"error":"the port is closed","completed_at":"2026-01-31T10:00:00Z"}`,
+		},
 		{hostler.FormatNetPulse, hostler.LangZH, `{"id":"job_000000001yh","status":"failed","result":"端口未开放"}`},
-		{hostler.FormatDingTalk, hostler.LangZH, `{"markdown":{"text":"### Hostler: check_port ＠ web1 失败\n\n作业：job_000000001yh\n\n创建者：olga\n\n时间：2026-01-31 10:00:00 UTC\n\n结果：port 22 closed (errno=111)",` +
-			`"title":"Hostler: check_port ＠ web1 失败"},"msgtype":"markdown"}`},
-		{hostler.FormatWeCom, hostler.LangEN, `{"markdown":{"content":"**Hostler: check_port ＠ web1 failed**\nJob: job_000000001yh\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\nResult: port 22 closed (errno=111)"},"msgtype":"markdown"}`},
-		{hostler.FormatFeishu, hostler.LangEN, `{"content":{"text":"Hostler: check_port ＠ web1 failed\nJob: job_000000001yh\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\nResult: port 22 closed (errno=111)"},"msg_type":"text"}`},
+		{
+			hostler.FormatDingTalk, hostler.LangZH, `{"markdown":{"text":"### Hostler: check_port ＠ web1 失败\n\n` +
+				`作业：job_000000001yh\n\n创建者：olga\n\n时间：2026-01-31 10:00:00 UTC\n\n结果：port 22 closed (errno=111)",` +
+				`"title":"Hostler: check_port ＠ web1 失败"},"msgtype":"markdown"}`,
+		},
+		{
+			hostler.FormatWeCom, hostler.LangEN, `{"markdown":{"content":"**Hostler: check_port ＠ web1 failed**\n` +
+				`Job: job_000000001yh\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\nResult: port 22 closed (errno=111)"},` +
+				`"msgtype":"markdown"}`,
+		},
+		{
+			hostler.FormatFeishu, hostler.LangEN, `{"content":{"text":"Hostler: check_port ＠ web1 failed\n` +
+				`Job: job_000000001yh\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\nResult: port 22 closed (errno=111)"},` +
+				`"msg_type":"text"}`,
+		},
 	} {
 		e, job := failedJob(result)
-		got, err := json.Marshal(message(store.WebhookRow{Webhook: hostler.Webhook{Format: tt.format, Lang: tt.lang}}, e, job))
+		w := store.WebhookRow{Webhook: hostler.Webhook{Format: tt.format, Lang: tt.lang}}
+		got, err := json.Marshal(message(w, e, job))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +78,9 @@ func TestMessages(t *testing.T) {
 // TestGetRequests: a GET in NetPulse's format has the body of a POST; other formats
 // have none.
 func TestGetRequests(t *testing.T) {
-	for format, want := range map[hostler.WebhookFormat]string{hostler.FormatNetPulse: `{"id":"x"}`, hostler.FormatStandard: ""} {
+	for format, want := range map[hostler.WebhookFormat]string{
+		hostler.FormatNetPulse: `{"id":"x"}`, hostler.FormatStandard: "",
+	} {
 		w := store.WebhookRow{Webhook: hostler.Webhook{Format: format, Method: http.MethodGet}}
 		req, err := newRequest(t.Context(), w, 1, store.WebhookSecrets{URL: "https://h/"}, `{"id":"x"}`, time.Now())
 		if err != nil {
@@ -78,7 +99,11 @@ func TestGetRequests(t *testing.T) {
 // TestOutputIsNoMarkup puts markup into the output of a job: links, mentions,
 // headings, escape sequences.
 func TestOutputIsNoMarkup(t *testing.T) {
-	e, job := failedJob(`{"text":"<@all> <at user_id=\"all\"></at> @13800000000 [x](http://evil.example) ![y](//evil) **b**\n# h https://evil.example &#64;all &lt;@all&gt; \u001b[31m\u0007\u202e\u2028# h\u200b"}`)
+	e, job := failedJob(`{"text":"<@all> <at user_id=\"all\"></at> @13800000000 [x](http://evil.example) ![y](//evil) ` +
+		`**b**\n# h https://evil.example &#64;all &lt;@all&gt; \u001b[31m\u0007\u202e\u2028# h\u200b"}`)
+	markup := []string{
+		"<", `\u003c`, "@", "[", "**b", "://", `\n#`, "&", `\u0026`, `\u001b`, `\u0007`, "\u202e", `\u2028`,
+	}
 	for _, f := range []hostler.WebhookFormat{hostler.FormatDingTalk, hostler.FormatWeCom, hostler.FormatFeishu} {
 		w := store.WebhookRow{Webhook: hostler.Webhook{Format: f, Lang: hostler.LangEN}}
 		got, err := json.Marshal(message(w, e, job))
@@ -86,7 +111,7 @@ func TestOutputIsNoMarkup(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, text, _ := strings.Cut(string(got), "Result: ")
-		for _, bad := range []string{"<", `\u003c`, "@", "[", "**b", "://", `\n#`, "&", `\u0026`, `\u001b`, `\u0007`, "\u202e", `\u2028`} {
+		for _, bad := range markup {
 			if strings.Contains(text, bad) {
 				t.Errorf("%s: %q is in the message %s", f, bad, text)
 			}

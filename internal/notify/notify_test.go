@@ -98,8 +98,9 @@ func (e *env) run(allow string, retry ...time.Duration) (stop func()) {
 func (e *env) hook(name, url string, change ...func(*store.WebhookRow, *store.WebhookSecrets)) hostler.WebhookID {
 	e.t.Helper()
 	row := store.WebhookRow{ProjectID: e.project, Webhook: hostler.Webhook{
-		Name: name, URL: url, Format: hostler.FormatStandard, Method: http.MethodPost, Events: []string{"asset.*", "credential.*"},
-		Lang: hostler.LangEN, Timeout: hostler.Duration(10 * time.Second), Limit: 4, Enabled: true,
+		Name: name, URL: url, Format: hostler.FormatStandard, Method: http.MethodPost,
+		Events: []string{"asset.*", "credential.*"},
+		Lang:   hostler.LangEN, Timeout: hostler.Duration(10 * time.Second), Limit: 4, Enabled: true,
 	}}
 	s := store.WebhookSecrets{URL: url, Signing: []store.SigningSecret{{Secret: secret}}}
 	for _, f := range change {
@@ -126,11 +127,16 @@ func (e *env) emitType(kind hostler.EventType, n int) {
 	})
 }
 
+// query selects the deliveries of a webhook that are in a state; "" is any.
+func (e *env) query(id hostler.WebhookID, state hostler.DeliveryState) store.DeliveryQuery {
+	return store.DeliveryQuery{Projects: []hostler.ProjectID{e.project}, Webhook: id, State: state}
+}
+
 func (e *env) deliveries(id hostler.WebhookID, state hostler.DeliveryState) []hostler.Delivery {
 	e.t.Helper()
 	var out []hostler.Delivery
 	err := e.h.Store.View(e.t.Context(), func(tx *store.Tx) error {
-		list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{e.project}, Webhook: id, State: state}, 0, 10_000)
+		list, err := tx.Deliveries(e.query(id, state), 0, 10_000)
 		if err != nil {
 			return err
 		}
@@ -155,7 +161,7 @@ func (e *env) count(id hostler.WebhookID, state hostler.DeliveryState) int {
 	e.t.Helper()
 	n := 0
 	err := e.h.Store.View(e.t.Context(), func(tx *store.Tx) error {
-		list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{e.project}, Webhook: id, State: state}, 0, 10_000)
+		list, err := tx.Deliveries(e.query(id, state), 0, 10_000)
 		n = len(list)
 		return err
 	})
@@ -222,8 +228,8 @@ func TestFaultyReceiver(t *testing.T) {
 			var m struct {
 				Pos int64 `json:"pos"`
 			}
-			id := r.Header.Get("Webhook-Id")
-			if json.Unmarshal(body, &m) != nil || !valid(secret, id, r.Header.Get("Webhook-Timestamp"), string(body), r.Header.Get("Webhook-Signature")) {
+			id, stamp, sig := r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp"), r.Header.Get("Webhook-Signature")
+			if json.Unmarshal(body, &m) != nil || !valid(secret, id, stamp, string(body), sig) {
 				t.Errorf("invalid request: %v %s", r.Header, body)
 			}
 			mu.Lock()
@@ -350,9 +356,8 @@ func TestStatusCodes(t *testing.T) {
 		})
 		hooks := map[int]hostler.WebhookID{}
 		for _, status := range []int{200, 204, 301, 302, 307, 308, 400, 401, 404, 410, 429, 500, 503} {
-			hooks[status] = e.hook(fmt.Sprint("h", status), fmt.Sprint(url, "/", status), func(_ *store.WebhookRow, s *store.WebhookSecrets) {
-				s.Token = "canary-token"
-			})
+			hooks[status] = e.hook(fmt.Sprint("h", status), fmt.Sprint(url, "/", status),
+				func(_ *store.WebhookRow, s *store.WebhookSecrets) { s.Token = "canary-token" })
 		}
 		e.run("127.0.0.0/8", time.Minute)
 		e.emit(1)
@@ -362,9 +367,12 @@ func TestStatusCodes(t *testing.T) {
 				return len(l) > 0 && l[0].Tries > 0
 			})
 			d := e.deliveries(id, "")[0]
-			want := map[int]hostler.DeliveryState{200: hostler.DeliveryDelivered, 204: hostler.DeliveryDelivered, 410: hostler.DeliveryFailed}[status]
-			if want == "" {
-				want = hostler.DeliveryPending
+			want := hostler.DeliveryPending
+			switch status {
+			case 200, 204:
+				want = hostler.DeliveryDelivered
+			case 410:
+				want = hostler.DeliveryFailed
 			}
 			if d.State != want || (d.Last.Error == nil) != (want == hostler.DeliveryDelivered) || d.Last.Status != status {
 				t.Errorf("%d: %s, %+v", status, d.State, d.Last)
@@ -401,9 +409,8 @@ func TestDeniedAddresses(t *testing.T) {
 			"127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]",
 			"[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "0.0.0.0", "[::]", "169.254.169.254", "100.100.100.200",
 		} {
-			ids = append(ids, e.hook(fmt.Sprint("h", i), "http://"+host+":"+port+"/", func(r *store.WebhookRow, _ *store.WebhookSecrets) {
-				r.Timeout = hostler.Duration(2 * time.Second)
-			}))
+			ids = append(ids, e.hook(fmt.Sprint("h", i), "http://"+host+":"+port+"/",
+				func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Timeout = hostler.Duration(2 * time.Second) }))
 		}
 		e.run("")
 		e.emit(1)
@@ -435,16 +442,18 @@ func TestDNSRebinding(t *testing.T) {
 			t.Fatal(err)
 		}
 		var served, connects atomic.Int64
-		srv := &httptest.Server{Listener: good, Config: &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		redirect := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			served.Add(1)
 			rw.Header().Set("Location", "http://127.0.0.1:"+port+"/")
 			rw.WriteHeader(http.StatusTemporaryRedirect)
-		}), ReadHeaderTimeout: time.Minute}}
+		})
+		srv := &httptest.Server{Listener: good, Config: &http.Server{Handler: redirect, ReadHeaderTimeout: time.Minute}}
 		srv.Start()
 		t.Cleanup(srv.Close)
-		trap := &httptest.Server{Listener: bad, Config: &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: time.Minute, ConnState: func(net.Conn, http.ConnState) {
-			connects.Add(1)
-		}}}
+		trap := &httptest.Server{Listener: bad, Config: &http.Server{
+			Handler: http.NotFoundHandler(), ReadHeaderTimeout: time.Minute,
+			ConnState: func(net.Conn, http.ConnState) { connects.Add(1) },
+		}}
 		trap.Start()
 		t.Cleanup(trap.Close)
 		e.resolver = egresstest.Resolver(t, "127.0.0.2", "127.0.0.1")
@@ -453,7 +462,8 @@ func TestDNSRebinding(t *testing.T) {
 		e.emit(1)
 		e.await("both tries", func() bool { return e.count(id, hostler.DeliveryFailed) == 1 })
 		d := e.deliveries(id, "")[0]
-		if served.Load() != 1 || connects.Load() != 0 || len(d.Attempts) != 2 || d.Attempts[0].Status != http.StatusTemporaryRedirect || d.Attempts[1].Status != 0 {
+		if served.Load() != 1 || connects.Load() != 0 || len(d.Attempts) != 2 ||
+			d.Attempts[0].Status != http.StatusTemporaryRedirect || d.Attempts[1].Status != 0 {
 			t.Errorf("served %d, connects %d, attempts %+v", served.Load(), connects.Load(), d.Attempts)
 		}
 	})
@@ -492,7 +502,8 @@ func TestClaimExpires(t *testing.T) {
 		url := serve(t, func(http.ResponseWriter, *http.Request) { calls.Add(1) })
 		id := e.hook("one", url)
 		e.tx(func(tx *store.Tx) error {
-			_, err := tx.QueueDeliveries([]store.NewDelivery{{Webhook: id, Project: e.project, Event: &store.Event{Type: hostler.EventAssetCreated, Project: e.project}}})
+			event := &store.Event{Type: hostler.EventAssetCreated, Project: e.project}
+			_, err := tx.QueueDeliveries([]store.NewDelivery{{Webhook: id, Project: e.project, Event: event}})
 			return err
 		})
 		row := store.WebhookRow{Webhook: hostler.Webhook{ID: id, Enabled: true}}
@@ -522,12 +533,19 @@ func TestClaimExpires(t *testing.T) {
 func TestSubscriptions(t *testing.T) {
 	eachEnv(t, func(t *testing.T, e *env) {
 		url := serve(t, func(http.ResponseWriter, *http.Request) {})
+		events := func(patterns ...string) func(*store.WebhookRow, *store.WebhookSecrets) {
+			return func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = patterns }
+		}
+		off := func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Enabled = false }
 		all := e.hook("all", url)
-		ends := e.hook("ends", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = nil })
-		every := e.hook("every", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"*"} })
-		assets := e.hook("assets", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"asset.*"} })
-		workers := e.hook("workers", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = []string{"worker.lost"} })
-		off := e.hook("off", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Enabled = false })
+		want := map[hostler.WebhookID]int{
+			all:                                           2,
+			e.hook("ends", url, events()):                 0,
+			e.hook("every", url, events("*")):             3,
+			e.hook("assets", url, events("asset.*")):      1,
+			e.hook("workers", url, events("worker.lost")): 1,
+			e.hook("off", url, off):                       0,
+		}
 		e.run("127.0.0.0/8")
 		e.tx(func(tx *store.Tx) error {
 			other, err := tx.InsertProject("other")
@@ -538,12 +556,9 @@ func TestSubscriptions(t *testing.T) {
 			return err
 		})
 		e.await("two deliveries", func() bool { return e.count(all, hostler.DeliveryDelivered) == 2 })
-		for name, tt := range map[string]struct {
-			id   hostler.WebhookID
-			want int
-		}{"all": {all, 2}, "every": {every, 3}, "ends": {ends, 0}, "assets": {assets, 1}, "workers": {workers, 1}, "off": {off, 0}} {
-			if got := e.count(tt.id, ""); got != tt.want {
-				t.Errorf("%s: %d deliveries, want %d", name, got, tt.want)
+		for id, n := range want {
+			if got := e.count(id, ""); got != n {
+				t.Errorf("webhook %v has %d deliveries, want %d", id, got, n)
 			}
 		}
 	})
@@ -576,11 +591,13 @@ func TestManyDeadReceivers(t *testing.T) {
 				_, port, _ := strings.Cut(strings.TrimPrefix(url, "http://"), ":")
 				e.resolver = egresstest.Resolver(t, "127.0.0.1")
 				for i := range tt.hosts {
-					e.hook(fmt.Sprint("dead", i), fmt.Sprintf("http://dead%d.example.com:%s/", i, port), func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+					dead := fmt.Sprintf("http://dead%d.example.com:%s/", i, port)
+					e.hook(fmt.Sprint("dead", i), dead, func(r *store.WebhookRow, _ *store.WebhookSecrets) {
 						r.Limit, r.Events, r.Timeout = tt.limit, []string{"asset.created"}, hostler.Duration(e.timeout)
 					})
 				}
-				responsive := e.hook("responsive", serve(t, func(http.ResponseWriter, *http.Request) {}), func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+				accepts := serve(t, func(http.ResponseWriter, *http.Request) {})
+				responsive := e.hook("responsive", accepts, func(r *store.WebhookRow, _ *store.WebhookSecrets) {
 					r.Limit, r.Events = 100, []string{"asset.updated"}
 				})
 				e.run("127.0.0.0/8", time.Hour)
@@ -592,7 +609,9 @@ func TestManyDeadReceivers(t *testing.T) {
 				e.emit(tt.limit)
 				e.await("the dead ones to take their permits", func() bool { return held.Load() >= 200 })
 				e.emitType(hostler.EventAssetUpdated, 50)
-				e.await("the deliveries to the responsive one", func() bool { return e.count(responsive, hostler.DeliveryDelivered) == 51 })
+				e.await("the deliveries to the responsive one", func() bool {
+					return e.count(responsive, hostler.DeliveryDelivered) == 51
+				})
 			})
 		})
 	}

@@ -56,7 +56,8 @@ func TestReceiversThatRepeatTheRequest(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if user, pass, ok := r.BasicAuth(); strings.HasSuffix(r.URL.Path, "/x") && (!ok || user != "ops" || pass != "canary-pass") {
+			user, pass, ok := r.BasicAuth()
+			if strings.HasSuffix(r.URL.Path, "/x") && (!ok || user != "ops" || pass != "canary-pass") {
 				t.Errorf("the user of the URL is sent as %q, %q", user, pass)
 			}
 			quoted, err := json.Marshal(map[string]any{"sent": string(whole), "hook": strings.Split(r.URL.Path, "/")[2]})
@@ -72,8 +73,10 @@ func TestReceiversThatRepeatTheRequest(t *testing.T) {
 		})
 		var hooks []hostler.WebhookID
 		for i, at := range []string{echo(t), strings.TrimPrefix(dump, "http://"), strings.TrimPrefix(moved, "http://")} {
-			hooks = append(hooks, e.hook(fmt.Sprint("user", i), "http://ops:canary-pass@"+at+"/hooks/canary-0123456789-path/x?key=canary%2Bquery"))
-			hooks = append(hooks, e.hook(fmt.Sprint("token", i), "http://"+at+"/hooks/canary-0123456789-path?key=canary%2Bquery", func(_ *store.WebhookRow, s *store.WebhookSecrets) {
+			const path, query = "/hooks/canary-0123456789-path", "?key=canary%2Bquery"
+			withUser, withToken := "http://ops:canary-pass@"+at+path+"/x"+query, "http://"+at+path+query
+			hooks = append(hooks, e.hook(fmt.Sprint("user", i), withUser))
+			hooks = append(hooks, e.hook(fmt.Sprint("token", i), withToken, func(_ *store.WebhookRow, s *store.WebhookSecrets) {
 				s.Token, s.Headers = `canary-"&<token`, map[string]string{"X-Key": "Basic canary-header"}
 			}))
 		}

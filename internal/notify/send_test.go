@@ -41,9 +41,11 @@ func TestOutcome(t *testing.T) {
 		state       hostler.DeliveryState
 		least, most time.Duration // of the wait; 0 for none
 	}{
-		"accepted":         {store.ClaimedDelivery{}, result{}, hostler.DeliveryDelivered, 0, 0},
-		"first try":        {store.ClaimedDelivery{}, refused, hostler.DeliveryPending, 48 * time.Second, 72 * time.Second},
-		"second try":       {store.ClaimedDelivery{Round: 1}, refused, hostler.DeliveryPending, 48 * time.Minute, 72 * time.Minute},
+		"accepted":  {store.ClaimedDelivery{}, result{}, hostler.DeliveryDelivered, 0, 0},
+		"first try": {store.ClaimedDelivery{}, refused, hostler.DeliveryPending, 48 * time.Second, 72 * time.Second},
+		"second try": {
+			store.ClaimedDelivery{Round: 1}, refused, hostler.DeliveryPending, 48 * time.Minute, 72 * time.Minute,
+		},
 		"last try":         {store.ClaimedDelivery{Round: 2}, refused, hostler.DeliveryFailed, 0, 0},
 		"with Retry-After": {store.ClaimedDelivery{}, later, hostler.DeliveryPending, 3 * time.Hour, 3 * time.Hour},
 		"gone":             {store.ClaimedDelivery{}, gone, hostler.DeliveryFailed, 0, 0},

@@ -14,11 +14,14 @@ import (
 func TestSignature(t *testing.T) {
 	now := time.Unix(1614265330, 0)
 	secret := store.SigningSecret{Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
-	got := signature([]store.SigningSecret{secret}, "msg_p5jXN8AQM9LWM0D4loKWxJek", now.Unix(), `{"test": 2432232314}`, now)
+	id := "msg_p5jXN8AQM9LWM0D4loKWxJek"
+	got := signature([]store.SigningSecret{secret}, id, now.Unix(), `{"test": 2432232314}`, now)
 	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; got != want {
 		t.Errorf("the signature is %s, want %s", got, want)
 	}
-	old := store.SigningSecret{Secret: "whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 32)), Until: now.Add(time.Second)}
+	old := store.SigningSecret{
+		Secret: "whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 32)), Until: now.Add(time.Second),
+	}
 	both := signature([]store.SigningSecret{secret, old}, "x", now.Unix(), "{}", now)
 	later := signature([]store.SigningSecret{secret, old}, "x", now.Unix(), "{}", now.Add(time.Second))
 	if len(strings.Fields(both)) != 2 || len(strings.Fields(later)) != 1 || !strings.HasPrefix(both, later) {
