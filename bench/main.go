@@ -1,9 +1,13 @@
-// Command bench compares Hostler with River on one PostgreSQL, in one run: a
-// temporary cluster with fsync on, rounds in turn, jobs of 200 bytes that do
-// nothing, enqueued and worked off at the same time, history kept. It is a module
-// of its own so that River is no dependency of the product.
+// Command bench compares Hostler with River on one PostgreSQL.
 //
-// usage: go run . [-jobs 30000] [-rounds 5] [-out results/FILE.json]
+// It starts a temporary cluster with fsync on and measures the two in turn, round by
+// round: jobs of 200 bytes that do nothing, enqueued and worked off at the same time,
+// with their history stored. It is a separate module, so that River is not a
+// dependency of Hostler.
+//
+// Usage:
+//
+//	go run . [-jobs 30000] [-rounds 5] [-out results/FILE.json]
 package main
 
 import (
@@ -30,7 +34,7 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// batch is how many jobs one enqueue makes, for both.
+// batch is how many jobs one enqueue inserts, for both.
 const batch = 1000
 
 func main() {
@@ -42,7 +46,7 @@ func main() {
 	}
 }
 
-// result is what is written to -out.
+// result is written to the file of -out.
 type result struct {
 	Hostler bench.Report `json:"hostler"` // of the last round
 	Rates   struct {
@@ -87,8 +91,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	for _, row := range r.Lanes.Rows {
-		fmt.Printf("%-20s %6.0f jobs/s (%.0f–%.0f), %.0f µs CPU, %.0f bytes of WAL per job, start p50 %.1f ms, p99 %.1f ms\n",
-			row.Scenario, row.JobsPerS, row.Min, row.Max, row.CPUMicros, row.WALBytes, row.StartP50, row.StartP99)
+		fmt.Printf("%-20s %6.0f jobs/s (%.0f–%.0f), %.0f µs CPU, %.0f bytes of WAL per job, ",
+			row.Scenario, row.JobsPerS, row.Min, row.Max, row.CPUMicros, row.WALBytes)
+		fmt.Printf("start p50 %.1f ms, p99 %.1f ms\n", row.StartP50, row.StartP99)
 	}
 	if *out == "" {
 		return nil
@@ -105,7 +110,7 @@ func median(vs []float64) float64 {
 	return vs[len(vs)/2]
 }
 
-// database makes an empty database for one round.
+// database creates an empty database for one round and returns its DSN.
 func database(ctx context.Context, c *storetest.Cluster, name string) (string, error) {
 	conn, err := pgx.Connect(ctx, c.DSN("postgres"))
 	if err != nil {
@@ -124,16 +129,18 @@ func hostlerRound(ctx context.Context, c *storetest.Cluster, round, jobs int) (b
 	return bench.Run(ctx, bench.Options{DB: dsn, Jobs: jobs, Slots: 2000, Lanes: []int{0}, Rounds: 1, Batch: batch})
 }
 
-// laneRun measures Hostler with few and with many lanes.
+// laneRun measures Hostler without lanes, with few and with many.
 func laneRun(ctx context.Context, c *storetest.Cluster, jobs int) (bench.Report, error) {
 	dsn, err := database(ctx, c, "lanes")
 	if err != nil {
 		return bench.Report{}, err
 	}
-	return bench.Run(ctx, bench.Options{DB: dsn, Jobs: jobs, Slots: 2000, Lanes: []int{0, 500, 50_000}, Rounds: 3, Batch: batch})
+	return bench.Run(ctx, bench.Options{
+		DB: dsn, Jobs: jobs, Slots: 2000, Lanes: []int{0, 500, 50_000}, Rounds: 3, Batch: batch,
+	})
 }
 
-// noopArgs are 200 bytes of args.
+// noopArgs has 200 bytes as JSON.
 type noopArgs struct {
 	Pad string `json:"pad"`
 }
@@ -146,8 +153,8 @@ type noopWorker struct{ river.WorkerDefaults[noopArgs] }
 // Work implements river.Worker.
 func (noopWorker) Work(context.Context, *river.Job[noopArgs]) error { return nil }
 
-// riverRound measures River at what its own benchmark uses: 2,000 workers, a
-// short fetch cool-down, InsertManyFast.
+// riverRound measures River with the settings of its own benchmark: 2,000 workers, a
+// short fetch cool-down, InsertManyFast. It returns jobs per second.
 func riverRound(ctx context.Context, c *storetest.Cluster, round, jobs int) (float64, error) {
 	dsn, err := database(ctx, c, fmt.Sprint("river", round))
 	if err != nil {
@@ -158,25 +165,13 @@ func riverRound(ctx context.Context, c *storetest.Cluster, round, jobs int) (flo
 		return 0, err
 	}
 	defer pool.Close()
-	driver := riverpgxv5.New(pool)
-	migrator, err := rivermigrate.New(driver, nil)
+	client, err := riverClient(ctx, pool)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return 0, err
-	}
-	workers := river.NewWorkers()
-	river.AddWorker(workers, noopWorker{})
-	client, err := river.NewClient(driver, &river.Config{
-		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 2000}}, Workers: workers,
-		FetchCooldown: 2 * time.Millisecond, FetchPollInterval: 20 * time.Millisecond,
-		Logger: slog.New(slog.DiscardHandler),
+	done, cancel := client.SubscribeConfig(&river.SubscribeConfig{
+		ChanSize: jobs, Kinds: []river.EventKind{river.EventKindJobCompleted},
 	})
-	if err != nil {
-		return 0, err
-	}
-	done, cancel := client.SubscribeConfig(&river.SubscribeConfig{ChanSize: jobs, Kinds: []river.EventKind{river.EventKindJobCompleted}})
 	defer cancel()
 	if err := client.Start(ctx); err != nil {
 		return 0, err
@@ -198,6 +193,27 @@ func riverRound(ctx context.Context, c *storetest.Cluster, round, jobs int) (flo
 	return rate, client.Stop(ctx)
 }
 
+// riverClient migrates the database and returns a client that works with 2,000
+// workers.
+func riverClient(ctx context.Context, pool *pgxpool.Pool) (*river.Client[pgx.Tx], error) {
+	driver := riverpgxv5.New(pool)
+	migrator, err := rivermigrate.New(driver, nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return nil, err
+	}
+	workers := river.NewWorkers()
+	river.AddWorker(workers, noopWorker{})
+	return river.NewClient(driver, &river.Config{
+		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 2000}}, Workers: workers,
+		FetchCooldown: 2 * time.Millisecond, FetchPollInterval: 20 * time.Millisecond,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
+// insertRiver inserts jobs from four goroutines, as Hostler's benchmark does.
 func insertRiver(ctx context.Context, client *river.Client[pgx.Tx], jobs int) error {
 	const producers = 4
 	pad := strings.Repeat("x", 190)

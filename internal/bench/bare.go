@@ -2,9 +2,6 @@ package bench
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,52 +9,9 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// walBytes is how much was written for durability so far: the WAL position on
-// PostgreSQL, what this process wrote on SQLite.
-func (b *bench) walBytes(ctx context.Context) (n int64, err error) {
-	if b.db.Name() == string(sqldb.SQLite) {
-		return written()
-	}
-	err = b.db.View(ctx, func(c sqldb.Conn) error {
-		n, err = number(ctx, c, `SELECT (pg_current_wal_lsn() - '0/0')::bigint`)
-		return err
-	})
-	return n, err
-}
-
-// written is the count of bytes that this process gave to write calls; 0 where
-// the system does not tell.
-func written() (int64, error) {
-	text, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		return 0, nil //nolint:nilerr // not Linux: the column stays 0
-	}
-	for line := range strings.Lines(string(text)) {
-		var n int64
-		if _, err := fmt.Sscanf(line, "wchar: %d", &n); err == nil {
-			return n, nil
-		}
-	}
-	return 0, nil
-}
-
-func number(ctx context.Context, c sqldb.Conn, sql string) (n int64, err error) {
-	rows, err := c.Query(ctx, sql)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := rows.Scan(&n); err != nil {
-			return 0, err
-		}
-	}
-	return n, rows.Err()
-}
-
-// bare moves as many jobs through the engine's own tables in batches, with the
-// statements that must be and no decision: one transaction to insert, one to
-// claim, one to finish.
+// bare measures the ceiling: it moves the jobs of a scenario through the engine's
+// tables in batches, with the statements that no engine can do without and no
+// decision. Each batch is inserted, claimed and finished in one transaction each.
 func (b *bench) bare(ctx context.Context) (sample, error) {
 	before, err := b.meter(ctx)
 	if err != nil {
@@ -81,7 +35,7 @@ func (b *bench) bare(ctx context.Context) (sample, error) {
 	return after.since(before, b.o.Jobs), err
 }
 
-// bareBatch is the life of one batch.
+// bareBatch moves n jobs through their life.
 func (b *bench) bareBatch(ctx context.Context, n int) error {
 	ids := make([]int64, n)
 	rows := make([][]any, n)

@@ -1,12 +1,21 @@
-// Package bench measures what the engine can do on this machine: the durable
-// lifecycle of jobs that do nothing, from enqueue to history, through the real
-// engine and the real worker.
+// Package bench measures the engine on this machine: the durable lifecycle of jobs
+// that do nothing, from enqueue to history, through the real engine and worker.
 //
-// Model: a run is some rounds; each round measures every scenario once and then
-// the ceiling, so that a drift of the machine meets all alike. A job counts when
-// its report was acknowledged, which is after the commit. The ceiling is bare SQL
-// on the same driver with the same durability: three transactions per batch that
-// insert jobs, move them to running and move them to history, deciding nothing.
+// # Model
+//
+// A run consists of rounds. Each round measures every scenario once and then the
+// ceiling, so that a machine that becomes slower affects all of them alike; a row of
+// the report has the medians.
+//
+//   - A scenario is a number of lanes. Its jobs are first worked off as fast as
+//     possible, for the rate and the costs; then they arrive at half that rate, for the
+//     delay from enqueue to start.
+//   - The ceiling is bare SQL on the same driver with the same durability: three
+//     transactions per batch that insert jobs, move them to running and move them to
+//     history, without a decision. A scenario's share of it is what the engine leaves of
+//     the database's speed.
+//
+// A job counts when its report was acknowledged, which is after the commit.
 package bench
 
 import (
@@ -29,36 +38,37 @@ import (
 	"hostler.dev/hostler/internal/store/sqlite"
 )
 
-// Options say what to measure.
+// Options are what [Run] measures.
 type Options struct {
-	// DB is postgres://… or sqlite:PATH; "" is a SQLite file in a temporary
-	// folder. The database must hold no jobs.
+	// DB is postgres://… or sqlite:PATH; "" means a SQLite file in a temporary
+	// folder. The database must not belong to a server.
 	DB     string
 	Jobs   int           // of one scenario
 	Slots  int           // of the worker
-	Lanes  []int         // a scenario for each; 0 is no lane
+	Lanes  []int         // numbers of lanes, a scenario each; 0 means jobs without a lane
 	Rounds int           // at least 1
-	Work   time.Duration // how long a job's action takes; 0 is nothing
+	Work   time.Duration // how long a job's action takes
 	Steady time.Duration // how long the half load runs; 0 means 3 s
-	Batch  int           // jobs of one enqueue, in the engine's run and the ceiling's; 0 means 100
-	// Progress, unless nil, is told what is measured now.
-	Progress func(what string)
+	Batch  int           // jobs of one enqueue, and of a transaction of the ceiling; 0 means 100
+	// Progress, unless nil, is called before each measurement.
+	Progress func(what hostler.Text)
 }
 
 // argBytes is the size of a job's args.
 const argBytes = 200
 
-// Row is what one scenario showed, over all rounds.
+// Row has the figures of one scenario, over all rounds.
 type Row struct {
-	Scenario  string  `json:"scenario"`
-	JobsPerS  float64 `json:"jobs_per_s"` // median of the rounds
-	Min       float64 `json:"min"`
-	Max       float64 `json:"max"`
-	Share     float64 `json:"share_of_ceiling"` // 0 to 1
-	CPUMicros float64 `json:"cpu_us_per_job"`   // of this process
-	WALBytes  float64 `json:"wal_bytes_per_job"`
-	StartP50  float64 `json:"start_p50_ms,omitempty"` // enqueue to start, at half load
-	StartP99  float64 `json:"start_p99_ms,omitempty"`
+	Scenario  string       `json:"scenario"`
+	Title     hostler.Text `json:"-"`          // the scenario in both languages
+	JobsPerS  float64      `json:"jobs_per_s"` // median of the rounds
+	Min       float64      `json:"min"`
+	Max       float64      `json:"max"`
+	Share     float64      `json:"share_of_ceiling"` // 0 to 1
+	CPUMicros float64      `json:"cpu_us_per_job"`   // of this process
+	WALBytes  float64      `json:"wal_bytes_per_job"`
+	StartP50  float64      `json:"start_p50_ms,omitempty"` // enqueue to start, at half load
+	StartP99  float64      `json:"start_p99_ms,omitempty"`
 }
 
 // Report is the result of a run.
@@ -72,15 +82,15 @@ type Report struct {
 	Rows       []Row  `json:"rows"`
 }
 
-// Run measures. It makes its queue and project in the database and leaves the
-// history of its jobs behind.
+// Run measures the engine. It creates a queue in the database, and leaves it and the
+// history of the jobs there.
 func Run(ctx context.Context, o Options) (Report, error) {
 	o = o.withDefaults()
-	db, log, clean, err := open(ctx, o)
+	db, log, cleanup, err := open(ctx, o)
 	if err != nil {
 		return Report{}, err
 	}
-	defer clean()
+	defer cleanup()
 	b := &bench{o: o, db: db, store: store.New(db, log)}
 	stats, err := db.Stats(ctx)
 	if err != nil {
@@ -93,10 +103,11 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return Report{}, err
 	}
 	r := Report{
-		Store: stats.Kind + " " + stats.Version, Durability: durability(db), Jobs: o.Jobs, Slots: o.Slots, Rounds: o.Rounds,
+		Store: stats.Kind + " " + stats.Version, Durability: durability(db),
+		Jobs: o.Jobs, Slots: o.Slots, Rounds: o.Rounds,
 		Machine: fmt.Sprintf("%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version()),
 	}
-	r.Rows = b.rows()
+	r.Rows = b.report()
 	return r, nil
 }
 
@@ -125,12 +136,14 @@ func (o Options) withDefaults() Options {
 	}
 	o.Rounds = max(1, o.Rounds)
 	if o.Progress == nil {
-		o.Progress = func(string) {}
+		o.Progress = func(hostler.Text) {}
 	}
 	return o
 }
 
-func open(ctx context.Context, o Options) (db, log sqldb.Driver, clean func(), err error) {
+// open opens the database of a run, and the one of its jobs' output; cleanup closes
+// both, and deletes them when they are temporary.
+func open(ctx context.Context, o Options) (db, log sqldb.Driver, cleanup func(), err error) {
 	if dsn, ok := strings.CutPrefix(o.DB, "postgres"); ok {
 		pg, err := postgres.Open(ctx, "postgres"+dsn, postgres.Options{})
 		if err != nil {
@@ -171,23 +184,25 @@ type bench struct {
 	db      sqldb.Driver
 	store   *store.Store
 	project hostler.ProjectID
-	rounds  map[string][]sample
-	order   []string
+	rows    []measured // in the order of the report
 }
 
-// sample is one scenario of one round.
+// measured has the samples of a scenario, one a round.
+type measured struct {
+	title   hostler.Text
+	samples []sample
+}
+
+// sample has the figures of a scenario in one round.
 type sample struct {
 	rate, cpu, wal float64
 	p50, p99       float64
 }
 
-const (
-	benchQueue = "bench"
-	ceiling    = "ceiling: bare SQL"
-)
+const benchQueue = "bench"
 
-// prepare refuses a database that is in use: the figures would be wrong, and the
-// benchmark's jobs would end up among real ones.
+// prepare creates the queue. It refuses a database that is in use: the figures would
+// be wrong, and the jobs of the benchmark would be listed among real ones.
 func (b *bench) prepare(ctx context.Context) error {
 	return b.store.InTx(ctx, func(tx *store.Tx) error {
 		queues, err := tx.Queues()
@@ -197,7 +212,7 @@ func (b *bench) prepare(ctx context.Context) error {
 		for _, q := range queues {
 			if q.Name != benchQueue {
 				return hostler.Errorf(hostler.CodeConflict,
-					"this database belongs to a server: it has the queue %q; give the benchmark one of its own",
+					"this database belongs to a server (it has the queue %q); use a separate one for the benchmark",
 					"该数据库正被服务使用（已有队列 %q）；请为基准测试使用单独的数据库", q.Name)
 			}
 		}
@@ -207,57 +222,67 @@ func (b *bench) prepare(ctx context.Context) error {
 	})
 }
 
+// measure runs the rounds.
 func (b *bench) measure(ctx context.Context) error {
-	b.rounds = map[string][]sample{}
 	for round := range b.o.Rounds {
-		for _, lanes := range b.o.Lanes {
-			name := scenarioName(lanes)
-			b.o.Progress(fmt.Sprintf("round %d of %d: %s", round+1, b.o.Rounds, name))
-			s, err := b.lifecycle(ctx, lanes)
+		for i, lanes := range b.o.Lanes {
+			err := b.sample(round, i, scenario(lanes), func() (sample, error) { return b.lifecycle(ctx, lanes) })
 			if err != nil {
 				return err
 			}
-			b.note(name, s)
 		}
-		b.o.Progress(fmt.Sprintf("round %d of %d: %s", round+1, b.o.Rounds, ceiling))
-		s, err := b.bare(ctx)
+		err := b.sample(round, len(b.o.Lanes), ceiling(), func() (sample, error) { return b.bare(ctx) })
 		if err != nil {
 			return err
 		}
-		b.note(ceiling, s)
 	}
 	return nil
 }
 
-func scenarioName(lanes int) string {
+// sample measures a row of the report once.
+func (b *bench) sample(round, row int, title hostler.Text, measure func() (sample, error)) error {
+	b.o.Progress(hostler.Text{
+		EN: fmt.Sprintf("round %d of %d: %s", round+1, b.o.Rounds, title.EN),
+		ZH: fmt.Sprintf("第 %d/%d 轮：%s", round+1, b.o.Rounds, title.ZH),
+	})
+	s, err := measure()
+	if err != nil {
+		return err
+	}
+	if row == len(b.rows) {
+		b.rows = append(b.rows, measured{title: title})
+	}
+	b.rows[row].samples = append(b.rows[row].samples, s)
+	return nil
+}
+
+func scenario(lanes int) hostler.Text {
 	if lanes == 0 {
-		return "no lanes"
+		return hostler.Text{EN: "no lanes", ZH: "无通道"}
 	}
-	return fmt.Sprintf("%d lanes", lanes)
+	return hostler.Textf("%d lanes", "%d 个通道", lanes)
 }
 
-func (b *bench) note(name string, s sample) {
-	if b.rounds[name] == nil {
-		b.order = append(b.order, name)
-	}
-	b.rounds[name] = append(b.rounds[name], s)
-}
+func ceiling() hostler.Text { return hostler.Text{EN: "ceiling: bare SQL", ZH: "上限：裸 SQL"} }
 
-// rows sums the rounds up.
-func (b *bench) rows() []Row {
-	top := median(b.rounds[ceiling], func(s sample) float64 { return s.rate })
-	rows := make([]Row, len(b.order))
-	for i, name := range b.order {
-		ss := b.rounds[name]
-		rates := make([]float64, len(ss))
-		for j, s := range ss {
+// report returns the medians of the rounds. The last row is the ceiling.
+func (b *bench) report() []Row {
+	rate := func(s sample) float64 { return s.rate }
+	top := median(b.rows[len(b.rows)-1].samples, rate)
+	rows := make([]Row, len(b.rows))
+	for i, m := range b.rows {
+		rates := make([]float64, len(m.samples))
+		for j, s := range m.samples {
 			rates[j] = s.rate
 		}
-		rate := median(ss, func(s sample) float64 { return s.rate })
 		rows[i] = Row{
-			Scenario: name, JobsPerS: rate, Min: slices.Min(rates), Max: slices.Max(rates), Share: rate / top,
-			CPUMicros: median(ss, func(s sample) float64 { return s.cpu }), WALBytes: median(ss, func(s sample) float64 { return s.wal }),
-			StartP50: median(ss, func(s sample) float64 { return s.p50 }), StartP99: median(ss, func(s sample) float64 { return s.p99 }),
+			Scenario: m.title.EN, Title: m.title,
+			JobsPerS: median(m.samples, rate), Min: slices.Min(rates), Max: slices.Max(rates),
+			Share:     median(m.samples, rate) / top,
+			CPUMicros: median(m.samples, func(s sample) float64 { return s.cpu }),
+			WALBytes:  median(m.samples, func(s sample) float64 { return s.wal }),
+			StartP50:  median(m.samples, func(s sample) float64 { return s.p50 }),
+			StartP99:  median(m.samples, func(s sample) float64 { return s.p99 }),
 		}
 	}
 	return rows
@@ -272,7 +297,8 @@ func median(ss []sample, of func(sample) float64) float64 {
 	return vs[len(vs)/2]
 }
 
-// args makes the args of a job: the time at which it was enqueued, and padding.
+// args returns the args of a job: the time at which it was enqueued, and padding to
+// argBytes.
 func args(at time.Time) json.RawMessage {
 	head := fmt.Sprintf(`{"at":%d,"pad":"`, at.UnixMicro())
 	return json.RawMessage(head + strings.Repeat("x", max(0, argBytes-len(head)-2)) + `"}`)

@@ -12,21 +12,21 @@ import (
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-// A short run on each store gives every figure. How large they are is for the
-// benchmark itself, not for a test.
-func TestRunMeasures(t *testing.T) {
+// TestRun does a short run on each store and checks that every figure is there. How
+// large they are depends on the machine.
+func TestRun(t *testing.T) {
 	for kind, db := range map[string]string{"sqlite": "", "postgres": storetest.Postgres(t)} {
 		t.Run(kind, func(t *testing.T) {
-			var told []string
+			var progress []hostler.Text
 			r, err := bench.Run(t.Context(), bench.Options{
 				DB: db, Jobs: 500, Slots: 50, Lanes: []int{0, 10}, Rounds: 1, Steady: 200 * time.Millisecond,
-				Progress: func(what string) { told = append(told, what) },
+				Progress: func(what hostler.Text) { progress = append(progress, what) },
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(r.Rows) != 3 || len(told) != 3 {
-				t.Fatalf("got %d rows, %d words of progress, want two scenarios and the ceiling", len(r.Rows), len(told))
+			if len(r.Rows) != 3 || len(progress) != 3 {
+				t.Fatalf("got %d rows, progress %v; want two scenarios and the ceiling", len(r.Rows), progress)
 			}
 			for _, row := range r.Rows {
 				if row.JobsPerS <= 0 || row.CPUMicros <= 0 || row.WALBytes <= 0 || row.Share <= 0 {
@@ -40,7 +40,8 @@ func TestRunMeasures(t *testing.T) {
 	}
 }
 
-func TestRefusesADatabaseInUse(t *testing.T) {
+// TestRefusesDatabaseInUse runs on a database that has the queue of a server.
+func TestRefusesDatabaseInUse(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	db := storetest.OpenPostgres(t, dsn, nil)
 	err := store.New(db, db).InTx(t.Context(), func(tx *store.Tx) error {

@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,25 +22,30 @@ import (
 	"hostler.dev/hostler/internal/worker"
 )
 
-// producers enqueue at the same time.
-const producers = 4
+const (
+	// producers is how many goroutines enqueue at the same time.
+	producers = 4
+	// stallTimeout is how long no job may end before the benchmark gives up.
+	stallTimeout = 30 * time.Second
+)
 
-// counting counts the jobs whose end is durable, and knows the worker.
-type counting struct {
+// countingDispatcher counts the jobs whose reports were acknowledged, which is after
+// the commit, and remembers the id of the worker.
+type countingDispatcher struct {
 	hostler.Dispatcher
 	ended  atomic.Int64
 	worker atomic.Int64
 }
 
 // Register implements hostler.Dispatcher.
-func (c *counting) Register(ctx context.Context, info hostler.WorkerInfo) (hostler.WorkerID, error) {
+func (c *countingDispatcher) Register(ctx context.Context, info hostler.WorkerInfo) (hostler.WorkerID, error) {
 	id, err := c.Dispatcher.Register(ctx, info)
 	c.worker.Store(int64(id))
 	return id, err
 }
 
 // Report implements hostler.Dispatcher.
-func (c *counting) Report(ctx context.Context, w hostler.WorkerID, reports []hostler.Report) ([]error, error) {
+func (c *countingDispatcher) Report(ctx context.Context, w hostler.WorkerID, reports []hostler.Report) ([]error, error) {
 	acks, err := c.Dispatcher.Report(ctx, w, reports)
 	for _, ack := range acks {
 		if ack == nil {
@@ -53,44 +55,19 @@ func (c *counting) Report(ctx context.Context, w hostler.WorkerID, reports []hos
 	return acks, err
 }
 
-// starts collects how long jobs waited for their start.
-type starts struct {
-	mu  sync.Mutex
-	on  bool
-	all []time.Duration
-}
-
-func (s *starts) add(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.on {
-		s.all = append(s.all, d)
-	}
-}
-
-func (s *starts) quantile(q float64) float64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.all) == 0 {
-		return 0
-	}
-	slices.Sort(s.all)
-	return float64(s.all[min(len(s.all)-1, int(q*float64(len(s.all))))].Microseconds()) / 1000
-}
-
-// lifecycle burns down the scenario's jobs, and then keeps a steady half load for
-// the time from enqueue to start.
+// lifecycle measures one scenario: it works off its jobs as fast as it can for the
+// rate, and then enqueues at half that rate for the delay from enqueue to start.
 func (b *bench) lifecycle(ctx context.Context, lanes int) (s sample, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	waits := &starts{}
+	started := &delays{}
 	e := engine.New(engine.Config{
 		Store: b.store, Retention: 24 * time.Hour, Sole: b.db.Name() == string(sqldb.SQLite), Log: discard(),
 		Resolve: func(context.Context, []*hostler.Lease) error { return nil },
 		Pin:     func(context.Context, store.LeasedJob, hostler.HostKeyOffer) error { return nil },
 	})
-	d := &counting{Dispatcher: e}
-	w, err := b.worker(d, waits)
+	d := &countingDispatcher{Dispatcher: e}
+	w, err := b.worker(d, started)
 	if err != nil {
 		return s, err
 	}
@@ -102,8 +79,8 @@ func (b *bench) lifecycle(ctx context.Context, lanes int) (s sample, err error) 
 	defer func() {
 		drain, end := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer end()
-		// As a server does at its end: else the next round's jobs would wait for this
-		// worker, which held their lanes.
+		// As a server does when it stops: ready jobs have an affinity to the worker that
+		// ran their lane last, and those of the next round would wait for this one.
 		err = errors.Join(err, w.Drain(drain), e.Retire(drain, hostler.WorkerID(d.worker.Load())))
 		cancel()
 		err = errors.Join(err, g.Wait())
@@ -111,19 +88,19 @@ func (b *bench) lifecycle(ctx context.Context, lanes int) (s sample, err error) 
 	if s, err = b.burn(ctx, d, lanes); err != nil {
 		return s, err
 	}
-	waits.mu.Lock()
-	waits.on = true
-	waits.mu.Unlock()
+	started.enable()
 	if err := b.steady(ctx, d, lanes, s.rate/2); err != nil {
 		return s, err
 	}
-	s.p50, s.p99 = waits.quantile(0.5), waits.quantile(0.99)
+	s.p50, s.p99 = started.quantile(0.5), started.quantile(0.99)
 	return s, nil
 }
 
-func (b *bench) worker(d hostler.Dispatcher, waits *starts) (*worker.Worker, error) {
+// worker returns a worker whose only action does nothing for Options.Work.
+func (b *bench) worker(d hostler.Dispatcher, started *delays) (*worker.Worker, error) {
 	actions, err := action.NewRegistry(action.Action{
-		Name: "noop", Title: hostler.Text{EN: "Nothing", ZH: "空操作"}, Schema: json.RawMessage(`{"type":"object"}`), Asset: action.AssetNever,
+		Name: "noop", Title: hostler.Text{EN: "Nothing", ZH: "空操作"},
+		Schema: json.RawMessage(`{"type":"object"}`), Asset: action.AssetNever,
 		Traits:  func(json.RawMessage) action.Traits { return action.Traits{Idempotent: true} },
 		Enabled: true,
 		Run: func(ctx context.Context, c *action.Call) action.Result {
@@ -131,7 +108,7 @@ func (b *bench) worker(d hostler.Dispatcher, waits *starts) (*worker.Worker, err
 				At int64 `json:"at"`
 			}
 			if err := json.Unmarshal(c.Args, &a); err == nil {
-				waits.add(time.Since(time.UnixMicro(a.At)))
+				started.add(time.Since(time.UnixMicro(a.At)))
 			}
 			_ = wait.Sleep(ctx, b.o.Work) // a cancelled job ends early
 			return action.Succeeded(nil)
@@ -141,14 +118,17 @@ func (b *bench) worker(d hostler.Dispatcher, waits *starts) (*worker.Worker, err
 		return nil, err
 	}
 	return worker.New(worker.Config{
-		Info:       hostler.WorkerInfo{Name: "bench", Hostname: "bench", Version: "bench", Queues: []string{benchQueue}, Slots: b.o.Slots},
+		Info: hostler.WorkerInfo{
+			Name: "bench", Hostname: "bench", Version: "bench", Queues: []string{benchQueue}, Slots: b.o.Slots,
+		},
 		Dispatcher: d, Actions: actions, Log: discard(),
 		Redactor: func(values ...string) runlog.Redactor { return secret.NewRedactor(values...) },
 	})
 }
 
-// burn enqueues every job as fast as it can and waits until all have ended.
-func (b *bench) burn(ctx context.Context, d *counting, lanes int) (sample, error) {
+// burn enqueues the jobs of a scenario as fast as it can, and waits until all have
+// ended.
+func (b *bench) burn(ctx context.Context, d *countingDispatcher, lanes int) (sample, error) {
 	before, err := b.meter(ctx)
 	if err != nil {
 		return sample{}, err
@@ -181,8 +161,9 @@ func (b *bench) burn(ctx context.Context, d *counting, lanes int) (sample, error
 	return after.since(before, b.o.Jobs), nil
 }
 
-// steady enqueues at a rate, one job at a time, without waiting for them.
-func (b *bench) steady(ctx context.Context, d *counting, lanes int, rate float64) error {
+// steady enqueues at a rate for Options.Steady, however far the engine falls behind,
+// and then waits until all jobs have ended.
+func (b *bench) steady(ctx context.Context, d *countingDispatcher, lanes int, rate float64) error {
 	const tick = time.Millisecond
 	done := d.ended.Load()
 	t := time.NewTicker(tick)
@@ -212,7 +193,8 @@ func (b *bench) enqueue(ctx context.Context, from, n, lanes int) error {
 	now := time.Now()
 	for i := range specs {
 		specs[i] = hostler.JobSpec{
-			Project: b.project, Queue: benchQueue, Action: "noop", Args: args(now), Priority: hostler.PriorityDefault, MaxAttempts: 1,
+			Project: b.project, Queue: benchQueue, Action: "noop", Args: args(now),
+			Priority: hostler.PriorityDefault, MaxAttempts: 1,
 			OnLost: hostler.OnLostRetry, OnUnknown: hostler.OnUnknownHold, OnRetry: hostler.OnRetryHold,
 		}
 		if lanes > 0 {
@@ -225,10 +207,8 @@ func (b *bench) enqueue(ctx context.Context, from, n, lanes int) error {
 	})
 }
 
-// patience bounds how long nothing may end before the benchmark gives up.
-const patience = 30 * time.Second
-
-func await(ctx context.Context, d *counting, want int64) error {
+// await waits until want jobs have ended. It fails when none ends for stallTimeout.
+func await(ctx context.Context, d *countingDispatcher, want int64) error {
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
 	last, at := d.ended.Load(), time.Now()
@@ -239,8 +219,8 @@ func await(ctx context.Context, d *counting, want int64) error {
 			return nil
 		case n != last:
 			last, at = n, time.Now()
-		case time.Since(at) > patience:
-			return fmt.Errorf("%d of %d jobs ended, and none for %v", n, want, patience)
+		case time.Since(at) > stallTimeout:
+			return fmt.Errorf("%d of %d jobs ended, and none in the last %v", n, want, stallTimeout)
 		}
 		select {
 		case <-ctx.Done():
@@ -248,32 +228,4 @@ func await(ctx context.Context, d *counting, want int64) error {
 		case <-t.C:
 		}
 	}
-}
-
-// reading is what the meters show at one moment.
-type reading struct {
-	at  time.Time
-	cpu time.Duration
-	wal int64
-}
-
-func (r reading) since(before reading, jobs int) sample {
-	n := float64(jobs)
-	return sample{
-		rate: n / r.at.Sub(before.at).Seconds(),
-		cpu:  float64((r.cpu - before.cpu).Microseconds()) / n,
-		wal:  float64(r.wal-before.wal) / n,
-	}
-}
-
-func (b *bench) meter(ctx context.Context) (reading, error) {
-	wal, err := b.walBytes(ctx)
-	if err != nil {
-		return reading{}, err
-	}
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return reading{}, fmt.Errorf("read the CPU time: %w", err)
-	}
-	return reading{at: time.Now(), wal: wal, cpu: time.Duration(u.Utime.Nano() + u.Stime.Nano())}, nil
 }

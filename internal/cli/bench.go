@@ -29,7 +29,7 @@ empty; the history of the jobs stays in it.`,
 不指定 --db 时使用临时 SQLite 文件。PostgreSQL 数据库须为空，测试后会留下作业历史。`),
 		example: "hostler bench\nhostler bench --db postgres://bench@localhost/bench --rounds 5 -o json",
 	}, func(ctx context.Context, _ []string) error {
-		o.Progress = func(scenario string) { a.note("%s", "%s", scenario) }
+		o.Progress = func(what hostler.Text) { a.note("%s", "%s", a.t(what.EN, what.ZH)) }
 		r, err := bench.Run(ctx, o)
 		if err != nil {
 			return err
@@ -40,7 +40,7 @@ empty; the history of the jobs stays in it.`,
 		a.note("%s · %s · %s", "%s · %s · %s", r.Store, r.Durability, r.Machine)
 		a.note("%d jobs with 200 bytes of arguments, %d slots, median of %d rounds",
 			"%d 个作业（参数 200 字节），%d 并发，%d 轮取中位数", r.Jobs, r.Slots, r.Rounds)
-		return list(a, r.Rows, benchColumns())
+		return list(a, r.Rows, a.benchColumns())
 	})
 	fs := cmd.Flags()
 	fs.StringVar(&o.DB, "db", "", a.t("empty database: sqlite:PATH or postgres://…", "空数据库：sqlite:路径 或 postgres://…"))
@@ -55,7 +55,7 @@ empty; the history of the jobs stays in it.`,
 	return cmd
 }
 
-func benchColumns() []column[bench.Row] {
+func (a *app) benchColumns() []column[bench.Row] {
 	num := func(en, zh, format string, of func(bench.Row) float64) column[bench.Row] {
 		return col(en, zh, func(r bench.Row) string { return fmt.Sprintf(format, of(r)) })
 	}
@@ -66,7 +66,7 @@ func benchColumns() []column[bench.Row] {
 		return hostler.Duration(time.Duration(v * float64(time.Millisecond)).Round(10 * time.Microsecond)).String()
 	}
 	return []column[bench.Row]{
-		col("scenario", "场景", func(r bench.Row) string { return r.Scenario }),
+		col("scenario", "场景", func(r bench.Row) string { return a.t(r.Title.EN, r.Title.ZH) }),
 		num("jobs/s", "作业/秒", "%.0f", func(r bench.Row) float64 { return r.JobsPerS }),
 		col("spread", "范围", func(r bench.Row) string { return fmt.Sprintf("%.0f–%.0f", r.Min, r.Max) }),
 		num("of ceiling", "占上限", "%.0f%%", func(r bench.Row) float64 { return r.Share * 100 }),
