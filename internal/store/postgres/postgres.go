@@ -2,8 +2,8 @@
 // database of any number of servers.
 //
 // Model: every server has a pool of connections, one connection that listens
-// and one that notifies. The database's clock is the clock of all servers; each
-// knows its own clock's offset from it.
+// and one that notifies. The database's clock is the clock of all servers: each
+// reads it from time to time and measures spans from there.
 //
 // Invariants: no call waits without a limit, neither in the database
 // (statement_timeout) nor here (a deadline per transaction); nothing is
@@ -70,12 +70,12 @@ const (
 
 // DB implements sqldb.Driver.
 type DB struct {
-	opt    Options
-	sql    *sqldb.Rewriter
-	pool   *pgxpool.Pool
-	offset atomic.Int64 // database clock − local clock, in nanoseconds
-	marks  marks
-	waker  waker
+	opt   Options
+	sql   *sqldb.Rewriter
+	pool  *pgxpool.Pool
+	clock atomic.Pointer[reading] // the newest that was quick enough
+	marks marks
+	waker waker
 }
 
 var _ sqldb.Driver = (*DB)(nil)
@@ -200,10 +200,20 @@ func (db *DB) Now() time.Time {
 	if db.opt.Now != nil {
 		return db.opt.Now().UTC()
 	}
-	return time.Now().Add(time.Duration(db.offset.Load())).UTC()
+	return db.clock.Load().now()
 }
 
-// measureClock learns the offset of the database's clock from ours.
+// reading is the database's clock at a moment of ours. Spans since then are those
+// of the monotonic clock: a step of this server's wall clock changes nothing.
+type reading struct{ database, local time.Time }
+
+func (r *reading) now() time.Time { return r.database.Add(time.Since(r.local)).UTC() }
+
+// slowReading is how long a reading may take to count once there is another: the
+// database's clock was read at some moment of that span.
+const slowReading = 200 * time.Millisecond
+
+// measureClock reads the database's clock.
 func (db *DB) measureClock(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -214,8 +224,10 @@ func (db *DB) measureClock(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read the database's clock: %w", err)
 		}
-		middle := sent.Add(time.Since(sent) / 2)
-		db.offset.Store(int64(time.UnixMicro(us).Sub(middle)))
+		took := time.Since(sent)
+		if took < slowReading || db.clock.Load() == nil {
+			db.clock.Store(&reading{database: time.UnixMicro(us), local: sent.Add(took / 2)})
+		}
 		return nil
 	})
 }
