@@ -19,7 +19,7 @@ func (k worker) beat(t *testing.T, hb hostler.Heartbeat) (reply hostler.Heartbea
 	t.Helper()
 	hb.Worker = k.id
 	k.w.tx(t, func(tx *store.Tx) (err error) {
-		reply, err = tx.Heartbeat(hb)
+		reply, _, err = tx.Heartbeat(hb)
 		return err
 	})
 	return reply
@@ -63,7 +63,10 @@ func TestSessionsAreShownToThoseWhoWorkThere(t *testing.T) {
 		k.beat(t, hostler.Heartbeat{Sessions: all})
 		w.h.Advance(time.Hour)
 		w.tx(t, func(tx *store.Tx) error {
-			_, err := tx.LoseWorkers()
+			silent, err := tx.Pulses()
+			if err == nil {
+				_, err = tx.LoseWorkers(silent)
+			}
 			return err
 		})
 		if got := must(w.Workers(t.Context(), w.admin))(t); got[0].State != "dead" || got[0].Sessions != nil {
@@ -103,7 +106,7 @@ func TestStopWorkers(t *testing.T) {
 		}
 		// The process is fenced: it can neither report nor go on.
 		err = w.h.Store.InTx(ctx, func(tx *store.Tx) error {
-			_, err := tx.Heartbeat(hostler.Heartbeat{Worker: k.id})
+			_, _, err := tx.Heartbeat(hostler.Heartbeat{Worker: k.id})
 			return err
 		})
 		wantCode(t, err, hostler.CodeStale)
@@ -136,7 +139,10 @@ func TestStopWorkers(t *testing.T) {
 
 		w.h.Advance(time.Minute)
 		w.tx(t, func(tx *store.Tx) error {
-			_, err := tx.LoseWorkers()
+			silent, err := tx.Pulses()
+			if err == nil {
+				_, err = tx.LoseWorkers(silent)
+			}
 			return err
 		})
 		if stopped, n, err = w.StopWorkers(ctx, w.admin, []hostler.WorkerID{spared.id}); err != nil || n != 0 || len(stopped) != 1 {

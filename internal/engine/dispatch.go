@@ -15,11 +15,6 @@ const (
 	sharedPoll = 250 * time.Millisecond
 	// cancelPoll is how often a held-back heartbeat looks for cancels.
 	cancelPoll = 250 * time.Millisecond
-	// lateAfter is how old a lease may be when it goes to its worker. A heartbeat
-	// that does not list it yet must be over before store.ReplyGrace is, or a job
-	// that began would be handed back: lateAfter and the longest heartbeat make up
-	// that grace.
-	lateAfter = store.ReplyGrace - 10*time.Second
 	// ambiguousTries is how often a report whose commit got lost is repeated.
 	ambiguousTries = 3
 )
@@ -73,6 +68,7 @@ func (e *Engine) lookIn(wait time.Duration, keptUntil time.Time) time.Duration {
 // behind: nobody wakes us for it.
 func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) (got store.Claimed, err error) {
 	for {
+		began := e.cfg.Now()
 		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
 			got, err = tx.Claim(req.Worker, req.Slots)
 			return err
@@ -89,14 +85,15 @@ func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) (got store
 				e.log.ErrorContext(ctx, "overdue jobs could not be expired", "err", err)
 			}
 		}
-		got.Leases, err = e.resolve(ctx, req.Worker, got.Leases)
+		got.Leases, err = e.resolve(ctx, req.Worker, began, got.Leases)
 		return got, err
 	}
 }
 
-// resolve fills in assets and credentials. When that fails, or took too long, the
-// jobs are handed back: they were not started.
-func (e *Engine) resolve(ctx context.Context, w hostler.WorkerID, leases []hostler.Lease) ([]hostler.Lease, error) {
+// resolve fills in the assets and credentials of leases whose claim began at a
+// time. When that fails, or took too long, the jobs are handed back: they were not
+// started.
+func (e *Engine) resolve(ctx context.Context, w hostler.WorkerID, began time.Time, leases []hostler.Lease) ([]hostler.Lease, error) {
 	refs := make([]*hostler.Lease, len(leases))
 	for i := range leases {
 		refs[i] = &leases[i]
@@ -105,7 +102,7 @@ func (e *Engine) resolve(ctx context.Context, w hostler.WorkerID, leases []hostl
 	if len(leases) == 0 {
 		return leases, err
 	}
-	if age := e.store.Now().Sub(leases[0].StartedAt); err == nil && age > lateAfter {
+	if err == nil && e.cfg.Now().Sub(began) > lateAfter {
 		err = hostler.Errorf(hostler.CodeTimeout, "the database took too long to lease jobs", "数据库分派作业用时过长")
 	}
 	if err == nil {
@@ -123,18 +120,51 @@ func (e *Engine) resolve(ctx context.Context, w hostler.WorkerID, leases []hostl
 // Heartbeat implements hostler.Dispatcher.
 func (e *Engine) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (hostler.HeartbeatReply, error) {
 	var reply hostler.HeartbeatReply
+	var missing []hostler.LeaseRef
 	err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		reply, err = tx.Heartbeat(hb)
+		reply, missing, err = tx.Heartbeat(hb)
 		return err
 	})
 	if err != nil {
-		e.forget(hb.Worker)
+		e.forgetCancels(hb.Worker) // the worker was not told of them
 		return reply, err
+	}
+	reply.LeaseFor = e.leaseFor()
+	if err := e.handBackMissing(ctx, hb.Worker, missing); err != nil {
+		// The lease is extended, which is what the worker must hear of in time.
+		e.log.ErrorContext(ctx, "cannot hand back leases whose answer was lost", "worker", hb.Worker, "err", err)
 	}
 	if e.news(hb.Worker, reply.Cancel) || len(reply.Drop) > 0 || len(reply.CloseHosts) > 0 || hb.Wait <= 0 {
 		return reply, nil
 	}
 	return e.holdBack(ctx, hb, reply)
+}
+
+// soleLease is the lease of the worker of a sole server. Nobody else could run its
+// jobs, and when its process ends, the next one rescues them at its start: a disk
+// that stalls, or a machine that was suspended, is no reason to kill them.
+const soleLease = 365 * 24 * time.Hour
+
+func (e *Engine) leaseFor() time.Duration {
+	if e.cfg.Sole {
+		return soleLease
+	}
+	return hostler.LeaseTTL
+}
+
+// handBackMissing hands back the leases that a worker's heartbeats have not listed
+// for so long that their answer must be lost.
+func (e *Engine) handBackMissing(ctx context.Context, w hostler.WorkerID, leases []hostler.LeaseRef) error {
+	e.mu.Lock()
+	still, lost := e.missing[w].observe(e.cfg.Now(), leases)
+	if e.missing[w] = still; len(still) == 0 {
+		delete(e.missing, w)
+	}
+	e.mu.Unlock()
+	if len(lost) == 0 {
+		return nil
+	}
+	return e.store.InTx(ctx, func(tx *store.Tx) error { return tx.HandBack(w, lost) })
 }
 
 // holdBack waits for something to tell the worker.
@@ -203,10 +233,17 @@ func (e *Engine) news(w hostler.WorkerID, cancels []hostler.LeaseRef) bool {
 	return news
 }
 
+func (e *Engine) forgetCancels(w hostler.WorkerID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.told, w)
+}
+
 func (e *Engine) forget(w hostler.WorkerID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.told, w)
+	delete(e.missing, w)
 }
 
 // Report implements hostler.Dispatcher. A commit whose answer got lost is

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,10 @@ type Config struct {
 	// Sole says that no other server uses the database, so that whoever held
 	// jobs before this start is gone.
 	Sole bool
-	Log  *slog.Logger
+	// Now measures spans on this server; nil means time.Now, whose monotonic clock
+	// no step of the wall clock moves.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // Engine implements hostler.Dispatcher over the store.
@@ -43,15 +47,24 @@ type Engine struct {
 	store *store.Store
 	log   *slog.Logger
 
-	mu   sync.Mutex
-	told map[hostler.WorkerID]map[hostler.LeaseRef]bool // cancels that a worker was told of
+	pulses pulses // of the rescue loop alone
+
+	mu      sync.Mutex
+	told    map[hostler.WorkerID]map[hostler.LeaseRef]bool // cancels that a worker was told of
+	missing map[hostler.WorkerID]missing
 }
 
 var _ hostler.Dispatcher = (*Engine)(nil)
 
 // New makes an Engine; Run starts its loops.
 func New(cfg Config) *Engine {
-	return &Engine{cfg: cfg, store: cfg.Store, log: cfg.Log, told: map[hostler.WorkerID]map[hostler.LeaseRef]bool{}}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Engine{
+		cfg: cfg, store: cfg.Store, log: cfg.Log,
+		told: map[hostler.WorkerID]map[hostler.LeaseRef]bool{}, missing: map[hostler.WorkerID]missing{},
+	}
 }
 
 // Recover deals with the jobs that an earlier process of a sole server left
@@ -162,13 +175,28 @@ func (e *Engine) dueOnce(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// rescueOnce takes the jobs of workers whose lease is over.
+// rescueOnce takes the jobs of workers that have been silent for as long as a
+// lease lasts.
 func (e *Engine) rescueOnce(ctx context.Context) error {
-	var lost []hostler.WorkerID
-	err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		lost, err = tx.LoseWorkers()
+	var live []store.Pulse
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		live, err = tx.Pulses()
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	silent := e.pulses.observe(e.cfg.Now(), live)
+	if e.cfg.Sole {
+		silent = slices.DeleteFunc(silent, func(p store.Pulse) bool { return !p.Idle }) // see soleLease
+	}
+	var lost []hostler.WorkerID
+	if len(silent) > 0 {
+		err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			lost, err = tx.LoseWorkers(silent)
+			return err
+		})
+	}
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func newRig(t *testing.T, st *store.Store, change ...func(*engine.Config)) *rig 
 func eachRig(t *testing.T, fn func(t *testing.T, r *rig, h *storetest.Harness)) {
 	t.Helper()
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
-		r := newRig(t, h.Store)
+		r := newRig(t, h.Store, func(c *engine.Config) { c.Now = h.Now })
 		r.prepare("default")
 		fn(t, r, h)
 	})
@@ -283,6 +283,7 @@ func TestLateLeaseIsHandedBack(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
 		slow := true
 		r := newRig(t, h.Store, func(c *engine.Config) {
+			c.Now = h.Now
 			c.Resolve = func(context.Context, []*hostler.Lease) error {
 				if slow {
 					h.Advance(20 * time.Second)
@@ -485,7 +486,8 @@ func TestTwoServersShare(t *testing.T) {
 			return // SQLite has one server; storetest shows that a second is refused
 		}
 		one, two := d.Open(t), d.Open(t)
-		a, b := newRig(t, store.New(one, one)), newRig(t, store.New(two, two))
+		clock := func(c *engine.Config) { c.Now = d.Clock.Now }
+		a, b := newRig(t, store.New(one, one), clock), newRig(t, store.New(two, two), clock)
 		a.prepare("default")
 		wa, wb := a.register(), b.register()
 		const jobs = 40
@@ -504,12 +506,16 @@ func TestTwoServersShare(t *testing.T) {
 				t.Errorf("job %v was leased twice", l.Job)
 			}
 		}
-		// Server a dies: its lease runs out, b's does not.
-		d.Clock.Advance(hostler.LeaseTTL - time.Second)
-		if _, err := b.engine.Heartbeat(t.Context(), hostler.Heartbeat{Worker: wb, Held: refs(lb)}); err != nil {
-			t.Fatal(err)
+		// Server a dies: its worker is silent, b's is not.
+		for range 9 {
+			if _, err := b.engine.Heartbeat(t.Context(), hostler.Heartbeat{Worker: wb, Held: refs(lb)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.engine.RescueOnce(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			d.Clock.Advance(4 * time.Second)
 		}
-		d.Clock.Advance(2 * time.Second)
 		b.run()
 		ended := 0
 		for deadline := time.Now().Add(20 * time.Second); ended < jobs && time.Now().Before(deadline); {
@@ -546,7 +552,7 @@ func TestFaultyStore(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, d *storetest.Drivers) {
 		faulty := storetest.NewFaulty(d.Open(t), 1)
 		st := store.New(faulty, faulty)
-		r := newRig(t, st)
+		r := newRig(t, st, func(c *engine.Config) { c.Now = d.Clock.Now })
 		r.prepare("default")
 		const jobs = 150
 		var ids []hostler.JobID

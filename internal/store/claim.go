@@ -180,8 +180,11 @@ func (tx *Tx) candidates(found []candidate, q openQueue, worker int64) ([]candid
 			return nil, err
 		}
 	}
-	err := tx.each(fields+`WHERE owner <> 0 AND owner <> ? AND free_at <= ? AND queue = ? ORDER BY free_at, rank, id LIMIT ? FOR UPDATE SKIP LOCKED`,
-		[]any{worker, sqldb.Micros(tx.now), q.name, q.room}, add)
+	// A reservation that lasts longer than any does was made by a clock that was
+	// set back since: it is over.
+	err := tx.each(fields+`WHERE owner <> 0 AND owner <> ? AND (free_at <= ? OR free_at > ?) AND queue = ?
+ORDER BY free_at, rank, id LIMIT ? FOR UPDATE SKIP LOCKED`,
+		[]any{worker, sqldb.Micros(tx.now), sqldb.Micros(tx.now.Add(2 * ownerHint)), q.name, q.room}, add)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func TestEventsOfJobs(t *testing.T) {
 		must(t, f.finish(w, f.claim(w, 1)[0], hostler.OutcomeFailed))
 		f.Advance(time.Hour)
 		f.tx(func(tx *store.Tx) error { _, _, err := tx.DueJobs(10); return err })
-		f.tx(func(tx *store.Tx) error { _, err := tx.Heartbeat(hostler.Heartbeat{Worker: w}); return err })
+		f.tx(func(tx *store.Tx) error { _, _, err := tx.Heartbeat(hostler.Heartbeat{Worker: w}); return err })
 		must(t, f.finish(w, f.claim(w, 1)[0], hostler.OutcomeFailed))
 		add(retried, "job.queued  0", "job.started lease 1", "job.scheduled retry 1", "job.queued due 0", "job.started lease 2", "job.failed finish 2")
 

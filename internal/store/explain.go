@@ -155,8 +155,9 @@ func (tx *Tx) explainReady(id hostler.JobID) ([]hostler.Waiting, error) {
 
 func (tx *Tx) explainWorkers(w hostler.Waiting) ([]hostler.Waiting, error) {
 	serving, free := 0, 0
-	err := tx.each(`SELECT k.queues, k.slots - (SELECT count(*) FROM running r WHERE r.worker = k.id) FROM worker k WHERE k.dead = 0 AND k.draining = 0 AND k.lease_until > ?`,
-		[]any{sqldb.Micros(tx.now)}, func(r sqldb.Rows) error {
+	err := tx.each(`SELECT k.queues, k.slots - (SELECT count(*) FROM running r WHERE r.worker = k.id) FROM worker k
+WHERE k.dead = 0 AND k.draining = 0`,
+		nil, func(r sqldb.Rows) error {
 			var queues string
 			var left int
 			var names []string

@@ -256,11 +256,6 @@ func (g *gate) endAll(tickets []ticket, state hostler.State, cause hostler.Cause
 	return g.settle()
 }
 
-// LoseWorkers marks the workers whose lease is over as dead and returns them.
-func (tx *Tx) LoseWorkers() ([]hostler.WorkerID, error) {
-	return tx.endWorkers(hostler.EventWorkerLost, `lease_until < ?`, sqldb.Micros(tx.now))
-}
-
 // RetireWorker marks one worker, which was told to stop, as dead.
 func (tx *Tx) RetireWorker(w hostler.WorkerID) ([]hostler.WorkerID, error) {
 	return tx.endWorkers(hostler.EventWorkerStopped, `id = ?`, int64(w))

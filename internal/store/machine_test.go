@@ -36,7 +36,7 @@ func TestQueueAgainstModel(t *testing.T) {
 				"due":        m.due,
 				"expire":     m.expire,
 				"lose":       m.lose,
-				"lapse":      m.lapse,
+				"silence":    m.silence,
 				"heartbeat":  m.heartbeat,
 				"relane":     m.relane,
 				"step clock": m.step,
@@ -87,7 +87,7 @@ func (m *machine) register(t *rapid.T) {
 		return err
 	})
 	m.workers = append(m.workers, id)
-	m.model.workers[id] = m.h.Now().Add(hostler.LeaseTTL)
+	m.model.workers[id] = true
 }
 
 func (m *machine) worker(t *rapid.T) hostler.WorkerID {
@@ -329,39 +329,41 @@ func (m *machine) relane(t *rapid.T) {
 	m.model.promote()
 }
 
-// heartbeat extends a worker's lease. A job that the worker does not list was
-// leased by an answer that got lost: it is handed back once that is certain.
+// heartbeat lists some of a worker's jobs. Those that it does not list were leased
+// by an answer that got lost: they are handed back.
 func (m *machine) heartbeat(t *rapid.T) {
 	hb := hostler.Heartbeat{Worker: m.worker(t)}
-	var missing []*mjob
-	var cancel []hostler.LeaseRef
+	var cancel, missing []hostler.LeaseRef
 	for _, j := range m.model.ordered() {
 		if j.place != "running" || j.worker != hb.Worker {
 			continue
 		}
 		ref := hostler.LeaseRef{Job: j.id, Fence: j.fence}
-		switch {
-		case rapid.IntRange(0, 2).Draw(t, "lists the job") > 0:
-			hb.Held = append(hb.Held, ref)
-			if j.cancel {
-				cancel = append(cancel, ref)
-			}
-		case j.started.Before(m.model.now.Add(-store.ReplyGrace)):
-			missing = append(missing, j)
+		if rapid.IntRange(0, 2).Draw(t, "lists the job") == 0 {
+			missing = append(missing, ref)
+			continue
+		}
+		hb.Held = append(hb.Held, ref)
+		if j.cancel {
+			cancel = append(cancel, ref)
 		}
 	}
 	var reply hostler.HeartbeatReply
+	var lost []hostler.LeaseRef
 	m.tx(t, func(tx *store.Tx) (err error) {
-		reply, err = tx.Heartbeat(hb)
-		return err
+		if reply, lost, err = tx.Heartbeat(hb); err != nil || len(lost) == 0 {
+			return err
+		}
+		return tx.HandBack(hb.Worker, lost)
 	})
-	slices.SortFunc(reply.Cancel, func(a, b hostler.LeaseRef) int { return int(a.Job - b.Job) })
-	if diff := cmp.Diff(cancel, reply.Cancel); diff != "" || len(reply.Drop) > 0 {
-		t.Fatalf("heartbeat: drop %v, cancel (-model +store):\n%s", reply.Drop, diff)
+	byJob := func(a, b hostler.LeaseRef) int { return int(a.Job - b.Job) }
+	slices.SortFunc(reply.Cancel, byJob)
+	slices.SortFunc(lost, byJob)
+	if diff := cmp.Diff(cancel, reply.Cancel) + cmp.Diff(missing, lost); diff != "" || len(reply.Drop) > 0 {
+		t.Fatalf("heartbeat: drop %v, cancel and missing (-model +store):\n%s", reply.Drop, diff)
 	}
-	m.model.workers[hb.Worker] = m.model.now.Add(hostler.LeaseTTL)
-	for _, j := range missing {
-		m.model.finish(j, hostler.Report{Outcome: hostler.OutcomeHandBack})
+	for _, ref := range missing {
+		m.model.finish(m.model.jobs[ref.Job], hostler.Report{Outcome: hostler.OutcomeHandBack})
 	}
 	m.model.promote()
 	m.last = nil
@@ -373,16 +375,17 @@ func (m *machine) lose(t *rapid.T) {
 	m.rescue(t, []hostler.WorkerID{w}, func(tx *store.Tx) ([]hostler.WorkerID, error) { return tx.RetireWorker(w) })
 }
 
-// lapse rescues the jobs of the workers whose leases are over.
-func (m *machine) lapse(t *rapid.T) {
-	var lapsed []hostler.WorkerID
-	for _, w := range m.workers {
-		if m.model.workers[w].Before(m.model.now) {
-			lapsed = append(lapsed, w)
+// silence rescues the jobs of a worker that sends no heartbeat; one that the other
+// sends meanwhile does not help it.
+func (m *machine) silence(t *rapid.T) {
+	w := m.worker(t)
+	m.rescue(t, []hostler.WorkerID{w}, func(tx *store.Tx) ([]hostler.WorkerID, error) {
+		all, err := tx.Pulses()
+		if err != nil {
+			return nil, err
 		}
-	}
-	slices.Sort(lapsed)
-	m.rescue(t, lapsed, (*store.Tx).LoseWorkers)
+		return tx.LoseWorkers(slices.DeleteFunc(all, func(p store.Pulse) bool { return p.Worker != w }))
+	})
 }
 
 func (m *machine) rescue(t *rapid.T, want []hostler.WorkerID, lose func(*store.Tx) ([]hostler.WorkerID, error)) {

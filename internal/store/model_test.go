@@ -18,7 +18,7 @@ type model struct {
 	jobs    map[hostler.JobID]*mjob
 	queues  map[string]*mqueue
 	lanes   map[string]*mlane
-	workers map[hostler.WorkerID]time.Time // live ones, with the end of their leases
+	workers map[hostler.WorkerID]bool // live ones
 }
 
 type mlane struct {
@@ -44,7 +44,6 @@ type mjob struct {
 	losses   int
 	fence    int64
 	worker   hostler.WorkerID
-	started  time.Time
 	cancel   bool
 
 	// A ready job is reserved for the worker with its lane's connection until then.
@@ -55,7 +54,7 @@ type mjob struct {
 func newModel(now time.Time) *model {
 	return &model{
 		now: now, jobs: map[hostler.JobID]*mjob{}, queues: map[string]*mqueue{}, lanes: map[string]*mlane{},
-		workers: map[hostler.WorkerID]time.Time{},
+		workers: map[hostler.WorkerID]bool{},
 	}
 }
 
@@ -101,7 +100,7 @@ func (m *model) ready(j *mjob) {
 		return
 	}
 	owner := m.lane(j.spec.LaneKey).owner
-	if _, lives := m.workers[owner]; lives && len(m.workers) > 1 {
+	if m.workers[owner] && len(m.workers) > 1 {
 		j.affinity, j.affinityUntil = owner, m.now.Add(200*time.Millisecond)
 	}
 }
@@ -186,7 +185,7 @@ func (m *model) claim(w hostler.WorkerID, n int) []hostler.JobID {
 		if j.ttl && !j.spec.ExpiresAt.After(m.now) {
 			continue // left for expire
 		}
-		j.place, j.worker, j.started, j.ttl = "running", w, m.now, false
+		j.place, j.worker, j.ttl = "running", w, false
 		j.attempt++
 		j.fence++
 		out = append(out, j.id)
@@ -205,7 +204,7 @@ func (m *model) candidates(queue string, w hostler.WorkerID, n int) []*mjob {
 			free = append(free, j)
 		case j.affinity == w:
 			own = append(own, j)
-		case !j.affinityUntil.After(m.now):
+		case !j.affinityUntil.After(m.now), j.affinityUntil.After(m.now.Add(400 * time.Millisecond)):
 			lapsed = append(lapsed, j)
 		}
 	}

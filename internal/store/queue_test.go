@@ -172,22 +172,23 @@ func TestPriorityCannotStarve(t *testing.T) {
 }
 
 // A claim's lost answer would leave the job running on a healthy worker for
-// ever; the heartbeat's list of held jobs brings it back.
+// ever; the heartbeat's list of held jobs finds it, and it is handed back.
 func TestLostLeaseReplyIsHandedBack(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		ids := f.enqueue(job(inLane("device:a")), job())
 		leases := f.claim(f.worker, 2)
 		held := leases[slices.IndexFunc(leases, func(l hostler.Lease) bool { return l.Job == ids[1] })]
-		beat := func() {
-			f.tx(func(tx *store.Tx) error {
-				_, err := tx.Heartbeat(hostler.Heartbeat{Worker: f.worker, Held: []hostler.LeaseRef{held.LeaseRef}})
+		f.tx(func(tx *store.Tx) error {
+			_, missing, err := tx.Heartbeat(hostler.Heartbeat{Worker: f.worker, Held: []hostler.LeaseRef{held.LeaseRef}})
+			if err != nil {
 				return err
-			})
-		}
-		beat()
-		f.wantPlace(ids[0], "running") // the answer may still be on its way
-		f.Advance(20 * time.Second)
-		beat()
+			}
+			if len(missing) != 1 || missing[0].Job != ids[0] {
+				t.Errorf("missing %v, want %v", missing, ids[0])
+			}
+			stale := hostler.LeaseRef{Job: held.Job, Fence: held.Fence - 1}
+			return tx.HandBack(f.worker, append(missing, stale))
+		})
 		f.wantPlace(ids[0], "ready")
 		f.wantPlace(ids[1], "running")
 		f.wantInvariants()
@@ -211,12 +212,11 @@ func TestHeartbeatDropsAndCancels(t *testing.T) {
 		})
 		var got hostler.HeartbeatReply
 		f.tx(func(tx *store.Tx) (err error) {
-			got, err = tx.Heartbeat(hostler.Heartbeat{Worker: f.worker, Held: []hostler.LeaseRef{leases[0].LeaseRef, leases[1].LeaseRef}})
+			got, _, err = tx.Heartbeat(hostler.Heartbeat{Worker: f.worker, Held: []hostler.LeaseRef{leases[0].LeaseRef, leases[1].LeaseRef}})
 			return err
 		})
 		want := hostler.HeartbeatReply{
-			LeaseFor: hostler.LeaseTTL,
-			Drop:     []hostler.LeaseRef{leases[0].LeaseRef}, Cancel: []hostler.LeaseRef{leases[1].LeaseRef},
+			Drop: []hostler.LeaseRef{leases[0].LeaseRef}, Cancel: []hostler.LeaseRef{leases[1].LeaseRef},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("reply (-want +got):\n%s", diff)
@@ -230,11 +230,23 @@ func TestDeadWorkerIsFenced(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		id := f.enqueue(job(onLost(hostler.OnLostAsk), inLane("device:a")))[0]
 		lease := f.claim(f.worker, 1)[0]
-		f.Advance(hostler.LeaseTTL + time.Second)
+		silent := f.pulses()
+		f.Advance(time.Second)
 		f.tx(func(tx *store.Tx) error {
-			lost, err := tx.LoseWorkers()
-			if err == nil && !slices.Contains(lost, f.worker) {
-				err = fmt.Errorf("lost %v, want %v", lost, f.worker)
+			if _, _, err := tx.Heartbeat(hostler.Heartbeat{Worker: f.worker, Held: []hostler.LeaseRef{lease.LeaseRef}}); err != nil {
+				return err
+			}
+			lost, err := tx.LoseWorkers(silent)
+			if err == nil && len(lost) > 0 {
+				t.Errorf("lost %v, which has sent a heartbeat since", lost)
+			}
+			return err
+		})
+		silent = f.pulses()
+		f.tx(func(tx *store.Tx) error {
+			lost, err := tx.LoseWorkers(silent)
+			if err == nil && !slices.Equal(lost, []hostler.WorkerID{f.worker}) {
+				t.Errorf("lost %v, want %v", lost, f.worker)
 			}
 			return err
 		})
@@ -250,7 +262,7 @@ func TestDeadWorkerIsFenced(t *testing.T) {
 		for what, fn := range map[string]func(tx *store.Tx) error{
 			"claim": func(tx *store.Tx) error { _, err := tx.Claim(f.worker, 1); return err },
 			"heartbeat": func(tx *store.Tx) error {
-				_, err := tx.Heartbeat(hostler.Heartbeat{Worker: f.worker})
+				_, _, err := tx.Heartbeat(hostler.Heartbeat{Worker: f.worker})
 				return err
 			},
 			"progress": func(tx *store.Tx) error { return tx.SetProgress(f.worker, lease.LeaseRef, hostler.Progress{}) },
@@ -608,6 +620,16 @@ func TestArrivalOrderSurvivesClockSteps(t *testing.T) {
 		}
 		f.wantOrder(ids...)
 	})
+}
+
+// pulses reads the pulses of the live workers.
+func (f *fixture) pulses() (all []store.Pulse) {
+	f.t.Helper()
+	f.tx(func(tx *store.Tx) (err error) {
+		all, err = tx.Pulses()
+		return err
+	})
+	return all
 }
 
 // wantOrder runs the jobs of a lane and compares the order in which they start.

@@ -9,7 +9,8 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// RegisterWorker makes a fresh worker with a lease.
+// RegisterWorker makes a fresh worker. (Its lease_until is for servers of the
+// version before this one, which still decide by it.)
 func (tx *Tx) RegisterWorker(w hostler.WorkerInfo) (hostler.WorkerID, error) {
 	id, err := tx.NewID()
 	if err != nil {
@@ -31,58 +32,48 @@ func (tx *Tx) emitWorker(t hostler.EventType, name string) {
 	tx.Emit(0, t, hostler.ObjectEvent{Object: name})
 }
 
-// ReplyGrace is how long a lease's answer may be on its way before a job that
-// the worker does not hold is taken for a lost answer.
-const ReplyGrace = 15 * time.Second
-
-// Heartbeat extends a worker's lease and compares the jobs that it holds with
-// those that are leased to it. A job whose lease never reached the worker is
-// handed back. CodeStale: the worker is fenced.
-func (tx *Tx) Heartbeat(hb hostler.Heartbeat) (hostler.HeartbeatReply, error) {
-	n, err := tx.Exec(`UPDATE worker SET lease_until = ?, heartbeat_at = ?, draining = ?, succeeded = ?, failed = ?, cpu_milli = ?, memory = ?
-WHERE id = ? AND dead = 0`,
-		sqldb.Micros(tx.now.Add(hostler.LeaseTTL)), sqldb.Micros(tx.now), bit(hb.Draining), hb.Succeeded, hb.Failed, milli(hb.CPUPercent), max(0, hb.MemoryBytes),
-		int64(hb.Worker))
+// Heartbeat notes that a worker lives and compares the jobs that it holds with
+// those that are leased to it. It returns what the worker must cancel or drop, and
+// the leases that the worker does not list: their answer is on its way, or lost;
+// see [Tx.HandBack]. CodeStale: the worker is fenced.
+func (tx *Tx) Heartbeat(hb hostler.Heartbeat) (reply hostler.HeartbeatReply, missing []hostler.LeaseRef, err error) {
+	n, err := tx.Exec(`UPDATE worker SET lease_until = ?, heartbeat_at = ?, draining = ?, succeeded = ?, failed = ?,
+cpu_milli = ?, memory = ? WHERE id = ? AND dead = 0`,
+		sqldb.Micros(tx.now.Add(hostler.LeaseTTL)), sqldb.Micros(tx.now), bit(hb.Draining), hb.Succeeded, hb.Failed,
+		milli(hb.CPUPercent), max(0, hb.MemoryBytes), int64(hb.Worker))
 	if err != nil {
-		return hostler.HeartbeatReply{}, err
+		return reply, nil, err
 	}
 	if n == 0 {
-		return hostler.HeartbeatReply{}, errFenced()
+		return reply, nil, errFenced()
 	}
 	if err := tx.saveVitals(&hb); err != nil {
-		return hostler.HeartbeatReply{}, err
+		return reply, nil, err
 	}
-	reply, missing, err := tx.compareHeld(hb)
-	if err != nil {
-		return reply, err
+	if reply, missing, err = tx.compareHeld(hb); err != nil {
+		return reply, nil, err
 	}
-	if reply.CloseHosts, err = tx.TakeCloseOrders(hb.Worker); err != nil || len(missing) == 0 {
-		return reply, err
-	}
-	_, err = tx.settleLost(missing, func(j *runningJob) bool { return j.worker == int64(hb.Worker) },
-		func(j *runningJob) verdict { return decide(j, hostler.Report{Outcome: hostler.OutcomeHandBack}) })
-	return reply, err
+	reply.CloseHosts, err = tx.TakeCloseOrders(hb.Worker)
+	return reply, missing, err
 }
 
-// compareHeld lists what the worker must cancel or drop, and the jobs that are
-// leased to it without its knowledge.
-func (tx *Tx) compareHeld(hb hostler.Heartbeat) (hostler.HeartbeatReply, []int64, error) {
-	reply := hostler.HeartbeatReply{LeaseFor: hostler.LeaseTTL}
+// compareHeld lists what the worker must cancel or drop, and the leases that it
+// does not list.
+func (tx *Tx) compareHeld(hb hostler.Heartbeat) (reply hostler.HeartbeatReply, missing []hostler.LeaseRef, err error) {
 	held := make(map[hostler.LeaseRef]bool, len(hb.Held))
 	for _, ref := range hb.Held {
 		held[ref] = true
 	}
-	var missing []int64
-	err := tx.each(`SELECT id, fence, started_at, cancel_at FROM running WHERE worker = ?`, []any{int64(hb.Worker)}, func(r sqldb.Rows) error {
-		var id, fence, startedAt, cancelAt int64
-		if err := r.Scan(&id, &fence, &startedAt, &cancelAt); err != nil {
+	err = tx.each(`SELECT id, fence, cancel_at FROM running WHERE worker = ?`, []any{int64(hb.Worker)}, func(r sqldb.Rows) error {
+		var id, fence, cancelAt int64
+		if err := r.Scan(&id, &fence, &cancelAt); err != nil {
 			return err
 		}
 		ref := hostler.LeaseRef{Job: hostler.JobID(id), Fence: fence}
 		switch {
-		case !held[ref] && sqldb.Time(startedAt).Before(tx.now.Add(-ReplyGrace)):
-			missing = append(missing, id)
-		case held[ref] && cancelAt != 0:
+		case !held[ref]:
+			missing = append(missing, ref)
+		case cancelAt != 0:
 			reply.Cancel = append(reply.Cancel, ref)
 		}
 		delete(held, ref)
@@ -94,6 +85,56 @@ func (tx *Tx) compareHeld(hb hostler.Heartbeat) (hostler.HeartbeatReply, []int64
 		}
 	}
 	return reply, missing, err
+}
+
+// HandBack queues leased jobs again that their worker never got. Leases that are
+// no longer the worker's are passed over.
+func (tx *Tx) HandBack(w hostler.WorkerID, leases []hostler.LeaseRef) error {
+	ids := make([]int64, len(leases))
+	fences := make(map[int64]int64, len(leases))
+	for i, l := range leases {
+		ids[i] = int64(l.Job)
+		fences[ids[i]] = l.Fence
+	}
+	_, err := tx.settleLost(ids,
+		func(j *runningJob) bool { return j.worker == int64(w) && j.fence == fences[j.id] },
+		func(j *runningJob) verdict { return decide(j, hostler.Report{Outcome: hostler.OutcomeHandBack}) })
+	return err
+}
+
+// Pulse is a live worker and the time of its last heartbeat, by the clock of the
+// server that took it: to be compared with an earlier Pulse, not with a clock.
+type Pulse struct {
+	Worker    hostler.WorkerID
+	Heartbeat int64
+	Idle      bool // no job is leased to it
+}
+
+// Pulses lists the live workers.
+func (tx *Tx) Pulses() (out []Pulse, err error) {
+	err = tx.each(`SELECT w.id, w.heartbeat_at, CASE WHEN EXISTS (SELECT 1 FROM running r WHERE r.worker = w.id) THEN 0 ELSE 1 END
+FROM worker w WHERE w.dead = 0`, nil, func(r sqldb.Rows) error {
+		var id, idle int64
+		var p Pulse
+		err := r.Scan(&id, &p.Heartbeat, &idle)
+		p.Worker, p.Idle = hostler.WorkerID(id), idle == 1
+		out = append(out, p)
+		return err
+	})
+	return out, err
+}
+
+// LoseWorkers marks those workers as dead that have sent no other heartbeat since
+// their pulse was taken, and returns them.
+func (tx *Tx) LoseWorkers(silent []Pulse) (lost []hostler.WorkerID, err error) {
+	for _, p := range silent {
+		dead, err := tx.endWorkers(hostler.EventWorkerLost, `id = ? AND heartbeat_at = ?`, int64(p.Worker), p.Heartbeat)
+		if err != nil {
+			return nil, err
+		}
+		lost = append(lost, dead...)
+	}
+	return lost, nil
 }
 
 // HoldsLease reports whether the lease is still the worker's.
