@@ -24,11 +24,11 @@ race=(
 )
 
 # The packages that load the machine run alone, one after the other.
-heavy='/internal/(crash|e2e)$'
+heavy='/internal/(compat|crash|e2e)$'
 
 echo "== every test, both stores"
 go list ./... | grep -Ev "$heavy" | xargs go test -timeout 30m
-echo "== the built program: journeys, and kills under load"
+echo "== the built program: journeys, older folders and clients, kills under load"
 go list ./... | grep -E "$heavy" | xargs go test -p 1 -timeout 30m
 
 present=()

@@ -74,6 +74,7 @@ func Rules() []Rule {
 		{Package: "internal/wait"},
 
 		// Tests of the whole, and this package.
+		{Package: "internal/compat"},
 		{Package: "internal/crash"},
 		{Package: "internal/e2e"},
 		{Package: "internal/importtest"},
