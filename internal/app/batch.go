@@ -49,12 +49,13 @@ func (a *App) runChunk(ctx context.Context, g grant, reqs []hostler.JobRequest, 
 	}
 	errs := make([]error, len(plans))
 	var at []int // the request of each job
-	ids, err := change(ctx, g, func(s *scope) ([]hostler.JobID, error) {
+	var ids []hostler.JobID
+	jobs, err := change(ctx, g, func(s *scope) (jobs []hostler.Job, err error) {
 		clear(errs)
-		var err error
-		var made []hostler.JobID
-		at, made, err = s.runPlans(plans, errs)
-		return made, err
+		if at, ids, err = s.runPlans(plans, errs); err != nil {
+			return nil, err
+		}
+		return s.Tx.Jobs(s.project, ids)
 	})
 	if err != nil {
 		return err
@@ -63,10 +64,6 @@ func (a *App) runChunk(ctx context.Context, g grant, reqs []hostler.JobRequest, 
 		if err != nil {
 			out[i].Err = err
 		}
-	}
-	jobs, err := view(ctx, g, func(s *scope) ([]hostler.Job, error) { return s.Tx.Jobs(s.project, ids) })
-	if err != nil {
-		return err
 	}
 	byID := make(map[hostler.JobID]hostler.Job, len(jobs))
 	for _, j := range jobs {

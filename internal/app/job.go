@@ -262,17 +262,17 @@ func (a *App) RetryJob(ctx context.Context, c auth.Caller, id hostler.JobID, ide
 	if err != nil {
 		return hostler.Job{}, err
 	}
-	fresh, err := change(ctx, g, func(s *scope) (hostler.JobID, error) {
-		return once(s, key, func() (hostler.JobID, error) {
+	return change(ctx, g, func(s *scope) (hostler.Job, error) {
+		fresh, err := once(s, key, func() (hostler.JobID, error) {
 			made, err := s.retry([]hostler.JobID{id})
 			if err != nil {
 				return 0, err
 			}
 			return made[0].id, made[0].err
 		})
+		if err != nil {
+			return hostler.Job{}, err
+		}
+		return s.job(fresh)
 	})
-	if err != nil {
-		return hostler.Job{}, err
-	}
-	return view(ctx, g, func(s *scope) (hostler.Job, error) { return s.job(fresh) })
 }

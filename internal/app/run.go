@@ -44,15 +44,15 @@ func (a *App) RunJobs(ctx context.Context, c auth.Caller, req hostler.JobRequest
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
-	made, err := change(ctx, g, func(s *scope) (hostler.JobsCreated, error) {
-		return once(s, key, func() (hostler.JobsCreated, error) { return p.run(s) })
-	})
-	if err != nil || made.Count != 1 {
+	// The answer is read in the same transaction: a read that fails after the commit
+	// would report as failed what was done.
+	return change(ctx, g, func(s *scope) (hostler.JobsCreated, error) {
+		made, err := once(s, key, func() (hostler.JobsCreated, error) { return p.run(s) })
+		if err == nil && made.Count == 1 {
+			made.Job, err = s.Tx.Job(s.project, made.Jobs[0])
+		}
 		return made, err
-	}
-	job, err := view(ctx, g, func(s *scope) (*hostler.Job, error) { return s.Tx.Job(s.project, made.Jobs[0]) })
-	made.Job = job
-	return made, err
+	})
 }
 
 // plan is a checked request: what its jobs have in common, and the assets that it

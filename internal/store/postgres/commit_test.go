@@ -22,17 +22,6 @@ var cuts = flag.Int("cuts", 300, "connections to reset in TestCutConnections")
 // resets are the ways to break a connection at a message.
 var resets = []storetest.Action{storetest.ResetBefore, storetest.ResetAfter, storetest.ResetClient}
 
-// cutAt makes the proxy reset a connection at the nth message from now.
-func cutAt(p *storetest.Proxy, n int, how storetest.Action) {
-	p.Decide(func(storetest.Message) storetest.Action {
-		n--
-		if n == 0 {
-			return how
-		}
-		return storetest.Forward
-	})
-}
-
 // A connection that is reset at any message of the protocol, in any way, neither
 // repeats nor loses a transaction, and each answer is true.
 func TestCutConnections(t *testing.T) {
@@ -43,7 +32,7 @@ func TestCutConnections(t *testing.T) {
 	var outcomes struct{ ok, failed, ambiguous int }
 	const messages = 40 // more than a transaction on a new connection has
 	for i := range *cuts {
-		cutAt(proxy, 1+i%messages, resets[i/messages%len(resets)])
+		proxy.Cut(1+i%messages, resets[i/messages%len(resets)])
 		runs := 0
 		err := db.InTx(t.Context(), func(c sqldb.Conn) error {
 			runs++
@@ -66,7 +55,7 @@ func TestCutConnections(t *testing.T) {
 			t.Errorf("cut %d: %v, but %d rows", i, err, len(rows))
 		}
 	}
-	t.Logf("%d cuts: %+v", *cuts, outcomes)
+	t.Logf("%d connections reset: %+v", proxy.Resets(), outcomes)
 }
 
 // A backend that is terminated during COMMIT undoes the transaction, which runs

@@ -28,6 +28,14 @@ func openPostgresDriver(tb testing.TB, dsn string, opt postgres.Options) *postgr
 	return db
 }
 
+// Proxied makes a fresh store on PostgreSQL whose connections go through a proxy.
+func Proxied(tb testing.TB) (*Harness, *Proxy) {
+	tb.Helper()
+	c, p := NewClock(), NewProxy(tb, Postgres(tb))
+	db := OpenPostgres(tb, p.DSN(), c.Now)
+	return &Harness{Store: store.New(db, db), Kind: db.Name(), clock: c}, p
+}
+
 // wipe empties a migrated database, which is much faster than making another.
 func wipe(tb testing.TB, dsn string) {
 	tb.Helper()

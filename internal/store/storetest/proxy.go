@@ -23,6 +23,7 @@ type Proxy struct {
 	decide  func(m Message) Action
 	links   map[*link]bool
 	release chan struct{} // closed to pass on what is held
+	resets  int
 }
 
 // Message is one message on its way through a [Proxy].
@@ -87,6 +88,25 @@ func (p *Proxy) Decide(fn func(m Message) Action) {
 	p.decide = fn
 }
 
+// Cut resets a connection at the nth message from now, in either direction, and
+// forwards all others.
+func (p *Proxy) Cut(n int, how Action) {
+	p.Decide(func(Message) Action {
+		n--
+		if n == 0 {
+			return how
+		}
+		return Forward
+	})
+}
+
+// Resets counts the connections that were reset so far.
+func (p *Proxy) Resets() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.resets
+}
+
 // Release passes on the messages that are held.
 func (p *Proxy) Release() {
 	p.mu.Lock()
@@ -101,7 +121,11 @@ func (p *Proxy) action(m Message) (Action, <-chan struct{}) {
 	if p.decide == nil {
 		return Forward, nil
 	}
-	return p.decide(m), p.release
+	a := p.decide(m)
+	if a != Forward && a != Hold {
+		p.resets++
+	}
+	return a, p.release
 }
 
 func (p *Proxy) close() {
