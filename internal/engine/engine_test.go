@@ -19,15 +19,15 @@ import (
 
 func TestMain(m *testing.M) { storetest.Main(m) }
 
-// rig is a store with an engine over it.
-type rig struct {
+// env is an engine over a store.
+type env struct {
 	t       *testing.T
 	store   *store.Store
 	engine  *engine.Engine
 	project hostler.ProjectID
 }
 
-func newRig(t *testing.T, st *store.Store, change ...func(*engine.Config)) *rig {
+func newEnv(t *testing.T, st *store.Store, change ...func(*engine.Config)) *env {
 	t.Helper()
 	cfg := engine.Config{
 		Store: st, Retention: 24 * time.Hour, Log: slog.New(slog.DiscardHandler),
@@ -37,89 +37,95 @@ func newRig(t *testing.T, st *store.Store, change ...func(*engine.Config)) *rig 
 	for _, c := range change {
 		c(&cfg)
 	}
-	return &rig{t: t, store: st, engine: engine.New(cfg)}
+	return &env{t: t, store: st, engine: engine.New(cfg)}
 }
 
-func eachRig(t *testing.T, fn func(t *testing.T, r *rig, h *storetest.Harness)) {
+func eachEnv(t *testing.T, fn func(t *testing.T, e *env, h *storetest.Harness)) {
 	t.Helper()
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
-		r := newRig(t, h.Store, func(c *engine.Config) { c.Now = h.Now })
-		r.prepare("default")
-		fn(t, r, h)
+		e := newEnv(t, h.Store, func(c *engine.Config) { c.Now = h.Now })
+		e.prepare("default")
+		fn(t, e, h)
 	})
 }
 
-// prepare makes a project and a queue.
-func (r *rig) prepare(name string) {
-	r.t.Helper()
-	r.tx(func(tx *store.Tx) error {
+// prepare creates a project and a queue.
+func (e *env) prepare(name string) {
+	e.t.Helper()
+	e.tx(func(tx *store.Tx) error {
 		p, err := tx.InsertProject(hostler.DefaultProject)
 		if err != nil {
 			return err
 		}
-		r.project = p.ID
+		e.project = p.ID
 		_, err = tx.SetQueue(name, store.QueueChange{})
 		return err
 	})
 }
 
-func (r *rig) tx(fn func(tx *store.Tx) error) {
-	r.t.Helper()
-	if err := r.store.InTx(r.t.Context(), fn); err != nil {
-		r.t.Fatal(err)
+func (e *env) tx(fn func(tx *store.Tx) error) {
+	e.t.Helper()
+	if err := e.store.InTx(e.t.Context(), fn); err != nil {
+		e.t.Fatal(err)
 	}
 }
 
-func (r *rig) spec() hostler.JobSpec {
+func (e *env) spec() hostler.JobSpec {
 	return hostler.JobSpec{
-		Project: r.project, Queue: "default", Action: "noop", Priority: 5, MaxAttempts: 1,
+		Project: e.project, Queue: "default", Action: "noop", Priority: 5, MaxAttempts: 1,
 		OnLost: hostler.OnLostRetry, OnUnknown: hostler.OnUnknownHold, OnRetry: hostler.OnRetryHold,
 	}
 }
 
-func (r *rig) enqueue(specs ...hostler.JobSpec) (ids []hostler.JobID) {
-	r.t.Helper()
-	r.tx(func(tx *store.Tx) (err error) {
+func (e *env) enqueue(specs ...hostler.JobSpec) (ids []hostler.JobID) {
+	e.t.Helper()
+	e.tx(func(tx *store.Tx) (err error) {
 		ids, err = tx.Enqueue(specs)
 		return err
 	})
 	return ids
 }
 
-func (r *rig) register() hostler.WorkerID {
-	r.t.Helper()
-	w, err := r.engine.Register(r.t.Context(), hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: 10})
+func (e *env) register() hostler.WorkerID {
+	e.t.Helper()
+	w, err := e.engine.Register(e.t.Context(), hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: 10})
 	if err != nil {
-		r.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return w
 }
 
-func (r *rig) lease(w hostler.WorkerID, n int) []hostler.Lease {
-	r.t.Helper()
-	leases, err := r.engine.Lease(r.t.Context(), hostler.LeaseRequest{Worker: w, Slots: n, Wait: 5 * time.Second})
+func (e *env) lease(w hostler.WorkerID, n int) []hostler.Lease {
+	e.t.Helper()
+	leases, err := e.engine.Lease(e.t.Context(), hostler.LeaseRequest{Worker: w, Slots: n, Wait: 5 * time.Second})
 	if err != nil {
-		r.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return leases
 }
 
-func (r *rig) job(id hostler.JobID) *hostler.Job {
-	r.t.Helper()
+// succeed reports that the job of a lease has succeeded.
+func (e *env) succeed(w hostler.WorkerID, l hostler.Lease) ([]error, error) {
+	report := hostler.Report{LeaseRef: l.LeaseRef, Outcome: hostler.OutcomeSucceeded}
+	return e.engine.Report(context.WithoutCancel(e.t.Context()), w, []hostler.Report{report})
+}
+
+func (e *env) job(id hostler.JobID) *hostler.Job {
+	e.t.Helper()
 	var j *hostler.Job
-	err := r.store.View(r.t.Context(), func(tx *store.Tx) (err error) {
-		j, err = tx.Job(r.project, id)
+	err := e.store.View(e.t.Context(), func(tx *store.Tx) (err error) {
+		j, err = tx.Job(e.project, id)
 		return err
 	})
 	if err != nil || j == nil {
-		r.t.Fatalf("job %v: %v", id, err)
+		e.t.Fatalf("job %v: %v", id, err)
 	}
 	return j
 }
 
-func (r *rig) wantInvariants() {
-	r.t.Helper()
-	r.tx(func(tx *store.Tx) error {
+func (e *env) wantInvariants() {
+	e.t.Helper()
+	e.tx(func(tx *store.Tx) error {
 		broken, err := tx.CheckInvariants()
 		if err == nil && len(broken) > 0 {
 			err = fmt.Errorf("broken: %v", broken)
@@ -128,117 +134,118 @@ func (r *rig) wantInvariants() {
 	})
 }
 
-// run runs the engine's loops for the rest of the test.
-func (r *rig) run() {
-	ctx, cancel := context.WithCancel(r.t.Context())
+// run runs the loops of the engine for the rest of the test.
+func (e *env) run() {
+	ctx, cancel := context.WithCancel(e.t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- r.engine.Run(ctx) }()
-	r.t.Cleanup(func() {
+	go func() { ended <- e.engine.Run(ctx) }()
+	e.t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			r.t.Errorf("loops: %v", err)
+			e.t.Errorf("loops: %v", err)
 		}
 	})
 }
 
-// A lease that waits is woken by an enqueue, not by a poll.
-func TestLeaseWakes(t *testing.T) {
-	eachRig(t, func(t *testing.T, r *rig, _ *storetest.Harness) {
-		w := r.register()
+// TestLeaseIsNotified enqueues a job while a lease waits.
+func TestLeaseIsNotified(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env, _ *storetest.Harness) {
+		w := e.register()
 		got := make(chan []hostler.Lease, 1)
 		go func() {
-			leases, err := r.engine.Lease(t.Context(), hostler.LeaseRequest{Worker: w, Slots: 1, Wait: time.Minute})
+			leases, err := e.engine.Lease(t.Context(), hostler.LeaseRequest{Worker: w, Slots: 1, Wait: time.Minute})
 			if err != nil {
 				t.Error(err)
 			}
 			got <- leases
 		}()
-		id := r.enqueue(r.spec())[0]
+		id := e.enqueue(e.spec())[0]
 		select {
 		case leases := <-got:
 			if len(leases) != 1 || leases[0].Job != id {
 				t.Errorf("got %v", leases)
 			}
 		case <-time.After(10 * time.Second):
-			t.Fatal("the waiting lease was not woken")
+			t.Fatal("the waiting lease was not notified")
 		}
 	})
 }
 
-// A scheduled job starts when its time comes, and an overdue one expires even
-// when it stands before everything else.
+// TestDueAndOverdue leases a scheduled job when it is due, and expires an overdue one
+// that is first in its queue.
 func TestDueAndOverdue(t *testing.T) {
-	eachRig(t, func(t *testing.T, r *rig, h *storetest.Harness) {
-		w := r.register()
-		late, soon := r.spec(), r.spec()
+	eachEnv(t, func(t *testing.T, e *env, h *storetest.Harness) {
+		w := e.register()
+		late, soon := e.spec(), e.spec()
 		late.Priority, late.ExpiresAt = 1, h.Now().Add(time.Second)
 		soon.RunAt = h.Now().Add(3 * time.Second)
-		ids := r.enqueue(late, soon)
+		ids := e.enqueue(late, soon)
 		h.Advance(4 * time.Second)
-		r.run()
-		if got := r.lease(w, 5); len(got) != 1 || got[0].Job != ids[1] {
+		e.run()
+		if got := e.lease(w, 5); len(got) != 1 || got[0].Job != ids[1] {
 			t.Fatalf("leased %v, want the scheduled job alone", got)
 		}
-		if got := r.job(ids[0]).State; got != hostler.StateExpired {
+		if got := e.job(ids[0]).State; got != hostler.StateExpired {
 			t.Errorf("the overdue job is %s", got)
 		}
 	})
 }
 
-// leaseNext leases the next job on its own, as a worker with a free slot does.
-func (r *rig) leaseNext(w hostler.WorkerID) <-chan []hostler.Lease {
+// leaseNext requests one job in another goroutine, as a worker with a free slot does.
+func (e *env) leaseNext(w hostler.WorkerID) <-chan []hostler.Lease {
 	got := make(chan []hostler.Lease, 1)
 	go func() {
-		leases, err := r.engine.Lease(context.WithoutCancel(r.t.Context()), hostler.LeaseRequest{Worker: w, Slots: 1, Wait: 5 * time.Second})
+		req := hostler.LeaseRequest{Worker: w, Slots: 1, Wait: 5 * time.Second}
+		leases, err := e.engine.Lease(context.WithoutCancel(e.t.Context()), req)
 		if err != nil {
-			r.t.Error(err)
+			e.t.Error(err)
 		}
 		got <- leases
 	}()
 	return got
 }
 
-// What stands behind overdue jobs is leased at once.
-func TestLeaseLooksBehindOverdueJobs(t *testing.T) {
+// TestLeasePassesOverdueJobs leases the job behind an overdue one at once.
+func TestLeasePassesOverdueJobs(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
-		r := newRig(t, h.Store, func(c *engine.Config) { c.Sole = true })
-		r.prepare("default")
-		w := r.register()
-		late := r.spec()
+		e := newEnv(t, h.Store, func(c *engine.Config) { c.Sole = true })
+		e.prepare("default")
+		w := e.register()
+		late := e.spec()
 		late.Priority, late.ExpiresAt = 1, h.Now().Add(time.Second)
-		ids := r.enqueue(late, r.spec())
+		ids := e.enqueue(late, e.spec())
 		h.Advance(2 * time.Second)
-		if got := <-r.leaseNext(w); len(got) != 1 || got[0].Job != ids[1] {
+		if got := <-e.leaseNext(w); len(got) != 1 || got[0].Job != ids[1] {
 			t.Errorf("leased %v, want %v", got, ids[1])
 		}
 	})
 }
 
-// A job that is kept for the worker that ran its lane's last one goes to another
-// when that does not come for it. Nobody wakes the other.
-func TestLeaseTakesWhatIsNoLongerKept(t *testing.T) {
+// TestLeaseAfterAffinity leases a job that has an affinity to another worker, which
+// does not lease it in time. There is no notification when the affinity ends.
+func TestLeaseAfterAffinity(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
-		looked := make(chan int, 100) // how many were found, look by look
-		r := newRig(t, h.Store, func(c *engine.Config) {
+		claimed := make(chan int, 100) // how many jobs each claim found
+		e := newEnv(t, h.Store, func(c *engine.Config) {
 			c.Sole = true
 			c.Resolve = func(_ context.Context, leases []*hostler.Lease) error {
-				looked <- len(leases)
+				claimed <- len(leases)
 				return nil
 			}
 		})
-		r.prepare("default")
-		gone, other := r.register(), r.register()
-		inLane := r.spec()
+		e.prepare("default")
+		gone, other := e.register(), e.register()
+		inLane := e.spec()
 		inLane.LaneKey, inLane.LaneLimit = "device:a", 1
-		ids := r.enqueue(inLane, inLane)
-		first := r.lease(gone, 1)
-		if _, err := r.engine.Report(t.Context(), gone, []hostler.Report{{LeaseRef: first[0].LeaseRef, Outcome: hostler.OutcomeSucceeded}}); err != nil {
+		ids := e.enqueue(inLane, inLane)
+		first := e.lease(gone, 1)
+		if _, err := e.succeed(gone, first[0]); err != nil {
 			t.Fatal(err)
 		}
-		<-looked
-		next := r.leaseNext(other)
-		if n := <-looked; n != 0 {
-			t.Fatalf("another worker found %d jobs at once", n)
+		<-claimed
+		next := e.leaseNext(other)
+		if n := <-claimed; n != 0 {
+			t.Fatalf("another worker leased %d jobs at once", n)
 		}
 		h.Advance(time.Second)
 		if got := <-next; len(got) != 1 || got[0].Job != ids[1] {
@@ -247,42 +254,42 @@ func TestLeaseTakesWhatIsNoLongerKept(t *testing.T) {
 	})
 }
 
-// A job that ends lets the next one of its queue go, when the queue's limit held
-// that one back.
-func TestEndUnderALimitWakes(t *testing.T) {
+// TestEndUnderALimitNotifies ends a job whose queue is at its limit, which frees the
+// next one.
+func TestEndUnderALimitNotifies(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
-		r := newRig(t, h.Store, func(c *engine.Config) { c.Sole = true })
-		r.prepare("default")
+		e := newEnv(t, h.Store, func(c *engine.Config) { c.Sole = true })
+		e.prepare("default")
 		one := 1
-		r.tx(func(tx *store.Tx) error {
+		e.tx(func(tx *store.Tx) error {
 			_, err := tx.SetQueue("default", store.QueueChange{Limit: &one})
 			return err
 		})
-		w := r.register()
-		ids := r.enqueue(r.spec(), r.spec())
-		first := r.lease(w, 1)
-		woken, stop := h.Store.Subscribe(store.TopicWork)
+		w := e.register()
+		ids := e.enqueue(e.spec(), e.spec())
+		first := e.lease(w, 1)
+		notified, stop := h.Store.Subscribe(store.TopicWork)
 		defer stop()
-		if _, err := r.engine.Report(t.Context(), w, []hostler.Report{{LeaseRef: first[0].LeaseRef, Outcome: hostler.OutcomeSucceeded}}); err != nil {
+		if _, err := e.succeed(w, first[0]); err != nil {
 			t.Fatal(err)
 		}
 		select {
-		case <-woken:
+		case <-notified:
 		case <-time.After(500 * time.Millisecond): // before PostgreSQL's poll
-			t.Error("nobody was woken")
+			t.Error("there was no notification")
 		}
-		if got := <-r.leaseNext(w); len(got) != 1 || got[0].Job != ids[1] {
+		if got := <-e.leaseNext(w); len(got) != 1 || got[0].Job != ids[1] {
 			t.Errorf("leased %v, want %v", got, ids[1])
 		}
 	})
 }
 
-// A lease that comes too late is handed back: a heartbeat that did not know of it
-// may be on its way, and would have the job run twice.
+// TestLateLeaseIsHandedBack takes too long to resolve a lease. A heartbeat that does
+// not list it could hand the job back after the worker had started it.
 func TestLateLeaseIsHandedBack(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
 		slow := true
-		r := newRig(t, h.Store, func(c *engine.Config) {
+		e := newEnv(t, h.Store, func(c *engine.Config) {
 			c.Now = h.Now
 			c.Resolve = func(context.Context, []*hostler.Lease) error {
 				if slow {
@@ -291,96 +298,99 @@ func TestLateLeaseIsHandedBack(t *testing.T) {
 				return nil
 			}
 		})
-		r.prepare("default")
-		w, id := r.register(), r.enqueue(r.spec())[0]
-		_, err := r.engine.Lease(t.Context(), hostler.LeaseRequest{Worker: w, Slots: 1, Wait: time.Second})
+		e.prepare("default")
+		w, id := e.register(), e.enqueue(e.spec())[0]
+		_, err := e.engine.Lease(t.Context(), hostler.LeaseRequest{Worker: w, Slots: 1, Wait: time.Second})
 		if hostler.CodeOf(err) != hostler.CodeTimeout {
 			t.Errorf("got %v, want timeout", err)
 		}
-		if got := r.job(id).State; got != hostler.StateQueued {
+		if got := e.job(id).State; got != hostler.StateQueued {
 			t.Errorf("the job is %s", got)
 		}
 		slow = false
-		if got := r.lease(w, 1); len(got) != 1 || got[0].Attempt != 1 {
+		if got := e.lease(w, 1); len(got) != 1 || got[0].Attempt != 1 {
 			t.Errorf("leased %v, want the job's first attempt", got)
 		}
-		r.wantInvariants()
+		e.wantInvariants()
 	})
 }
 
-// A server that stops before it has a worker takes nobody's lease away.
-func TestRetiringNobodyTouchesNobody(t *testing.T) {
-	eachRig(t, func(t *testing.T, r *rig, _ *storetest.Harness) {
-		w := r.register()
-		id := r.enqueue(r.spec())[0]
-		lease := r.lease(w, 1)[0]
-		if err := r.engine.Retire(t.Context(), 0); err != nil {
+// TestRetireWithoutWorker stops a server that has no worker: the leases of others stay.
+func TestRetireWithoutWorker(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env, _ *storetest.Harness) {
+		w := e.register()
+		id := e.enqueue(e.spec())[0]
+		lease := e.lease(w, 1)[0]
+		if err := e.engine.Retire(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.job(id).State; got != hostler.StateRunning {
+		if got := e.job(id).State; got != hostler.StateRunning {
 			t.Errorf("the other worker's job is %s", got)
 		}
-		if acks, err := r.engine.Report(t.Context(), w, []hostler.Report{{LeaseRef: lease.LeaseRef, Outcome: hostler.OutcomeSucceeded}}); err != nil || acks[0] != nil {
+		if acks, err := e.succeed(w, lease); err != nil || acks[0] != nil {
 			t.Errorf("report: %v, %v", acks, err)
 		}
 	})
 }
 
-// What was left waiting in a free lane, which should never be, is found.
+// TestStrandedLanesAreSwept gives a lane capacity behind the store's back, and expects
+// the upkeep to promote the job that waits in it.
 func TestStrandedLanesAreSwept(t *testing.T) {
-	eachRig(t, func(t *testing.T, r *rig, _ *storetest.Harness) {
-		spec := r.spec()
+	eachEnv(t, func(t *testing.T, e *env, _ *storetest.Harness) {
+		spec := e.spec()
 		spec.LaneKey, spec.LaneLimit = "device:a", 1
-		ids := r.enqueue(spec, spec)
-		w := r.register()
-		r.lease(w, 1)
-		r.tx(func(tx *store.Tx) error {
+		ids := e.enqueue(spec, spec)
+		w := e.register()
+		e.lease(w, 1)
+		e.tx(func(tx *store.Tx) error {
 			_, err := tx.Exec(`UPDATE lane SET lim = 2 WHERE key = ?`, "device:a")
 			return err
 		})
-		r.run()
-		if got := <-r.leaseNext(w); len(got) != 1 || got[0].Job != ids[1] {
+		e.run()
+		if got := <-e.leaseNext(w); len(got) != 1 || got[0].Job != ids[1] {
 			t.Errorf("leased %v, want %v", got, ids[1])
 		}
-		r.wantInvariants()
+		e.wantInvariants()
 	})
 }
 
-// When the assets of a claim cannot be read, its jobs go back unstarted.
+// TestFailedResolveHandsBack fails to resolve a lease: the job is queued again, and
+// the attempt does not count.
 func TestFailedResolveHandsBack(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
-		broken := errors.New("no assets today")
-		r := newRig(t, h.Store, func(c *engine.Config) {
+		broken := errors.New("assets cannot be read")
+		e := newEnv(t, h.Store, func(c *engine.Config) {
 			c.Resolve = func(context.Context, []*hostler.Lease) error { return broken }
 		})
-		r.prepare("default")
-		w, id := r.register(), r.enqueue(r.spec())[0]
-		_, err := r.engine.Lease(t.Context(), hostler.LeaseRequest{Worker: w, Slots: 1, Wait: time.Second})
+		e.prepare("default")
+		w, id := e.register(), e.enqueue(e.spec())[0]
+		_, err := e.engine.Lease(t.Context(), hostler.LeaseRequest{Worker: w, Slots: 1, Wait: time.Second})
 		if !errors.Is(err, broken) {
 			t.Errorf("got %v", err)
 		}
-		if j := r.job(id); j.State != hostler.StateQueued || j.Attempt != 0 {
+		if j := e.job(id); j.State != hostler.StateQueued || j.Attempt != 0 {
 			t.Errorf("the job is %s at attempt %d, want queued and unstarted", j.State, j.Attempt)
 		}
 	})
 }
 
-// A heartbeat that is held back answers as soon as a person cancels, once.
-func TestHeartbeatTellsOfCancelsOnce(t *testing.T) {
-	eachRig(t, func(t *testing.T, r *rig, _ *storetest.Harness) {
-		w := r.register()
-		id := r.enqueue(r.spec())[0]
-		l := r.lease(w, 1)[0]
+// TestHeartbeatAnnouncesCancelsOnce cancels a job during a long poll, which must return.
+// The next one must not return for the same cancel.
+func TestHeartbeatAnnouncesCancelsOnce(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env, _ *storetest.Harness) {
+		w := e.register()
+		id := e.enqueue(e.spec())[0]
+		l := e.lease(w, 1)[0]
 		hb := hostler.Heartbeat{Worker: w, Held: []hostler.LeaseRef{l.LeaseRef}, Wait: time.Minute}
 		got := make(chan hostler.HeartbeatReply, 1)
 		go func() {
-			reply, err := r.engine.Heartbeat(t.Context(), hb)
+			reply, err := e.engine.Heartbeat(t.Context(), hb)
 			if err != nil {
 				t.Error(err)
 			}
 			got <- reply
 		}()
-		r.tx(func(tx *store.Tx) error {
+		e.tx(func(tx *store.Tx) error {
 			_, err := tx.CancelJob(id, "li")
 			return err
 		})
@@ -390,32 +400,32 @@ func TestHeartbeatTellsOfCancelsOnce(t *testing.T) {
 				t.Errorf("got %+v", reply)
 			}
 		case <-time.After(10 * time.Second):
-			t.Fatal("the heartbeat did not tell of the cancel")
+			t.Fatal("the heartbeat did not return the cancel")
 		}
 		hb.Wait = 300 * time.Millisecond
 		start := time.Now()
-		if _, err := r.engine.Heartbeat(t.Context(), hb); err != nil {
+		if _, err := e.engine.Heartbeat(t.Context(), hb); err != nil {
 			t.Fatal(err)
 		}
 		if time.Since(start) < hb.Wait {
-			t.Error("a cancel that the worker knows of made the heartbeat return at once: a busy loop")
+			t.Error("a cancel that was announced before made the heartbeat return at once: a busy loop")
 		}
 	})
 }
 
-// A heartbeat that is held back answers as soon as a person wants connections
-// closed, and refuses to go on as soon as one stops the worker.
-func TestHeldBackHeartbeatHearsOfOrders(t *testing.T) {
-	eachRig(t, func(t *testing.T, r *rig, _ *storetest.Harness) {
-		w := r.register()
+// TestLongPollReturnsCommands closes connections during a long poll, and then stops the
+// worker.
+func TestLongPollReturnsCommands(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env, _ *storetest.Harness) {
+		w := e.register()
 		type answer struct {
 			reply hostler.HeartbeatReply
 			err   error
 		}
-		beat := func() <-chan answer {
+		heartbeat := func() <-chan answer {
 			got := make(chan answer, 1)
 			go func() {
-				reply, err := r.engine.Heartbeat(t.Context(), hostler.Heartbeat{Worker: w, Wait: time.Minute})
+				reply, err := e.engine.Heartbeat(t.Context(), hostler.Heartbeat{Worker: w, Wait: time.Minute})
 				got <- answer{reply, err}
 			}()
 			return got
@@ -426,40 +436,40 @@ func TestHeldBackHeartbeatHearsOfOrders(t *testing.T) {
 			case a := <-got:
 				return a
 			case <-time.After(10 * time.Second):
-				t.Fatal("the heartbeat is held back")
+				t.Fatal("the heartbeat did not return")
 				return answer{}
 			}
 		}
-		got := beat()
-		r.tx(func(tx *store.Tx) error {
+		got := heartbeat()
+		e.tx(func(tx *store.Tx) error {
 			_, _, err := tx.OrderClose(w, []string{"192.0.2.1"})
 			return err
 		})
 		if a := wait(got); a.err != nil || !slices.Equal(a.reply.CloseHosts, []string{"192.0.2.1"}) {
 			t.Errorf("got %+v", a)
 		}
-		got = beat()
-		r.tx(func(tx *store.Tx) error {
+		got = heartbeat()
+		e.tx(func(tx *store.Tx) error {
 			_, _, err := tx.StopWorkers([]hostler.WorkerID{w})
 			return err
 		})
 		if a := wait(got); hostler.CodeOf(a.err) != hostler.CodeStale {
-			t.Errorf("a stopped worker is told %+v", a)
+			t.Errorf("a stopped worker got %+v, want stale", a)
 		}
 	})
 }
 
-// Output of an attempt that is not the last survives, in order, with the final
-// one behind it.
-func TestOutputOfEveryAttemptIsKept(t *testing.T) {
-	eachRig(t, func(t *testing.T, r *rig, h *storetest.Harness) {
-		s := r.spec()
+// TestOutputOfEveryAttempt reads the output of a failed attempt and of the one after
+// it, in order.
+func TestOutputOfEveryAttempt(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env, h *storetest.Harness) {
+		s := e.spec()
 		s.MaxAttempts, s.Backoff = 2, hostler.Backoff{Kind: "fixed", Base: hostler.Duration(time.Second)}
-		id := r.enqueue(s)[0]
-		w := r.register()
+		id := e.enqueue(s)[0]
+		w := e.register()
 		for i, o := range []hostler.Outcome{hostler.OutcomeFailed, hostler.OutcomeSucceeded} {
-			l := r.lease(w, 1)[0]
-			acks, err := r.engine.Report(t.Context(), w, []hostler.Report{{
+			l := e.lease(w, 1)[0]
+			acks, err := e.engine.Report(t.Context(), w, []hostler.Report{{
 				LeaseRef: l.LeaseRef, Attempt: l.Attempt, Outcome: o,
 				Output: []hostler.LogLine{{At: h.Now(), Stream: hostler.StreamStdout, Text: fmt.Sprintf("try %d\n", i+1)}},
 			}})
@@ -468,26 +478,26 @@ func TestOutputOfEveryAttemptIsKept(t *testing.T) {
 			}
 			h.Advance(2 * time.Second)
 			if i == 0 {
-				r.run()
+				e.run()
 			}
 		}
-		entries, _, err := r.store.ReadLog(t.Context(), id, 0, 10)
+		entries, _, err := e.store.ReadLog(t.Context(), id, 0, 10)
 		if err != nil || len(entries) != 2 || entries[0].Text != "try 1\n" || entries[1].Text != "try 2\n" {
 			t.Errorf("got %+v, %v", entries, err)
 		}
 	})
 }
 
-// Two servers on one database share its jobs, and one takes over what the other
-// left when it died.
-func TestTwoServersShare(t *testing.T) {
+// TestTwoServers shares jobs between two servers on one database. One dies, and the
+// other finishes its jobs.
+func TestTwoServers(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, d *storetest.Drivers) {
 		if d.Kind != sqldb.Postgres {
 			return // SQLite has one server; storetest shows that a second is refused
 		}
 		one, two := d.Open(t), d.Open(t)
 		clock := func(c *engine.Config) { c.Now = d.Clock.Now }
-		a, b := newRig(t, store.New(one, one), clock), newRig(t, store.New(two, two), clock)
+		a, b := newEnv(t, store.New(one, one), clock), newEnv(t, store.New(two, two), clock)
 		a.prepare("default")
 		wa, wb := a.register(), b.register()
 		const jobs = 40
@@ -520,7 +530,7 @@ func TestTwoServersShare(t *testing.T) {
 		ended := 0
 		for deadline := time.Now().Add(20 * time.Second); ended < jobs && time.Now().Before(deadline); {
 			for _, l := range append(lb, b.lease(wb, 5)...) {
-				acks, err := b.engine.Report(t.Context(), wb, []hostler.Report{{LeaseRef: l.LeaseRef, Outcome: hostler.OutcomeSucceeded}})
+				acks, err := b.succeed(wb, l)
 				if err != nil || acks[0] != nil {
 					t.Fatal(err, acks)
 				}
@@ -531,7 +541,7 @@ func TestTwoServersShare(t *testing.T) {
 		if ended != jobs {
 			t.Errorf("%d of %d jobs ended", ended, jobs)
 		}
-		acks, err := a.engine.Report(t.Context(), wa, []hostler.Report{{LeaseRef: la[0].LeaseRef, Outcome: hostler.OutcomeSucceeded}})
+		acks, err := a.succeed(wa, la[0])
 		if err != nil || hostler.CodeOf(acks[0]) != hostler.CodeStale {
 			t.Errorf("the dead server's report: %v, %v, want stale", acks, err)
 		}
@@ -546,31 +556,31 @@ func refs(leases []hostler.Lease) (out []hostler.LeaseRef) {
 	return out
 }
 
-// With one transaction in fifty failing, and one in fifty committing without
-// saying so, every job still ends, once.
+// TestFaultyStore lets one transaction in fifty fail, and one in fifty commit and then
+// report a failure. Every job still ends, once.
 func TestFaultyStore(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, d *storetest.Drivers) {
 		faulty := storetest.NewFaulty(d.Open(t), 1)
 		st := store.New(faulty, faulty)
-		r := newRig(t, st, func(c *engine.Config) { c.Now = d.Clock.Now })
-		r.prepare("default")
+		e := newEnv(t, st, func(c *engine.Config) { c.Now = d.Clock.Now })
+		e.prepare("default")
 		const jobs = 150
 		var ids []hostler.JobID
 		for i := range jobs {
-			s := r.spec()
+			s := e.spec()
 			s.LaneKey, s.LaneLimit = fmt.Sprintf("device:%d", i%7), 1
-			ids = append(ids, r.enqueue(s)...)
+			ids = append(ids, e.enqueue(s)...)
 		}
 		faulty.Set(0.02, 0.02)
 		var wg sync.WaitGroup
 		stop := make(chan struct{})
 		for range 3 {
-			wg.Go(func() { r.unreliableWorker(stop) })
+			wg.Go(func() { e.unreliableWorker(stop) })
 		}
 		done := false
 		for deadline := time.Now().Add(30 * time.Second); !done && time.Now().Before(deadline); {
-			d.Clock.Advance(time.Second) // lost answers are found by the heartbeat's list
-			done = r.allEnded(ids)
+			d.Clock.Advance(time.Second) // lost answers show in the list of the heartbeat
+			done = e.allEnded(ids)
 		}
 		close(stop)
 		wg.Wait()
@@ -578,14 +588,14 @@ func TestFaultyStore(t *testing.T) {
 		if !done {
 			t.Error("jobs were lost")
 		}
-		r.wantInvariants()
+		e.wantInvariants()
 	})
 }
 
-func (r *rig) allEnded(ids []hostler.JobID) bool {
-	r.t.Helper()
+func (e *env) allEnded(ids []hostler.JobID) bool {
+	e.t.Helper()
 	for _, id := range ids {
-		if !r.job(id).State.Terminal() {
+		if !e.job(id).State.Terminal() {
 			return false
 		}
 	}
@@ -594,8 +604,8 @@ func (r *rig) allEnded(ids []hostler.JobID) bool {
 
 // unreliableWorker leases and reports through a store that fails: it repeats
 // every report until it is acknowledged or stale, as a worker does.
-func (r *rig) unreliableWorker(stop <-chan struct{}) {
-	ctx := context.WithoutCancel(r.t.Context())
+func (e *env) unreliableWorker(stop <-chan struct{}) {
+	ctx := context.WithoutCancel(e.t.Context())
 	var w hostler.WorkerID
 	for {
 		select {
@@ -604,30 +614,29 @@ func (r *rig) unreliableWorker(stop <-chan struct{}) {
 		default:
 		}
 		if w == 0 {
-			id, err := r.engine.Register(ctx, hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: 4})
+			id, err := e.engine.Register(ctx, hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: 4})
 			if err != nil {
 				continue
 			}
 			w = id
 		}
-		leases, err := r.engine.Lease(ctx, hostler.LeaseRequest{Worker: w, Slots: 4, Wait: 5 * time.Millisecond})
+		leases, err := e.engine.Lease(ctx, hostler.LeaseRequest{Worker: w, Slots: 4, Wait: 5 * time.Millisecond})
 		if hostler.CodeOf(err) == hostler.CodeStale {
 			w = 0
 			continue
 		}
 		for _, l := range leases {
-			r.reportUntilKnown(ctx, w, l, stop)
+			e.reportUntilKnown(w, l, stop)
 		}
-		if _, err := r.engine.Heartbeat(ctx, hostler.Heartbeat{Worker: w}); hostler.CodeOf(err) == hostler.CodeStale {
+		if _, err := e.engine.Heartbeat(ctx, hostler.Heartbeat{Worker: w}); hostler.CodeOf(err) == hostler.CodeStale {
 			w = 0
 		}
 	}
 }
 
-func (r *rig) reportUntilKnown(ctx context.Context, w hostler.WorkerID, l hostler.Lease, stop <-chan struct{}) {
+func (e *env) reportUntilKnown(w hostler.WorkerID, l hostler.Lease, stop <-chan struct{}) {
 	for {
-		_, err := r.engine.Report(ctx, w, []hostler.Report{{LeaseRef: l.LeaseRef, Outcome: hostler.OutcomeSucceeded}})
-		if err == nil {
+		if _, err := e.succeed(w, l); err == nil {
 			return
 		}
 		select {

@@ -2,5 +2,5 @@ package engine
 
 import "context"
 
-// RescueOnce exports rescueOnce: one look at the live workers.
+// RescueOnce exports rescueOnce.
 func (e *Engine) RescueOnce(ctx context.Context) error { return e.rescueOnce(ctx) }

@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
+)
+
+// sharedPoll is how often a waiting lease polls a database that several servers use:
+// a notification of another server is lost when the listening connection breaks.
+const sharedPoll = 250 * time.Millisecond
+
+// Register implements [hostler.Dispatcher].
+func (e *Engine) Register(ctx context.Context, w hostler.WorkerInfo) (id hostler.WorkerID, err error) {
+	err = e.store.InTx(ctx, func(tx *store.Tx) error {
+		id, err = tx.RegisterWorker(w)
+		return err
+	})
+	return id, err
+}
+
+// Lease implements [hostler.Dispatcher]. It waits up to req.Wait for the first job.
+func (e *Engine) Lease(ctx context.Context, req hostler.LeaseRequest) ([]hostler.Lease, error) {
+	notified, stop := e.store.Subscribe(store.TopicWork)
+	defer stop()
+	timeout := time.NewTimer(req.Wait)
+	defer timeout.Stop()
+	poll := time.NewTimer(req.Wait)
+	defer poll.Stop()
+	for {
+		claimed, err := e.claim(ctx, req)
+		if err != nil || len(claimed.Leases) > 0 {
+			return claimed.Leases, err
+		}
+		poll.Reset(e.nextPoll(req.Wait, claimed.KeptUntil))
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-timeout.C:
+			return nil, nil
+		case <-notified:
+		case <-poll.C:
+		}
+	}
+}
+
+// nextPoll returns when a waiting lease claims again without a notification. Jobs
+// that have an affinity to another worker become free to all without one.
+func (e *Engine) nextPoll(wait time.Duration, affinityUntil time.Time) time.Duration {
+	if !e.cfg.Sole {
+		wait = sharedPoll
+	}
+	if !affinityUntil.IsZero() {
+		wait = min(wait, max(affinityUntil.Sub(e.store.Now()), time.Millisecond))
+	}
+	return wait
+}
+
+// claim leases ready jobs and resolves them. When it found only overdue jobs, it
+// expires these and claims again, since the jobs behind them cause no notification.
+func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) (claimed store.Claimed, err error) {
+	for {
+		began := e.cfg.Now()
+		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			claimed, err = tx.Claim(req.Worker, req.Slots)
+			return err
+		})
+		if err != nil {
+			return store.Claimed{}, err
+		}
+		if claimed.Overdue {
+			_, err := e.dueOnce(ctx)
+			if err == nil && len(claimed.Leases) == 0 {
+				continue
+			}
+			if err != nil {
+				e.log.ErrorContext(ctx, "expire overdue jobs; will retry", "err", err)
+			}
+		}
+		claimed.Leases, err = e.resolve(ctx, req.Worker, began, claimed.Leases)
+		return claimed, err
+	}
+}
+
+// resolve fills in the assets and credentials of leases whose claim began at a time.
+// When that fails, or took longer than maxLeaseAge, it hands the jobs back unstarted.
+func (e *Engine) resolve(
+	ctx context.Context, w hostler.WorkerID, began time.Time, leases []hostler.Lease,
+) ([]hostler.Lease, error) {
+	refs := make([]*hostler.Lease, len(leases))
+	for i := range leases {
+		refs[i] = &leases[i]
+	}
+	err := e.cfg.Resolve(ctx, refs)
+	if len(leases) == 0 {
+		return leases, err
+	}
+	if err == nil && e.cfg.Now().Sub(began) > maxLeaseAge {
+		err = hostler.Errorf(hostler.CodeTimeout,
+			"the database took too long to lease jobs; they were returned to the queue",
+			"数据库分派作业用时过长，作业已退回队列")
+	}
+	if err == nil {
+		return leases, nil
+	}
+	back := make([]hostler.Report, len(leases))
+	for i := range leases {
+		back[i] = hostler.Report{LeaseRef: leases[i].LeaseRef, Outcome: hostler.OutcomeHandBack}
+	}
+	// When this fails too, handBackMissing finds them: no heartbeat will list them.
+	_, backErr := e.Report(context.WithoutCancel(ctx), w, back)
+	return nil, errors.Join(err, backErr)
+}
