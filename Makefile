@@ -1,4 +1,4 @@
-# Hostler's commands. `make run` and `make test` set up what they need first.
+# The targets of Hostler. `make run` and `make test` check what they need first.
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X hostler.dev/hostler/internal/cli.version=$(VERSION)
@@ -10,25 +10,25 @@ DATA    ?= ./data
 build: ## build bin/hostler
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/hostler ./cmd/hostler
 
-run: ## set up, build, and serve a sample project on embedded SQLite
+run: ## check the set-up, build, and serve a sample project on embedded SQLite
 	@scripts/setup.sh run
 	@$(MAKE) --no-print-directory build
 	bin/hostler serve --listen $(LISTEN) --data $(DATA) --seed-sample
 
-test: ## set up, then every test on both stores; see scripts/test.sh
+test: ## check the set-up, then run all tests on both stores; see scripts/test.sh
 	@scripts/setup.sh test
 	@scripts/test.sh
 
-check: ## formatting and lint
+check: ## check formatting and lint
 	@scripts/check.sh
 
 fmt: ## format the code
 	@scripts/check.sh fmt
 
-bench: build ## the durable lifecycle per second on this machine, and River beside it
+bench: build ## measure durable jobs per second on this machine, and compare with River
 	@scripts/setup.sh test
 	bin/hostler bench
 	cd bench && go run .
 
-clean: ## remove what build made; data stays
+clean: ## remove bin; the data folder stays
 	rm -rf bin

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints the module (`check.sh`) or formats it (`check.sh fmt`). golangci-lint,
-# which carries gofumpt and goimports, is built once per version into bin/tools,
+# Lints the module (`check.sh`) or formats it (`check.sh fmt`) with golangci-lint,
+# which includes gofumpt and goimports. It is built once per version into bin/tools,
 # outside go.mod.
 set -euo pipefail
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Names what this machine lacks to run or to test Hostler and, as root on Debian
-# or Ubuntu, installs it. It starts no system service: the tests run their own
-# sshd and PostgreSQL as child processes, on free ports.
+# Checks the programs that `make run` or `make test` needs, lists the missing ones
+# and, as root on Debian or Ubuntu, installs them. It starts no system service: the
+# tests run their own sshd and PostgreSQL as child processes, on free ports.
 #
 # usage: scripts/setup.sh run|test
 set -euo pipefail
@@ -16,8 +16,8 @@ run | test) ;;
 	;;
 esac
 
-# The Go that go.mod asks for. An older Go (1.21 or later) fetches the right one
-# itself unless GOTOOLCHAIN=local forbids it.
+# The Go version of go.mod. An older Go (1.21 or later) downloads it by itself unless
+# GOTOOLCHAIN=local forbids it.
 need_go=$(awk '$1 == "go" { print $2; exit }' go.mod)
 go_hint="get it from https://go.dev/dl/ (a distribution's own package is often too old)"
 if ! command -v go >/dev/null; then
@@ -34,7 +34,7 @@ if [ "$(printf '%s\n' "${have_go#go}" "$need_go" | sort -V | head -n 1)" != "$ne
 fi
 [ "$mode" = test ] || exit 0
 
-# What the tests run, and the Debian package that has it.
+# The programs that the tests run, and their Debian packages.
 missing=()
 need() { # need PACKAGE COMMAND…
 	local package=$1 command
@@ -68,13 +68,13 @@ fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-	echo "hostler: the tests need: ${missing[*]}" >&2
-	echo "hostler: install them (Debian, Ubuntu: sudo apt-get install ${missing[*]}), then run this again" >&2
+	echo "hostler: the tests need these missing packages: ${missing[*]}" >&2
+	echo "hostler: install them (Debian, Ubuntu: sudo apt-get install ${missing[*]}), then run the command again" >&2
 	exit 1
 fi
 
 # Packages start their services on installation unless policy-rc.d (Debian
-# Policy §9.3.3.1) says no. Ours stands only while apt-get runs.
+# Policy §9.3.3.1) forbids it. This one exists only while apt-get runs.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
 	trap 'rm -f $policy' EXIT

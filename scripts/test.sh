@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Every test, on SQLite and on PostgreSQL. Nothing is skipped: a test whose
-# program is missing fails and names it (scripts/setup.sh installs them).
+# Runs all tests, on SQLite and on PostgreSQL. None is skipped: a test whose program
+# is missing fails and names the program (scripts/setup.sh installs them).
 #
-# The whole suite runs once without the race detector: SQLite is C translated to
-# Go, which the detector slows down tenfold. The packages with goroutines of our
-# own then run again under it.
+# The whole suite runs once without the race detector, which slows SQLite (C
+# translated to Go) down tenfold. The packages with goroutines of their own then run
+# again with it.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -23,7 +23,7 @@ race=(
 	./internal/worker/...
 )
 
-# The packages that load the machine run alone, one after the other.
+# The packages that load the whole machine run alone, one after another.
 heavy='/internal/(compat|crash|e2e)$'
 
 echo "== every test, both stores"
