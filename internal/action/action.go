@@ -1,16 +1,36 @@
-// Package action is the contract between the worker and the kinds of work, and
-// the registry of them.
+// Package action is the contract between the worker and the actions, and their registry.
 //
-// Model: an Action is a value: its name, its texts, the JSON Schema of its args,
-// what it means for lanes and lost workers, and Run. The families stand in
-// folders of their own (ssh, net, http, local); the server puts them into one
-// Registry. An action never sees the store: what it needs comes in a Call, what
-// it says goes out through it.
+// # Model
 //
-// Invariants: args are validated against the schema before a job is made, and
-// again before it runs. Args reach a shell only as argv, environment or standard
-// input. Run returns only when the work is over, or is known to be lost; it
-// honours its context at every wait.
+// An [Action] is a value: its name and texts, the JSON Schema of its args, its traits, and
+// Run. The families are packages below this one (ssh, netcli, net, http, local); the node puts
+// their actions into one [Registry].
+//
+// A job's args pass through these steps:
+//
+//	Registry.Validate   size, UTF-8, JSON without a field twice ─▶ Schema ─▶ Check
+//	Decode              into the action's own struct
+//	Run                 with a Call: the lease, the output streams, host keys
+//
+// Run returns a [Result]. Code below it returns a [Fault], an error with everything that a
+// result needs, and Run converts it with [ResultOf].
+//
+// An action never sees the store: its input is the Call, its output goes through the Call.
+//
+// # Outcomes
+//
+//	succeeded   the work was done
+//	failed      it was not done, or went wrong; another attempt is allowed unless NoRetry
+//	cancelled   it was stopped on request, and verified to be stopped
+//	unknown     it may have taken effect, and that cannot be verified
+//
+// # Invariants
+//
+//   - Validated: args are validated before a job is created, and again before it runs.
+//   - NoShellInjection: args reach a shell only as argv, environment or standard input.
+//   - ReturnsWhenOver: Run returns only when the work has ended or its outcome is unknown; it
+//     ends early when its context does.
+//   - NoValueInErrors: no error repeats a value of args, because it may be a secret.
 package action
 
 import (
@@ -21,7 +41,7 @@ import (
 	"hostler.dev/hostler"
 )
 
-// Action is a kind of work.
+// Action is a kind of work that jobs execute.
 type Action struct {
 	Name    string
 	Aliases []string
@@ -29,23 +49,23 @@ type Action struct {
 	Help    hostler.Text
 	// Schema is the JSON Schema (2020-12) of the args; it refuses unknown keys.
 	Schema json.RawMessage
-	// Asset says whether a job must, may or must not name an asset.
+	// Asset is whether a job must, may or must not have an asset.
 	Asset AssetNeed
-	// Traits says how a job with these valid args behaves.
+	// Traits returns how a job with these valid args behaves.
 	Traits func(args json.RawMessage) Traits
-	// Check refuses args that the schema cannot, with paths below "args"; nil
-	// when the schema says it all.
+	// Check refuses args that the schema cannot, with paths below "args"; nil when the
+	// schema is sufficient.
 	Check func(args json.RawMessage) []hostler.FieldError
-	// Credentials names the credentials that the args refer to (such as a sudo
-	// password); nil when there are none.
+	// Credentials returns the names of the credentials that the args refer to, such as a
+	// sudo password; nil when there are none.
 	Credentials func(args json.RawMessage) []string
-	// Enabled is false for an action that the configuration must switch on.
+	// Enabled is false for an action that the configuration must enable.
 	Enabled bool
-	// Run does the work.
+	// Run does the work. It returns when the work has ended, or soon after its context.
 	Run func(ctx context.Context, c *Call) Result
 }
 
-// AssetNeed says whether an action works on an asset.
+// AssetNeed is whether an action works on an asset.
 type AssetNeed int
 
 // The needs.
@@ -55,30 +75,30 @@ const (
 	AssetNever
 )
 
-// Traits are what the engine must know of a job before it runs.
+// Traits are what the engine needs to know about a job before it runs.
 type Traits struct {
-	// Idempotent: running it twice is as good as once. It sets the default of
-	// on_lost.
+	// Idempotent: running it twice has the same effect as once. It determines the default
+	// of on_lost.
 	Idempotent bool
-	// Changes: it may change the host, so it runs in the asset's lane unless the
-	// job says otherwise.
+	// Changes: it may change the host, so it runs in the asset's lane unless the job has
+	// another.
 	Changes bool
 }
 
 // Call is one attempt of a job, as its action sees it.
 type Call struct {
 	hostler.Lease
-	// Stdout and Stderr take the output; writes are redacted, limited, stored
-	// and streamed. They never fail and never block for long.
+	// Stdout and Stderr take the output: it is redacted, limited, stored and streamed.
+	// Writes never fail and never block for long.
 	Stdout, Stderr io.Writer
-	// System takes what Hostler itself has to say in the job's log.
+	// System takes messages of Hostler itself for the job's log.
 	System io.Writer
 	// Redact adds values that must not appear in the output.
 	Redact func(values ...string)
-	// Progress notes how far the work has come.
+	// Progress reports how far the work has come.
 	Progress func(p hostler.Progress)
-	// PinHostKey asks whether a host key may be trusted; see
-	// hostler.Dispatcher.PinHostKey.
+	// PinHostKey records a host key that is not pinned yet and returns nil if it may be
+	// trusted; see hostler.Dispatcher.PinHostKey.
 	PinHostKey func(ctx context.Context, k hostler.HostKeyOffer) error
 }
 
@@ -87,33 +107,33 @@ type Result struct {
 	Outcome hostler.Outcome
 	// Value becomes the job's result, as JSON; nil for none.
 	Value any
-	// Error says why it did not succeed.
+	// Error is why it did not succeed.
 	Error *hostler.JobError
-	// NoRetry says that another attempt would fail the same way.
+	// NoRetry: another attempt would fail the same way.
 	NoRetry bool
 }
 
-// Succeeded makes the result of work that was done.
+// Succeeded returns the result of work that was done.
 func Succeeded(value any) Result {
 	return Result{Outcome: hostler.OutcomeSucceeded, Value: value}
 }
 
-// Failed makes the result of work that was not done, or done wrong.
+// Failed returns the result of work that was not done, or went wrong.
 func Failed(value any, kind, en, zh string, args ...any) Result {
 	return Result{Outcome: hostler.OutcomeFailed, Value: value, Error: jobError(kind, en, zh, args...)}
 }
 
-// Unknown makes the result of work that was lost sight of while it may have had
-// its effect.
+// Unknown returns the result of work that may have taken effect, which cannot be verified.
 func Unknown(value any, kind, en, zh string, args ...any) Result {
 	return Result{Outcome: hostler.OutcomeUnknown, Value: value, Error: jobError(kind, en, zh, args...)}
 }
 
-// Cancelled makes the result of work that was stopped and seen to be stopped.
+// Cancelled returns the result of work that was stopped on request, and verified to be
+// stopped.
 func Cancelled(value any) Result {
 	return Result{
 		Outcome: hostler.OutcomeCancelled, Value: value,
-		Error: jobError(hostler.ErrKindCancelled, "cancelled while it ran", "运行中被取消"),
+		Error: jobError(hostler.ErrKindCancelled, "cancelled while it was running", "运行中被取消"),
 	}
 }
 
@@ -121,9 +141,9 @@ func jobError(kind, en, zh string, args ...any) *hostler.JobError {
 	return &hostler.JobError{Kind: kind, Text: hostler.Textf(en, zh, args...)}
 }
 
-// ErrCancelled is the context cause when a person cancelled the job;
-// ErrTimeout when its time is over; ErrFenced when the lease was lost, so that
-// the work must stop and nothing be reported.
+// The causes with which a call's context ends. ErrCancelled: a person cancelled the job.
+// ErrTimeout: it ran for longer than its timeout; the cause itself may be a [TimeoutError].
+// ErrFenced: the lease is lost, so the work must stop and will not be reported.
 var (
 	ErrCancelled = cause("cancelled")
 	ErrTimeout   = cause("timeout")

@@ -2,6 +2,7 @@ package action
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -24,7 +25,7 @@ type entry struct {
 	schema *jsonschema.Schema
 }
 
-// NewRegistry makes a Registry. It refuses names that are taken twice and
+// NewRegistry returns a Registry of the actions. It refuses names that two actions use and
 // schemas that are not valid.
 func NewRegistry(actions ...Action) (*Registry, error) {
 	r := &Registry{actions: map[string]*entry{}}
@@ -33,7 +34,7 @@ func NewRegistry(actions ...Action) (*Registry, error) {
 			return nil, fmt.Errorf("action %q: %w", actions[i].Name, err)
 		}
 	}
-	slices.SortFunc(r.list, func(a, b *Action) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+	slices.SortFunc(r.list, func(a, b *Action) int { return cmp.Compare(a.Name, b.Name) })
 	return r, nil
 }
 
@@ -45,7 +46,7 @@ func (r *Registry) add(a *Action) error {
 	e := &entry{action: a, schema: schema}
 	for _, name := range append([]string{a.Name}, a.Aliases...) {
 		if r.actions[name] != nil {
-			return fmt.Errorf("the name %q is taken", name)
+			return fmt.Errorf("the name %q is already in use", name)
 		}
 		r.actions[name] = e
 	}
@@ -60,7 +61,7 @@ func compile(name string, schema json.RawMessage) (*jsonschema.Schema, error) {
 	}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
-	c.UseLoader(jsonschema.SchemeURLLoader{}) // a schema reaches nothing outside itself
+	c.UseLoader(jsonschema.SchemeURLLoader{}) // no file or URL can be referenced
 	url := "action:" + name
 	if err := c.AddResource(url, doc); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
@@ -87,9 +88,9 @@ func (r *Registry) List() []*Action { return slices.Clone(r.list) }
 // Names lists every name and alias, sorted.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.actions)) }
 
-// Validate checks args against the schema and the rules of the action with this
-// name or alias. The error names every field at fault, with paths that start
-// with "args", and never repeats a value. CodeNotFound: no such action.
+// Validate checks args against the schema and the rules of the action with this name or
+// alias. The error lists every field at fault, with paths that start with "args", and never
+// repeats a value. CodeNotFound: no such action.
 func (r *Registry) Validate(name string, args json.RawMessage) error {
 	e := r.actions[name]
 	if e == nil {
@@ -101,8 +102,8 @@ func (r *Registry) Validate(name string, args json.RawMessage) error {
 	return nil
 }
 
-// Problems is Validate for a caller that has the action and collects the faults
-// of many fields.
+// Problems is Validate for a caller that has the action and collects the faults of several
+// inputs.
 func (r *Registry) Problems(a *Action, args json.RawMessage) []hostler.FieldError {
 	e := r.actions[a.Name]
 	if e == nil || e.action != a {
@@ -115,9 +116,9 @@ func (e *entry) problems(args json.RawMessage) []hostler.FieldError {
 	if len(args) == 0 {
 		args = json.RawMessage(`{}`)
 	}
-	doc, fault := decodeArgs(args)
-	if fault != nil {
-		return []hostler.FieldError{*fault}
+	doc, faults := decodeArgs(args)
+	if len(faults) > 0 {
+		return faults
 	}
 	if err := e.schema.Validate(doc); err != nil {
 		return schemaProblems(err)
@@ -125,14 +126,14 @@ func (e *entry) problems(args json.RawMessage) []hostler.FieldError {
 	if e.action.Check == nil {
 		return nil
 	}
-	fields := e.action.Check(args)
-	for i, f := range fields {
-		fields[i].Path = strings.TrimSuffix("args."+f.Path, ".")
+	faults = e.action.Check(args)
+	for i, f := range faults {
+		faults[i].Path = strings.TrimSuffix("args."+f.Path, ".")
 	}
-	return fields
+	return faults
 }
 
-// Info describes an action to people and programs.
+// Info returns the description of an action for the API.
 func (a *Action) Info() hostler.ActionInfo {
 	t := a.Traits(json.RawMessage(`{}`))
 	lane := hostler.LaneNone

@@ -93,7 +93,7 @@ func TestLookupAndList(t *testing.T) {
 	}
 }
 
-// Each fault is at its field, said in both languages, without the value.
+// Each fault is reported at its field, in both languages, without the value.
 func TestProblems(t *testing.T) {
 	r := registry(t, probe("p", "q"))
 	for _, tt := range []struct {
@@ -107,7 +107,7 @@ func TestProblems(t *testing.T) {
 		{`{"name":"a"}`, map[string]string{"args.name": "must have at least 2 characters"}},
 		{`{"name":"ab","ports":[22,0,77777]}`, map[string]string{"args.ports[1]": "must be at least 1", "args.ports[2]": "must be at most 65535"}},
 		{`{"name":"ab","ports":[1,2,3,4]}`, map[string]string{"args.ports": "must have at most 3 items"}},
-		{`{"name":"ab","ports":[1,1]}`, map[string]string{"args.ports": "must not have an item twice"}},
+		{`{"name":"ab","ports":[1,1]}`, map[string]string{"args.ports": "must not contain an item twice"}},
 		{`{"name":"ab","mode":"CANARY"}`, map[string]string{"args.mode": `must be one of "fast", "safe"`}},
 		{`{"name":"ab","ratio":0}`, map[string]string{"args.ratio": "must be greater than 0"}},
 		{`{"name":"ab","ratio":2}`, map[string]string{"args.ratio": "must be at most 1.5"}},
@@ -120,8 +120,8 @@ func TestProblems(t *testing.T) {
 		{`null`, map[string]string{"args": "must be a JSON object"}},
 		{`{"name":"ab"} {}`, map[string]string{"args": "is not valid JSON"}},
 		{`{"name":"ab"`, map[string]string{"args": "is not valid JSON"}},
-		{`{"name":"ab","deep":{"x":1,"x":2}}`, map[string]string{"args.deep.x": "has a key twice"}},
-		{`{"name":"ab","n\u0061me":"cd"}`, map[string]string{"args.name": "has a key twice"}},
+		{`{"name":"ab","deep":{"x":1,"x":2}}`, map[string]string{"args.deep.x": "is given twice"}},
+		{`{"name":"ab","n\u0061me":"cd"}`, map[string]string{"args.name": "is given twice"}},
 		{`{"name":"ab","even":1e999999999}`, map[string]string{"args.even": ""}},
 		{`{"name":"ab","even":` + strings.Repeat("2", 40) + `}`, map[string]string{"args.even": ""}},
 		{"{\"name\":\"\xff\xfe\"}", map[string]string{"args": "must be UTF-8"}},
@@ -196,8 +196,7 @@ func TestDecodeNamesTheField(t *testing.T) {
 	}
 }
 
-// Whatever the bytes are: no panic, and what is accepted is an object that
-// decodes.
+// Validate does not panic on any bytes, and accepts only objects that decode.
 func FuzzValidate(f *testing.F) {
 	r, err := action.NewRegistry(probe("p"))
 	if err != nil {

@@ -44,15 +44,15 @@ func Rules() []Rule {
 		}},
 		{Package: "internal/worker", May: []string{"internal/action", "internal/runlog", "internal/wait"}},
 		{Package: "internal/runlog", May: []string{"internal/wait"}},
-		{Package: "internal/action"},
+		{Package: "internal/action", May: []string{"internal/check"}},
 		{Package: "internal/action/...", May: []string{"internal/action"}},
-		{Package: "internal/action/http", May: []string{"internal/action", "internal/egress"}},
+		{Package: "internal/action/http", May: []string{"internal/action", "internal/check", "internal/egress"}},
 		{Package: "internal/action/netcli", May: []string{"internal/action", "internal/check", "internal/sshconn"}},
 		{Package: "internal/action/netcli/devicetest"},
-		{Package: "internal/action/ssh", May: []string{"internal/action", "internal/sshconn"}},
+		{Package: "internal/action/ssh", May: []string{"internal/action", "internal/check", "internal/sshconn", "internal/wait"}},
 
 		// SSH connections serve the calls of actions, below the families.
-		{Package: "internal/sshconn", May: []string{"internal/action"}},
+		{Package: "internal/sshconn", May: []string{"internal/action", "internal/wait"}},
 		{Package: "internal/sshconn/sshtest"},
 
 		// The store and its drivers.

@@ -9,6 +9,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/wait"
 )
 
 // MaxLosses is how often in a row a new connection may break before a job has used
@@ -267,13 +268,7 @@ func (p *Pool) add(rp *routePool, c *conn) {
 func (p *Pool) await(ctx context.Context, rp *routePool) error {
 	d, changed := rp.dialing, rp.changed
 	p.mu.Unlock()
-	timer := time.NewTimer(fullFor)
-	select {
-	case <-changed:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	timer.Stop()
+	_, _ = wait.Signal(ctx, fullFor, changed)
 	p.mu.Lock()
 	if ctx.Err() != nil {
 		return action.StoppedFault(ctx, "while it waited for a connection", "正在等待连接")

@@ -27,7 +27,7 @@ type Result struct {
 	Headers   map[string]string `json:"headers"`
 	Body      string            `json:"body"`                // invalid UTF-8 is replaced by U+FFFD
 	Truncated bool              `json:"truncated,omitempty"` // the body was longer
-	LatencyMS float64           `json:"latency_ms"`          // until the answer's headers
+	LatencyMS float64           `json:"latency_ms"`          // until the response's headers
 }
 
 // exchange is one run of the action.
@@ -37,8 +37,8 @@ type exchange struct {
 	secret    string // of the Authorization header
 	redirects []string
 	began     time.Time
-	// reached is set once a connection was ready for the request: from then on
-	// the server may have seen it.
+	// reached is set once a connection is ready for the request: from then on the server
+	// may have received it.
 	reached atomic.Bool
 }
 
@@ -51,8 +51,8 @@ func (f *family) run(ctx context.Context, c *action.Call) action.Result {
 		return refused("url", text)
 	}
 	x := &exchange{args: a, call: c, began: time.Now()}
-	if refused := x.authorise(); refused != nil {
-		return *refused
+	if err := x.authorise(); err != nil {
+		return action.ResultOf(err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, a.Timeout.D(), errOwnTimeout)
 	defer cancel()
@@ -65,19 +65,18 @@ func (f *family) run(ctx context.Context, c *action.Call) action.Result {
 		return x.failed(ctx, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	return x.judge(ctx, res)
+	return x.evaluate(ctx, res)
 }
 
-// refused is the result of a job that would fail the same way again.
+// refused returns the result of a job whose args can never work.
 func refused(path string, why hostler.Text) action.Result {
-	r := action.Failed(nil, hostler.ErrKindBadArgs, "args.%[1]s: %[2]s", "args.%[1]s：%[3]s", path, why.EN, why.ZH)
-	r.NoRetry = true
-	return r
+	return action.NewFault(hostler.ErrKindBadArgs,
+		"args.%[1]s: %[2]s", "args.%[1]s：%[3]s", path, why.EN, why.ZH).Final().Result()
 }
 
-// authorise makes the Authorization header from the credential and sees to it
-// that neither it nor what the job's own headers say is printed.
-func (x *exchange) authorise() *action.Result {
+// authorise sets the Authorization header from the credential, and redacts it and the
+// secrets in the job's own headers.
+func (x *exchange) authorise() error {
 	for name, value := range x.Headers {
 		x.call.Redact(secrets(name, value)...)
 	}
@@ -91,24 +90,22 @@ func (x *exchange) authorise() *action.Result {
 	case ok && c.Secret.Password != "":
 		x.secret = "Basic " + base64.StdEncoding.EncodeToString([]byte(c.Username+":"+c.Secret.Password))
 	default:
-		r := action.Failed(nil, hostler.ErrKindCredential,
-			"the credential %s is missing, or is neither a token nor a password", "凭据 %s 不存在，或既不是令牌也不是密码", x.Credential)
-		r.NoRetry = true
-		return &r
+		return action.NewFault(hostler.ErrKindCredential,
+			"the credential %s is missing, or is neither a token nor a password",
+			"凭据 %s 不存在，或既不是令牌也不是密码", x.Credential).Final()
 	}
 	if strings.ContainsFunc(x.secret, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		r := action.Failed(nil, hostler.ErrKindCredential,
-			"the credential %s holds characters that no header can carry", "凭据 %s 含有请求头不能携带的字符", x.Credential)
-		r.NoRetry = true
-		return &r
+		return action.NewFault(hostler.ErrKindCredential,
+			"the credential %s contains characters that a header cannot have",
+			"凭据 %s 含有请求头不能携带的字符", x.Credential).Final()
 	}
 	_, word, _ := strings.Cut(x.secret, " ")
 	x.call.Redact(word)
 	return nil
 }
 
-// secrets lists what must not be printed of a header: all of it, and the part
-// that a server may repeat alone.
+// secrets lists the values to redact for a header: all of it, and the parts that a server
+// may repeat alone.
 func secrets(name, value string) []string {
 	if !sensitive(name) {
 		return nil
@@ -125,7 +122,7 @@ func secrets(name, value string) []string {
 	return all
 }
 
-// sensitive reports whether a header is likely to carry a secret.
+// sensitive reports whether a header is likely to have a secret value.
 func sensitive(name string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc([]string{"auth", "cookie", "token", "secret", "key", "password", "session", "signature"},
@@ -164,7 +161,7 @@ func (x *exchange) client(f *family) *nethttp.Client {
 	return &nethttp.Client{Transport: t, CheckRedirect: x.redirect}
 }
 
-// redirect decides about one hop. What it does not follow is the answer.
+// redirect decides about one hop. A redirect that is not followed is the response.
 func (x *exchange) redirect(next *nethttp.Request, via []*nethttp.Request) error {
 	if !x.Follow || len(via) > maxRedirects {
 		return nethttp.ErrUseLastResponse
@@ -172,10 +169,10 @@ func (x *exchange) redirect(next *nethttp.Request, via []*nethttp.Request) error
 	if _, fault := parseURL(next.URL.String()); fault != (hostler.Text{}) {
 		return nethttp.ErrUseLastResponse
 	}
-	next.Header.Del("Referer") // it would tell the query of the URL before
-	if !x.atHome(next, via) {
+	next.Header.Del("Referer") // it would reveal the query of the previous URL
+	if !x.sameOrigin(next, via) {
 		if next.Body != nil || next.GetBody != nil {
-			return nethttp.ErrUseLastResponse // the body was meant for somebody else
+			return nethttp.ErrUseLastResponse // the body is for the first origin only
 		}
 		next.Header = nethttp.Header{"User-Agent": next.Header["User-Agent"]}
 	}
@@ -183,15 +180,15 @@ func (x *exchange) redirect(next *nethttp.Request, via []*nethttp.Request) error
 	return nil
 }
 
-// atHome reports whether every hop so far, and the next, goes to the origin that
-// the job named.
-func (x *exchange) atHome(next *nethttp.Request, via []*nethttp.Request) bool {
+// sameOrigin reports whether every hop so far, and the next, goes to the origin in the job's
+// args.
+func (x *exchange) sameOrigin(next *nethttp.Request, via []*nethttp.Request) bool {
 	return !slices.ContainsFunc(append([]*nethttp.Request{next}, via...), func(r *nethttp.Request) bool {
 		return origin(r.URL) != origin(x.destination)
 	})
 }
 
-// origin is scheme, host and port (RFC 6454).
+// origin returns scheme, host and port (RFC 6454).
 func origin(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

@@ -1,13 +1,24 @@
-// Package http holds the action that sends an HTTP request from the worker.
+// Package http has the action that sends an HTTP request from the worker.
 //
-// Model: one exchange over fresh connections that internal/egress judges, so that
-// a job cannot be used to reach the server itself, the link or a cloud's metadata
-// service. Redirects, when asked for, are judged hop by hop, and what the job
-// said to one origin (headers, credential, body) is not told to another.
+// # Model
 //
-// Invariant: a request that may change something and that may have reached the
-// server ends as succeeded, failed by its answer, or unknown; never as failed for
-// want of an answer.
+// One exchange over fresh connections, whose addresses internal/egress checks: a job cannot
+// reach the server itself, the local link or a cloud's metadata service. Redirects are
+// followed on request; every hop is checked, and headers, credential and body are not sent to
+// another origin than the first.
+//
+//	parse       args, with the faults that the schema cannot see
+//	locate      a path gets the asset's address and port
+//	authorise   the Authorization header from the credential
+//	evaluate    the response, compared with expect_status and expect_body
+//
+// # Invariants
+//
+//   - EgressChecked: every connection goes to an address that the egress policy allows.
+//   - SameOrigin: what the job gave for one origin is not sent to another.
+//   - UnknownWhenReached: a request that may change something and may have reached the server
+//     ends as succeeded, failed by its response, or unknown; never as failed because there
+//     was no response.
 package http
 
 import (
@@ -16,6 +27,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	nethttp "net/http"
 	"net/netip"
@@ -27,6 +39,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/egress"
 )
 
@@ -37,9 +50,9 @@ const (
 	defaultTimeout = 30 * time.Second
 	maxTimeout     = 10 * time.Minute
 	defaultBody    = 64 << 10 // bytes kept in the result
-	maxHeaders     = 64       // of the answer, kept in the result
+	maxHeaders     = 64       // of the response, kept in the result
 	headerBytes    = 1 << 10  // of each of them
-	searchBytes    = 1 << 20  // bytes in which expect_body is looked for
+	searchBytes    = 1 << 20  // bytes that are searched for expect_body
 	maxRedirects   = 5
 )
 
@@ -52,7 +65,7 @@ type Options struct {
 	Resolver *net.Resolver
 }
 
-// family is what the actions share.
+// family is what all runs share.
 type family struct {
 	policy   *egress.Policy
 	resolver *net.Resolver
@@ -65,13 +78,13 @@ func Actions(o Options) []action.Action {
 		Name:  "http_request",
 		Title: hostler.Text{EN: "HTTP request", ZH: "HTTP 请求"},
 		Help: hostler.Text{
-			EN: "Sends one HTTP request from the worker and compares status and body with what is expected (default: 2xx). Addresses of the worker itself, link-local and cloud metadata addresses are refused unless egress_allow has them.",
+			EN: "Sends one HTTP request from the worker and compares status and body with the expected ones (default: 2xx). Addresses of the worker itself, link-local and cloud metadata addresses are refused unless egress_allow contains them.",
 			ZH: "从工作节点发送一个 HTTP 请求，并将状态码和响应体与期望值比较（默认 2xx）。除非 egress_allow 放行，否则拒绝访问本机、链路本地和云元数据地址。",
 		},
 		Schema:      schema,
 		Asset:       action.AssetOptional,
 		Traits:      traits,
-		Check:       check,
+		Check:       checkArgs,
 		Credentials: credentials,
 		Enabled:     true,
 		Run:         f.run,
@@ -94,8 +107,7 @@ type args struct {
 	roots       *x509.CertPool    // CA, parsed; nil is the system's
 }
 
-// parse reads args and what stands in them; the faults are those that the schema
-// cannot see.
+// parse reads args. The faults are those that the schema cannot see.
 func parse(raw json.RawMessage) (args, []hostler.FieldError) {
 	var a args
 	if faults := action.Decode(raw, &a); faults != nil {
@@ -110,31 +122,24 @@ func parse(raw json.RawMessage) (args, []hostler.FieldError) {
 	if a.Status == nil {
 		a.Status = statusSet{{200, 299}}
 	}
-	var faults []hostler.FieldError
-	fault := func(path, en, zh string, v ...any) {
-		faults = append(faults, hostler.FieldError{Path: path, Text: hostler.Textf(en, zh, v...)})
-	}
-	if a.Timeout.D() > maxTimeout {
-		fault("timeout", "must be a duration of at most %s", "必须是不超过 %s 的时长", maxTimeout)
-	}
-	if a.Contains != "" && a.Method == nethttp.MethodHead {
-		fault("expect_body", "cannot be given with HEAD, whose answer has no body", "HEAD 的响应没有响应体，不能指定")
-	}
+	var f check.Fields
+	f.Require(a.Timeout.D() <= maxTimeout, "timeout",
+		"must be a duration of at most %s", "必须是不超过 %s 的时长", maxTimeout)
+	f.Require(a.Contains == "" || a.Method != nethttp.MethodHead, "expect_body",
+		"cannot be given with HEAD, whose response has no body", "HEAD 的响应没有响应体，不能指定")
 	if a.CA != "" {
 		a.roots = x509.NewCertPool()
-		if !a.roots.AppendCertsFromPEM([]byte(a.CA)) {
-			fault("ca", "must hold a certificate in PEM form", "必须包含 PEM 格式的证书")
-		}
+		f.Require(a.roots.AppendCertsFromPEM([]byte(a.CA)), "ca",
+			"must contain a certificate in PEM form", "必须包含 PEM 格式的证书")
 	}
-	for name := range a.Headers {
-		a.checkHeader(nethttp.CanonicalHeaderKey(name), name, fault)
+	for _, name := range slices.Sorted(maps.Keys(a.Headers)) {
+		a.checkHeader(&f, name)
 	}
-	slices.SortFunc(faults, func(x, y hostler.FieldError) int { return strings.Compare(x.Path, y.Path) })
 	var text hostler.Text
 	if a.destination, text = parseTarget(a.URL); text != (hostler.Text{}) {
-		faults = append(faults, hostler.FieldError{Path: "url", Text: text})
+		f.AddText("url", text)
 	}
-	return a, faults
+	return a, f.Faults()
 }
 
 // parseTarget reads the url of the args: a complete URL, or a path on the asset.
@@ -144,39 +149,46 @@ func parseTarget(s string) (*url.URL, hostler.Text) {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host != "" || strings.HasPrefix(s, "//") || strings.HasPrefix(s, `/\`) {
-		return nil, hostler.Text{EN: "must be a complete http or https URL, or a path that begins with one /", ZH: "必须是完整的 http 或 https URL，或以单个 / 开头的路径"}
+		return nil, hostler.Text{
+			EN: "must be a complete http or https URL, or a path that begins with a single /",
+			ZH: "必须是完整的 http 或 https URL，或以单个 / 开头的路径",
+		}
 	}
 	return u, hostler.Text{}
 }
 
-// locate completes a path with the asset's address and port. A complete URL is
-// taken as it is, whatever the asset.
+// locate completes a path with the asset's address and port. A complete URL is used as it
+// is, whatever the asset.
 func (a *args) locate(asset *hostler.LeaseAsset) hostler.Text {
 	if a.destination.Host != "" {
 		return hostler.Text{}
 	}
 	if asset == nil {
-		return hostler.Text{EN: "is a path, and the job has no asset whose address completes it", ZH: "是路径，但作业没有可补全地址的资产"}
+		return hostler.Text{
+			EN: "is a path, but the job has no asset whose address would complete it",
+			ZH: "是路径，但作业没有可补全地址的资产",
+		}
 	}
 	at := *a.destination
 	at.Scheme, at.Host = "http", net.JoinHostPort(asset.Address, strconv.Itoa(cmp.Or(asset.Port, 80)))
-	u, text := parseURL(at.String()) // an address that is none is seen here
+	u, text := parseURL(at.String()) // refuses what is not an address
 	if text != (hostler.Text{}) {
-		return hostler.Textf("the address of asset %s is neither an IP address nor a host name", "资产 %s 的地址既不是 IP 地址也不是主机名", asset.Name)
+		return hostler.Textf("the address of asset %s is neither an IP address nor a host name",
+			"资产 %s 的地址既不是 IP 地址也不是主机名", asset.Name)
 	}
 	a.destination = u
 	return hostler.Text{}
 }
 
-// parseURL reads an absolute http(s) URL. The text says what is wrong with it and
-// does not repeat it.
+// parseURL reads an absolute http(s) URL. The text is what is wrong with it, without
+// repeating it.
 func parseURL(s string) (*url.URL, hostler.Text) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
 		return nil, hostler.Text{EN: "must be a complete http or https URL", ZH: "必须是完整的 http 或 https URL"}
 	case u.User != nil:
-		return nil, hostler.Text{EN: "must not hold a user or password; use a credential", ZH: "不得包含用户名或密码；请使用凭据"}
+		return nil, hostler.Text{EN: "must not contain a user or password; use a credential", ZH: "不得包含用户名或密码；请使用凭据"}
 	case !validPort(u):
 		return nil, hostler.Text{EN: "must have a port from 1 to 65535", ZH: "端口必须在 1 到 65535 之间"}
 	}
@@ -191,29 +203,29 @@ func validPort(u *url.URL) bool {
 	return err == nil && n >= 1 && n <= 65535
 }
 
-// hopByHop lists the headers that the connection sets; given by hand, they let
-// one request pass for two.
+// hopByHop lists the headers that the connection sets. If a job could set them, one request
+// could pass for two (request smuggling).
 var hopByHop = []string{
 	"Connection", "Content-Length", "Expect", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
 	"Transfer-Encoding", "Upgrade",
 }
 
-func (a *args) checkHeader(canonical, name string, fault func(path, en, zh string, v ...any)) {
-	switch {
+func (a *args) checkHeader(f *check.Fields, name string) {
+	switch canonical := nethttp.CanonicalHeaderKey(name); {
 	case slices.Contains(hopByHop, canonical):
-		fault("headers."+name, "is set by the connection and cannot be given", "由连接设置，不能指定")
+		f.Add("headers."+name, "is set by the connection and cannot be given", "由连接设置，不能指定")
 	case canonical == "Authorization" && a.Credential != "":
-		fault("headers."+name, "cannot be given with a credential", "不能与凭据同时指定")
+		f.Add("headers."+name, "cannot be given with a credential", "不能与凭据同时指定")
 	}
 }
 
-func check(raw json.RawMessage) []hostler.FieldError {
+func checkArgs(raw json.RawMessage) []hostler.FieldError {
 	_, faults := parse(raw)
 	return faults
 }
 
-// traits: RFC 9110 §9.2.1 calls these methods safe. A PUT or DELETE may be sent
-// twice by its definition, but not by the way many services treat it.
+// traits: only the safe methods of RFC 9110 §9.2.1 are idempotent here. PUT and DELETE are
+// by their definition, but many services treat a second one differently.
 func traits(raw json.RawMessage) action.Traits {
 	a, _ := parse(raw)
 	return action.Traits{Idempotent: a.safe()}
@@ -230,7 +242,7 @@ func credentials(raw json.RawMessage) []string {
 	return nil
 }
 
-// statusSet is a set of status codes: closed ranges.
+// statusSet is a set of status codes, as closed ranges.
 type statusSet [][2]int
 
 // UnmarshalJSON reads 200, "2xx", "200-204", or a list of these.

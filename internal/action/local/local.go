@@ -1,10 +1,23 @@
-// Package local holds the action that runs a program on the worker itself. It
-// hands the worker's rights to whoever may run jobs, so that the configuration
-// must switch it on.
+// Package local has the action that runs a program on the worker itself.
+//
+// Everyone who may run jobs can do with it what the worker's user can, so it is disabled
+// unless the configuration enables it.
+//
+// # Model
+//
+// The program is executed without a shell, in a process group of its own, with an environment
+// that contains nothing of the server's. To stop it, the group gets TERM and, after
+// KillGrace, KILL; the process table is then searched for what is left of the group.
+//
+// # Invariants
+//
+//   - StoppedMeansGone: the job is reported as stopped only if no process of the group is
+//     left; otherwise it is unknown.
 package local
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -24,14 +37,11 @@ import (
 //go:embed local_command.json
 var schema []byte
 
-// killGrace is the time that a program has between TERM and KILL.
-const killGrace = 5 * time.Second
+// drainTime is how long to read output after the program's end: a child that it left behind
+// may hold the pipe open for ever.
+const drainTime = 2 * time.Second
 
-// drain is how long output is awaited after the program has ended: a child that
-// it left behind may hold the pipe open for ever.
-const drain = 2 * time.Second
-
-// Options of the family.
+// Options configure the family.
 type Options struct {
 	Enabled bool // configuration: enable_local_command
 	// KillGrace is the time between TERM and KILL (5 s).
@@ -40,20 +50,18 @@ type Options struct {
 
 // Actions lists the actions of the family.
 func Actions(o Options) []action.Action {
-	if o.KillGrace == 0 {
-		o.KillGrace = killGrace
-	}
+	o.KillGrace = cmp.Or(o.KillGrace, 5*time.Second)
 	return []action.Action{{
 		Name:  "local_command",
 		Title: hostler.Text{EN: "Local command", ZH: "本地命令"},
 		Help: hostler.Text{
-			EN: "Runs a program on the worker itself, without a shell. Off unless the configuration has enable_local_command: true.",
+			EN: "Runs a program on the worker itself, without a shell. Disabled unless the configuration has enable_local_command: true.",
 			ZH: "在工作节点本机直接运行程序（不经过 shell）。需在配置中设置 enable_local_command: true 才可用。",
 		},
 		Schema:  schema,
 		Asset:   action.AssetOptional,
 		Traits:  func(json.RawMessage) action.Traits { return action.Traits{} },
-		Check:   check,
+		Check:   checkArgs,
 		Enabled: o.Enabled,
 		Run:     o.run,
 	}}
@@ -66,8 +74,8 @@ type args struct {
 	Dir   string            `json:"dir"`
 }
 
-// check refuses a program whose place depends on where the worker was started.
-func check(raw json.RawMessage) []hostler.FieldError {
+// checkArgs refuses a path that depends on where the worker was started.
+func checkArgs(raw json.RawMessage) []hostler.FieldError {
 	var a args
 	if faults := action.Decode(raw, &a); faults != nil {
 		return faults
@@ -89,24 +97,24 @@ type Result struct {
 
 func (o Options) run(ctx context.Context, c *action.Call) action.Result {
 	if !o.Enabled {
-		r := action.Failed(nil, hostler.ErrKindNoAction,
-			"local_command is switched off; an administrator can set enable_local_command: true",
-			"local_command 未启用；管理员可设置 enable_local_command: true")
-		r.NoRetry = true
-		return r
+		return action.NewFault(hostler.ErrKindNoAction, "local_command is disabled", "local_command 未启用").
+			WithRemedy("an administrator can set enable_local_command: true",
+				"管理员可设置 enable_local_command: true").Final().Result()
 	}
 	var a args
-	if err := json.Unmarshal(c.Args, &a); err != nil || len(a.Argv) == 0 {
-		return action.Failed(nil, hostler.ErrKindBadArgs, "the arguments cannot be read", "无法读取参数")
+	if errs := action.Decode(c.Args, &a); errs != nil || len(a.Argv) == 0 {
+		return action.Failed(nil, hostler.ErrKindBadArgs, "the args cannot be read", "无法读取参数")
 	}
 	cmd, err := command(a, c)
 	if err != nil {
-		return action.Failed(nil, hostler.ErrKindCommand, "the program %q cannot be started: it is not in the PATH, or not executable",
+		return action.Failed(nil, hostler.ErrKindCommand,
+			"the program %q cannot be started: it is not in the PATH, or not executable",
 			"无法启动程序 %q：不在 PATH 中或不可执行", a.Argv[0])
 	}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
-		return action.Failed(nil, hostler.ErrKindCommand, "the program %q cannot be started: %v", "无法启动程序 %q：%v", a.Argv[0], errors.Unwrap(err))
+		return action.Failed(nil, hostler.ErrKindCommand,
+			"the program %q cannot be started: %v", "无法启动程序 %q：%v", a.Argv[0], errors.Unwrap(err))
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -119,35 +127,32 @@ func (o Options) run(ctx context.Context, c *action.Call) action.Result {
 		o.kill(cmd.Process.Pid, ended)
 		return stopped(ctx, cmd.Process.Pid, result(cmd, start))
 	}
-	return judge(result(cmd, start), err)
+	return evaluate(result(cmd, start), err)
 }
 
-// command prepares a program with a process group of its own and an environment
-// that holds nothing of the server's.
+// command prepares a program with a process group of its own and an environment that
+// contains nothing of the server's.
 func command(a args, c *action.Call) (*exec.Cmd, error) {
 	path, err := exec.LookPath(a.Argv[0])
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(path, a.Argv[1:]...) //nolint:noctx // killed as a group, with a grace, by kill
-	cmd.Dir = a.Dir
-	if cmd.Dir == "" {
-		cmd.Dir = "/"
-	}
+	cmd.Dir = cmp.Or(a.Dir, "/")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home(), "LANG=C.UTF-8"}
 	for k, v := range a.Env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
 	cmd.Stdin = strings.NewReader(a.Stdin)
 	cmd.Stdout, cmd.Stderr = c.Stdout, c.Stderr
-	cmd.WaitDelay = drain
+	cmd.WaitDelay = drainTime
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd, nil
 }
 
-// home is the folder of the worker's user. Programs take configuration from it and
-// from where they start, so neither may be a folder that others can write to,
-// such as /tmp.
+// home returns the home folder of the worker's user. Programs read configuration from it and
+// from their working folder, so neither may be a folder that others can write to, such as
+// /tmp.
 func home() string {
 	if dir, err := os.UserHomeDir(); err == nil && filepath.IsAbs(dir) {
 		return dir
@@ -155,9 +160,9 @@ func home() string {
 	return "/"
 }
 
-// kill ends the process group: TERM, a grace, KILL.
+// kill ends the process group: TERM, a grace time, KILL.
 func (o Options) kill(pgid int, ended <-chan struct{}) {
-	_ = syscall.Kill(-pgid, syscall.SIGTERM) // groupGone says what came of it
+	_ = syscall.Kill(-pgid, syscall.SIGTERM) // groupGone verifies the effect
 	grace := time.NewTimer(o.KillGrace)
 	defer grace.Stop()
 	select {
@@ -169,12 +174,12 @@ func (o Options) kill(pgid int, ended <-chan struct{}) {
 	_ = syscall.Kill(-pgid, syscall.SIGKILL) // children that outlived their parent
 }
 
-// groupGone waits until no process but zombies is left of a group.
+// groupGone waits until only zombies are left of a group; it gives up after two seconds.
 func groupGone(pgid int) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for range 200 {
-		if !groupLives(pgid) {
+		if !groupRunning(pgid) {
 			return true
 		}
 		<-tick.C
@@ -182,22 +187,22 @@ func groupGone(pgid int) bool {
 	return false
 }
 
-// groupLives looks through the process table: a signal to a group also counts
-// zombies, which nobody can kill any more.
-func groupLives(pgid int) bool {
+// groupRunning searches the process table. A signal to the group would also find zombies,
+// which cannot be killed any more.
+func groupRunning(pgid int) bool {
 	if errors.Is(syscall.Kill(-pgid, 0), syscall.ESRCH) {
 		return false
 	}
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
-		return true // not to be known: do not claim that it is gone
+		return true // not verifiable
 	}
 	for _, d := range dirs {
 		stat, err := os.ReadFile("/proc/" + d.Name() + "/stat")
 		if err != nil {
 			continue
 		}
-		// pid (comm) state ppid pgrp …; comm may hold anything.
+		// pid (comm) state ppid pgrp …; comm may contain anything.
 		_, rest, _ := bytes.Cut(stat[max(0, bytes.LastIndexByte(stat, ')')):], []byte(" "))
 		var state string
 		var ppid, group int
@@ -221,22 +226,24 @@ func result(cmd *exec.Cmd, start time.Time) Result {
 
 func stopped(ctx context.Context, pgid int, r Result) action.Result {
 	if !groupGone(pgid) {
-		return action.Unknown(r, hostler.ErrKindUnverified, "the program was killed, but some of its processes may live on", "程序已被终止，但部分子进程可能仍在运行")
+		return action.Unknown(r, hostler.ErrKindUnverified,
+			"the program was killed, but some of its processes may still be running",
+			"程序已被终止，但部分子进程可能仍在运行")
 	}
-	if errors.Is(context.Cause(ctx), action.ErrTimeout) {
-		return action.Failed(r, hostler.ErrKindTimeout, "stopped after the job's timeout", "超时后已终止")
-	}
-	return action.Cancelled(r)
+	res := action.StoppedFault(ctx, "while it was running; its process group was killed", "运行中；其进程组已终止").Result()
+	res.Value = r
+	return res
 }
 
-func judge(r Result, err error) action.Result {
+// evaluate returns the result of a program that ended by itself.
+func evaluate(r Result, err error) action.Result {
 	switch {
 	case r.Signal != "":
 		return action.Failed(r, hostler.ErrKindCommand, "ended by signal: %s", "被信号终止：%s", r.Signal)
 	case r.ExitCode > 0:
 		return action.Failed(r, hostler.ErrKindCommand, "exit status %d", "退出码 %d", r.ExitCode)
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return action.Failed(r, hostler.ErrKindInternal, "its output could not be read", "无法读取其输出")
+		return action.Failed(r, hostler.ErrKindInternal, "the output of the program could not be read", "无法读取其输出")
 	}
 	return action.Succeeded(r)
 }

@@ -33,14 +33,14 @@ func run(t *testing.T, ctx context.Context, o Options, args string) (action.Resu
 
 var on = Options{Enabled: true, KillGrace: 200 * time.Millisecond}
 
-func TestOffByDefault(t *testing.T) {
+func TestDisabledByDefault(t *testing.T) {
 	res, c := run(t, t.Context(), Options{}, `{"argv":["echo","x"]}`)
 	if res.Outcome != hostler.OutcomeFailed || c.out.Len() != 0 || !res.NoRetry {
 		t.Errorf("got %+v %q", res, c.out.String())
 	}
 }
 
-func TestArgvEnvAndStdinArriveAsGiven(t *testing.T) {
+func TestArgvEnvAndStdinAreUnchanged(t *testing.T) {
 	t.Setenv("HOSTLER_ADMIN_KEY", "canary")
 	res, c := run(t, t.Context(), on, `{"argv":["sh","-c","printf '%s|' \"$@\"; cat; env; echo oops >&2","-","$(id)","; rm -rf /","-x"],"env":{"A":"$HOME `+"`id`"+`"},"stdin":"in put\n"}`)
 	if res.Outcome != hostler.OutcomeSucceeded {
@@ -60,8 +60,8 @@ func TestArgvEnvAndStdinArriveAsGiven(t *testing.T) {
 	}
 }
 
-// Programs read configuration from their home and working folder: neither is one
-// that others can write to.
+// Programs read configuration from their home and working folder: others must not be able to
+// write to either.
 func TestFolders(t *testing.T) {
 	t.Setenv("HOME", "/home/of/the/worker")
 	for args, want := range map[string]string{
@@ -86,7 +86,7 @@ func TestExitStatus(t *testing.T) {
 	}
 }
 
-// Cancel and timeout end the whole group, a child that ignores TERM included.
+// Cancel and timeout end the whole group, including a child that ignores TERM.
 func TestStopKillsTheGroup(t *testing.T) {
 	for cause, want := range map[error]hostler.Outcome{action.ErrCancelled: hostler.OutcomeCancelled, action.ErrTimeout: hostler.OutcomeFailed} {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -106,8 +106,8 @@ func TestStopKillsTheGroup(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := syscall.Kill(pid, 0); err == nil && groupLives(pid) {
-				t.Errorf("process %d lives on", pid)
+			if err := syscall.Kill(pid, 0); err == nil && groupRunning(pid) {
+				t.Errorf("process %d still runs", pid)
 			}
 		}
 	}

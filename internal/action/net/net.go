@@ -1,8 +1,20 @@
-// Package net holds the actions that look at a host over the network without
-// logging in.
+// Package net has the actions that examine a host over the network without logging in.
+//
+// # Model
+//
+// check_port connects to every port, up to maxParallel at once, and classifies the outcome of
+// each by the system's error:
+//
+//	open         the connect succeeded
+//	closed       the host refused it (ECONNREFUSED)
+//	filtered     there was no answer in time: a firewall, or no host
+//	unreachable  no route, or the name does not resolve
+//
+// A connect changes nothing on the host, so the action is idempotent and needs no lane.
 package net
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -29,20 +41,20 @@ var checkPortSchema []byte
 const (
 	defaultTimeout = 3 * time.Second
 	maxTimeout     = time.Minute
-	atOnce         = 64 // ports that are tried at the same time
+	maxParallel    = 64 // ports that are tried at the same time
 	bannerBytes    = 512
-	explained      = 20 // ports whose reason stands in the error
+	maxReasons     = 20 // ports whose reason is in the error
 )
 
 // States of a port.
 const (
 	Open        = "open"
-	Closed      = "closed"      // the host refused
-	Filtered    = "filtered"    // no answer in time: a firewall, or no host
-	Unreachable = "unreachable" // no route, or no such name
+	Closed      = "closed"
+	Filtered    = "filtered"
+	Unreachable = "unreachable"
 )
 
-// Reasons that the system has no words for.
+// Reasons without an error of the system.
 const (
 	noAnswer     = "no answer in time"
 	noName       = "no such host name"
@@ -57,7 +69,7 @@ func checkPort() action.Action {
 		Name:  "check_port",
 		Title: hostler.Text{EN: "Check ports", ZH: "检查端口"},
 		Help: hostler.Text{
-			EN: "Connects to one or many TCP ports of the asset and tells open, closed, filtered and unreachable apart. It succeeds when every port is open.",
+			EN: "Connects to one or more TCP ports of the asset and reports each as open, closed, filtered or unreachable. It succeeds when every port is open.",
 			ZH: "连接资产的一个或多个 TCP 端口，区分开放、关闭、被过滤和不可达；全部开放才算成功。",
 		},
 		Schema:  checkPortSchema,
@@ -82,26 +94,42 @@ func checkArgs(raw json.RawMessage) []hostler.FieldError {
 		return faults
 	}
 	if a.Timeout.D() > maxTimeout {
-		return []hostler.FieldError{{Path: "timeout", Text: hostler.Textf("must be a duration of at most %s", "必须是不超过 %s 的时长", maxTimeout)}}
+		return []hostler.FieldError{{Path: "timeout", Text: hostler.Textf(
+			"must be a duration of at most %s", "必须是不超过 %s 的时长", maxTimeout)}}
 	}
 	return nil
 }
 
-// Port is what was found at one port.
+// Port is the state of one port.
 type Port struct {
 	Port      int     `json:"port"`
 	State     string  `json:"state"`
 	LatencyMS float64 `json:"latency_ms"`
-	Errno     int     `json:"errno,omitempty"` // the system's number for why not
+	Errno     int     `json:"errno,omitempty"` // the system's error number
 	Reason    string  `json:"reason,omitempty"`
 	Banner    string  `json:"banner,omitempty"`
 }
 
-// Text says it in a line: "port 22 open", "port 22 closed (errno=111)".
+// Text returns the state in English: "port 22 open", "port 22 closed (errno=111)". The
+// simple /tasks API promises this form.
 func (p Port) Text() string {
 	s := fmt.Sprintf("port %d %s", p.Port, p.State)
 	if p.Errno != 0 {
 		s += fmt.Sprintf(" (errno=%d)", p.Errno)
+	}
+	return s
+}
+
+// chineseStates are the states in Chinese; the result has them in English.
+var chineseStates = map[string]string{
+	Open: "开放", Closed: "关闭", Filtered: "被过滤", Unreachable: "不可达",
+}
+
+// chineseText returns the state in Chinese: "端口 22 关闭（errno=111）".
+func (p Port) chineseText() string {
+	s := fmt.Sprintf("端口 %d %s", p.Port, chineseStates[p.State])
+	if p.Errno != 0 {
+		s += fmt.Sprintf("（errno=%d）", p.Errno)
 	}
 	return s
 }
@@ -114,8 +142,8 @@ type Result struct {
 
 func run(ctx context.Context, c *action.Call) action.Result {
 	var a portArgs
-	if action.Decode(c.Args, &a) != nil {
-		return refused("the arguments cannot be read", "无法读取参数")
+	if errs := action.Decode(c.Args, &a); errs != nil {
+		return refused("%[1]s", "%[2]s", errs[0].Text.EN, errs[0].Text.ZH)
 	}
 	ports := a.Ports
 	if a.Port != 0 {
@@ -126,16 +154,15 @@ func run(ctx context.Context, c *action.Call) action.Result {
 	}
 	switch {
 	case len(ports) == 0:
-		return refused("the asset %s has no port, and none was given", "资产 %s 未设置端口，也未指定端口", c.Asset.Name)
+		return refused("asset %s has no port, and the job gives none", "资产 %s 未设置端口，也未指定端口", c.Asset.Name)
 	case !isAddress(c.Asset.Address):
-		return refused("the address of asset %s is neither an IP address nor a host name", "资产 %s 的地址既不是 IP 地址也不是主机名", c.Asset.Name)
+		return refused("the address of asset %s is neither an IP address nor a host name",
+			"资产 %s 的地址既不是 IP 地址也不是主机名", c.Asset.Name)
 	}
-	if a.Timeout == 0 {
-		a.Timeout = hostler.Duration(defaultTimeout)
-	}
+	a.Timeout = cmp.Or(a.Timeout, hostler.Duration(defaultTimeout))
 	res := Result{Ports: make([]Port, len(ports))}
 	var g errgroup.Group
-	g.SetLimit(atOnce)
+	g.SetLimit(maxParallel)
 	for i, port := range ports {
 		g.Go(func() error {
 			res.Ports[i] = probe(ctx, c.Asset.Address, port, a)
@@ -144,39 +171,32 @@ func run(ctx context.Context, c *action.Call) action.Result {
 	}
 	_ = g.Wait() // probes report in res
 	if ctx.Err() != nil {
-		return stopped(ctx, res)
+		r := action.StoppedFault(ctx, "before all ports were checked", "尚未检查完所有端口").Result()
+		r.Value = res
+		return r
 	}
-	return judge(res)
+	return summarize(res)
 }
 
-// refused is the result of a job that would fail the same way again.
+// refused returns the result of a job whose args or asset can never work.
 func refused(en, zh string, args ...any) action.Result {
-	r := action.Failed(nil, hostler.ErrKindBadArgs, en, zh, args...)
-	r.NoRetry = true
-	return r
+	return action.NewFault(hostler.ErrKindBadArgs, en, zh, args...).Final().Result()
 }
 
-// isAddress reports whether s is an IP address, or a host name as resolvers take
-// it (letters of any script, digits, '-', '_' and dots).
+// isAddress reports whether s is an IP address, or a host name that resolvers accept (letters
+// of any script, digits, '-', '_' and dots).
 func isAddress(s string) bool {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return true
 	}
-	odd := func(r rune) bool {
+	forbidden := func(r rune) bool {
 		return !unicode.In(r, unicode.L, unicode.M, unicode.Nd) && !strings.ContainsRune("-_.", r)
 	}
-	return s != "" && len(s) <= 253 && s[0] != '-' && s[0] != '.' && !strings.ContainsFunc(s, odd)
+	return s != "" && len(s) <= 253 && s[0] != '-' && s[0] != '.' && !strings.ContainsFunc(s, forbidden)
 }
 
-func stopped(ctx context.Context, res Result) action.Result {
-	if errors.Is(context.Cause(ctx), action.ErrTimeout) {
-		return action.Failed(res, hostler.ErrKindTimeout, "not done within the job's timeout", "未在作业超时时间内完成")
-	}
-	return action.Cancelled(res) // a connect leaves nothing behind
-}
-
-// judge sums the ports up.
-func judge(res Result) action.Result {
+// summarize returns the result of all ports.
+func summarize(res Result) action.Result {
 	texts := make([]string, len(res.Ports))
 	var bad []Port
 	for i, p := range res.Ports {
@@ -189,12 +209,12 @@ func judge(res Result) action.Result {
 	if len(bad) == 0 {
 		return action.Succeeded(res)
 	}
-	why := explain(bad)
-	return action.Failed(res, bad[0].kind(), "%[1]s", "%[2]s", why.EN, why.ZH)
+	why := reasonsOf(bad)
+	return action.Failed(res, bad[0].errorKind(), "%[1]s", "%[2]s", why.EN, why.ZH)
 }
 
-// kind is the kind of error that the port's state is.
-func (p Port) kind() string {
+// errorKind returns the kind of job error for the port's state.
+func (p Port) errorKind() string {
 	switch p.State {
 	case Closed:
 		return hostler.ErrKindRefused
@@ -205,16 +225,12 @@ func (p Port) kind() string {
 	}
 }
 
-// explain says why ports are not open: of the first ones, when they are many.
-func explain(bad []Port) hostler.Text {
+// reasonsOf returns why ports are not open, for at most maxReasons of them.
+func reasonsOf(bad []Port) hostler.Text {
 	var en, zh []string
-	for _, p := range bad[:min(len(bad), explained)] {
-		reason := hostler.Text{EN: p.Reason, ZH: p.Reason}
-		if t, ok := reasons[p.Reason]; ok {
-			reason.ZH = t
-		}
-		en = append(en, p.Text()+": "+reason.EN)
-		zh = append(zh, p.Text()+"："+reason.ZH)
+	for _, p := range bad[:min(len(bad), maxReasons)] {
+		en = append(en, p.Text()+": "+p.Reason)
+		zh = append(zh, p.chineseText()+"："+cmp.Or(chineseReasons[p.Reason], p.Reason))
 	}
 	text := hostler.Text{EN: strings.Join(en, "; "), ZH: strings.Join(zh, "；")}
 	if more := len(bad) - len(en); more > 0 {
@@ -224,8 +240,8 @@ func explain(bad []Port) hostler.Text {
 	return text
 }
 
-// reasons are the common ones in Chinese; the result holds them in English.
-var reasons = map[string]string{
+// chineseReasons are the common reasons in Chinese; the result has them in English.
+var chineseReasons = map[string]string{
 	noAnswer: "超时无应答", noName: "主机名无法解析", noConnection: "无法连接",
 	syscall.ECONNREFUSED.Error(): "连接被拒绝", syscall.ECONNRESET.Error(): "连接被重置",
 	syscall.EHOSTUNREACH.Error(): "主机不可达", syscall.ENETUNREACH.Error(): "网络不可达",
@@ -273,7 +289,7 @@ func classify(err error) (state string, errno int, reason string) {
 	}
 }
 
-// readBanner reads what the service says by itself within the connect's time.
+// readBanner reads what the service sends on its own, within the connect's timeout.
 func readBanner(ctx context.Context, conn net.Conn) string {
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetReadDeadline(deadline); err != nil {
@@ -283,12 +299,12 @@ func readBanner(ctx context.Context, conn net.Conn) string {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
 	defer stop()
 	buf := make([]byte, bannerBytes)
-	n, _ := conn.Read(buf) // silence is no error: the port is open
-	return clean(buf[:n])
+	n, _ := conn.Read(buf) // an error means no banner; the port is open
+	return printable(buf[:n])
 }
 
-// clean keeps what can be shown: valid UTF-8 without control characters.
-func clean(b []byte) string {
+// printable returns b as valid UTF-8 without control and format characters.
+func printable(b []byte) string {
 	s := strings.Map(func(r rune) rune {
 		switch {
 		case r == utf8.RuneError, r == '\t', r == '\n', r == '\r':

@@ -34,7 +34,7 @@ func listen(t *testing.T, banner string) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// closedPort is a port on which nothing listens.
+// closedPort returns a port on which no service listens.
 func closedPort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -95,7 +95,7 @@ func TestUnreachableAndNoPort(t *testing.T) {
 	}
 }
 
-// A full accept queue drops connection attempts, which looks like a firewall.
+// A full accept queue drops connection attempts, as a firewall does.
 func TestFiltered(t *testing.T) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -136,10 +136,10 @@ func TestCancelledAndTimedOut(t *testing.T) {
 	}
 }
 
-func TestErrorsAreSaidInBothLanguages(t *testing.T) {
+func TestErrorsAreInBothLanguages(t *testing.T) {
 	host := hostler.LeaseAsset{Name: "a", Address: "127.0.0.1"}
 	out, _ := check(t, t.Context(), host, fmt.Sprintf(`{"port":%d}`, closedPort(t)))
-	if zh := out.Error.Text.ZH; !strings.Contains(zh, "(errno=111)") || !strings.Contains(zh, "连接被拒绝") {
+	if zh := out.Error.Text.ZH; !strings.HasPrefix(zh, "端口 ") || !strings.Contains(zh, "关闭（errno=111）：连接被拒绝") {
 		t.Errorf("got %q", zh)
 	}
 }

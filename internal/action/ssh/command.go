@@ -9,6 +9,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/check"
 )
 
 //go:embed schema/ssh_command.json
@@ -60,21 +61,13 @@ func checkCommand(raw json.RawMessage) []hostler.FieldError {
 	if errs := action.Decode(raw, &args); errs != nil {
 		return errs
 	}
-	errs := checkEnv(args.Env)
-	refuse := func(path, en, zh string) {
-		errs = append(errs, hostler.FieldError{Path: path, Text: hostler.Text{EN: en, ZH: zh}})
-	}
-	several := len(args.Commands) > 0
-	switch {
-	case args.Command == "" && !several:
-		refuse("command", "is required, unless commands is given", "不能为空，或提供 commands")
-	case args.Command != "" && several:
-		refuse("commands", "cannot be combined with command", "不能与 command 同时提供")
-	}
-	if several && args.Stdin != "" {
-		refuse("stdin", "goes with a single command only", "仅用于单条命令")
-	}
-	return errs
+	var f check.Fields
+	checkEnv(&f, args.Env)
+	one, several := args.Command != "", len(args.Commands) > 0
+	f.Require(one || several, "command", "is required, unless commands is given", "不能为空，或提供 commands")
+	f.Require(!one || !several, "commands", "cannot be combined with command", "不能与 command 同时提供")
+	f.Require(!several || args.Stdin == "", "stdin", "goes with a single command only", "仅用于单条命令")
+	return f.Faults()
 }
 
 func (f *Family) runCommand(ctx context.Context, c *action.Call) action.Result {

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/check"
 )
 
 // programArgs are the args that the actions for programs have in common.
@@ -53,27 +55,20 @@ var shellVariables = []string{
 	"SHELLOPTS", "SRANDOM", "UID", "_",
 }
 
-func checkEnv(env map[string]string) []hostler.FieldError {
-	var errs []hostler.FieldError
+func checkEnv(f *check.Fields, env map[string]string) {
 	total := 0
-	for _, k := range sortedKeys(env) {
+	for _, k := range slices.Sorted(maps.Keys(env)) {
 		total += len(k) + len(env[k])
-		if slices.Contains(shellVariables, k) {
-			errs = append(errs, hostler.FieldError{Path: "env." + k, Text: hostler.Text{
-				EN: "the shell itself sets this variable; choose another name",
-				ZH: "该变量由 shell 自身设置；请换一个名字",
-			}})
-		}
+		f.Require(!slices.Contains(shellVariables, k), "env."+k,
+			"the shell itself sets this variable; choose another name",
+			"该变量由 shell 自身设置；请换一个名字")
 	}
-	if total > maxArgvBytes {
-		errs = append(errs, tooLong("env"))
-	}
-	return errs
+	checkSize(f, "env", total)
 }
 
-func tooLong(path string) hostler.FieldError {
-	return hostler.FieldError{Path: path, Text: hostler.Textf(
-		"more than %d bytes in total; use stdin instead", "合计超过 %d 字节；请改用 stdin", maxArgvBytes)}
+func checkSize(f *check.Fields, path string, size int) {
+	f.Require(size <= maxArgvBytes, path,
+		"more than %d bytes in total; use stdin instead", "合计超过 %d 字节；请改用 stdin", maxArgvBytes)
 }
 
 // decode reads a call's args into an action's struct.

@@ -8,6 +8,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/check"
 )
 
 //go:embed schema/ssh_script.json
@@ -38,15 +39,14 @@ func checkScript(raw json.RawMessage) []hostler.FieldError {
 	if errs := action.Decode(raw, &args); errs != nil {
 		return errs
 	}
-	errs := checkEnv(args.Env)
+	var f check.Fields
+	checkEnv(&f, args.Env)
 	total := 0
 	for _, a := range args.Args {
 		total += len(a)
 	}
-	if total > maxArgvBytes {
-		errs = append(errs, tooLong("args"))
-	}
-	return errs
+	checkSize(&f, "args", total)
+	return f.Faults()
 }
 
 func (f *Family) runScript(ctx context.Context, c *action.Call) action.Result {

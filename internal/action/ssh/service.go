@@ -11,6 +11,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/wait"
 )
 
 //go:embed schema/service.json
@@ -236,8 +237,8 @@ func (s *service) verify(ctx context.Context) action.Result {
 			s.state.Verified = true
 			return action.Succeeded(nil)
 		}
-		if err := pause(ctx, queryInterval); err != nil {
-			return s.unverifiedState(err)
+		if wait.Sleep(ctx, queryInterval) != nil {
+			return s.unverifiedState(action.StoppedFault(ctx, "while it verified the state", "正在校验状态"))
 		}
 	}
 }
@@ -273,15 +274,4 @@ func seconds(s *float64, def float64) time.Duration {
 		def = *s
 	}
 	return time.Duration(def * float64(time.Second))
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return action.StoppedFault(ctx, "while it verified the state", "正在校验状态")
-	}
 }

@@ -1,8 +1,8 @@
 package ssh
 
 import (
-	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -94,7 +94,7 @@ func (p program) payload(nonce string) string {
 	// The argv comes before the job's environment, which could change its expansion.
 	fmt.Fprintf(&b, "set -- %s\n", p.words())
 	b.WriteString(inOwnSession)
-	for _, k := range sortedKeys(p.env) {
+	for _, k := range slices.Sorted(maps.Keys(p.env)) {
 		fmt.Fprintf(&b, "export %s=%s\n", k, quote(p.env[k]))
 	}
 	b.WriteString("exec \"$@\"\n)\nexit $?\n")
@@ -183,13 +183,4 @@ func quoteAll(words []string) string {
 		quoted[i] = quote(w)
 	}
 	return strings.Join(quoted, " ")
-}
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -21,11 +21,11 @@ import (
 	"hostler.dev/hostler/internal/egress"
 )
 
-// errOwnTimeout is the cause when the timeout in the args is over, not the job's.
-var errOwnTimeout = errors.New("no answer within the timeout")
+// errOwnTimeout is the context cause after the timeout in the args, not the job's.
+var errOwnTimeout = errors.New("no response within the timeout")
 
-// judge reads the answer and compares it with what is expected.
-func (x *exchange) judge(ctx context.Context, res *nethttp.Response) action.Result {
+// evaluate reads the response and compares it with the expected one.
+func (x *exchange) evaluate(ctx context.Context, res *nethttp.Response) action.Result {
 	out := Result{
 		Text: text(res), Status: res.StatusCode, URL: res.Request.URL.Redacted(), Redirects: x.redirects,
 		Headers: headers(res.Header), LatencyMS: float64(time.Since(x.began).Microseconds()) / 1000,
@@ -35,36 +35,39 @@ func (x *exchange) judge(ctx context.Context, res *nethttp.Response) action.Resu
 	if x.MaxBody != nil {
 		keep = *x.MaxBody
 	}
-	need := keep + 1 // one more tells whether there is more
+	need := keep + 1 // the last byte is only to detect a longer body
 	if x.Contains != "" {
 		need = max(need, searchBytes)
 	}
 	var body []byte
 	var err error
-	if res.StatusCode >= nethttp.StatusOK { // after 101 net/http watches neither connection nor context
+	// After 101 net/http ignores the context, and reading could block for ever.
+	if res.StatusCode >= nethttp.StatusOK {
 		body, err = io.ReadAll(io.LimitReader(res.Body, int64(need)))
 	}
 	out.Truncated = len(body) > keep
 	out.Body = strings.ToValidUTF8(string(body[:min(keep, len(body))]), "\uFFFD")
 	switch {
 	case !x.Status.has(res.StatusCode):
-		return action.Failed(out, hostler.ErrKindCommand, "the status is %s, which was not expected", "状态码为 %s，与期望不符", out.Text)
+		return action.Failed(out, hostler.ErrKindCommand,
+			"the status is %s, which was not expected", "状态码为 %s，与期望不符", out.Text)
 	case err != nil:
-		return x.lost(ctx, err, out)
+		return x.interrupted(ctx, err, out)
 	case !bytes.Contains(body, []byte(x.Contains)):
-		return action.Failed(out, hostler.ErrKindCommand, "the status is %s, but the body does not contain the expected text",
+		return action.Failed(out, hostler.ErrKindCommand,
+			"the status is %s, but the body does not contain the expected text",
 			"状态码为 %s，但响应体不含期望的内容", out.Text)
 	}
 	return action.Succeeded(out)
 }
 
-// text is the status line without what a server may have made up.
+// text returns the status with its standard text, not the server's.
 func text(res *nethttp.Response) string {
 	return strings.TrimSpace(fmt.Sprint(res.StatusCode, " ", nethttp.StatusText(res.StatusCode)))
 }
 
-// headers are the answer's, without the ones that open a session: the first ones
-// by name, when they are many, each cut when it is long.
+// headers returns the response's headers: the first maxHeaders by name, each cut to
+// headerBytes, with the values of those that open a session masked.
 func headers(h nethttp.Header) map[string]string {
 	names := slices.Sorted(maps.Keys(h))
 	kept := make(map[string]string, min(len(names), maxHeaders))
@@ -81,20 +84,18 @@ func headers(h nethttp.Header) map[string]string {
 	return kept
 }
 
-// failed is the result of an exchange that got no answer.
+// failed returns the result of an exchange without a response.
 func (x *exchange) failed(ctx context.Context, err error) action.Result {
 	if d, ok := errors.AsType[*egress.Denied](err); ok {
 		t := d.Text()
-		r := action.Failed(nil, hostler.ErrKindBadArgs, "%[1]s", "%[2]s", t.EN, t.ZH)
-		r.NoRetry = true
-		return r
+		return action.NewFault(hostler.ErrKindBadArgs, "%[1]s", "%[2]s", t.EN, t.ZH).Final().Result()
 	}
-	return x.lost(ctx, err, nil)
+	return x.interrupted(ctx, err, nil)
 }
 
-// lost is the result of an exchange that broke off: unknown when it may have had
-// its effect.
-func (x *exchange) lost(ctx context.Context, err error, value any) action.Result {
+// interrupted returns the result of an exchange that did not complete: unknown when the
+// request may have taken effect.
+func (x *exchange) interrupted(ctx context.Context, err error, value any) action.Result {
 	kind, why := reason(ctx, err, x.reached.Load())
 	if x.reached.Load() && !x.safe() {
 		return action.Unknown(value, kind,
@@ -106,24 +107,27 @@ func (x *exchange) lost(ctx context.Context, err error, value any) action.Result
 	return action.Failed(value, kind, "%[1]s", "%[2]s", why.EN, why.ZH)
 }
 
-// reason says why there is no answer, in words of our own: the library's repeat
-// URL and headers.
+// reason classifies why there is no complete response. It does not use the library's texts,
+// which repeat URL and headers.
 func reason(ctx context.Context, err error, reached bool) (kind string, why hostler.Text) {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, action.ErrCancelled), errors.Is(cause, action.ErrFenced):
-		return hostler.ErrKindCancelled, hostler.Text{EN: "cancelled before the answer came", ZH: "在收到响应前被取消"}
+		return hostler.ErrKindCancelled, hostler.Text{EN: "cancelled before the response arrived", ZH: "在收到响应前被取消"}
 	case errors.Is(cause, errOwnTimeout) && !reached:
-		return hostler.ErrKindConnTimeout, hostler.Text{EN: "no connection in time", ZH: "连接超时"}
+		return hostler.ErrKindConnTimeout, hostler.Text{EN: "timed out while connecting", ZH: "连接超时"}
 	case cause != nil:
-		return hostler.ErrKindTimeout, hostler.Text{EN: "no complete answer in time", ZH: "未在限定时间内收到完整响应"}
+		return hostler.ErrKindTimeout, hostler.Text{EN: "timed out before the response was complete", ZH: "未在限定时间内收到完整响应"}
 	}
 	if isCertificate(err) {
 		return hostler.ErrKindAuth, hostler.Text{
-			EN: "the server's certificate is not trusted for this name; give its authority in ca", ZH: "服务器证书不受信任或与名称不符；可在 ca 中指定其 CA 证书",
+			EN: "the server's certificate is not trusted for this name; pass the certificate of its authority in ca",
+			ZH: "服务器证书不受信任或与名称不符；可在 ca 中指定其 CA 证书",
 		}
 	}
 	if reached {
-		return hostler.ErrKindConnLost, hostler.Text{EN: "the connection was lost, or the answer is not HTTP", ZH: "连接中断，或响应不是合法的 HTTP"}
+		return hostler.ErrKindConnLost, hostler.Text{
+			EN: "the connection was lost, or the response is not valid HTTP", ZH: "连接中断，或响应不是合法的 HTTP",
+		}
 	}
 	return connectReason(err)
 }
@@ -149,9 +153,12 @@ func connectReason(err error) (string, hostler.Text) {
 	case dns:
 		return hostler.ErrKindUnreachable, hostler.Text{EN: "the host name cannot be resolved", ZH: "无法解析主机名"}
 	case no == syscall.ETIMEDOUT, timeout != nil && timeout.Timeout():
-		return hostler.ErrKindConnTimeout, hostler.Text{EN: "no connection in time", ZH: "连接超时"}
+		return hostler.ErrKindConnTimeout, hostler.Text{EN: "timed out while connecting", ZH: "连接超时"}
 	case no != 0:
 		return hostler.ErrKindUnreachable, hostler.Textf("cannot connect: %s", "无法连接：%s", no.Error())
 	}
-	return hostler.ErrKindUnreachable, hostler.Text{EN: "no connection: the server does not speak this protocol, or hung up", ZH: "无法建立连接：服务器不支持该协议或已断开"}
+	return hostler.ErrKindUnreachable, hostler.Text{
+		EN: "cannot connect: the server does not support this protocol, or closed the connection",
+		ZH: "无法建立连接：服务器不支持该协议或已断开",
+	}
 }
