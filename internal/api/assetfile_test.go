@@ -14,7 +14,7 @@ import (
 )
 
 // csv makes a request with a file.
-func (w *world) csv(t *testing.T, as, query, file string) *http.Request {
+func (w *env) csv(t *testing.T, as, query, file string) *http.Request {
 	t.Helper()
 	req := w.request(t, as, "POST", "/api/v1/assets/import", file)
 	req.URL.RawQuery = query
@@ -23,7 +23,7 @@ func (w *world) csv(t *testing.T, as, query, file string) *http.Request {
 }
 
 // badFiles are files that a route for CSV must refuse as a whole.
-func badFiles(t *testing.T, w *world, try func(what string, req *http.Request), method, path string) {
+func badFiles(t *testing.T, w *env, try func(what string, req *http.Request), method, path string) {
 	t.Helper()
 	for what, file := range map[string]string{
 		"no file":              "",
@@ -53,7 +53,7 @@ func badFiles(t *testing.T, w *world, try func(what string, req *http.Request), 
 }
 
 func TestImportAndExport(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		file := "\ufeff名称;地址;端口;标签.role;备注\r\nweb1;192.0.2.1;22;web;'=1+1\r\n核心;192.0.2.2;;core;\r\n"
 		a := w.send(t, w.csv(t, operator, "map=备注:var.note&dry_run=true", file))
 		var got hostler.AssetImport
@@ -106,7 +106,7 @@ func TestImportAndExport(t *testing.T) {
 
 // The bound on bodies holds for files.
 func TestHugeFile(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	req := w.csv(t, operator, "", "x")
 	req.Body, req.ContentLength = http.NoBody, -1
 	req.Body = readCloser{bytes.NewReader(bytes.Repeat([]byte("name,address\n"), 1<<20))}

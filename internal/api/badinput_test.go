@@ -74,7 +74,7 @@ func (d openAPI) resolve(s schema) schema {
 	return s
 }
 
-func (w *world) document(t *testing.T) openAPI {
+func (w *env) document(t *testing.T) openAPI {
 	t.Helper()
 	var d openAPI
 	w.mustDo(t, nobody, "GET", "/api/v1/openapi.json", "", &d)
@@ -91,7 +91,7 @@ func errorForm(path string) (media, field string) {
 }
 
 func TestDocumentDescribesEveryRoute(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	d := w.document(t)
 	if !strings.HasPrefix(d.OpenAPI, "3.1") {
 		t.Errorf("OpenAPI %q, want 3.1", d.OpenAPI)
@@ -112,7 +112,7 @@ func TestDocumentDescribesEveryRoute(t *testing.T) {
 			}
 		}
 	}
-	for _, r := range api.Routes() {
+	for _, r := range api.Routes(api.Config{}) {
 		want = append(want, r.Method+" "+r.Path)
 		if op := d.Paths[r.Path][strings.ToLower(r.Method)]; (len(op.Security) == 0) != r.Access.Public {
 			t.Errorf("%s %s: security %v, public %v", r.Method, r.Path, op.Security, r.Access.Public)
@@ -218,7 +218,7 @@ func mustJSON(t *testing.T, v any) string {
 }
 
 // state is everything that a request could change, as counts and listings.
-func (w *world) state(t *testing.T) string {
+func (w *env) state(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	for _, path := range []string{
@@ -262,9 +262,9 @@ func fillOthers(path string, real func(string) string, pattern string) string {
 
 // TestBadInput sends what the document does not allow to every operation: each
 // answer is a problem of class 4xx, and nothing changes.
-func TestBadInput(t *testing.T) { eachWorld(t, badInput) }
+func TestBadInput(t *testing.T) { eachEnv(t, badInput) }
 
-func badInput(t *testing.T, w *world) {
+func badInput(t *testing.T, w *env) {
 	d := w.document(t)
 	asset := w.makeAsset(t, admin, "web1")
 	job := w.makeJob(t, admin)
@@ -430,9 +430,9 @@ func badInput(t *testing.T, w *world) {
 
 // TestExtremes sends what the schema takes and the database may not: never a
 // fault of ours.
-func TestExtremes(t *testing.T) { eachWorld(t, extremes) }
+func TestExtremes(t *testing.T) { eachEnv(t, extremes) }
 
-func extremes(t *testing.T, w *world) {
+func extremes(t *testing.T, w *env) {
 	job := w.makeJob(t, admin)
 	log := "/api/v1/jobs/" + job.ID.String() + "/log"
 	emoji, combining := strings.Repeat("😀", 128), "e"+strings.Repeat("\u0301", 60)

@@ -23,7 +23,7 @@ func ok[T any](v T, err error) func(*testing.T) T {
 // TestClientAndServerAgree calls every method of the Go client, which the command
 // line uses, against the real server.
 func TestClientAndServerAgree(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	ctx, c := t.Context(), w.client(t, admin)
 
 	if v := ok(c.Version(ctx))(t); v.Version != "test" || v.Store != "sqlite" {
@@ -104,11 +104,11 @@ func TestClientAndServerAgree(t *testing.T) {
 	t.Run("jobs", func(t *testing.T) { w.clientJobs(t, c) })
 
 	ok(c.Workers(ctx))(t)
-	desk := w.desk(t)
-	if r := ok(c.CloseSession(ctx, desk.id, "192.0.2.1"))(t); r.Interrupted != 0 {
+	manualWorker := w.manualWorker(t)
+	if r := ok(c.CloseSession(ctx, manualWorker.id, "192.0.2.1"))(t); r.Interrupted != 0 {
 		t.Errorf("closed %+v", r)
 	}
-	if r := ok(c.StopWorker(ctx, desk.id))(t); r.Worker.ID != desk.id {
+	if r := ok(c.StopWorker(ctx, manualWorker.id))(t); r.Worker.ID != manualWorker.id {
 		t.Errorf("stopped %+v", r)
 	}
 	if l := ok(c.Audit(ctx, hostler.Page{}))(t); len(l.Items) < 10 {
@@ -122,7 +122,7 @@ func TestClientAndServerAgree(t *testing.T) {
 	}
 }
 
-func (w *world) clientJobs(t *testing.T, c *client.Client) {
+func (w *env) clientJobs(t *testing.T, c *client.Client) {
 	ctx := t.Context()
 	run := func(req hostler.JobRequest) hostler.Job {
 		t.Helper()
@@ -146,13 +146,13 @@ func (w *world) clientJobs(t *testing.T, c *client.Client) {
 		t.Errorf("bulk retry %+v", res)
 	}
 
-	d := w.desk(t)
+	d := w.manualWorker(t)
 	d.report(t, d.lease(t), hostler.OutcomeSucceeded)
 	var lost []hostler.Job
 	for range 2 {
 		lost = append(lost, run(hostler.JobRequest{Action: "noop", OnLost: hostler.OnLostAsk}))
 		l := d.lease(t)
-		d.say(t, l, 1, "hello\n")
+		d.appendLog(t, l, 1, "hello\n")
 		d.report(t, l, hostler.OutcomeUnknown)
 	}
 	if j := ok(c.Resolve(ctx, lost[0].ID, hostler.StateFailed, "looked"))(t); j.State != hostler.StateFailed {

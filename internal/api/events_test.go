@@ -20,7 +20,7 @@ import (
 )
 
 // sdk is the Go client of a person.
-func (w *world) sdk(t *testing.T, as string) *client.Client {
+func (w *env) sdk(t *testing.T, as string) *client.Client {
 	t.Helper()
 	c, err := client.New(w.URL, w.keys[as], client.WithRetries(0))
 	if err != nil {
@@ -30,7 +30,7 @@ func (w *world) sdk(t *testing.T, as string) *client.Client {
 }
 
 // hear collects what a person hears until n events have come.
-func (w *world) hear(t *testing.T, as string, q hostler.EventFilter, after int64, n int) (heard []string, last int64) {
+func (w *env) hear(t *testing.T, as string, q hostler.EventFilter, after int64, n int) (heard []string, last int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -47,7 +47,7 @@ func (w *world) hear(t *testing.T, as string, q hostler.EventFilter, after int64
 }
 
 func TestEvents(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		w.makeAsset(t, operator, "web1")
 		w.makeAsset(t, stranger, "theirs")
 		w.mustDo(t, admin, "POST", "/api/v1/credentials", `{"name":"pw","kind":"password","username":"u","password":"canary-9c1"}`, nil)
@@ -101,7 +101,7 @@ func TestEvents(t *testing.T) {
 }
 
 func TestBadEventQueries(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	for query, field := range map[string]string{
 		"type=job.exploded": "type", "run=job_00000000001": "run", "after=-2": "after", "format=xml": "format",
 		"limit=0&format=json": "limit", "unknown=1": "unknown",
@@ -125,7 +125,7 @@ func TestBadEventQueries(t *testing.T) {
 // A position that the database never reached, such as after a restore, is told
 // as a gap.
 func TestEventsAfterARestore(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for _, pos := range []int64{4711, math.MaxInt64} {
@@ -144,7 +144,7 @@ func TestEventsAfterARestore(t *testing.T) {
 // A stream begins with its position, so that a client which is cut off before
 // the first event resumes where it was.
 func TestStreamBeginsWithItsPosition(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.makeAsset(t, operator, "web1")
 	_, last := w.hear(t, viewer, hostler.EventFilter{}, 0, 1)
 	for query, want := range map[string]int64{"": last, "?after=0": 0, "?after=4711": last} {
@@ -163,7 +163,7 @@ func TestStreamBeginsWithItsPosition(t *testing.T) {
 }
 
 func TestEventTypes(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	types, err := w.sdk(t, viewer).EventTypes(t.Context())
 	if err != nil || len(types) != len(hostler.EventTypes()) {
 		t.Errorf("%d types, %v; want %d", len(types), err, len(hostler.EventTypes()))
@@ -177,7 +177,7 @@ func TestEventTypes(t *testing.T) {
 
 // A client that does not read is cut off; others hear everything meanwhile.
 func TestDeafListenerIsCutOff(t *testing.T) {
-	w := newWorld(t, func(c *api.Config) { c.Listeners, c.StreamWait = 4, 300*time.Millisecond })
+	w := newEnv(t, func(c *api.Config) { c.Listeners, c.StreamWait = 4, 300*time.Millisecond })
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", w.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api"
+	"hostler.dev/hostler/internal/api/monitor"
 )
 
 // health is the data of GET /health.
@@ -27,7 +28,7 @@ type health struct {
 	} `json:"queues"`
 }
 
-func (w *world) health(t *testing.T) (int, health) {
+func (w *env) health(t *testing.T) (int, health) {
 	t.Helper()
 	a := w.do(t, nobody, "GET", "/health", "")
 	var got struct {
@@ -45,7 +46,7 @@ func (w *world) health(t *testing.T) (int, health) {
 }
 
 func TestHealth(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.makeJob(t, operator)
 	status, h := w.health(t)
 	if status != http.StatusOK || h.Status != "degraded" || h.Reasons[0].EN != "no worker is active" {
@@ -72,7 +73,7 @@ func TestHealth(t *testing.T) {
 }
 
 func TestHealthWithoutStore(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	if err := w.store.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestHealthWithoutStore(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.makeJob(t, operator)
 	w.do(t, nobody, "FOO", "/api/v1/jobs", "")
 	w.do(t, nobody, "GET", "/no/such/path", "")
@@ -129,8 +130,8 @@ func TestMetrics(t *testing.T) {
 // /health and /metrics.
 func TestWhoSeesHealth(t *testing.T) {
 	forwarded := []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via", "True-Client-IP", "CF-Connecting-IP"}
-	for _, open := range []string{api.OpenHealthNone, api.OpenHealthLoopback, api.OpenHealthAll} {
-		w := newWorld(t, func(c *api.Config) { c.OpenHealth = open })
+	for _, open := range []string{monitor.OpenNone, monitor.OpenLoopback, monitor.OpenAll} {
+		w := newEnv(t, func(c *api.Config) { c.OpenHealth = open })
 		for _, path := range []string{"/health", "/metrics", "/netpulse/0.3/health"} {
 			ask := func(peer string, edit func(http.Header)) int {
 				req := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
@@ -146,18 +147,18 @@ func TestWhoSeesHealth(t *testing.T) {
 				}
 			}
 			shut := map[bool]int{true: 403, false: 200}
-			want("loopback", ask("127.0.0.1:5", func(http.Header) {}), shut[open == api.OpenHealthNone])
-			want("loopback v6", ask("[::1]:5", func(http.Header) {}), shut[open == api.OpenHealthNone])
-			want("mapped loopback", ask("[::ffff:127.0.0.1]:5", func(http.Header) {}), shut[open == api.OpenHealthNone])
-			want("another host", ask("192.0.2.1:5", func(http.Header) {}), shut[open != api.OpenHealthAll])
-			want("another host that says it is loopback", ask("192.0.2.1:5", func(h http.Header) { h.Set("X-Forwarded-For", "127.0.0.1") }), shut[open != api.OpenHealthAll])
-			want("a trusted proxy that says so", ask("10.1.1.1:5", func(h http.Header) { h.Set("X-Forwarded-For", "127.0.0.1") }), shut[open != api.OpenHealthAll])
-			want("a socket", ask("@", func(http.Header) {}), shut[open != api.OpenHealthAll])
+			want("loopback", ask("127.0.0.1:5", func(http.Header) {}), shut[open == monitor.OpenNone])
+			want("loopback v6", ask("[::1]:5", func(http.Header) {}), shut[open == monitor.OpenNone])
+			want("mapped loopback", ask("[::ffff:127.0.0.1]:5", func(http.Header) {}), shut[open == monitor.OpenNone])
+			want("another host", ask("192.0.2.1:5", func(http.Header) {}), shut[open != monitor.OpenAll])
+			want("another host that says it is loopback", ask("192.0.2.1:5", func(h http.Header) { h.Set("X-Forwarded-For", "127.0.0.1") }), shut[open != monitor.OpenAll])
+			want("a trusted proxy that says so", ask("10.1.1.1:5", func(h http.Header) { h.Set("X-Forwarded-For", "127.0.0.1") }), shut[open != monitor.OpenAll])
+			want("a socket", ask("@", func(http.Header) {}), shut[open != monitor.OpenAll])
 			for _, name := range forwarded {
-				want("loopback with "+name, ask("127.0.0.1:5", func(h http.Header) { h.Set(name, "127.0.0.1") }), shut[open != api.OpenHealthAll])
+				want("loopback with "+name, ask("127.0.0.1:5", func(h http.Header) { h.Set(name, "127.0.0.1") }), shut[open != monitor.OpenAll])
 			}
 			want("a key", ask("192.0.2.1:5", func(h http.Header) { h.Set("X-API-KEY", w.keys[viewer]) }), 200)
-			want("a wrong key", ask("192.0.2.1:5", func(h http.Header) { h.Set("X-API-KEY", "hst_x") }), shut[open != api.OpenHealthAll])
+			want("a wrong key", ask("192.0.2.1:5", func(h http.Header) { h.Set("X-API-KEY", "hst_x") }), shut[open != monitor.OpenAll])
 		}
 	}
 }
@@ -165,7 +166,7 @@ func TestWhoSeesHealth(t *testing.T) {
 // TestAuditKnowsTheClient: what the audit says of where a change came from cannot
 // be made up.
 func TestAuditKnowsTheClient(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	for i, c := range []struct{ peer, header, value, want string }{
 		{"192.0.2.9:1", "X-Forwarded-For", "203.0.113.1", "192.0.2.9"},
 		{"10.0.0.1:1", "X-Forwarded-For", "203.0.113.1", "203.0.113.1"},

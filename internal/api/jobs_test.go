@@ -16,7 +16,7 @@ import (
 	"hostler.dev/hostler/client"
 )
 
-func (w *world) client(t *testing.T, as string) *client.Client {
+func (w *env) client(t *testing.T, as string) *client.Client {
 	t.Helper()
 	c, err := client.New(w.URL, w.keys[as])
 	if err != nil {
@@ -26,7 +26,7 @@ func (w *world) client(t *testing.T, as string) *client.Client {
 }
 
 func TestIdempotencyKey(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	post := func(key, body string) answer {
 		req := w.request(t, operator, "POST", "/api/v1/jobs", body)
 		req.Header.Set("Idempotency-Key", key)
@@ -50,7 +50,7 @@ func TestIdempotencyKey(t *testing.T) {
 }
 
 func TestWait(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.work(t)
 	var made hostler.JobsCreated
 	w.mustDo(t, operator, "POST", "/api/v1/jobs?wait=30s", `{"action":"noop"}`, &made)
@@ -76,7 +76,7 @@ func TestWait(t *testing.T) {
 }
 
 func TestWaitEndsWhenTheServerDrains(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	close(w.draining)
 	began := time.Now()
 	w.mustDo(t, operator, "POST", "/api/v1/jobs?wait=60s", `{"action":"noop"}`, nil)
@@ -89,11 +89,11 @@ func TestWaitEndsWhenTheServerDrains(t *testing.T) {
 }
 
 func TestFollow(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	job := w.makeJob(t, operator)
-	d := w.desk(t)
+	d := w.manualWorker(t)
 	l := d.lease(t)
-	d.say(t, l, 1, "one\n", "two\n")
+	d.appendLog(t, l, 1, "one\n", "two\n")
 
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -111,7 +111,7 @@ func TestFollow(t *testing.T) {
 		switch step.Entry.Text {
 		case "two\n":
 			last = step.Entry.Pos
-			d.say(t, l, 2, "three\n")
+			d.appendLog(t, l, 2, "three\n")
 		case "three\n":
 			d.report(t, l, hostler.OutcomeSucceeded)
 		}
@@ -161,10 +161,10 @@ func TestFollow(t *testing.T) {
 func positionText(pos int64) string { return strconv.FormatInt(pos, 10) }
 
 func TestFollowEndsAtAnUnknownOutcome(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	var made hostler.JobsCreated
 	w.mustDo(t, operator, "POST", "/api/v1/jobs", `{"action":"noop","on_lost":"ask"}`, &made)
-	d := w.desk(t)
+	d := w.manualWorker(t)
 	d.report(t, d.lease(t), hostler.OutcomeUnknown)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -182,19 +182,19 @@ func TestFollowEndsAtAnUnknownOutcome(t *testing.T) {
 // so it does with the server.
 func TestFollowOfMuchOutputEnds(t *testing.T) {
 	for name, c := range map[string]struct {
-		end  func(t *testing.T, w *world, key hostler.KeyID)
+		end  func(t *testing.T, w *env, key hostler.KeyID)
 		want hostler.Code
 	}{
-		"with the key": {func(t *testing.T, w *world, key hostler.KeyID) {
+		"with the key": {func(t *testing.T, w *env, key hostler.KeyID) {
 			w.mustDo(t, admin, "DELETE", "/api/v1/keys/"+key.String(), "", nil)
 		}, hostler.CodeUnauthenticated},
-		"with the server": {func(_ *testing.T, w *world, _ hostler.KeyID) { close(w.draining) }, hostler.CodeUnavailable},
+		"with the server": {func(_ *testing.T, w *env, _ hostler.KeyID) { close(w.draining) }, hostler.CodeUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnv(t)
 			job := w.makeJob(t, operator)
-			d := w.desk(t)
-			d.sayMuch(t, d.lease(t))
+			d := w.manualWorker(t)
+			d.appendMuch(t, d.lease(t))
 			me, err := w.client(t, viewer).Me(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -225,10 +225,10 @@ func TestFollowOfMuchOutputEnds(t *testing.T) {
 
 // So does a download.
 func TestDownloadEndsWithTheKey(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	job := w.makeJob(t, operator)
-	d := w.desk(t)
-	d.sayMuch(t, d.lease(t))
+	d := w.manualWorker(t)
+	d.appendMuch(t, d.lease(t))
 	me, err := w.client(t, viewer).Me(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -247,16 +247,16 @@ func TestDownloadEndsWithTheKey(t *testing.T) {
 // muchLines of 200 bytes are more than the buffers between two processes take.
 const muchLines = 80_000
 
-func (d *desk) sayMuch(t *testing.T, l hostler.Lease) {
+func (d *manualWorker) appendMuch(t *testing.T, l hostler.Lease) {
 	t.Helper()
 	lines := slices.Repeat([]string{strings.Repeat("x", 200) + "\n"}, 2000)
 	for seq := range muchLines / len(lines) {
-		d.say(t, l, seq+1, lines...)
+		d.appendLog(t, l, seq+1, lines...)
 	}
 }
 
 func TestJobFilters(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.makeAsset(t, operator, "a1")
 	w.mustDo(t, admin, "PUT", "/api/v1/queues/q1", `{}`, nil)
 	w.mustDo(t, operator, "POST", "/api/v1/jobs", `{"action":"noop","assets":["a1"],"queue":"q1"}`, nil)

@@ -42,7 +42,7 @@ type pulseWorker struct {
 }
 
 // pulse makes a call and returns the data in its envelope.
-func pulse[T any](t *testing.T, w *world, as, method, path, body string, status int) T {
+func pulse[T any](t *testing.T, w *env, as, method, path, body string, status int) T {
 	t.Helper()
 	var e struct {
 		Code    int
@@ -56,9 +56,9 @@ func pulse[T any](t *testing.T, w *world, as, method, path, body string, status 
 	return e.Data
 }
 
-func eachMount(t *testing.T, fn func(t *testing.T, w *world, mount string)) {
+func eachMount(t *testing.T, fn func(t *testing.T, w *env, mount string)) {
 	t.Helper()
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		for _, mount := range []string{"", "/netpulse/0.3"} {
 			t.Run("at"+mount, func(t *testing.T) { fn(t, w, mount) })
 		}
@@ -78,7 +78,7 @@ func ids(jobs []pulseJob) (out []string) {
 // every filter, cancelled while they wait, and ended.
 func TestNetPulseJobs(t *testing.T) { eachMount(t, netPulseJobs) }
 
-func netPulseJobs(t *testing.T, w *world, mount string) {
+func netPulseJobs(t *testing.T, w *env, mount string) {
 	sdk := mount != ""
 	host := "dev1.example"
 	if sdk {
@@ -132,14 +132,14 @@ func netPulseJobs(t *testing.T, w *world, mount string) {
 	}
 
 	// The running one is not touched, whatever selects it.
-	d := w.desk(t)
+	d := w.manualWorker(t)
 	l := d.lease(t)
 	for l.Job != native {
 		d.report(t, l, hostler.OutcomeSucceeded)
 		l = d.lease(t)
 	}
 	running := pulse[[]pulseJob](t, w, viewer, "GET", mount+"/job?node=h&status=started&host="+host, "", 200)
-	if len(running) != 1 || running[0].ID != free.ID || running[0].Worker == nil || *running[0].Worker != "desk" {
+	if len(running) != 1 || running[0].ID != free.ID || running[0].Worker == nil || *running[0].Worker != "manualWorker" {
 		t.Errorf("running: %+v", running)
 	}
 	cancel := func(as, query string) []string {
@@ -169,7 +169,7 @@ func netPulseJobs(t *testing.T, w *world, mount string) {
 	if gone := cancel(operator, "id="+extra.ID); !cmp.Equal(gone, []string{extra.ID}) {
 		t.Errorf("by id: %v", gone)
 	}
-	// The desk may have been given the pinned job while it looked for the other.
+	// The manualWorker may have been given the pinned job while it looked for the other.
 	if state := pulse[[]pulseJob](t, w, viewer, "GET", mount+"/job?id="+pinned.ID, "", 200)[0].Status; state == "queued" {
 		if gone := cancel(operator, "host="+host); !cmp.Equal(gone, []string{pinned.ID}) {
 			t.Errorf("by host: %v", gone)
@@ -217,7 +217,7 @@ func netPulseJobs(t *testing.T, w *world, mount string) {
 // The published SDK tunes its driver in every request; NetPulse's printed examples
 // say how long to wait for a connection.
 func TestNetPulseSDKBody(t *testing.T) {
-	eachMount(t, func(t *testing.T, w *world, mount string) {
+	eachMount(t, func(t *testing.T, w *env, mount string) {
 		body := `{"driver":"paramiko","connection_args":{"username":"ops","password":"p","timeout":30.0,"host_key_policy":"auto_add","host":"192.0.2.1"},
 "command":["uptime"],"ttl":300,"driver_args":{"read_timeout":60,"delay_factor":3,"max_loops":5000}}`
 		pulse[pulseJob](t, w, operator, "POST", mount+"/device/exec", body, 201)
@@ -226,7 +226,7 @@ func TestNetPulseSDKBody(t *testing.T) {
 
 // What a client does not set may be null.
 func TestNetPulseNulls(t *testing.T) {
-	eachMount(t, func(t *testing.T, w *world, mount string) {
+	eachMount(t, func(t *testing.T, w *env, mount string) {
 		body := `{"driver":"paramiko","connection_args":{"host":"192.0.2.1","port":null,"username":"ops","password":null,"timeout":null},
 "command":"x","config":null,"ttl":null,"queue_strategy":null,"webhook":null,"driver_args":null}`
 		pulse[pulseJob](t, w, operator, "POST", mount+"/device/exec", body, 201)
@@ -236,7 +236,7 @@ func TestNetPulseNulls(t *testing.T) {
 // TestNetPulseErrors: every refusal has NetPulse's form and repeats no secret.
 func TestNetPulseErrors(t *testing.T) { eachMount(t, netPulseErrors) }
 
-func netPulseErrors(t *testing.T, w *world, mount string) {
+func netPulseErrors(t *testing.T, w *env, mount string) {
 	before := w.state(t)
 	conn := `"connection_args":{"host":"h1","username":"u","password":"canary-4f1c"}`
 	for name, c := range map[string]struct {
@@ -263,7 +263,7 @@ func netPulseErrors(t *testing.T, w *world, mount string) {
 		"no command":       {operator, "POST", "/device/exec", `{"driver":"paramiko",` + conn + `}`, 422, "command"},
 		"both":             {operator, "POST", "/device/exec", `{"driver":"paramiko",` + conn + `,"command":"x","config":"y"}`, 422, "command"},
 		"ttl":              {operator, "POST", "/device/exec", `{"driver":"paramiko",` + conn + `,"command":"x","ttl":86401}`, 422, "ttl"},
-		"not supported":    {operator, "POST", "/device/exec", `{"driver":"paramiko",` + conn + `,"command":"x","rendering":{"name":"canary-4f1c"}}`, 422, "rendering: is known to NetPulse"},
+		"not supported":    {operator, "POST", "/device/exec", `{"driver":"paramiko",` + conn + `,"command":"x","rendering":{"name":"canary-4f1c"}}`, 422, "rendering: is a field of NetPulse"},
 		"unknown":          {operator, "POST", "/device/exec", `{"driver":"paramiko",` + conn + `,"command":"x","is_admin":true}`, 422, "is_admin"},
 		"unknown asset":    {operator, "POST", "/device/exec", `{"driver":"paramiko","asset":"nothing","command":"x"}`, 404, "nothing"},
 		"driver args":      {operator, "POST", "/device/exec", `{"driver":"netmiko",` + conn + `,"command":"x","driver_args":{"expect_string":"canary-4f1c"}}`, 422, "expect_string"},
@@ -324,7 +324,7 @@ func netPulseErrors(t *testing.T, w *world, mount string) {
 // TestNetPulseBulk: one device that cannot be served does not fail the others.
 func TestNetPulseBulk(t *testing.T) { eachMount(t, netPulseBulk) }
 
-func netPulseBulk(t *testing.T, w *world, mount string) {
+func netPulseBulk(t *testing.T, w *env, mount string) {
 	type answer struct {
 		Succeeded []struct {
 			pulseJob
@@ -370,8 +370,8 @@ func netPulseBulk(t *testing.T, w *world, mount string) {
 // TestNetPulseWorkers: rows, filters and stops.
 func TestNetPulseWorkers(t *testing.T) { eachMount(t, netPulseWorkers) }
 
-func netPulseWorkers(t *testing.T, w *world, mount string) {
-	d := w.desk(t)
+func netPulseWorkers(t *testing.T, w *env, mount string) {
+	d := w.manualWorker(t)
 	list := func(query string) []pulseWorker {
 		t.Helper()
 		return pulse[[]pulseWorker](t, w, viewer, "GET", mount+"/worker"+query, "", 200)
@@ -381,7 +381,7 @@ func netPulseWorkers(t *testing.T, w *world, mount string) {
 			t.Errorf("%s: %+v, want %d", query, got, want)
 		}
 	}
-	if got := list("")[0]; got.Name != "desk" || got.Status != "idle" || got.Hostname != "h" || !cmp.Equal(got.Queues, []string{"FifoQ"}) {
+	if got := list("")[0]; got.Name != "manualWorker" || got.Status != "idle" || got.Hostname != "h" || !cmp.Equal(got.Queues, []string{"FifoQ"}) {
 		t.Errorf("the worker is %+v", got)
 	}
 	w.mustDo(t, operator, "POST", "/api/v1/jobs", `{"action":"noop","on_lost":"fail"}`, nil)
@@ -390,18 +390,18 @@ func netPulseWorkers(t *testing.T, w *world, mount string) {
 		t.Errorf("the busy worker is %+v", got)
 	}
 	for _, mistyped := range []string{"pinned_nothing", "pinned-nothing", "defualt", "HostQ_"} {
-		if gone := pulse[any](t, w, admin, "DELETE", mount+"/worker?queue="+mistyped, "", 200); strings.Contains(mustJSON(t, gone), "desk") {
+		if gone := pulse[any](t, w, admin, "DELETE", mount+"/worker?queue="+mistyped, "", 200); strings.Contains(mustJSON(t, gone), "manualWorker") {
 			t.Errorf("queue=%s stopped %v", mistyped, gone)
 		}
 	}
-	path := mount + "/worker?name=desk&queue=nothing"
+	path := mount + "/worker?name=manualWorker&queue=nothing"
 	if mount != "" {
-		if got := pulse[[]string](t, w, admin, "DELETE", path, "", 200); !cmp.Equal(got, []string{"desk"}) {
+		if got := pulse[[]string](t, w, admin, "DELETE", path, "", 200); !cmp.Equal(got, []string{"manualWorker"}) {
 			t.Errorf("stopped %v", got)
 		}
 	} else {
 		got := pulse[map[string]any](t, w, admin, "DELETE", path, "", 200)
-		want := map[string]any{"worker": "desk", "workers": []any{"desk"}, "status": "stopped", "interrupted_jobs": 1.0}
+		want := map[string]any{"worker": "manualWorker", "workers": []any{"manualWorker"}, "status": "stopped", "interrupted_jobs": 1.0}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("stopped (-want +got):\n%s", diff)
 		}
@@ -414,7 +414,7 @@ func netPulseWorkers(t *testing.T, w *world, mount string) {
 // TestNetPulseTest waits for the job that tests, and says what it says.
 func TestNetPulseTest(t *testing.T) { eachMount(t, netPulseTest) }
 
-func netPulseTest(t *testing.T, w *world, mount string) {
+func netPulseTest(t *testing.T, w *env, mount string) {
 	w.work(t)
 	for host, ok := range map[string]bool{"good.example": true, "bad.example": false} {
 		got := pulse[struct {

@@ -13,13 +13,13 @@ import (
 
 // TestStreamsEndWithTheRight: a stream is no way to keep a right that was taken
 // away, on whichever server.
-func TestStreamsEndWithTheRight(t *testing.T) { eachWorld(t, streamsEnd) }
+func TestStreamsEndWithTheRight(t *testing.T) { eachEnv(t, streamsEnd) }
 
-func streamsEnd(t *testing.T, w *world) {
+func streamsEnd(t *testing.T, w *env) {
 	second, _ := w.server(t)
 	job := w.makeJob(t, operator)
-	d := w.desk(t)
-	d.say(t, d.lease(t), 1, "before\n")
+	d := w.manualWorker(t)
+	d.appendLog(t, d.lease(t), 1, "before\n")
 	me, err := w.client(t, viewer).Me(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -9,12 +9,13 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api"
+	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/store"
 )
 
 func TestEveryRouteDeclaresItsPermission(t *testing.T) {
-	for _, r := range api.Routes() {
+	for _, r := range api.Routes(api.Config{}) {
 		name := r.Method + " " + r.Path
 		if r.Access.Public == (r.Access.Verb != "") {
 			t.Errorf("%s: must be public or need one permission", name)
@@ -22,7 +23,7 @@ func TestEveryRouteDeclaresItsPermission(t *testing.T) {
 		if r.Access.Verb != "" && !slices.Contains(auth.Verbs(), r.Access.Verb) {
 			t.Errorf("%s: needs the unknown permission %q", name, r.Access.Verb)
 		}
-		if r.Summary.EN == "" || r.Summary.ZH == "" {
+		if r.Title.EN == "" || r.Title.ZH == "" {
 			t.Errorf("%s: no summary in both languages", name)
 		}
 		if r.Method == http.MethodGet && strings.Contains(string(r.Access.Verb), "write") {
@@ -40,7 +41,7 @@ func fill(path string, values map[string]string) string {
 }
 
 // absent are ids that fit and that nothing has.
-func absent(r api.Route) map[string]string {
+func absent(r rest.Route) map[string]string {
 	kind := "job"
 	switch {
 	case strings.Contains(r.Path, "/hostkeys/"):
@@ -63,12 +64,12 @@ func absent(r api.Route) map[string]string {
 
 // TestRoles is the matrix of every role and every route.
 func TestRoles(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	roles := map[string]hostler.Role{
 		admin: hostler.RoleAdmin, approver: hostler.RoleApprover, operator: hostler.RoleOperator, viewer: hostler.RoleViewer,
 		stranger: hostler.RoleAdmin, nobody: hostler.RoleNone,
 	}
-	for _, r := range api.Routes() {
+	for _, r := range api.Routes(api.Config{}) {
 		for person, role := range roles {
 			body := ""
 			if r.Method != http.MethodGet && r.Method != http.MethodDelete {
@@ -106,9 +107,9 @@ func TestRoles(t *testing.T) {
 
 // TestForeignIDs: what belongs to another project does not exist, however it is
 // asked for.
-func TestForeignIDs(t *testing.T) { eachWorld(t, foreignIDs) }
+func TestForeignIDs(t *testing.T) { eachEnv(t, foreignIDs) }
 
-func foreignIDs(t *testing.T, w *world) {
+func foreignIDs(t *testing.T, w *env) {
 	asset := w.makeAsset(t, stranger, "secretive")
 	job := w.makeJob(t, stranger)
 	w.mustDo(t, stranger, "POST", "/api/v1/credentials", `{"name":"theirs","kind":"password","username":"u","password":"p"}`, nil)
@@ -135,7 +136,7 @@ func foreignIDs(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 
-	foreign := func(r api.Route) []map[string]string {
+	foreign := func(r rest.Route) []map[string]string {
 		native := strings.HasPrefix(r.Path, "/api/")
 		switch {
 		case strings.Contains(r.Path, "/hostkeys/"):
@@ -175,7 +176,7 @@ func foreignIDs(t *testing.T, w *world) {
 	}
 	w.makeAsset(t, operator, "ours")
 	tried := 0
-	for _, r := range api.Routes() {
+	for _, r := range api.Routes(api.Config{}) {
 		for _, ids := range foreign(r) {
 			tried++
 			for _, query := range []string{"", "?follow=1", "?format=text", "?tail=5"} {
@@ -291,8 +292,8 @@ func foreignIDs(t *testing.T, w *world) {
 
 // TestCrossSite: no page of another site can change anything.
 func TestCrossSite(t *testing.T) {
-	w := newWorld(t)
-	for _, r := range api.Routes() {
+	w := newEnv(t)
+	for _, r := range api.Routes(api.Config{}) {
 		if r.Method == http.MethodGet {
 			continue
 		}

@@ -18,9 +18,9 @@ const inlineBody = `{"action":"noop","target":{"address":"SW1.example","port":22
 
 // TestInlineTarget sends a host along, and looks at everything that the API then
 // says for its secret.
-func TestInlineTarget(t *testing.T) { eachWorld(t, inlineTarget) }
+func TestInlineTarget(t *testing.T) { eachEnv(t, inlineTarget) }
 
-func inlineTarget(t *testing.T, w *world) {
+func inlineTarget(t *testing.T, w *env) {
 	var made hostler.JobsCreated
 	req := w.request(t, operator, "POST", "/api/v1/jobs", inlineBody)
 	req.Header.Set("Idempotency-Key", "k")
@@ -35,7 +35,7 @@ func inlineTarget(t *testing.T, w *world) {
 	if made.Job == nil || made.Job.AssetName != "sw1.example" || made.Job.Asset != 0 {
 		t.Fatalf("made %+v", made.Job)
 	}
-	d := w.desk(t)
+	d := w.manualWorker(t)
 	leases, err := d.e.Lease(t.Context(), hostler.LeaseRequest{Worker: d.id, Slots: 10})
 	if err != nil || len(leases) != 3 {
 		t.Fatalf("%d leases, %v", len(leases), err)
@@ -74,7 +74,7 @@ func inlineTarget(t *testing.T, w *world) {
 }
 
 func TestBadTargets(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	for target, want := range map[string][]string{
 		`{}`:                              {"target.address"},
 		`{"address":""}`:                  {"target.address"},

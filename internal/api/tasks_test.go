@@ -68,14 +68,14 @@ func closedPort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func (w *world) simpleAsset(t *testing.T, name string, port int) simpleAsset {
+func (w *env) simpleAsset(t *testing.T, name string, port int) simpleAsset {
 	t.Helper()
 	var a simpleAsset
 	w.mustDo(t, operator, "POST", "/assets", fmt.Sprintf(`{"name":%q,"ip":"127.0.0.1","port":%d}`, name, port), &a)
 	return a
 }
 
-func (w *world) newTask(t *testing.T, asset int64, act string) task {
+func (w *env) newTask(t *testing.T, asset int64, act string) task {
 	t.Helper()
 	var made task
 	a := w.mustDo(t, operator, "POST", "/tasks", fmt.Sprintf(`{"asset_id":%d,"action":%q}`, asset, act), &made)
@@ -86,7 +86,7 @@ func (w *world) newTask(t *testing.T, asset int64, act string) task {
 }
 
 // taskEnds polls a task as its clients do.
-func (w *world) taskEnds(t *testing.T, id int64) task {
+func (w *env) taskEnds(t *testing.T, id int64) task {
 	t.Helper()
 	var now task
 	eventually(t, "the task ends", func() bool {
@@ -105,7 +105,7 @@ func text(s *string) string {
 }
 
 func TestSimpleTask(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	open, closed := openPort(t), closedPort(t)
 	up, down := w.simpleAsset(t, "up", open), w.simpleAsset(t, "down", closed)
 	portless := w.simpleAsset(t, "portless", 0)
@@ -169,7 +169,7 @@ func TestSimpleTask(t *testing.T) {
 }
 
 func TestSimpleListingShowsFifty(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	a := w.simpleAsset(t, "a", 1)
 	for range 51 {
 		w.newTask(t, a.ID, "noop")
@@ -182,7 +182,7 @@ func TestSimpleListingShowsFifty(t *testing.T) {
 }
 
 func TestSimpleErrors(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	a := w.simpleAsset(t, "a", 1)
 	for name, c := range map[string]struct {
 		as, method, path, body string
@@ -224,7 +224,7 @@ func TestSimpleErrors(t *testing.T) {
 }
 
 func TestSimpleAssets(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	a := w.simpleAsset(t, "web1", 22)
 	path := fmt.Sprintf("/assets/%d", a.ID)
 	// What this API does not know of must survive it.
@@ -254,7 +254,7 @@ func TestSimpleAssets(t *testing.T) {
 // TestSecretsNeverComeBack: canaries go in through every door that takes a secret
 // and are in no answer and in no log.
 func TestSecretsNeverComeBack(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	const canary = "c4nary-S3cret-value"
 	var seen strings.Builder
 	note := func(a answer) {

@@ -12,7 +12,7 @@ import (
 
 // TestClientOfWebhooks calls every method of the Go client about webhooks.
 func TestClientOfWebhooks(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	ctx, c := t.Context(), w.client(t, admin)
 	token := "canary"
 	made := ok(c.CreateWebhook(ctx, hostler.WebhookInput{

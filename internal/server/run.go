@@ -16,6 +16,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api"
+	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/config"
 	"hostler.dev/hostler/internal/egress"
@@ -173,7 +174,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	srv := &http.Server{Handler: s.handler, BaseContext: func(net.Listener) context.Context { return life }, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
-	api.Harden(srv)
+	rest.Harden(srv)
 	g, failed := errgroup.WithContext(life)
 	g.Go(func() error { return s.engine.Run(failed) })
 	g.Go(func() error { return s.publisher.Run(failed) })

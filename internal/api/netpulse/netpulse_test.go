@@ -112,12 +112,12 @@ func TestRows(t *testing.T) {
 	if r.Status != "busy" || r.Running != 1 || r.Succeeded != 5 || r.Failed != 1 || r.Queues[0] != "HostQ_10.0.0.1" || rows[2].Status != "idle" || rows[3].Status != "suspended" {
 		t.Errorf("rows %+v", rows)
 	}
-	if !r.Keeps(workers) {
-		t.Error("the connection is kept")
+	if !r.OpenIn(workers) {
+		t.Error("the connection is still open")
 	}
 	workers[0].Sessions = []hostler.HostSession{{Address: "10.0.0.1", Since: now.Add(time.Second)}}
-	if r.Keeps(workers) {
-		t.Error("a connection that was opened since is another one")
+	if r.OpenIn(workers) {
+		t.Error("a connection that was opened later is another one")
 	}
 }
 
@@ -143,8 +143,8 @@ func TestResults(t *testing.T) {
 		{"expired", "", failed, `{"type":"expired","retval":null,"error":"超时"}`, `{"type":2,"retval":null,"error":{"type":"timeout","message":"超时"}}`},
 		{"cancelled", "", nil, `{"type":"cancelled","retval":null,"error":null}`, `{"type":3,"retval":null,"error":null}`},
 	} {
-		for d, want := range map[netpulse.Dialect]string{netpulse.Page: c.page, netpulse.SDK: c.sdk} {
-			j := netpulse.JobOf(hostler.Job{State: c.state, Result: json.RawMessage(c.result), Error: c.err}, "", d, hostler.LangZH)
+		for v, want := range map[netpulse.Version]string{netpulse.Page: c.page, netpulse.SDK: c.sdk} {
+			j := netpulse.JobOf(hostler.Job{State: c.state, Result: json.RawMessage(c.result), Error: c.err}, "", v, hostler.LangZH)
 			got, err := json.Marshal(j.Result)
 			if err != nil || string(got) != want {
 				t.Errorf("%s: %s, want %s", c.state, got, want)

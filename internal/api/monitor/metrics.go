@@ -1,0 +1,136 @@
+package monitor
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"hostler.dev/hostler/internal/api/rest"
+	"hostler.dev/hostler/internal/app"
+)
+
+// metrics are those of /metrics, in a registry of their own.
+type metrics struct {
+	vitals   func(ctx context.Context) (app.Vitals, error)
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+func newMetrics(version, store string, vitals func(ctx context.Context) (app.Vitals, error)) *metrics {
+	m := &metrics{
+		vitals:   vitals,
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hostler_http_requests_total", Help: "Answers by method, route and status.",
+		}, []string{"method", "route", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "hostler_http_request_duration_seconds", Help: "Time to answer by method and route.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
+		}, []string{"method", "route"}),
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "hostler_info", Help: "Always 1; the labels name the version and the store.",
+		ConstLabels: prometheus.Labels{"version": version, "store": store},
+	})
+	info.Set(1)
+	m.registry.MustRegister(m.requests, m.duration, info,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// count counts one answer. An answer that was held back has no duration.
+func (m *metrics) count(a rest.Answer) {
+	method := methodLabel(a.Method)
+	m.requests.WithLabelValues(method, a.Route, strconv.Itoa(a.Status)).Inc()
+	if !a.Held {
+		m.duration.WithLabelValues(method, a.Route).Observe(a.Took.Seconds())
+	}
+}
+
+// methodLabel bounds the number of series: a client may send any method.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+		return method
+	default:
+		return "other"
+	}
+}
+
+// serve answers a scrape with the counters and the current vitals.
+func (m *metrics) serve(w http.ResponseWriter, r *http.Request) {
+	v, err := m.vitals(r.Context())
+	now := prometheus.NewRegistry()
+	now.MustRegister(vitalsCollector{v, err == nil})
+	promhttp.HandlerFor(prometheus.Gatherers{m.registry, now}, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
+}
+
+// vitalsCollector turns vitals into metrics.
+type vitalsCollector struct {
+	vitals app.Vitals
+	up     bool
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("hostler_"+name, help, labels, nil)
+}
+
+// Describe implements prometheus.Collector. It describes nothing, because the queues
+// and workers are not known in advance.
+func (vitalsCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c vitalsCollector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	up := desc("store_up", "1 when the store answers.")
+	if !c.up {
+		gauge(up, 0)
+		return
+	}
+	gauge(up, 1)
+	st := c.vitals.Store
+	gauge(desc("store_latency_seconds", "Time of one round trip to the store."), st.Latency.Seconds())
+	gauge(desc("store_pool_in_use", "Connections in use."), float64(st.PoolInUse))
+	gauge(desc("store_pool_max", "Connections at most."), float64(st.PoolMax))
+	gauge(desc("store_size_bytes", "Size of the database."), float64(st.SizeBytes))
+	gauge(desc("store_disk_free_ratio", "Share of the disk that is free."), st.DiskFree)
+
+	for _, q := range c.vitals.Queues {
+		gauge(desc("queue_jobs", "Jobs in a queue by state.", "queue", "state"), float64(q.Queued), q.Name, "queued")
+		gauge(desc("queue_jobs", "Jobs in a queue by state.", "queue", "state"), float64(q.Running), q.Name, "running")
+		gauge(desc("queue_oldest_seconds", "How long the oldest ready job has waited.", "queue"), q.OldestWait, q.Name)
+		gauge(desc("queue_paused", "1 when the queue is paused.", "queue"), bit(q.Paused), q.Name)
+	}
+	states := map[string]int{"idle": 0, "busy": 0, "draining": 0, "dead": 0}
+	for _, w := range c.vitals.Workers {
+		states[w.State]++
+		id := w.ID.String()
+		counter(desc("worker_jobs_total", "Attempts that a worker ended, by outcome.", "worker", "name", "outcome"), float64(w.Succeeded), id, w.Name, "succeeded")
+		counter(desc("worker_jobs_total", "Attempts that a worker ended, by outcome.", "worker", "name", "outcome"), float64(w.Failed), id, w.Name, "failed")
+		if w.State == "dead" {
+			continue
+		}
+		gauge(desc("worker_slots", "Jobs that a worker may run at once.", "worker", "name"), float64(w.Slots), id, w.Name)
+		gauge(desc("worker_running", "Jobs that a worker runs.", "worker", "name"), float64(w.Running), id, w.Name)
+	}
+	for state, n := range states {
+		gauge(desc("workers", "Workers by state.", "state"), float64(n), state)
+	}
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,48 @@
+package native
+
+import (
+	"strings"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/api/rest"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
+)
+
+func (a *api) assetRoutes() []rest.Route {
+	route := Dialect.Route
+	return []rest.Route{
+		route("GET /assets", auth.ReadAsset, rest.Search[AssetQuery](a.Assets), "List assets", "列出资产"),
+		route("POST /assets", auth.WriteAsset, rest.Created(rest.Body(a.CreateAsset)), "Create an asset", "创建资产"),
+		route("GET /assets/{asset}", auth.ReadAsset, rest.At[AssetRef](a.Asset),
+			"Get an asset by name or id", "按名称或 ID 查看资产"),
+		route("PUT /assets/{asset}", auth.WriteAsset, rest.AtBody[AssetBody[hostler.AssetInput]](a.PutAsset),
+			"Replace an asset", "替换资产"),
+		route("DELETE /assets/{asset}", auth.WriteAsset, rest.At[AssetRef](a.DeleteAsset),
+			"Delete an asset; its history is retained", "删除资产，保留其历史"),
+	}
+}
+
+// LabelQuery selects assets by labels.
+type LabelQuery struct {
+	Label []string `query:"label,explode" maxItems:"20" doc:"key=value; assets with all of them"`
+}
+
+// Filter is the labels that an asset must have.
+func (q LabelQuery) Filter() (map[string]string, error) {
+	labels := map[string]string{}
+	for i, l := range q.Label {
+		key, value, ok := strings.Cut(l, "=")
+		if !ok {
+			return nil, hostler.Invalid(check.Item("label", i), "must be key=value", "必须是 key=value 形式")
+		}
+		labels[key] = value
+	}
+	return labels, nil
+}
+
+// AssetQuery asks for a page of the assets with labels.
+type AssetQuery struct {
+	rest.PageQuery
+	LabelQuery
+}

@@ -1,0 +1,221 @@
+package native
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/api/rest"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/wait"
+)
+
+const (
+	logPage    = 1000 // lines of one read
+	followPage = 256
+)
+
+func (a *api) logRoutes() []rest.Route {
+	return []rest.Route{
+		Dialect.Route("GET /jobs/{id}/log", auth.ReadJob, rest.Stream(describeLog, a.readLog),
+			"Get a job's output: a page, plain text, or a stream of events", "读取作业输出：分页、纯文本或事件流"),
+	}
+}
+
+type logInput struct {
+	JobRef
+	After  int64  `query:"after" minimum:"0" doc:"lines after this position"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"10000" doc:"lines of a page; default 1000"`
+	Tail   int    `query:"tail" minimum:"1" maximum:"10000" doc:"only the last lines, as many as this"`
+	Format string `query:"format" enum:"json,text" doc:"text: all of the output, as it was written"`
+	Follow bool   `query:"follow" doc:"stream events: line (its id is the position), and finally end with the job"`
+	LastID int64  `header:"Last-Event-ID" minimum:"0" doc:"resume a stream after this position"`
+}
+
+// describeLog describes the three forms of a job's output.
+func describeLog(api huma.API, op *huma.Operation) {
+	schema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[hostler.List[hostler.LogEntry]](), true, "")
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "The output",
+		Content: map[string]*huma.MediaType{
+			"application/json":  {Schema: schema},
+			"text/plain":        {Schema: &huma.Schema{Type: huma.TypeString}},
+			"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}},
+		},
+	}}
+}
+
+// readLog answers in one of the three forms. Everything that can fail is done before
+// the answer begins.
+func (a *api) readLog(ctx context.Context, c *rest.Call, in *logInput) (rest.Send, error) {
+	switch {
+	case in.Follow:
+		return a.followLog(ctx, c, in.ID.V, max(in.After, in.LastID))
+	case in.Format == "text":
+		return a.downloadLog(ctx, c, in)
+	}
+	l, err := a.pageOfLog(ctx, c, in)
+	if err != nil {
+		return nil, err
+	}
+	return sendJSON(l), nil
+}
+
+// sendJSON sends a value as an answer of a stream route.
+func sendJSON(v any) rest.Send {
+	return func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v) // the client may have disconnected
+	}
+}
+
+func (a *api) pageOfLog(ctx context.Context, c *rest.Call, in *logInput) (hostler.List[hostler.LogEntry], error) {
+	if in.Tail > 0 {
+		return rest.ListOf(a.TailLog(ctx, c.Caller, in.ID.V, in.Tail))
+	}
+	limit := in.Limit
+	if limit == 0 {
+		limit = logPage
+	}
+	entries, next, err := a.ReadLog(ctx, c.Caller, in.ID.V, in.After, limit)
+	l, err := rest.ListOf(entries, err)
+	if len(entries) == limit {
+		l.Next = strconv.FormatInt(next, 10)
+	}
+	return l, err
+}
+
+// downloadLog sends the output as it was written.
+func (a *api) downloadLog(ctx context.Context, c *rest.Call, in *logInput) (rest.Send, error) {
+	read := func(after int64) ([]hostler.LogEntry, int64, error) {
+		if err := c.Renew(ctx); err != nil { // the key may have been revoked since
+			return nil, after, err
+		}
+		return a.ReadLog(ctx, c.Caller, in.ID.V, after, logPage)
+	}
+	var entries []hostler.LogEntry
+	var next int64
+	var err error
+	if in.Tail > 0 {
+		entries, err = a.TailLog(ctx, c.Caller, in.ID.V, in.Tail)
+		read = func(after int64) ([]hostler.LogEntry, int64, error) { return nil, after, nil }
+	} else {
+		entries, next, err = read(in.After)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Content-Disposition", `attachment; filename="`+in.ID.V.String()+`.log"`)
+		out := c.NewWriter(w)
+		for err == nil && len(entries) > 0 {
+			for _, e := range entries {
+				out.WriteText(e.Text)
+			}
+			if !out.Flush() {
+				return
+			}
+			entries, next, err = read(next)
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler) // an incomplete answer must not look complete
+		}
+	}, nil
+}
+
+// followLog streams a job's output until the job has ended.
+func (a *api) followLog(ctx context.Context, c *rest.Call, id hostler.JobID, after int64) (rest.Send, error) {
+	if _, err := a.Job(ctx, c.Caller, id); err != nil {
+		return nil, err
+	}
+	release, err := a.followers.Acquire(c.Caller)
+	if err != nil {
+		return nil, err
+	}
+	return func(w http.ResponseWriter) {
+		defer release()
+		f := follower{api: a, call: c, job: id, pos: after, out: c.NewEventStream(w, "")}
+		if f.out.Flush() {
+			f.run(ctx)
+		}
+	}, nil
+}
+
+// follower streams the output of one job.
+type follower struct {
+	api  *api
+	call *rest.Call
+	job  hostler.JobID
+	pos  int64 // of the last line that was sent
+	out  *rest.EventStream
+}
+
+// run sends lines as they arrive. It reads the job's state before the last lines, so
+// that a job which it sees as ended has no further ones.
+func (f *follower) run(ctx context.Context) {
+	poll := wait.Backoff{First: 100 * time.Millisecond, Max: rest.RenewEvery, Factor: 1.5}
+	for f.out.Continue(ctx) {
+		sent, ok := f.sendLines(ctx)
+		if !ok {
+			return
+		}
+		if sent {
+			poll.Reset()
+			continue
+		}
+		job, err := f.api.Job(ctx, f.call.Caller, f.job)
+		if err != nil {
+			f.out.Fail(err)
+			return
+		}
+		if job.State.Settled() {
+			f.finish(ctx, job)
+			return
+		}
+		if !f.out.KeepAlive() {
+			return
+		}
+		f.call.Pause(ctx, poll.Next())
+		f.out.Recheck()
+	}
+}
+
+// finish sends the lines that arrived since the last read, and then the job.
+func (f *follower) finish(ctx context.Context, job hostler.Job) {
+	for {
+		sent, ok := f.sendLines(ctx)
+		if !ok {
+			return
+		}
+		if !sent {
+			break
+		}
+	}
+	f.out.Event("end", "", job)
+	f.out.Flush()
+}
+
+// sendLines sends one page of new lines; ok is false when the stream is over.
+func (f *follower) sendLines(ctx context.Context) (sent, ok bool) {
+	entries, next, err := f.api.ReadLog(ctx, f.call.Caller, f.job, f.pos, followPage)
+	if err != nil {
+		f.out.Fail(err)
+		return false, false
+	}
+	if len(entries) == 0 {
+		return false, true
+	}
+	for _, e := range entries {
+		f.out.Event("line", strconv.FormatInt(e.Pos, 10), e)
+	}
+	f.pos = next
+	f.out.Sent()
+	return true, f.out.Flush()
+}

@@ -1,0 +1,182 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
+)
+
+const (
+	// bodyTime is how long a client may take to send its body.
+	bodyTime = 30 * time.Second
+	// maxDepth is how deep JSON may nest.
+	maxDepth = 64
+)
+
+// MediaCSV is the media type of a CSV file.
+const MediaCSV = "text/csv"
+
+// bodyKind is what an operation takes as its body.
+type bodyKind int
+
+const (
+	noBody bodyKind = iota
+	jsonBody
+	csvBody
+)
+
+// readBody reads a request's body within the limits of size and time. It removes the
+// read deadline from the connection afterwards: the deadline would end a long answer.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.Body == nil || r.ContentLength == 0 {
+		return nil, nil
+	}
+	if r.ContentLength > limit {
+		return nil, errTooLarge(limit)
+	}
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTime)) // the recorder of a test has none
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_ = rc.SetReadDeadline(time.Time{})
+	if err == nil {
+		return body, nil
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, errTooLarge(limit)
+	}
+	e := hostler.Errorf(hostler.CodeMalformed, "the request body could not be read", "无法读取请求体")
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		e = hostler.Errorf(hostler.CodeMalformed, "the request body did not arrive in time", "请求体未能及时到达")
+	}
+	e.Cause = err
+	return nil, e
+}
+
+func errTooLarge(limit int64) error {
+	return hostler.Errorf(hostler.CodeTooLarge,
+		"the request body is over the limit of %d bytes", "请求体超过 %d 字节的上限", limit)
+}
+
+// checkBody refuses a body that is not of the kind.
+func checkBody(kind bodyKind, contentType string, body []byte) error {
+	switch kind {
+	case jsonBody:
+		return checkJSON(contentType, body)
+	case csvBody:
+		return checkCSV(contentType, body)
+	default:
+		return checkNoBody(body)
+	}
+}
+
+// checkJSON refuses a body that is not one JSON value in UTF-8 of the declared type,
+// and values that no field may hold; see [check.JSON].
+func checkJSON(contentType string, body []byte) error {
+	switch {
+	case len(bytes.TrimSpace(body)) == 0:
+		return hostler.Errorf(hostler.CodeMalformed, "a JSON body is required", "需要 JSON 请求体")
+	case !isJSON(contentType):
+		return hostler.Errorf(hostler.CodeMalformed,
+			"the body must be sent as Content-Type: application/json", "请求体必须以 Content-Type: application/json 发送")
+	case !utf8.Valid(body):
+		return hostler.Errorf(hostler.CodeMalformed, "the body is not valid UTF-8", "请求体不是合法的 UTF-8")
+	}
+	faults, err := check.JSON(body, check.JSONLimits{Depth: maxDepth})
+	if err != nil {
+		return malformed(err)
+	}
+	if len(faults) > 0 {
+		return hostler.InvalidFields(faults...)
+	}
+	return nil
+}
+
+func isJSON(contentType string) bool {
+	media, params, err := mime.ParseMediaType(contentType)
+	charset := params["charset"]
+	return err == nil && media == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8"))
+}
+
+// malformed keeps the decoder's text, which may repeat a character, out of the
+// answer.
+func malformed(err error) error {
+	e := hostler.Errorf(hostler.CodeMalformed, "the body is not valid JSON", "请求体不是合法的 JSON")
+	if deep, ok := errors.AsType[*check.DepthError](err); ok {
+		e = hostler.Errorf(hostler.CodeMalformed,
+			"the JSON nests deeper than %d levels", "JSON 嵌套超过 %d 层", deep.Max)
+	} else if at, ok := errors.AsType[*json.SyntaxError](err); ok {
+		e = hostler.Errorf(hostler.CodeMalformed,
+			"the body is not valid JSON, at byte %d", "请求体不是合法的 JSON，位于第 %d 字节", at.Offset)
+	}
+	e.Cause = err
+	return e
+}
+
+// checkCSV refuses a body of another type. The content is read by the use case, which
+// gives better advice for a file that is not UTF-8.
+func checkCSV(contentType string, body []byte) error {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil || media != MediaCSV {
+		return hostler.Errorf(hostler.CodeMalformed,
+			"the body must be sent as Content-Type: text/csv", "请求体必须以 Content-Type: text/csv 发送")
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return hostler.Errorf(hostler.CodeMalformed, "a CSV file is required", "需要 CSV 文件")
+	}
+	return nil
+}
+
+// checkNoBody refuses a body, except for an empty object, which some clients always
+// send.
+func checkNoBody(body []byte) error {
+	if b := bytes.TrimSpace(body); len(b) > 0 && !bytes.Equal(b, []byte("{}")) {
+		return hostler.Invalid("body", "must be empty: this call takes no body", "此调用不接受请求体")
+	}
+	return nil
+}
+
+// withoutNulls removes the members that are null from the objects of a JSON body; see
+// [Dialect.Lenient].
+func withoutNulls(body []byte) []byte {
+	if !bytes.Contains(body, []byte("null")) {
+		return body
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	var v any
+	if dec.Decode(&v) != nil {
+		return body // checkJSON has accepted it, so this does not happen
+	}
+	dropNulls(v)
+	out, err := json.Marshal(v)
+	if err != nil {
+		return body
+	}
+	return out
+}
+
+func dropNulls(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, member := range v {
+			if member == nil {
+				delete(v, key)
+			}
+			dropNulls(member)
+		}
+	case []any:
+		for _, member := range v {
+			dropNulls(member)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/wait"
+)
+
+// Call is an admitted request: its caller is authenticated and has the permission of
+// the route.
+type Call struct {
+	auth.Caller
+	Request *http.Request
+	// CSV is the body of a route that takes a CSV file.
+	CSV string
+
+	core    *core
+	dialect *Dialect
+	answer  *recorder
+}
+
+// callKey is the key of a request's *Call in its context.
+type callKey struct{}
+
+func callOf(ctx context.Context) *Call {
+	c, _ := ctx.Value(callKey{}).(*Call)
+	return c
+}
+
+// Renew authenticates the request again, for an answer that takes long: the key may
+// have been revoked since, and the caller's role may have changed.
+func (c *Call) Renew(ctx context.Context) error {
+	caller, err := c.core.authenticate(ctx, c.Request, c.dialect)
+	if err != nil {
+		return err
+	}
+	c.Caller = caller
+	return nil
+}
+
+// Hold returns the context of an answer that is held back. It ends after d, with the
+// request, or when the server drains.
+func (c *Call) Hold(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	c.answer.hold()
+	ctx, cancel := context.WithTimeout(ctx, d)
+	go func() {
+		select {
+		case <-c.core.cfg.Draining:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// Pause waits for d, or until the request ends or the server drains.
+func (c *Call) Pause(ctx context.Context, d time.Duration) {
+	_, _ = wait.Signal(ctx, d, c.core.cfg.Draining) // the caller looks at both itself
+}
+
+// problem returns the problem for an error, in the form of the route's dialect.
+func (c *Call) problem(err error) *Problem { return c.core.problem(c.Request, c.dialect, err) }
+
+// core is what every call shares.
+type core struct{ cfg Config }
+
+// authenticate returns the caller whose key the request carries.
+func (s *core) authenticate(ctx context.Context, r *http.Request, d *Dialect) (auth.Caller, error) {
+	key := keyOf(r.Header)
+	if key == "" {
+		return auth.Caller{}, hostler.Errorf(hostler.CodeUnauthenticated,
+			"an API key is required: send it as X-API-KEY or as Authorization: Bearer",
+			"需要 API 密钥：请通过 X-API-KEY 或 Authorization: Bearer 请求头发送")
+	}
+	project := ""
+	if !d.KeyProject {
+		project = r.Header.Get("X-Project")
+	}
+	c, err := s.cfg.Authenticate(ctx, key, project, clientAddr(r, s.cfg.TrustedProxies))
+	if err != nil {
+		return auth.Caller{}, err
+	}
+	c.Lang = langOf(r, d)
+	return c, nil
+}
+
+// keyOf returns the key in a request's headers. A key in the URL does not count: URLs
+// are logged.
+func keyOf(h http.Header) string {
+	if key := strings.TrimSpace(h.Get("X-Api-Key")); key != "" {
+		return key
+	}
+	scheme, key, _ := strings.Cut(h.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(key)
+	}
+	return ""
+}
+
+// permit refuses a caller without the permission before its input is read, so that
+// the answer describes no input that the caller may not send. The use case decides
+// again.
+func permit(c auth.Caller, v auth.Verb) error {
+	if auth.Allow(c, v, c.Project) {
+		return nil
+	}
+	rule, _ := auth.RuleOf(v)
+	project := c.ProjectName
+	if rule.System {
+		project = hostler.DefaultProject
+	}
+	return hostler.Errorf(hostler.CodeForbidden,
+		"this needs the role %s in the project %s", "此操作需要项目 %[2]s 中的 %[1]s 角色", rule.Role, project)
+}
+
+func langOf(r *http.Request, d *Dialect) hostler.Lang {
+	return Lang(r.Header.Get("Accept-Language"), d.Lang)
+}
+
+// problem returns the problem for an error, and logs an internal one.
+func (s *core) problem(r *http.Request, d *Dialect, err error) *Problem {
+	e := toError(err)
+	if e.Code.HTTPStatus() >= http.StatusInternalServerError && r.Context().Err() == nil {
+		s.cfg.Log.ErrorContext(r.Context(), "request failed",
+			"method", r.Method, "route", r.Pattern, "code", string(e.Code), "error", e.Text.EN, "cause", e.Cause)
+	}
+	return NewProblem(e, langOf(r, d), d.Errors)
+}
+
+// fail answers with an error.
+func (s *core) fail(w http.ResponseWriter, r *http.Request, d *Dialect, err error) {
+	s.problem(r, d, err).write(w)
+}

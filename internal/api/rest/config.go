@@ -1,0 +1,61 @@
+package rest
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"hostler.dev/hostler/internal/auth"
+)
+
+// Config is what the framework needs from the rest of the server.
+type Config struct {
+	// Authenticate returns the caller that a key belongs to, acting in the project;
+	// "" is the key's own project.
+	Authenticate func(ctx context.Context, key, project, clientAddr string) (auth.Caller, error)
+	// Default is the dialect of errors for paths below no route.
+	Default *Dialect
+	// Document is the path of the OpenAPI document; Title and Version describe it.
+	Document, Title, Version string
+	// TrustedProxies are the peers whose forwarding headers count.
+	TrustedProxies []netip.Prefix
+	// BodyLimit is the largest request body in bytes; 0 means 8 MiB.
+	BodyLimit int64
+	// AnswerTime bounds an answer that is not a stream, so that a client which does not
+	// read cannot hold memory for ever; 0 means 90 s.
+	AnswerTime time.Duration
+	// StreamWait is how long one piece of a stream may take to be sent: a client that
+	// does not read is disconnected. 0 means 20 s.
+	StreamWait time.Duration
+	// Draining is closed when the server is about to stop: streams and answers that are
+	// held back end. Nil means never.
+	Draining <-chan struct{}
+	// Observe is called after each answer; nil means not at all.
+	Observe func(Answer)
+	// Log is for internal errors; nil discards them.
+	Log *slog.Logger
+}
+
+// Answer describes an answer that was sent, for metrics.
+type Answer struct {
+	Method string
+	Route  string // the pattern of the path; "" when none matched
+	Status int
+	Took   time.Duration
+	// Held reports that the answer was a stream or was held back on request, so that
+	// Took does not measure the server's speed.
+	Held bool
+}
+
+func (c Config) withDefaults() Config {
+	c.BodyLimit = cmp.Or(c.BodyLimit, 8<<20)
+	c.AnswerTime = cmp.Or(c.AnswerTime, 90*time.Second)
+	c.StreamWait = cmp.Or(c.StreamWait, 20*time.Second)
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	if c.Observe == nil {
+		c.Observe = func(Answer) {}
+	}
+	return c
+}

@@ -1,0 +1,147 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+const (
+	// heartbeat keeps proxies from closing a quiet stream, and detects a client that
+	// has disconnected.
+	heartbeat = 15 * time.Second
+	// RenewEvery is how often a stream authenticates its key again. A stream ends within
+	// a second of the revocation of its key, also on another server: servers cache keys
+	// for the other half of that second.
+	RenewEvery = 500 * time.Millisecond
+)
+
+// Writer writes an answer piece by piece, each with a deadline of its own, so that
+// the answer may take for ever but a client that does not read is disconnected.
+type Writer struct {
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	wait   time.Duration // for each piece
+	failed bool
+}
+
+// NewWriter returns a writer for the answer to the call.
+func (c *Call) NewWriter(w http.ResponseWriter) *Writer {
+	c.answer.hold()
+	return &Writer{w: w, rc: http.NewResponseController(w), wait: c.core.cfg.StreamWait}
+}
+
+// Write writes one piece. After an error it writes nothing.
+func (s *Writer) Write(b []byte) {
+	if s.failed {
+		return
+	}
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.wait)) // the recorder of a test has none
+	if _, err := s.w.Write(b); err != nil {
+		s.failed = true
+	}
+}
+
+// WriteText writes one piece of text.
+func (s *Writer) WriteText(text string) { s.Write([]byte(text)) }
+
+// Flush sends what was written. It reports false when the client no longer reads.
+func (s *Writer) Flush() bool {
+	if !s.failed && s.rc.Flush() != nil {
+		s.failed = true
+	}
+	return !s.failed
+}
+
+// EventStream is an answer of server-sent events (the HTML standard, section 9.2). It
+// belongs to one goroutine.
+type EventStream struct {
+	*Writer
+	call    *Call
+	sent    time.Time // when something was last sent
+	renewed time.Time // when the key was last authenticated
+}
+
+// NewEventStream begins an answer of server-sent events; id is the position from
+// which a client resumes that disconnects before the first event, "" for none.
+func (c *Call) NewEventStream(w http.ResponseWriter, id string) *EventStream {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // nginx would buffer events
+	s := &EventStream{Writer: c.NewWriter(w), call: c, sent: time.Now(), renewed: time.Now()}
+	s.WriteText("retry: 1000\n")
+	if id != "" {
+		s.WriteText("id: " + id + "\n")
+	}
+	s.WriteText("\n")
+	return s
+}
+
+// Event writes an event; id is its position, "" for none.
+func (s *EventStream) Event(name, id string, data any) {
+	b, err := json.Marshal(data)
+	if err != nil {
+		s.call.core.cfg.Log.Error("an event cannot be encoded", "event", name, "error", err)
+		return
+	}
+	s.WriteText("event: " + name + "\n")
+	if id != "" {
+		s.WriteText("id: " + id + "\n")
+	}
+	s.WriteText("data: " + string(b) + "\n\n")
+}
+
+// Fail writes the event "error" with the problem for which the stream ends.
+func (s *EventStream) Fail(err error) {
+	s.Event("error", "", s.call.problem(err))
+	s.Flush()
+}
+
+// Sent notes that something was written, which postpones the next heartbeat.
+func (s *EventStream) Sent() { s.sent = time.Now() }
+
+// Quiet reports whether a heartbeat is due, since nothing was sent for a while.
+func (s *EventStream) Quiet() bool { return time.Since(s.sent) >= heartbeat }
+
+// KeepAlive writes a comment when a heartbeat is due. It reports false when the
+// client no longer reads.
+func (s *EventStream) KeepAlive() bool {
+	if !s.Quiet() {
+		return true
+	}
+	s.Sent()
+	s.WriteText(": heartbeat\n\n")
+	return s.Flush()
+}
+
+// Continue reports whether the stream goes on: the client is connected, the server
+// does not drain, and the key is still valid, which it authenticates again every
+// RenewEvery. Otherwise it has written why the stream ends.
+func (s *EventStream) Continue(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-s.call.core.cfg.Draining:
+		s.WriteText(": the server is stopping; reconnect to continue\n\n")
+		s.Flush()
+		return false
+	default:
+	}
+	if time.Since(s.renewed) < RenewEvery {
+		return true
+	}
+	s.renewed = time.Now()
+	if err := s.call.Renew(ctx); err != nil {
+		s.Fail(err)
+		return false
+	}
+	return true
+}
+
+// Recheck makes the next Continue authenticate the key, because the stream has waited:
+// what arrived meanwhile is only for a key that is still valid.
+func (s *EventStream) Recheck() { s.renewed = time.Time{} }
+
+// RenewIn returns how long until Continue authenticates the key again.
+func (s *EventStream) RenewIn() time.Duration { return time.Until(s.renewed.Add(RenewEvery)) }
