@@ -10,7 +10,8 @@ import (
 	"hostler.dev/hostler"
 )
 
-// What an argument means is told in Chinese wherever it is told in English.
+// TestArgumentsAreBilingual checks that every argument with an English description
+// has a Chinese one.
 func TestArgumentsAreBilingual(t *testing.T) {
 	seen := 0
 	err := filepath.WalkDir("../action", func(path string, _ fs.DirEntry, err error) error {
@@ -29,8 +30,9 @@ func TestArgumentsAreBilingual(t *testing.T) {
 		}
 		for name, arg := range schema.Properties {
 			seen++
-			if arg.Description != "" && !hasHan(arg.DescriptionZH) || !hasHan(arg.meaning(hostler.LangZH)) && arg.TitleZH != "URL" {
-				t.Errorf("%s: %s has the English meaning %q and the Chinese %q", path, name, arg.Description, arg.DescriptionZH)
+			described := arg.Description == "" || hasHan(arg.DescriptionZH)
+			if !described || !hasHan(arg.meaning(hostler.LangZH)) && arg.TitleZH != "URL" {
+				t.Errorf("%s: %s means %q in English and %q in Chinese", path, name, arg.Description, arg.DescriptionZH)
 			}
 		}
 		return nil

@@ -18,9 +18,11 @@ import (
 	"hostler.dev/hostler/internal/cli/term"
 )
 
+// newApp returns an invocation without a terminal, and its two streams.
 func newApp(lang hostler.Lang) (*app, *bytes.Buffer, *bytes.Buffer) {
 	var out, err bytes.Buffer
-	return &app{in: term.NewInput(strings.NewReader(""), nil), out: &out, err: &err, lang: lang, now: time.Now}, &out, &err
+	in := term.NewInput(strings.NewReader(""), nil)
+	return &app{in: in, out: &out, err: &err, lang: lang, now: time.Now}, &out, &err
 }
 
 // TestEveryCommandIsDocumentedInBothLanguages walks the whole tree.

@@ -106,9 +106,10 @@ func (a *app) deliveryList() *cobra.Command {
 	var f hostler.DeliveryFilter
 	var limit int
 	cmd := a.cmd("list [flags]", doc{
-		short:   txt("list deliveries, newest first", "列出投递，最新在前"),
-		long:    txt("List deliveries, newest first. Filters are combined.", "列出投递，最新在前；筛选条件可组合。"),
-		example: "hostler delivery list --state failed\nhostler delivery list --webhook ops --since 24h --limit 0 -o json",
+		short: txt("list deliveries, newest first", "列出投递，最新在前"),
+		long:  txt("List deliveries, newest first. Filters are combined.", "列出投递，最新在前；筛选条件可组合。"),
+		example: `hostler delivery list --state failed
+hostler delivery list --webhook ops --since 24h --limit 0 -o json`,
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, more, err := collect(ctx, c.DeliveriesLister(f), limit)
 		if err != nil {
@@ -210,7 +211,9 @@ func (a *app) deliveryResend() *cobra.Command {
 
 // resend sends as many requests as needed. With a filter, it stops when a request
 // changed nothing.
-func resend(ctx context.Context, c *client.Client, args []string, f hostler.DeliveryFilter) ([]hostler.ItemOutcome, error) {
+func resend(
+	ctx context.Context, c *client.Client, args []string, f hostler.DeliveryFilter,
+) ([]hostler.ItemOutcome, error) {
 	ids := make([]hostler.DeliveryID, len(args))
 	for i, arg := range args {
 		if err := ids[i].UnmarshalText([]byte(arg)); err != nil {

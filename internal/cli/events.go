@@ -26,7 +26,10 @@ you press Ctrl-C. When the connection breaks, the command reconnects and continu
 without a gap. All filters except --type apply to the events of jobs only.`,
 			`按时间顺序显示已保存的事件。加 -f 则实时显示新事件，直到按下 Ctrl-C。
 连接中断时会重新连接并继续，不会遗漏。除 --type 外的筛选条件只适用于作业事件。`),
-		example: "hostler events -f\nhostler events -f --type 'job.failed' --type 'job.unknown'\nhostler events --after 0 --asset web1 -o json\nhostler events --types",
+		example: `hostler events -f
+hostler events -f --type job.failed --type job.unknown
+hostler events --after 0 --asset web1 -o json
+hostler events --types`,
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		if types {
 			return a.eventTypes(ctx, c)
@@ -91,7 +94,9 @@ func (a *app) eventTypes(ctx context.Context, c *client.Client) error {
 }
 
 // followEvents prints each event on a line, or as a JSON or YAML document.
-func (a *app) followEvents(ctx context.Context, c *client.Client, q hostler.EventFilter, after int64, follow bool) error {
+func (a *app) followEvents(
+	ctx context.Context, c *client.Client, q hostler.EventFilter, after int64, follow bool,
+) error {
 	steps := c.Events(ctx, q, after)
 	if !follow {
 		steps = c.EventsKept(ctx, q, after)

@@ -29,9 +29,11 @@ func TestEventsNoteAnOutage(t *testing.T) {
 					io.WriteString(w, `{"code":"unavailable","text":{"en":"the store is away","zh":"存储不可用"}}`)
 					return
 				}
-				fmt.Fprintf(w, "id: %d\nevent: queue.paused\ndata: {\"pos\":%[1]d,\"type\":\"queue.paused\",\"data\":{\"object\":\"q%[1]d\"}}\n\n", n)
+				fmt.Fprintf(w, "id: %d\nevent: queue.paused\ndata: %s\n\n", n,
+					fmt.Sprintf(`{"pos":%d,"type":"queue.paused","data":{"object":"q%[1]d"}}`, n))
 				if n > 3 {
-					io.WriteString(w, "event: error\ndata: {\"code\":\"unauthenticated\",\"text\":{\"en\":\"revoked\",\"zh\":\"已吊销\"}}\n\n")
+					fmt.Fprintf(w, "event: error\ndata: %s\n\n",
+						`{"code":"unauthenticated","text":{"en":"revoked","zh":"已吊销"}}`)
 				}
 			}))
 			t.Cleanup(srv.Close)

@@ -63,8 +63,9 @@ func (a *app) hostKeyState(state string) string {
 
 func (a *app) hostKeyList() *cobra.Command {
 	cmd := a.cmd("list ASSET", doc{
-		short:   txt("list the host keys of an asset", "列出资产的主机密钥"),
-		long:    txt("List the host keys that the asset's address has presented, with their state.", "列出资产地址出示过的主机密钥及其状态。"),
+		short: txt("list the host keys of an asset", "列出资产的主机密钥"),
+		long: txt("List the host keys that the asset's address has presented, with their state.",
+			"列出资产地址出示过的主机密钥及其状态。"),
 		example: "hostler asset hostkey list web1",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		keys, err := c.HostKeys(ctx, args[0])

@@ -146,8 +146,11 @@ func (a *app) jobList() *cobra.Command {
 	return cmd
 }
 
+// jobFunc is the body of a command on one job.
+type jobFunc func(ctx context.Context, c *client.Client, id hostler.JobID) error
+
 // jobAction makes a command on one job.
-func (a *app) jobAction(use string, d doc, do func(ctx context.Context, c *client.Client, id hostler.JobID) error) *cobra.Command {
+func (a *app) jobAction(use string, d doc, do jobFunc) *cobra.Command {
 	cmd := a.cmd(use, d, func(ctx context.Context, c *client.Client, args []string) error {
 		var id hostler.JobID
 		if err := id.UnmarshalText([]byte(args[0])); err != nil {

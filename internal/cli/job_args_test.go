@@ -45,7 +45,7 @@ func TestBuildArgs(t *testing.T) {
 		"one of array, string": {nil, []string{"argv=ls"}, `{"argv":"ls"}`},
 		"array of them":        {nil, []string{"argv=ls,-l"}, `{"argv":["ls","-l"]}`},
 		"object":               {nil, []string{"env.A=1", "env.B=x.y=z"}, `{"env":{"A":"1","B":"x.y=z"}}`},
-		"json as it stands":    {nil, []string{`argv:=["a,b"]`}, `{"argv":["a,b"]}`},
+		"json":                 {nil, []string{`argv:=["a,b"]`}, `{"argv":["a,b"]}`},
 		"file":                 {nil, []string{"command=@" + script}, `{"command":"echo 1, 2\n"}`},
 		"over the file":        {map[string]any{"port": 1, "command": "x"}, []string{"port=2"}, `{"command":"x","port":2}`},
 		"array replaces":       {map[string]any{"ports": []any{1}}, []string{"ports=2"}, `{"ports":[2]}`},
@@ -86,7 +86,9 @@ func TestBuildArgsRefuses(t *testing.T) {
 
 // FuzzBuildArgs: whatever is typed, the args are valid JSON or refused.
 func FuzzBuildArgs(f *testing.F) {
-	for _, seed := range []string{"port=22", "ports=1,2", "env.A=b", "argv:=[1]", "any=NaN", "ratio=1e400", "ratio=0x1p-2", "a.b.c=d"} {
+	for _, seed := range []string{
+		"port=22", "ports=1,2", "env.A=b", "argv:=[1]", "any=NaN", "ratio=1e400", "ratio=0x1p-2", "a.b.c=d",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, typed string) {

@@ -46,7 +46,8 @@ func (a *app) jobRetry() *cobra.Command {
 		use: "retry [JOB...] [flags]",
 		doc: doc{
 			short: txt("run ended jobs again, by id or by filter", "重新执行已结束的作业（按 ID 或筛选条件）"),
-			long: txt("Create a new job for each ended one, with the same action and arguments. The old job\nand its history stay.",
+			long: txt(`Create a new job for each ended one, with the same action and arguments. The old job
+and its history stay.`,
 				"为每个已结束的作业创建一个动作和参数相同的新作业；原作业及其历史保留。"),
 			example: "hostler job retry job_0001a2b3c4d\nhostler job retry --run run_0001a2b3c4d --state failed",
 		},
@@ -115,7 +116,9 @@ func (a *app) bulkCmd(ch bulkChange) *cobra.Command {
 }
 
 // apply sends the change in as many requests as needed.
-func (ch bulkChange) apply(ctx context.Context, c *client.Client, args []string, f hostler.JobFilter) ([]hostler.ItemOutcome, error) {
+func (ch bulkChange) apply(
+	ctx context.Context, c *client.Client, args []string, f hostler.JobFilter,
+) ([]hostler.ItemOutcome, error) {
 	var b hostler.BulkRequest
 	if ch.prepare != nil {
 		if err := ch.prepare(&b); err != nil {
@@ -144,7 +147,9 @@ func (ch bulkChange) apply(ctx context.Context, c *client.Client, args []string,
 
 // applyFilter repeats the request while more jobs match. It stops when a request
 // changed nothing, since the next one would select the same jobs.
-func (ch bulkChange) applyFilter(ctx context.Context, c *client.Client, b hostler.BulkRequest, f hostler.JobFilter) ([]hostler.ItemOutcome, error) {
+func (ch bulkChange) applyFilter(
+	ctx context.Context, c *client.Client, b hostler.BulkRequest, f hostler.JobFilter,
+) ([]hostler.ItemOutcome, error) {
 	if len(f.States) == 0 {
 		f.States = ch.applicable
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,37 +15,36 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/cli/term"
 )
 
-// canned is a server whose jobs have ended as the test says, for the outcomes
-// that a real one gives only by accident.
-type canned struct {
+// fakeServer is a server whose jobs end as a test needs, for outcomes that are hard
+// to get from a real one.
+type fakeServer struct {
 	states map[hostler.State]int // of the run
 	job    hostler.Job           // the single job
 	output []hostler.LogLine
 	never  bool // the job, or the run, does not end
-	// asked has the body of the request for jobs.
-	asked chan hostler.JobRequest
+	// requests has the bodies of the requests for jobs.
+	requests chan hostler.JobRequest
 }
 
-func (s *canned) handler() http.Handler {
+func (s *fakeServer) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/actions/{name}", func(w http.ResponseWriter, r *http.Request) {
-		answerJSON(w, hostler.ActionInfo{Name: r.PathValue("name"), Schema: []byte(testSchema)})
+		writeJSON(w, hostler.ActionInfo{Name: r.PathValue("name"), Schema: []byte(testSchema)})
 	})
 	mux.HandleFunc("POST /api/v1/jobs", s.create)
 	mux.HandleFunc("GET /api/v1/jobs/{id}/log", s.log)
 	mux.HandleFunc("GET /api/v1/runs/{id}", func(w http.ResponseWriter, _ *http.Request) {
-		answerJSON(w, hostler.RunSummary{Run: 9, Total: s.total(), States: s.states, Done: !s.never})
+		writeJSON(w, hostler.RunSummary{Run: 9, Total: s.total(), States: s.states, Done: !s.never})
 	})
 	mux.HandleFunc("GET /api/v1/jobs", func(w http.ResponseWriter, _ *http.Request) {
-		answerJSON(w, hostler.List[hostler.Job]{Items: []hostler.Job{s.job}})
+		writeJSON(w, hostler.List[hostler.Job]{Items: []hostler.Job{s.job}})
 	})
 	return mux
 }
 
-func (s *canned) total() int {
+func (s *fakeServer) total() int {
 	n := 0
 	for _, c := range s.states {
 		n += c
@@ -54,21 +52,21 @@ func (s *canned) total() int {
 	return n
 }
 
-func (s *canned) create(w http.ResponseWriter, r *http.Request) {
+func (s *fakeServer) create(w http.ResponseWriter, r *http.Request) {
 	var req hostler.JobRequest
 	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	s.asked <- req
+	s.requests <- req
 	made := hostler.JobsCreated{Run: 9, Count: 1, Jobs: []hostler.JobID{7}}
 	if s.states != nil {
 		made.Count = s.total()
 	}
-	answerJSON(w, made)
+	writeJSON(w, made)
 }
 
-func (s *canned) log(w http.ResponseWriter, r *http.Request) {
+func (s *fakeServer) log(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	for i, line := range s.output {
 		data, _ := json.Marshal(hostler.LogEntry{Pos: int64(i + 1), LogLine: line})
@@ -83,16 +81,16 @@ func (s *canned) log(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "event: end\ndata: %s\n\n", data)
 }
 
-func answerJSON(w http.ResponseWriter, v any) {
+func writeJSON(w http.ResponseWriter, v any) {
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
 
 // runAgainst runs the command against s and returns the exit code.
-func runAgainst(ctx context.Context, t *testing.T, s *canned, a *app, args ...string) int {
+func runAgainst(ctx context.Context, t *testing.T, s *fakeServer, a *app, args ...string) int {
 	t.Helper()
-	s.asked = make(chan hostler.JobRequest, 1)
+	s.requests = make(chan hostler.JobRequest, 1)
 	srv := httptest.NewServer(s.handler())
 	t.Cleanup(srv.CloseClientConnections)
 	t.Cleanup(srv.Close)
@@ -114,7 +112,7 @@ func TestWaitForOneJob(t *testing.T) {
 	tests := map[string]struct {
 		job  hostler.Job
 		code int
-		say  string
+		want string
 	}{
 		"succeeded": {ended(hostler.StateSucceeded), 0, "job_00000000007 succeeded 1.5s"},
 		"failed":    {failed, 1, "job_00000000007 failed 1.5s · command_failed: exit status 1"},
@@ -123,21 +121,22 @@ func TestWaitForOneJob(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := &canned{job: tt.job, output: []hostler.LogLine{
+			s := &fakeServer{job: tt.job, output: []hostler.LogLine{
 				{Stream: hostler.StreamStdout, Text: "one\n"},
 				{Stream: hostler.StreamStderr, Text: "warned\n"},
 				{Stream: hostler.StreamStdout, Text: "two \x1b[31mred"},
 			}}
 			a, out, errs := newApp(hostler.LangEN)
-			code := runAgainst(t.Context(), t, s, a, "job", "run", "ssh_command", "--asset", "web1", "--arg", "command=ls", "--wait")
+			code := runAgainst(t.Context(), t, s, a,
+				"job", "run", "ssh_command", "--asset", "web1", "--arg", "command=ls", "--wait")
 			if code != tt.code {
 				t.Errorf("exit code %d, want %d", code, tt.code)
 			}
 			if diff := cmp.Diff("one\ntwo \\x1b[31mred\n", out.String()); diff != "" {
 				t.Errorf("stdout (-want +got):\n%s", diff)
 			}
-			if !strings.Contains(errs.String(), "warned\n") || !strings.Contains(errs.String(), tt.say) {
-				t.Errorf("stderr %q does not say %q", errs, tt.say)
+			if !strings.Contains(errs.String(), "warned\n") || !strings.Contains(errs.String(), tt.want) {
+				t.Errorf("stderr %q does not contain %q", errs, tt.want)
 			}
 		})
 	}
@@ -152,7 +151,8 @@ func TestWaitShowsTheResultOfAQuietJob(t *testing.T) {
 		job := ended(hostler.StateSucceeded)
 		job.Result = []byte(result)
 		a, out, _ := newApp(hostler.LangEN)
-		if code := runAgainst(t.Context(), t, &canned{job: job}, a, "job", "run", "check_port", "--wait"); code != 0 {
+		s := &fakeServer{job: job}
+		if code := runAgainst(t.Context(), t, s, a, "job", "run", "check_port", "--wait"); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 		if got := out.String(); got != want {
@@ -162,7 +162,7 @@ func TestWaitShowsTheResultOfAQuietJob(t *testing.T) {
 }
 
 func TestWaitForARun(t *testing.T) {
-	s := &canned{
+	s := &fakeServer{
 		job:    ended(hostler.StateFailed),
 		states: map[hostler.State]int{hostler.StateSucceeded: 2, hostler.StateFailed: 1},
 	}
@@ -180,7 +180,7 @@ func TestWaitForARun(t *testing.T) {
 	}
 }
 
-// cancelOn cancels when text is written, as a person does who has seen it.
+// cancelOn cancels the command when text was written, as a user does who has read it.
 type cancelOn struct {
 	bytes.Buffer
 	text   string
@@ -195,17 +195,17 @@ func (w *cancelOn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func TestInterruptedWaitSaysHowToCancel(t *testing.T) {
+func TestInterruptedWaitNotesHowToCancel(t *testing.T) {
 	for name, tt := range map[string]struct {
-		s          *canned
+		s          *fakeServer
 		when, want string
 	}{
 		"one job": {
-			&canned{never: true, output: []hostler.LogLine{{Stream: hostler.StreamStderr, Text: "working\n"}}},
+			&fakeServer{never: true, output: []hostler.LogLine{{Stream: hostler.StreamStderr, Text: "working\n"}}},
 			"working", "hostler job cancel job_00000000007\n",
 		},
 		"a run": {
-			&canned{never: true, states: map[hostler.State]int{hostler.StateRunning: 2}},
+			&fakeServer{never: true, states: map[hostler.State]int{hostler.StateRunning: 2}},
 			"2 jobs", "hostler job cancel --run run_00000000009\n",
 		},
 	} {
@@ -213,7 +213,8 @@ func TestInterruptedWaitSaysHowToCancel(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			errs := &cancelOn{text: tt.when, cancel: cancel}
-			a := &app{in: term.NewInput(strings.NewReader(""), nil), out: io.Discard, err: errs, lang: hostler.LangEN, now: time.Now}
+			a, _, _ := newApp(hostler.LangEN)
+			a.err = errs
 			if code := runAgainst(ctx, t, tt.s, a, "job", "run", "ssh_command", "--wait"); code != exitInterrupted {
 				t.Errorf("exit code %d, want %d", code, exitInterrupted)
 			}
@@ -226,7 +227,7 @@ func TestInterruptedWaitSaysHowToCancel(t *testing.T) {
 
 func TestRequestOfJobRun(t *testing.T) {
 	a, out, _ := newApp(hostler.LangEN)
-	s := &canned{}
+	s := &fakeServer{}
 	code := runAgainst(t.Context(), t, s, a, "job", "run", "ssh_command", "--asset", "a,b", "--label", "role=web",
 		"--arg", "port=22", "--queue", "bulk", "--lane", "none", "--priority", "2", "--timeout", "10m", "--retries", "2",
 		"--delay", "5s", "--ttl", "1h", "--on-lost", "fail")
@@ -234,11 +235,12 @@ func TestRequestOfJobRun(t *testing.T) {
 		t.Fatalf("exit code %d, stdout %q", code, out)
 	}
 	want := hostler.JobRequest{
-		Action: "ssh_command", Args: []byte(`{"port":22}`), Assets: []string{"a", "b"}, Labels: map[string]string{"role": "web"},
+		Action: "ssh_command", Args: []byte(`{"port":22}`),
+		Assets: []string{"a", "b"}, Labels: map[string]string{"role": "web"},
 		Queue: "bulk", Lane: "none", Priority: 2, Timeout: hostler.Duration(10 * time.Minute), MaxAttempts: 3,
 		Delay: hostler.Duration(5 * time.Second), TTL: hostler.Duration(time.Hour), OnLost: hostler.OnLostFail,
 	}
-	if diff := cmp.Diff(want, <-s.asked); diff != "" {
+	if diff := cmp.Diff(want, <-s.requests); diff != "" {
 		t.Errorf("request (-want +got):\n%s", diff)
 	}
 }
@@ -246,11 +248,12 @@ func TestRequestOfJobRun(t *testing.T) {
 func TestArgsFile(t *testing.T) {
 	a, _, _ := newApp(hostler.LangEN)
 	a.in.Reader = strings.NewReader("port: 80\ncommand: ls\n")
-	s := &canned{}
-	if code := runAgainst(t.Context(), t, s, a, "job", "run", "ssh_command", "--args-file", "-", "--arg", "port=22"); code != 0 {
+	s := &fakeServer{}
+	code := runAgainst(t.Context(), t, s, a, "job", "run", "ssh_command", "--args-file", "-", "--arg", "port=22")
+	if code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	if got := string((<-s.asked).Args); got != `{"command":"ls","port":22}` {
+	if got := string((<-s.requests).Args); got != `{"command":"ls","port":22}` {
 		t.Errorf("args %s", got)
 	}
 }

@@ -88,8 +88,9 @@ hostler key create rescue --local --role admin --data /var/lib/hostler`,
 	})
 	fs := cmd.Flags()
 	fs.StringVar(&in.User, "user", "", a.t("owner of the key (default: you)", "所属用户（默认为您自己）"))
-	fs.StringVar(&role, "role", "", a.t("highest role of the key: viewer, operator, approver or admin (default: that of your key)",
-		"密钥的最高角色：viewer、operator、approver 或 admin（默认与您的密钥相同）"))
+	fs.StringVar(&role, "role", "",
+		a.t("highest role of the key: viewer, operator, approver or admin (default: that of your key)",
+			"密钥的最高角色：viewer、operator、approver 或 admin（默认与您的密钥相同）"))
 	fs.Var(durationFlag{&in.ExpiresIn}, "expires-in",
 		a.t("how long the key is valid, such as 90d (default: no limit)", "有效期，如 90d（默认永久）"))
 	fs.BoolVar(&local, "local", false,
@@ -133,8 +134,11 @@ func (a *app) printNewKey(created hostler.KeyCreated) error {
 	return err
 }
 
+// keyFunc is the body of a command on one key.
+type keyFunc func(ctx context.Context, c *client.Client, id hostler.KeyID) error
+
 // keyAction makes a command on one key.
-func (a *app) keyAction(use string, d doc, do func(ctx context.Context, c *client.Client, id hostler.KeyID) error) *cobra.Command {
+func (a *app) keyAction(use string, d doc, do keyFunc) *cobra.Command {
 	cmd := a.cmd(use, d, func(ctx context.Context, c *client.Client, args []string) error {
 		var id hostler.KeyID
 		if err := id.UnmarshalText([]byte(args[0])); err != nil {

@@ -12,7 +12,8 @@ import (
 func (a *app) projectCmd() *cobra.Command {
 	return a.group("project", doc{
 		short: txt("manage projects", "管理项目"),
-		long: txt("Manage projects. A project isolates assets, credentials and jobs. The project\n'default' always exists.",
+		long: txt(`Manage projects. A project isolates assets, credentials and jobs. The project
+'default' always exists.`,
 			"管理项目。项目隔离资产、凭据和作业；default 项目始终存在。"),
 		example: "hostler project create lab\nhostler asset list --project lab",
 	}, a.projectList(), a.projectCreate())
@@ -42,8 +43,9 @@ func (a *app) projectList() *cobra.Command {
 
 func (a *app) projectCreate() *cobra.Command {
 	return a.cmd("create NAME", doc{
-		short:   txt("create a project", "创建项目"),
-		long:    txt("Create a project. Requires the role admin in the project 'default'.", "创建项目；需要 default 项目的 admin 角色。"),
+		short: txt("create a project", "创建项目"),
+		long: txt("Create a project. Requires the role admin in the project 'default'.",
+			"创建项目；需要 default 项目的 admin 角色。"),
 		example: "hostler project create lab",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		p, err := c.CreateProject(ctx, args[0])

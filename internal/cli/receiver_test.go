@@ -14,13 +14,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// receiver is what webhooks of a script are sent to. The path says how it answers:
-// /ok takes everything, /fail nothing, /gone is gone, /bot refuses inside an
-// answer of 200.
+// receiver receives the webhooks of a script. The path selects its response: /ok
+// accepts, /fail returns an error, /gone returns 410 Gone, and /bot returns an error
+// inside a response of 200, as chat bots do.
 type receiver struct {
-	mu   sync.Mutex
-	seen []string
-	came chan struct{}
+	mu       sync.Mutex
+	requests []string
+	notify   chan struct{}
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -35,7 +35,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	fmt.Fprintf(&b, "\n%s\n", body)
 	r.mu.Lock()
-	r.seen = append(r.seen, b.String())
+	r.requests = append(r.requests, b.String())
 	r.mu.Unlock()
 	switch {
 	case strings.HasPrefix(req.URL.Path, "/fail"):
@@ -48,37 +48,37 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		_, _ = io.WriteString(w, "thanks")
 	}
 	select {
-	case r.came <- struct{}{}:
+	case r.notify <- struct{}{}:
 	default:
 	}
 }
 
-// text waits for n requests and returns all that came.
+// text waits for n requests and returns all requests.
 func (r *receiver) text(n int) (string, bool) {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for {
 		r.mu.Lock()
-		seen, text := len(r.seen), strings.Join(r.seen, "\n")
+		got, text := len(r.requests), strings.Join(r.requests, "\n")
 		r.mu.Unlock()
-		if seen >= n {
+		if got >= n {
 			return text, true
 		}
 		select {
-		case <-r.came:
+		case <-r.notify:
 		case <-deadline.C:
 			return text, false
 		}
 	}
 }
 
-// receivers are those of one script.
+// receivers are the receivers of one script, by name.
 type receivers struct{ byName map[string]*receiver }
 
 type receiversKey struct{}
 
 // receive NAME starts a receiver; $NAME is its address.
-// receive NAME N FILE waits until it got N requests and writes them to FILE.
+// receive NAME N FILE waits for N requests and writes them to FILE.
 func receive(ts *testscript.TestScript, neg bool, args []string) {
 	all, ok := ts.Value(receiversKey{}).(*receivers)
 	if neg || !ok || len(args) != 1 && len(args) != 3 {
@@ -86,7 +86,7 @@ func receive(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	name := args[0]
 	if len(args) == 1 {
-		r := &receiver{came: make(chan struct{}, 1)}
+		r := &receiver{notify: make(chan struct{}, 1)}
 		srv := httptest.NewServer(r)
 		ts.Defer(srv.Close)
 		all.byName[name] = r
@@ -99,9 +99,9 @@ func receive(ts *testscript.TestScript, neg bool, args []string) {
 	if r == nil {
 		ts.Fatalf("there is no receiver %s", name)
 	}
-	text, came := r.text(n)
+	text, ok := r.text(n)
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(text), 0o600))
-	if !came {
-		ts.Fatalf("fewer than %d requests came:\n%s", n, text)
+	if !ok {
+		ts.Fatalf("fewer than %d requests arrived:\n%s", n, text)
 	}
 }

@@ -22,8 +22,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"hostler": func() { os.Exit(Main()) }})
 }
 
-// TestScripts runs testdata/script: the command as a person types it, against a
-// real server in a process of its own.
+// TestScripts runs testdata/script: the command as a user types it, against a real
+// server in a process of its own.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -48,15 +48,15 @@ func TestScripts(t *testing.T) {
 
 const patience = 20 * time.Second
 
-// daemon is the server that a script started.
+// daemon is a server that a script started.
 type daemon struct {
 	cmd  *exec.Cmd
-	done chan error // holds how it ended, for ever
+	done chan error // the result of Wait; a reader puts it back
 	log  string
 }
 
-// serve DATA [flags…] starts "hostler serve" and waits until it can work; $PORT
-// is its port. It is stopped at the script's end.
+// serve DATA [flags…] starts "hostler serve" and waits until it is ready; $PORT is its
+// port. The server is stopped at the end of the script.
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: serve DATA [flags…]")
@@ -65,14 +65,14 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { s.stop(ts) })
 }
 
-// stop DATA ends the server that holds DATA, as systemd does.
+// stop DATA stops the server on DATA with SIGTERM, as systemd does.
 func stop(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: stop DATA")
 	}
 	var pid int
 	if _, err := fmt.Sscan(ts.ReadFile(filepath.Join(args[0], "hostler.lock")), &pid); err != nil {
-		ts.Fatalf("no server holds %s: %v", args[0], err)
+		ts.Fatalf("no server runs on %s: %v", args[0], err)
 	}
 	ts.Check(syscall.Kill(pid, syscall.SIGTERM))
 	waitGone(ts, pid)
@@ -99,8 +99,9 @@ func startServer(ts *testscript.TestScript, args []string) *daemon {
 	ts.Check(err)
 	flags := append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args[1:]...)
 	cmd := exec.Command(hostler, flags...)
-	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "HOSTLER_CONTEXT_FILE=" + ts.Getenv("HOSTLER_CONTEXT_FILE")}
-	for _, name := range []string{"HOSTLER_WEBHOOK_URL", "HOSTLER_WEBHOOK_TOKEN", "HOSTLER_EGRESS_ALLOW"} {
+	for _, name := range []string{
+		"PATH", "HOME", "HOSTLER_CONTEXT_FILE", "HOSTLER_WEBHOOK_URL", "HOSTLER_WEBHOOK_TOKEN", "HOSTLER_EGRESS_ALLOW",
+	} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}
@@ -116,7 +117,7 @@ func startServer(ts *testscript.TestScript, args []string) *daemon {
 	return s
 }
 
-// lookPath finds a program in a PATH that is not this process's own.
+// lookPath finds a program in the PATH of the script.
 func lookPath(path, name string) (string, error) {
 	for _, dir := range filepath.SplitList(path) {
 		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
@@ -167,7 +168,7 @@ func ready(ctx context.Context, base string) bool {
 	return res.StatusCode == http.StatusOK
 }
 
-// stop ends the server as systemd does; a second call does nothing.
+// stop stops the server with SIGTERM; a second call does nothing.
 func (s *daemon) stop(ts *testscript.TestScript) {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {

@@ -18,8 +18,9 @@ func (a *app) versionCmd() *cobra.Command {
 		Store   string `json:"store,omitempty"`
 	}
 	return a.localCmd("version", doc{
-		short:   txt("show the versions of the command and the server", "显示命令和服务器的版本"),
-		long:    txt("Show the version of this command and, when it is reachable, of the server.", "显示此命令的版本；服务器可达时也显示其版本。"),
+		short: txt("show the versions of the command and the server", "显示命令和服务器的版本"),
+		long: txt("Show the version of this command and, when it is reachable, of the server.",
+			"显示此命令的版本；服务器可达时也显示其版本。"),
 		example: "hostler version\nhostler version -o json",
 	}, func(ctx context.Context, _ []string) error {
 		v := versions{Command: version, Go: runtime.Version()}

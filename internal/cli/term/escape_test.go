@@ -13,6 +13,7 @@ var hostile = []string{
 	"user\u202eresu", "\u2066x\u2069", "zero\u200bwidth", "\u2028", "\U000e0041", "\xff\xfe", "\ufeff",
 }
 
+// inert reports whether a terminal only shows s.
 func inert(s string) bool {
 	for _, r := range s {
 		if r != '\n' && harmful(r) && r != utf8.RuneError {

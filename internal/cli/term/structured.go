@@ -102,7 +102,8 @@ func jsonToYAML(text string) (string, error) {
 // characters stays double-quoted, where they can be escaped.
 func setBlockStyle(n *yaml.Node) {
 	n.Style = 0
-	if n.Kind == yaml.ScalarNode && strings.ContainsFunc(n.Value, func(r rune) bool { return r != '\n' && harmful(r) }) {
+	mustEscape := func(r rune) bool { return r != '\n' && harmful(r) }
+	if n.Kind == yaml.ScalarNode && strings.ContainsFunc(n.Value, mustEscape) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	for _, child := range n.Content {
