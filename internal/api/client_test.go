@@ -73,7 +73,7 @@ func TestClientAndServerAgree(t *testing.T) {
 	}
 	ok(c.Assets(ctx, hostler.Page{}))(t)
 	ok(c.Asset(ctx, a.ID.String()))(t)
-	err := w.app.PinHostKey(ctx, store.LeasedJob{Project: w.caller(t, admin).Project, Asset: a.ID}, hostler.HostKeyOffer{
+	err := w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.caller(t, admin).Project, Asset: a.ID}, hostler.HostKeyOffer{
 		Address: "192.0.2.1:22", Type: "ssh-ed25519",
 		PublicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPBGwJHbkT3cAyBwZzHmpBfYg7AzAGiM+dWgHfZRPXKf",
 	})

@@ -25,6 +25,7 @@ import (
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/engine"
 	"hostler.dev/hostler/internal/outbox"
+	"hostler.dev/hostler/internal/resolve"
 	"hostler.dev/hostler/internal/runlog"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
@@ -37,6 +38,7 @@ import (
 type env struct {
 	*httptest.Server
 	app      *app.App
+	resolver *resolve.Resolver
 	store    *store.Store
 	registry *action.Registry
 	log      *syncBuffer
@@ -109,6 +111,7 @@ func (w *env) server(t *testing.T, change ...func(*api.Config)) (*httptest.Serve
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.resolver = resolve.New(resolve.Config{Store: w.store, Actions: w.registry, Box: box, Log: log})
 	a := app.New(app.Config{Store: w.store, Actions: w.registry, Box: box, Feed: w.events(t, log), Log: log})
 	cfg := api.Config{
 		App: a, Version: "test", Log: log, Draining: w.draining,
@@ -307,8 +310,8 @@ type manualWorker struct {
 
 func (w *env) engine() *engine.Engine {
 	return engine.New(engine.Config{
-		Store: w.store, Resolve: w.app.ResolveLeases, Retention: time.Hour, Sole: true,
-		Pin: w.app.PinHostKey, Log: slog.New(slog.DiscardHandler),
+		Store: w.store, Resolve: w.resolver.Leases, Retention: time.Hour, Sole: true,
+		Pin: w.resolver.PinHostKey, Log: slog.New(slog.DiscardHandler),
 	})
 }
 

@@ -116,7 +116,7 @@ func foreignIDs(t *testing.T, w *env) {
 	var key hostler.KeyCreated
 	w.mustDo(t, stranger, "POST", "/api/v1/keys", `{"name":"second"}`, &key)
 	caller := w.caller(t, stranger)
-	err := w.app.PinHostKey(t.Context(), store.LeasedJob{Project: caller.Project, Asset: asset.ID}, hostler.HostKeyOffer{
+	err := w.resolver.PinHostKey(t.Context(), store.LeasedJob{Project: caller.Project, Asset: asset.ID}, hostler.HostKeyOffer{
 		Address: asset.Address + ":22", Type: "ssh-ed25519",
 		PublicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPBGwJHbkT3cAyBwZzHmpBfYg7AzAGiM+dWgHfZRPXKf",
 	})

@@ -2,14 +2,12 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/auth"
 )
 
-// Actions lists the kinds of work, by name.
+// Actions lists the actions by name.
 func (a *App) Actions(_ context.Context, c auth.Caller) ([]hostler.ActionInfo, error) {
 	if _, err := a.allow(c, auth.ReadAction); err != nil {
 		return nil, err
@@ -29,22 +27,7 @@ func (a *App) Action(_ context.Context, c auth.Caller, name string) (hostler.Act
 	}
 	act, ok := a.cfg.Actions.Lookup(name)
 	if !ok {
-		return hostler.ActionInfo{}, hostler.NotFound(actionWord, name)
+		return hostler.ActionInfo{}, hostler.NotFound(actionKind, name)
 	}
 	return act.Info(), nil
-}
-
-// runnable finds an action that a job may be made of, and checks its args.
-func (a *App) runnable(name string, args json.RawMessage) (*action.Action, error) {
-	act, ok := a.cfg.Actions.Lookup(name)
-	switch {
-	case !ok:
-		return nil, hostler.Invalid("action", "there is no such action; see: hostler action list", "没有此动作；请查看：hostler action list")
-	case !act.Enabled:
-		return nil, hostler.Invalid("action", "is switched off in the server's configuration", "已在服务器配置中停用")
-	}
-	if fields := a.cfg.Actions.Problems(act, args); len(fields) > 0 {
-		return nil, hostler.InvalidFields(fields...)
-	}
-	return act, nil
 }

@@ -1,19 +1,34 @@
-// Package app holds the use cases of Hostler: what people and programs can ask
-// for, whichever way they come in.
+// Package app holds the use cases of Hostler: what people and programs can do,
+// whichever API they use.
 //
-// Model: a use case takes a Caller and an input. It asks allow for a grant, checks
-// every field of the input at once, and then runs one transaction through the
-// grant: view for reading, change for writing. Change refuses to commit a
-// transaction that wrote no audit row, so that no change can go unrecorded.
+// # Model
 //
-// Invariants: permission is decided before anything is read or said about the
-// input. Objects are looked up inside the acting project only, so that one of
-// another project and one that does not exist are the same CodeNotFound. Secrets
-// enter a credential and leave it in a lease; no answer, error or audit row holds
-// one.
+// A use case takes a Caller and an input. It gets a grant from [App.allow], checks
+// every field of the input, and runs one transaction through the grant: view for
+// reading, change for writing. Both may be repeated by the store, so that they set
+// nothing outside but what they return.
+//
+//	g, err := a.allow(c, auth.WriteAsset)      permission, before anything else
+//	row, err := assetRow(in)                   all faults of the input at once
+//	return change(ctx, g, func(s *scope) …)    write, audit row, event
+//
+// The files are named after the objects of the glossary; job_plan.go checks a job
+// request, job_run.go makes jobs of it. setup.go holds what runs before there is a
+// caller.
+//
+// # Invariants
+//
+//   - Permission is decided before anything is read, and before any fault of the
+//     input is reported.
+//   - Objects are looked up in the acting project only: an object of another project
+//     and one that does not exist are the same CodeNotFound.
+//   - A change that wrote no audit row does not commit.
+//   - Secrets enter with a credential, a webhook or a job request. No answer, error
+//     or audit row holds one.
 package app
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -23,14 +38,14 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// Limits bound what one call may ask for.
+// Limits bound what one call may request.
 type Limits struct {
 	Jobs    int           // jobs of one RunJobs; default 100,000
 	Bulk    int           // jobs of one bulk change; default 1,000
-	Timeout time.Duration // of an attempt, when the request names none; default 5 minutes
+	Timeout time.Duration // of an attempt, when the request has none; default 5 minutes
 }
 
-// Config is what an App needs.
+// Config configures an App.
 type Config struct {
 	Store   *store.Store
 	Actions *action.Registry
@@ -48,17 +63,11 @@ type App struct {
 	callers callerCache
 }
 
-// New makes an App.
+// New returns an App.
 func New(cfg Config) *App {
-	if cfg.Limits.Jobs == 0 {
-		cfg.Limits.Jobs = 100_000
-	}
-	if cfg.Limits.Bulk == 0 {
-		cfg.Limits.Bulk = 1000
-	}
-	if cfg.Limits.Timeout == 0 {
-		cfg.Limits.Timeout = 5 * time.Minute
-	}
+	cfg.Limits.Jobs = cmp.Or(cfg.Limits.Jobs, 100_000)
+	cfg.Limits.Bulk = cmp.Or(cfg.Limits.Bulk, 1000)
+	cfg.Limits.Timeout = cmp.Or(cfg.Limits.Timeout, 5*time.Minute)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

@@ -62,12 +62,12 @@ func (a *App) Asset(ctx context.Context, c auth.Caller, ref string) (hostler.Ass
 // asset finds an asset of the acting project by name or id.
 func (s *scope) asset(ref string) (*store.AssetRow, error) {
 	if !check.Storable(ref) || ref == "" {
-		return nil, hostler.NotFound(assetWord, ref)
+		return nil, hostler.NotFound(assetKind, ref)
 	}
 	id, name := assetRef(ref)
 	row, err := s.Tx.Asset(s.project, id, name)
 	if err == nil && row == nil {
-		err = hostler.NotFound(assetWord, ref)
+		err = hostler.NotFound(assetKind, ref)
 	}
 	return row, err
 }
@@ -222,7 +222,7 @@ func (s *scope) bind(row *store.AssetRow, in hostler.AssetInput) error {
 	row.ProjectID = s.project
 	var fields check.Fields
 	if in.Credential != "" {
-		c, err := found(s.LockCredential, s, credentialWord, in.Credential)
+		c, err := found(s.LockCredential, s, credentialKind, in.Credential)
 		if hostler.CodeOf(err) == hostler.CodeNotFound {
 			fields.Add("credential", "does not exist in this project", "本项目中不存在该凭据")
 		} else if err != nil {

@@ -266,7 +266,7 @@ func TestLeasesCarryWhatTheJobNeeds(t *testing.T) {
 		door := w.asset(t, hostler.AssetInput{Name: "door", Address: "192.0.2.1", Credential: "pw"})
 		behind := w.asset(t, hostler.AssetInput{Name: "behind", Address: "10.0.0.1", Port: 2222, Jump: "door", Credential: "pw", Vars: map[string]string{"a": "b"}})
 		w.asset(t, hostler.AssetInput{Name: "gone"})
-		if err := w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: door.ID}, offer(t, 1)); err != nil {
+		if err := w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: door.ID}, offer(t, 1)); err != nil {
 			t.Fatal(err)
 		}
 		w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"behind"}, Args: []byte(`{"sudo":"sudo"}`)})
@@ -277,7 +277,7 @@ func TestLeasesCarryWhatTheJobNeeds(t *testing.T) {
 		if len(leases) != 3 {
 			t.Fatalf("%d leases", len(leases))
 		}
-		if err := w.ResolveLeases(ctx, refs(leases)); err != nil {
+		if err := w.resolver.Leases(ctx, refs(leases)); err != nil {
 			t.Fatal(err)
 		}
 		a := leases[0].Asset

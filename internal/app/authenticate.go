@@ -91,7 +91,7 @@ func inProject(c auth.Caller, name string) (auth.Caller, error) {
 			return c, nil
 		}
 	}
-	return auth.Caller{}, hostler.NotFound(projectWord, name)
+	return auth.Caller{}, hostler.NotFound(projectKind, name)
 }
 
 func (a *App) lookUpCaller(ctx context.Context, hash string) (auth.Caller, error) {

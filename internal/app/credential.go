@@ -2,15 +2,14 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 
 	"golang.org/x/crypto/ssh"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/secret"
 )
 
 // Credentials lists the credentials of the acting project, without their secrets.
@@ -35,7 +34,7 @@ func (a *App) Credential(ctx context.Context, c auth.Caller, name string) (hostl
 	if err != nil {
 		return hostler.Credential{}, err
 	}
-	return view(ctx, g, func(s *scope) (hostler.Credential, error) { return found(s.Credential, s, credentialWord, name) })
+	return view(ctx, g, func(s *scope) (hostler.Credential, error) { return found(s.Credential, s, credentialKind, name) })
 }
 
 // found looks an object up by name in the acting project.
@@ -65,7 +64,9 @@ func (a *App) CreateCredential(ctx context.Context, c auth.Caller, in hostler.Cr
 	}
 	return change(ctx, g, func(s *scope) (hostler.Credential, error) {
 		_, err := s.InsertCredential(s.project, hostler.Credential{Name: in.Name, Kind: in.Kind, Username: in.Username},
-			func(id hostler.CredentialID) ([]byte, error) { return a.seal(id, secretOf(in)) })
+			func(id hostler.CredentialID) ([]byte, error) {
+				return a.cfg.Box.SealSecret(secret.CredentialOwner(id), secretOf(in))
+			})
 		if err != nil {
 			return hostler.Credential{}, err
 		}
@@ -90,11 +91,11 @@ func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in 
 		return hostler.Credential{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Credential, error) {
-		old, err := found(s.LockCredential, s, credentialWord, name)
+		old, err := found(s.LockCredential, s, credentialKind, name)
 		if err != nil {
 			return old, err
 		}
-		sealed, err := a.seal(old.ID, secretOf(in))
+		sealed, err := a.cfg.Box.SealSecret(secret.CredentialOwner(old.ID), secretOf(in))
 		if err != nil {
 			return old, err
 		}
@@ -108,7 +109,7 @@ func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in 
 // recordCredential reads what was written, which never holds the secret, and puts
 // that into the audit.
 func (s *scope) recordCredential(verb, name string) (hostler.Credential, error) {
-	c, err := found(s.Credential, s, credentialWord, name)
+	c, err := found(s.Credential, s, credentialKind, name)
 	if err != nil {
 		return c, err
 	}
@@ -122,7 +123,7 @@ func (a *App) DeleteCredential(ctx context.Context, c auth.Caller, name string) 
 		return err
 	}
 	_, err = change(ctx, g, func(s *scope) (hostler.Credential, error) {
-		old, err := found(s.LockCredential, s, credentialWord, name)
+		old, err := found(s.LockCredential, s, credentialKind, name)
 		if err != nil {
 			return old, err
 		}
@@ -186,47 +187,4 @@ func checkPrivateKey(fields *check.Fields, pem, passphrase string) {
 
 func secretOf(in hostler.CredentialInput) hostler.Secret {
 	return hostler.Secret{PrivateKey: in.PrivateKey, Passphrase: in.Passphrase, Password: in.Password, Token: in.Token}
-}
-
-// sealedSecret is the plain form inside the seal; hostler.Secret itself refuses to
-// be encoded.
-type sealedSecret struct {
-	PrivateKey string `json:"k,omitempty"`
-	Passphrase string `json:"f,omitempty"`
-	Password   string `json:"p,omitempty"`
-	Token      string `json:"t,omitempty"`
-	Enable     string `json:"e,omitempty"`
-}
-
-// seal binds a secret to its credential's row: moved to another row it cannot be
-// opened.
-func (a *App) seal(id hostler.CredentialID, s hostler.Secret) ([]byte, error) {
-	plain, err := json.Marshal(sealedSecret(s))
-	if err != nil {
-		return nil, errSeal("seal", id)
-	}
-	sealed, err := a.cfg.Box.Seal(plain, associated(id))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errSeal("seal", id), err)
-	}
-	return sealed, nil
-}
-
-func (a *App) open(id hostler.CredentialID, sealed []byte) (hostler.Secret, error) {
-	plain, err := a.cfg.Box.Open(sealed, associated(id))
-	if err != nil {
-		return hostler.Secret{}, fmt.Errorf("%w: %w", errSeal("open", id), err)
-	}
-	var s sealedSecret
-	if json.Unmarshal(plain, &s) != nil {
-		// The decoder's error could repeat a part of the secret.
-		return hostler.Secret{}, errSeal("decode", id)
-	}
-	return hostler.Secret(s), nil
-}
-
-func associated(id hostler.CredentialID) []byte { return []byte("credential " + id.String()) }
-
-func errSeal(what string, id hostler.CredentialID) error {
-	return fmt.Errorf("%s credential %v", what, id)
 }

@@ -54,7 +54,7 @@ func (s *scope) delivery(id hostler.DeliveryID) (hostler.Delivery, error) {
 		return hostler.Delivery{}, err
 	}
 	if d == nil {
-		return hostler.Delivery{}, hostler.NotFound(deliveryWord, id.String())
+		return hostler.Delivery{}, hostler.NotFound(deliveryKind, id.String())
 	}
 	return *d, nil
 }

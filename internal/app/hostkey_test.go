@@ -43,7 +43,7 @@ func TestFirstHostKeyIsPinnedAndOthersWait(t *testing.T) {
 		ctx := t.Context()
 		a := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		pin := func(n byte) error {
-			return w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, n))
+			return w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, n))
 		}
 
 		if err := pin(1); err != nil {
@@ -108,7 +108,7 @@ func wantEvents(t *testing.T, w *world, want ...string) {
 func TestStrictHostKeysWaitForAPerson(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		a := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
-		wantCode(t, w.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, 1)), hostler.CodeConflict)
+		wantCode(t, w.resolver.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, 1)), hostler.CodeConflict)
 		if diff := cmp.Diff([]string{"offered "}, w.states(t, "web1")); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
@@ -124,7 +124,9 @@ func TestOneOfTwoFirstHostKeysIsPinned(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range n {
 			o := offer(t, byte(i))
-			wg.Go(func() { errs[i] = w.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, o) })
+			wg.Go(func() {
+				errs[i] = w.resolver.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, o)
+			})
 		}
 		wg.Wait()
 		trusted := 0
@@ -147,14 +149,14 @@ func TestHostKeysCountOnTheWayToTheAssetOnly(t *testing.T) {
 		ctx := t.Context()
 		w.asset(t, hostler.AssetInput{Name: "door", Address: "192.0.2.1"})
 		behind := w.asset(t, hostler.AssetInput{Name: "behind", Address: "10.0.0.1", Jump: "door"})
-		if err := w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: behind.ID}, offer(t, 1)); err != nil {
+		if err := w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: behind.ID}, offer(t, 1)); err != nil {
 			t.Errorf("the key of the jump host: %v", err)
 		}
 		elsewhere := w.asset(t, hostler.AssetInput{Name: "elsewhere", Address: "10.0.0.2"})
-		wantCode(t, w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: elsewhere.ID}, offer(t, 2)), hostler.CodeForbidden)
-		wantCode(t, w.PinHostKey(ctx, store.LeasedJob{Project: w.stranger.Project, Asset: behind.ID}, offer(t, 2)), hostler.CodeForbidden)
+		wantCode(t, w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: elsewhere.ID}, offer(t, 2)), hostler.CodeForbidden)
+		wantCode(t, w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.stranger.Project, Asset: behind.ID}, offer(t, 2)), hostler.CodeForbidden)
 		bad := offer(t, 3)
 		bad.PublicKey = "ssh-ed25519 nonsense"
-		wantCode(t, w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: behind.ID}, bad), hostler.CodeInvalid)
+		wantCode(t, w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: behind.ID}, bad), hostler.CodeInvalid)
 	})
 }

@@ -19,22 +19,24 @@ func (a *App) Job(ctx context.Context, c auth.Caller, id hostler.JobID) (hostler
 	return view(ctx, g, func(s *scope) (hostler.Job, error) { return s.job(id) })
 }
 
-// job reads a job of the acting project.
+// job finds a job of the acting project.
 func (s *scope) job(id hostler.JobID) (hostler.Job, error) {
 	j, err := s.Tx.Job(s.project, id)
 	if err != nil {
 		return hostler.Job{}, err
 	}
 	if j == nil {
-		return hostler.Job{}, hostler.NotFound(jobWord, id.String())
+		return hostler.Job{}, hostler.NotFound(jobKind, id.String())
 	}
 	return *j, nil
 }
 
 // Jobs lists the jobs that the filter selects, newest first. A page may hold fewer
-// jobs than its limit and yet not be the last: only so many rows are looked at for
-// one.
-func (a *App) Jobs(ctx context.Context, c auth.Caller, f hostler.JobFilter, p hostler.Page) (hostler.List[hostler.Job], error) {
+// jobs than its limit and yet not be the last, because the rows that are read for
+// one page are bounded.
+func (a *App) Jobs(
+	ctx context.Context, c auth.Caller, f hostler.JobFilter, p hostler.Page,
+) (hostler.List[hostler.Job], error) {
 	g, err := a.allow(c, auth.ReadJob)
 	if err != nil {
 		return hostler.List[hostler.Job]{}, err
@@ -63,6 +65,40 @@ func (a *App) Jobs(ctx context.Context, c auth.Caller, f hostler.JobFilter, p ho
 	})
 }
 
+// A page of jobs ends early when its results have more than pageBytes. The jobs are
+// read pageStep at a time.
+const (
+	pageBytes = 16 << 20
+	pageStep  = 32
+)
+
+// page reads a page of jobs by their ids. The id next is where the following page
+// begins, unless this one ends early.
+func (s *scope) page(ids []hostler.JobID, next hostler.JobID) (hostler.List[hostler.Job], error) {
+	l := hostler.List[hostler.Job]{Items: []hostler.Job{}}
+	size := 0
+	for len(ids) > 0 && size < pageBytes {
+		some := ids[:min(pageStep, len(ids))]
+		ids = ids[len(some):]
+		jobs, err := s.Tx.Jobs(s.project, some)
+		if err != nil {
+			return l, err
+		}
+		l.Items = append(l.Items, jobs...)
+		for _, j := range jobs {
+			size += len(j.Result)
+		}
+		if len(ids) > 0 && size >= pageBytes {
+			next = some[len(some)-1]
+		}
+	}
+	if next != 0 {
+		l.Next = cursor(next.String())
+	}
+	return l, nil
+}
+
+// checkFilter checks a filter of jobs; path goes before the names of its fields.
 func checkFilter(path string, f hostler.JobFilter) error {
 	var fields check.Fields
 	for _, st := range f.States {
@@ -78,13 +114,12 @@ func checkFilter(path string, f hostler.JobFilter) error {
 
 // checkPeriod checks the times of a filter.
 func checkPeriod(fields *check.Fields, path string, since, until *time.Time) {
-	for name, t := range map[string]*time.Time{"since": since, "until": until} {
-		fields.Time(path+name, t)
-	}
+	fields.Time(path+"since", since)
+	fields.Time(path+"until", until)
 }
 
-// query resolves the names of a filter. The name of an asset that is gone selects
-// by the name that its jobs had.
+// query resolves the names of a filter. The name of a deleted asset selects the jobs
+// that recorded this name.
 func (s *scope) query(f hostler.JobFilter) (store.JobQuery, error) {
 	q := store.JobQuery{
 		Project: s.project, States: f.States, Queue: f.Queue, Action: f.Action, Lane: f.Lane, Run: f.Run,
@@ -111,18 +146,21 @@ func (s *scope) query(f hostler.JobFilter) (store.JobQuery, error) {
 	return q, err
 }
 
-// Attempts lists the tries of a job that are over, oldest first.
+// Attempts lists the ended attempts of a job, oldest first.
 func (a *App) Attempts(ctx context.Context, c auth.Caller, id hostler.JobID) ([]hostler.Attempt, error) {
-	return aboutJob(ctx, a, c, id, func(s *scope) ([]hostler.Attempt, error) { return s.Attempts(id) })
+	return readOfJob(ctx, a, c, id, func(s *scope) ([]hostler.Attempt, error) { return s.Attempts(id) })
 }
 
-// Waiting says why a job is not running yet; nothing for one that is not waiting.
+// Waiting lists the reasons why a job is not running yet; none for a job that is not
+// waiting.
 func (a *App) Waiting(ctx context.Context, c auth.Caller, id hostler.JobID) ([]hostler.Waiting, error) {
-	return aboutJob(ctx, a, c, id, func(s *scope) ([]hostler.Waiting, error) { return s.Explain(id, s.project) })
+	return readOfJob(ctx, a, c, id, func(s *scope) ([]hostler.Waiting, error) { return s.Explain(id, s.project) })
 }
 
-// aboutJob reads something about a job of the acting project.
-func aboutJob[T any](ctx context.Context, a *App, c auth.Caller, id hostler.JobID, read func(s *scope) ([]T, error)) ([]T, error) {
+// readOfJob reads a list that belongs to a job of the acting project.
+func readOfJob[T any](
+	ctx context.Context, a *App, c auth.Caller, id hostler.JobID, read func(s *scope) ([]T, error),
+) ([]T, error) {
 	g, err := a.allow(c, auth.ReadJob)
 	if err != nil {
 		return nil, err
@@ -148,131 +186,8 @@ func (a *App) Run(ctx context.Context, c auth.Caller, id hostler.RunID) (hostler
 	return view(ctx, g, func(s *scope) (hostler.RunSummary, error) {
 		sum, err := s.RunSummary(s.project, id)
 		if err == nil && sum.Total == 0 {
-			err = hostler.NotFound(runWord, id.String())
+			err = hostler.NotFound(runKind, id.String())
 		}
 		return sum, err
-	})
-}
-
-// logMost bounds the lines of one read of a job's output.
-const logMost = 10_000
-
-// ReadLog reads a job's output after a position, 0 for the start. It returns the
-// position to go on from; fewer lines than limit (0: 1,000) means that there are
-// no more by now.
-func (a *App) ReadLog(ctx context.Context, c auth.Caller, id hostler.JobID, after int64, limit int) ([]hostler.LogEntry, int64, error) {
-	if limit == 0 {
-		limit = 1000
-	}
-	if err := a.mayReadLog(ctx, c, id, limit); err != nil {
-		return nil, 0, err
-	}
-	entries, next, err := a.store.ReadLog(ctx, id, max(after, 0), limit)
-	if entries == nil {
-		entries = []hostler.LogEntry{}
-	}
-	return entries, next, err
-}
-
-// TailLog reads the last n lines of a job's output, in order.
-func (a *App) TailLog(ctx context.Context, c auth.Caller, id hostler.JobID, n int) ([]hostler.LogEntry, error) {
-	if err := a.mayReadLog(ctx, c, id, n); err != nil {
-		return nil, err
-	}
-	entries, err := a.store.TailLog(ctx, id, n)
-	if entries == nil {
-		entries = []hostler.LogEntry{}
-	}
-	return entries, err
-}
-
-func (a *App) mayReadLog(ctx context.Context, c auth.Caller, id hostler.JobID, limit int) error {
-	if _, err := a.Job(ctx, c, id); err != nil {
-		return err
-	}
-	if limit < 1 || limit > logMost {
-		return hostler.Invalid("limit", "must be between 1 and %d", "必须在 1 到 %d 之间", logMost)
-	}
-	return nil
-}
-
-// CancelJob cancels a job that waits, at once, or asks for the end of one that
-// runs. CodeConflict: it has ended, or its outcome is unknown.
-func (a *App) CancelJob(ctx context.Context, c auth.Caller, id hostler.JobID) (hostler.Job, error) {
-	g, err := a.allow(c, auth.ChangeJob)
-	if err != nil {
-		return hostler.Job{}, err
-	}
-	return change(ctx, g, func(s *scope) (hostler.Job, error) { return s.cancelJob(id) })
-}
-
-func (s *scope) cancelJob(id hostler.JobID) (hostler.Job, error) {
-	if _, err := s.job(id); err != nil {
-		return hostler.Job{}, err
-	}
-	state, err := s.CancelJob(id, s.caller.User)
-	if err != nil {
-		return hostler.Job{}, err
-	}
-	if err := s.audit("job.cancel", id.String(), map[string]any{"state": state}); err != nil {
-		return hostler.Job{}, err
-	}
-	return s.job(id)
-}
-
-// ResolveJob decides the outcome of an unknown job.
-func (a *App) ResolveJob(ctx context.Context, c auth.Caller, id hostler.JobID, in hostler.ResolveInput) (hostler.Job, error) {
-	g, err := a.allow(c, auth.ChangeJob)
-	if err != nil {
-		return hostler.Job{}, err
-	}
-	if err := checkResolution(in); err != nil {
-		return hostler.Job{}, err
-	}
-	return change(ctx, g, func(s *scope) (hostler.Job, error) { return s.resolveJob(id, in) })
-}
-
-func checkResolution(in hostler.ResolveInput) error {
-	var fields check.Fields
-	check.OneOf(&fields, "state", in.State, hostler.StateSucceeded, hostler.StateFailed)
-	fields.Text("note", in.Note, 2000)
-	return fields.Err()
-}
-
-func (s *scope) resolveJob(id hostler.JobID, in hostler.ResolveInput) (hostler.Job, error) {
-	if _, err := s.job(id); err != nil {
-		return hostler.Job{}, err
-	}
-	if err := s.ResolveJob(id, in.State, s.caller.User, in.Note); err != nil {
-		return hostler.Job{}, err
-	}
-	if err := s.audit("job.resolve", id.String(), in); err != nil {
-		return hostler.Job{}, err
-	}
-	return s.job(id)
-}
-
-// RetryJob makes a new job like one that has ended.
-func (a *App) RetryJob(ctx context.Context, c auth.Caller, id hostler.JobID, idem string) (hostler.Job, error) {
-	g, err := a.allow(c, auth.ChangeJob)
-	if err != nil {
-		return hostler.Job{}, err
-	}
-	key, err := g.idemRequest("POST /jobs/{id}/retry", idem, id)
-	if err != nil {
-		return hostler.Job{}, err
-	}
-	return change(ctx, g, func(s *scope) (hostler.Job, error) {
-		fresh, err := once(s, key, func() (hostler.JobID, error) {
-			made, err := s.retry([]hostler.JobID{id})
-			if err != nil {
-				return 0, err
-			}
-			return made[0].id, made[0].err
-		})
-		if err != nil {
-			return hostler.Job{}, err
-		}
-		return s.job(fresh)
 	})
 }

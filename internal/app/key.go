@@ -116,7 +116,7 @@ func (s *scope) forOther(in hostler.KeyInput, row *store.KeyRow) error {
 			return nil
 		}
 	}
-	return hostler.NotFound(projectWord, name)
+	return hostler.NotFound(projectKind, name)
 }
 
 func insertKey(tx *store.Tx, row store.KeyRow) (hostler.KeyCreated, error) {
@@ -171,7 +171,7 @@ func (s *scope) key(id hostler.KeyID, others auth.Verb) (*store.KeyRow, error) {
 		return nil, err
 	}
 	if k == nil || (k.UserID != s.caller.UserID && !auth.Allow(s.caller, others, k.ProjectID)) {
-		return nil, hostler.NotFound(keyWord, id.String())
+		return nil, hostler.NotFound(keyKind, id.String())
 	}
 	return k, nil
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"encoding/base64"
 
 	"hostler.dev/hostler"
@@ -9,34 +10,34 @@ import (
 
 // Limits of a page.
 const (
-	pageDefault = 100
-	pageMost    = 1000
+	defaultPage = 100
+	maxPage     = 1000
 )
 
-// pageOf checks the request for a page and returns the key to go on from ("" for
-// the first) and how many items are wanted.
+// pageOf checks the request for a page. It returns the key after which the page
+// begins ("" for the first page) and the number of items.
 func pageOf(p hostler.Page) (after string, limit int, err error) {
-	limit = p.Limit
-	if limit == 0 {
-		limit = pageDefault
+	limit = cmp.Or(p.Limit, defaultPage)
+	var fields check.Fields
+	check.Between(&fields, "limit", limit, 1, maxPage)
+	if err := fields.Err(); err != nil {
+		return "", 0, err
 	}
-	if limit < 1 || limit > pageMost {
-		return "", 0, hostler.Invalid("limit", "must be between 1 and %d", "必须在 1 到 %d 之间", pageMost)
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(p.Cursor)
-	if err != nil || !check.Storable(string(raw)) {
+	key, err := base64.RawURLEncoding.DecodeString(p.Cursor)
+	if err != nil || !check.Storable(string(key)) {
 		return "", 0, errCursor()
 	}
-	return string(raw), limit, nil
+	return string(key), limit, nil
 }
 
 func errCursor() error {
-	return hostler.Invalid("cursor", "is not one that an earlier page gave", "不是之前分页返回的游标")
+	return hostler.Invalid("cursor", "is not the cursor of an earlier page", "不是之前分页返回的游标")
 }
 
+// cursor encodes the key after which a page begins.
 func cursor(key string) string { return base64.RawURLEncoding.EncodeToString([]byte(key)) }
 
-// cut makes a page of one item more than wanted: that there is one more says that
+// cut makes a page of limit items from a query for limit+1: one item more means that
 // there is a next page.
 func cut[T any](items []T, limit int, key func(T) string) hostler.List[T] {
 	l := hostler.List[T]{Items: items}

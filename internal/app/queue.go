@@ -37,7 +37,7 @@ func (s *scope) queue(name string) (hostler.Queue, error) {
 			return q, nil
 		}
 	}
-	return hostler.Queue{}, hostler.NotFound(queueWord, name)
+	return hostler.Queue{}, hostler.NotFound(queueKind, name)
 }
 
 // PutQueue makes a queue, or changes its limits.

@@ -106,7 +106,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		ctx, c := t.Context(), w.stranger
 		asset := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		w.password(t, "root-pw", "canary")
-		if err := w.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: asset.ID}, offer(t, 1)); err != nil {
+		if err := w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: asset.ID}, offer(t, 1)); err != nil {
 			t.Fatal(err)
 		}
 		hostKey := must(w.HostKeys(ctx, w.admin, "web1"))(t)[0].ID

@@ -48,7 +48,7 @@ func TestSecretsStayInside(t *testing.T) {
 		say(fmt.Sprintf("%v %+v %#v", hostler.CredentialInput{Password: canary}, hostler.CredentialInput{Token: canary}, hostler.CredentialInput{PrivateKey: canary}), nil)
 
 		leases := w.worker(t).lease(t, 1)
-		if err := w.ResolveLeases(ctx, refs(leases)); err != nil {
+		if err := w.resolver.Leases(ctx, refs(leases)); err != nil {
 			t.Fatal(err)
 		}
 		if got := leases[0].Asset.Credential.Secret.Password; got != canary+"2" {

@@ -27,7 +27,7 @@ func inline(address, password string) *hostler.InlineTarget {
 func (k worker) resolve(t *testing.T, n int) []hostler.Lease {
 	t.Helper()
 	leases := k.lease(t, n)
-	if err := k.w.ResolveLeases(t.Context(), refs(leases)); err != nil {
+	if err := k.w.resolver.Leases(t.Context(), refs(leases)); err != nil {
 		t.Fatal(err)
 	}
 	return leases
@@ -196,13 +196,13 @@ func TestHostKeysOfInlineTargets(t *testing.T) {
 			job, err = tx.LeasedJob(k.id, leases[0].LeaseRef)
 			return err
 		})
-		if err := w.PinHostKey(ctx, job, offer(t, 1)); err != nil {
+		if err := w.resolver.PinHostKey(ctx, job, offer(t, 1)); err != nil {
 			t.Fatal(err)
 		}
-		wantCode(t, w.PinHostKey(ctx, job, offer(t, 2)), hostler.CodeConflict)
+		wantCode(t, w.resolver.PinHostKey(ctx, job, offer(t, 2)), hostler.CodeConflict)
 		other := offer(t, 3)
 		other.Address = "192.0.2.9:22"
-		wantCode(t, w.PinHostKey(ctx, job, other), hostler.CodeForbidden)
+		wantCode(t, w.resolver.PinHostKey(ctx, job, other), hostler.CodeForbidden)
 		k.finish(t, leases, hostler.OutcomeSucceeded)
 
 		// The key is the project's: the next job comes with it, and so does an asset.
@@ -228,7 +228,7 @@ func TestInlineTargetsDoNotLoosenStrictAssets(t *testing.T) {
 			{Project: w.admin.Project, Target: &store.SealedTarget{Address: "192.0.2.1"}},
 			{Project: w.admin.Project, Asset: loose.ID},
 		} {
-			wantCode(t, w.PinHostKey(t.Context(), job, offer(t, 1)), hostler.CodeConflict)
+			wantCode(t, w.resolver.PinHostKey(t.Context(), job, offer(t, 1)), hostler.CodeConflict)
 		}
 		if diff := cmp.Diff([]string{"offered "}, w.states(t, "web1")); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
@@ -236,7 +236,7 @@ func TestInlineTargetsDoNotLoosenStrictAssets(t *testing.T) {
 		elsewhere := offer(t, 2)
 		elsewhere.Address = "192.0.2.1:2222"
 		job := store.LeasedJob{Project: w.admin.Project, Target: &store.SealedTarget{Address: "192.0.2.1", Port: 2222}}
-		if err := w.PinHostKey(t.Context(), job, elsewhere); err != nil {
+		if err := w.resolver.PinHostKey(t.Context(), job, elsewhere); err != nil {
 			t.Error(err)
 		}
 	})

@@ -69,14 +69,14 @@ func (a *App) User(ctx context.Context, c auth.Caller, name string) (hostler.Use
 // user finds a user that the caller may see, with all roles.
 func (s *scope) user(name string) (*hostler.User, error) {
 	if !check.Storable(name) {
-		return nil, hostler.NotFound(userWord, name)
+		return nil, hostler.NotFound(userKind, name)
 	}
 	u, err := s.UserByName(name)
 	if err != nil {
 		return nil, err
 	}
 	if u == nil || (u.Roles[s.caller.ProjectName] == hostler.RoleNone && !s.may(auth.ManageAllUsers)) {
-		return nil, hostler.NotFound(userWord, name)
+		return nil, hostler.NotFound(userKind, name)
 	}
 	return u, nil
 }
@@ -139,7 +139,7 @@ func (s *scope) setRoles(user hostler.UserID, roles map[string]hostler.Role) err
 	for _, name := range names {
 		id, ok := ids[name]
 		if !ok {
-			return hostler.NotFound(projectWord, name)
+			return hostler.NotFound(projectKind, name)
 		}
 		if err := s.SetRole(user, id, roles[name]); err != nil {
 			return err

@@ -3,25 +3,18 @@ package app
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
-	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/webhook"
 )
 
-// Spans of a rotation: how long the old secret signs too.
-const (
-	defaultOverlap = 24 * time.Hour
-	maxOverlap     = 30 * 24 * time.Hour
-)
-
-// Webhooks lists the webhooks of the acting project, without their secrets. Those
-// of single jobs are not among them; the configured one is, for admins of the
-// default project.
+// Webhooks lists the webhooks of the acting project, without their secrets. Webhooks
+// of single runs are not listed; the configured one is, to admins of the default
+// project.
 func (a *App) Webhooks(ctx context.Context, c auth.Caller, p hostler.Page) (hostler.List[hostler.Webhook], error) {
 	g, err := a.allow(c, auth.ReadWebhook)
 	if err != nil {
@@ -41,8 +34,8 @@ func (a *App) Webhooks(ctx context.Context, c auth.Caller, p hostler.Page) (host
 	})
 }
 
-// webhookProjects are the projects whose webhooks and deliveries the caller may
-// see: the acting one, and none at all, to which the configured webhook belongs.
+// webhookProjects lists the projects whose webhooks and deliveries the caller may
+// read: the acting one; and project 0, which the configured webhook belongs to.
 func (s *scope) webhookProjects() []hostler.ProjectID {
 	if s.project == s.caller.Default && s.may(auth.WriteWebhook) {
 		return []hostler.ProjectID{s.project, 0}
@@ -65,21 +58,24 @@ func (a *App) Webhook(ctx context.Context, c auth.Caller, ref string) (hostler.W
 	})
 }
 
-// webhook finds a webhook that the caller may see, by name or id.
-func (s *scope) webhook(find func([]hostler.ProjectID, hostler.WebhookID, string) (*store.WebhookRow, error), ref string) (*store.WebhookRow, error) {
+// findWebhook reads a webhook of the projects by id, or else by name.
+type findWebhook func(projects []hostler.ProjectID, id hostler.WebhookID, name string) (*store.WebhookRow, error)
+
+// webhook finds a webhook that the caller may read, by name or id.
+func (s *scope) webhook(find findWebhook, ref string) (*store.WebhookRow, error) {
 	if ref == "" || !check.Storable(ref) {
-		return nil, hostler.NotFound(webhookWord, ref)
+		return nil, hostler.NotFound(webhookKind, ref)
 	}
 	id, name := webhookRef(ref)
 	row, err := find(s.webhookProjects(), id, name)
 	if err == nil && row == nil {
-		err = hostler.NotFound(webhookWord, ref)
+		err = hostler.NotFound(webhookKind, ref)
 	}
 	return row, err
 }
 
-// webhookRef reads a reference: an id, or else a name. No webhook's name looks
-// like an id.
+// webhookRef parses a reference: an id, or else a name. No name of a webhook has the
+// form of an id.
 func webhookRef(ref string) (hostler.WebhookID, string) {
 	var id hostler.WebhookID
 	if id.UnmarshalText([]byte(ref)) == nil {
@@ -88,107 +84,104 @@ func webhookRef(ref string) (hostler.WebhookID, string) {
 	return 0, ref
 }
 
-// CreateWebhook makes a webhook. A signing secret that Hostler made is returned
-// this once.
-func (a *App) CreateWebhook(ctx context.Context, c auth.Caller, in hostler.WebhookInput) (hostler.WebhookCreated, error) {
+// CreateWebhook creates a webhook. A generated signing secret is in the answer and
+// can not be read again.
+func (a *App) CreateWebhook(
+	ctx context.Context, c auth.Caller, in hostler.WebhookInput,
+) (hostler.WebhookCreated, error) {
 	g, err := a.allow(c, auth.WriteWebhook)
 	if err != nil {
 		return hostler.WebhookCreated{}, err
 	}
 	var fields check.Fields
-	e := endpointFrom(in)
-	e.check(&fields)
-	made := generateSecret(&fields, in, &e)
+	e := webhook.Of(in)
+	e.Check(&fields)
+	generated := ""
+	if in.GenerateSecret {
+		generated = e.Generate(&fields)
+	}
 	row := store.WebhookRow{ProjectID: g.project}
-	fillWebhook(&fields, in, &row, e, c.Lang)
+	row.Enabled = true
+	describeWebhook(&fields, &row, in, e, cmp.Or(c.Lang, hostler.LangEN))
 	if err := fields.Err(); err != nil {
 		return hostler.WebhookCreated{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.WebhookCreated, error) {
-		id, err := s.InsertWebhook(row, func(id hostler.WebhookID) ([]byte, error) { return a.sealWebhook(id, e.secrets()) })
+		id, err := s.InsertWebhook(row, s.sealWebhook(e.Secrets()))
 		if err != nil {
 			return hostler.WebhookCreated{}, err
 		}
 		w, err := s.recordWebhook("webhook.create", id)
-		return hostler.WebhookCreated{Webhook: w, Secret: made}, err
+		return hostler.WebhookCreated{Webhook: w, Secret: generated}, err
 	})
 }
 
-// generate makes the signing secret that the input asks for.
-func generateSecret(fields *check.Fields, in hostler.WebhookInput, e *endpoint) string {
-	if !in.GenerateSecret {
-		return ""
-	}
-	fields.Require(e.secret == "", "generate_secret", "excludes secret: give one of the two", "不能与 secret 同时指定")
-	fields.Require(!isRobot(e.format), "generate_secret",
-		"does not belong to this format: the robot has a secret of its own", "与此格式不符：机器人有自己的密钥")
-	e.secret = newSigningSecret()
-	return e.secret
+// sealWebhook returns a function that seals the secrets for the id of a new row.
+func (g grant) sealWebhook(sec webhook.Secrets) func(id hostler.WebhookID) ([]byte, error) {
+	return func(id hostler.WebhookID) ([]byte, error) { return sec.Seal(g.app.cfg.Box, id) }
 }
 
-// fill puts what is not secret of the input and its checked endpoint into the row.
-func fillWebhook(fields *check.Fields, in hostler.WebhookInput, row *store.WebhookRow, e endpoint, lang hostler.Lang) {
+// describeWebhook checks the input and sets what is not secret of it and of its
+// checked endpoint. The language is used when the input has none.
+func describeWebhook(
+	fields *check.Fields, row *store.WebhookRow, in hostler.WebhookInput, e webhook.Endpoint, lang hostler.Lang,
+) {
 	fields.Name("name", in.Name, 128)
 	if id, _ := webhookRef(in.Name); id != 0 {
-		fields.Add("name", "must not look like an id", "不能与 ID 的格式相同")
+		fields.Add("name", "must not have the form of an id", "不能与 ID 的格式相同")
 	}
-	fields.Require(in.Name != ConfiguredWebhook, "name", "is the name of the webhook in the server's configuration", "该名称属于服务器配置中的回调")
-	checkEvents(fields, e.format, in.Events)
+	fields.Require(in.Name != ConfiguredWebhook, "name",
+		"is the name of the webhook in the server's configuration", "该名称属于服务器配置中的回调")
+	webhook.CheckEvents(fields, e.Format, in.Events)
 	row.Filter = hostler.WebhookFilter{}
 	if in.Filter != nil {
-		checkWebhookFilter(fields, *in.Filter)
+		webhook.CheckFilter(fields, *in.Filter)
 		row.Filter = *in.Filter
 	}
-	check.Between(fields, "rate", in.Rate, 0, maxRate)
-	check.Between(fields, "limit", in.Limit, 0, maxAtOnce)
-	row.Lang = cmp.Or(in.Lang, lang, hostler.LangEN)
+	check.Between(fields, "rate", in.Rate, 0, webhook.MaxRate)
+	check.Between(fields, "limit", in.Limit, 0, webhook.MaxLimit)
+	row.Lang = cmp.Or(in.Lang, lang)
 	check.OneOf(fields, "lang", row.Lang, hostler.LangEN, hostler.LangZH)
 	row.Name, row.Events = in.Name, slices.Clone(in.Events)
-	row.Rate, row.Limit = in.Rate, cmp.Or(in.Limit, defaultAtOnce)
-	if row.Rate == 0 && isRobot(e.format) {
-		row.Rate = robotRate
-	}
-	switch {
-	case in.Enabled != nil:
+	row.Rate, row.Limit = rateOf(in.Rate, e.Format), cmp.Or(in.Limit, webhook.DefaultLimit)
+	if in.Enabled != nil {
 		row.Enabled = *in.Enabled
-	case row.ID == 0:
-		row.Enabled = true
 	}
 	if row.Enabled {
 		row.Reason = nil
 	}
-	e.show(row)
+	e.Describe(&row.Webhook)
 }
 
-// show puts what may be seen of an endpoint into the row.
-func (e endpoint) show(row *store.WebhookRow) {
-	row.URL, row.Format, row.Method, row.Timeout = hostler.MaskURL(e.url), e.format, e.method, hostler.Duration(e.timeout)
-	row.Headers = slices.Sorted(maps.Keys(e.headers))
-	row.Signed, row.Token = e.secret != "", e.token != ""
+// rateOf returns the rate limit, which chat bots always have.
+func rateOf(rate int, f hostler.WebhookFormat) int {
+	if rate == 0 && webhook.IsChatBot(f) {
+		return webhook.ChatBotRate
+	}
+	return rate
 }
 
-// changeWebhook changes a webhook and its secrets in one transaction. The
-// configured one is changed where it is configured.
+// changeWebhook changes a webhook and its secrets in one transaction.
 func (a *App) changeWebhook(ctx context.Context, c auth.Caller, ref, verb string,
-	fn func(s *scope, row *store.WebhookRow, sec *store.WebhookSecrets) error,
+	fn func(s *scope, row *store.WebhookRow, sec *webhook.Secrets) error,
 ) (hostler.Webhook, error) {
 	g, err := a.allow(c, auth.WriteWebhook)
 	if err != nil {
 		return hostler.Webhook{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Webhook, error) {
-		row, err := s.ownWebhook(ref)
+		row, err := s.lockWebhook(ref)
 		if err != nil {
 			return hostler.Webhook{}, err
 		}
-		sec, err := a.OpenWebhook(row.ID, row.Sealed)
+		sec, err := webhook.Open(a.cfg.Box, row.ID, row.Sealed)
 		if err != nil {
 			return hostler.Webhook{}, err
 		}
 		if err := fn(s, row, &sec); err != nil {
 			return hostler.Webhook{}, err
 		}
-		if row.Sealed, err = a.sealWebhook(row.ID, sec); err != nil {
+		if row.Sealed, err = sec.Seal(a.cfg.Box, row.ID); err != nil {
 			return hostler.Webhook{}, err
 		}
 		if err := s.UpdateWebhook(*row); err != nil {
@@ -198,23 +191,21 @@ func (a *App) changeWebhook(ctx context.Context, c auth.Caller, ref, verb string
 	})
 }
 
-// ownWebhook locks a webhook of the acting project for a change.
-func (s *scope) ownWebhook(ref string) (*store.WebhookRow, error) {
+// lockWebhook locks a webhook of the acting project for a change. The configured one
+// is refused: it is changed where it is configured.
+func (s *scope) lockWebhook(ref string) (*store.WebhookRow, error) {
 	row, err := s.webhook(s.LockWebhook, ref)
 	if err == nil && row.ProjectID == 0 {
-		return nil, errConfigured()
+		return nil, hostler.Errorf(hostler.CodeConflict,
+			"this webhook comes from the server's configuration (webhook_url, HOSTLER_WEBHOOK_URL): "+
+				"change it there and restart the server",
+			"该回调来自服务器配置（webhook_url、HOSTLER_WEBHOOK_URL）：请在配置中修改并重启服务")
 	}
 	return row, err
 }
 
-func errConfigured() error {
-	return hostler.Errorf(hostler.CodeConflict,
-		"this webhook comes from the server's configuration (webhook_url, HOSTLER_WEBHOOK_URL): change it there and restart",
-		"该回调来自服务器配置（webhook_url、HOSTLER_WEBHOOK_URL）：请在配置中修改并重启")
-}
-
-// recordWebhook reads what was written, which never holds a secret, and puts that
-// into the audit.
+// recordWebhook reads what was written, which never includes a secret, and records it
+// in the audit.
 func (s *scope) recordWebhook(verb string, id hostler.WebhookID) (hostler.Webhook, error) {
 	row, err := s.webhook(s.Tx.Webhook, id.String())
 	if err != nil {
@@ -227,70 +218,73 @@ func (s *scope) recordWebhook(verb string, id hostler.WebhookID) (hostler.Webhoo
 	})
 }
 
-// PutWebhook replaces a webhook. Secret parts that are left out stay, unless the
-// URL leads to another place.
-func (a *App) PutWebhook(ctx context.Context, c auth.Caller, ref string, in hostler.WebhookInput) (hostler.Webhook, error) {
-	return a.changeWebhook(ctx, c, ref, "webhook.update", func(_ *scope, row *store.WebhookRow, sec *store.WebhookSecrets) error {
+// PutWebhook replaces a webhook. Secret parts that the input leaves out are kept,
+// unless the URL leads to another origin; see [webhook.Replace].
+func (a *App) PutWebhook(
+	ctx context.Context, c auth.Caller, ref string, in hostler.WebhookInput,
+) (hostler.Webhook, error) {
+	replace := func(_ *scope, row *store.WebhookRow, sec *webhook.Secrets) error {
 		var fields check.Fields
-		fields.Require(!in.GenerateSecret, "generate_secret", "is for new webhooks; rotate the secret instead", "仅用于新建；请改用轮换")
-		old := sealedEndpoint(*sec)
-		e := replaced(&fields, in, old)
-		e.check(&fields)
-		fillWebhook(&fields, in, row, e, row.Lang)
+		fields.Require(!in.GenerateSecret, "generate_secret",
+			"is for new webhooks; rotate the secret instead", "仅用于新建；请改用轮换")
+		old := sec.Endpoint()
+		e := webhook.Replace(&fields, in, old)
+		e.Check(&fields)
+		describeWebhook(&fields, row, in, e, row.Lang)
 		signing := sec.Signing
-		*sec = e.secrets()
-		if e.secret == old.secret {
-			sec.Signing = signing // with what is left of an overlap
+		*sec = e.Secrets()
+		if e.Secret == old.Secret {
+			sec.Signing = signing // including older secrets that still overlap
 		}
 		return fields.Err()
-	})
+	}
+	return a.changeWebhook(ctx, c, ref, "webhook.update", replace)
 }
 
-// EnableWebhook has events sent to a webhook from now on.
+// EnableWebhook lets a webhook receive events from now on.
 func (a *App) EnableWebhook(ctx context.Context, c auth.Caller, ref string) (hostler.Webhook, error) {
-	return a.changeWebhook(ctx, c, ref, "webhook.enable", func(_ *scope, row *store.WebhookRow, _ *store.WebhookSecrets) error {
-		row.Enabled, row.Reason = true, nil
-		return nil
-	})
+	return a.changeWebhook(ctx, c, ref, "webhook.enable", setEnabled(true))
 }
 
-// DisableWebhook has nothing sent to a webhook.
+// DisableWebhook stops sending events to a webhook.
 func (a *App) DisableWebhook(ctx context.Context, c auth.Caller, ref string) (hostler.Webhook, error) {
-	return a.changeWebhook(ctx, c, ref, "webhook.disable", func(_ *scope, row *store.WebhookRow, _ *store.WebhookSecrets) error {
-		row.Enabled, row.Reason = false, nil
-		return nil
-	})
+	return a.changeWebhook(ctx, c, ref, "webhook.disable", setEnabled(false))
 }
 
-// RotateWebhook gives a webhook a new signing secret: the given one, or one that is
-// made and returned this once. The old one signs too until the overlap is over.
-func (a *App) RotateWebhook(ctx context.Context, c auth.Caller, ref string, in hostler.WebhookRotation) (hostler.WebhookCreated, error) {
-	overlap := defaultOverlap
+func setEnabled(enabled bool) func(*scope, *store.WebhookRow, *webhook.Secrets) error {
+	return func(_ *scope, row *store.WebhookRow, _ *webhook.Secrets) error {
+		row.Enabled, row.Reason = enabled, nil
+		return nil
+	}
+}
+
+// RotateWebhook sets a new signing secret: the given one, or a generated one, which
+// is in the answer and can not be read again. The old one signs too until the
+// overlap is over.
+func (a *App) RotateWebhook(
+	ctx context.Context, c auth.Caller, ref string, in hostler.WebhookRotation,
+) (hostler.WebhookCreated, error) {
+	overlap := webhook.DefaultOverlap
 	if in.Overlap != nil {
 		overlap = in.Overlap.D()
 	}
-	var made string
-	w, err := a.changeWebhook(ctx, c, ref, "webhook.rotate", func(s *scope, row *store.WebhookRow, sec *store.WebhookSecrets) error {
+	shown := ""
+	rotate := func(s *scope, row *store.WebhookRow, sec *webhook.Secrets) error {
 		var fields check.Fields
-		fields.Duration("overlap", hostler.Duration(overlap), maxOverlap)
-		secret := in.Secret
-		switch made = ""; {
-		case secret != "" || row.Format == hostler.FormatWeCom:
-			checkSigning(&fields, row.Format, cmp.Or(secret, "none"))
-		case isRobot(row.Format):
-			fields.Add("secret", "is needed: the robot has a secret of its own", "必须提供：机器人有自己的密钥")
-		default:
-			made = newSigningSecret()
-			secret = made
+		fields.Duration("overlap", hostler.Duration(overlap), webhook.MaxOverlap)
+		next, generated := webhook.NextSecret(&fields, row.Format, in.Secret)
+		if shown = ""; generated {
+			shown = next
 		}
-		rotate(sec, secret, s.Now(), overlap)
+		sec.Rotate(next, s.Now(), overlap)
 		row.Signed = true
 		return fields.Err()
-	})
+	}
+	w, err := a.changeWebhook(ctx, c, ref, "webhook.rotate", rotate)
 	if err != nil {
 		return hostler.WebhookCreated{}, err
 	}
-	return hostler.WebhookCreated{Webhook: w, Secret: made}, nil
+	return hostler.WebhookCreated{Webhook: w, Secret: shown}, nil
 }
 
 // DeleteWebhook deletes a webhook with its deliveries.
@@ -300,7 +294,7 @@ func (a *App) DeleteWebhook(ctx context.Context, c auth.Caller, ref string) erro
 		return err
 	}
 	_, err = change(ctx, g, func(s *scope) (struct{}, error) {
-		row, err := s.ownWebhook(ref)
+		row, err := s.lockWebhook(ref)
 		if err != nil {
 			return struct{}{}, err
 		}

@@ -113,7 +113,7 @@ func (s *scope) listed(ids []hostler.WorkerID) ([]hostler.Worker, error) {
 	for _, id := range ids {
 		w, ok := byID[id]
 		if !ok {
-			return nil, hostler.NotFound(workerWord, id.String())
+			return nil, hostler.NotFound(workerKind, id.String())
 		}
 		out = append(out, w)
 	}
@@ -144,7 +144,7 @@ func (a *App) CloseSessions(ctx context.Context, c auth.Caller, worker hostler.W
 			return 0, err
 		}
 		if !found {
-			return 0, hostler.NotFound(workerWord, worker.String())
+			return 0, hostler.NotFound(workerKind, worker.String())
 		}
 		return n, s.audit("worker.close_session", worker.String(), map[string]any{"addresses": hosts, "running": n})
 	})

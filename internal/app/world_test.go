@@ -13,6 +13,7 @@ import (
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/outbox"
+	"hostler.dev/hostler/internal/resolve"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/storetest"
@@ -21,8 +22,9 @@ import (
 // world is a bootstrapped App on one database, with people in two projects.
 type world struct {
 	*app.App
-	h   *storetest.Harness
-	log *logBuffer
+	resolver *resolve.Resolver
+	h        *storetest.Harness
+	log      *logBuffer
 
 	admin    auth.Caller // of the default project
 	operator auth.Caller // of the default project
@@ -52,9 +54,11 @@ func newWorld(t *testing.T, h *storetest.Harness) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	actions, logger := testActions(t), slog.New(slog.NewJSONHandler(w.log, nil))
+	w.resolver = resolve.New(resolve.Config{Store: h.Store, Actions: actions, Box: box, Log: logger})
 	w.App = app.New(app.Config{
-		Store: h.Store, Actions: testActions(t), Box: box, Now: h.Now, Feed: outbox.NewStream(outbox.StreamConfig{Store: h.Store}),
-		Log: slog.New(slog.NewJSONHandler(w.log, nil)),
+		Store: h.Store, Actions: actions, Box: box, Now: h.Now, Feed: outbox.NewStream(outbox.StreamConfig{Store: h.Store}),
+		Log: logger,
 	})
 	adminKey, created, err := w.Bootstrap(t.Context(), "")
 	if err != nil || !created {

@@ -35,14 +35,17 @@ func Rules() []Rule {
 		{Package: "internal/api/simple", May: []string{"internal/api/rest", "internal/app", "internal/auth"}},
 		{Package: "internal/api/monitor", May: []string{"internal/api/rest", "internal/app", "internal/auth"}},
 		{Package: "internal/app", May: []string{
-			"internal/action", "internal/assetfile", "internal/auth", "internal/check", "internal/outbox", "internal/secret", "internal/store",
+			"internal/action", "internal/assetfile", "internal/auth", "internal/check", "internal/outbox", "internal/secret", "internal/store", "internal/webhook",
+		}},
+		{Package: "internal/resolve", May: []string{
+			"internal/action", "internal/check", "internal/secret", "internal/store",
 		}},
 
 		// Loops over the store.
 		{Package: "internal/engine", May: []string{"internal/store", "internal/wait"}},
 		{Package: "internal/outbox", May: []string{"internal/store", "internal/wait"}},
 		{Package: "internal/notify", May: []string{
-			"internal/egress", "internal/secret", "internal/store", "internal/wait",
+			"internal/egress", "internal/secret", "internal/store", "internal/wait", "internal/webhook",
 		}},
 
 		// The worker sees neither store nor engine, only a hostler.Dispatcher, so
@@ -79,6 +82,7 @@ func Rules() []Rule {
 		{Package: "internal/assetfile", May: []string{"internal/check"}},
 		{Package: "internal/auth"},
 		{Package: "internal/check"},
+		{Package: "internal/webhook", May: []string{"internal/check", "internal/secret"}},
 		{Package: "internal/egress/..."},
 		{Package: "internal/secret"},
 		{Package: "internal/wait"},
@@ -102,7 +106,7 @@ func Homes() []Home {
 		{Library: "github.com/spf13/cobra", Packages: []string{"internal/cli"}},
 		{Library: "github.com/tink-crypto/tink-go/v2", Packages: []string{"internal/secret"}},
 		{Library: "golang.org/x/crypto/ssh", Packages: []string{
-			"internal/action/netcli/devicetest", "internal/action/ssh", "internal/app", "internal/sshconn",
+			"internal/action/netcli/devicetest", "internal/action/ssh", "internal/app", "internal/resolve", "internal/sshconn",
 			"internal/sshconn/sshtest",
 		}},
 		{Library: "modernc.org/sqlite", Packages: []string{"internal/store/sqlite"}},

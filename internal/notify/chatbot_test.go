@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"hostler.dev/hostler/internal/webhook"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store"
 )
@@ -102,8 +104,8 @@ func TestChatBots(t *testing.T) {
 					_, _ = io.WriteString(rw, answer)
 				})
 				url += "/robot/send?access_token=canary-token"
-				id := e.hook("bot", url, func(r *store.WebhookRow, s *store.WebhookSecrets) {
-					r.Format, s.Signing = tt.format, []store.SigningSecret{{Secret: botSecret}}
+				id := e.hook("bot", url, func(r *store.WebhookRow, s *webhook.Secrets) {
+					r.Format, s.Signing = tt.format, []webhook.SigningSecret{{Secret: botSecret}}
 				})
 				e.run("127.0.0.0/8", 50*time.Millisecond)
 				e.tx(func(tx *store.Tx) error {

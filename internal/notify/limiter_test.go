@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"hostler.dev/hostler/internal/webhook"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/store"
@@ -101,8 +103,8 @@ func TestUnsentRequestLeavesHostReachable(t *testing.T) {
 	}{"secrets of another key": {errors.New("another key"), true}, "no answer": {nil, false}} {
 		n := New(Config{
 			Egress: egress.New(netip.MustParsePrefix("127.0.0.0/8")),
-			Open: func(hostler.WebhookID, []byte) (store.WebhookSecrets, error) {
-				return store.WebhookSecrets{URL: w.URL}, tt.opens
+			Open: func(hostler.WebhookID, []byte) (webhook.Secrets, error) {
+				return webhook.Secrets{URL: w.URL}, tt.opens
 			},
 		})
 		n.limiter.setReachable(w, true)

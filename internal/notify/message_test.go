@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"hostler.dev/hostler/internal/webhook"
+
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
@@ -82,7 +84,7 @@ func TestGetRequests(t *testing.T) {
 		hostler.FormatNetPulse: `{"id":"x"}`, hostler.FormatStandard: "",
 	} {
 		w := store.WebhookRow{Webhook: hostler.Webhook{Format: format, Method: http.MethodGet}}
-		req, err := newRequest(t.Context(), w, 1, store.WebhookSecrets{URL: "https://h/"}, `{"id":"x"}`, time.Now())
+		req, err := newRequest(t.Context(), w, 1, webhook.Secrets{URL: "https://h/"}, `{"id":"x"}`, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

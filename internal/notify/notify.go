@@ -35,6 +35,8 @@ import (
 	"sync"
 	"time"
 
+	"hostler.dev/hostler/internal/webhook"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/store"
@@ -66,7 +68,7 @@ const (
 type Config struct {
 	Store *store.Store
 	// Open decrypts the secrets of a webhook.
-	Open   func(id hostler.WebhookID, sealed []byte) (store.WebhookSecrets, error)
+	Open   func(id hostler.WebhookID, sealed []byte) (webhook.Secrets, error)
 	Egress *egress.Policy // nil means the default policy
 	// Resolver looks up the addresses of receivers; nil means the system's.
 	Resolver *net.Resolver

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"hostler.dev/hostler/internal/webhook"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/egress/egresstest"
@@ -73,7 +75,7 @@ func (e *env) run(allow string, retry ...time.Duration) (stop func()) {
 	n := notify.New(notify.Config{
 		Store: e.h.Store, Egress: egress.New(prefixes...), Resolver: e.resolver, Retry: retry, Timeout: e.timeout,
 		// Here the secrets are plain JSON: package app encrypts them.
-		Open: func(_ hostler.WebhookID, sealed []byte) (s store.WebhookSecrets, err error) {
+		Open: func(_ hostler.WebhookID, sealed []byte) (s webhook.Secrets, err error) {
 			return s, json.Unmarshal(sealed, &s)
 		},
 	})
@@ -95,14 +97,14 @@ func (e *env) run(allow string, retry ...time.Duration) (stop func()) {
 }
 
 // hook inserts a webhook of the project.
-func (e *env) hook(name, url string, change ...func(*store.WebhookRow, *store.WebhookSecrets)) hostler.WebhookID {
+func (e *env) hook(name, url string, change ...func(*store.WebhookRow, *webhook.Secrets)) hostler.WebhookID {
 	e.t.Helper()
 	row := store.WebhookRow{ProjectID: e.project, Webhook: hostler.Webhook{
 		Name: name, URL: url, Format: hostler.FormatStandard, Method: http.MethodPost,
 		Events: []string{"asset.*", "credential.*"},
 		Lang:   hostler.LangEN, Timeout: hostler.Duration(10 * time.Second), Limit: 4, Enabled: true,
 	}}
-	s := store.WebhookSecrets{URL: url, Signing: []store.SigningSecret{{Secret: secret}}}
+	s := webhook.Secrets{URL: url, Signing: []webhook.SigningSecret{{Secret: secret}}}
 	for _, f := range change {
 		f(&row, &s)
 	}
@@ -256,7 +258,7 @@ func TestFaultyReceiver(t *testing.T) {
 			taken[m.Pos] = true
 			mu.Unlock()
 		})
-		id := e.hook("faulty", url, func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+		id := e.hook("faulty", url, func(r *store.WebhookRow, _ *webhook.Secrets) {
 			r.Timeout, r.Limit = hostler.Duration(150*time.Millisecond), 20
 		})
 		retry := make([]time.Duration, 1000) // many, since on a loaded machine good responses time out too
@@ -357,7 +359,7 @@ func TestStatusCodes(t *testing.T) {
 		hooks := map[int]hostler.WebhookID{}
 		for _, status := range []int{200, 204, 301, 302, 307, 308, 400, 401, 404, 410, 429, 500, 503} {
 			hooks[status] = e.hook(fmt.Sprint("h", status), fmt.Sprint(url, "/", status),
-				func(_ *store.WebhookRow, s *store.WebhookSecrets) { s.Token = "canary-token" })
+				func(_ *store.WebhookRow, s *webhook.Secrets) { s.Token = "canary-token" })
 		}
 		e.run("127.0.0.0/8", time.Minute)
 		e.emit(1)
@@ -410,7 +412,7 @@ func TestDeniedAddresses(t *testing.T) {
 			"[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "0.0.0.0", "[::]", "169.254.169.254", "100.100.100.200",
 		} {
 			ids = append(ids, e.hook(fmt.Sprint("h", i), "http://"+host+":"+port+"/",
-				func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Timeout = hostler.Duration(2 * time.Second) }))
+				func(r *store.WebhookRow, _ *webhook.Secrets) { r.Timeout = hostler.Duration(2 * time.Second) }))
 		}
 		e.run("")
 		e.emit(1)
@@ -533,10 +535,10 @@ func TestClaimExpires(t *testing.T) {
 func TestSubscriptions(t *testing.T) {
 	eachEnv(t, func(t *testing.T, e *env) {
 		url := serve(t, func(http.ResponseWriter, *http.Request) {})
-		events := func(patterns ...string) func(*store.WebhookRow, *store.WebhookSecrets) {
-			return func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Events = patterns }
+		events := func(patterns ...string) func(*store.WebhookRow, *webhook.Secrets) {
+			return func(r *store.WebhookRow, _ *webhook.Secrets) { r.Events = patterns }
 		}
-		off := func(r *store.WebhookRow, _ *store.WebhookSecrets) { r.Enabled = false }
+		off := func(r *store.WebhookRow, _ *webhook.Secrets) { r.Enabled = false }
 		all := e.hook("all", url)
 		want := map[hostler.WebhookID]int{
 			all:                                           2,
@@ -592,12 +594,12 @@ func TestManyDeadReceivers(t *testing.T) {
 				e.resolver = egresstest.Resolver(t, "127.0.0.1")
 				for i := range tt.hosts {
 					dead := fmt.Sprintf("http://dead%d.example.com:%s/", i, port)
-					e.hook(fmt.Sprint("dead", i), dead, func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+					e.hook(fmt.Sprint("dead", i), dead, func(r *store.WebhookRow, _ *webhook.Secrets) {
 						r.Limit, r.Events, r.Timeout = tt.limit, []string{"asset.created"}, hostler.Duration(e.timeout)
 					})
 				}
 				accepts := serve(t, func(http.ResponseWriter, *http.Request) {})
-				responsive := e.hook("responsive", accepts, func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+				responsive := e.hook("responsive", accepts, func(r *store.WebhookRow, _ *webhook.Secrets) {
 					r.Limit, r.Events = 100, []string{"asset.updated"}
 				})
 				e.run("127.0.0.0/8", time.Hour)

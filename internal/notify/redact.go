@@ -5,9 +5,10 @@ import (
 	"net/url"
 	"strings"
 
+	"hostler.dev/hostler/internal/webhook"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/secret"
-	"hostler.dev/hostler/internal/store"
 )
 
 // maxError bounds the error of a try, which may quote the receiver.
@@ -15,7 +16,7 @@ const maxError = 512
 
 // redactorOf returns a redactor of the secrets of a webhook. It is applied to what
 // the receiver returned, which may repeat the request, whole or in parts.
-func redactorOf(s store.WebhookSecrets) *secret.Redactor {
+func redactorOf(s webhook.Secrets) *secret.Redactor {
 	r := secret.NewRedactor(s.Token, s.URL)
 	for _, value := range s.Headers {
 		r.Add(value)
@@ -80,7 +81,7 @@ func excerpt(b []byte, r *secret.Redactor) string {
 
 // maskHeaders returns the headers of a request, with the values masked that the
 // owner of the webhook set or that authorize.
-func maskHeaders(req *http.Request, s store.WebhookSecrets) map[string]string {
+func maskHeaders(req *http.Request, s webhook.Secrets) map[string]string {
 	shown := make(map[string]string, len(req.Header))
 	for name := range req.Header {
 		if _, custom := s.Headers[name]; custom || name == "Authorization" {

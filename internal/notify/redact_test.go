@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"hostler.dev/hostler/internal/webhook"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store"
 )
@@ -76,7 +78,7 @@ func TestReceiversThatRepeatTheRequest(t *testing.T) {
 			const path, query = "/hooks/canary-0123456789-path", "?key=canary%2Bquery"
 			withUser, withToken := "http://ops:canary-pass@"+at+path+"/x"+query, "http://"+at+path+query
 			hooks = append(hooks, e.hook(fmt.Sprint("user", i), withUser))
-			hooks = append(hooks, e.hook(fmt.Sprint("token", i), withToken, func(_ *store.WebhookRow, s *store.WebhookSecrets) {
+			hooks = append(hooks, e.hook(fmt.Sprint("token", i), withToken, func(_ *store.WebhookRow, s *webhook.Secrets) {
 				s.Token, s.Headers = `canary-"&<token`, map[string]string{"X-Key": "Basic canary-header"}
 			}))
 		}
@@ -130,7 +132,7 @@ func TestSwitchedProtocol(t *testing.T) {
 				}()
 			}
 		}()
-		id := e.hook("switch", "http://"+l.Addr().String()+"/", func(r *store.WebhookRow, _ *store.WebhookSecrets) {
+		id := e.hook("switch", "http://"+l.Addr().String()+"/", func(r *store.WebhookRow, _ *webhook.Secrets) {
 			r.Timeout = hostler.Duration(300 * time.Millisecond)
 		})
 		e.run("127.0.0.0/8")

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"hostler.dev/hostler/internal/webhook"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/store"
@@ -120,7 +122,7 @@ func failed(en, zh string) result { return result{err: &hostler.Text{EN: en, ZH:
 
 // newRequest builds the signed request of a delivery.
 func newRequest(
-	ctx context.Context, w store.WebhookRow, id hostler.DeliveryID, s store.WebhookSecrets, body string, now time.Time,
+	ctx context.Context, w store.WebhookRow, id hostler.DeliveryID, s webhook.Secrets, body string, now time.Time,
 ) (*http.Request, error) {
 	url, payload, err := signChatBot(w.Format, s, body, now)
 	if err != nil {
@@ -155,7 +157,7 @@ func newRequest(
 
 // authorize sets the Authorization header: the bearer token, else the user of the
 // URL unless the webhook has such a header of its own.
-func authorize(req *http.Request, s store.WebhookSecrets) {
+func authorize(req *http.Request, s webhook.Secrets) {
 	if s.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+s.Token)
 		return

@@ -13,15 +13,16 @@ import (
 	"strings"
 	"time"
 
+	"hostler.dev/hostler/internal/webhook"
+
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store"
 )
 
 // signStandard sets the headers of Standard Webhooks: the id of the delivery, the
 // time, and the signature when the webhook has a secret.
 // See https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.
 func signStandard(
-	req *http.Request, secrets []store.SigningSecret, id hostler.DeliveryID, payload string, now time.Time,
+	req *http.Request, secrets []webhook.SigningSecret, id hostler.DeliveryID, payload string, now time.Time,
 ) {
 	stamp := now.Unix()
 	req.Header.Set("Webhook-Id", id.String())
@@ -33,7 +34,7 @@ func signStandard(
 
 // signature returns the header Webhook-Signature: one signature for each secret that
 // is valid now. During a rotation two are, so that the receiver can switch.
-func signature(secrets []store.SigningSecret, id string, stamp int64, payload string, now time.Time) string {
+func signature(secrets []webhook.SigningSecret, id string, stamp int64, payload string, now time.Time) string {
 	var all []string
 	for _, s := range secrets {
 		if !s.Until.IsZero() && !s.Until.After(now) {
@@ -60,7 +61,7 @@ func sign(key []byte, text string) string {
 // in the payload, over seconds, with key and text swapped. Other formats, and chat
 // bots without a secret, are returned unchanged.
 func signChatBot(
-	f hostler.WebhookFormat, s store.WebhookSecrets, body string, now time.Time,
+	f hostler.WebhookFormat, s webhook.Secrets, body string, now time.Time,
 ) (rawURL, payload string, err error) {
 	if len(s.Signing) == 0 {
 		return s.URL, body, nil

@@ -24,8 +24,11 @@ import (
 	"hostler.dev/hostler/internal/node"
 	"hostler.dev/hostler/internal/notify"
 	"hostler.dev/hostler/internal/outbox"
+	"hostler.dev/hostler/internal/resolve"
+	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/sqlite"
+	"hostler.dev/hostler/internal/webhook"
 )
 
 // Process is what Run needs to know of the process that it runs in.
@@ -125,12 +128,13 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	s.feed = outbox.NewStream(outbox.StreamConfig{Store: s.store, Log: log})
 	s.app = app.New(app.Config{Store: s.store, Actions: s.node.Actions(), Box: box, Feed: s.feed, Log: log})
 	s.notifier = notify.New(notify.Config{
-		Store: s.store, Open: s.app.OpenWebhook, Egress: egress.New(cfg.EgressAllow...),
+		Store: s.store, Open: openWebhook(box), Egress: egress.New(cfg.EgressAllow...),
 		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, Log: log,
 	})
 	s.publisher = &outbox.Publisher{Store: s.store, Deliver: s.notifier.Deliver, Log: log}
+	resolver := resolve.New(resolve.Config{Store: s.store, Actions: s.node.Actions(), Box: box, Log: log})
 	s.engine = engine.New(engine.Config{
-		Store: s.store, Resolve: s.app.ResolveLeases, Pin: s.app.PinHostKey,
+		Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey,
 		Retention: cfg.Retention, Sole: sole, Log: log,
 	})
 	if err := s.node.Connect(s.engine); err != nil {
@@ -141,6 +145,13 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 		BodyLimit: cfg.BodyLimit, Log: log, Draining: s.draining,
 	})
 	return s, err
+}
+
+// openWebhook returns the notifier's access to the secrets of webhooks.
+func openWebhook(box *secret.Box) func(hostler.WebhookID, []byte) (webhook.Secrets, error) {
+	return func(id hostler.WebhookID, sealed []byte) (webhook.Secrets, error) {
+		return webhook.Open(box, id, sealed)
+	}
 }
 
 func listen(ctx context.Context, cfg config.Config) (net.Listener, error) {

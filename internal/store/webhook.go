@@ -19,26 +19,6 @@ type WebhookRow struct {
 	Sealed    []byte
 }
 
-// WebhookSecrets is what is sealed of a webhook.
-type WebhookSecrets struct {
-	URL     string            `json:"u"`
-	Headers map[string]string `json:"h,omitempty"`
-	Token   string            `json:"t,omitempty"`
-	Signing []SigningSecret   `json:"s,omitempty"` // newest first
-}
-
-// String hides all of it.
-func (WebhookSecrets) String() string { return "(secret)" }
-
-// GoString hides all of it from %#v.
-func (WebhookSecrets) GoString() string { return "(secret)" }
-
-// SigningSecret signs until its time; without one for ever.
-type SigningSecret struct {
-	Secret string    `json:"s"`
-	Until  time.Time `json:"u,omitzero"`
-}
-
 // InsertWebhook makes a webhook; seal then seals its secrets for its id.
 // CodeConflict: the name is taken.
 func (tx *Tx) InsertWebhook(w WebhookRow, seal func(id hostler.WebhookID) ([]byte, error)) (hostler.WebhookID, error) {

@@ -3,28 +3,33 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"unicode/utf8"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
 )
 
-// RunTask makes one job on one asset, as the simple task API asks for it. Unlike
-// RunJobs it takes an action that nobody knows: the clients of that API expect to
-// hear of it from the task, which fails when a worker looks at it.
-func (a *App) RunTask(ctx context.Context, c auth.Caller, asset hostler.AssetID, action string, args json.RawMessage) (hostler.Job, error) {
+// RunTask creates one job on one asset, for the simple task API. Unlike
+// [App.RunJobs] it accepts an unknown action: the clients of that API expect the task
+// to be created, and to fail when a worker looks at it.
+func (a *App) RunTask(
+	ctx context.Context, c auth.Caller, asset hostler.AssetID, action string, args json.RawMessage,
+) (hostler.Job, error) {
 	if _, known := a.cfg.Actions.Lookup(action); !known {
 		return a.runUnknown(ctx, c, asset, action, args)
 	}
-	made, err := a.RunJobs(ctx, c, hostler.JobRequest{Action: action, Args: args, Assets: []string{asset.String()}}, "")
+	req := hostler.JobRequest{Action: action, Args: args, Assets: []string{asset.String()}}
+	created, err := a.RunJobs(ctx, c, req, "")
 	if err != nil {
 		return hostler.Job{}, err
 	}
-	return *made.Job, nil
+	return *created.Job, nil
 }
 
-func (a *App) runUnknown(ctx context.Context, c auth.Caller, asset hostler.AssetID, action string, args json.RawMessage) (hostler.Job, error) {
+// runUnknown creates a job of an action that does not exist.
+func (a *App) runUnknown(
+	ctx context.Context, c auth.Caller, asset hostler.AssetID, action string, args json.RawMessage,
+) (hostler.Job, error) {
 	g, err := a.allow(c, auth.RunJob)
 	if err != nil {
 		return hostler.Job{}, err
@@ -32,7 +37,7 @@ func (a *App) runUnknown(ctx context.Context, c auth.Caller, asset hostler.Asset
 	var fields check.Fields
 	fields.Line("action", action, 64)
 	fields.Given("action", action)
-	fields.Require(len(args) <= hostler.MaxArgsBytes && utf8.Valid(args), "args", "must be at most %d bytes of UTF-8", "最多 %d 字节，须为 UTF-8", hostler.MaxArgsBytes)
+	checkArgs(&fields, args)
 	if err := fields.Err(); err != nil {
 		return hostler.Job{}, err
 	}
@@ -45,7 +50,7 @@ func (a *App) runUnknown(ctx context.Context, c auth.Caller, asset hostler.Asset
 			return hostler.Job{}, err
 		}
 		if len(targets) != 1 {
-			return hostler.Job{}, hostler.NotFound(assetWord, asset.String())
+			return hostler.Job{}, hostler.NotFound(assetKind, asset.String())
 		}
 		run, err := s.NewID()
 		if err != nil {
@@ -61,7 +66,9 @@ func (a *App) runUnknown(ctx context.Context, c auth.Caller, asset hostler.Asset
 		if err != nil {
 			return hostler.Job{}, err
 		}
-		detail := map[string]any{"action": action, "count": 1, "queue": hostler.DefaultQueue, "asset": targets[0].Name, "job": ids[0]}
+		detail := map[string]any{
+			"action": action, "count": 1, "queue": hostler.DefaultQueue, "asset": targets[0].Name, "job": ids[0],
+		}
 		if err := s.audit("job.run", hostler.RunID(run).String(), detail); err != nil {
 			return hostler.Job{}, err
 		}
@@ -69,8 +76,8 @@ func (a *App) runUnknown(ctx context.Context, c auth.Caller, asset hostler.Asset
 	})
 }
 
-// UserIDs finds the ids of the users that made jobs, by name. Names of users that
-// are gone are left out.
+// UserIDs returns the ids of users by name, for the simple task API, which shows who
+// created a task as a number. Unknown names are left out.
 func (a *App) UserIDs(ctx context.Context, c auth.Caller, names []string) (map[string]hostler.UserID, error) {
 	g, err := a.allow(c, auth.ReadJob)
 	if err != nil {

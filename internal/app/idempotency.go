@@ -10,9 +10,9 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// idemRequest makes the key of a request that must take effect once; nil when the
-// caller gave none.
-func (g grant) idemRequest(route, key string, request any) (*store.IdemKey, error) {
+// idempotencyKey returns the key under which the answer to a request is stored; nil
+// when the caller gave none.
+func (g grant) idempotencyKey(route, key string, request any) (*store.IdemKey, error) {
 	if key == "" {
 		return nil, nil
 	}
@@ -25,16 +25,16 @@ func (g grant) idemRequest(route, key string, request any) (*store.IdemKey, erro
 	if err != nil {
 		return nil, hostler.Errorf(hostler.CodeMalformed, "the request is not valid JSON", "请求不是合法的 JSON")
 	}
-	// Keyed: the request may hold a password, and a plain hash would let whoever
-	// reads the database try guesses.
+	// The digest is keyed: the request may hold a password, which somebody who reads
+	// the database could otherwise guess by its plain hash.
 	sum := g.app.cfg.Box.Digest("idempotency", body)
 	return &store.IdemKey{Project: g.project, Route: route, Key: key, Hash: hex.EncodeToString(sum)}, nil
 }
 
-// once does the work unless a request with this key did it before, in which case
-// it returns what that one returned. The answer is kept in the transaction of the
-// work.
-func once[T any](s *scope, key *store.IdemKey, work func() (T, error)) (T, error) {
+// idempotent does the work, unless a request with the same key did it before: then it
+// returns the answer of that one. The answer is stored in the transaction of the
+// work. Without a key it just does the work.
+func idempotent[T any](s *scope, key *store.IdemKey, work func() (T, error)) (T, error) {
 	var out T
 	if key == nil {
 		return work()

@@ -9,16 +9,14 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// This file serves the compatible endpoints, which look for jobs by what only
-// they know: the address of a host, the name of a machine that runs workers.
-
-// JobSearch selects jobs; empty fields select all.
+// JobSearch selects jobs for the NetPulse-compatible API, whose clients identify jobs
+// by the address of a host or by the machine of a worker. Empty fields select all.
 type JobSearch struct {
 	States []hostler.State
 	Queue  string
 	Host   string // address or name of an asset, or the address of an inline target
-	Lane   string // the same, of jobs in the lane of that device
-	NoLane bool   // jobs in no device's lane
+	Lane   string // address or name of an asset: the jobs in the lane of that device
+	NoLane bool   // the jobs that are not in the lane of a device
 	Node   string // hostname of the worker
 }
 
@@ -26,14 +24,14 @@ func (f JobSearch) empty() bool {
 	return len(f.States) == 0 && f.Queue == "" && f.Host == "" && f.Lane == "" && !f.NoLane && f.Node == ""
 }
 
-// JobsFound is a page of jobs and the names of their workers. Workers that are
-// long gone have no name.
+// JobsFound is a page of jobs and the names of their workers. Workers whose rows were
+// deleted have no name.
 type JobsFound struct {
 	hostler.List[hostler.Job]
 	Names map[hostler.WorkerID]string
 }
 
-// searchPages is how many pages of a listing one search looks through to fill one.
+// searchPages is how many pages of a listing one search reads to fill its own page.
 const searchPages = 5
 
 // FindJobs lists the jobs that the search selects, newest first.
@@ -60,11 +58,11 @@ func (a *App) FindJobs(ctx context.Context, c auth.Caller, f JobSearch, p hostle
 		if err != nil {
 			return out, err
 		}
-		return s.named(out.List)
+		return s.withWorkerNames(out.List)
 	})
 }
 
-// FindJob is FindJobs for one id; it finds nothing rather than failing.
+// FindJob is [App.FindJobs] for one id. A job that does not exist is an empty page.
 func (a *App) FindJob(ctx context.Context, c auth.Caller, id hostler.JobID) (JobsFound, error) {
 	g, err := a.allow(c, auth.ReadJob)
 	if err != nil {
@@ -75,45 +73,12 @@ func (a *App) FindJob(ctx context.Context, c auth.Caller, id hostler.JobID) (Job
 		if err != nil {
 			return JobsFound{}, err
 		}
-		return s.named(l)
+		return s.withWorkerNames(l)
 	})
 }
 
-// A page of jobs holds as many as fit into about pageBytes of results, of which
-// pageStep are read at a time.
-const (
-	pageBytes = 16 << 20
-	pageStep  = 32
-)
-
-// page reads a page of jobs by their ids; next is where the one after it begins
-// unless their results are so large that it begins sooner.
-func (s *scope) page(ids []hostler.JobID, next hostler.JobID) (hostler.List[hostler.Job], error) {
-	l := hostler.List[hostler.Job]{Items: []hostler.Job{}}
-	size := 0
-	for len(ids) > 0 && size < pageBytes {
-		some := ids[:min(pageStep, len(ids))]
-		ids = ids[len(some):]
-		jobs, err := s.Tx.Jobs(s.project, some)
-		if err != nil {
-			return l, err
-		}
-		l.Items = append(l.Items, jobs...)
-		for _, j := range jobs {
-			size += len(j.Result)
-		}
-		if len(ids) > 0 && size >= pageBytes {
-			next = some[len(some)-1]
-		}
-	}
-	if next != 0 {
-		l.Next = cursor(next.String())
-	}
-	return l, nil
-}
-
-// named adds the names of the jobs' workers.
-func (s *scope) named(l hostler.List[hostler.Job]) (JobsFound, error) {
+// withWorkerNames adds the names of the jobs' workers.
+func (s *scope) withWorkerNames(l hostler.List[hostler.Job]) (JobsFound, error) {
 	var workers []hostler.WorkerID
 	for _, j := range l.Items {
 		if j.Worker != 0 && !slices.Contains(workers, j.Worker) {
@@ -124,10 +89,10 @@ func (s *scope) named(l hostler.List[hostler.Job]) (JobsFound, error) {
 	return JobsFound{l, names}, err
 }
 
-// search finds a page of ids, and where to go on.
+// search returns a page of ids, and the id to continue before; 0 at the end.
 func (s *scope) search(f JobSearch, before hostler.JobID, limit int) ([]hostler.JobID, hostler.JobID, error) {
-	q, some, err := s.searchQuery(f)
-	if err != nil || !some {
+	q, possible, err := s.searchQuery(f)
+	if err != nil || !possible {
 		return nil, 0, err
 	}
 	var all []hostler.JobID
@@ -144,9 +109,10 @@ func (s *scope) search(f JobSearch, before hostler.JobID, limit int) ([]hostler.
 	return all, before, nil
 }
 
-// searchQuery resolves what a search names; false means that nothing can match.
-func (s *scope) searchQuery(f JobSearch) (store.JobQuery, bool, error) {
-	q := store.JobQuery{Project: s.project, States: f.States, Queue: f.Queue, NoLane: f.NoLane, Host: f.Host}
+// searchQuery resolves the names in a search. The result is false when no job can
+// match.
+func (s *scope) searchQuery(f JobSearch) (q store.JobQuery, possible bool, err error) {
+	q = store.JobQuery{Project: s.project, States: f.States, Queue: f.Queue, NoLane: f.NoLane, Host: f.Host}
 	if f.Host != "" {
 		assets, err := s.AssetsAt(s.project, f.Host)
 		if err != nil {
@@ -175,16 +141,18 @@ func (s *scope) searchQuery(f JobSearch) (store.JobQuery, bool, error) {
 }
 
 // cancelStep is how many jobs one transaction cancels, and cancelMost about how many
-// one search does.
+// one call cancels.
 const (
 	cancelStep = 200
 	cancelMost = 10_000
 )
 
-// CancelWaiting cancels the jobs that have not started: the ones with these ids,
-// or, without any, those that the search selects, some cancelMost at most. It
-// returns the jobs that it cancelled; one that starts meanwhile is not touched.
-func (a *App) CancelWaiting(ctx context.Context, c auth.Caller, ids []hostler.JobID, f JobSearch) ([]hostler.JobID, error) {
+// CancelWaiting cancels jobs that have not started: those with the ids, or, without
+// ids, about cancelMost of those that the search selects. It returns the jobs that it
+// cancelled; a job that starts meanwhile keeps running.
+func (a *App) CancelWaiting(
+	ctx context.Context, c auth.Caller, ids []hostler.JobID, f JobSearch,
+) ([]hostler.JobID, error) {
 	g, err := a.allow(c, auth.ChangeJob)
 	if err != nil {
 		return nil, err
@@ -193,45 +161,46 @@ func (a *App) CancelWaiting(ctx context.Context, c auth.Caller, ids []hostler.Jo
 		return a.cancelWaiting(ctx, g, ids)
 	}
 	if f.empty() {
-		return nil, hostler.Invalid("filter", "must not be empty: changing every job is not offered", "不能为空：不支持更改全部作业")
+		return nil, hostler.Invalid("filter",
+			"must not be empty: changing all jobs is not supported", "不能为空：不支持更改全部作业")
 	}
 	f.States = []hostler.State{hostler.StateScheduled, hostler.StateQueued}
 	type page struct {
 		ids  []hostler.JobID
 		next hostler.JobID
 	}
-	gone := []hostler.JobID{}
-	for p := (page{}); len(gone) < cancelMost; {
+	cancelled := []hostler.JobID{}
+	for p := (page{}); len(cancelled) < cancelMost; {
 		p, err = view(ctx, g, func(s *scope) (page, error) {
 			ids, next, err := s.search(f, p.next, a.cfg.Limits.Bulk)
 			return page{ids, next}, err
 		})
 		if err != nil {
-			return gone, err
+			return cancelled, err
 		}
 		some, err := a.cancelWaiting(ctx, g, p.ids)
-		gone = append(gone, some...)
+		cancelled = append(cancelled, some...)
 		if err != nil || p.next == 0 {
-			return gone, err
+			return cancelled, err
 		}
 	}
-	return gone, nil
+	return cancelled, nil
 }
 
 func (a *App) cancelWaiting(ctx context.Context, g grant, ids []hostler.JobID) ([]hostler.JobID, error) {
-	gone := []hostler.JobID{}
+	cancelled := []hostler.JobID{}
 	for chunk := range slices.Chunk(ids, cancelStep) {
 		some, err := change(ctx, g, func(s *scope) ([]hostler.JobID, error) { return s.cancelWaiting(chunk) })
 		if err != nil {
-			return gone, err
+			return cancelled, err
 		}
-		gone = append(gone, some...)
+		cancelled = append(cancelled, some...)
 	}
-	return gone, nil
+	return cancelled, nil
 }
 
 func (s *scope) cancelWaiting(ids []hostler.JobID) ([]hostler.JobID, error) {
-	jobs, err := s.Tx.Jobs(s.project, ids) // and none of another project
+	jobs, err := s.Tx.Jobs(s.project, ids) // those of other projects are left out
 	if err != nil {
 		return nil, err
 	}
@@ -239,21 +208,21 @@ func (s *scope) cancelWaiting(ids []hostler.JobID) ([]hostler.JobID, error) {
 	for i, j := range jobs {
 		own[i] = j.ID
 	}
-	gone, err := s.CancelWaiting(own, s.caller.User)
+	cancelled, err := s.CancelWaiting(own, s.caller.User)
 	if err != nil {
 		return nil, err
 	}
-	s.unchanged() // unless there is something to record
-	for _, id := range gone {
+	s.unchanged() // unless a job was cancelled
+	for _, id := range cancelled {
 		if err := s.audit("job.cancel", id.String(), map[string]any{"state": hostler.StateCancelled}); err != nil {
 			return nil, err
 		}
 	}
-	return gone, nil
+	return cancelled, nil
 }
 
-// AssetAddresses are the addresses that an address, or the name or device key of
-// assets of the acting project, stands for, itself included.
+// AssetAddresses returns the addresses of the assets whose address, name or device key
+// is host, and host itself.
 func (a *App) AssetAddresses(ctx context.Context, c auth.Caller, host string) ([]string, error) {
 	g, err := a.allow(c, auth.ReadAsset)
 	if err != nil {
@@ -265,15 +234,17 @@ func (a *App) AssetAddresses(ctx context.Context, c auth.Caller, host string) ([
 	})
 }
 
-// statsNewest is how many ended jobs one call of ActionStats looks at.
+// statsNewest is how many ended jobs one call of ActionStats reads.
 const statsNewest = 100_000
 
-// ActionStats counts the ended jobs of the acting project by action, as far as they
-// are among the newest statsNewest of all projects.
+// ActionStats counts the ended jobs of the acting project by action, among the newest
+// statsNewest jobs of all projects.
 func (a *App) ActionStats(ctx context.Context, c auth.Caller) (map[string]store.ActionStats, error) {
 	g, err := a.allow(c, auth.ReadJob)
 	if err != nil {
 		return nil, err
 	}
-	return view(ctx, g, func(s *scope) (map[string]store.ActionStats, error) { return s.Tx.ActionStats(s.project, statsNewest) })
+	return view(ctx, g, func(s *scope) (map[string]store.ActionStats, error) {
+		return s.Tx.ActionStats(s.project, statsNewest)
+	})
 }

@@ -15,6 +15,10 @@ import (
 // adminUser is the user that a fresh database begins with.
 const adminUser = "admin"
 
+// localUser is the user in audit rows of what the process itself did, on the
+// authority of its configuration or its data folder.
+const localUser = "local"
+
 // errDone ends a transaction that found its work done already.
 var errDone = errors.New("done already")
 
@@ -84,7 +88,7 @@ func makeAdmin(tx *store.Tx, p hostler.Project, keyName, secret string) error {
 	if err != nil {
 		return fmt.Errorf("encode audit detail: %w", err)
 	}
-	return tx.AppendAudit(p.ID, hostler.Audit{User: "local", Verb: "key.create", Object: key.ID.String(), Detail: detail})
+	return tx.AppendAudit(p.ID, hostler.Audit{User: localUser, Verb: "key.create", Object: key.ID.String(), Detail: detail})
 }
 
 // LocalAdminKey makes a key for the user admin, who is made, enabled and given the
@@ -168,6 +172,6 @@ func (s *scope) seed(p *plan, port int) error {
 	if _, err := s.recordAsset("asset.create", id); err != nil {
 		return err
 	}
-	_, err = p.run(s)
+	_, err = s.runPlan(p)
 	return err
 }

@@ -1,4 +1,4 @@
-package app
+package webhook
 
 import (
 	"fmt"
@@ -24,19 +24,19 @@ func faults(fields *check.Fields) []string {
 }
 
 func TestEndpointThatIsTaken(t *testing.T) {
-	for name, e := range map[string]endpoint{
-		"plain":            {url: "https://ops.example.com/hooks"},
-		"a user":           {url: "http://ops:canary@10.0.0.1:8080/in?x=1"},
-		"an IPv6 address":  {url: "http://[2001:db8::1]:9000/"},
-		"everything":       {url: "https://h/", method: "PUT", token: "t", secret: goodSecret, timeout: time.Second, headers: map[string]string{"X-A": "b\tc", "Cookie": "a=b; c=d", "X-Name": "主机"}},
-		"own credentials":  {url: "https://h/", headers: map[string]string{"Authorization": "Basic eDp5"}},
-		"a robot's secret": {url: "https://oapi.dingtalk.com/robot/send?access_token=x", secret: "SECabc"},
+	for name, e := range map[string]Endpoint{
+		"plain":            {URL: "https://ops.example.com/hooks"},
+		"a user":           {URL: "http://ops:canary@10.0.0.1:8080/in?x=1"},
+		"an IPv6 address":  {URL: "http://[2001:db8::1]:9000/"},
+		"everything":       {URL: "https://h/", Method: "PUT", Token: "t", Secret: goodSecret, Timeout: time.Second, Headers: map[string]string{"X-A": "b\tc", "Cookie": "a=b; c=d", "X-Name": "主机"}},
+		"own credentials":  {URL: "https://h/", Headers: map[string]string{"Authorization": "Basic eDp5"}},
+		"a robot's secret": {URL: "https://oapi.dingtalk.com/robot/send?access_token=x", Secret: "SECabc"},
 	} {
 		var fields check.Fields
-		if e.check(&fields); len(fields.Faults()) > 0 {
+		if e.Check(&fields); len(fields.Faults()) > 0 {
 			t.Errorf("%s: %v", name, fields.Err())
 		}
-		if e.method == "" || e.format == "" || e.timeout == 0 {
+		if e.Method == "" || e.Format == "" || e.Timeout == 0 {
 			t.Errorf("%s: defaults are missing: %+v", name, e)
 		}
 	}
@@ -47,40 +47,40 @@ func TestEndpointThatIsRefused(t *testing.T) {
 	for i := range maxHeaders + 1 {
 		many[fmt.Sprint("X-", i)] = "v"
 	}
-	header := func(name, value string) endpoint {
-		return endpoint{url: "https://h/", headers: map[string]string{name: value}}
+	header := func(name, value string) Endpoint {
+		return Endpoint{URL: "https://h/", Headers: map[string]string{name: value}}
 	}
 	for name, tt := range map[string]struct {
-		e    endpoint
+		e    Endpoint
 		path string
 	}{
-		"no URL":                {endpoint{}, "url"},
-		"another scheme":        {endpoint{url: "file:///etc/passwd"}, "url"},
-		"gopher":                {endpoint{url: "gopher://canary:70/"}, "url"},
-		"no host":               {endpoint{url: "https:///canary"}, "url"},
-		"opaque":                {endpoint{url: "http:canary"}, "url"},
-		"a line end":            {endpoint{url: "https://h/\r\nX: canary"}, "url"},
-		"a space":               {endpoint{url: "https://h/a canary"}, "url"},
-		"a fragment":            {endpoint{url: "https://h/#canary"}, "url"},
-		"a port too high":       {endpoint{url: "https://h:70000/canary"}, "url"},
-		"port 0":                {endpoint{url: "https://h:0/canary"}, "url"},
-		"a zone":                {endpoint{url: "https://[fe80::1%25canary]/"}, "url"},
-		"an option as host":     {endpoint{url: "https://-canary/"}, "url"},
-		"the shown form":        {endpoint{url: "https://h/hook/***"}, "url"},
-		"too long":              {endpoint{url: "https://h/" + strings.Repeat("c", maxURL)}, "url"},
-		"an unknown format":     {endpoint{url: "https://h/", format: "canary"}, "format"},
-		"DELETE":                {endpoint{url: "https://h/", method: "DELETE"}, "method"},
-		"too slow":              {endpoint{url: "https://h/", timeout: 11 * time.Second}, "timeout"},
-		"no time at all":        {endpoint{url: "https://h/", timeout: time.Nanosecond}, "timeout"},
-		"a negative timeout":    {endpoint{url: "https://h/", timeout: -time.Second}, "timeout"},
-		"a token of two lines":  {endpoint{url: "https://h/", token: "canary\r\nX: y"}, "token"},
-		"a token and a user":    {endpoint{url: "https://u:canary@h/", token: "t"}, "token"},
-		"a token and a header":  {endpoint{url: "https://h/", token: "t", headers: map[string]string{"authorization": "canary"}}, "token"},
-		"a robot with a token":  {endpoint{url: "https://open.feishu.cn/open-apis/bot/v2/hook/x", token: "canary"}, "token"},
-		"WeCom signs nothing":   {endpoint{url: "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=x", secret: "canary"}, "secret"},
-		"a robot by GET":        {endpoint{url: "https://oapi.dingtalk.com/robot/send", method: "GET"}, "method"},
-		"a secret of words":     {endpoint{url: "https://h/", secret: "canary"}, "secret"},
-		"a short secret":        {endpoint{url: "https://h/", secret: "whsec_Y2FuYXJ5"}, "secret"},
+		"no URL":                {Endpoint{}, "url"},
+		"another scheme":        {Endpoint{URL: "file:///etc/passwd"}, "url"},
+		"gopher":                {Endpoint{URL: "gopher://canary:70/"}, "url"},
+		"no host":               {Endpoint{URL: "https:///canary"}, "url"},
+		"opaque":                {Endpoint{URL: "http:canary"}, "url"},
+		"a line end":            {Endpoint{URL: "https://h/\r\nX: canary"}, "url"},
+		"a space":               {Endpoint{URL: "https://h/a canary"}, "url"},
+		"a fragment":            {Endpoint{URL: "https://h/#canary"}, "url"},
+		"a port too high":       {Endpoint{URL: "https://h:70000/canary"}, "url"},
+		"port 0":                {Endpoint{URL: "https://h:0/canary"}, "url"},
+		"a zone":                {Endpoint{URL: "https://[fe80::1%25canary]/"}, "url"},
+		"an option as host":     {Endpoint{URL: "https://-canary/"}, "url"},
+		"the shown form":        {Endpoint{URL: "https://h/hook/***"}, "url"},
+		"too long":              {Endpoint{URL: "https://h/" + strings.Repeat("c", maxURL)}, "url"},
+		"an unknown format":     {Endpoint{URL: "https://h/", Format: "canary"}, "format"},
+		"DELETE":                {Endpoint{URL: "https://h/", Method: "DELETE"}, "method"},
+		"too slow":              {Endpoint{URL: "https://h/", Timeout: 11 * time.Second}, "timeout"},
+		"no time at all":        {Endpoint{URL: "https://h/", Timeout: time.Nanosecond}, "timeout"},
+		"a negative timeout":    {Endpoint{URL: "https://h/", Timeout: -time.Second}, "timeout"},
+		"a token of two lines":  {Endpoint{URL: "https://h/", Token: "canary\r\nX: y"}, "token"},
+		"a token and a user":    {Endpoint{URL: "https://u:canary@h/", Token: "t"}, "token"},
+		"a token and a header":  {Endpoint{URL: "https://h/", Token: "t", Headers: map[string]string{"authorization": "canary"}}, "token"},
+		"a robot with a token":  {Endpoint{URL: "https://open.feishu.cn/open-apis/bot/v2/hook/x", Token: "canary"}, "token"},
+		"WeCom signs nothing":   {Endpoint{URL: "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=x", Secret: "canary"}, "secret"},
+		"a robot by GET":        {Endpoint{URL: "https://oapi.dingtalk.com/robot/send", Method: "GET"}, "method"},
+		"a secret of words":     {Endpoint{URL: "https://h/", Secret: "canary"}, "secret"},
+		"a short secret":        {Endpoint{URL: "https://h/", Secret: "whsec_Y2FuYXJ5"}, "secret"},
 		"a name with a space":   {header("X canary", "v"), "headers"},
 		"a name with a colon":   {header("X:canary", "v"), "headers"},
 		"a name with a newline": {header("X\r\ncanary", "v"), "headers"},
@@ -94,11 +94,11 @@ func TestEndpointThatIsRefused(t *testing.T) {
 		"a NUL":                 {header("X-A", "canary\x00"), "headers.X-A"},
 		"no UTF-8":              {header("X-A", "canary\xff"), "headers.X-A"},
 		"a long value":          {header("X-A", strings.Repeat("c", maxHeaderValue+1)), "headers.X-A"},
-		"two spellings":         {endpoint{url: "https://h/", headers: map[string]string{"X-A": "canary", "x-a": "b"}}, "headers.x-a"},
-		"too many":              {endpoint{url: "https://h/", headers: many}, "headers"},
+		"two spellings":         {Endpoint{URL: "https://h/", Headers: map[string]string{"X-A": "canary", "x-a": "b"}}, "headers.x-a"},
+		"too many":              {Endpoint{URL: "https://h/", Headers: many}, "headers"},
 	} {
 		var fields check.Fields
-		tt.e.check(&fields)
+		tt.e.Check(&fields)
 		if !slices.Contains(faults(&fields), tt.path) {
 			t.Errorf("%s: faults %v, want %s among them", name, faults(&fields), tt.path)
 		}
@@ -120,9 +120,9 @@ func TestFormatByURL(t *testing.T) {
 		"https://ops.example.com/open.feishu.cn":                 hostler.FormatStandard,
 	} {
 		var fields check.Fields
-		e := endpoint{url: raw}
-		if e.check(&fields); e.format != want {
-			t.Errorf("%s is %s, want %s", raw, e.format, want)
+		e := Endpoint{URL: raw}
+		if e.Check(&fields); e.Format != want {
+			t.Errorf("%s is %s, want %s", raw, e.Format, want)
 		}
 	}
 }
@@ -130,14 +130,14 @@ func TestFormatByURL(t *testing.T) {
 // TestSecretsStayWithTheirAddress: who can change a URL must not have the secrets
 // of the old one sent to a new one.
 func TestSecretsStayWithTheirAddress(t *testing.T) {
-	old := endpoint{url: "https://ops.example.com/hooks?key=1", token: "canary", secret: goodSecret, headers: map[string]string{"X-A": "canary"}}
+	old := Endpoint{URL: "https://ops.example.com/hooks?key=1", Token: "canary", Secret: goodSecret, Headers: map[string]string{"X-A": "canary"}}
 	empty, given := "", "new"
 	for name, tt := range map[string]struct {
 		in   hostler.WebhookInput
 		want []string
 	}{
 		"as it is":                {hostler.WebhookInput{}, nil},
-		"as it is shown":          {hostler.WebhookInput{URL: hostler.MaskURL(old.url)}, nil},
+		"as it is shown":          {hostler.WebhookInput{URL: hostler.MaskURL(old.URL)}, nil},
 		"another path":            {hostler.WebhookInput{URL: "https://ops.example.com/other"}, nil},
 		"the port in words":       {hostler.WebhookInput{URL: "https://OPS.example.com:443/other"}, nil},
 		"another host":            {hostler.WebhookInput{URL: "https://evil.example.com/hooks"}, []string{"headers", "secret", "token"}},
@@ -148,11 +148,11 @@ func TestSecretsStayWithTheirAddress(t *testing.T) {
 		"with all given or taken": {hostler.WebhookInput{URL: "https://evil.example.com/", Token: &given, Secret: &empty, Headers: map[string]string{}}, nil},
 	} {
 		var fields check.Fields
-		e := replaced(&fields, tt.in, old)
+		e := Replace(&fields, tt.in, old)
 		if got := faults(&fields); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: faults %v, want %v", name, got, tt.want)
 		}
-		if tt.want == nil && tt.in.Token == nil && (e.token != old.token || e.secret != old.secret || len(e.headers) != 1) {
+		if tt.want == nil && tt.in.Token == nil && (e.Token != old.Token || e.Secret != old.Secret || len(e.Headers) != 1) {
 			t.Errorf("%s: secrets were lost: %+v", name, e)
 		}
 	}

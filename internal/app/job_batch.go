@@ -1,0 +1,142 @@
+package app
+
+import (
+	"context"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/webhook"
+)
+
+// Outcome is the result of one request of a batch.
+type Outcome struct {
+	Job hostler.Job
+	Err error
+}
+
+// RunBatch creates one job for each request, in a few transactions. A request that
+// is at fault fails alone; an error that concerns all of them, such as a full queue,
+// fails the call, or what is left of it once jobs were created. The jobs are one run
+// with one webhook: the requests must ask for the same webhook.
+func (a *App) RunBatch(ctx context.Context, c auth.Caller, reqs []hostler.JobRequest) ([]Outcome, error) {
+	g, err := a.allow(c, auth.RunJob)
+	if err != nil {
+		return nil, err
+	}
+	if len(reqs) > a.cfg.Limits.Bulk {
+		return nil, hostler.Invalid("devices", "must be at most %d in one call", "每次调用最多 %d 个", a.cfg.Limits.Bulk)
+	}
+	out := make([]Outcome, len(reqs))
+	for from := 0; from < len(reqs); from += enqueueStep {
+		to := min(from+enqueueStep, len(reqs))
+		err := a.runChunk(ctx, g, reqs[from:to], out[from:to])
+		if err != nil && from == 0 {
+			return nil, err // no job was created
+		}
+		for i := from; err != nil && i < to; i++ {
+			if out[i].Err == nil {
+				out[i].Err = err
+			}
+		}
+	}
+	return out, nil
+}
+
+// runChunk creates the jobs of one transaction and sets the outcome of each request.
+func (a *App) runChunk(ctx context.Context, g grant, reqs []hostler.JobRequest, out []Outcome) error {
+	plans := make([]*plan, len(reqs))
+	for i, req := range reqs {
+		plans[i], out[i].Err = a.plan(req)
+	}
+	batch, err := change(ctx, g, func(s *scope) (*jobBatch, error) {
+		b := &jobBatch{scope: s, errs: make([]error, len(plans))}
+		err := b.run(plans)
+		if err == nil {
+			b.jobs, err = s.Tx.Jobs(s.project, b.ids)
+		}
+		return b, err
+	})
+	if err != nil {
+		return err
+	}
+	for i, err := range batch.errs {
+		if err != nil {
+			out[i].Err = err
+		}
+	}
+	byID := make(map[hostler.JobID]hostler.Job, len(batch.jobs))
+	for _, j := range batch.jobs {
+		byID[j.ID] = j
+	}
+	for n, i := range batch.planOf {
+		out[i].Job = byID[batch.ids[n]]
+	}
+	return nil
+}
+
+// jobBatch creates jobs of several plans in one transaction.
+type jobBatch struct {
+	*scope
+	errs []error // why a plan could not run, by plan
+
+	// The jobs, in the order in which they are enqueued.
+	specs   []hostler.JobSpec
+	planOf  []int // the plan of each job
+	ids     []hostler.JobID
+	jobs    []hostler.Job // as they were enqueued, in any order
+	webhook *webhook.Endpoint
+}
+
+// run creates one job for each plan; nil plans are skipped.
+func (b *jobBatch) run(plans []*plan) error {
+	if err := b.KeepLanes(); err != nil {
+		return err
+	}
+	id, err := b.NewID()
+	if err != nil {
+		return err
+	}
+	run := hostler.RunID(id)
+	for i, p := range plans {
+		if p == nil {
+			continue
+		}
+		if err := b.add(i, p, run); err != nil {
+			return err
+		}
+	}
+	if len(b.specs) == 0 {
+		b.unchanged()
+		return nil
+	}
+	if b.webhook != nil {
+		if err := b.insertRunWebhook(run, *b.webhook); err != nil {
+			return err
+		}
+	}
+	if b.ids, err = b.Enqueue(b.specs); err != nil {
+		return err
+	}
+	detail := map[string]any{"action": b.specs[0].Action, "count": len(b.specs), "queue": b.specs[0].Queue}
+	return b.audit("job.run", run.String(), detail)
+}
+
+// add adds the job of one plan. What is at fault in the plan is in errs afterwards;
+// any other error is returned.
+func (b *jobBatch) add(i int, p *plan, run hostler.RunID) error {
+	targets, err := b.findTargets(p)
+	if err == nil {
+		err = b.checkCredentials(p.act, p.spec.Args)
+	}
+	switch hostler.CodeOf(err) {
+	case "":
+		b.specs = append(b.specs, specFor(b.specOf(p, run), targets[0], p.lane))
+		b.planOf, b.webhook = append(b.planOf, i), p.webhook
+		return nil
+	case hostler.CodeNotFound, hostler.CodeInvalid:
+		b.errs[i] = err
+		return nil
+	default:
+		return err
+	}
+}

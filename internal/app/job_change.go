@@ -1,0 +1,67 @@
+package app
+
+import (
+	"context"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
+)
+
+// CancelJob cancels a waiting job at once, or requests that a running one is stopped.
+// CodeConflict: it has ended, or its outcome is unknown.
+func (a *App) CancelJob(ctx context.Context, c auth.Caller, id hostler.JobID) (hostler.Job, error) {
+	g, err := a.allow(c, auth.ChangeJob)
+	if err != nil {
+		return hostler.Job{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Job, error) { return s.cancelJob(id) })
+}
+
+func (s *scope) cancelJob(id hostler.JobID) (hostler.Job, error) {
+	if _, err := s.job(id); err != nil {
+		return hostler.Job{}, err
+	}
+	state, err := s.CancelJob(id, s.caller.User)
+	if err != nil {
+		return hostler.Job{}, err
+	}
+	if err := s.audit("job.cancel", id.String(), map[string]any{"state": state}); err != nil {
+		return hostler.Job{}, err
+	}
+	return s.job(id)
+}
+
+// ResolveJob sets the outcome of an unknown job.
+func (a *App) ResolveJob(
+	ctx context.Context, c auth.Caller, id hostler.JobID, in hostler.ResolveInput,
+) (hostler.Job, error) {
+	g, err := a.allow(c, auth.ChangeJob)
+	if err != nil {
+		return hostler.Job{}, err
+	}
+	if err := checkResolution(in); err != nil {
+		return hostler.Job{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Job, error) { return s.resolveJob(id, in) })
+}
+
+func checkResolution(in hostler.ResolveInput) error {
+	var fields check.Fields
+	check.OneOf(&fields, "state", in.State, hostler.StateSucceeded, hostler.StateFailed)
+	fields.Text("note", in.Note, 2000)
+	return fields.Err()
+}
+
+func (s *scope) resolveJob(id hostler.JobID, in hostler.ResolveInput) (hostler.Job, error) {
+	if _, err := s.job(id); err != nil {
+		return hostler.Job{}, err
+	}
+	if err := s.ResolveJob(id, in.State, s.caller.User, in.Note); err != nil {
+		return hostler.Job{}, err
+	}
+	if err := s.audit("job.resolve", id.String(), in); err != nil {
+		return hostler.Job{}, err
+	}
+	return s.job(id)
+}

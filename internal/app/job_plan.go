@@ -1,0 +1,224 @@
+package app
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/webhook"
+)
+
+// Limits of a job request.
+const (
+	maxTimeout = 7 * 24 * time.Hour
+	maxDelay   = 366 * 24 * time.Hour
+	maxBackoff = 24 * time.Hour
+)
+
+// plan is a checked request: what its jobs have in common, and the assets that it
+// selects. It is made without the store, so that [scope.runPlan] can run in a
+// transaction that may be repeated.
+type plan struct {
+	spec  hostler.JobSpec // of every job; see plan.specFor for what it lacks
+	act   *action.Action
+	lane  string // a Lane value of the request
+	runAt *time.Time
+	delay time.Duration
+	ttl   time.Duration
+
+	// The selected assets: by reference, or by labels.
+	ids      []hostler.AssetID
+	names    []string
+	labels   map[string]string
+	most     int
+	onAssets bool
+
+	inline  *hostler.InlineTarget // a host that is not an asset
+	webhook *webhook.Endpoint     // receives the end of each job
+}
+
+// onHosts reports whether each job of the plan works on a host.
+func (p *plan) onHosts() bool { return p.onAssets || p.inline != nil }
+
+// plan checks every field that can be checked without the store, and sets the
+// defaults.
+func (a *App) plan(req hostler.JobRequest) (*plan, error) {
+	if len(req.Args) == 0 || bytes.Equal(bytes.TrimSpace(req.Args), []byte("null")) {
+		req.Args = json.RawMessage(`{}`)
+	}
+	p := &plan{
+		lane: req.Lane, runAt: req.RunAt, delay: req.Delay.D(), ttl: req.TTL.D(),
+		labels: req.Labels, most: a.cfg.Limits.Jobs, onAssets: selectsAssets(req),
+		spec: hostler.JobSpec{
+			Queue:       cmp.Or(req.Queue, hostler.DefaultQueue),
+			Args:        req.Args,
+			Priority:    cmp.Or(req.Priority, hostler.PriorityDefault),
+			MaxAttempts: cmp.Or(req.MaxAttempts, 1),
+			Backoff:     req.Backoff,
+			Timeout:     cmp.Or(req.Timeout.D(), a.cfg.Limits.Timeout),
+			OnLost:      req.OnLost,
+			OnUnknown:   cmp.Or(req.OnUnknown, hostler.OnUnknownHold),
+			OnRetry:     cmp.Or(req.OnRetry, hostler.OnRetryHold),
+		},
+	}
+	var fields check.Fields
+	p.act = a.checkAction(&fields, req)
+	p.selectAssets(&fields, req.Assets)
+	if req.Target != nil {
+		fields.Require(!p.onAssets, "target", "excludes assets and labels", "不能与 assets、labels 同时指定")
+		p.inline = checkTarget(&fields, *req.Target)
+	}
+	if req.Webhook != nil {
+		p.webhook = checkJobWebhook(&fields, *req.Webhook)
+	}
+	checkLabels(&fields, req.Labels)
+	checkPolicies(&fields, req)
+	checkTimes(&fields, req)
+	fields.Name("queue", p.spec.Queue, 64)
+	p.checkLane(&fields, req)
+	if err := fields.Err(); err != nil {
+		return nil, err
+	}
+	p.setLane(req)
+	if p.inline != nil {
+		p.spec.Target = a.jobTarget(p.inline)
+	}
+	return p, nil
+}
+
+func selectsAssets(req hostler.JobRequest) bool { return len(req.Assets) > 0 || len(req.Labels) > 0 }
+
+// checkAction checks the action, its args, and whether it works on what the request
+// selects.
+func (a *App) checkAction(fields *check.Fields, req hostler.JobRequest) *action.Action {
+	if !checkArgs(fields, req.Args) {
+		return nil
+	}
+	act, err := a.enabledAction(req.Action, req.Args)
+	if err != nil {
+		fields.Merge(err)
+		return nil
+	}
+	onAssets := selectsAssets(req)
+	switch {
+	case act.Asset == action.AssetNever && req.Target != nil:
+		fields.Add("target", "is not allowed: this action does not work on a host", "此动作不针对主机")
+	case act.Asset == action.AssetRequired && !onAssets && req.Target == nil:
+		fields.Add("assets", "this action requires an asset: name assets, or select them by labels",
+			"此动作需要资产：请指定资产，或按标签选择")
+	case act.Asset == action.AssetNever && onAssets:
+		fields.Add("assets", "is not allowed: this action does not work on an asset", "此动作不针对资产")
+	}
+	return act
+}
+
+// checkArgs checks what every action requires of its args.
+func checkArgs(fields *check.Fields, args json.RawMessage) bool {
+	good := len(args) <= hostler.MaxArgsBytes && utf8.Valid(args)
+	fields.Require(good, "args", "must be at most %d bytes of UTF-8", "最多 %d 字节，须为 UTF-8", hostler.MaxArgsBytes)
+	return good
+}
+
+// enabledAction returns an action by its name, and checks the args against it.
+func (a *App) enabledAction(name string, args json.RawMessage) (*action.Action, error) {
+	act, ok := a.cfg.Actions.Lookup(name)
+	switch {
+	case !ok:
+		return nil, hostler.Invalid("action",
+			"there is no such action; see: hostler action list", "没有此动作；请查看：hostler action list")
+	case !act.Enabled:
+		return nil, hostler.Invalid("action", "is disabled in the server's configuration", "已在服务器配置中停用")
+	}
+	if faults := a.cfg.Actions.Problems(act, args); len(faults) > 0 {
+		return nil, hostler.InvalidFields(faults...)
+	}
+	return act, nil
+}
+
+// selectAssets sets the assets that are selected by reference.
+func (p *plan) selectAssets(fields *check.Fields, refs []string) {
+	fields.Require(len(refs) <= p.most, "assets", "must be at most %d in one call", "每次调用最多 %d 个", p.most)
+	for i, ref := range refs {
+		if ref == "" || !check.Storable(ref) {
+			fields.Add(check.Item("assets", i), "is not the name or the id of an asset", "不是资产的名称或 ID")
+			continue
+		}
+		if id, name := assetRef(ref); id != 0 {
+			p.ids = append(p.ids, id)
+		} else {
+			p.names = append(p.names, name)
+		}
+	}
+}
+
+// checkJobWebhook checks the webhook that a request brings.
+func checkJobWebhook(fields *check.Fields, w hostler.JobWebhook) *webhook.Endpoint {
+	var own check.Fields
+	e := webhook.OfJob(w)
+	e.Check(&own)
+	fields.Nest("webhook.", own.Faults()...)
+	return &e
+}
+
+func checkPolicies(fields *check.Fields, req hostler.JobRequest) {
+	check.Between(fields, "priority", req.Priority, 0, hostler.PriorityLast)
+	check.Between(fields, "max_attempts", req.MaxAttempts, 0, hostler.MaxAttemptsLimit)
+	check.OneOf(fields, "on_lost", req.OnLost, "", hostler.OnLostRetry, hostler.OnLostFail, hostler.OnLostAsk)
+	check.OneOf(fields, "on_unknown", req.OnUnknown, "", hostler.OnUnknownHold, hostler.OnUnknownRelease)
+	check.OneOf(fields, "on_retry", req.OnRetry, "", hostler.OnRetryHold, hostler.OnRetryRelease)
+	check.OneOf(fields, "backoff.kind", req.Backoff.Kind, "", "fixed", "exponential")
+	fields.Duration("backoff.base", req.Backoff.Base, maxBackoff)
+	fields.Duration("backoff.max", req.Backoff.Max, maxBackoff)
+}
+
+func checkTimes(fields *check.Fields, req hostler.JobRequest) {
+	fields.Duration("timeout", req.Timeout, maxTimeout)
+	fields.Duration("delay", req.Delay, maxDelay)
+	fields.Duration("ttl", req.TTL, maxDelay)
+	fields.Time("run_at", req.RunAt)
+	fields.Require(req.RunAt == nil || req.Delay == 0, "delay",
+		"excludes run_at: give one of the two", "不能与 run_at 同时指定")
+}
+
+func (p *plan) checkLane(fields *check.Fields, req hostler.JobRequest) {
+	fields.Line("lane", req.Lane, 200)
+	if c := req.Concurrency; c != nil {
+		fields.Require(req.Lane == "", "concurrency", "excludes lane: give one of the two", "不能与 lane 同时指定")
+		fields.Line("concurrency.key", c.Key, 200)
+		fields.Given("concurrency.key", c.Key)
+		check.Between(fields, "concurrency.limit", c.Limit, 1, 100_000)
+	}
+	fields.Require(req.Lane != hostler.LaneAsset || p.onHosts(), "lane",
+		"asset requires an asset", "asset 通道需要指定资产")
+}
+
+// setLane chooses the lane, and what is lost with a worker, by what the action does:
+// one that may change a host runs in the lane of its asset, and is not repeated by
+// itself. The lane key of the request is set as it was given: the project, which is
+// a part of the full key, is known only in the transaction.
+func (p *plan) setLane(req hostler.JobRequest) {
+	traits := p.act.Traits(req.Args)
+	p.spec.Action = p.act.Name
+	if p.spec.OnLost == "" {
+		p.spec.OnLost = hostler.OnLostAsk
+		if traits.Idempotent {
+			p.spec.OnLost = hostler.OnLostRetry
+		}
+	}
+	switch {
+	case req.Concurrency != nil:
+		p.lane = hostler.LaneNone
+		p.spec.LaneKey, p.spec.LaneLimit = req.Concurrency.Key, req.Concurrency.Limit
+	case p.lane == hostler.LaneDefault && traits.Changes && p.onHosts():
+		p.lane = hostler.LaneAsset
+	case p.lane == hostler.LaneDefault:
+		p.lane = hostler.LaneNone
+	case p.lane != hostler.LaneNone && p.lane != hostler.LaneAsset:
+		p.spec.LaneKey, p.spec.LaneLimit = p.lane, 1
+	}
+}

@@ -1,0 +1,204 @@
+package app
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+)
+
+// RetryJob creates a new job like one that has ended.
+func (a *App) RetryJob(ctx context.Context, c auth.Caller, id hostler.JobID, idem string) (hostler.Job, error) {
+	g, err := a.allow(c, auth.ChangeJob)
+	if err != nil {
+		return hostler.Job{}, err
+	}
+	key, err := g.idempotencyKey("POST /jobs/{id}/retry", idem, id)
+	if err != nil {
+		return hostler.Job{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Job, error) {
+		created, err := idempotent(s, key, func() (hostler.JobID, error) {
+			results, err := s.retry([]hostler.JobID{id})
+			if err != nil {
+				return 0, err
+			}
+			return results[0].id, results[0].err
+		})
+		if err != nil {
+			return hostler.Job{}, err
+		}
+		return s.job(created)
+	})
+}
+
+// RetryJobs creates new jobs like the ended ones that the request selects, all in one
+// run. A filter without states selects those that did not succeed. A filter that
+// selects more than one call may retry is refused, because the next call would select
+// the same jobs again.
+func (a *App) RetryJobs(
+	ctx context.Context, c auth.Caller, b hostler.BulkRequest, idem string,
+) (hostler.BulkResult, error) {
+	g, err := a.allow(c, auth.ChangeJob)
+	if err != nil {
+		return hostler.BulkResult{}, err
+	}
+	if err := a.checkRetry(b); err != nil {
+		return hostler.BulkResult{}, err
+	}
+	key, err := g.idempotencyKey("POST /jobs/retry", idem, b)
+	if err != nil {
+		return hostler.BulkResult{}, err
+	}
+	ids, more, err := a.selectJobs(ctx, g, b, retriable(b.Filter))
+	if err != nil {
+		return hostler.BulkResult{}, err
+	}
+	if more {
+		return hostler.BulkResult{}, hostler.Invalid("filter",
+			"selects more than the %d jobs that one call may retry; narrow it, for example by since and until",
+			"选中的作业超过每次可重试的 %d 个；请缩小范围，例如使用 since 和 until", a.cfg.Limits.Bulk)
+	}
+	return change(ctx, g, func(s *scope) (hostler.BulkResult, error) {
+		return idempotent(s, key, func() (hostler.BulkResult, error) { return s.retryAll(ids) })
+	})
+}
+
+func (a *App) checkRetry(b hostler.BulkRequest) error {
+	if b.State != "" || b.Note != "" {
+		return errResolveOnly()
+	}
+	return a.checkBulk(b)
+}
+
+// retriable returns the states from which a filter selects jobs to retry.
+func retriable(f *hostler.JobFilter) []hostler.State {
+	states := []hostler.State{hostler.StateFailed, hostler.StateCancelled, hostler.StateExpired}
+	if f != nil && slices.Contains(f.States, hostler.StateSucceeded) {
+		states = append(states, hostler.StateSucceeded)
+	}
+	return states
+}
+
+func (s *scope) retryAll(ids []hostler.JobID) (hostler.BulkResult, error) {
+	made, err := s.retry(ids)
+	if err != nil {
+		return hostler.BulkResult{}, err
+	}
+	res := hostler.BulkResult{Matched: len(ids), Items: make([]hostler.ItemOutcome, 0, len(ids))}
+	for _, m := range made {
+		item, err := itemOf(m.of, m.err)
+		if err != nil {
+			return res, err
+		}
+		res.Items = append(res.Items, item)
+	}
+	return res, nil
+}
+
+// retried is the result for one job that was to be retried.
+type retried struct {
+	of  hostler.JobID
+	id  hostler.JobID // of the new job
+	err error         // why there is none
+}
+
+// retry creates new jobs like ended ones, in one run. An error of one of them is in
+// its result; the others are created all the same.
+func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
+	specs, err := s.JobSpecs(s.project, ids)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.KeepLanes(); err != nil {
+		return nil, err
+	}
+	keys, err := s.deviceKeys(specs)
+	if err != nil {
+		return nil, err
+	}
+	run, err := s.NewID()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]retried, len(ids))
+	var retries []hostler.JobSpec
+	var at []int
+	for i, id := range ids {
+		out[i].of = id
+		spec, err := s.retrySpec(id, specs, keys)
+		if hostler.CodeOf(err) == hostler.CodeInternal {
+			return nil, err
+		}
+		if out[i].err = err; err != nil {
+			continue
+		}
+		spec.Run, spec.CreatedBy = hostler.RunID(run), s.caller.User
+		retries, at = append(retries, spec), append(at, i)
+	}
+	made, err := s.Enqueue(retries)
+	if err != nil {
+		return nil, err
+	}
+	for n, id := range made {
+		out[at[n]].id = id
+		if err := s.audit("job.retry", out[at[n]].of.String(), map[string]any{"job": id}); err != nil {
+			return nil, err
+		}
+	}
+	if len(made) == 0 {
+		s.unchanged()
+	}
+	return out, nil
+}
+
+// deviceKeys returns the current device keys of the jobs' assets.
+func (s *scope) deviceKeys(specs map[hostler.JobID]hostler.JobSpec) (map[hostler.AssetID]string, error) {
+	var ids []hostler.AssetID
+	for _, spec := range specs {
+		if spec.Asset != 0 {
+			ids = append(ids, spec.Asset)
+		}
+	}
+	targets, err := s.Targets(s.project, ids, nil, nil)
+	keys := make(map[hostler.AssetID]string, len(targets))
+	for _, t := range targets {
+		keys[t.ID] = t.DeviceKey
+	}
+	return keys, err
+}
+
+// retrySpec returns the spec of a new job like an ended one, checked like a new one.
+func (s *scope) retrySpec(
+	id hostler.JobID, specs map[hostler.JobID]hostler.JobSpec, keys map[hostler.AssetID]string,
+) (hostler.JobSpec, error) {
+	spec, ok := specs[id]
+	if !ok {
+		if _, err := s.job(id); err != nil {
+			return spec, err
+		}
+		return spec, hostler.Errorf(hostler.CodeConflict,
+			"only a job that has ended can be retried", "只有已结束的作业才能重试")
+	}
+	if spec.Target != nil {
+		return spec, errLoginDeleted(spec.AssetName)
+	}
+	act, err := s.app.enabledAction(spec.Action, spec.Args)
+	if err != nil {
+		return spec, err
+	}
+	if err := s.checkCredentials(act, spec.Args); err != nil {
+		return spec, err
+	}
+	key, ok := keys[spec.Asset]
+	if spec.Asset != 0 && !ok {
+		return spec, hostler.Errorf(hostler.CodeConflict,
+			"its asset %q was deleted", "其资产 %q 已被删除", spec.AssetName)
+	}
+	if strings.HasPrefix(spec.LaneKey, hostler.AssetLaneKey("")) {
+		spec.LaneKey = hostler.AssetLaneKey(key)
+	}
+	return spec, nil
+}

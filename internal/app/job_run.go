@@ -1,0 +1,242 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/webhook"
+)
+
+const (
+	enqueueStep  = 500  // jobs of one Enqueue: bounds the size of a statement
+	idsShown     = 1000 // ids in the answer
+	missingShown = 100  // missing assets that an error names
+)
+
+// RunJobs creates one job, or one for each selected asset: all or none. With an
+// Idempotency-Key, a repeated call creates nothing and returns what the first call
+// returned.
+func (a *App) RunJobs(
+	ctx context.Context, c auth.Caller, req hostler.JobRequest, idem string,
+) (hostler.JobsCreated, error) {
+	g, err := a.allow(c, auth.RunJob)
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	p, err := a.plan(req)
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	key, err := g.idempotencyKey("POST /jobs", idem, req)
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	// The answer is read in the same transaction: a read that fails after the commit
+	// would report as failed what was done.
+	return change(ctx, g, func(s *scope) (hostler.JobsCreated, error) {
+		created, err := idempotent(s, key, func() (hostler.JobsCreated, error) { return s.runPlan(p) })
+		if err == nil && created.Count == 1 {
+			created.Job, err = s.Tx.Job(s.project, created.Jobs[0])
+		}
+		return created, err
+	})
+}
+
+// runPlan creates the jobs of a plan, as one run.
+func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
+	if err := s.KeepLanes(); err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	targets, err := s.findTargets(p)
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	if err := s.checkCredentials(p.act, p.spec.Args); err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	id, err := s.NewID()
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	created := hostler.JobsCreated{Run: hostler.RunID(id), Count: len(targets), Jobs: []hostler.JobID{}}
+	if p.webhook != nil {
+		if err := s.insertRunWebhook(created.Run, *p.webhook); err != nil {
+			return hostler.JobsCreated{}, err
+		}
+	}
+	if err := s.enqueue(p, targets, &created); err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	return created, s.audit("job.run", created.Run.String(), runDetail(p, targets, created))
+}
+
+// enqueue enqueues a job for each target and sets the ids that the answer shows.
+func (s *scope) enqueue(p *plan, targets []store.Target, created *hostler.JobsCreated) error {
+	common := s.specOf(p, created.Run)
+	specs := make([]hostler.JobSpec, len(targets))
+	for i, t := range targets {
+		specs[i] = specFor(common, t, p.lane)
+	}
+	if len(specs) > enqueueStep {
+		// All locks first, in one order: two calls that take them chunk by chunk could
+		// wait for each other.
+		if err := s.LockLanes(specs); err != nil {
+			return err
+		}
+	}
+	for chunk := range slices.Chunk(specs, enqueueStep) {
+		ids, err := s.Enqueue(chunk)
+		if err != nil {
+			return err
+		}
+		if left := idsShown - len(created.Jobs); left > 0 {
+			created.Jobs = append(created.Jobs, ids[:min(left, len(ids))]...)
+		}
+	}
+	return nil
+}
+
+// runDetail is what the audit records of a run. It holds no args, because args may
+// hold anything.
+func runDetail(p *plan, targets []store.Target, created hostler.JobsCreated) map[string]any {
+	detail := map[string]any{"action": p.spec.Action, "count": created.Count, "queue": p.spec.Queue}
+	if len(targets) == 1 {
+		detail["asset"] = targets[0].Name
+		detail["job"] = created.Jobs[0]
+	}
+	if p.webhook != nil {
+		detail["webhook"] = hostler.MaskURL(p.webhook.URL)
+	}
+	if t := p.inline; t != nil {
+		detail["port"], detail["username"] = t.Port, t.Username
+	}
+	return detail
+}
+
+// specOf is what all jobs of a plan have in common, now that project and time are
+// known.
+func (s *scope) specOf(p *plan, run hostler.RunID) hostler.JobSpec {
+	spec := p.spec
+	spec.Project, spec.Run, spec.CreatedBy = s.project, run, s.caller.User
+	if spec.LaneKey != "" {
+		spec.LaneKey = hostler.OwnLaneKey(s.project, spec.LaneKey)
+	}
+	due := s.Now()
+	switch {
+	case p.runAt != nil && p.runAt.After(due):
+		due = *p.runAt
+		spec.RunAt = due
+	case p.delay > 0:
+		due = due.Add(p.delay)
+		spec.RunAt = due
+	}
+	if p.ttl > 0 {
+		spec.ExpiresAt = due.Add(p.ttl)
+	}
+	return spec
+}
+
+// specFor is the spec of the job for one target.
+func specFor(common hostler.JobSpec, t store.Target, lane string) hostler.JobSpec {
+	spec := common
+	spec.Asset, spec.AssetName = t.ID, t.Name
+	if lane == hostler.LaneAsset {
+		spec.LaneKey, spec.LaneLimit = hostler.AssetLaneKey(t.DeviceKey), 1
+	}
+	return spec
+}
+
+// findTargets finds the selected assets. A plan on no asset has one empty target; a
+// host that is not an asset is a target whose device is its address.
+func (s *scope) findTargets(p *plan) ([]store.Target, error) {
+	if t := p.inline; t != nil {
+		return []store.Target{{Name: t.Address, DeviceKey: t.Address}}, nil
+	}
+	if !p.onAssets {
+		return []store.Target{{}}, nil
+	}
+	targets, err := s.Targets(s.project, p.ids, p.names, p.labels)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.checkMissing(targets); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(targets) == 0:
+		return nil, hostler.Errorf(hostler.CodeNotFound, "no asset has all these labels", "没有资产同时具有这些标签")
+	case len(targets) > p.most:
+		return nil, hostler.Invalid("labels", "select %d assets; one call may create %d jobs",
+			"选中了 %d 个资产；每次调用最多创建 %d 个作业", len(targets), p.most)
+	}
+	return targets, nil
+}
+
+// checkMissing reports the references that no target matches, all at once.
+func (p *plan) checkMissing(targets []store.Target) error {
+	ids, names := make(map[hostler.AssetID]bool, len(targets)), make(map[string]bool, len(targets))
+	for _, t := range targets {
+		ids[t.ID], names[t.Name] = true, true
+	}
+	var missing []string
+	for _, id := range p.ids {
+		if !ids[id] {
+			missing = append(missing, id.String())
+		}
+	}
+	for _, name := range p.names {
+		if !names[name] {
+			missing = append(missing, check.Key(name))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	list := strings.Join(missing[:min(missingShown, len(missing))], ", ")
+	if len(missing) > missingShown {
+		list += fmt.Sprintf(" … (%d)", len(missing))
+	}
+	return hostler.Errorf(hostler.CodeNotFound, "these assets do not exist: %s", "以下资产不存在：%s", list)
+}
+
+// checkCredentials refuses args that name a credential which the project does not
+// have.
+func (s *scope) checkCredentials(act *action.Action, args json.RawMessage) error {
+	if act.Credentials == nil {
+		return nil
+	}
+	names := act.Credentials(args)
+	if len(names) == 0 {
+		return nil
+	}
+	have, err := s.CredentialNames(s.project, names)
+	if err != nil {
+		return err
+	}
+	var fields check.Fields
+	for _, name := range names {
+		fields.Require(have[name], "args",
+			"names the credential %q, which does not exist in this project", "引用的凭据 %q 在本项目中不存在", name)
+	}
+	return fields.Err()
+}
+
+// insertRunWebhook creates the webhook of the jobs of one run. It is not listed; its
+// deliveries are.
+func (s *scope) insertRunWebhook(run hostler.RunID, e webhook.Endpoint) error {
+	row := store.WebhookRow{ProjectID: s.project, Run: run}
+	row.Name, row.Enabled, row.Limit = run.String(), true, webhook.DefaultLimit
+	row.Lang, row.Rate = cmp.Or(s.caller.Lang, hostler.LangEN), rateOf(0, e.Format)
+	e.Describe(&row.Webhook)
+	_, err := s.InsertWebhook(row, s.sealWebhook(e.Secrets()))
+	return err
+}

@@ -1,0 +1,20 @@
+package app
+
+import "hostler.dev/hostler"
+
+// The kinds of object, as errors name them.
+var (
+	projectKind    = hostler.Text{EN: "project", ZH: "项目"}
+	userKind       = hostler.Text{EN: "user", ZH: "用户"}
+	keyKind        = hostler.Text{EN: "key", ZH: "密钥"}
+	assetKind      = hostler.Text{EN: "asset", ZH: "资产"}
+	hostKeyKind    = hostler.Text{EN: "host key", ZH: "主机密钥"}
+	credentialKind = hostler.Text{EN: "credential", ZH: "凭据"}
+	actionKind     = hostler.Text{EN: "action", ZH: "动作"}
+	jobKind        = hostler.Text{EN: "job", ZH: "作业"}
+	runKind        = hostler.Text{EN: "run", ZH: "批次"}
+	webhookKind    = hostler.Text{EN: "webhook", ZH: "回调"}
+	deliveryKind   = hostler.Text{EN: "delivery", ZH: "投递"}
+	queueKind      = hostler.Text{EN: "queue", ZH: "队列"}
+	workerKind     = hostler.Text{EN: "worker", ZH: "工作节点"}
+)
