@@ -1,17 +1,22 @@
-// Package egress decides which addresses Hostler may connect to when a person's
-// input names the target: the URL of http_request, of a webhook.
+// Package egress decides which addresses Hostler may connect to when the target comes from a
+// user's input: the URL of http_request or of a webhook.
 //
-// Model: a Policy judges IP addresses, not names, at the last moment before the
-// kernel connects (net.Dialer.ControlContext). So it does not matter how the
-// address was written (decimal, octal, a name) nor whether a name resolves to
-// something else the second time. Private networks are allowed: that is where
-// the hosts are. This machine, the link, the cloud's metadata services and ranges
-// that are no host's address are denied, also when they are wrapped in IPv6
-// (mapped, NAT64, 6to4, …), unless the configuration allows them.
+// # Model
 //
-// Invariant: a connection made by a Policy's Dialer goes to an address that
-// Check allows. Proxies from the environment are not used: they would connect
-// in our place.
+// A [Policy] checks IP addresses, not names, immediately before the kernel connects
+// (net.Dialer.ControlContext). So it does not matter how the address was written (decimal,
+// octal, a name), nor whether a name resolves to another address the second time.
+//
+//	allowed   other hosts, including private networks: that is where hosts are
+//	denied    this machine, the local link, cloud metadata services, multicast, and ranges
+//	          that are not the address of a host, also wrapped in IPv6 (mapped, NAT64, 6to4, …)
+//	allowed   denied ranges that the configuration lists (egress_allow)
+//
+// # Invariants
+//
+//   - CheckedAtConnect: a connection of a Policy's Dialer goes to an address that Check allows.
+//   - NoProxy: proxies from the environment are not used; they would connect instead of the
+//     Dialer.
 package egress
 
 import (
@@ -32,17 +37,16 @@ const (
 	maxHeaderBytes = 256 << 10
 )
 
-// Policy says which addresses may be connected to. The zero value allows what is
-// allowed without configuration.
+// Policy decides which addresses may be connected to. The zero value is the policy without
+// configuration.
 type Policy struct {
 	allow []netip.Prefix
 }
 
-// New makes a Policy that allows these ranges besides the ordinary ones.
+// New returns a Policy that also allows these ranges.
 func New(allow ...netip.Prefix) *Policy { return &Policy{allow: allow} }
 
-// Denied is the error of a connection that the Policy refused. Nothing was
-// sent.
+// Denied is the error of a connection that the Policy refused. Nothing was sent.
 type Denied struct {
 	Addr netip.Addr
 	Why  hostler.Text // what the address is
@@ -51,10 +55,11 @@ type Denied struct {
 // Error implements error.
 func (d *Denied) Error() string { return d.Text().EN }
 
-// Text says it in both languages, with what to do.
+// Text returns the error in both languages, with what to do next.
 func (d *Denied) Text() hostler.Text {
 	return hostler.Text{
-		EN: fmt.Sprintf("connections to %s are not allowed (%s); an administrator can allow the range with egress_allow", d.Addr, d.Why.EN),
+		EN: fmt.Sprintf("connections to %s are not allowed (%s); an administrator can allow the range with egress_allow",
+			d.Addr, d.Why.EN),
 		ZH: fmt.Sprintf("不允许连接 %s（%s）；管理员可通过 egress_allow 放行该网段", d.Addr, d.Why.ZH),
 	}
 }
@@ -74,9 +79,8 @@ var (
 	reserved    = hostler.Text{EN: "reserved", ZH: "保留地址"}
 )
 
-// denied lists the ranges of the IANA special-purpose registries (RFC 6890) that
-// are no other host's address, and the metadata services that live outside
-// them.
+// denied lists the ranges of the IANA special-purpose registries (RFC 6890) that are not the
+// address of another host, and the metadata services outside these ranges.
 var denied = []rule{
 	{netip.MustParsePrefix("127.0.0.0/8"), thisMachine},
 	{netip.MustParsePrefix("::1/128"), thisMachine},
@@ -99,9 +103,9 @@ var denied = []rule{
 	{netip.MustParsePrefix("5f00::/16"), reserved},      // segment routing
 }
 
-// wraps are the ranges of IPv6 whose addresses carry one of IPv4, and the byte
-// at which it stands. Teredo and local-use NAT64, which hide it, are denied as a
-// whole; mapped addresses are unmapped before.
+// wraps are the ranges of IPv6 whose addresses contain an IPv4 address, and its offset.
+// Teredo and local-use NAT64, which obscure it, are denied as a whole; mapped addresses are
+// unmapped before.
 var wraps = []struct {
 	prefix netip.Prefix
 	at     int
@@ -112,11 +116,11 @@ var wraps = []struct {
 	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4 (RFC 3056)
 }
 
-// isatap is the middle of an interface identifier that ends in an IPv4 address
-// (RFC 5214), whatever its network.
+// isatap is the middle of an interface identifier that ends in an IPv4 address (RFC 5214), in
+// any network.
 var isatap = [3]byte{0x00, 0x5e, 0xfe}
 
-// unwrap finds the IPv4 address that an IPv6 address carries.
+// unwrap returns the IPv4 address that an IPv6 address contains.
 func unwrap(a netip.Addr) (netip.Addr, bool) {
 	if !a.Is6() {
 		return netip.Addr{}, false
@@ -133,7 +137,7 @@ func unwrap(a netip.Addr) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// Check judges one address; the error is a *Denied.
+// Check checks one address; the error is a *Denied.
 func (p *Policy) Check(a netip.Addr) error {
 	a = a.WithZone("").Unmap()
 	if p.allows(a) {
@@ -159,8 +163,7 @@ func (p *Policy) allows(a netip.Addr) bool {
 	return false
 }
 
-// Control judges a connection that is about to be made. It is a
-// net.Dialer.ControlContext.
+// Control checks a connection that is about to be made. It is a net.Dialer.ControlContext.
 func (p *Policy) Control(_ context.Context, network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return fmt.Errorf("egress: not a TCP connection: %s", network)
@@ -172,15 +175,15 @@ func (p *Policy) Control(_ context.Context, network, address string, _ syscall.R
 	return p.Check(to.Addr())
 }
 
-// Dialer makes a Dialer that connects only to what the Policy allows. A nil
+// Dialer returns a Dialer that connects only to addresses that the Policy allows. A nil
 // resolver is the system's.
 func (p *Policy) Dialer(resolver *net.Resolver) *net.Dialer {
 	return &net.Dialer{Timeout: connectTimeout, Resolver: resolver, ControlContext: p.Control}
 }
 
-// Transport makes an HTTP transport over the Policy's Dialer: no proxy, one
-// connection per request, so that none is reused after it was judged and no
-// request is silently sent again.
+// Transport returns an HTTP transport over the Policy's Dialer. It uses no proxy and one
+// connection per request, so that no connection is reused after it was checked, and no request
+// is silently sent again.
 func (p *Policy) Transport(resolver *net.Resolver) *http.Transport {
 	return &http.Transport{
 		DialContext:            p.Dialer(resolver).DialContext,

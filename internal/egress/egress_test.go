@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-func TestWhatIsDenied(t *testing.T) {
+func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		addr string
 		ok   bool
 	}{
-		// where operations hosts live
+		// hosts
 		{"10.0.0.1", true},
 		{"172.16.5.4", true},
 		{"192.168.1.1", true},
@@ -76,7 +76,7 @@ func TestWhatIsDenied(t *testing.T) {
 		}
 		var d *Denied
 		if err != nil && (!errors.As(err, &d) || d.Text().ZH == "" || !strings.Contains(d.Text().EN, "egress_allow")) {
-			t.Errorf("%s: %v does not say what to do", tt.addr, err)
+			t.Errorf("%s: %v has no remedy", tt.addr, err)
 		}
 	}
 }
@@ -96,7 +96,7 @@ func TestConfigurationAllows(t *testing.T) {
 // A denied connection never reaches the listener; an allowed one does.
 func TestTransportConnectsOnlyWhereAllowed(t *testing.T) {
 	if New().Transport(nil).Proxy != nil {
-		t.Error("a proxy could connect in our place")
+		t.Error("a proxy could connect instead of the dialer")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -125,7 +125,7 @@ func TestTransportConnectsOnlyWhereAllowed(t *testing.T) {
 	}
 }
 
-func TestControlKnowsOnlyTCP(t *testing.T) {
+func TestControlAllowsOnlyTCP(t *testing.T) {
 	for _, c := range [][2]string{{"unix", "/run/docker.sock"}, {"udp4", "10.0.0.1:53"}, {"tcp4", "name:80"}, {"tcp4", "127.0.0.1:80"}} {
 		if err := New().Control(t.Context(), c[0], c[1], nil); err == nil {
 			t.Errorf("%v was allowed", c)

@@ -12,37 +12,37 @@ import (
 	"sync"
 )
 
-// Mask stands where a secret was.
+// Mask replaces a secret.
 const Mask = "******"
 
-// minForm is the shortest text that is looked for. Removing shorter ones would
-// eat ordinary output, and a secret that short protects nothing.
+// minForm is the shortest secret that is searched for. Shorter ones occur in ordinary output,
+// and protect nothing.
 const minForm = 4
 
-// minPart is the shortest part of a secret (a line of a key, its base64 inside
-// other base64) that is looked for.
+// minPart is the shortest part of a secret that is searched for: a line of a key, or its
+// base64 inside longer base64.
 const minPart = 8
 
 // Redactor removes secrets from output. It is safe for concurrent use.
 //
-// It reads output once, whatever the number of forms: a form is compared only
-// where its first two bytes stand.
+// It reads output once, whatever the number of forms: a form is only compared where its first
+// two bytes occur, which a bit set of all pairs decides.
 type Redactor struct {
 	mu    sync.RWMutex
 	forms map[string]bool
 	heads map[uint16][]string  // forms by their first two bytes
 	pairs [1 << 16 / 64]uint64 // the keys of heads, as a set
-	first [256]bool            // bytes that a form begins with
+	first [256]bool            // first bytes of forms
 }
 
-// NewRedactor makes a Redactor for these secrets.
+// NewRedactor returns a Redactor of these secrets.
 func NewRedactor(values ...string) *Redactor {
 	r := &Redactor{forms: map[string]bool{}, heads: map[uint16][]string{}}
 	r.Add(values...)
 	return r
 }
 
-// Add adds secrets. Output that was written before stays as it is.
+// Add adds secrets. Output that was written before is not changed.
 func (r *Redactor) Add(values ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,16 +62,19 @@ func (r *Redactor) Add(values ...string) {
 
 func pair(a, b byte) uint16 { return uint16(a)<<8 | uint16(b) }
 
-// formsOf lists the texts under which a secret may appear.
+// formsOf lists the texts as which a secret may appear.
 func formsOf(v string) []string {
 	if len(v) < minForm {
 		return nil
 	}
-	forms := []string{v, url.QueryEscape(v), url.PathEscape(v), hex.EncodeToString([]byte(v)), strings.ToUpper(hex.EncodeToString([]byte(v)))}
+	digits := hex.EncodeToString([]byte(v))
+	forms := []string{v, url.QueryEscape(v), url.PathEscape(v), digits, strings.ToUpper(digits)}
 	for _, html := range []bool{true, false} {
 		forms = append(forms, jsonForm(v, html))
 	}
-	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+	for _, enc := range []*base64.Encoding{
+		base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding,
+	} {
 		forms = append(forms, enc.EncodeToString([]byte(v)))
 	}
 	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
@@ -90,9 +93,8 @@ func jsonForm(v string, html bool) string {
 	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(b.String()), `"`), `"`)
 }
 
-// insideBase64 lists what the secret looks like inside the base64 of a longer
-// text, such as user:password: at each of the three offsets, without the digits
-// that its neighbours have a part in.
+// insideBase64 lists the base64 of the secret inside a longer text, such as user:password, at
+// each of the three offsets, without the digits that also encode neighbouring bytes.
 func insideBase64(enc *base64.Encoding, v string) []string {
 	var out []string
 	for offset := range 3 {
@@ -108,8 +110,8 @@ func insideBase64(enc *base64.Encoding, v string) []string {
 	return out
 }
 
-// lines lists the lines of a secret of several, such as a private key, but not
-// the ones that say what it is.
+// lines lists the lines of a secret of several lines, such as a private key, without the
+// header and footer.
 func lines(v string) []string {
 	if !strings.Contains(v, "\n") {
 		return nil
@@ -134,12 +136,12 @@ func (r *Redactor) String(s string) string {
 	return string(appendMasked(nil, []byte(s), spans))
 }
 
-// span is the half-open part [from, to) of a buffer.
+// span is the half-open interval [from, to) of a buffer.
 type span struct{ from, to int }
 
-// scan lists where secrets are, in order; those that overlap are one. Undecided
-// is where the first form may begin whose end has not come yet; len(b) when none
-// may. Callers hold the lock.
+// scan lists the spans of secrets in order, with overlapping ones merged. undecided is where
+// the first form may begin that is not complete yet; len(b) if there is none. Callers hold the
+// lock.
 func (r *Redactor) scan(b []byte) (spans []span, undecided int) {
 	undecided = len(b)
 	if len(r.forms) == 0 || len(b) == 0 {
@@ -164,8 +166,8 @@ func (r *Redactor) scan(b []byte) (spans []span, undecided int) {
 	return spans, undecided
 }
 
-// longest is the length of the longest form that b begins with, and whether b
-// may be the beginning of one that is longer than b.
+// longest returns the length of the longest form that b begins with, and whether b may be the
+// beginning of a form that is longer than b.
 func longest(b []byte, forms []string) (n int, cut bool) {
 	for _, f := range forms {
 		if len(f) > len(b) {
@@ -177,7 +179,7 @@ func longest(b []byte, forms []string) (n int, cut bool) {
 	return n, cut
 }
 
-// add appends a span that begins after the others, or joins it to the last.
+// add appends a span that begins after the others, or merges it with the last.
 func add(spans []span, s span) []span {
 	if n := len(spans); n > 0 && s.from < spans[n-1].to {
 		spans[n-1].to = max(spans[n-1].to, s.to)
@@ -196,9 +198,8 @@ func appendMasked(dst, b []byte, spans []span) []byte {
 	return append(dst, b[at:]...)
 }
 
-// Writer returns a writer that passes on to next what it gets, without the
-// secrets. It holds back what may be the beginning of one; Close lets that go,
-// and does not close next.
+// Writer returns a writer to next that removes the secrets. It holds back what may be the
+// beginning of one; Close writes that, and does not close next.
 func (r *Redactor) Writer(next io.Writer) io.WriteCloser { return &redacting{r: r, next: next} }
 
 type redacting struct {
@@ -213,7 +214,7 @@ func (w *redacting) Write(p []byte) (int, error) {
 	w.r.mu.RLock()
 	spans, cut := w.r.scan(w.held)
 	w.r.mu.RUnlock()
-	// A secret that ends after the cut stays whole, on the far side of it.
+	// A secret that ends after the cut is held back as a whole.
 	for i, span := range slices.Backward(spans) {
 		if span.to > cut {
 			cut = min(cut, span.from)
@@ -226,7 +227,7 @@ func (w *redacting) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close passes on what was held back.
+// Close writes what was held back.
 func (w *redacting) Close() error {
 	w.r.mu.RLock()
 	spans, _ := w.r.scan(w.held)

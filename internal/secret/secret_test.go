@@ -58,7 +58,7 @@ func TestBoxOpensOnlyWhatItSealed(t *testing.T) {
 		if got, err := open(); err == nil || got != nil {
 			t.Errorf("%s: opened", what)
 		} else if strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: the error tells the secret: %v", what, err)
+			t.Errorf("%s: the error contains the secret: %v", what, err)
 		}
 	}
 }
@@ -66,7 +66,7 @@ func TestBoxOpensOnlyWhatItSealed(t *testing.T) {
 func TestKeyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hostler.key")
 	if _, err := KeyFile(path, false); hostler.CodeOf(err) != hostler.CodeUnavailable {
-		t.Errorf("missing and not to be made: %v", err)
+		t.Errorf("missing, mayCreate false: %v", err)
 	}
 	made, err := KeyFile(path, true)
 	if err != nil {
@@ -88,7 +88,7 @@ func TestKeyFile(t *testing.T) {
 	}
 }
 
-// stream writes text in chunks of these sizes, over and over.
+// stream writes text in chunks of these sizes, repeatedly.
 func stream(r *Redactor, text string, sizes []int) string {
 	var out bytes.Buffer
 	w := r.Writer(&out)
@@ -143,8 +143,8 @@ func TestLinesOfKeysAreMasked(t *testing.T) {
 	}
 }
 
-// Whatever the secrets and wherever the text is cut: no secret passes, the text
-// without secrets passes unchanged, and cutting makes no difference.
+// For any secrets and chunks: no secret passes, other text passes unchanged, and the chunks
+// make no difference.
 func TestRedactorProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		secrets := rapid.SliceOfN(rapid.StringMatching(`[abc+/ ]{4,12}`), 1, 4).Draw(t, "secrets")
@@ -208,7 +208,7 @@ func naive(text string, forms []string) string {
 	return out.String()
 }
 
-func TestSecretsMayComeWhileOutputFlows(t *testing.T) {
+func TestSecretsAreAddedDuringOutput(t *testing.T) {
 	r := NewRedactor()
 	var out bytes.Buffer
 	w := r.Writer(&out)
@@ -235,7 +235,7 @@ func TestSecretsMayComeWhileOutputFlows(t *testing.T) {
 	}
 }
 
-func TestShortValuesAreLeftAlone(t *testing.T) {
+func TestShortValuesAreIgnored(t *testing.T) {
 	if got := NewRedactor("", "a", "abc").String("abcabc"); got != "abcabc" {
 		t.Errorf("got %q", got)
 	}
@@ -284,7 +284,7 @@ type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
-// TestDigestIsKeyed: another master key, purpose or text is another digest.
+// TestDigestIsKeyed: the digest depends on master key, purpose and text.
 func TestDigestIsKeyed(t *testing.T) {
 	digest := func(key byte, purpose, text string) string {
 		return string(newBox(t, key).Digest(purpose, []byte(text)))
@@ -292,11 +292,11 @@ func TestDigestIsKeyed(t *testing.T) {
 	const one, other = 1, 2
 	want := digest(one, "a", "text")
 	if len(want) != 32 || want != digest(one, "a", "text") {
-		t.Errorf("the digest %x of the same is another", want)
+		t.Errorf("the digest %x of the same data differs", want)
 	}
 	for _, got := range []string{digest(other, "a", "text"), digest(one, "b", "text"), digest(one, "a", "texts"), digest(one, "at", "ext")} {
 		if got == want {
-			t.Error("the digest of something else is the same")
+			t.Error("the digest of other data is the same")
 		}
 	}
 }

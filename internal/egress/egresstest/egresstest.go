@@ -1,4 +1,4 @@
-// Package egresstest helps to test where connections go.
+// Package egresstest has a DNS resolver for tests of where connections go.
 package egresstest
 
 import (
@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Resolver answers every name with these IPv4 addresses in turn, the last one
-// for ever, over a real DNS server on loopback.
+// Resolver returns a resolver that answers every name with these IPv4 addresses in turn, then
+// always with the last one, from a real DNS server on loopback.
 func Resolver(t testing.TB, answers ...string) *net.Resolver {
 	t.Helper()
 	srv, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -40,8 +40,8 @@ func Resolver(t testing.TB, answers ...string) *net.Resolver {
 	}}
 }
 
-// answer replies to a query for an A record with one address, and to others with
-// none (RFC 1035 §4.1).
+// answer returns the reply to a query: one address for an A record, none for others
+// (RFC 1035 §4.1).
 func answer(query []byte, next func() netip.Addr) []byte {
 	end := 12
 	for end < len(query) && query[end] != 0 {
