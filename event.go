@@ -106,6 +106,14 @@ func (t EventType) Matches(pattern string) bool {
 	return string(t) == pattern
 }
 
+// SettlesJob reports whether an event of this type states that a job came into a
+// settled state: that it has ended, or that its outcome is unknown until a person
+// resolves it. See [State.Settled].
+func (t EventType) SettlesJob() bool {
+	state, isJob := strings.CutPrefix(string(t), "job.")
+	return isJob && State(state).Settled()
+}
+
 // CheckEventPattern refuses a pattern that no type of event matches.
 func CheckEventPattern(path, pattern string) error {
 	for _, e := range EventCatalogue() {

@@ -59,6 +59,19 @@ func TestEveryStateHasAnEvent(t *testing.T) {
 	}
 }
 
+// TestSettlesJob checks every type of event against the states that it may state.
+func TestSettlesJob(t *testing.T) {
+	settling := map[hostler.EventType]bool{
+		hostler.EventJobSucceeded: true, hostler.EventJobFailed: true, hostler.EventJobCancelled: true,
+		hostler.EventJobExpired: true, hostler.EventJobUnknown: true,
+	}
+	for _, typ := range hostler.EventTypes() {
+		if got := typ.SettlesJob(); got != settling[typ] {
+			t.Errorf("%s.SettlesJob() = %v, want %v", typ, got, settling[typ])
+		}
+	}
+}
+
 func TestEventPatterns(t *testing.T) {
 	for _, c := range []struct {
 		typ     hostler.EventType

@@ -61,7 +61,7 @@ func describe(e *store.Event, job *hostler.Job, lang hostler.Lang) (title string
 		line("By: %s", "创建者：%s", e.Job.CreatedBy)
 	}
 	line("At: %s", "时间：%s", e.At.UTC().Format(time.DateTime)+" UTC")
-	if text := resultText(e, job, lang); text != "" && isEnd(e.Type) {
+	if text := resultText(e, job, lang); text != "" && e.Type.SettlesJob() {
 		line("Result: %s", "结果：%s", text)
 	}
 	return title, lines

@@ -17,7 +17,7 @@ func (n *Notifier) Deliver(tx *store.Tx, p store.Published) error {
 	}
 	runs := map[hostler.RunID]bool{} // of the jobs that ended: a run may have a webhook
 	for i := range events {
-		if e := &events[i]; e.OfJob() && e.Job.Run != 0 && isEnd(e.Type) {
+		if e := &events[i]; e.OfJob() && e.Job.Run != 0 && e.Type.SettlesJob() {
 			runs[e.Job.Run] = true
 		}
 	}
@@ -55,18 +55,6 @@ func match(events []store.Event, hooks []store.WebhookRow) []store.NewDelivery {
 	return list
 }
 
-// isEnd reports whether an event states that a job has ended, or that its outcome is
-// unknown until a person resolves it.
-func isEnd(t hostler.EventType) bool {
-	switch t {
-	case hostler.EventJobSucceeded, hostler.EventJobFailed, hostler.EventJobCancelled,
-		hostler.EventJobExpired, hostler.EventJobUnknown:
-		return true
-	default:
-		return false
-	}
-}
-
 // subscribes reports whether a webhook subscribes to an event.
 //
 // The webhook of the configuration belongs to no project and gets the events of all
@@ -75,12 +63,12 @@ func isEnd(t hostler.EventType) bool {
 func subscribes(w *store.WebhookRow, e *store.Event) bool {
 	switch {
 	case w.Run != 0:
-		return e.OfJob() && e.Job.Run == w.Run && isEnd(e.Type)
+		return e.OfJob() && e.Job.Run == w.Run && e.Type.SettlesJob()
 	case w.ProjectID != 0 && e.Project != 0 && w.ProjectID != e.Project:
 		return false
-	case w.Format.OnlyEnds() && !isEnd(e.Type):
+	case w.Format.OnlyEnds() && !e.Type.SettlesJob():
 		return false
-	case len(w.Events) == 0 && !isEnd(e.Type):
+	case len(w.Events) == 0 && !e.Type.SettlesJob():
 		return false
 	case len(w.Events) > 0 && !slices.ContainsFunc(w.Events, e.Type.Matches):
 		return false
