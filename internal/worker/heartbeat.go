@@ -13,12 +13,16 @@ import (
 // answers when there is a job to stop, or after heartbeatWait.
 func (s *session) heartbeatLoop() {
 	retry := wait.Backoff{First: 200 * time.Millisecond, Max: 2 * time.Second}
+	first := true
 	for {
-		sent := time.Now()
+		sent := s.w.now()
 		hosts := s.hostSessions()
 		hb, ok := s.heartbeat()
 		if !ok {
 			return
+		}
+		if first {
+			hb.Wait = 0 // leasing waits for the answer
 		}
 		hb.Sessions = hosts
 		hb.CPUPercent, hb.MemoryBytes = s.w.meter.read()
@@ -30,7 +34,11 @@ func (s *session) heartbeatLoop() {
 		case err == nil:
 			retry.Reset()
 			s.extend(sent, reply.LeaseFor)
-			if fresh := s.apply(reply); !fresh && time.Since(sent) < heartbeatWait/2 {
+			if first {
+				first = false
+				close(s.confirmed)
+			}
+			if fresh := s.apply(reply); !fresh && time.Since(sent.at) < heartbeatWait/2 {
 				// The dispatcher does not long-poll; limit the rate here.
 				_ = wait.Sleep(s.ctx, heartbeatWait/10)
 			}
@@ -70,8 +78,20 @@ func (s *session) heartbeat() (hb hostler.Heartbeat, ok bool) {
 
 // extend moves the time at which the session fences itself. It counts from when the
 // heartbeat was sent, so that a slow answer cannot stretch the lease.
-func (s *session) extend(sent time.Time, leaseFor time.Duration) {
-	s.fence.Reset(time.Until(sent.Add(leaseFor - hostler.LeaseMargin)))
+func (s *session) extend(sent moment, leaseFor time.Duration) {
+	s.lapses.Store(int64(sent.elapsed + leaseFor - hostler.LeaseMargin))
+	s.fence.Reset(time.Until(sent.at.Add(leaseFor - hostler.LeaseMargin)))
+}
+
+// watchSuspension fences the session at once when the machine was suspended for longer
+// than its lease lasts: timers stand still meanwhile, and other workers may run its jobs
+// by now.
+func (s *session) watchSuspension() {
+	for wait.Sleep(s.ctx, suspensionPoll) == nil {
+		if s.w.cfg.Elapsed() > time.Duration(s.lapses.Load()) {
+			s.fenced("the machine was suspended for longer than the lease lasts")
+		}
+	}
 }
 
 // apply stops the jobs and closes the connections that a reply names. It reports whether

@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"hostler.dev/hostler"
@@ -87,10 +89,10 @@ func (s *session) deliverBatch(batch []hostler.Report) (left []hostler.Report) {
 	case err == nil && len(acks) == len(batch):
 		return s.acknowledge(batch, acks)
 	case s.ctx.Err() != nil:
-		return nil
+		return batch
 	case code == hostler.CodeStale:
 		s.fenced("a report was refused")
-		return nil
+		return batch
 	case err == nil || code.Temporary():
 		s.log.Warn("reports not delivered; trying again", "reports", len(batch), "err", err)
 		return batch
@@ -99,6 +101,24 @@ func (s *session) deliverBatch(batch []hostler.Report) (left []hostler.Report) {
 		return append(left, s.deliverBatch(batch[len(batch)/2:])...)
 	default:
 		return []hostler.Report{s.reduce(batch[0], err)}
+	}
+}
+
+// handBackUnstarted returns, when the session is over, the leases of jobs that never
+// started: a rescue would take them for jobs that ran. It tries once; what it does not
+// deliver in time is rescued.
+func (s *session) handBackUnstarted(ctx context.Context) {
+	s.mu.Lock()
+	unstarted := slices.DeleteFunc(s.pending, func(r hostler.Report) bool { return r.Outcome != hostler.OutcomeHandBack })
+	s.pending = nil
+	s.mu.Unlock()
+	if len(unstarted) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
+	defer cancel()
+	if _, err := s.w.cfg.Dispatcher.Report(ctx, s.id, unstarted); err != nil {
+		s.log.Warn("jobs that never started were not handed back; they are rescued", "jobs", len(unstarted), "err", err)
 	}
 }
 

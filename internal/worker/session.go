@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hostler.dev/hostler"
@@ -23,6 +24,12 @@ type session struct {
 	ctx   context.Context //nolint:containedctx // a session is a process of its own
 	end   context.CancelCauseFunc
 	fence *time.Timer // ends the session before its lease ends
+	// lapses is when fence should fire, by a clock that goes on while the machine is
+	// suspended; see [Config.Elapsed].
+	lapses atomic.Int64
+	// confirmed is closed when the first heartbeat is answered: only then it is known
+	// how long the lease lasts, and jobs may be leased.
+	confirmed chan struct{}
 
 	// Signals of capacity 1; see signal.
 	slotFreed   chan struct{} // a slot became free, or reports were delivered
@@ -41,9 +48,11 @@ type session struct {
 	stopping bool
 }
 
-func newSession(ctx context.Context, w *Worker, id hostler.WorkerID, until time.Time) *session {
+// newSession returns the session of a worker whose registration was sent at a moment.
+func newSession(ctx context.Context, w *Worker, id hostler.WorkerID, sent moment) *session {
 	s := &session{
 		w: w, id: id, log: w.cfg.Log.With("worker", id),
+		confirmed:   make(chan struct{}),
 		slotFreed:   make(chan struct{}, 1),
 		reportReady: make(chan struct{}, 1),
 		idle:        make(chan struct{}, 1),
@@ -53,7 +62,8 @@ func newSession(ctx context.Context, w *Worker, id hostler.WorkerID, until time.
 	}
 	// Not derived from ctx: when that is done, run stops the jobs in order.
 	s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(ctx))
-	s.fence = time.AfterFunc(time.Until(until), func() { s.fenced("no heartbeat succeeded in time") })
+	s.fence = time.AfterFunc(hostler.LeaseTTL, func() { s.fenced("no heartbeat succeeded in time") })
+	s.extend(sent, hostler.LeaseTTL)
 	return s
 }
 
@@ -65,6 +75,7 @@ func (s *session) run(ctx context.Context) (over bool, err error) {
 	leasing, stopLeasing := context.WithCancel(s.ctx)
 	defer stopLeasing()
 	loops.Go(s.heartbeatLoop)
+	loops.Go(s.watchSuspension)
 	loops.Go(s.deliver)
 	var leases sync.WaitGroup
 	leases.Go(func() { s.leaseLoop(leasing) })
@@ -87,6 +98,7 @@ func (s *session) run(ctx context.Context) (over bool, err error) {
 	s.stopJobs()
 	s.end(action.ErrFenced)
 	loops.Wait()
+	s.handBackUnstarted(ctx)
 	return over, err
 }
 
@@ -160,6 +172,11 @@ func (s *session) fenced(why string) {
 
 // leaseLoop asks for jobs for the free slots.
 func (s *session) leaseLoop(ctx context.Context) {
+	select {
+	case <-s.confirmed:
+	case <-ctx.Done():
+		return
+	}
 	retry := wait.Backoff{First: 100 * time.Millisecond, Max: 2 * time.Second}
 	// The pause after an empty answer that came early, from a dispatcher that does not
 	// long-poll.

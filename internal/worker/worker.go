@@ -55,6 +55,8 @@ const (
 	heartbeatWait = 5 * time.Second  // long poll for jobs to stop
 	// heartbeatTimeout is when the answer to a heartbeat counts as lost.
 	heartbeatTimeout = 2 * heartbeatWait
+	// suspensionPoll is how often the worker looks whether the machine was suspended.
+	suspensionPoll = time.Second
 	// stopWait is how long actions may take to stop when they will not be reported.
 	stopWait = 2 * time.Second
 )
@@ -87,6 +89,9 @@ type Config struct {
 	// and returns their number; it must not block. Both are nil when there are none.
 	Sessions  func() []hostler.HostSession
 	CloseHost func(address string) int
+	// Elapsed is the time since some moment, by a clock that goes on while the machine
+	// is suspended and that nobody sets; nil means the system's.
+	Elapsed func() time.Duration
 }
 
 // Worker runs jobs. Create it with New, start it with Run, stop it with Drain.
@@ -112,6 +117,9 @@ func New(cfg Config) (*Worker, error) {
 	cfg.DefaultTimeout = cmp.Or(cfg.DefaultTimeout, 5*time.Minute)
 	cfg.Grace = cmp.Or(cfg.Grace, 30*time.Second)
 	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
+	if cfg.Elapsed == nil {
+		cfg.Elapsed = elapsed
+	}
 	return &Worker{
 		cfg:      cfg,
 		draining: make(chan struct{}),
@@ -129,14 +137,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer close(w.done)
 	for {
-		id, until, err := w.register(ctx)
+		id, sent, err := w.register(ctx)
 		if err != nil {
 			return err
 		}
 		if id == 0 {
 			return nil
 		}
-		if over, err := newSession(ctx, w, id, until).run(ctx); over {
+		if over, err := newSession(ctx, w, id, sent).run(ctx); over {
 			return err
 		}
 	}
@@ -170,29 +178,39 @@ func (w *Worker) isDraining() bool {
 	}
 }
 
+// moment is a time by two clocks: at has the monotonic one that timers use, elapsed is
+// that of [Config.Elapsed].
+type moment struct {
+	at      time.Time
+	elapsed time.Duration
+}
+
+func (w *Worker) now() moment { return moment{time.Now(), w.cfg.Elapsed()} }
+
 // register registers under a fresh worker id, and retries until that succeeds. It returns
-// the id and when the first lease ends; the id is 0 when the worker is drained meanwhile.
-func (w *Worker) register(ctx context.Context) (hostler.WorkerID, time.Time, error) {
+// the id and when the registration was sent; the id is 0 when the worker is drained
+// meanwhile.
+func (w *Worker) register(ctx context.Context) (hostler.WorkerID, moment, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer afterClose(w.draining, func() { cancel(errDrained) })()
 	retry := wait.Backoff{First: 200 * time.Millisecond, Max: 5 * time.Second}
 	for {
 		if w.isDraining() {
-			return 0, time.Time{}, nil
+			return 0, moment{}, nil
 		}
-		sent := time.Now()
+		sent := w.now()
 		id, err := w.cfg.Dispatcher.Register(ctx, w.cfg.Info)
 		if err == nil {
 			w.cfg.Log.Info("worker registered", "worker", id, "slots", w.cfg.Info.Slots)
-			return id, sent.Add(hostler.LeaseTTL - hostler.LeaseMargin), nil
+			return id, sent, nil
 		}
 		if ctx.Err() == nil {
 			w.cfg.Log.Warn("worker cannot register; trying again", "err", err)
 			_ = retry.Sleep(ctx)
 		}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errDrained) {
-			return 0, time.Time{}, cause
+			return 0, moment{}, cause
 		}
 	}
 }

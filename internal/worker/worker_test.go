@@ -359,6 +359,55 @@ func TestAWorkerFencesItselfBeforeItsLeaseEnds(t *testing.T) {
 	})
 }
 
+// A machine that was suspended for longer than a lease lasts finds its timers where they
+// were; the jobs are somebody else's by now.
+func TestASuspendedWorkerFencesItselfAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newFakeDispatcher()
+		var u untilStopped
+		var suspended atomic.Int64
+		start := time.Now()
+		setUp(t, d, actions{"long": run(u.run)}, func(c *worker.Config) {
+			c.Elapsed = func() time.Duration { return time.Since(start) + time.Duration(suspended.Load()) }
+		})
+		d.submit("long", func(l *hostler.Lease) { l.Timeout = time.Hour })
+		pass(time.Minute)
+		if _, cause := u.stopped(); cause != nil {
+			t.Fatalf("stopped by %v before", cause)
+		}
+		suspended.Store(int64(hostler.LeaseTTL))
+		pass(2 * time.Second)
+		if _, cause := u.stopped(); !errors.Is(cause, action.ErrFenced) {
+			t.Errorf("2s after the machine came back the action was stopped by %v, want %v", cause, action.ErrFenced)
+		}
+		if n := d.count("report"); n != 0 {
+			t.Errorf("%d reports of a fenced worker", n)
+		}
+	})
+}
+
+// Leases whose answer arrives after the fence never started: they are handed back.
+func TestLeasesThatArriveAfterTheFenceAreHandedBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newFakeDispatcher()
+		s := slowLease{d, make(chan struct{})}
+		var suspended atomic.Int64
+		setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) {
+			c.Dispatcher = s
+			c.Elapsed = func() time.Duration { return time.Duration(suspended.Load()) }
+		})
+		id := d.submit("nop")
+		synctest.Wait()
+		suspended.Store(int64(hostler.LeaseTTL))
+		pass(2 * time.Second)
+		close(s.arrive)
+		pass(10 * time.Second)
+		if j := d.job(id); j.handed != 1 || !j.done {
+			t.Errorf("handed back %d times, done: %v; want once, and run by the next session", j.handed, j.done)
+		}
+	})
+}
+
 func TestAFencedWorkerRegistersAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newFakeDispatcher()
