@@ -190,6 +190,19 @@ func TestHelpInChinese(t *testing.T) {
 	})
 }
 
+func TestChineseFlagsAreAligned(t *testing.T) {
+	var s string
+	var b bool
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.StringVarP(&s, "output", "o", "", "输出格式")
+	flags.BoolVar(&b, "wait", false, "等待结果")
+	flags.VisitAll(flagInChinese)
+	want := "  -o, --output 文本   输出格式\n      --wait          等待结果"
+	if diff := cmp.Diff(want, flagUsages(flags)); diff != "" {
+		t.Errorf("flags (-want +got):\n%s", diff)
+	}
+}
+
 // TestFlagErrorsInChinese checks that Chinese errors have no English words of pflag.
 func TestFlagErrorsInChinese(t *testing.T) {
 	for want, args := range map[string][]string{

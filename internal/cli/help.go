@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
 // doc is the help of a command. Examples are command lines, the same in both
@@ -49,17 +50,59 @@ func (a *app) localise(root *cobra.Command) {
 		return hostler.Errorf(hostler.CodeInvalid,
 			"%[1]s; see '%[3]s --help'", "%[2]s；参见 '%[3]s --help'", text.EN, text.ZH, cmd.CommandPath())
 	})
+	// A group only shows its help: its own usage line says nothing.
+	template := strings.Replace(root.UsageTemplate(),
+		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1)
+	nameFlag := flagInEnglish
 	if a.lang == hostler.LangZH {
-		root.SetUsageTemplate(chineseTemplate.Replace(root.UsageTemplate()))
+		template, nameFlag = chineseTemplate.Replace(template), flagInChinese
 	}
+	root.SetUsageTemplate(template)
 	eachCommand(root, func(c *cobra.Command) {
 		c.InitDefaultHelpFlag()
 		c.Flags().Lookup("help").Usage = a.t("show this help", "显示帮助")
+		c.Flags().VisitAll(nameFlag)
+		c.PersistentFlags().VisitAll(nameFlag)
 		if a.lang == hostler.LangZH {
-			c.Flags().VisitAll(flagInChinese)
-			c.PersistentFlags().VisitAll(flagInChinese)
+			c.SetUsageTemplate(alignFlags(template, c))
 		}
 	})
+}
+
+// alignFlags renders the flags of a command into the template. pflag aligns by
+// bytes, which are not the width of Chinese names.
+func alignFlags(template string, c *cobra.Command) string {
+	for name, flags := range map[string]*pflag.FlagSet{
+		"LocalFlags": c.LocalFlags(), "InheritedFlags": c.InheritedFlags(),
+	} {
+		template = strings.Replace(template, "{{."+name+".FlagUsages | trimTrailingWhitespaces}}",
+			fmt.Sprintf("{{%q}}", flagUsages(flags)), 1)
+	}
+	return template
+}
+
+// flagUsages lists the flags that are not hidden, with aligned descriptions.
+func flagUsages(flags *pflag.FlagSet) string {
+	var left, right []string
+	widest := 0
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		name := "      --" + f.Name
+		if f.Shorthand != "" {
+			name = "  -" + f.Shorthand + ", --" + f.Name
+		}
+		if kind := f.Value.Type(); kind != "bool" {
+			name += " " + kind
+		}
+		widest = max(widest, term.Width(name))
+		left, right = append(left, name), append(right, f.Usage)
+	})
+	for i := range left {
+		left[i] += strings.Repeat(" ", widest-term.Width(left[i])+3) + right[i]
+	}
+	return strings.Join(left, "\n")
 }
 
 // chineseTemplate translates cobra's usage template.
@@ -86,13 +129,21 @@ var chineseTypes = map[string]string{
 	"intSlice": "整数列表", "duration": "时长", "time": "时间", "id": "ID", "state": "状态", "key=value": "键=值",
 }
 
-// chineseFlag is a flag whose type has a Chinese name.
-type chineseFlag struct {
+// renamedType is the value of a flag whose help shows another name for its type.
+type renamedType struct {
 	pflag.Value
 	name string
 }
 
-func (f chineseFlag) Type() string { return f.name }
+func (f renamedType) Type() string { return f.name }
+
+// flagInEnglish shows string as the type of a flag that may be repeated; pflag shows
+// stringArray.
+func flagInEnglish(f *pflag.Flag) {
+	if f.Value.Type() == "stringArray" {
+		f.Value, f.DefValue = renamedType{f.Value, "string"}, ""
+	}
+}
 
 // flagInChinese names the type and the default of a flag in Chinese; pflag has
 // English words only.
@@ -103,7 +154,7 @@ func flagInChinese(f *pflag.Flag) {
 		f.Usage = strings.TrimSuffix(f.Usage, "。") + "（默认 " + f.DefValue + "）"
 	}
 	if name, ok := chineseTypes[kind]; ok {
-		f.Value = chineseFlag{f.Value, name}
+		f.Value = renamedType{f.Value, name}
 		f.DefValue = "" // pflag would add its own words
 	}
 }
