@@ -198,6 +198,8 @@ func (o *old) lanes() {
 	}
 	id, _ := again["id"].(string)
 	o.became(id, "failed")
+	o.call(http.MethodPost, "/api/v1/queues/halted/resume", nil)
+	o.expect("succeeded", "returns to its queue")
 	o.call(http.MethodPost, "/api/v1/jobs/"+o.job("scheduled")+"/cancel", nil)
 	o.expect("cancelled", "scheduled")
 }

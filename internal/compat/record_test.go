@@ -338,6 +338,7 @@ func (r *recorder) hostKeys(host *sshtest.Server) {
 func (r *recorder) queues() {
 	r.call("PUT", "/api/v1/queues/ops", map[string]any{"limit": 10, "max_depth": 200})
 	r.call("PUT", "/api/v1/queues/hosts", map[string]any{"limit": 3})
+	r.call("PUT", "/api/v1/queues/halted", map[string]any{})
 	r.call("PUT", "/api/v1/queues/frozen", map[string]any{"max_depth": 50})
 	r.call("POST", "/api/v1/queues/frozen/pause", nil)
 }
@@ -528,6 +529,10 @@ func (r *recorder) running() {
 	r.is("beside it", "running", "succeeded")
 	r.job("behind the limit", check("site", map[string]any{"concurrency": map[string]any{"key": "two", "limit": 2}, "lane": ""}))
 	r.is("behind the limit", "queued", "succeeded")
+	// Its ttl is suspended while it runs, and counts again in the paused queue.
+	r.job("returns to its queue", local(again, map[string]any{"on_lost": "retry", "ttl": "8000h", "queue": "halted"}))
+	r.is("returns to its queue", "running", "queued")
+	r.call("POST", "/api/v1/queues/halted/pause", nil)
 	r.job("is lost", local("sleep 60", map[string]any{"on_lost": "fail"}))
 	r.is("is lost", "running", "failed")
 }
