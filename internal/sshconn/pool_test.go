@@ -30,7 +30,7 @@ func TestErrorKinds(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	wrongKey, _ := sshtest.NewKey(t, "")
 	encrypted, _ := sshtest.NewKey(t, "right")
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,9 +118,9 @@ func TestPassword(t *testing.T) {
 	e.command(asset, "true").MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
 
-// A server that offers to ask questions but has none, as OpenSSH without PAM does,
-// refuses a wrong password like any other: for good, or retries lock the account.
-func TestWrongPasswordWhereNothingIsAsked(t *testing.T) {
+// A server that offers keyboard-interactive and asks nothing, as OpenSSH without PAM does,
+// refuses a wrong password. That is final, as retries could lock the account.
+func TestWrongPasswordWithoutAQuestion(t *testing.T) {
 	s := startServer(t, sshtest.Options{Config: []string{"Match all", "KbdInteractiveAuthentication yes"}})
 	asset := s.Asset()
 	asset.Credential = &hostler.LeaseCredential{
@@ -133,7 +133,7 @@ func TestWrongPasswordWhereNothingIsAsked(t *testing.T) {
 	e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 }
 
-// countingServer is an SSH server in this process that counts what it is told.
+// countingServer is an SSH server in this process that counts authentication attempts.
 type countingServer struct {
 	asset   *hostler.LeaseAsset
 	hostKey string
@@ -181,7 +181,7 @@ func startCounting(t *testing.T, change func(*gossh.ServerConfig)) *countingServ
 	return c
 }
 
-// serveRefusing lets a client log in and refuses every session.
+// serveRefusing accepts logins and refuses every session.
 func serveRefusing(nc net.Conn, config *gossh.ServerConfig) {
 	conn, chans, reqs, err := gossh.NewServerConn(nc, config)
 	if err != nil {
@@ -221,8 +221,8 @@ func TestKeyboardInteractive(t *testing.T) {
 	}
 }
 
-// A refused host key means that the server learns nothing of the credential.
-func TestHostKeyIsJudgedBeforeAnyCredential(t *testing.T) {
+// A server whose host key is refused sees no credential.
+func TestHostKeyIsVerifiedBeforeAnyCredential(t *testing.T) {
 	_, otherKey := sshtest.NewKey(t, "")
 	for name, tc := range map[string]struct {
 		keys   func(c *countingServer) []hostler.HostKey
@@ -297,7 +297,7 @@ func TestChangedHostKeyNamesBothFingerprints(t *testing.T) {
 	}
 }
 
-// A server with several host keys is asked for the one that is pinned.
+// A server with several host keys presents the pinned one.
 func TestPinnedTypeIsNegotiated(t *testing.T) {
 	s := startServer(t, sshtest.Options{HostKeyTypes: []string{"ed25519", "ecdsa", "rsa"}})
 	for _, typ := range []string{"ed25519", "ecdsa", "rsa"} {
@@ -339,7 +339,7 @@ func TestOneConnectionForManyJobs(t *testing.T) {
 	if diff := cmp.Diff(hostler.HostSession{Address: "127.0.0.1", Port: s.Port, User: s.User}, got); diff != "" {
 		t.Errorf("session (-want +got):\n%s", diff)
 	}
-	// A host that a job brought along shares it when its login is the same.
+	// An ad-hoc host with the same login shares the connection.
 	inline := s.Asset()
 	inline.ID, inline.Name = 0, inline.Address
 	inline.HostKeys, inline.HostKey = nil, hostler.HostKeyAcceptNew
@@ -348,13 +348,13 @@ func TestOneConnectionForManyJobs(t *testing.T) {
 	if got := s.Connections(); got != 1 {
 		t.Errorf("connections: got %d, want 1", got)
 	}
-	// Another secret is another connection, even one that opens the same door.
+	// Another secret is another connection, even if both logins work.
 	inline.Credential.Secret.Passphrase = "not needed"
 	e.command(inline, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 	if got := s.Connections(); got != 2 {
 		t.Errorf("connections: got %d, want 2", got)
 	}
-	// One that opens nothing gets no kept connection.
+	// A wrong secret gets no existing connection.
 	inline.Credential = &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: s.User, Secret: hostler.Secret{Password: "wrong"}}
 	e.command(inline, "true").MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
@@ -385,7 +385,7 @@ func TestBrokenConnectionIsReplaced(t *testing.T) {
 	}
 }
 
-// A server that answers nothing any more is noticed by its silence.
+// A server that stops answering is detected by keepalive.
 func TestKeepAliveBreaksASilentConnection(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	relay := sshtest.NewRelay(t, s.Addr)
@@ -399,7 +399,7 @@ func TestKeepAliveBreaksASilentConnection(t *testing.T) {
 	a.Wait(t).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 }
 
-func TestRevokedKeyEndsAKeptConnection(t *testing.T) {
+func TestRevokedHostKeyClosesAConnection(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	e := newEnv(t, sshconn.Options{})
 	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
@@ -442,11 +442,11 @@ func TestKillThroughAJumpHost(t *testing.T) {
 	cancel(action.ErrTimeout)
 	a.Wait(t).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindTimeout)
 	if sshtest.Running(pid) {
-		t.Error("it lives")
+		t.Error("the program still runs")
 	}
 }
 
-// The server's limit of sessions never fails a job.
+// The server's limit of sessions fails no job.
 func TestManySessionsOnALimitedServer(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, sshtest.Options{MaxSessions: 10})
@@ -463,9 +463,9 @@ func TestManySessionsOnALimitedServer(t *testing.T) {
 	}
 }
 
-// A kept connection that breaks under a job before the job's program was sent is
-// replaced; one that breaks afterwards is not, as the program may have run.
-func TestKeptConnectionThatBreaksUnderAJob(t *testing.T) {
+// A reused connection that breaks before the job's program was sent is replaced; if it breaks
+// afterwards the outcome is unknown.
+func TestReusedConnectionBreaks(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	relay := sshtest.NewRelay(t, s.Addr)
 	asset := s.Asset()
@@ -494,9 +494,8 @@ func TestKeptConnectionThatBreaksUnderAJob(t *testing.T) {
 	}
 }
 
-// A kept connection whose server vanished without a word costs a job a few
-// seconds, and not the job.
-func TestKeptConnectionToAVanishedServer(t *testing.T) {
+// A reused connection whose server vanished delays a job and does not fail it.
+func TestReusedConnectionToAVanishedServer(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	relay := sshtest.NewRelay(t, s.Addr)
 	asset := s.Asset()
@@ -510,7 +509,7 @@ func TestKeptConnectionToAVanishedServer(t *testing.T) {
 	}
 }
 
-// Of the connections that nobody uses, only so many are kept: the latest.
+// Only the MaxIdle idle connections that were used last stay open.
 func TestIdleConnectionsAreBounded(t *testing.T) {
 	s := startServer(t, sshtest.Options{AnyAddress: true})
 	e := newEnv(t, sshconn.Options{MaxIdle: 2})
@@ -533,8 +532,8 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// However many kept connections have died, a job gets past them.
-func TestManyKeptConnectionsThatDied(t *testing.T) {
+// Any number of dead connections does not fail a job.
+func TestManyDeadConnections(t *testing.T) {
 	const n = 6
 	s := startServer(t, sshtest.Options{MaxSessions: 1})
 	relay := sshtest.NewRelay(t, s.Addr)
@@ -556,15 +555,15 @@ func TestManyKeptConnectionsThatDied(t *testing.T) {
 	}
 	e.awaitIdle()
 	if got := len(e.pool.Sessions()); got < 4 {
-		t.Fatalf("the test is void: %d connections are kept", got)
+		t.Fatalf("invalid test: only %d connections are open", got)
 	}
 	relay.Silence()
 	e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 }
 
-// A person who closes the connections to a host while jobs begin fails none of
-// them: each runs, or is unknown when it was under way.
-func TestJobsUnderClosedConnections(t *testing.T) {
+// Closing the connections to a host while jobs start fails none of them: each runs, or its
+// outcome is unknown.
+func TestCloseHostWhileJobsStart(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	e := newEnv(t, sshconn.Options{})
 	var closing sync.WaitGroup
@@ -581,11 +580,11 @@ func TestJobsUnderClosedConnections(t *testing.T) {
 		closing.Wait()
 	}
 	if ran == 0 || s.Connections() < 2 {
-		t.Errorf("the test is void: %d ran, over %d connections", ran, s.Connections())
+		t.Errorf("invalid test: %d ran, over %d connections", ran, s.Connections())
 	}
 }
 
-// Every algorithm that is safe is spoken; outdated ones only on demand.
+// Safe algorithms are always supported, outdated ones only with Legacy.
 func TestAlgorithms(t *testing.T) {
 	for line, safe := range map[string]bool{
 		"KexAlgorithms diffie-hellman-group16-sha512":        true,
@@ -605,13 +604,13 @@ func TestAlgorithms(t *testing.T) {
 			}
 			a.MustEnd(t, hostler.OutcomeFailed, sshconn.KindHandshake)
 			if !strings.Contains(a.Error.Text.EN, "ssh_algorithms") || !a.NoRetry {
-				t.Errorf("the error tells no way out: %s", a)
+				t.Errorf("the error has no remedy: %s", a)
 			}
 		})
 	}
 }
 
-// A connection that takes no more jobs is still a person's to see and to close.
+// A retired connection is still listed, and can be closed.
 func TestRetiredConnectionCanBeClosed(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	e := newEnv(t, sshconn.Options{MaxConnections: 1})
@@ -631,9 +630,9 @@ func TestRetiredConnectionCanBeClosed(t *testing.T) {
 	a.Wait(t).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 }
 
-// A connection that came too late for the job that wanted it is used all the same,
-// so that it is known as one that may have died since.
-func TestConnectionThatCameTooLate(t *testing.T) {
+// A dialled connection is used even if another one became free meanwhile, so that it counts
+// as reused later.
+func TestDialOutrunByAFreeConnection(t *testing.T) {
 	s := startServer(t, sshtest.Options{MaxSessions: 1})
 	relay := sshtest.NewRelay(t, s.Addr)
 	asset := s.Asset()
@@ -666,8 +665,8 @@ func TestConnectionThatCameTooLate(t *testing.T) {
 	e.command(asset, "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 }
 
-// A kept connection to a jump host that broke, or died without a word, is replaced.
-func TestKeptJumpHostThatIsGone(t *testing.T) {
+// A connection to a jump host that broke, or whose host vanished, is replaced.
+func TestDeadJumpHostConnection(t *testing.T) {
 	jump := startServer(t, sshtest.Options{})
 	s := startServer(t, sshtest.Options{AnyAddress: true})
 	relay := sshtest.NewRelay(t, jump.Addr)

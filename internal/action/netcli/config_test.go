@@ -11,13 +11,13 @@ import (
 	"hostler.dev/hostler/internal/action/netcli/devicetest"
 )
 
-// VRP 8 collects lines. They come into force together, or none does.
+// VRP 8 collects lines: all of them are committed, or none.
 func TestCandidate(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP, Candidate: true, AskFile: true})
 	e := newEnv(t, netcli.Options{})
 	a := asset(d, devicetest.VRP, "")
 	got := e.cli(a, m{"config": []string{"interface LoopBack0", "description managed", "sysname R9"}, "save": true})
-	mustEnd(t, got, hostler.OutcomeSucceeded, "")
+	got.MustEnd(t, hostler.OutcomeSucceeded, "")
 	want := []string{"description managed", "sysname R9"}
 	if diff := cmp.Diff(want, d.Running()); diff != "" {
 		t.Errorf("running (-want +got):\n%s", diff)
@@ -27,7 +27,7 @@ func TestCandidate(t *testing.T) {
 	}
 	for _, stop := range []bool{true, false} {
 		got = e.cli(a, m{"config": []string{"vlan 7", "bogus", "vlan 8"}, "save": true, "stop_on_error": stop})
-		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+		got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 		if !strings.Contains(got.Error.Text.EN, "nothing was committed") || !strings.Contains(got.Error.Text.ZH, "未提交") {
 			t.Errorf("error %q / %q", got.Error.Text.EN, got.Error.Text.ZH)
 		}
@@ -35,7 +35,7 @@ func TestCandidate(t *testing.T) {
 			t.Errorf("running after a refusal (-want +got):\n%s", diff)
 		}
 	}
-	mustEnd(t, e.cli(a, m{"config": []string{"vlan 9"}}), hostler.OutcomeSucceeded, "")
+	e.cli(a, m{"config": []string{"vlan 9"}}).MustEnd(t, hostler.OutcomeSucceeded, "")
 	if diff := cmp.Diff(append(want, "vlan 9"), d.Running()); diff != "" {
 		t.Errorf("running (-want +got):\n%s", diff)
 	}

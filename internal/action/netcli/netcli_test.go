@@ -17,6 +17,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/action/actiontest"
 	"hostler.dev/hostler/internal/action/netcli"
 	"hostler.dev/hostler/internal/action/netcli/devicetest"
 	"hostler.dev/hostler/internal/sshconn"
@@ -32,11 +33,11 @@ const (
 
 type m = map[string]any
 
-// rig is a family with what its calls say.
+// env is a family with the host keys that its calls offered.
 type env struct {
 	tb     testing.TB
 	family *netcli.Family
-	keys   map[string]string // pinned host keys by address
+	keys   map[string]string // offered host keys by address
 	mu     sync.Mutex
 }
 
@@ -79,51 +80,34 @@ func asset(d *devicetest.Device, dialect devicetest.Dialect, enable string) *hos
 	}
 }
 
-// done is how a call ended.
+// done is a call that has ended.
 type done struct {
-	action.Result
-	stdout string
-	report netcli.Report
-}
+	*actiontest.Attempt
 
-func (d done) kind() string {
-	if d.Error == nil {
-		return ""
-	}
-	return d.Error.Kind
+	report netcli.Report
 }
 
 func (e *env) run(ctx context.Context, name string, a *hostler.LeaseAsset, args any) done {
 	e.tb.Helper()
-	raw, err := json.Marshal(args)
-	if err != nil {
-		e.tb.Fatal(err)
+	attempt := actiontest.New(a, args)
+	attempt.Run(ctx, actiontest.Find(e.tb, e.family.Actions(), name))
+	for _, k := range attempt.Offers() {
+		e.rememberKey(k)
 	}
-	var out strings.Builder
-	call := &action.Call{
-		Lease:  hostler.Lease{Args: raw, Asset: a},
-		Stdout: &out, Stderr: &out, System: &out,
-		PinHostKey: func(_ context.Context, k hostler.HostKeyOffer) error {
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			e.keys[k.Address] = k.PublicKey
-			return nil
-		},
-	}
-	for _, act := range e.family.Actions() {
-		if act.Name != name {
-			continue
-		}
-		res := done{Result: act.Run(ctx, call), stdout: out.String()}
-		res.report, _ = res.Value.(netcli.Report)
-		e.noSecrets(res)
-		return res
-	}
-	e.tb.Fatalf("no action %s", name)
-	return done{}
+	res := done{Attempt: attempt}
+	res.report, _ = res.Value.(netcli.Report)
+	e.noSecrets(res)
+	return res
 }
 
-// noSecrets looks for the passwords in what goes past the job's log.
+func (e *env) rememberKey(k hostler.HostKeyOffer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.keys[k.Address] = k.PublicKey
+}
+
+// noSecrets checks that result and error, which do not go through the job's log, contain no
+// password.
 func (e *env) noSecrets(d done) {
 	e.tb.Helper()
 	text, err := json.Marshal(m{"value": d.Value, "error": d.Error})
@@ -142,17 +126,7 @@ func (e *env) cli(a *hostler.LeaseAsset, args any) done {
 	return e.run(e.tb.Context(), "net_cli", a, args)
 }
 
-func mustEnd(t *testing.T, d done, outcome hostler.Outcome, kind string) {
-	t.Helper()
-	if d.Outcome != outcome || d.kind() != kind {
-		t.Fatalf("got %s %+v, stdout %q; want %s %q", d.Outcome, d.Error, d.stdout, outcome, kind)
-	}
-	if d.Error != nil && (d.Error.Text.EN == "" || d.Error.Text.ZH == "") {
-		t.Errorf("a text is missing: %+v", d.Error)
-	}
-}
-
-// words are how a dialect says things.
+// words are the commands and replies of a dialect.
 type words struct {
 	dialect                          devicetest.Dialect
 	show, page, rename, bad, refusal string
@@ -178,12 +152,12 @@ func TestCommands(t *testing.T) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
 		e := newEnv(t, netcli.Options{})
 		got := e.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show, w.page}})
-		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		got.MustEnd(t, hostler.OutcomeSucceeded, "")
 		if diff := cmp.Diff(strings.Join(devicetest.Interfaces(), "\n"), got.report.Results[w.page]); diff != "" {
 			t.Errorf("paged output (-want +got):\n%s", diff)
 		}
-		if !strings.HasPrefix(got.stdout, w.before+w.show+"\n") || !strings.Contains(got.stdout, "Interface 11 is up\n") {
-			t.Errorf("stdout %q", got.stdout)
+		if !strings.HasPrefix(got.Stdout.String(), w.before+w.show+"\n") || !strings.Contains(got.Stdout.String(), "Interface 11 is up\n") {
+			t.Errorf("stdout %q", got.Stdout.String())
 		}
 		if got.report.Prompt != w.before || got.report.Platform != w.dialect.Platform() || len(got.report.Outputs) != 2 {
 			t.Errorf("report %+v", got.report)
@@ -191,14 +165,14 @@ func TestCommands(t *testing.T) {
 	})
 }
 
-// The second job uses the first one's CLI; one that died is opened anew.
+// Later jobs use the first one's CLI; a broken one is replaced.
 func TestKeptCLI(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
 		e := newEnv(t, netcli.Options{})
 		a := asset(d, w.dialect, "")
 		for range 3 {
-			mustEnd(t, e.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
+			e.cli(a, m{"commands": []string{w.show}}).MustEnd(t, hostler.OutcomeSucceeded, "")
 		}
 		if d.Logins() != 1 {
 			t.Errorf("%d logins for three jobs, want 1", d.Logins())
@@ -208,14 +182,14 @@ func TestKeptCLI(t *testing.T) {
 			t.Errorf("sessions %+v", s)
 		}
 		d.DropConnections()
-		mustEnd(t, e.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
+		e.cli(a, m{"commands": []string{w.show}}).MustEnd(t, hostler.OutcomeSucceeded, "")
 		if n := e.family.CloseHost(d.Address); n != 1 {
 			t.Errorf("closed %d, want 1", n)
 		}
 		other := asset(d, w.dialect, "")
 		other.ID, other.Credential.ID, other.Credential.Secret.Password = 0, 0, "wrong"
-		mustEnd(t, e.cli(a, m{"commands": []string{w.show}}), hostler.OutcomeSucceeded, "")
-		mustEnd(t, e.cli(other, m{"commands": []string{w.show}}), hostler.OutcomeFailed, hostler.ErrKindAuth)
+		e.cli(a, m{"commands": []string{w.show}}).MustEnd(t, hostler.OutcomeSucceeded, "")
+		e.cli(other, m{"commands": []string{w.show}}).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 	})
 }
 
@@ -225,7 +199,7 @@ func TestRefusedCommand(t *testing.T) {
 		e := newEnv(t, netcli.Options{})
 		a := asset(d, w.dialect, "")
 		got := e.cli(a, m{"commands": []string{w.bad, w.show}})
-		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+		got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 		if !strings.Contains(got.Error.Text.EN, w.bad) || !strings.Contains(got.Error.Text.EN, w.refusal) {
 			t.Errorf("error %q", got.Error.Text.EN)
 		}
@@ -233,27 +207,26 @@ func TestRefusedCommand(t *testing.T) {
 			t.Error("went on after a refusal")
 		}
 		got = e.cli(a, m{"commands": []string{w.bad, w.show}, "stop_on_error": false})
-		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+		got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 		if len(got.report.Outputs) != 2 || !got.report.Outputs[0].Failed || got.report.Outputs[1].Failed {
 			t.Errorf("outputs %+v", got.report.Outputs)
 		}
 	})
 }
 
-// A configuration changes the prompt, is saved when asked only, and leaves the CLI
-// fit for the next job.
+// A configuration changes the prompt, is saved only on request, and the CLI is reused.
 func TestConfig(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
 		e := newEnv(t, netcli.Options{})
 		a := asset(d, w.dialect, "")
 		got := e.cli(a, m{"config": []string{"interface Loopback0", "description managed", w.rename}})
-		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		got.MustEnd(t, hostler.OutcomeSucceeded, "")
 		if got.report.Prompt != w.after || got.report.Saved || d.Saved() != 0 {
 			t.Errorf("prompt %q, saved %v, %d times", got.report.Prompt, got.report.Saved, d.Saved())
 		}
 		got = e.cli(a, m{"config": []string{"interface Loopback1"}, "save": true})
-		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		got.MustEnd(t, hostler.OutcomeSucceeded, "")
 		if !got.report.Saved || d.Saved() != 1 || d.Logins() != 1 {
 			t.Errorf("saved %v, %d times, %d logins", got.report.Saved, d.Saved(), d.Logins())
 		}
@@ -266,7 +239,7 @@ func TestRefusedConfigLine(t *testing.T) {
 		e := newEnv(t, netcli.Options{})
 		a := asset(d, w.dialect, "")
 		got := e.cli(a, m{"config": []string{"interface Loopback0", w.bad, "description no"}, "save": true})
-		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+		got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 		if !strings.Contains(got.Error.Text.EN, "1 of 3 lines were applied") || !strings.Contains(got.Error.Text.EN, w.refusal) {
 			t.Errorf("error %q", got.Error.Text.EN)
 		}
@@ -284,19 +257,19 @@ func TestConnectionLost(t *testing.T) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, DropAt: "description x"})
 		a := asset(d, w.dialect, "")
 		got := newEnv(t, netcli.Options{}).cli(a, m{"config": []string{"interface Loopback0", "description x"}})
-		mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+		got.MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 
 		d = device(t, "127.0.2.2", devicetest.Options{Dialect: w.dialect, DropAt: w.show})
 		got = newEnv(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{w.show}})
-		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindConnLost)
+		got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindConnLost)
 		if got.NoRetry {
-			t.Error("looking may be tried again")
+			t.Error("a query must be retryable")
 		}
 
 		save := map[devicetest.Dialect]string{devicetest.IOSXE: "write memory", devicetest.VRP: "save"}[w.dialect]
 		d = device(t, "127.0.2.3", devicetest.Options{Dialect: w.dialect, DropAt: save})
 		got = newEnv(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"config": []string{"vlan 7"}, "save": true})
-		mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
+		got.MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 	})
 }
 
@@ -305,16 +278,16 @@ func TestNoAnswer(t *testing.T) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: w.show})
 		e := newEnv(t, netcli.Options{})
 		got := e.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show}, "timeout": 0.5})
-		mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindTimeout)
+		got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindTimeout)
 		if len(e.family.Sessions()) != 0 {
 			t.Error("the CLI is kept")
 		}
 		got = e.run(whenTyped(t, d, w.show, action.ErrCancelled), "net_cli", asset(d, w.dialect, ""), m{"commands": []string{w.show}})
-		mustEnd(t, got, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+		got.MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
 	})
 }
 
-// whenTyped is a context that ends when a device has got a line once more.
+// whenTyped returns a context that ends when a line is typed once more.
 func whenTyped(t *testing.T, d *devicetest.Device, line string, cause error) context.Context {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { cancel(nil) })
@@ -343,40 +316,39 @@ func TestEnable(t *testing.T) {
 	e := newEnv(t, netcli.Options{})
 	a := asset(d, devicetest.IOSXE, enableCanary)
 	got := e.cli(a, m{"commands": []string{"show secrets"}})
-	mustEnd(t, got, hostler.OutcomeSucceeded, "")
+	got.MustEnd(t, hostler.OutcomeSucceeded, "")
 	if got.report.Prompt != "R1#" || !strings.Contains(got.report.Results["show secrets"], "***") {
 		t.Errorf("report %+v", got.report)
 	}
 	none := asset(d, devicetest.IOSXE, "")
 	got = e.cli(none, m{"commands": []string{"show version"}})
-	mustEnd(t, got, hostler.OutcomeSucceeded, "")
+	got.MustEnd(t, hostler.OutcomeSucceeded, "")
 	if got.report.Prompt != "R1>" {
 		t.Errorf("prompt %q without enable password", got.report.Prompt)
 	}
-	mustEnd(t, e.cli(none, m{"config": []string{"vlan 7"}}), hostler.OutcomeFailed, hostler.ErrKindCredential)
-	mustEnd(t, e.cli(asset(d, devicetest.IOSXE, "wrong"), m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindAuth)
+	e.cli(none, m{"config": []string{"vlan 7"}}).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCredential)
+	e.cli(asset(d, devicetest.IOSXE, "wrong"), m{"commands": []string{"show version"}}).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
 
-// A configuration line that makes the device ask is not confirmed.
+// A question about a configuration line is not answered.
 func TestQuestionInConfig(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
 	e := newEnv(t, netcli.Options{})
 	got := e.cli(asset(d, devicetest.IOSXE, ""), m{"config": []string{"vlan 7", "crypto key zeroize"}})
-	mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 	if !strings.Contains(got.Error.Text.EN, "[yes/no]") || !strings.Contains(got.Error.Text.EN, "1 of 2 lines") || len(e.family.Sessions()) != 0 {
 		t.Errorf("error %q, sessions %v", got.Error.Text.EN, e.family.Sessions())
 	}
 }
 
-// Whose configuration ends under way, by a cancel or the time, is told that nobody
-// knows how far it came.
+// The outcome of a configuration that is cancelled or times out halfway is unknown.
 func TestConfigThatEndsUnderWay(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		for cause, kind := range map[error]string{action.ErrCancelled: hostler.ErrKindUnverified, action.ErrTimeout: hostler.ErrKindTimeout} {
 			d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: "description x"})
 			e := newEnv(t, netcli.Options{})
 			got := e.run(whenTyped(t, d, "description x", cause), "net_cli", asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "description x"}})
-			mustEnd(t, got, hostler.OutcomeUnknown, kind)
+			got.MustEnd(t, hostler.OutcomeUnknown, kind)
 			if len(e.family.Sessions()) != 0 {
 				t.Error("the CLI is kept")
 			}
@@ -384,15 +356,15 @@ func TestConfigThatEndsUnderWay(t *testing.T) {
 	})
 }
 
-// A CLI that an enable password opened is not for who does not know it; one
-// without is kept as well.
-func TestKeptByEnable(t *testing.T) {
+// A CLI that an enable password opened is not used by jobs without it. CLIs of both kinds are
+// kept.
+func TestCLIsAreKeptByEnable(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
 	e := newEnv(t, netcli.Options{})
 	for range 2 {
 		for enable, prompt := range map[string]string{enableCanary: "R1#", "": "R1>"} {
 			got := e.cli(asset(d, devicetest.IOSXE, enable), m{"commands": []string{"show version"}})
-			mustEnd(t, got, hostler.OutcomeSucceeded, "")
+			got.MustEnd(t, hostler.OutcomeSucceeded, "")
 			if got.report.Prompt != prompt {
 				t.Errorf("prompt %q, want %q", got.report.Prompt, prompt)
 			}
@@ -403,7 +375,7 @@ func TestKeptByEnable(t *testing.T) {
 	}
 }
 
-// A key opens a device behind a jump host.
+// A device behind a jump host accepts a key.
 func TestKeyThroughJumpHost(t *testing.T) {
 	private, public := sshtest.NewKey(t, "")
 	jump := sshtest.Start(t, sshtest.Options{})
@@ -413,18 +385,18 @@ func TestKeyThroughJumpHost(t *testing.T) {
 	a.Jump = jump.Asset()
 	e := newEnv(t, netcli.Options{})
 	for range 2 {
-		mustEnd(t, e.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
+		e.cli(a, m{"commands": []string{"show version"}}).MustEnd(t, hostler.OutcomeSucceeded, "")
 	}
 	if d.Logins() != 1 || jump.Connections() != 1 {
-		t.Errorf("%d logins through %d jumps, want one each", d.Logins(), jump.Connections())
+		t.Errorf("%d logins through %d connections of the jump host, want one each", d.Logins(), jump.Connections())
 	}
 }
 
-// A CLI that nobody uses is closed.
+// An idle CLI is closed.
 func TestIdle(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
 	e := newEnv(t, netcli.Options{IdleTimeout: 50 * time.Millisecond})
-	mustEnd(t, e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}), hostler.OutcomeSucceeded, "")
+	e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}).MustEnd(t, hostler.OutcomeSucceeded, "")
 	deadline := time.Now().Add(time.Minute)
 	for len(e.family.Sessions()) > 0 {
 		if time.Now().After(deadline) {
@@ -434,37 +406,36 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// A question that nobody answers ends the job and not the device.
+// A question without an answer fails the job, and is not confirmed.
 func TestQuestion(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
 	e := newEnv(t, netcli.Options{})
 	got := e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"reload"}})
-	mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 	if !strings.Contains(got.Error.Text.EN, "[confirm]") || len(e.family.Sessions()) != 0 {
 		t.Errorf("error %q, sessions %v", got.Error.Text.EN, e.family.Sessions())
 	}
 }
 
-// With confirm, questions are answered with yes and the proposal; one for a password
-// never is.
+// With confirm, questions are answered with yes or the default; a password prompt never is.
 func TestConfirm(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, AskFile: true})
 		e := newEnv(t, netcli.Options{})
 		save := map[devicetest.Dialect]string{devicetest.IOSXE: "copy running-config startup-config", devicetest.VRP: "save"}[w.dialect]
 		a := asset(d, w.dialect, "")
-		mustEnd(t, e.cli(a, m{"commands": []string{save}}), hostler.OutcomeFailed, hostler.ErrKindCommand)
-		mustEnd(t, e.cli(a, m{"commands": []string{save, w.show}, "confirm": true}), hostler.OutcomeSucceeded, "")
+		e.cli(a, m{"commands": []string{save}}).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
+		e.cli(a, m{"commands": []string{save, w.show}, "confirm": true}).MustEnd(t, hostler.OutcomeSucceeded, "")
 		if d.Saved() != 1 {
 			t.Errorf("saved %d times, want once", d.Saved())
 		}
 	})
 	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
 	got := newEnv(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"enable"}, "confirm": true})
-	mustEnd(t, got, hostler.OutcomeFailed, hostler.ErrKindCommand)
-	// What an answered question has set off is not known when another one ends it.
+	got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	// The effect of an answered question is unknown when a later one fails the command.
 	got = newEnv(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, enableCanary), m{"commands": []string{"copy running-config scp:"}, "confirm": true})
-	mustEnd(t, got, hostler.OutcomeUnknown, hostler.ErrKindCommand)
+	got.MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindCommand)
 	if !strings.Contains(got.Error.Text.EN, "earlier answers is unknown") || !strings.Contains(got.Error.Text.EN, "Password:") {
 		t.Errorf("error %q", got.Error.Text.EN)
 	}
@@ -474,7 +445,7 @@ func TestChangedHostKey(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
 	e := newEnv(t, netcli.Options{})
 	a := asset(d, devicetest.IOSXE, "")
-	mustEnd(t, e.run(t.Context(), "check_cli", a, m{}), hostler.OutcomeSucceeded, "")
+	e.run(t.Context(), "check_cli", a, m{}).MustEnd(t, hostler.OutcomeSucceeded, "")
 	seen := len(d.Passwords())
 	addr := net.JoinHostPort(d.Address, fmt.Sprint(d.Port))
 	key, _, _, _, err := gossh.ParseAuthorizedKey([]byte(e.keys[addr]))
@@ -485,7 +456,7 @@ func TestChangedHostKey(t *testing.T) {
 	if err := d.RotateHostKey(); err != nil {
 		t.Fatal(err)
 	}
-	mustEnd(t, e.cli(a, m{"commands": []string{"show version"}}), hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	e.cli(a, m{"commands": []string{"show version"}}).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
 	if got := len(d.Passwords()); got != seen {
 		t.Errorf("%d passwords were sent to a device with another host key", got-seen)
 	}
@@ -495,7 +466,7 @@ func TestCheckAndKeyboardInteractive(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, Interactive: true})
 		got := newEnv(t, netcli.Options{}).run(t.Context(), "check_cli", asset(d, w.dialect, ""), m{})
-		mustEnd(t, got, hostler.OutcomeSucceeded, "")
+		got.MustEnd(t, hostler.OutcomeSucceeded, "")
 		if v := got.Value.(netcli.Checked); v.Prompt != w.before || v.Platform != w.dialect.Platform() {
 			t.Errorf("checked %+v", v)
 		}
@@ -586,7 +557,7 @@ func TestPlatform(t *testing.T) {
 	}
 }
 
-// BenchmarkFifty is one job on each of fifty devices, on fresh and on kept CLIs.
+// BenchmarkFifty runs one job on each of fifty devices, on new and on reused CLIs.
 func BenchmarkFifty(b *testing.B) {
 	var assets []*hostler.LeaseAsset
 	for i := range 50 {

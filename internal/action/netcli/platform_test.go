@@ -7,7 +7,7 @@ import (
 	"github.com/scrapli/scrapligo/platform"
 )
 
-// Each platform is one that the library has, with what net_cli relies on.
+// Our platforms are the library's, and each has what net_cli relies on.
 func TestEveryPlatform(t *testing.T) {
 	library := platform.GetPlatformNames()
 	slices.Sort(library)
@@ -21,7 +21,7 @@ func TestEveryPlatform(t *testing.T) {
 			continue
 		}
 		if d.PrivilegeLevels[configuration] == nil || d.PrivilegeLevels[d.DefaultDesiredPriv] == nil {
-			t.Errorf("%s has no configuration mode, or no mode to begin with", name)
+			t.Errorf("%s has no configuration mode, or no default mode", name)
 		}
 		if d.commit == "" && d.save.command == "" {
 			t.Errorf("%s cannot be saved", name)

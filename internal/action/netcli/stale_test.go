@@ -13,8 +13,8 @@ import (
 	"hostler.dev/hostler/internal/sshconn"
 )
 
-// Only a kept CLI that broke before anything of a job was sent makes the job
-// start over, and a line that was not entered leaves nothing unknown.
+// A job starts over only if a reused CLI broke before anything of the job was sent, and a line
+// that was not entered makes nothing unknown.
 func TestStale(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.2.1:0")
 	if err != nil {
@@ -68,19 +68,19 @@ func TestStale(t *testing.T) {
 	}
 }
 
-// breaking is a transport that breaks at the first write.
-type breaking struct {
+// failingTransport fails at the first write.
+type failingTransport struct {
 	shellTransport
 	err error
 }
 
-func (b breaking) Write([]byte) error { return b.err }
+func (t failingTransport) Write([]byte) error { return t.err }
 
 // A line of which a part was sent is not sent again.
 func TestPartlyTyped(t *testing.T) {
 	for err, want := range map[error]progress{io.ErrClosedPipe: notSent, errPartlySent: typed} {
 		received := newSignal()
-		d, derr := newDialect("cisco_iosxe", breaking{err: err}, received)
+		d, derr := newDialect("cisco_iosxe", failingTransport{err: err}, received)
 		if derr != nil {
 			t.Fatal(derr)
 		}

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// What a device prints, whatever it is and wherever the network breaks it, comes
-// out as the same lines, and an unfinished one stays.
+// The lines do not depend on where the network splits the output, and an unfinished line stays
+// pending.
 func FuzzLines(f *testing.F) {
 	f.Add("R1#show version\nVersion 17\nR1#", 4)
 	f.Add(" --More-- \b\b\b\b\b\b\b\b\b\b          \b\b\b\b\b\b\b\b\b\bline\n", 12)
@@ -25,9 +25,9 @@ func FuzzLines(f *testing.F) {
 			return lines, string(c.pending)
 		}
 		whole, rest := split(text)
-		broken, brokenRest := split(text[:cut], text[cut:])
-		if strings.Join(whole, "\n") != strings.Join(broken, "\n") || rest != brokenRest || strings.Contains(rest, "\n") {
-			t.Errorf("whole %q %q, broken %q %q", whole, rest, broken, brokenRest)
+		parts, partsRest := split(text[:cut], text[cut:])
+		if strings.Join(whole, "\n") != strings.Join(parts, "\n") || rest != partsRest || strings.Contains(rest, "\n") {
+			t.Errorf("whole %q %q, split %q %q", whole, rest, parts, partsRest)
 		}
 		if len(text) < maxLine && len(whole) != strings.Count(text, "\n") {
 			t.Errorf("%d lines of %q", len(whole), text)
@@ -35,7 +35,7 @@ func FuzzLines(f *testing.F) {
 	})
 }
 
-func TestBrokenControlSequence(t *testing.T) {
+func TestSplitControlSequence(t *testing.T) {
 	c := &cli{pagerMark: 16}
 	var got []string
 	for _, part := range []string{"\x1b[4", "2D" + strings.Repeat(" ", 42) + "\x1b[", "42DInterface 5\n\x1b[1mR1", "\x1b[0m#"} {
@@ -47,8 +47,7 @@ func TestBrokenControlSequence(t *testing.T) {
 	}
 }
 
-// Nothing that can be typed is taken for a mere look when it could hold a second
-// command or a file.
+// A command that may contain a second one, or write a file, always counts as a change.
 func FuzzChanges(f *testing.F) {
 	for _, s := range []string{"show version", "show run | r x", "display version|include a", "dir;reload", "SHOW x > y"} {
 		f.Add(s)
@@ -59,11 +58,11 @@ func FuzzChanges(f *testing.F) {
 		}
 		lower := strings.ToLower(command)
 		if strings.ContainsAny(lower, "<>;&`") {
-			t.Errorf("%q only looks", command)
+			t.Errorf("%q counts as a query", command)
 		}
 		for _, pipe := range strings.Split(lower, "|")[1:] {
 			if pipe = strings.TrimSpace(pipe); strings.HasPrefix(pipe, "re") || strings.HasPrefix(pipe, "tee") || strings.HasPrefix(pipe, "app") {
-				t.Errorf("%q only looks", command)
+				t.Errorf("%q counts as a query", command)
 			}
 		}
 	})

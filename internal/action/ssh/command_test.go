@@ -47,7 +47,7 @@ func TestCommandsRunInOrderOnOneConnection(t *testing.T) {
 	}
 }
 
-func TestCommandsStopAtTheFirstFailureUnlessToldNotTo(t *testing.T) {
+func TestKeepGoing(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	e := newEnv(t, ssh.Options{})
 	for _, tc := range []struct {
@@ -75,9 +75,8 @@ func TestCommandsStopAtTheFirstFailureUnlessToldNotTo(t *testing.T) {
 	}
 }
 
-// TestCommandsKeepABoundedResult: the result stays small however much comes, and
-// the log has all of it.
-func TestCommandsKeepABoundedResult(t *testing.T) {
+// The result has a limited part of a long output; the log has all of it.
+func TestOutputsAreTruncated(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	a := newEnv(t, ssh.Options{}).run(t.Context(), "ssh_command", actiontest.New(s.Asset(), m{
 		"commands": []string{"head -c 700000 /dev/zero | tr '\\0' x", "head -c 700000 /dev/zero | tr '\\0' y", "echo z"},
@@ -96,8 +95,8 @@ func TestCommandsKeepABoundedResult(t *testing.T) {
 	}
 }
 
-// TestCommandsThatAreInterruptedTellWhatWasDone cancels the second of three.
-func TestCommandsThatAreInterruptedTellWhatWasDone(t *testing.T) {
+// The result of cancelled commands has the outputs of those that ended.
+func TestCancelledCommands(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	e := newEnv(t, ssh.Options{})
 	ctx, stop := cancellable(t)
@@ -114,8 +113,8 @@ func TestCommandsThatAreInterruptedTellWhatWasDone(t *testing.T) {
 	}
 }
 
-// TestClosedHostLosesSightOfCommands closes the connection under a job.
-func TestClosedHostLosesSightOfCommands(t *testing.T) {
+// The outcome is unknown when the connection is closed while a command runs.
+func TestCloseHostDuringACommand(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	e := newEnv(t, ssh.Options{})
 	a := actiontest.New(s.Asset(), m{"commands": []string{"echo one", "echo two; sleep 60"}})
@@ -146,12 +145,12 @@ func TestCheckSSH(t *testing.T) {
 	if want := (ssh.Checked{Address: s.Host, Port: s.Port, User: s.User}); got != want {
 		t.Errorf("result %+v, want %+v", got, want)
 	}
-	// It looks for itself, and leaves nothing behind.
+	// It uses a connection of its own, and closes it.
 	if n := s.Connections(); n != 2 {
 		t.Errorf("connections: got %d, want 2", n)
 	}
 	if n := len(e.conns.Sessions()); n != 1 {
-		t.Errorf("%d kept connections, want that of the command", n)
+		t.Errorf("%d open connections, want that of the command", n)
 	}
 	wrong := s.Asset()
 	wrong.Credential = &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: s.User, Secret: hostler.Secret{Password: "wrong"}}
@@ -159,12 +158,12 @@ func TestCheckSSH(t *testing.T) {
 	other := s.Asset()
 	other.HostKeys, other.HostKey = nil, hostler.HostKeyStrict
 	e.run(t.Context(), "check_ssh", actiontest.New(other, m{})).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
-	// The keys of a host that is no asset are found once an asset has its address.
+	// The keys of an ad-hoc host belong to its address, so an asset must be added first.
 	other.ID, other.Name = 0, s.Host
 	a = e.run(t.Context(), "check_ssh", actiontest.New(other, m{}))
 	a.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
 	if !strings.Contains(a.Error.Text.EN, "add "+s.Host+" as an asset") || !strings.Contains(a.Error.Text.ZH, "添加为资产") {
-		t.Errorf("the hint is %q", a.Error.Text)
+		t.Errorf("the remedy is %q", a.Error.Text)
 	}
 	bare := s.Asset()
 	bare.ID, bare.Credential = 0, nil
@@ -175,7 +174,7 @@ func TestCheckSSH(t *testing.T) {
 	}
 }
 
-// TestCommandOrCommands names the field at fault.
+// Exactly one of command and commands is required.
 func TestCommandOrCommands(t *testing.T) {
 	actions, err := action.NewRegistry(newEnv(t, ssh.Options{}).family.Actions()...)
 	if err != nil {

@@ -80,8 +80,7 @@ func TestCommandTakesEnvAndStdin(t *testing.T) {
 	}
 }
 
-// Nothing of a job may stand on a command line of the host, except what the
-// program itself is started with.
+// No text of a job is on a command line of the host, except the program's own argv.
 func TestEnvIsNotListedByPS(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	a := newEnv(t, ssh.Options{}).run(t.Context(), "ssh_script", actiontest.New(s.Asset(), m{
@@ -89,9 +88,9 @@ func TestEnvIsNotListedByPS(t *testing.T) {
 		"env":    m{"SECRET": "canary-1913"},
 	}))
 	a.MustEnd(t, hostler.OutcomeSucceeded, "")
-	// grep's own command line holds it once.
+	// grep's own command line contains it once.
 	if got := strings.TrimSpace(a.Stdout.String()); got != "0" && got != "1" {
-		t.Errorf("the value stands on %s command lines", got)
+		t.Errorf("the value is on %s command lines", got)
 	}
 }
 
@@ -125,8 +124,8 @@ func TestScript(t *testing.T) {
 	}
 }
 
-// What a login script prints belongs to nobody's standard output.
-func TestLoginNoiseStaysOutOfStdout(t *testing.T) {
+// Output of login scripts goes to standard error.
+func TestLoginScriptOutput(t *testing.T) {
 	s := startServer(t, sshtest.Options{Config: []string{
 		`ForceCommand echo "welcome to the host"; echo "mind the gap" >&2; eval "$SSH_ORIGINAL_COMMAND"`,
 	}})
@@ -234,8 +233,8 @@ func TestTimeoutKills(t *testing.T) {
 	}
 }
 
-// A program that ended by itself when the cancel came has its own result, also
-// while its output is still read.
+// A program that has ended before the cancel keeps its own result, also while its output is
+// still being read.
 func TestCancelAfterTheEndKeepsTheResult(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	e := newEnv(t, ssh.Options{})
@@ -260,7 +259,7 @@ func TestCancelBeforeTheStart(t *testing.T) {
 	a.MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
 }
 
-func TestConnectionLostWhileItRan(t *testing.T) {
+func TestConnectionLostDuringAProgram(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	e := newEnv(t, ssh.Options{})
 	f := sshtest.NewPIDFile(t)
@@ -275,7 +274,7 @@ func TestConnectionLostWhileItRan(t *testing.T) {
 	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 }
 
-// Without a second session nobody can look: the outcome is unknown.
+// Without a second session nothing can be verified: the outcome is unknown.
 func TestBlockedKillIsUnknown(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, sshtest.Options{MaxSessions: 1})
@@ -293,7 +292,7 @@ func TestBlockedKillIsUnknown(t *testing.T) {
 	}
 }
 
-// A full connection does not keep a kill from its way: it dials.
+// A kill dials when the sessions of all connections are taken.
 func TestKillPassesMaxSessions(t *testing.T) {
 	s := startServer(t, sshtest.Options{MaxSessions: 1})
 	e := newEnv(t, ssh.Options{Conns: sshconn.New(sshconn.Options{MaxConnections: 1})})
@@ -309,8 +308,8 @@ func TestKillPassesMaxSessions(t *testing.T) {
 	}
 }
 
-// Close does not wait for programs: who runs one loses sight of it.
-func TestCloseWhileItRuns(t *testing.T) {
+// Close does not wait for programs; their outcome is unknown.
+func TestCloseDuringAProgram(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	e := newEnv(t, ssh.Options{})
 	f := sshtest.NewPIDFile(t)

@@ -15,9 +15,9 @@ import (
 	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
-// fakeSystemctl keeps one unit's state in a file and writes down how it was
-// called. Units: web behaves; crash fails to start; lazy becomes active late;
-// flappy falls over at once; others do not exist.
+// fakeSystemctl stores a unit's state in a file and records its calls. Units: web works; crash
+// fails to start; lazy becomes active late; flappy crashes right after its start; others do
+// not exist.
 const fakeSystemctl = `#!/bin/sh
 dir=$(dirname "$0")
 printf '%s\n' "$*" >>"$dir/calls"
@@ -59,7 +59,7 @@ func startSystemd(t *testing.T) systemd {
 		t.Fatal(err)
 	}
 	return systemd{dir: dir, Server: startServer(t, sshtest.Options{
-		// Login scripts of the machine may change a PATH that SetEnv gives.
+		// Login scripts of the machine may override the PATH of SetEnv.
 		Config: []string{`ForceCommand PATH="` + dir + `:$PATH"; export PATH; eval "$SSH_ORIGINAL_COMMAND"`},
 	})}
 }

@@ -87,7 +87,7 @@ func TestSudoRefusals(t *testing.T) {
 	}
 }
 
-// The password of a sudo that does not ask must not become the program's input.
+// If sudo does not ask, the password must not become the program's input.
 func TestSudoThatDoesNotAsk(t *testing.T) {
 	asset := sudoer(t, "ALL=(ALL:ALL) NOPASSWD: ALL")
 	e := newEnv(t, ssh.Options{})
@@ -122,8 +122,8 @@ func TestCancelKillsWhatSudoStarted(t *testing.T) {
 	}
 }
 
-// A program that became another user inside the command cannot be killed by the
-// one who logged in: Hostler must say so.
+// The user of the login cannot kill a program that changed its user inside the command: the
+// outcome is unknown.
 func TestCancelOfAForeignProcessIsUnknown(t *testing.T) {
 	t.Parallel()
 	asset := sudoer(t, "ALL=(ALL:ALL) NOPASSWD: ALL")
@@ -136,6 +136,6 @@ func TestCancelOfAForeignProcessIsUnknown(t *testing.T) {
 	cancel(action.ErrCancelled)
 	a.Wait(t)
 	if living := sshtest.Running(pid); living != (a.Outcome == hostler.OutcomeUnknown) {
-		t.Errorf("alive: %v, but %s", living, a)
+		t.Errorf("running: %v, but %s", living, a)
 	}
 }

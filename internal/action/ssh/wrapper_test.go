@@ -17,8 +17,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// shells are the kinds of /bin/sh that the wrapper must work in; busybox is one
-// more where it is installed.
+// shells returns the kinds of /bin/sh that the wrapper must work in, with busybox where it is
+// installed.
 func shells(t testing.TB) []string {
 	t.Helper()
 	for _, sh := range []string{"dash", "bash"} {
@@ -33,7 +33,7 @@ func shells(t testing.TB) []string {
 	return all
 }
 
-// runLocally speaks the host's side of the exchange with a local shell.
+// runLocally runs a program through the wrapper in a local shell.
 func runLocally(t testing.TB, sh string, p program) (stdout, stderr string, code int) {
 	t.Helper()
 	const nonce = "hstTESTNONCE"
@@ -71,7 +71,7 @@ func runLocally(t testing.TB, sh string, p program) (stdout, stderr string, code
 	return string(rest), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// loginShell is a login shell of the kind, which is one file.
+// loginShell returns a login shell of the same kind; $SHELL is a single path.
 func loginShell(sh string) string {
 	if strings.HasSuffix(sh, " sh") {
 		return "/bin/dash"
@@ -87,8 +87,7 @@ func expectLine(t testing.TB, r *bufio.Reader, pattern string) {
 	}
 }
 
-// Every byte that a word, a variable or standard input can hold arrives as it
-// is, in every shell.
+// Every byte of words, variables and standard input arrives unchanged, in every shell.
 func FuzzBytesArrive(f *testing.F) {
 	every := make([]byte, 0, 255)
 	for b := 1; b < 256; b++ {
@@ -122,7 +121,7 @@ func FuzzBytesArrive(f *testing.F) {
 	})
 }
 
-func TestWrapperKeepsStatusAndSession(t *testing.T) {
+func TestWrapperStatusAndSession(t *testing.T) {
 	for _, sh := range shells(t) {
 		for command, want := range map[string]int{
 			"exit 0": 0, "exit 1": 1, "exit 113": 113, "exit 255": 255,
@@ -145,7 +144,7 @@ func TestWrapperKeepsStatusAndSession(t *testing.T) {
 	}
 }
 
-// A payload that was cut off on its way must not run.
+// A payload that arrives truncated must not run.
 func TestTruncatedPayloadDoesNotRun(t *testing.T) {
 	const nonce = "hstTESTNONCE"
 	mark := t.TempDir() + "/ran"
@@ -167,7 +166,7 @@ func TestTruncatedPayloadDoesNotRun(t *testing.T) {
 	}
 }
 
-// Where setsid is missing perl does, and where both are, job control.
+// Without setsid the wrapper uses perl, and without both job control.
 func TestWrapperWithoutSetsid(t *testing.T) {
 	all := shells(t)
 	for name, tools := range map[string][]string{"perl": {"head", "perl"}, "job control": {"head"}} {
@@ -185,7 +184,7 @@ func TestWrapperWithoutSetsid(t *testing.T) {
 			t.Setenv("PATH", dir)
 			for _, sh := range all {
 				if name == "job control" && sh != "/bin/bash" {
-					mustShareGroup(t, sh) // it has none without a terminal
+					mustShareGroup(t, sh) // no job control without a terminal
 					continue
 				}
 				out, errs, _ := runLocally(t, sh, program{argv: []string{"/bin/dash", "-c", "read -r s </proc/self/stat; set -- $s; echo $1 $5"}})
@@ -198,7 +197,7 @@ func TestWrapperWithoutSetsid(t *testing.T) {
 	}
 }
 
-// mustShareGroup: a program that cannot be killed as a whole says so.
+// mustShareGroup checks that a program without a group of its own reports the process id 0.
 func mustShareGroup(t *testing.T, sh string) {
 	t.Helper()
 	const nonce = "hstTESTNONCE"
@@ -222,7 +221,7 @@ func TestParseProcess(t *testing.T) {
 	}
 }
 
-// A group that ignores TERM is killed, and seen to be gone.
+// A group that ignores TERM is killed, and verified to be gone.
 func TestKillEndsAGroup(t *testing.T) {
 	for _, sh := range shells(t) {
 		leader := exec.Command("setsid", "/bin/dash", "-c", `trap "" TERM; sleep 60 & while :; do sleep 1; done`)
@@ -251,8 +250,8 @@ func startTime(t *testing.T, pid int) string {
 	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))[19]
 }
 
-// A process id that belongs to somebody else by now is left alone.
-func TestKillSparesARecycledID(t *testing.T) {
+// A process with a reused id is not killed.
+func TestKillIgnoresAReusedID(t *testing.T) {
 	for _, sh := range shells(t) {
 		victim := exec.Command("setsid", "sleep", "60")
 		if err := victim.Start(); err != nil {
@@ -264,10 +263,10 @@ func TestKillSparesARecycledID(t *testing.T) {
 			t.Errorf("%s: got %q %v, want ended", sh, out, err)
 		}
 		if err := victim.Process.Kill(); err != nil {
-			t.Errorf("%s: the stranger was killed: %v", sh, err)
+			t.Errorf("%s: the other process was killed: %v", sh, err)
 		}
 		if err := victim.Wait(); err == nil || err.Error() != "signal: killed" {
-			t.Errorf("%s: the stranger ended by %v", sh, err)
+			t.Errorf("%s: the other process ended by %v", sh, err)
 		}
 	}
 }
@@ -353,7 +352,7 @@ func validate(t *testing.T, s *jsonschema.Schema, args string) error {
 	return s.Validate(doc)
 }
 
-func TestCheckRefusesWhatTheSchemaCannot(t *testing.T) {
+func TestChecks(t *testing.T) {
 	for args, want := range map[string]string{
 		`{"command":"a","env":{"UID":"0"}}`:            "env.UID",
 		`{"command":"a","env":{"SHELLOPTS":"x"}}`:      "env.SHELLOPTS",

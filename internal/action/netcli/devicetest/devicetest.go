@@ -1,9 +1,10 @@
-// Package devicetest runs network devices for tests: CLIs over SSH in the test's
-// process.
+// Package devicetest runs network devices for tests: CLIs over SSH in the test's process.
 //
-// Model: a Device listens on a loopback address and lets one user in. Each shell
-// is a CLI of its dialect with a mode, a hostname and a pager of its own. What is
-// typed is kept for assertions; faults are switched on by Options.
+// # Model
+//
+// A [Device] listens on a loopback address and accepts the login of one user. Each shell is a
+// CLI of the device's dialect, with a mode, a hostname and a pager of its own. The device
+// records what is typed; [Options] enable faults.
 package devicetest
 
 import (
@@ -22,7 +23,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// Dialect is whose CLI a device speaks.
+// Dialect is the kind of CLI of a device.
 type Dialect int
 
 // The dialects.
@@ -31,7 +32,7 @@ const (
 	VRP
 )
 
-// Platform is the dialect's name in Hostler.
+// Platform returns the dialect's name in Hostler.
 func (d Dialect) Platform() string {
 	if d == VRP {
 		return "huawei_vrp"
@@ -39,7 +40,7 @@ func (d Dialect) Platform() string {
 	return "cisco_iosxe"
 }
 
-// Options are what a test may want to be different.
+// Options configure a device. The zero value is an IOS-XE device that refuses every login.
 type Options struct {
 	Dialect  Dialect
 	Hostname string // R1
@@ -47,11 +48,11 @@ type Options struct {
 	Password string
 	// Interactive asks for the password by keyboard-interactive only.
 	Interactive bool
-	// Key lets its owner in, in authorized_keys form.
+	// Key is a public key that is accepted, in authorized_keys form.
 	Key string
-	// Enable is the password of enable; "" lets the user in at the enabled level.
+	// Enable is the password of enable; "" starts at the enabled level.
 	Enable string
-	// DropAt closes the connection when this line was typed, before any answer.
+	// DropAt closes the connection when this line is typed, before any reply.
 	DropAt string
 	// Candidate makes VRP collect lines until commit, as VRP 8 does.
 	Candidate bool
@@ -60,21 +61,21 @@ type Options struct {
 	AskAtLogin bool
 	// AskFile makes VRP ask for a file name when it saves.
 	AskFile bool
-	// KeepPaging refuses to switch the pager off.
+	// KeepPaging refuses to disable the pager.
 	KeepPaging bool
-	// DropIdle answers the first empty line of each CLI, which asks for the prompt,
-	// and closes the connection.
+	// DropIdle replies to the first empty line of each CLI with the prompt, and closes the
+	// connection.
 	DropIdle bool
-	// Says are answers to lines outside configuration, as they are; "\x00" is a
-	// short pause.
-	Says map[string]string
-	// EchoASCII shows no other characters while they are typed.
+	// Replies are the exact replies to lines outside configuration; "\x00" is a short
+	// pause.
+	Replies map[string]string
+	// EchoASCII echoes only ASCII characters.
 	EchoASCII bool
-	// HangAt gives no answer to this line.
+	// HangAt is a line without a reply.
 	HangAt string
-	// Delay is the pause before each answer.
+	// Delay is the pause before each reply.
 	Delay time.Duration
-	// LoginDelay is the pause before a login is answered.
+	// LoginDelay is the pause before the handshake.
 	LoginDelay time.Duration
 }
 
@@ -96,7 +97,7 @@ type Device struct {
 	logins    int
 	saved     int
 	running   []string
-	deaf      int // logins up to this one are answered no more
+	silenced  int // logins up to this number get no more replies
 }
 
 // Serve runs a device on a listener until Close.
@@ -109,9 +110,12 @@ func Serve(l net.Listener, opts Options) (*Device, error) {
 	}
 	addr, ok := l.Addr().(*net.TCPAddr)
 	if !ok {
-		return nil, errors.New("devicetest: no TCP listener")
+		return nil, errors.New("devicetest: not a TCP listener")
 	}
-	d := &Device{Address: addr.IP.String(), Port: addr.Port, opts: opts, l: l, quit: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	d := &Device{
+		Address: addr.IP.String(), Port: addr.Port, opts: opts, l: l,
+		quit: make(chan struct{}), conns: map[net.Conn]struct{}{},
+	}
 	if err := d.RotateHostKey(); err != nil {
 		return nil, err
 	}
@@ -140,7 +144,9 @@ func (d *Device) RotateHostKey() error {
 func (d *Device) auth() *gossh.ServerConfig {
 	config := &gossh.ServerConfig{PublicKeyCallback: d.checkKey}
 	if d.opts.Interactive {
-		config.KeyboardInteractiveCallback = func(m gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
+		config.KeyboardInteractiveCallback = func(
+			m gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge,
+		) (*gossh.Permissions, error) {
 			answers, err := ask("", "", []string{"Password: "}, []bool{false})
 			if err != nil || len(answers) != 1 {
 				return nil, errors.New("no answer")
@@ -161,7 +167,7 @@ func (d *Device) checkPassword(m gossh.ConnMetadata, password []byte) (*gossh.Pe
 	if m.User() != d.opts.User || !right || d.opts.Password == "" {
 		return nil, errors.New("wrong password")
 	}
-	return nil, nil //nolint:nilnil // the library's way to say yes
+	return nil, nil //nolint:nilnil // accepts the login
 }
 
 func (d *Device) checkKey(m gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
@@ -169,10 +175,10 @@ func (d *Device) checkKey(m gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Per
 	if m.User() != d.opts.User || d.opts.Key == "" || shown != strings.TrimSpace(d.opts.Key) {
 		return nil, errors.New("wrong key")
 	}
-	return nil, nil //nolint:nilnil // the library's way to say yes
+	return nil, nil //nolint:nilnil // accepts the login
 }
 
-// Close ends the device and its connections.
+// Close stops the device and closes its connections.
 func (d *Device) Close() {
 	close(d.quit)
 	_ = d.l.Close()
@@ -189,19 +195,19 @@ func (d *Device) DropConnections() {
 	}
 }
 
-// Deafen leaves everybody who is logged in without an answer from now on, as a
-// device that restarted or a firewall that forgot does.
-func (d *Device) Deafen() {
+// Silence makes the open CLIs reply no more, as after a restart of the device or of a
+// firewall. Later logins work.
+func (d *Device) Silence() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.deaf = d.logins
+	d.silenced = d.logins
 }
 
-// hears says whether a login is still answered.
-func (d *Device) hears(login int) bool {
+// replies reports whether a login still gets replies.
+func (d *Device) replies(login int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return login > d.deaf
+	return login > d.silenced
 }
 
 // Typed lists the lines that were typed, without passwords.
@@ -225,14 +231,14 @@ func (d *Device) Logins() int {
 	return d.logins
 }
 
-// Saved counts the times that the configuration was saved.
+// Saved counts how often the configuration was saved.
 func (d *Device) Saved() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.saved
 }
 
-// Running lists the configured lines that are in force.
+// Running lists the lines of the running configuration.
 func (d *Device) Running() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -307,12 +313,15 @@ func (d *Device) pause(t time.Duration) {
 	}
 }
 
-// shell is one CLI.
+// shell runs one CLI.
 func (d *Device) shell(ch gossh.Channel, login int) {
-	s := &session{device: d, ch: ch, in: bufio.NewReader(ch), name: d.opts.Hostname, enabled: d.opts.Enable == "", page: 5}
+	s := &session{
+		device: d, ch: ch, in: bufio.NewReader(ch), name: d.opts.Hostname, enabled: d.opts.Enable == "", page: 5,
+	}
 	s.print("Authorised access only\r\n\r\n")
 	if d.opts.AskAtLogin {
-		s.print("Warning: The initial password poses security risks.\r\nThe password needs to be changed. Change now? [Y/N]:")
+		s.print("Warning: The initial password poses security risks.\r\n" +
+			"The password needs to be changed. Change now? [Y/N]:")
 		if answer, err := s.read(true); err != nil || !strings.EqualFold(answer, "n") {
 			return
 		}
@@ -323,7 +332,7 @@ func (d *Device) shell(ch gossh.Channel, login int) {
 		if err != nil {
 			return
 		}
-		if !d.hears(login) {
+		if !d.replies(login) {
 			<-d.quit
 			return
 		}
@@ -345,16 +354,16 @@ func (d *Device) shell(ch gossh.Channel, login int) {
 			<-d.quit
 			return
 		}
-		s.answer(line)
+		s.reply(line)
 	}
 }
 
-// answer answers a line.
-func (s *session) answer(line string) {
-	said, known := s.device.opts.Says[line]
+// reply replies to a line.
+func (s *session) reply(line string) {
+	text, known := s.device.opts.Replies[line]
 	switch {
 	case known && s.view == "":
-		for i, part := range strings.Split(said, "\x00") {
+		for i, part := range strings.Split(text, "\x00") {
 			if i > 0 {
 				s.device.pause(300 * time.Millisecond)
 			}
@@ -374,18 +383,18 @@ type session struct {
 	in      *bufio.Reader
 	name    string
 	enabled bool
-	view    string // "" outside configuration, else such as config or config-if
-	page    int    // lines until the pager asks; 0 is off
+	view    string // "" outside configuration; otherwise config, config-if, …
+	page    int    // lines per page; 0 disables the pager
 	over    bool
-	// candidate is the lines that are not in force yet.
+	// candidate is the lines that are not committed yet.
 	candidate []string
 }
 
 func (s *session) print(text string) { _, _ = io.WriteString(s.ch, text) }
 
-func (s *session) say(line string) { s.print(line + "\r\n") }
+func (s *session) printLine(line string) { s.print(line + "\r\n") }
 
-// read reads a line and shows what is typed.
+// read reads a line and, with echo, prints what is typed.
 func (s *session) read(echo bool) (string, error) {
 	var b []byte
 	for {
@@ -419,12 +428,12 @@ func (s *session) show(mark string, lines []string) {
 				s.print(strings.Repeat("\b", n) + strings.Repeat(" ", n) + strings.Repeat("\b", n))
 			}
 		}
-		s.say(l)
+		s.printLine(l)
 	}
 }
 
-// Interfaces is the answer to "show interfaces" and "display interface", of
-// several pages and with lines that are indented.
+// Interfaces is the reply to "show interfaces" and "display interface": several pages, with
+// indented lines.
 func Interfaces() []string {
 	var lines []string
 	for i := range 12 {
@@ -433,15 +442,15 @@ func Interfaces() []string {
 	return lines
 }
 
-// broken prints a line whose first part looks like a prompt, with a pause where
-// the network broke it.
+// broken prints a line whose first part looks like a prompt, with a pause after it, as a
+// network may cause.
 func (s *session) broken(prompt, rest string) {
 	s.print(prompt)
 	s.device.pause(300 * time.Millisecond)
-	s.say(rest)
+	s.printLine(rest)
 }
 
-// run brings a line into force.
+// run adds a line to the running configuration.
 func (s *session) run(line string) {
 	s.device.mu.Lock()
 	defer s.device.mu.Unlock()

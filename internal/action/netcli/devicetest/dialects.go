@@ -2,7 +2,7 @@ package devicetest
 
 import "strings"
 
-// ios answers a line as IOS-XE does.
+// ios replies to a line as IOS-XE does.
 func (s *session) ios(line string) {
 	word, rest, _ := strings.Cut(line, " ")
 	if s.view != "" {
@@ -20,35 +20,35 @@ func (s *session) ios(line string) {
 		s.page = 0
 	case strings.HasPrefix(line, "terminal width"):
 	case line == "show version":
-		s.say("Cisco IOS XE Software, Version 17.09.04a")
-		s.say(s.name + " uptime is 1 week")
+		s.printLine("Cisco IOS XE Software, Version 17.09.04a")
+		s.printLine(s.name + " uptime is 1 week")
 	case line == "show interfaces":
 		s.show(" --More-- ", Interfaces())
 	case line == "show secrets":
-		s.say("enable secret " + s.device.opts.Enable)
-		s.say("password " + s.device.opts.Password)
+		s.printLine("enable secret " + s.device.opts.Enable)
+		s.printLine("password " + s.device.opts.Password)
 	case line == "show broken":
 		s.broken("server#", "1 is up")
 	case line == "show":
-		s.say("% Incomplete command.")
-		s.say("")
+		s.printLine("% Incomplete command.")
+		s.printLine("")
 	case line == "reload" && s.enabled:
 		s.print("Proceed with reload? [confirm]")
 		_, err := s.read(false)
 		s.over = err != nil
 	case line == "configure terminal" && s.enabled:
-		s.say("Enter configuration commands, one per line.  End with CNTL/Z.")
+		s.printLine("Enter configuration commands, one per line.  End with CNTL/Z.")
 		s.view = "config"
 	case line == "write memory" && s.enabled:
-		s.say("Building configuration...")
-		s.say("[OK]")
+		s.printLine("Building configuration...")
+		s.printLine("[OK]")
 		s.save()
 	case line == "copy running-config startup-config" && s.enabled:
 		s.print("Destination filename [startup-config]? ")
 		if _, err := s.read(true); err != nil {
 			return
 		}
-		s.say("[OK]")
+		s.printLine("[OK]")
 		s.save()
 	case line == "copy running-config scp:" && s.enabled:
 		s.print("Destination username [admin]? ")
@@ -64,9 +64,9 @@ func (s *session) ios(line string) {
 }
 
 func (s *session) iosInvalid() {
-	s.say("            ^")
-	s.say("% Invalid input detected at '^' marker.")
-	s.say("")
+	s.printLine("            ^")
+	s.printLine("% Invalid input detected at '^' marker.")
+	s.printLine("")
 }
 
 func (s *session) iosEnable() {
@@ -86,8 +86,8 @@ func (s *session) iosEnable() {
 			return
 		}
 	}
-	s.say("% Bad secrets")
-	s.say("")
+	s.printLine("% Bad secrets")
+	s.printLine("")
 }
 
 func (s *session) iosConfig(word, rest string) {
@@ -106,8 +106,8 @@ func (s *session) iosConfig(word, rest string) {
 		_, _ = s.read(true)
 	case "description", "ip", "ntp", "vlan":
 		if rest == "" {
-			s.say("% Incomplete command.")
-			s.say("")
+			s.printLine("% Incomplete command.")
+			s.printLine("")
 			return
 		}
 		s.run(word + " " + rest)
@@ -116,7 +116,7 @@ func (s *session) iosConfig(word, rest string) {
 	}
 }
 
-// vrp answers a line as VRP does.
+// vrp replies to a line as VRP does.
 func (s *session) vrp(line string) {
 	word, rest, _ := strings.Cut(line, " ")
 	switch {
@@ -132,12 +132,12 @@ func (s *session) vrp(line string) {
 		s.vrpConfig(word, rest)
 	case line == "screen-length 0 temporary" && !s.device.opts.KeepPaging:
 		s.page = 0
-		s.say("Info: The configuration takes effect on the current user terminal interface only.")
+		s.printLine("Info: The configuration takes effect on the current user terminal interface only.")
 	case line == "system-view":
-		s.say("Enter system view, return user view with Ctrl+Z.")
+		s.printLine("Enter system view, return user view with Ctrl+Z.")
 		s.view = "config"
 	case line == "save":
-		s.say("The current configuration will be written to the device.")
+		s.printLine("The current configuration will be written to the device.")
 		s.print("Are you sure to continue?[Y/N]")
 		if answer, err := s.read(true); err != nil || !strings.EqualFold(answer, "y") {
 			return
@@ -148,7 +148,7 @@ func (s *session) vrp(line string) {
 				return
 			}
 		}
-		s.say("Info: Save the configuration successfully.")
+		s.printLine("Info: Save the configuration successfully.")
 		s.save()
 	default:
 		s.vrpInvalid()
@@ -156,31 +156,31 @@ func (s *session) vrp(line string) {
 }
 
 func (s *session) vrpInvalid() {
-	s.say("       ^")
-	s.say("Error: Unrecognized command found at '^' position.")
+	s.printLine("       ^")
+	s.printLine("Error: Unrecognized command found at '^' position.")
 }
 
 func (s *session) vrpDisplay(what string) {
 	switch what {
 	case "version":
-		s.say("Huawei Versatile Routing Platform Software")
-		s.say("VRP (R) software, Version 8.180")
+		s.printLine("Huawei Versatile Routing Platform Software")
+		s.printLine("VRP (R) software, Version 8.180")
 	case "broken":
 		s.broken("<server>", " is up")
 	case "interface":
 		s.show("  ---- More ----", Interfaces())
 	case "":
-		s.say("       ^")
-		s.say("Error:Incomplete command found at '^' position.")
+		s.printLine("       ^")
+		s.printLine("Error:Incomplete command found at '^' position.")
 	default:
 		s.vrpInvalid()
 	}
 }
 
-// vrpReturn leaves every view. A candidate that waits is asked for.
+// vrpReturn leaves every view, and asks whether to commit a candidate.
 func (s *session) vrpReturn() {
 	if len(s.candidate) > 0 {
-		s.say("Warning: Uncommitted configurations found.")
+		s.printLine("Warning: Uncommitted configurations found.")
 		s.print("Are you sure to commit them before exiting? [Y(yes)/N(no)/C(cancel)]:")
 		if answer, err := s.read(true); err != nil || strings.EqualFold(answer, "c") {
 			return
@@ -200,8 +200,8 @@ func (s *session) vrpConfig(word, rest string) {
 		s.view = rest
 	case "sysname", "description", "ip", "ntp-service", "vlan":
 		if rest == "" {
-			s.say("       ^")
-			s.say("Error:Incomplete command found at '^' position.")
+			s.printLine("       ^")
+			s.printLine("Error:Incomplete command found at '^' position.")
 			return
 		}
 		s.candidate = append(s.candidate, word+" "+rest)
@@ -213,7 +213,7 @@ func (s *session) vrpConfig(word, rest string) {
 	}
 }
 
-// commit brings the candidate into force.
+// commit adds the candidate to the running configuration.
 func (s *session) commit() {
 	for _, l := range s.candidate {
 		if name, ok := strings.CutPrefix(l, "sysname "); ok {
