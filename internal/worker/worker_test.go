@@ -215,10 +215,11 @@ func TestJobsOfLostLeaseAnswersRun(t *testing.T) {
 			return nil
 		}
 		e := setUp(t, d, actions{"nop": run(nop)})
+		var ids []hostler.JobID
 		for range 10 {
-			d.submit("nop")
+			ids = append(ids, d.submit("nop"))
 		}
-		for id := hostler.JobID(1); id <= 10; id++ {
+		for _, id := range ids {
 			if r := e.ended(id); r.Outcome != hostler.OutcomeSucceeded {
 				t.Errorf("job %d: %v", id, r.Outcome)
 			}
@@ -883,8 +884,7 @@ func TestDrainTimesOut(t *testing.T) {
 			<-never
 			return action.Succeeded(nil)
 		})})
-		d.submit("long")
-		d.submit("unresponsive")
+		ids := []hostler.JobID{d.submit("long"), d.submit("unresponsive")}
 		pass(4 * time.Second) // a heartbeat is due while the jobs are stopped
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -901,7 +901,7 @@ func TestDrainTimesOut(t *testing.T) {
 		if n := d.count("report"); n != 0 {
 			t.Errorf("%d reports", n)
 		}
-		for id := hostler.JobID(1); id <= 2; id++ {
+		for _, id := range ids {
 			if j := d.job(id); !j.running || j.leases != 1 {
 				t.Errorf("job %d was handed back although it ran: %+v", id, j)
 			}
