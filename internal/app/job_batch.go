@@ -89,7 +89,7 @@ type jobBatch struct {
 
 // run creates one job for each plan; nil plans are skipped.
 func (b *jobBatch) run(plans []*plan) error {
-	if err := b.KeepLanes(); err != nil {
+	if err := b.FreezeLanes(); err != nil {
 		return err
 	}
 	id, err := b.NewID()

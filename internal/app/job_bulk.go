@@ -171,6 +171,6 @@ func (s *scope) selectByFilter(f hostler.JobFilter, most int) (selected []hostle
 // a second request has no effect, and a call that is repeated until nothing is left
 // must come to an end.
 func (s *scope) withoutCancelRequested(ids []hostler.JobID) ([]hostler.JobID, error) {
-	requested, err := s.CancelAsked(ids)
+	requested, err := s.CancelRequested(ids)
 	return slices.DeleteFunc(ids, func(id hostler.JobID) bool { return requested[id] }), err
 }

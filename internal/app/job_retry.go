@@ -112,7 +112,7 @@ func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.KeepLanes(); err != nil {
+	if err := s.FreezeLanes(); err != nil {
 		return nil, err
 	}
 	keys, err := s.deviceKeys(specs)

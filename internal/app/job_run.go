@@ -53,7 +53,7 @@ func (a *App) RunJobs(
 
 // runPlan creates the jobs of a plan, as one run.
 func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
-	if err := s.KeepLanes(); err != nil {
+	if err := s.FreezeLanes(); err != nil {
 		return hostler.JobsCreated{}, err
 	}
 	targets, err := s.findTargets(p)

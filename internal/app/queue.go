@@ -58,7 +58,7 @@ func (a *App) PutQueue(ctx context.Context, c auth.Caller, name string, l hostle
 		return hostler.Queue{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Queue, error) {
-		q, err := s.SetQueue(name, store.QueueChange{Limit: l.Limit, MaxDepth: l.MaxDepth})
+		q, err := s.SetQueue(name, store.QueueSettings{Limit: l.Limit, MaxDepth: l.MaxDepth})
 		if err != nil {
 			return q, err
 		}
@@ -89,7 +89,7 @@ func (a *App) pauseQueue(ctx context.Context, c auth.Caller, name string, paused
 		if _, err := s.queue(name); err != nil {
 			return hostler.Queue{}, err
 		}
-		q, err := s.SetQueue(name, store.QueueChange{Paused: &paused})
+		q, err := s.SetQueue(name, store.QueueSettings{Paused: &paused})
 		if err != nil {
 			return q, err
 		}

@@ -43,7 +43,7 @@ func (a *App) Bootstrap(ctx context.Context, presetKey string) (secret string, c
 		if err != nil {
 			return err
 		}
-		if _, err := tx.SetQueue(hostler.DefaultQueue, store.QueueChange{}); err != nil {
+		if _, err := tx.SetQueue(hostler.DefaultQueue, store.QueueSettings{}); err != nil {
 			return err
 		}
 		return makeAdmin(tx, p, "first admin key", secret)

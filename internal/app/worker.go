@@ -139,7 +139,7 @@ func (a *App) CloseSessions(ctx context.Context, c auth.Caller, worker hostler.W
 		return 0, err
 	}
 	return change(ctx, g, func(s *scope) (int, error) {
-		n, found, err := s.OrderClose(worker, hosts)
+		n, found, err := s.CloseConnections(worker, hosts)
 		if err != nil {
 			return 0, err
 		}

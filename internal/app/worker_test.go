@@ -224,7 +224,7 @@ func TestCloseSessions(t *testing.T) {
 
 		// An order to a worker that died meanwhile does not stay.
 		must(w.stopOne(ctx, w.admin, idle.id))(t)
-		w.tx(t, func(tx *store.Tx) error { return tx.ForgetWorkers() })
+		w.tx(t, func(tx *store.Tx) error { return tx.DeleteDeadWorkers() })
 		w.tx(t, func(tx *store.Tx) error {
 			n, err := tx.Exec(`DELETE FROM worker_order`)
 			if n != 0 {

@@ -38,7 +38,7 @@ func (b *bench) bare(ctx context.Context) (sample, error) {
 // bareBatch moves n jobs through their life.
 func (b *bench) bareBatch(ctx context.Context, n int) error {
 	ids := make([]int64, n)
-	rows := make([][]any, n)
+	rows := make([]bareRow, n)
 	now := time.Now()
 	body := string(args(now))
 	for _, step := range []func(c sqldb.Conn) error{
@@ -49,7 +49,7 @@ func (b *bench) bareBatch(ctx context.Context, n int) error {
 			}
 			copy(ids, made)
 			for i := range rows {
-				rows[i] = []any{ids[i], now.UnixMicro(), body}
+				rows[i] = bareRow{ids[i], now, body}
 			}
 			return insertBare(ctx, c, rows)
 		},
@@ -63,36 +63,40 @@ func (b *bench) bareBatch(ctx context.Context, n int) error {
 	return nil
 }
 
-var bareCols = []sqldb.Col{{Name: "id", Type: sqldb.Int}, {Name: "at", Type: sqldb.Int}, {Name: "args", Type: sqldb.Text}}
+type bareRow struct {
+	ID   int64     `db:"id"`
+	At   time.Time `db:"at"`
+	Args string    `db:"args"`
+}
 
-func insertBare(ctx context.Context, c sqldb.Conn, rows [][]any) error {
+func insertBare(ctx context.Context, c sqldb.Conn, rows []bareRow) error {
 	_, err := c.ExecRows(ctx, `INSERT INTO job (id, project, run, queue, action, asset, asset_name, lane, lane_key, lane_lim, prio,
 max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of, created_by, created_at, args)
-SELECT v.id, 1, 0, 'bare', 'noop', 0, '', 0, '', 0, 5, 1, '', 0, 'retry', 'hold', 'hold', 0, 0, 0, '', v.at, v.args FROM @rows`, bareCols, rows)
+SELECT v.id, 1, 0, 'bare', 'noop', 0, '', 0, '', 0, 5, 1, '', 0, 'retry', 'hold', 'hold', 0, 0, 0, '', v.at, v.args FROM @rows`, sqldb.NewBatch(rows))
 	if err != nil {
 		return err
 	}
 	_, err = c.ExecRows(ctx, `INSERT INTO ready (queue, owner, rank, id, lane, prio, attempt, losses, fence, queued_at, free_at)
-SELECT 'bare', 0, v.at, v.id, 0, 5, 0, 0, 0, v.at, 0 FROM @rows`, bareCols, rows)
+SELECT 'bare', 0, v.at, v.id, 0, 5, 0, 0, 0, v.at, 0 FROM @rows`, sqldb.NewBatch(rows))
 	return err
 }
 
-func claimBare(ctx context.Context, c sqldb.Conn, ids []int64, rows [][]any) error {
+func claimBare(ctx context.Context, c sqldb.Conn, ids []int64, rows []bareRow) error {
 	if _, err := c.Exec(ctx, `DELETE FROM ready WHERE id IN ?*`, ids); err != nil {
 		return err
 	}
 	_, err := c.ExecRows(ctx, `INSERT INTO running (id, worker, queue, lane, prio, attempt, losses, fence, queued_at, started_at)
-SELECT v.id, 1, 'bare', 0, 5, 1, 0, 1, v.at, v.at FROM @rows`, bareCols, rows)
+SELECT v.id, 1, 'bare', 0, 5, 1, 0, 1, v.at, v.at FROM @rows`, sqldb.NewBatch(rows))
 	return err
 }
 
-func finishBare(ctx context.Context, c sqldb.Conn, ids []int64, rows [][]any) error {
+func finishBare(ctx context.Context, c sqldb.Conn, ids []int64, rows []bareRow) error {
 	_, err := c.ExecRows(ctx, `INSERT INTO `+c.InsertTable("done")+` (id, project, run, queue, action, asset, asset_name,
 lane_key, lane_lim, prio, state, attempt, max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of,
 created_by, created_at, queued_at, started_at, ended_at, worker, fence, args, result, error, output)
 SELECT j.id, j.project, j.run, j.queue, j.action, j.asset, j.asset_name, j.lane_key, j.lane_lim, j.prio, 'succeeded', 1, j.max_attempts,
 j.backoff, j.timeout, j.on_lost, j.on_unknown, j.on_retry, j.run_at, j.expires_at, j.retry_of, j.created_by, j.created_at,
-v.at, v.at, v.at, 1, 1, j.args, '', '', '' FROM @rows JOIN job j ON j.id = v.id`, bareCols, rows)
+v.at, v.at, v.at, 1, 1, j.args, '', '', '' FROM @rows JOIN job j ON j.id = v.id`, sqldb.NewBatch(rows))
 	if err != nil {
 		return err
 	}

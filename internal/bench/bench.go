@@ -216,7 +216,7 @@ func (b *bench) prepare(ctx context.Context) error {
 					"该数据库正被服务使用（已有队列 %q）；请为基准测试使用单独的数据库", q.Name)
 			}
 		}
-		_, err = tx.SetQueue(benchQueue, store.QueueChange{})
+		_, err = tx.SetQueue(benchQueue, store.QueueSettings{})
 		b.project = 1
 		return err
 	})

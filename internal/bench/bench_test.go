@@ -45,7 +45,7 @@ func TestRefusesDatabaseInUse(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	db := storetest.OpenPostgres(t, dsn, nil)
 	err := store.New(db, db).InTx(t.Context(), func(tx *store.Tx) error {
-		_, err := tx.SetQueue(hostler.DefaultQueue, store.QueueChange{})
+		_, err := tx.SetQueue(hostler.DefaultQueue, store.QueueSettings{})
 		return err
 	})
 	if err != nil {

@@ -58,7 +58,7 @@ func (e *env) prepare(name string) {
 			return err
 		}
 		e.project = p.ID
-		_, err = tx.SetQueue(name, store.QueueChange{})
+		_, err = tx.SetQueue(name, store.QueueSettings{})
 		return err
 	})
 }
@@ -262,7 +262,7 @@ func TestEndUnderALimitNotifies(t *testing.T) {
 		e.prepare("default")
 		one := 1
 		e.tx(func(tx *store.Tx) error {
-			_, err := tx.SetQueue("default", store.QueueChange{Limit: &one})
+			_, err := tx.SetQueue("default", store.QueueSettings{Limit: &one})
 			return err
 		})
 		w := e.register()
@@ -442,7 +442,7 @@ func TestLongPollReturnsCommands(t *testing.T) {
 		}
 		got := heartbeat()
 		e.tx(func(tx *store.Tx) error {
-			_, _, err := tx.OrderClose(w, []string{"192.0.2.1"})
+			_, _, err := tx.CloseConnections(w, []string{"192.0.2.1"})
 			return err
 		})
 		if a := wait(got); a.err != nil || !slices.Equal(a.reply.CloseHosts, []string{"192.0.2.1"}) {

@@ -120,7 +120,7 @@ func openStore(ctx context.Context) (st project, stop func()) {
 			return err
 		}
 		st.id = p.ID
-		_, err = tx.SetQueue("default", store.QueueChange{})
+		_, err = tx.SetQueue("default", store.QueueSettings{})
 		return err
 	}))
 	return st, func() {

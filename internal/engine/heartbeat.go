@@ -81,9 +81,9 @@ func (e *Engine) longPoll(
 			return reply, nil
 		case <-poll.C:
 		}
-		var commands store.Orders
+		var commands store.WorkerCommands
 		err := e.store.View(ctx, func(tx *store.Tx) (err error) {
-			commands, err = tx.Orders(hb.Worker)
+			commands, err = tx.WorkerCommands(hb.Worker)
 			return err
 		})
 		if err != nil {
@@ -107,7 +107,7 @@ func (e *Engine) longPoll(
 // takeCloseHosts takes the addresses whose connections the worker must close.
 func (e *Engine) takeCloseHosts(ctx context.Context, w hostler.WorkerID) (addresses []string) {
 	err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		addresses, err = tx.TakeCloseOrders(w)
+		addresses, err = tx.TakeCloseCommands(w)
 		return err
 	})
 	if err != nil {

@@ -35,7 +35,7 @@ func (e *Engine) Lease(ctx context.Context, req hostler.LeaseRequest) ([]hostler
 		if err != nil || len(claimed.Leases) > 0 {
 			return claimed.Leases, err
 		}
-		poll.Reset(e.nextPoll(req.Wait, claimed.KeptUntil))
+		poll.Reset(e.nextPoll(req.Wait, claimed.AffinityUntil))
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()

@@ -20,13 +20,13 @@ const (
 func (e *Engine) upkeepOnce(ctx context.Context) error {
 	sweep := e.sweepLanes(ctx)
 	prune := e.store.InTx(ctx, func(tx *store.Tx) error {
-		if err := tx.ForgetWorkers(); err != nil {
+		if err := tx.DeleteDeadWorkers(); err != nil {
 			return err
 		}
-		if err := tx.ForgetEvents(e.store.Now().Add(-eventRetention), batch); err != nil {
+		if err := tx.DeleteEvents(e.store.Now().Add(-eventRetention), batch); err != nil {
 			return err
 		}
-		return tx.ForgetIdem(batch)
+		return tx.DeleteIdem(batch)
 	})
 	return errors.Join(sweep, prune, e.store.Maintain(ctx, e.cfg.Retention))
 }

@@ -171,7 +171,7 @@ func (n *Notifier) retentionLoop(ctx context.Context) {
 func (n *Notifier) dropOnce(ctx context.Context) {
 	for more := true; more; {
 		err := n.store.InTx(ctx, func(tx *store.Tx) (err error) {
-			more, err = tx.DropDeliveries(tx.Now().Add(-n.cfg.Retention), dropRows)
+			more, err = tx.DeleteDeliveries(tx.Now().Add(-n.cfg.Retention), dropRows)
 			return err
 		})
 		if err != nil {

@@ -81,9 +81,8 @@ type Conn interface {
 	// the next statement.
 	Query(ctx context.Context, sql string, args ...any) (Rows, error)
 	// ExecRows runs one statement over many rows, in one round trip where the
-	// database supports it. In sql, "@rows" is a table v with the columns cols.
-	// Each row holds int64, string or []byte values as cols declare.
-	ExecRows(ctx context.Context, sql string, cols []Col, rows [][]any) (int64, error)
+	// database supports it. In sql, "@rows" is a table v with the batch's columns.
+	ExecRows(ctx context.Context, sql string, rows Batch) (int64, error)
 	// NewIDs allocates n ids, ascending, from the database's clock and sequence.
 	NewIDs(ctx context.Context, n int) ([]int64, error)
 	// Lock takes the transaction-scoped advisory lock with this number: shared,

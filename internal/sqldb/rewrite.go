@@ -36,7 +36,7 @@ type rewriteKey struct{ sql, cols, args string }
 func NewRewriter(d Dialect) *Rewriter { return &Rewriter{dialect: d} }
 
 // Rewrite translates sql; cols are the columns of "@rows", if sql has it.
-func (r *Rewriter) Rewrite(sql string, cols []Col) string {
+func (r *Rewriter) Rewrite(sql string, cols []Column) string {
 	return r.cached(rewriteKey{sql: sql, cols: signature(cols)}, cols)
 }
 
@@ -47,7 +47,7 @@ func (r *Rewriter) RewriteTyped(sql string, args []any) string {
 	return r.cached(rewriteKey{sql: sql, args: types(args)}, nil)
 }
 
-func (r *Rewriter) cached(key rewriteKey, cols []Col) string {
+func (r *Rewriter) cached(key rewriteKey, cols []Column) string {
 	if done, ok := r.cache.Load(key); ok {
 		return done.(string)
 	}
@@ -82,7 +82,7 @@ func types(args []any) string {
 	return string(b)
 }
 
-func signature(cols []Col) string {
+func signature(cols []Column) string {
 	if len(cols) == 0 {
 		return ""
 	}
@@ -97,9 +97,9 @@ func signature(cols []Col) string {
 // Rewrite translates neutral SQL into a dialect. Quoted text, quoted names and
 // comments stay as they are. The parameters of "@rows" are the first ones: one
 // array per column on PostgreSQL, one value per column and row on SQLite.
-func Rewrite(d Dialect, sql string, cols []Col) string { return rewrite(d, sql, cols, "") }
+func Rewrite(d Dialect, sql string, cols []Column) string { return rewrite(d, sql, cols, "") }
 
-func rewrite(d Dialect, sql string, cols []Col, args string) string {
+func rewrite(d Dialect, sql string, cols []Column, args string) string {
 	w := rewriter{dialect: d, cols: cols, args: args}
 	if strings.Contains(sql, rowsWord) && d == Postgres {
 		w.params = len(cols)
@@ -120,7 +120,7 @@ var lockClause = regexp.MustCompile(`^FOR (?:NO KEY UPDATE|UPDATE|KEY SHARE|SHAR
 // rewriter is the state of one translation.
 type rewriter struct {
 	dialect Dialect
-	cols    []Col
+	cols    []Column
 	args    string // the parameters' types, if they are known
 	out     strings.Builder
 	params  int
@@ -221,15 +221,15 @@ var casts = map[byte]string{
 
 func (w *rewriter) rows() string {
 	if w.dialect == SQLite {
-		return "(SELECT " + w.list(func(_ int, c Col) string { return "? AS " + c.Name }) + ") AS v"
+		return "(SELECT " + w.list(func(_ int, c Column) string { return "? AS " + c.Name }) + ") AS v"
 	}
-	return "unnest(" + w.list(func(i int, c Col) string { return fmt.Sprintf("$%d::%s[]", i+1, postgresTypes[c.Type]) }) +
-		") AS v(" + w.list(func(_ int, c Col) string { return c.Name }) + ")"
+	return "unnest(" + w.list(func(i int, c Column) string { return fmt.Sprintf("$%d::%s[]", i+1, postgresTypes[c.Type]) }) +
+		") AS v(" + w.list(func(_ int, c Column) string { return c.Name }) + ")"
 }
 
 var postgresTypes = map[ColType]string{Int: "bigint", Text: "text", Bytes: "bytea"}
 
-func (w *rewriter) list(item func(i int, c Col) string) string {
+func (w *rewriter) list(item func(i int, c Column) string) string {
 	items := make([]string, len(w.cols))
 	for i, c := range w.cols {
 		items[i] = item(i, c)

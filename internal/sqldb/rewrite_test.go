@@ -8,7 +8,7 @@ import (
 )
 
 func TestRewrite(t *testing.T) {
-	cols := []Col{{"id", Int}, {"name", Text}, {"data", Bytes}}
+	cols := []Column{Ints("id"), Texts("name"), Blobs("data")}
 	tests := []struct{ name, sql, postgres, sqlite string }{
 		{
 			"parameters, not in quotes",
@@ -61,11 +61,11 @@ func TestRewrite(t *testing.T) {
 func TestRewriterRemembersByColumns(t *testing.T) {
 	r := NewRewriter(Postgres)
 	const sql = `DELETE FROM t WHERE id IN (SELECT v.id FROM @rows)`
-	one, two := r.Rewrite(sql, Ints("id")), r.Rewrite(sql, Texts("id"))
+	one, two := r.Rewrite(sql, []Column{Ints("id")}), r.Rewrite(sql, []Column{Texts("id")})
 	if one == two {
 		t.Errorf("columns of two types gave one text: %s", one)
 	}
-	if again := r.Rewrite(sql, Ints("id")); again != one {
+	if again := r.Rewrite(sql, []Column{Ints("id")}); again != one {
 		t.Errorf("got %s, want %s", again, one)
 	}
 }
@@ -90,7 +90,7 @@ func FuzzRewrite(f *testing.F) {
 		if got := Rewrite(SQLite, sql, nil); !strings.ContainsAny(sql, "?FN@I") && got != sql {
 			t.Errorf("got %q, want it unchanged: %q", got, sql)
 		}
-		Rewrite(Postgres, sql, Ints("a"))
+		Rewrite(Postgres, sql, []Column{Ints("a")})
 	})
 }
 

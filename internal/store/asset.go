@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
@@ -12,8 +13,8 @@ import (
 
 var assetWord = hostler.Text{EN: "asset", ZH: "资产"}
 
-// AssetRow is an asset as stored: its references are ids beside the names that
-// people see.
+// AssetRow is an asset with the ids of what it refers to, beside the names that people
+// see.
 type AssetRow struct {
 	hostler.Asset
 	ProjectID    hostler.ProjectID
@@ -21,37 +22,81 @@ type AssetRow struct {
 	JumpID       hostler.AssetID
 }
 
-const assetFields = `a.id, a.project, p.name, a.name, a.address, a.port, a.kind, a.platform, a.labels, a.vars,
-a.credential, COALESCE(c.name, ''), a.device_key, a.host_key, a.jump, COALESCE(j.name, ''), a.created_at, a.updated_at`
-
-const assetJoins = ` FROM asset a JOIN project p ON p.id = a.project
-LEFT JOIN credential c ON c.id = a.credential LEFT JOIN asset j ON j.id = a.jump `
-
-func scanAsset(r sqldb.Rows) (AssetRow, error) {
-	var a AssetRow
-	var id, project, credential, jump, created, updated int64
-	var labels, vars string
-	err := r.Scan(&id, &project, &a.Project, &a.Name, &a.Address, &a.Port, &a.Kind, &a.Platform, &labels, &vars,
-		&credential, &a.Credential, &a.DeviceKey, &a.HostKey, &jump, &a.Jump, &created, &updated)
-	if err != nil {
-		return a, err
-	}
-	a.ID, a.ProjectID, a.CredentialID, a.JumpID = hostler.AssetID(id), hostler.ProjectID(project), hostler.CredentialID(credential), hostler.AssetID(jump)
-	a.CreatedAt, a.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
-	if a.Labels, err = decodeMap(labels); err != nil {
-		return a, err
-	}
-	a.Vars, err = decodeMap(vars)
-	return a, err
+// assetColumns are the columns of table asset.
+type assetColumns struct {
+	ID         hostler.AssetID      `db:"id"`
+	Project    hostler.ProjectID    `db:"project"`
+	Name       string               `db:"name"`
+	Address    string               `db:"address"`
+	Port       int                  `db:"port"`
+	Kind       string               `db:"kind"`
+	Platform   string               `db:"platform"`
+	Labels     string               `db:"labels"` // JSON
+	Vars       string               `db:"vars"`   // JSON
+	Credential hostler.CredentialID `db:"credential"`
+	DeviceKey  string               `db:"device_key"`
+	HostKey    string               `db:"host_key"`
+	Jump       hostler.AssetID      `db:"jump"`
+	CreatedAt  time.Time            `db:"created_at"`
+	UpdatedAt  time.Time            `db:"updated_at"`
 }
+
+// columns returns the asset as it is stored.
+func (a *AssetRow) columns() (assetColumns, error) {
+	labels, err := encodeMap(a.Labels)
+	if err != nil {
+		return assetColumns{}, err
+	}
+	vars, err := encodeMap(a.Vars)
+	return assetColumns{
+		ID: a.ID, Project: a.ProjectID, Name: a.Name, Address: a.Address, Port: a.Port,
+		Kind: a.Kind, Platform: a.Platform, Labels: labels, Vars: vars,
+		Credential: a.CredentialID, DeviceKey: a.DeviceKey, HostKey: a.HostKey, Jump: a.JumpID,
+		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
+	}, err
+}
+
+// assetNames are the names behind the references of an asset.
+type assetNames struct {
+	project, credential, jump string
+}
+
+// row returns a stored asset as the store's callers see it.
+func (a *assetColumns) row(names assetNames) (AssetRow, error) {
+	out := AssetRow{
+		Asset: hostler.Asset{
+			ID: a.ID, Project: names.project, Name: a.Name, Address: a.Address, Port: a.Port,
+			Kind: a.Kind, Platform: a.Platform, Credential: names.credential, DeviceKey: a.DeviceKey,
+			HostKey: a.HostKey, Jump: names.jump, CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
+		},
+		ProjectID: a.Project, CredentialID: a.Credential, JumpID: a.Jump,
+	}
+	var err error
+	if out.Labels, err = decodeMap(a.Labels); err != nil {
+		return out, err
+	}
+	out.Vars, err = decodeMap(a.Vars)
+	return out, err
+}
+
+// selectAssets reads assets a with the names behind their references.
+const selectAssets = `SELECT a.@cols, p.name, COALESCE(c.name, ''), COALESCE(j.name, '')
+FROM asset a JOIN project p ON p.id = a.project
+LEFT JOIN credential c ON c.id = a.credential LEFT JOIN asset j ON j.id = a.jump `
 
 func (tx *Tx) assets(where string, args ...any) ([]AssetRow, error) {
 	var out []AssetRow
-	err := tx.each(`SELECT `+assetFields+assetJoins+where, args, func(r sqldb.Rows) error {
-		a, err := scanAsset(r)
-		out = append(out, a)
-		return err
-	})
+	err := scanRows(tx, withColumns[assetColumns](selectAssets+where), args,
+		func(r sqldb.Rows, s *sqldb.Scanner[assetColumns]) error {
+			var cols assetColumns
+			var names assetNames
+			if err := s.Scan(r, &cols, &names.project, &names.credential, &names.jump); err != nil {
+				return err
+			}
+			a, err := cols.row(names)
+			out = append(out, a)
+			return err
+		})
 	return out, err
 }
 
@@ -84,14 +129,16 @@ func (tx *Tx) Assets(project hostler.ProjectID, labels map[string]string, after 
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
-	return tx.assets(`WHERE a.project = ? AND a.id IN ?* AND a.name > ? ORDER BY a.name LIMIT ?`, project, ids, after, limit)
+	return tx.assets(`WHERE a.project = ? AND a.id IN ?* AND a.name > ? ORDER BY a.name LIMIT ?`,
+		project, ids, after, limit)
 }
 
 // labelled finds the assets that have all the labels, in the order of their ids.
 func (tx *Tx) labelled(project hostler.ProjectID, labels map[string]string) ([]int64, error) {
 	var have []int64
 	for i, key := range slices.Sorted(maps.Keys(labels)) {
-		ids, err := tx.ints(`SELECT asset FROM asset_label WHERE project = ? AND key = ? AND value = ? ORDER BY asset`, project, key, labels[key])
+		ids, err := column[int64](tx, `SELECT asset FROM asset_label WHERE project = ? AND key = ? AND value = ? ORDER BY asset`,
+			project, key, labels[key])
 		if err != nil {
 			return nil, err
 		}
@@ -107,16 +154,18 @@ func (tx *Tx) labelled(project hostler.ProjectID, labels map[string]string) ([]i
 	return have, nil
 }
 
-// Target is what a job must know of its asset when it is made.
+// Target is what a new job needs to know of its asset.
 type Target struct {
-	ID        hostler.AssetID
-	Name      string
-	DeviceKey string
+	ID        hostler.AssetID `db:"id"`
+	Name      string          `db:"name"`
+	DeviceKey string          `db:"device_key"`
 }
 
 // Targets finds the assets of a project with one of the ids, one of the names,
 // or all the labels: their union, in the order of their ids.
-func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []string, labels map[string]string) ([]Target, error) {
+func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []string,
+	labels map[string]string,
+) ([]Target, error) {
 	want := make([]int64, 0, len(ids))
 	for _, id := range ids {
 		want = append(want, int64(id))
@@ -134,22 +183,18 @@ func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []
 		list any
 		n    int
 	}{
-		{`SELECT id, name, device_key FROM asset WHERE project = ? AND id IN ?*`, want, len(want)},
-		{`SELECT id, name, device_key FROM asset WHERE project = ? AND name IN ?*`, names, len(names)},
+		{`SELECT @cols FROM asset WHERE project = ? AND id IN ?*`, want, len(want)},
+		{`SELECT @cols FROM asset WHERE project = ? AND name IN ?*`, names, len(names)},
 	} {
 		if q.n == 0 {
 			continue
 		}
-		err := tx.each(q.sql, []any{project, q.list}, func(r sqldb.Rows) error {
-			var id int64
-			var t Target
-			err := r.Scan(&id, &t.Name, &t.DeviceKey)
-			t.ID = hostler.AssetID(id)
-			byID[t.ID] = t
-			return err
-		})
+		targets, err := query[Target](tx, q.sql, project, q.list)
 		if err != nil {
 			return nil, err
+		}
+		for _, t := range targets {
+			byID[t.ID] = t
 		}
 	}
 	out := make([]Target, 0, len(byID))
@@ -161,72 +206,41 @@ func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []
 
 // AssetsAt finds the assets of a project with a name or an address, with the keys
 // of their devices.
-func (tx *Tx) AssetsAt(project hostler.ProjectID, host string) (out []Target, err error) {
-	err = tx.each(`SELECT id, name, device_key FROM asset WHERE project = ? AND (name = ? OR address = ?) ORDER BY id LIMIT 1000`,
-		[]any{project, host, host}, func(r sqldb.Rows) error {
-			var id int64
-			var t Target
-			err := r.Scan(&id, &t.Name, &t.DeviceKey)
-			t.ID = hostler.AssetID(id)
-			out = append(out, t)
-			return err
-		})
-	return out, err
+func (tx *Tx) AssetsAt(project hostler.ProjectID, host string) ([]Target, error) {
+	return query[Target](tx, `SELECT @cols FROM asset WHERE project = ? AND (name = ? OR address = ?) ORDER BY id LIMIT 1000`,
+		project, host, host)
 }
 
 // AddressesOn finds the addresses of a project's assets with a name or on a device.
-func (tx *Tx) AddressesOn(project hostler.ProjectID, host string) (addresses []string, err error) {
-	err = tx.each(`SELECT DISTINCT address FROM asset WHERE project = ? AND (name = ? OR device_key = ?) ORDER BY address LIMIT 1000`,
-		[]any{project, host, host}, func(r sqldb.Rows) error {
-			var address string
-			err := r.Scan(&address)
-			addresses = append(addresses, address)
-			return err
-		})
-	return addresses, err
+func (tx *Tx) AddressesOn(project hostler.ProjectID, host string) ([]string, error) {
+	return column[string](tx, `SELECT DISTINCT address FROM asset WHERE project = ? AND (name = ? OR device_key = ?)
+ORDER BY address LIMIT 1000`, project, host, host)
 }
 
 // StrictPorts lists the ports of a project's assets with an address and the host
 // key policy strict; 0 is the default one.
-func (tx *Tx) StrictPorts(project hostler.ProjectID, address string) (ports []int, err error) {
-	err = tx.each(`SELECT port FROM asset WHERE project = ? AND address = ? AND host_key = 'strict'`,
-		[]any{project, address}, func(r sqldb.Rows) error {
-			var port int64
-			err := r.Scan(&port)
-			ports = append(ports, int(port))
-			return err
-		})
-	return ports, err
+func (tx *Tx) StrictPorts(project hostler.ProjectID, address string) ([]int, error) {
+	return column[int](tx, `SELECT port FROM asset WHERE project = ? AND address = ? AND host_key = 'strict'`,
+		project, address)
 }
 
-// InsertAsset makes an asset and returns its id. CodeConflict: the name is taken.
+// InsertAsset creates an asset and returns its id. CodeConflict: the name is taken.
 func (tx *Tx) InsertAsset(a AssetRow) (hostler.AssetID, error) {
 	if err := tx.lockNames(a.ProjectID, true); err != nil {
 		return 0, err
 	}
-	id, err := tx.NewID()
-	if err != nil {
-		return 0, err
-	}
-	labels, vars, err := encodeMaps(a)
-	if err != nil {
-		return 0, err
-	}
-	n, err := tx.Exec(`INSERT INTO asset (id, project, name, address, port, kind, platform, labels, vars, credential, device_key, host_key, jump, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, name) DO NOTHING`,
-		id, a.ProjectID, a.Name, a.Address, a.Port, a.Kind, a.Platform, labels, vars, a.CredentialID, a.DeviceKey, a.HostKey, a.JumpID,
-		sqldb.Micros(tx.now), sqldb.Micros(tx.now))
+	ids, n, err := tx.insertAssets(a.ProjectID, []AssetRow{a})
 	if err != nil {
 		return 0, err
 	}
 	if n == 0 {
 		return 0, errTaken(assetWord, a.Name)
 	}
-	return hostler.AssetID(id), tx.insertLabels(a.ProjectID, hostler.AssetID(id), a.Labels)
+	return ids[0], tx.insertLabels(a.ProjectID, ids[:1], []AssetRow{a})
 }
 
-// InsertAssets makes many assets at once. The caller has seen that their names are
-// free; CodeConflict: one was taken meanwhile.
+// InsertAssets creates many assets at once. The caller has checked that their names
+// are free; CodeConflict: one was taken meanwhile.
 func (tx *Tx) InsertAssets(project hostler.ProjectID, assets []AssetRow) error {
 	if len(assets) == 0 {
 		return nil
@@ -234,48 +248,34 @@ func (tx *Tx) InsertAssets(project hostler.ProjectID, assets []AssetRow) error {
 	if err := tx.lockNames(project, true); err != nil {
 		return err
 	}
-	ids, err := tx.c.NewIDs(tx.ctx, len(assets))
-	if err != nil {
-		return err
-	}
-	now := sqldb.Micros(tx.now)
-	rows, labelRows := make([][]any, len(assets)), [][]any{}
-	for i, a := range assets {
-		labels, vars, err := encodeMaps(a)
-		if err != nil {
-			return err
-		}
-		rows[i] = []any{
-			ids[i], int64(project), a.Name, a.Address, int64(a.Port), a.Kind, a.Platform, labels, vars, int64(a.CredentialID),
-			a.DeviceKey, a.HostKey, int64(a.JumpID), now,
-		}
-		labelRows = append(labelRows, labelRowsOf(project, hostler.AssetID(ids[i]), a.Labels)...)
-	}
-	n, err := tx.c.ExecRows(tx.ctx, `INSERT INTO asset (id, project, name, address, port, kind, platform, labels, vars, credential, device_key, host_key, jump, created_at, updated_at)
-SELECT v.id, v.project, v.name, v.address, v.port, v.kind, v.platform, v.labels, v.vars, v.credential, v.device_key, v.host_key, v.jump, v.at, v.at FROM @rows
-WHERE true ON CONFLICT (project, name) DO NOTHING`, []sqldb.Col{
-		{Name: "id", Type: sqldb.Int},
-		{Name: "project", Type: sqldb.Int},
-		{Name: "name", Type: sqldb.Text},
-		{Name: "address", Type: sqldb.Text},
-		{Name: "port", Type: sqldb.Int},
-		{Name: "kind", Type: sqldb.Text},
-		{Name: "platform", Type: sqldb.Text},
-		{Name: "labels", Type: sqldb.Text},
-		{Name: "vars", Type: sqldb.Text},
-		{Name: "credential", Type: sqldb.Int},
-		{Name: "device_key", Type: sqldb.Text},
-		{Name: "host_key", Type: sqldb.Text},
-		{Name: "jump", Type: sqldb.Int},
-		{Name: "at", Type: sqldb.Int},
-	}, rows)
+	ids, n, err := tx.insertAssets(project, assets)
 	if err != nil {
 		return err
 	}
 	if n != int64(len(assets)) {
-		return hostler.Errorf(hostler.CodeConflict, "somebody made one of these assets meanwhile; try again", "其间有人创建了其中的资产；请重试")
+		return hostler.Errorf(hostler.CodeConflict,
+			"another user created one of these assets meanwhile; try again", "其间有人创建了其中的资产；请重试")
 	}
-	return tx.insertLabelRows(labelRows)
+	return tx.insertLabels(project, ids, assets)
+}
+
+// insertAssets inserts the assets whose names are free. It returns the ids of all, and
+// how many it inserted.
+func (tx *Tx) insertAssets(project hostler.ProjectID, assets []AssetRow) ([]hostler.AssetID, int64, error) {
+	raw, err := tx.c.NewIDs(tx.ctx, len(assets))
+	if err != nil {
+		return nil, 0, err
+	}
+	ids, rows := make([]hostler.AssetID, len(assets)), make([]assetColumns, len(assets))
+	for i, a := range assets {
+		ids[i] = hostler.AssetID(raw[i])
+		a.ID, a.ProjectID, a.CreatedAt, a.UpdatedAt = ids[i], project, tx.now, tx.now
+		if rows[i], err = a.columns(); err != nil {
+			return nil, 0, err
+		}
+	}
+	n, err := insertNew(tx, "asset", "project, name", rows)
+	return ids, n, err
 }
 
 // UpdateAsset replaces an asset by its id. When its device key changes, its live
@@ -284,8 +284,7 @@ func (tx *Tx) UpdateAsset(a AssetRow) error {
 	if err := tx.lockNames(a.ProjectID, false); err != nil {
 		return err
 	}
-	var other int64
-	taken, err := tx.one(`SELECT id FROM asset WHERE project = ? AND name = ? AND id <> ?`, []any{a.ProjectID, a.Name, a.ID}, &other)
+	taken, err := tx.exists(`SELECT id FROM asset WHERE project = ? AND name = ? AND id <> ?`, a.ProjectID, a.Name, a.ID)
 	if err != nil {
 		return err
 	}
@@ -296,58 +295,56 @@ func (tx *Tx) UpdateAsset(a AssetRow) error {
 	if err != nil {
 		return err
 	}
-	labels, vars, err := encodeMaps(a)
+	cols, err := a.columns()
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`UPDATE asset SET name = ?, address = ?, port = ?, kind = ?, platform = ?, labels = ?, vars = ?, credential = ?,
-device_key = ?, host_key = ?, jump = ?, updated_at = ? WHERE id = ? AND project = ?`,
-		a.Name, a.Address, a.Port, a.Kind, a.Platform, labels, vars, a.CredentialID,
-		a.DeviceKey, a.HostKey, a.JumpID, sqldb.Micros(tx.now), a.ID, a.ProjectID)
+	cols.UpdatedAt = tx.now
+	_, err = execRows(tx, `UPDATE asset SET name = v.name, address = v.address, port = v.port, kind = v.kind,
+platform = v.platform, labels = v.labels, vars = v.vars, credential = v.credential, device_key = v.device_key,
+host_key = v.host_key, jump = v.jump, updated_at = v.updated_at
+FROM @rows WHERE asset.id = v.id AND asset.project = v.project`, []assetColumns{cols})
 	if err != nil {
 		return err
 	}
 	if _, err := tx.Exec(`DELETE FROM asset_label WHERE asset = ?`, a.ID); err != nil {
 		return err
 	}
-	if err := tx.insertLabels(a.ProjectID, a.ID, a.Labels); err != nil || was == a.DeviceKey {
+	if err := tx.insertLabels(a.ProjectID, []hostler.AssetID{a.ID}, []AssetRow{a}); err != nil || was == a.DeviceKey {
 		return err
 	}
 	return tx.relane(a.ID, hostler.AssetLaneKey(was), hostler.AssetLaneKey(a.DeviceKey))
 }
 
-// lockNames keeps a rename and any other writer of an asset's name apart, so that
-// a name that was looked up stays free.
+// lockNames takes the lock on the names of a project's assets: exclusively for a
+// rename, shared by other writers, so that a name that a rename found free stays free.
 func (tx *Tx) lockNames(project hostler.ProjectID, shared bool) error {
 	return tx.c.Lock(tx.ctx, -int64(project), shared)
 }
 
-func (tx *Tx) insertLabels(project hostler.ProjectID, asset hostler.AssetID, labels map[string]string) error {
-	return tx.insertLabelRows(labelRowsOf(project, asset, labels))
-}
-
-func labelRowsOf(project hostler.ProjectID, asset hostler.AssetID, labels map[string]string) [][]any {
-	rows := make([][]any, 0, len(labels))
-	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		rows = append(rows, []any{int64(project), k, labels[k], int64(asset)})
+// insertLabels inserts the labels of assets, which have these ids.
+func (tx *Tx) insertLabels(project hostler.ProjectID, ids []hostler.AssetID, assets []AssetRow) error {
+	type labelRow struct {
+		Project hostler.ProjectID `db:"project"`
+		Key     string            `db:"key"`
+		Value   string            `db:"value"`
+		Asset   hostler.AssetID   `db:"asset"`
 	}
-	return rows
-}
-
-func (tx *Tx) insertLabelRows(rows [][]any) error {
-	if len(rows) == 0 {
-		return nil
+	var rows []labelRow
+	for i, a := range assets {
+		for _, k := range slices.Sorted(maps.Keys(a.Labels)) {
+			rows = append(rows, labelRow{project, k, a.Labels[k], ids[i]})
+		}
 	}
-	_, err := tx.c.ExecRows(tx.ctx, `INSERT INTO asset_label (project, key, value, asset) SELECT v.project, v.key, v.value, v.asset FROM @rows`,
-		[]sqldb.Col{{Name: "project", Type: sqldb.Int}, {Name: "key", Type: sqldb.Text}, {Name: "value", Type: sqldb.Text}, {Name: "asset", Type: sqldb.Int}}, rows)
-	return err
+	return insert(tx, "asset_label", rows)
 }
 
 // DeleteAsset deletes an asset and its labels. CodeConflict: others connect
 // through it.
 func (tx *Tx) DeleteAsset(project hostler.ProjectID, id hostler.AssetID) error {
 	var user string
-	used, err := tx.one(`SELECT name FROM asset WHERE project = ? AND jump = ? ORDER BY name LIMIT 1`, []any{project, id}, &user)
+	used, err := tx.one(`SELECT name FROM asset WHERE project = ? AND jump = ? ORDER BY name LIMIT 1`,
+		[]any{project, id}, &user)
 	if err != nil {
 		return err
 	}
@@ -360,14 +357,6 @@ func (tx *Tx) DeleteAsset(project hostler.ProjectID, id hostler.AssetID) error {
 	}
 	_, err = tx.Exec(`DELETE FROM asset WHERE id = ? AND project = ?`, id, project)
 	return err
-}
-
-func encodeMaps(a AssetRow) (labels, vars string, err error) {
-	if labels, err = encodeMap(a.Labels); err != nil {
-		return "", "", err
-	}
-	vars, err = encodeMap(a.Vars)
-	return labels, vars, err
 }
 
 func encodeMap(m map[string]string) (string, error) {

@@ -11,32 +11,38 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// Claimed is what one claim took.
+// Claimed is the result of one claim.
 type Claimed struct {
 	Leases []hostler.Lease // assets and credentials are not filled in yet
-	// Overdue says that the claim passed over jobs whose ttl is over: run
-	// ExpireDue.
+	// Overdue reports that the claim passed over jobs whose ttl is over: run
+	// [Tx.ExpireJobs].
 	Overdue bool
-	// KeptUntil is when the first of the jobs that are kept for another worker may
-	// go to this one. It is told when the claim found nothing, for nobody rings
-	// then; zero: no job is kept.
-	KeptUntil time.Time
+	// AffinityUntil is when this worker may claim the first of the jobs that are
+	// reserved for another worker. It is set when the claim found nothing, because
+	// no notification is sent at that time; zero: no job is reserved.
+	AffinityUntil time.Time
 }
 
-// candidate is a ready job that a claim may take.
+// candidate is a ready job that a claim may lease.
 type candidate struct {
-	ticket
-	rank int64
+	entry
+	Rank int64 `db:"rank"`
+}
+
+// byRank orders the jobs of a claim.
+func byRank(a, b candidate) int {
+	return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.ID, b.ID))
 }
 
 // Claim leases up to n ready jobs to a worker. CodeStale: the worker is fenced.
-// Locks: the worker's row, so that a rescue cannot overtake the claim; the rows
-// of limited queues; the ready rows, skipping those that another claim holds.
+//
+// It locks the worker's row, so that a rescue cannot overtake the claim; the rows of
+// limited queues; and the ready rows, skipping those that another claim holds.
 func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
-	if err := tx.c.Lock(tx.ctx, pauseLock, true); err != nil {
+	if err := tx.c.Lock(tx.ctx, queueLock, true); err != nil {
 		return Claimed{}, err
 	}
-	serves, err := tx.claimant(w)
+	serves, err := tx.lockClaimant(w)
 	if err != nil {
 		return Claimed{}, err
 	}
@@ -46,7 +52,7 @@ func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
 	}
 	var found []candidate
 	for _, q := range open {
-		if found, err = tx.candidates(found, q, int64(w)); err != nil {
+		if found, err = tx.candidates(found, q, w); err != nil {
 			return Claimed{}, err
 		}
 	}
@@ -55,37 +61,40 @@ func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
 		found = found[:n]
 	}
 	if len(found) == 0 {
-		kept, err := tx.keptUntil(open, int64(w))
-		return Claimed{KeptUntil: kept}, err
+		until, err := tx.affinityUntil(open, w)
+		return Claimed{AffinityUntil: until}, err
 	}
-	return tx.lease(int64(w), found)
+	return tx.lease(w, found)
 }
 
-// keptUntil is when the next job that is kept for another worker becomes free. One
-// whose time is over is in the hands of another claim.
-func (tx *Tx) keptUntil(open []openQueue, worker int64) (time.Time, error) {
+// affinityUntil returns when the next job that is reserved for another worker may
+// be claimed. A reservation that is over is not counted: another claim has the job.
+func (tx *Tx) affinityUntil(open []openQueue, worker hostler.WorkerID) (time.Time, error) {
 	names := make([]string, len(open))
 	for i, q := range open {
 		names[i] = q.name
 	}
 	var at int64
-	_, err := tx.one(`SELECT free_at FROM ready WHERE owner <> 0 AND owner <> ? AND free_at > ? AND queue IN ?* ORDER BY free_at LIMIT 1`,
-		[]any{worker, sqldb.Micros(tx.now), names}, &at)
+	_, err := tx.one(`SELECT free_at FROM ready WHERE owner <> 0 AND owner <> ? AND free_at > ? AND queue IN ?*
+ORDER BY free_at LIMIT 1`, []any{worker, sqldb.Micros(tx.now), names}, &at)
 	return sqldb.Time(at), err
 }
 
-func (tx *Tx) claimant(w hostler.WorkerID) ([]string, error) {
-	var queues string
-	var dead int64
-	found, err := tx.one(`SELECT queues, dead FROM worker WHERE id = ? FOR SHARE`, []any{int64(w)}, &queues, &dead)
+// lockClaimant locks the row of a live worker and returns the queues it serves.
+func (tx *Tx) lockClaimant(w hostler.WorkerID) ([]string, error) {
+	type claimant struct {
+		Queues string `db:"queues"` // JSON
+		Dead   bool   `db:"dead"`
+	}
+	row, err := queryOne[claimant](tx, `SELECT @cols FROM worker WHERE id = ? FOR SHARE`, w)
 	if err != nil {
 		return nil, err
 	}
-	if !found || dead != 0 {
+	if row == nil || row.Dead {
 		return nil, errFenced()
 	}
 	var names []string
-	if err := json.Unmarshal([]byte(queues), &names); err != nil {
+	if err := json.Unmarshal([]byte(row.Queues), &names); err != nil {
 		return nil, fmt.Errorf("decode the queues of worker %v: %w", w, err)
 	}
 	return names, nil
@@ -93,190 +102,202 @@ func (tx *Tx) claimant(w hostler.WorkerID) ([]string, error) {
 
 func errFenced() error {
 	return hostler.Errorf(hostler.CodeStale,
-		"the worker's lease is over: stop its jobs and register anew",
+		"the worker's lease has expired: stop its jobs and register again",
 		"工作节点的租约已失效：请停止其作业并重新注册")
 }
 
 // openQueue is a queue that a claim may take jobs from, and how many.
 type openQueue struct {
-	name string
-	room int64
+	name     string
+	capacity int64
 }
 
 // openQueues lists the queues that the worker serves, that are not paused, and
-// that have room under their limit. Limits are counted under the queue's row.
+// that have capacity under their limit. Limits are counted under the queue's row.
 func (tx *Tx) openQueues(serves []string, n int) ([]openQueue, error) {
 	all := slices.Contains(serves, "*")
 	var open []openQueue
 	var limited []string
-	err := tx.each(`SELECT name, lim FROM queue WHERE paused = 0 ORDER BY name`, nil, func(r sqldb.Rows) error {
-		var name string
-		var lim int64
-		if err := r.Scan(&name, &lim); err != nil {
-			return err
+	queues, err := query[queueRow](tx, `SELECT @cols FROM queue WHERE paused = 0 ORDER BY name`)
+	for _, q := range queues {
+		switch {
+		case !all && !slices.Contains(serves, q.Name):
+		case q.Limit > 0:
+			limited = append(limited, q.Name)
+		default:
+			open = append(open, openQueue{q.Name, int64(n)})
 		}
-		if !all && !slices.Contains(serves, name) {
-			return nil
-		}
-		if lim > 0 {
-			limited = append(limited, name)
-		} else {
-			open = append(open, openQueue{name, int64(n)})
-		}
-		return nil
-	})
+	}
 	if err != nil || len(limited) == 0 {
 		return open, err
 	}
-	limits := map[string]int64{}
-	err = tx.each(`SELECT name, lim FROM queue WHERE name IN ?* AND paused = 0 ORDER BY name FOR UPDATE`, []any{limited}, func(r sqldb.Rows) error {
-		var name string
-		var lim int64
-		if err := r.Scan(&name, &lim); err != nil {
-			return err
-		}
-		limits[name] = lim
-		return nil
-	})
+	return tx.openLimited(open, limited, n)
+}
+
+// openLimited adds those of the limited queues that have capacity left.
+func (tx *Tx) openLimited(open []openQueue, limited []string, n int) ([]openQueue, error) {
+	queues, err := query[queueRow](tx, `SELECT @cols FROM queue WHERE name IN ?* AND paused = 0 ORDER BY name FOR UPDATE`,
+		limited)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range limited {
-		room := int64(n)
-		if lim := limits[name]; lim > 0 {
-			// In a statement after the lock: claims that went before are counted.
+	for _, q := range queues {
+		capacity := int64(n)
+		if q.Limit > 0 {
+			// In a statement after the lock: it counts the claims that went before.
 			var busy int64
-			if _, err := tx.one(`SELECT count(*) FROM running WHERE queue = ?`, []any{name}, &busy); err != nil {
+			if _, err := tx.one(`SELECT count(*) FROM running WHERE queue = ?`, []any{q.Name}, &busy); err != nil {
 				return nil, err
 			}
-			room = min(room, lim-busy)
-		} else if _, still := limits[name]; !still {
-			room = 0
+			capacity = min(capacity, q.Limit-busy)
 		}
-		if room > 0 {
-			open = append(open, openQueue{name, room})
+		if capacity > 0 {
+			open = append(open, openQueue{q.Name, capacity})
 		}
 	}
 	return open, nil
 }
 
-func byRank(a, b candidate) int { return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.id, b.id)) }
-
-// candidates adds the best ready jobs of a queue: those that anybody may take,
-// those kept for this worker, and those kept for another for too long.
-func (tx *Tx) candidates(found []candidate, q openQueue, worker int64) ([]candidate, error) {
-	const fields = `SELECT id, queue, lane, prio, attempt, losses, fence, queued_at, rank FROM ready `
+// candidates adds the best ready jobs of a queue: those that any worker may claim,
+// those reserved for this worker, and those whose reservation for another is over.
+func (tx *Tx) candidates(found []candidate, q openQueue, worker hostler.WorkerID) ([]candidate, error) {
 	first := len(found)
-	add := func(r sqldb.Rows) error {
-		c := candidate{ticket: ticket{held: true}}
-		err := r.Scan(&c.id, &c.queue, &c.lane, &c.prio, &c.attempt, &c.losses, &c.fence, &c.queuedAt, &c.rank)
-		found = append(found, c)
-		return err
-	}
-	for _, owner := range []int64{0, worker} {
-		err := tx.each(fields+`WHERE queue = ? AND owner = ? ORDER BY rank, id LIMIT ? FOR UPDATE SKIP LOCKED`,
-			[]any{q.name, owner, q.room}, add)
+	for _, owner := range []hostler.WorkerID{0, worker} {
+		more, err := query[candidate](tx, `SELECT @cols FROM ready WHERE queue = ? AND owner = ?
+ORDER BY rank, id LIMIT ? FOR UPDATE SKIP LOCKED`, q.name, owner, q.capacity)
 		if err != nil {
 			return nil, err
 		}
+		found = append(found, more...)
 	}
-	// A reservation that lasts longer than any does was made by a clock that was
-	// set back since: it is over.
-	err := tx.each(fields+`WHERE owner <> 0 AND owner <> ? AND (free_at <= ? OR free_at > ?) AND queue = ?
-ORDER BY free_at, rank, id LIMIT ? FOR UPDATE SKIP LOCKED`,
-		[]any{worker, sqldb.Micros(tx.now), sqldb.Micros(tx.now.Add(2 * ownerHint)), q.name, q.room}, add)
+	// A reservation that lasts longer than affinitySpan was made before the clock was
+	// set back: it is over.
+	more, err := query[candidate](tx, `SELECT @cols FROM ready WHERE owner <> 0 AND owner <> ?
+AND (free_at <= ? OR free_at > ?) AND queue = ? ORDER BY free_at, rank, id LIMIT ? FOR UPDATE SKIP LOCKED`,
+		worker, sqldb.Micros(tx.now), sqldb.Micros(tx.now.Add(2*affinitySpan)), q.name, q.capacity)
 	if err != nil {
 		return nil, err
 	}
-	if mine := found[first:]; int64(len(mine)) > q.room {
+	found = append(found, more...)
+	if mine := found[first:]; int64(len(mine)) > q.capacity {
 		slices.SortFunc(mine, byRank)
-		found = found[:first+int(q.room)]
+		found = found[:first+int(q.capacity)]
 	}
 	return found, nil
 }
 
-// lease moves candidates from ready to running.
-func (tx *Tx) lease(worker int64, found []candidate) (Claimed, error) {
-	ids := make([]int64, len(found))
-	byID := make(map[int64]*candidate, len(found))
-	for i := range found {
-		ids[i] = found[i].id
-		byID[found[i].id] = &found[i]
-	}
-	var out Claimed
-	var rows [][]any
-	var taken, ttl []int64
-	now := sqldb.Micros(tx.now)
-	err := tx.each(`SELECT id, project, run, action, asset, asset_name, created_by, max_attempts, timeout, on_lost, expires_at, args FROM job WHERE id IN ?*`,
-		[]any{ids}, func(r sqldb.Rows) error {
-			var l hostler.Lease
-			var id, project, run, asset, timeout, expires int64
-			var assetName, createdBy, onLost, args string
-			if err := r.Scan(&id, &project, &run, &l.Action, &asset, &assetName, &createdBy, &l.MaxAttempts, &timeout, &onLost, &expires, &args); err != nil {
-				return err
-			}
-			if expires > 0 && expires <= now {
-				out.Overdue = true
-				return nil
-			}
-			c := byID[id]
-			c.fence++
-			c.attempt++
-			l.LeaseRef = hostler.LeaseRef{Job: hostler.JobID(id), Fence: c.fence}
-			l.Project, l.Run, l.Queue = hostler.ProjectID(project), hostler.RunID(run), c.queue
-			l.Args, l.Attempt, l.OnLost = json.RawMessage(args), int(c.attempt), hostler.OnLost(onLost)
-			l.Timeout, l.StartedAt = time.Duration(timeout)*time.Microsecond, tx.now
-			if asset != 0 {
-				l.Asset = &hostler.LeaseAsset{ID: assetID(asset)}
-			}
-			out.Leases = append(out.Leases, l)
-			taken = append(taken, id)
-			if expires > 0 {
-				ttl = append(ttl, id)
-			}
-			rows = append(rows, []any{
-				id, worker, c.queue, c.lane, c.prio, c.attempt, c.losses, c.fence, c.queuedAt, now,
-			})
-			tx.emitJob(l.Project, hostler.JobEvent{
-				Job: l.Job, Run: l.Run, Action: l.Action, Queue: l.Queue, Asset: assetID(asset), AssetName: assetName,
-				State: hostler.StateRunning, Cause: hostler.CauseLease, Attempt: l.Attempt, Worker: hostler.WorkerID(worker),
-				CreatedBy: createdBy,
-			})
-			return nil
-		})
-	if err != nil || len(taken) == 0 {
-		return out, err
-	}
-	slices.SortFunc(out.Leases, func(a, b hostler.Lease) int {
-		return cmp.Or(cmp.Compare(byID[int64(a.Job)].rank, byID[int64(b.Job)].rank), cmp.Compare(a.Job, b.Job))
-	})
-	return out, tx.writeLeases(taken, ttl, rows)
+// runningRow is a row of table running as a claim creates it.
+type runningRow struct {
+	entry
+	Worker    hostler.WorkerID `db:"worker"`
+	StartedAt time.Time        `db:"started_at"`
 }
 
-func (tx *Tx) writeLeases(taken, ttl []int64, rows [][]any) error {
-	if _, err := tx.Exec(`DELETE FROM ready WHERE id IN ?*`, taken); err != nil {
+// leaseSource is what a lease takes from the job.
+type leaseSource struct {
+	ID          hostler.JobID     `db:"id"`
+	Project     hostler.ProjectID `db:"project"`
+	Run         hostler.RunID     `db:"run"`
+	Action      string            `db:"action"`
+	Asset       int64             `db:"asset"`
+	AssetName   string            `db:"asset_name"`
+	CreatedBy   string            `db:"created_by"`
+	MaxAttempts int               `db:"max_attempts"`
+	Timeout     int64             `db:"timeout"`
+	OnLost      hostler.OnLost    `db:"on_lost"`
+	ExpiresAt   time.Time         `db:"expires_at"`
+	Args        json.RawMessage   `db:"args,text"`
+}
+
+// leasing collects the rows that the leases of one claim write.
+type leasing struct {
+	claimed Claimed
+	ids     []hostler.JobID // of the leased jobs
+	withTTL []hostler.JobID // of those that have a ttl
+	rows    []runningRow
+}
+
+// lease moves candidates from ready to running.
+func (tx *Tx) lease(worker hostler.WorkerID, found []candidate) (Claimed, error) {
+	ids := make([]hostler.JobID, len(found))
+	byID := make(map[hostler.JobID]*candidate, len(found))
+	for i := range found {
+		ids[i] = found[i].ID
+		byID[found[i].ID] = &found[i]
+	}
+	var l leasing
+	err := queryEach(tx, `SELECT @cols FROM job WHERE id IN ?*`, []any{ids}, func(j *leaseSource) error {
+		if hasTTL(j.ExpiresAt) && !j.ExpiresAt.After(tx.now) {
+			l.claimed.Overdue = true
+			return nil
+		}
+		l.add(tx, worker, j, byID[j.ID])
+		return nil
+	})
+	if err != nil || len(l.ids) == 0 {
+		return l.claimed, err
+	}
+	slices.SortFunc(l.claimed.Leases, func(a, b hostler.Lease) int { return byRank(*byID[a.Job], *byID[b.Job]) })
+	return l.claimed, l.write(tx)
+}
+
+// add leases one job: a new fence, and the next attempt.
+func (l *leasing) add(tx *Tx, worker hostler.WorkerID, j *leaseSource, c *candidate) {
+	c.Fence++
+	c.Attempt++
+	lease := hostler.Lease{
+		LeaseRef: hostler.LeaseRef{Job: j.ID, Fence: c.Fence},
+		Project:  j.Project, Run: j.Run, Queue: c.Queue, Action: j.Action, Args: j.Args,
+		Attempt: int(c.Attempt), MaxAttempts: j.MaxAttempts, OnLost: j.OnLost,
+		Timeout: time.Duration(j.Timeout) * time.Microsecond, StartedAt: tx.now,
+	}
+	if j.Asset != 0 {
+		lease.Asset = &hostler.LeaseAsset{ID: assetID(j.Asset)}
+	}
+	l.claimed.Leases = append(l.claimed.Leases, lease)
+	l.ids = append(l.ids, j.ID)
+	if hasTTL(j.ExpiresAt) {
+		l.withTTL = append(l.withTTL, j.ID)
+	}
+	l.rows = append(l.rows, runningRow{c.entry, worker, tx.now})
+	tx.emitJob(j.Project, hostler.JobEvent{
+		Job: j.ID, Run: j.Run, Action: j.Action, Queue: c.Queue,
+		Asset: assetID(j.Asset), AssetName: j.AssetName,
+		State: hostler.StateRunning, Cause: hostler.CauseLease,
+		Attempt: lease.Attempt, Worker: worker, CreatedBy: j.CreatedBy,
+	})
+}
+
+func (l *leasing) write(tx *Tx) error {
+	if _, err := tx.Exec(`DELETE FROM ready WHERE id IN ?*`, l.ids); err != nil {
 		return err
 	}
-	if len(ttl) > 0 {
-		// A ttl bounds the wait for the first start only. Less than 0, it counts
-		// again when that start does not happen.
-		if _, err := tx.Exec(`UPDATE job SET expires_at = -expires_at WHERE id IN ?*`, ttl); err != nil {
-			return err
-		}
+	if err := tx.suspendTTL(l.withTTL); err != nil {
+		return err
 	}
-	_, err := tx.c.ExecRows(tx.ctx, `INSERT INTO running (id, worker, queue, lane, prio, attempt, losses, fence, queued_at, started_at)
-SELECT v.id, v.worker, v.queue, v.lane, v.prio, v.attempt, v.losses, v.fence, v.queued_at, v.started_at FROM @rows`,
-		[]sqldb.Col{
-			{Name: "id", Type: sqldb.Int},
-			{Name: "worker", Type: sqldb.Int},
-			{Name: "queue", Type: sqldb.Text},
-			{Name: "lane", Type: sqldb.Int},
-			{Name: "prio", Type: sqldb.Int},
-			{Name: "attempt", Type: sqldb.Int},
-			{Name: "losses", Type: sqldb.Int},
-			{Name: "fence", Type: sqldb.Int},
-			{Name: "queued_at", Type: sqldb.Int},
-			{Name: "started_at", Type: sqldb.Int},
-		}, rows)
+	return insert(tx, "running", l.rows)
+}
+
+// hasTTL reports whether a ttl counts. An earlier version that runs beside this one
+// negates the time to suspend it.
+func hasTTL(expiresAt time.Time) bool { return expiresAt.Unix() > 0 }
+
+// suspendTTL suspends the ttl of jobs that start: a ttl limits the wait for the
+// first start only. When that start does not happen, resumeTTL lets it count again.
+func (tx *Tx) suspendTTL(ids []hostler.JobID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(`UPDATE job SET suspended_expires_at = expires_at, expires_at = 0 WHERE id IN ?*`, ids)
+	return err
+}
+
+// resumeTTL lets the ttl of jobs that never started count again.
+func (tx *Tx) resumeTTL(ids []hostler.JobID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(`UPDATE job SET expires_at = suspended_expires_at, suspended_expires_at = 0
+WHERE id IN ?* AND suspended_expires_at <> 0`, ids)
 	return err
 }

@@ -3,91 +3,94 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-var jobCols = []sqldb.Col{
-	{Name: "id", Type: sqldb.Int},
-	{Name: "project", Type: sqldb.Int},
-	{Name: "run", Type: sqldb.Int},
-	{Name: "queue", Type: sqldb.Text},
-	{Name: "action", Type: sqldb.Text},
-	{Name: "asset", Type: sqldb.Int},
-	{Name: "asset_name", Type: sqldb.Text},
-	{Name: "lane", Type: sqldb.Int},
-	{Name: "lane_key", Type: sqldb.Text},
-	{Name: "lane_lim", Type: sqldb.Int},
-	{Name: "prio", Type: sqldb.Int},
-	{Name: "max_attempts", Type: sqldb.Int},
-	{Name: "backoff", Type: sqldb.Text},
-	{Name: "timeout", Type: sqldb.Int},
-	{Name: "on_lost", Type: sqldb.Text},
-	{Name: "on_unknown", Type: sqldb.Text},
-	{Name: "on_retry", Type: sqldb.Text},
-	{Name: "run_at", Type: sqldb.Int},
-	{Name: "expires_at", Type: sqldb.Int},
-	{Name: "retry_of", Type: sqldb.Int},
-	{Name: "created_by", Type: sqldb.Text},
-	{Name: "created_at", Type: sqldb.Int},
-	{Name: "args", Type: sqldb.Text},
+// jobRow is a row of table job: what a live job was created from. The columns that
+// historyColumns lists go to the history when the job ends.
+type jobRow struct {
+	ID          hostler.JobID     `db:"id"`
+	Project     hostler.ProjectID `db:"project"`
+	Run         hostler.RunID     `db:"run"`
+	Queue       string            `db:"queue"`
+	Action      string            `db:"action"`
+	Asset       int64             `db:"asset"` // see assetColumn
+	AssetName   string            `db:"asset_name"`
+	Lane        laneID            `db:"lane"`
+	LaneKey     string            `db:"lane_key"`
+	LaneLimit   int               `db:"lane_lim"`
+	Priority    int               `db:"prio"`
+	MaxAttempts int               `db:"max_attempts"`
+	Backoff     string            `db:"backoff"` // JSON; empty for the defaults
+	Timeout     int64             `db:"timeout"` // microseconds
+	OnLost      hostler.OnLost    `db:"on_lost"`
+	OnUnknown   hostler.OnUnknown `db:"on_unknown"`
+	OnRetry     hostler.OnRetry   `db:"on_retry"`
+	RunAt       time.Time         `db:"run_at"`
+	ExpiresAt   time.Time         `db:"expires_at"`
+	RetryOf     hostler.JobID     `db:"retry_of"`
+	CreatedBy   string            `db:"created_by"`
+	CreatedAt   time.Time         `db:"created_at"`
+	Args        json.RawMessage   `db:"args,text"`
 }
 
-// Enqueue makes jobs, in order, in this transaction; they are acknowledged when
-// it is durable. The specs are trusted to be valid. Errors: CodeInvalid for an
-// unknown queue, CodeQueueFull when a queue's maximum depth would be passed (a
-// limit that concurrent transactions on PostgreSQL may overshoot by their own
-// size).
+// Enqueue creates jobs, in order, in this transaction; acknowledge them once it is
+// durable. The specs are trusted to be valid. Errors: CodeInvalid for an unknown
+// queue, CodeQueueFull when a queue's maximum depth would be exceeded (concurrent
+// transactions on PostgreSQL may exceed it by their own size).
 func (tx *Tx) Enqueue(specs []hostler.JobSpec) ([]hostler.JobID, error) {
 	if len(specs) == 0 {
 		return nil, nil
 	}
-	g, err := tx.gate()
+	c, err := tx.changeQueue()
 	if err != nil {
 		return nil, err
 	}
-	if err := g.checkDepth(specs); err != nil {
+	if err := c.checkDepth(specs); err != nil {
 		return nil, err
 	}
-	ids, err := tx.c.NewIDs(tx.ctx, len(specs))
+	raw, err := tx.c.NewIDs(tx.ctx, len(specs))
 	if err != nil {
 		return nil, err
 	}
-	lanes, err := g.ensureLanes(wantedLanes(specs))
+	ids := make([]hostler.JobID, len(raw))
+	for i, id := range raw {
+		ids[i] = hostler.JobID(id)
+	}
+	lanes, err := c.ensureLanes(wantedLanes(specs))
 	if err != nil {
 		return nil, err
 	}
-	if err := g.insertJobs(ids, specs, lanes); err != nil {
+	if err := c.insertJobs(ids, specs, lanes); err != nil {
 		return nil, err
 	}
-	if err := g.insertTargets(ids, specs); err != nil {
+	if err := tx.insertTargets(ids, specs); err != nil {
 		return nil, err
 	}
-	if err := g.admit(ids, specs, lanes); err != nil {
+	if err := c.admitNew(ids, specs, lanes); err != nil {
 		return nil, err
 	}
 	tx.emitNew(ids, specs)
-	out := make([]hostler.JobID, len(ids))
-	for i, id := range ids {
-		out[i] = hostler.JobID(id)
-	}
-	return out, g.settle()
+	return ids, c.flush()
 }
 
-// KeepLanes sees to it that no job and no asset changes its lane until the
+// FreezeLanes makes sure that no job and no asset changes its lane until the
 // transaction ends: what it reads of assets from here on still holds when it
 // enqueues.
-func (tx *Tx) KeepLanes() error { return tx.c.Lock(tx.ctx, pauseLock, true) }
+func (tx *Tx) FreezeLanes() error { return tx.c.Lock(tx.ctx, queueLock, true) }
 
-// LockLanes locks the lanes of jobs that several calls of Enqueue will make, in
-// the order of locks; call by call they would be locked in any.
+// LockLanes locks the lanes of jobs that several calls of Enqueue will create, in
+// the order of their ids; call by call they would be locked in any order, and two
+// such transactions could wait for each other.
 func (tx *Tx) LockLanes(specs []hostler.JobSpec) error {
-	g, err := tx.gate()
+	c, err := tx.changeQueue()
 	if err != nil {
 		return err
 	}
-	_, err = g.ensureLanes(wantedLanes(specs))
+	_, err = c.ensureLanes(wantedLanes(specs))
 	return err
 }
 
@@ -102,28 +105,28 @@ func wantedLanes(specs []hostler.JobSpec) map[string]int64 {
 }
 
 // checkDepth refuses jobs of unknown queues and more jobs than a queue may hold.
-func (g *gate) checkDepth(specs []hostler.JobSpec) error {
+func (c *queueChange) checkDepth(specs []hostler.JobSpec) error {
 	adding := map[string]int64{}
 	for i := range specs {
 		adding[specs[i].Queue]++
 	}
 	for name, n := range adding {
-		q, ok := g.queues[name]
+		q, ok := c.queues[name]
 		if !ok {
 			return hostler.Invalid("queue", "queue %q does not exist; make it with: hostler queue set %[1]s",
 				"队列 %q 不存在；可用 hostler queue set %[1]s 创建", name)
 		}
-		if q.maxDepth == 0 {
+		if q.MaxDepth == 0 {
 			continue
 		}
-		depth, err := g.tx.depth(name, q.maxDepth)
+		depth, err := c.tx.depth(name, q.MaxDepth)
 		if err != nil {
 			return err
 		}
-		if depth+n > q.maxDepth {
+		if depth+n > q.MaxDepth {
 			err := hostler.Errorf(hostler.CodeQueueFull,
 				"queue %q is full: %d jobs wait, %d more would pass its maximum depth of %d; try again later",
-				"队列 %q 已满：%d 个作业在等待，再加 %d 个将超过最大深度 %d；请稍后重试", name, depth, n, q.maxDepth)
+				"队列 %q 已满：%d 个作业在等待，再加 %d 个将超过最大深度 %d；请稍后重试", name, depth, n, q.MaxDepth)
 			err.RetryAfter = 5
 			return err
 		}
@@ -140,58 +143,56 @@ func (tx *Tx) depth(queue string, limit int64) (int64, error) {
 	return n, err
 }
 
-func (g *gate) insertJobs(ids []int64, specs []hostler.JobSpec, lanes map[string]int64) error {
-	now := sqldb.Micros(g.tx.now)
-	rows := make([][]any, len(specs))
+func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, lanes map[string]laneID) error {
+	rows := make([]jobRow, len(specs))
 	for i := range specs {
 		s := &specs[i]
 		backoff, err := encodeBackoff(s.Backoff)
 		if err != nil {
 			return err
 		}
-		args := string(s.Args)
-		if args == "" {
-			args = "{}"
+		args := s.Args
+		if len(args) == 0 {
+			args = json.RawMessage("{}")
 		}
-		rows[i] = []any{
-			ids[i], int64(s.Project), int64(s.Run), s.Queue, s.Action, assetColumn(s),
-			s.AssetName, lanes[s.LaneKey], s.LaneKey, int64(s.LaneLimit), int64(s.Priority),
-			int64(max(1, s.MaxAttempts)), backoff, s.Timeout.Microseconds(), string(s.OnLost), string(s.OnUnknown),
-			string(s.OnRetry), sqldb.Micros(s.RunAt), sqldb.Micros(s.ExpiresAt), int64(s.RetryOf), s.CreatedBy,
-			now, args,
+		rows[i] = jobRow{
+			ID: ids[i], Project: s.Project, Run: s.Run, Queue: s.Queue, Action: s.Action,
+			Asset: assetColumn(s), AssetName: s.AssetName,
+			Lane: lanes[s.LaneKey], LaneKey: s.LaneKey, LaneLimit: s.LaneLimit, Priority: s.Priority,
+			MaxAttempts: max(1, s.MaxAttempts), Backoff: backoff, Timeout: s.Timeout.Microseconds(),
+			OnLost: s.OnLost, OnUnknown: s.OnUnknown, OnRetry: s.OnRetry,
+			RunAt: s.RunAt, ExpiresAt: s.ExpiresAt, RetryOf: s.RetryOf,
+			CreatedBy: s.CreatedBy, CreatedAt: c.tx.now, Args: args,
 		}
 	}
-	return g.insert(`INSERT INTO job (id, project, run, queue, action, asset, asset_name, lane, lane_key, lane_lim, prio,
-max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of, created_by, created_at, args)
-SELECT v.id, v.project, v.run, v.queue, v.action, v.asset, v.asset_name, v.lane, v.lane_key, v.lane_lim, v.prio,
-v.max_attempts, v.backoff, v.timeout, v.on_lost, v.on_unknown, v.on_retry, v.run_at, v.expires_at, v.retry_of, v.created_by, v.created_at, v.args
-FROM @rows`, jobCols, rows)
+	return insert(c.tx, "job", rows)
 }
 
-// admit puts new jobs where they wait: in sched for their time, or in the queue.
-func (g *gate) admit(ids []int64, specs []hostler.JobSpec, lanes map[string]int64) error {
-	var later [][]any
-	now := make([]ticket, 0, len(specs))
+// admitNew delays new jobs until their time, or queues them.
+func (c *queueChange) admitNew(ids []hostler.JobID, specs []hostler.JobSpec, lanes map[string]laneID) error {
+	var later []schedRow
+	now := make([]entry, 0, len(specs))
 	for i := range specs {
 		s := &specs[i]
-		t := ticket{id: ids[i], queue: s.Queue, lane: lanes[s.LaneKey], prio: int64(s.Priority)}
-		if s.RunAt.After(g.tx.now) {
-			later = append(later, schedRow(sqldb.Micros(s.RunAt), t))
+		e := entry{ID: ids[i], Queue: s.Queue, Lane: lanes[s.LaneKey], Prio: int64(s.Priority)}
+		if s.RunAt.After(c.tx.now) {
+			later = append(later, newSchedRow(sqldb.Micros(s.RunAt), e))
 		} else {
-			t.queuedAt = g.arrive(t.lane, sqldb.Micros(g.tx.now))
-			now = append(now, t)
+			e.QueuedAt = c.arrive(e.Lane, sqldb.Micros(c.tx.now))
+			now = append(now, e)
 		}
 	}
-	g.placeAll(now)
-	return g.insertSched(later)
+	c.admitAll(now)
+	return c.insertSched(later)
 }
 
-// emitNew tells of new jobs, in their order.
-func (tx *Tx) emitNew(ids []int64, specs []hostler.JobSpec) {
+// emitNew emits the events of new jobs, in their order.
+func (tx *Tx) emitNew(ids []hostler.JobID, specs []hostler.JobSpec) {
 	for i := range specs {
 		s := &specs[i]
 		e := hostler.JobEvent{
-			Job: hostler.JobID(ids[i]), Run: s.Run, Action: s.Action, Queue: s.Queue, Asset: s.Asset, AssetName: s.AssetName,
+			Job: ids[i], Run: s.Run, Action: s.Action, Queue: s.Queue,
+			Asset: s.Asset, AssetName: s.AssetName,
 			State: hostler.StateQueued, CreatedBy: s.CreatedBy,
 		}
 		if s.RunAt.After(tx.now) {
@@ -199,18 +200,6 @@ func (tx *Tx) emitNew(ids []int64, specs []hostler.JobSpec) {
 		}
 		tx.emitJob(s.Project, e)
 	}
-}
-
-var schedCols = sqldb.Ints("run_at", "id", "lane", "lane_held", "attempt", "losses", "fence")
-
-func schedRow(runAt int64, t ticket) []any {
-	return []any{runAt, t.id, t.lane, bit(t.held), t.attempt, t.losses, t.fence}
-}
-
-func (g *gate) insertSched(rows [][]any) error {
-	g.tx.notifyWork(len(rows) > 0)
-	return g.insert(`INSERT INTO sched (run_at, id, lane, lane_held, attempt, losses, fence)
-SELECT v.run_at, v.id, v.lane, v.lane_held, v.attempt, v.losses, v.fence FROM @rows`, schedCols, rows)
 }
 
 func encodeBackoff(b hostler.Backoff) (string, error) {
@@ -232,11 +221,4 @@ func decodeBackoff(s string) (b hostler.Backoff, err error) {
 		return b, fmt.Errorf("decode backoff: %w", err)
 	}
 	return b, nil
-}
-
-func bit(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -12,26 +12,27 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// This file holds the events. A transaction leaves those of its changes in the
-// outbox, packed into a few rows. Publish, of which one runs at a time, moves
-// them to the event table and gives them positions, so that positions grow in
-// the order of commits: a reader that has seen one will never find a lower one
-// that is new. (A sequence alone does not give that, for transactions commit in
-// another order than they take numbers.) What knows of a change has a later row
-// in the outbox than the change, and is published in the same call or a later
-// one; so cause stands before effect.
+// This file holds the events: the transactional outbox, and the published events.
+//
+// A transaction writes the events of its changes to the outbox, packed into a few
+// rows. [Tx.Publish], one call at a time, moves them to the event table and gives them
+// positions, so that positions grow in the order of commits: a reader that has seen
+// one never finds a lower one that is new. (A sequence does not guarantee that:
+// transactions commit in another order than they take numbers.) A transaction that
+// knows of a change has a later row in the outbox than the change, and is published by
+// the same call or a later one; so a cause comes before its effects.
 
 // publishLock is the advisory lock of Publish.
 const publishLock = 2
 
-// Event is an event as the store has it.
+// Event is an event as the store holds it.
 type Event struct {
 	Pos     int64 // 0 before it is published
 	At      time.Time
 	Type    hostler.EventType
-	Project hostler.ProjectID   // 0 for what belongs to no project
-	Job     hostler.JobEvent    // of an event of a job; else its id is 0
-	Object  hostler.ObjectEvent // of any other
+	Project hostler.ProjectID   // 0: of no project
+	Job     hostler.JobEvent    // set for the events of jobs; its id is 0 otherwise
+	Object  hostler.ObjectEvent // set for all other events
 }
 
 // OfJob reports whether it is an event of a job.
@@ -45,7 +46,7 @@ func (e *Event) Data() (json.RawMessage, error) {
 	return json.Marshal(&e.Object)
 }
 
-// JobEventType is the type of the event that a job came into a state.
+// JobEventType is the type of the event that a job entered a state.
 func JobEventType(s hostler.State) hostler.EventType {
 	if s == hostler.StateRunning {
 		return hostler.EventJobStarted
@@ -53,12 +54,12 @@ func JobEventType(s hostler.State) hostler.EventType {
 	return "job." + hostler.EventType(s)
 }
 
-// Emit leaves an event of an object in the outbox.
+// Emit adds an event of an object to the outbox.
 func (tx *Tx) Emit(p hostler.ProjectID, t hostler.EventType, o hostler.ObjectEvent) {
 	tx.events.add(&Event{Type: t, Project: p, Object: o})
 }
 
-// maxEventError bounds the text of an error in an event; the job has all of it.
+// maxEventError limits the text of an error in an event; the job has all of it.
 const maxEventError = 2 << 10
 
 func (tx *Tx) emitJob(p hostler.ProjectID, e hostler.JobEvent) {
@@ -70,7 +71,7 @@ func (tx *Tx) emitJob(p hostler.ProjectID, e hostler.JobEvent) {
 	tx.events.add(&Event{Type: JobEventType(e.State), Project: p, Job: e})
 }
 
-// cutText is at most n bytes of a text, and a sign that there was more.
+// cutText returns at most n bytes of a text, and a mark if there was more.
 func cutText(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -78,46 +79,44 @@ func cutText(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "") + " …"
 }
 
-// emitJobs is emitJob for jobs that all changed in the same way; what differs is
-// read from their rows.
-func (tx *Tx) emitJobs(ids []int64, change func(id int64, e *hostler.JobEvent)) error {
+// emitJobs emits the events of live jobs that all changed in the same way. It reads
+// what the events say of the job itself; change adds the rest.
+func (tx *Tx) emitJobs(ids []hostler.JobID, change func(e *hostler.JobEvent)) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return tx.each(`SELECT id, project, run, action, queue, asset, asset_name, created_by FROM job WHERE id IN ?*`,
-		[]any{ids}, func(r sqldb.Rows) error {
-			s, err := scanSubject(r)
-			if err != nil {
-				return err
-			}
-			change(int64(s.Job), &s.JobEvent)
-			tx.emitJob(s.project, s.JobEvent)
-			return nil
-		})
+	return queryEach(tx, `SELECT @cols FROM job WHERE id IN ?*`, []any{ids}, func(s *subject) error {
+		e := s.event()
+		change(&e)
+		tx.emitJob(s.Project, e)
+		return nil
+	})
 }
 
 // subject is what an event says of the job itself.
 type subject struct {
-	hostler.JobEvent
-	project hostler.ProjectID
-	inline  bool // it brought its own host
+	Job       hostler.JobID     `db:"id"`
+	Project   hostler.ProjectID `db:"project"`
+	Run       hostler.RunID     `db:"run"`
+	Action    string            `db:"action"`
+	Queue     string            `db:"queue"`
+	Asset     int64             `db:"asset"`
+	AssetName string            `db:"asset_name"`
+	CreatedBy string            `db:"created_by"`
 }
 
-// scanSubject reads id, project, run, action, queue, asset, asset_name and
-// created_by.
-func scanSubject(r sqldb.Rows) (subject, error) {
-	var id, project, run, asset int64
-	var s subject
-	err := r.Scan(&id, &project, &run, &s.Action, &s.Queue, &asset, &s.AssetName, &s.CreatedBy)
-	s.Job, s.Run, s.Asset = hostler.JobID(id), hostler.RunID(run), assetID(asset)
-	s.project, s.inline = hostler.ProjectID(project), asset == inlineAsset
-	return s, err
+func (s *subject) event() hostler.JobEvent {
+	return hostler.JobEvent{
+		Job: s.Job, Run: s.Run, Action: s.Action, Queue: s.Queue,
+		Asset: assetID(s.Asset), AssetName: s.AssetName, CreatedBy: s.CreatedBy,
+	}
 }
 
 // flushEvents writes the events of the transaction to the outbox.
 func (tx *Tx) flushEvents() error {
 	for _, p := range tx.events.take() {
-		if _, err := tx.Exec(`INSERT INTO outbox (at, n, body) VALUES (?, ?, ?)`, sqldb.Micros(tx.now), p.n, p.body); err != nil {
+		_, err := tx.Exec(`INSERT INTO outbox (at, n, body) VALUES (?, ?, ?)`, sqldb.Micros(tx.now), p.n, p.body)
+		if err != nil {
 			return err
 		}
 		tx.Notify(TopicOutbox)
@@ -131,12 +130,15 @@ type Published struct {
 	rows []eventRow
 }
 
+// eventRow is a row of table event: N events, the last of them at position Last.
 type eventRow struct {
-	id, last, n, at int64
-	body            []byte
+	Last int64     `db:"last"`
+	N    int64     `db:"n"`
+	At   time.Time `db:"at"`
+	Body []byte    `db:"body"`
 }
 
-// Events unpacks them, in order.
+// Events unpacks the events, in order.
 func (p *Published) Events() ([]Event, error) {
 	out := make([]Event, 0, p.N)
 	for i := range p.rows {
@@ -150,59 +152,54 @@ func (p *Published) Events() ([]Event, error) {
 
 func (r *eventRow) unpack(to []Event) ([]Event, error) {
 	from := len(to)
-	to, err := unpackEvents(to, r.body)
-	if err == nil && int64(len(to)-from) != r.n {
-		err = fmt.Errorf("%d of %d events found", len(to)-from, r.n)
+	to, err := unpackEvents(to, r.Body)
+	if err == nil && int64(len(to)-from) != r.N {
+		err = fmt.Errorf("%d of %d events found", len(to)-from, r.N)
 	}
 	if err != nil {
-		return to[:from], fmt.Errorf("unpack the events up to %d: %w", r.last, err)
+		return to[:from], fmt.Errorf("unpack the events up to %d: %w", r.Last, err)
 	}
-	at := sqldb.Time(r.at)
 	for i := from; i < len(to); i++ {
-		to[i].At, to[i].Pos = at, r.last-r.n+int64(i-from)+1
+		to[i].At, to[i].Pos = r.At, r.Last-r.N+int64(i-from)+1
 	}
 	return to, nil
 }
 
-// Publish gives positions to the events of up to limit rows of the outbox. It
-// waits for whoever publishes already. Full says that there may be more.
+// Publish gives positions to the events of up to limit rows of the outbox. It waits
+// until another publisher has committed. full reports that there may be more.
 func (tx *Tx) Publish(limit int) (p Published, full bool, err error) {
+	type outboxRow struct {
+		ID   int64     `db:"id"`
+		At   time.Time `db:"at"`
+		N    int64     `db:"n"`
+		Body []byte    `db:"body"`
+	}
 	if err := tx.c.Lock(tx.ctx, publishLock, false); err != nil {
 		return p, false, err
 	}
-	err = tx.each(`DELETE FROM outbox WHERE id IN (SELECT o.id FROM outbox o ORDER BY o.id LIMIT ?) RETURNING id, at, n, body`,
-		[]any{limit}, func(r sqldb.Rows) error {
-			var row eventRow
-			err := r.Scan(&row.id, &row.at, &row.n, &row.body)
-			p.rows = append(p.rows, row)
-			return err
-		})
-	if err != nil || len(p.rows) == 0 {
+	waiting, err := query[outboxRow](tx, `DELETE FROM outbox WHERE id IN (SELECT o.id FROM outbox o ORDER BY o.id LIMIT ?)
+RETURNING @cols`, limit)
+	if err != nil || len(waiting) == 0 {
 		return p, false, err
 	}
-	slices.SortFunc(p.rows, func(a, b eventRow) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(waiting, func(a, b outboxRow) int { return cmp.Compare(a.ID, b.ID) })
 	last, err := tx.LastEvent()
 	if err != nil {
 		return p, false, err
 	}
-	rows := make([][]any, len(p.rows))
-	for i := range p.rows {
-		r := &p.rows[i]
-		last += r.n
-		r.last = last
-		p.N += int(r.n)
-		rows[i] = []any{r.last, r.n, r.at, r.body}
+	p.rows = make([]eventRow, len(waiting))
+	for i, w := range waiting {
+		last += w.N
+		p.N += int(w.N)
+		p.rows[i] = eventRow{last, w.N, w.At, w.Body}
 	}
-	_, err = tx.c.ExecRows(tx.ctx, `INSERT INTO event (last, n, at, body) SELECT v.last, v.n, v.at, v.body FROM @rows`,
-		append(sqldb.Ints("last", "n", "at"), sqldb.Col{Name: "body", Type: sqldb.Bytes}), rows)
 	tx.Notify(TopicEvents)
-	return p, len(p.rows) == limit, err
+	return p, len(waiting) == limit, insert(tx, "event", p.rows)
 }
 
-// Unpublished reports whether there is anything in the outbox.
+// Unpublished reports whether the outbox holds events.
 func (tx *Tx) Unpublished() (bool, error) {
-	var id int64
-	return tx.one(`SELECT id FROM outbox ORDER BY id LIMIT 1`, nil, &id)
+	return tx.exists(`SELECT id FROM outbox ORDER BY id LIMIT 1`)
 }
 
 // LastEvent is the position of the newest published event; 0 before the first.
@@ -213,34 +210,33 @@ func (tx *Tx) LastEvent() (pos int64, err error) {
 
 // EventPage is a part of the published events.
 type EventPage struct {
-	Events []Event // those that were asked for, in order
-	Last   int64   // the position up to which they were looked for
-	Missed int64   // events right behind the position that are no longer kept
+	Events []Event // that match, in order
+	Last   int64   // the position up to which the events were read
+	Missed int64   // events right after the position that were deleted already
 }
 
-// EventsAfter reads the published events behind a position that keep asks for (nil:
-// all): up to limit of them, out of up to so many rows. Last does not move when
-// there are none at all.
-func (tx *Tx) EventsAfter(pos int64, rows, limit int, keep func(*Event) bool) (EventPage, error) {
+// EventsAfter reads the published events after a position that match (nil: all): up to
+// limit of them, out of up to so many rows. Last does not move when there are none at
+// all.
+func (tx *Tx) EventsAfter(pos int64, rows, limit int, match func(*Event) bool) (EventPage, error) {
 	p := EventPage{Last: pos}
 	var all []Event // of a row
-	err := tx.each(`SELECT last, n, at, body FROM event WHERE last > ? ORDER BY last LIMIT ?`, []any{pos, rows}, func(r sqldb.Rows) error {
-		var row eventRow
-		err := r.Scan(&row.last, &row.n, &row.at, &row.body)
-		if err != nil || len(p.Events) == limit {
+	err := queryEach(tx, `SELECT @cols FROM event WHERE last > ? ORDER BY last LIMIT ?`, []any{pos, rows}, func(r *eventRow) error {
+		if len(p.Events) == limit {
+			return nil
+		}
+		var err error
+		if all, err = r.unpack(all[:0]); err != nil {
 			return err
 		}
-		if all, err = row.unpack(all[:0]); err != nil {
-			return err
-		}
-		p.take(all, limit, keep)
+		p.add(all, limit, match)
 		return nil
 	})
 	return p, err
 }
 
-// take adds those events of a row that are behind Last and asked for.
-func (p *EventPage) take(row []Event, limit int, keep func(*Event) bool) {
+// add adds the events of a row that are after Last and match.
+func (p *EventPage) add(row []Event, limit int, match func(*Event) bool) {
 	for i := range row {
 		e := &row[i]
 		if e.Pos <= p.Last {
@@ -253,24 +249,25 @@ func (p *EventPage) take(row []Event, limit int, keep func(*Event) bool) {
 			p.Missed += e.Pos - p.Last - 1
 		}
 		p.Last = e.Pos
-		if keep == nil || keep(e) {
+		if match == nil || match(e) {
 			p.Events = append(p.Events, *e)
 		}
 	}
 }
 
-// EventsKept is how many events are kept at least as long as they are not older
-// than the time that ForgetEvents is given.
+// EventsKept is how many events are kept, unless they are older than the time that
+// DeleteEvents is given.
 const EventsKept = 2_000_000
 
-// ForgetEvents deletes up to limit rows of events from before a time, or beyond
-// EventsKept. The newest row stays: positions go on from it.
-func (tx *Tx) ForgetEvents(before time.Time, limit int) error {
+// DeleteEvents deletes up to limit rows of events from before a time, or beyond
+// EventsKept. The newest row stays: the next positions follow from it.
+func (tx *Tx) DeleteEvents(before time.Time, limit int) error {
 	last, err := tx.LastEvent()
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`DELETE FROM event WHERE last < ? AND last IN (SELECT e.last FROM event e WHERE e.at < ? OR e.last < ? ORDER BY e.last LIMIT ?)`,
+	_, err = tx.Exec(`DELETE FROM event WHERE last < ? AND last IN
+(SELECT e.last FROM event e WHERE e.at < ? OR e.last < ? ORDER BY e.last LIMIT ?)`,
 		last, sqldb.Micros(before), last-EventsKept, limit)
 	return err
 }

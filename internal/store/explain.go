@@ -9,11 +9,11 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// countCap bounds how far "ahead of it" is counted.
+// countCap limits how many jobs ahead are counted.
 const countCap = 1000
 
-// Explain says why a job is not running yet, most binding reason first; nothing
-// for one that runs or has ended. Jobs of other projects than the viewer's are
+// Explain returns why a job is not running yet, the most binding reason first; nothing
+// for a job that runs or has ended. Jobs of other projects than the viewer's are
 // counted, not named.
 func (tx *Tx) Explain(id hostler.JobID, viewer hostler.ProjectID) ([]hostler.Waiting, error) {
 	if w, found, err := tx.explainScheduled(id); err != nil || found {
@@ -26,18 +26,17 @@ func (tx *Tx) Explain(id hostler.JobID, viewer hostler.ProjectID) ([]hostler.Wai
 }
 
 func (tx *Tx) explainScheduled(id hostler.JobID) ([]hostler.Waiting, bool, error) {
-	var runAt, attempt int64
-	found, err := tx.one(`SELECT run_at, attempt FROM sched WHERE id = ?`, []any{int64(id)}, &runAt, &attempt)
-	if err != nil || !found {
-		return nil, found, err
+	s, err := queryOne[schedRow](tx, `SELECT @cols FROM sched WHERE id = ?`, id)
+	if err != nil || s == nil {
+		return nil, false, err
 	}
-	until := sqldb.Time(runAt)
+	until := sqldb.Time(s.RunAt)
 	w := hostler.Waiting{Reason: hostler.WaitScheduled, Until: &until, Text: hostler.Textf(
 		"it is scheduled for %s", "计划于 %s 执行", until.Format(time.RFC3339))}
-	if attempt > 0 {
+	if s.Attempt > 0 {
 		w.Reason = hostler.WaitBackoff
 		w.Text = hostler.Textf("attempt %d failed; the next one is at %s", "第 %d 次尝试失败，下一次于 %s 进行",
-			attempt, until.Format(time.RFC3339))
+			s.Attempt, until.Format(time.RFC3339))
 	}
 	return []hostler.Waiting{w}, true, nil
 }
@@ -45,68 +44,78 @@ func (tx *Tx) explainScheduled(id hostler.JobID) ([]hostler.Waiting, bool, error
 // explainLane covers jobs in wait: behind other jobs of their lane, or in a
 // paused queue.
 func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler.Waiting, bool, error) {
-	var lane, prio, queuedAt, lim, inflight int64
-	var queue, key string
-	found, err := tx.one(`SELECT w.lane, w.prio, w.queued_at, w.queue, l.key, l.lim, l.inflight FROM wait w JOIN lane l ON l.id = w.lane WHERE w.id = ?`,
-		[]any{int64(id)}, &lane, &prio, &queuedAt, &queue, &key, &lim, &inflight)
-	if err != nil || !found {
-		return nil, found, err
+	type waiting struct {
+		Lane     laneID `db:"w.lane"`
+		Prio     int64  `db:"w.prio"`
+		QueuedAt int64  `db:"w.queued_at"`
+		Queue    string `db:"w.queue"`
+		Key      string `db:"l.key"`
+		Limit    int64  `db:"l.lim"`
+		Inflight int64  `db:"l.inflight"`
 	}
-	out, err := tx.explainPaused(queue)
+	e, err := queryOne[waiting](tx, `SELECT @cols FROM wait w JOIN lane l ON l.id = w.lane WHERE w.id = ?`, id)
+	if err != nil || e == nil {
+		return nil, false, err
+	}
+	out, err := tx.explainPaused(e.Queue)
 	if err != nil {
 		return nil, true, err
 	}
-	if inflight < lim {
+	if e.Inflight < e.Limit {
 		return out, true, nil
 	}
-	w := hostler.Waiting{Reason: hostler.WaitLane, Lane: DisplayLane(key), Limit: int(lim)}
-	unknown, err := tx.laneHolders(lane, inflight, viewer, &w)
+	w := hostler.Waiting{Reason: hostler.WaitLane, Lane: DisplayLane(e.Key), Limit: int(e.Limit)}
+	unknown, err := tx.laneHolders(e.Lane, e.Inflight, viewer, &w)
 	if err != nil {
 		return nil, true, err
 	}
-	var ahead int
-	if _, err := tx.one(`SELECT count(*) FROM (SELECT 1 FROM wait WHERE lane = ? AND (prio, queued_at, id) < (?, ?, ?) LIMIT ?) x`,
-		[]any{lane, prio, queuedAt, int64(id), countCap}, &ahead); err != nil {
+	_, err = tx.one(`SELECT count(*) FROM
+(SELECT 1 FROM wait WHERE lane = ? AND (prio, queued_at, id) < (?, ?, ?) LIMIT ?) x`,
+		[]any{e.Lane, e.Prio, e.QueuedAt, id, countCap}, &w.Ahead)
+	if err != nil {
 		return nil, true, err
 	}
-	w.Ahead = ahead
-	w.Text = hostler.Textf("its lane %s is held (%d of %d) and %d jobs are before it", "其通道 %s 被占用（%d/%d），前面还有 %d 个作业",
-		w.Lane, inflight, lim, ahead)
+	w.Text = hostler.Textf("its lane %s is held (%d of %d) and %d jobs are ahead of it",
+		"其通道 %s 被占用（%d/%d），前面还有 %d 个作业", w.Lane, e.Inflight, e.Limit, w.Ahead)
 	if unknown {
 		w.Reason = hostler.WaitLaneUnknown
-		w.Text = hostler.Textf("its lane %s is held by a job whose outcome is unknown; resolve it to let others pass",
-			"其通道 %s 被结果未知的作业占用；裁定该作业后其他作业才能继续", w.Lane)
+		w.Text = hostler.Textf("its lane %s is held by a job whose outcome is unknown; resolve it so that others can run",
+			"其通道 %s 被结果未知的作业占用；确认该作业的结果后其他作业才能继续", w.Lane)
 	}
 	return append(out, w), true, nil
 }
 
-// laneHolders names the jobs that hold a lane, of which there are inflight, and
-// reports whether one of them is unknown. It looks where few rows are first, and
-// no further than it must: many jobs may wait in the lane.
-func (tx *Tx) laneHolders(lane, inflight int64, viewer hostler.ProjectID, w *hostler.Waiting) (unknown bool, err error) {
-	for _, from := range []string{
-		`running h WHERE h.lane = ?`, `parked h WHERE h.lane_held = 1 AND h.lane = ?`,
-		`ready h WHERE h.lane = ?`, `sched h WHERE h.lane_held = 1 AND h.lane = ?`,
+// laneHolders lists the jobs that hold a lane, of which there are inflight, and
+// reports whether one of them is unknown. It reads the smallest tables first, and
+// stops when it has found all: many jobs may wait in the lane.
+func (tx *Tx) laneHolders(lane laneID, inflight int64, viewer hostler.ProjectID, w *hostler.Waiting) (unknown bool, err error) {
+	type holder struct {
+		ID      hostler.JobID     `db:"h.id"`
+		Project hostler.ProjectID `db:"(SELECT j.project FROM job j WHERE j.id = h.id)"`
+	}
+	for _, from := range []struct {
+		sql        string
+		unresolved bool
+	}{
+		{`running h WHERE h.lane = ?`, false},
+		{`parked h WHERE h.lane_held = 1 AND h.lane = ?`, true},
+		{`ready h WHERE h.lane = ?`, false},
+		{`sched h WHERE h.lane_held = 1 AND h.lane = ?`, false},
 	} {
 		if int64(len(w.Holders)+w.Foreign) >= min(inflight, countCap) {
 			break
 		}
-		parked := from[0] == 'p'
-		err := tx.each(`SELECT h.id, (SELECT j.project FROM job j WHERE j.id = h.id) FROM `+from+` LIMIT ?`, []any{lane, countCap}, func(r sqldb.Rows) error {
-			var id, project int64
-			if err := r.Scan(&id, &project); err != nil {
-				return err
-			}
-			unknown = unknown || parked
-			if hostler.ProjectID(project) == viewer {
-				w.Holders = append(w.Holders, hostler.JobID(id))
+		holders, err := query[holder](tx, `SELECT @cols FROM `+from.sql+` LIMIT ?`, lane, countCap)
+		if err != nil {
+			return false, err
+		}
+		for _, h := range holders {
+			unknown = unknown || from.unresolved
+			if h.Project == viewer {
+				w.Holders = append(w.Holders, h.ID)
 			} else {
 				w.Foreign++
 			}
-			return nil
-		})
-		if err != nil {
-			return false, err
 		}
 	}
 	slices.Sort(w.Holders)
@@ -114,8 +123,8 @@ func (tx *Tx) laneHolders(lane, inflight int64, viewer hostler.ProjectID, w *hos
 }
 
 func (tx *Tx) explainPaused(queue string) ([]hostler.Waiting, error) {
-	var paused int64
-	if _, err := tx.one(`SELECT paused FROM queue WHERE name = ?`, []any{queue}, &paused); err != nil || paused == 0 {
+	paused, err := tx.exists(`SELECT name FROM queue WHERE name = ? AND paused = 1`, queue)
+	if err != nil || !paused {
 		return nil, err
 	}
 	return []hostler.Waiting{{
@@ -129,7 +138,7 @@ func (tx *Tx) explainPaused(queue string) ([]hostler.Waiting, error) {
 func (tx *Tx) explainReady(id hostler.JobID) ([]hostler.Waiting, error) {
 	var queue string
 	var rank int64
-	found, err := tx.one(`SELECT queue, rank FROM ready WHERE id = ?`, []any{int64(id)}, &queue, &rank)
+	found, err := tx.one(`SELECT queue, rank FROM ready WHERE id = ?`, []any{id}, &queue, &rank)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -137,17 +146,20 @@ func (tx *Tx) explainReady(id hostler.JobID) ([]hostler.Waiting, error) {
 		return out, err
 	}
 	var lim, busy int64
-	if _, err := tx.one(`SELECT lim, (SELECT count(*) FROM running WHERE queue = ?) FROM queue WHERE name = ?`, []any{queue, queue}, &lim, &busy); err != nil {
+	_, err = tx.one(`SELECT lim, (SELECT count(*) FROM running WHERE queue = ?) FROM queue WHERE name = ?`,
+		[]any{queue, queue}, &lim, &busy)
+	if err != nil {
 		return nil, err
 	}
 	w := hostler.Waiting{Queue: queue}
-	if _, err := tx.one(`SELECT count(*) FROM (SELECT 1 FROM ready WHERE queue = ? AND (rank, id) < (?, ?) LIMIT ?) x`,
-		[]any{queue, rank, int64(id), countCap}, &w.Ahead); err != nil {
+	_, err = tx.one(`SELECT count(*) FROM (SELECT 1 FROM ready WHERE queue = ? AND (rank, id) < (?, ?) LIMIT ?) x`,
+		[]any{queue, rank, id, countCap}, &w.Ahead)
+	if err != nil {
 		return nil, err
 	}
 	if lim > 0 && busy >= lim {
 		w.Reason, w.Limit = hostler.WaitLimit, int(lim)
-		w.Text = hostler.Textf("the queue %q runs %d jobs, as many as it may", "队列 %q 正在运行 %d 个作业，已达上限", queue, busy)
+		w.Text = hostler.Textf("the queue %q runs %d jobs, its limit", "队列 %q 正在运行 %d 个作业，已达上限", queue, busy)
 		return []hostler.Waiting{w}, nil
 	}
 	return tx.explainWorkers(w)
@@ -155,26 +167,23 @@ func (tx *Tx) explainReady(id hostler.JobID) ([]hostler.Waiting, error) {
 
 func (tx *Tx) explainWorkers(w hostler.Waiting) ([]hostler.Waiting, error) {
 	serving, free := 0, 0
-	err := tx.each(`SELECT k.queues, k.slots - (SELECT count(*) FROM running r WHERE r.worker = k.id) FROM worker k
-WHERE k.dead = 0 AND k.draining = 0`,
-		nil, func(r sqldb.Rows) error {
-			var queues string
-			var left int
-			var names []string
-			if err := r.Scan(&queues, &left); err != nil {
-				return err
-			}
-			if err := json.Unmarshal([]byte(queues), &names); err != nil {
-				return err
-			}
-			if slices.Contains(names, "*") || slices.Contains(names, w.Queue) {
-				serving++
-				free += max(0, left)
-			}
-			return nil
-		})
+	type live struct {
+		Queues []byte `db:"k.queues,text"`
+		Free   int    `db:"k.slots - (SELECT count(*) FROM running r WHERE r.worker = k.id)"`
+	}
+	workers, err := query[live](tx, `SELECT @cols FROM worker k WHERE k.dead = 0 AND k.draining = 0`)
 	if err != nil {
 		return nil, err
+	}
+	for _, k := range workers {
+		var names []string
+		if err := json.Unmarshal(k.Queues, &names); err != nil {
+			return nil, err
+		}
+		if slices.Contains(names, "*") || slices.Contains(names, w.Queue) {
+			serving++
+			free += max(0, k.Free)
+		}
 	}
 	switch {
 	case serving == 0:
@@ -182,17 +191,17 @@ WHERE k.dead = 0 AND k.draining = 0`,
 		w.Text = hostler.Textf("no live worker serves the queue %q", "没有存活的工作节点服务队列 %q", w.Queue)
 	case free == 0:
 		w.Reason = hostler.WaitBusy
-		w.Text = hostler.Textf("every slot of the %d workers that serve the queue %q is taken; %d jobs are before it",
+		w.Text = hostler.Textf("all slots of the %d workers that serve the queue %q are busy; %d jobs are ahead of it",
 			"服务队列 %[2]q 的 %[1]d 个工作节点并发数已满；前面还有 %[3]d 个作业", serving, w.Queue, w.Ahead)
 	default:
 		w.Reason = hostler.WaitSoon
-		w.Text = hostler.Text{EN: "nothing holds it: it is about to start", ZH: "没有阻碍，即将开始"}
+		w.Text = hostler.Text{EN: "nothing blocks it: it is about to start", ZH: "没有阻碍，即将开始"}
 	}
 	return []hostler.Waiting{w}, nil
 }
 
-// DisplayLane is a lane's key as people see it: a device's key, or the key that
-// the project chose.
+// DisplayLane is a lane's key as people see it: a device's key, or the key that the
+// project chose.
 func DisplayLane(key string) string {
 	kind, rest, _ := cutLane(key)
 	if kind == "own" {

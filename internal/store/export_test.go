@@ -66,7 +66,7 @@ func UnpackEvents(body []byte) ([]Event, error) { return unpackEvents(nil, body)
 
 // Relane moves the jobs of an asset as UpdateAsset does when a device key changes.
 func (tx *Tx) Relane(asset hostler.AssetID, from, to string) error {
-	if err := tx.c.Lock(tx.ctx, pauseLock, false); err != nil {
+	if err := tx.c.Lock(tx.ctx, queueLock, false); err != nil {
 		return err
 	}
 	return tx.relane(asset, from, to)

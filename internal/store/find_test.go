@@ -28,7 +28,7 @@ func TestJobsOfHostsLanesAndWorkers(t *testing.T) {
 				return err
 			}
 			project = p.ID
-			if _, err := tx.SetQueue("q", store.QueueChange{}); err != nil {
+			if _, err := tx.SetQueue("q", store.QueueSettings{}); err != nil {
 				return err
 			}
 			specs := specsOf(project, "a", 5)
@@ -171,7 +171,7 @@ func TestCancelWaitingTouchesNothingThatStarted(t *testing.T) {
 			}
 		}
 		f.tx(func(tx *store.Tx) error {
-			asked, err := tx.CancelAsked(ids)
+			asked, err := tx.CancelRequested(ids)
 			if len(asked) > 0 {
 				t.Errorf("%d running jobs were asked to end", len(asked))
 			}

@@ -2,13 +2,13 @@ package store
 
 import (
 	"hash/fnv"
+	"time"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/sqldb"
 )
 
-// LockAddress makes the transaction the only one that decides about host keys of
-// the address, until it ends.
+// LockAddress locks the host keys of the address: only this transaction decides about
+// them until it ends.
 func (tx *Tx) LockAddress(project hostler.ProjectID, address string) error {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(project.String() + " " + address))
@@ -22,19 +22,31 @@ type HostKeyRow struct {
 	Project hostler.ProjectID
 }
 
+// hostKeyColumns are the columns of table host_key.
+type hostKeyColumns struct {
+	ID          hostler.HostKeyID `db:"id"`
+	Project     hostler.ProjectID `db:"project"`
+	Address     string            `db:"address"`
+	Type        string            `db:"type"`
+	Fingerprint string            `db:"fingerprint"`
+	PublicKey   string            `db:"public_key"`
+	State       string            `db:"state"`
+	FirstSeen   time.Time         `db:"first_seen"`
+	DecidedBy   string            `db:"decided_by"`
+}
+
 // HostKeys lists the host keys that the projects have seen at the addresses,
 // oldest first.
 func (tx *Tx) HostKeys(projects []hostler.ProjectID, addresses []string) ([]HostKeyRow, error) {
+	rows, err := query[hostKeyColumns](tx, `SELECT @cols FROM host_key WHERE project IN ?* AND address IN ?* ORDER BY id`,
+		projects, addresses)
 	var out []HostKeyRow
-	err := tx.each(`SELECT id, project, address, type, fingerprint, public_key, state, first_seen, decided_by FROM host_key
-WHERE project IN ?* AND address IN ?* ORDER BY id`, []any{projects, addresses}, func(r sqldb.Rows) error {
-		var k HostKeyRow
-		var id, project, seen int64
-		err := r.Scan(&id, &project, &k.Address, &k.Type, &k.Fingerprint, &k.PublicKey, &k.State, &seen, &k.DecidedBy)
-		k.ID, k.Project, k.FirstSeen = hostler.HostKeyID(id), hostler.ProjectID(project), sqldb.Time(seen)
-		out = append(out, k)
-		return err
-	})
+	for _, r := range rows {
+		out = append(out, HostKeyRow{Project: r.Project, HostKey: hostler.HostKey{
+			ID: r.ID, Address: r.Address, Type: r.Type, Fingerprint: r.Fingerprint, PublicKey: r.PublicKey,
+			State: r.State, FirstSeen: r.FirstSeen, DecidedBy: r.DecidedBy,
+		}})
+	}
 	return out, err
 }
 
@@ -45,12 +57,12 @@ func (tx *Tx) InsertHostKey(project hostler.ProjectID, k hostler.HostKey) (hostl
 		return k, err
 	}
 	k.ID, k.FirstSeen = hostler.HostKeyID(id), tx.now
-	_, err = tx.Exec(`INSERT INTO host_key (id, project, address, type, fingerprint, public_key, state, first_seen, decided_by)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, id, project, k.Address, k.Type, k.Fingerprint, k.PublicKey, k.State, sqldb.Micros(tx.now), k.DecidedBy)
-	return k, err
+	return k, insert(tx, "host_key", []hostKeyColumns{{
+		k.ID, project, k.Address, k.Type, k.Fingerprint, k.PublicKey, k.State, k.FirstSeen, k.DecidedBy,
+	}})
 }
 
-// DecideHostKey notes a decision about a host key; lock its address first.
+// DecideHostKey records a decision about a host key; lock its address first.
 func (tx *Tx) DecideHostKey(id hostler.HostKeyID, state, by string) error {
 	_, err := tx.Exec(`UPDATE host_key SET state = ?, decided_by = ? WHERE id = ?`, state, by, id)
 	return err

@@ -7,7 +7,7 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// KeyRow is an API key as stored: the hash of its secret and whose it is.
+// KeyRow is an API key as stored, with the hash of its secret and its user.
 type KeyRow struct {
 	hostler.Key
 	UserID    hostler.UserID
@@ -15,23 +15,39 @@ type KeyRow struct {
 	Hash      string // written, never read back
 }
 
+// keyColumns are the columns of table api_key, but for the hash.
+type keyColumns struct {
+	ID        hostler.KeyID     `db:"id"`
+	User      hostler.UserID    `db:"user_id"`
+	Name      string            `db:"name"`
+	Project   hostler.ProjectID `db:"project"`
+	Role      hostler.Role      `db:"role"`
+	Prefix    string            `db:"prefix"`
+	CreatedAt time.Time         `db:"created_at"`
+	ExpiresAt *time.Time        `db:"expires_at"`
+	RevokedAt *time.Time        `db:"revoked_at"`
+	LastUsed  *time.Time        `db:"last_used_at"`
+}
+
 // InsertKey stores a key and returns it as people see it. User and Project are
 // names for the answer only.
 func (tx *Tx) InsertKey(k KeyRow) (hostler.Key, error) {
+	type newKey struct {
+		keyColumns
+		Hash string `db:"hash"`
+	}
 	id, err := tx.NewID()
 	if err != nil {
 		return hostler.Key{}, err
 	}
 	k.ID, k.CreatedAt = hostler.KeyID(id), tx.now
-	var expires int64
-	if k.ExpiresAt != nil {
-		expires = sqldb.Micros(*k.ExpiresAt)
+	cols := keyColumns{
+		ID: k.ID, User: k.UserID, Name: k.Name, Project: k.ProjectID, Role: k.Role, Prefix: k.Prefix,
+		CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
 	}
-	n, err := tx.Exec(`INSERT INTO api_key (id, user_id, name, project, role, prefix, hash, created_at, expires_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING`,
-		id, k.UserID, k.Name, k.ProjectID, k.Role, k.Prefix, k.Hash, sqldb.Micros(tx.now), expires)
+	n, err := insertNew(tx, "api_key", "hash", []newKey{{cols, k.Hash}})
 	if err == nil && n == 0 {
-		err = hostler.Errorf(hostler.CodeConflict, "this key is stored already", "该密钥已存在")
+		err = hostler.Errorf(hostler.CodeConflict, "this key exists already", "该密钥已存在")
 	}
 	return k.Key, err
 }
@@ -41,16 +57,15 @@ func (tx *Tx) Key(id hostler.KeyID) (*KeyRow, error) {
 	return first(tx.keys(`WHERE k.id = ?`, id))
 }
 
-// KeyByHash finds a key by the hash of its secret; nil when there is none. The
-// second result says that its user is disabled.
+// KeyByHash finds a key by the hash of its secret; nil when there is none. The second
+// result reports whether its user is disabled.
 func (tx *Tx) KeyByHash(hash string) (*KeyRow, bool, error) {
 	k, err := first(tx.keys(`WHERE k.hash = ?`, hash))
 	if err != nil || k == nil {
 		return nil, false, err
 	}
-	var disabled int64
-	_, err = tx.one(`SELECT disabled FROM users WHERE id = ?`, []any{k.UserID}, &disabled)
-	return k, disabled != 0, err
+	disabled, err := tx.exists(`SELECT id FROM users WHERE id = ? AND disabled = 1`, k.UserID)
+	return k, disabled, err
 }
 
 // Keys lists keys, newest first, before an id (0 for the first): those of a user,
@@ -63,57 +78,53 @@ func (tx *Tx) Keys(user hostler.UserID, project hostler.ProjectID, every bool, b
 
 func (tx *Tx) keys(where string, args ...any) ([]KeyRow, error) {
 	var out []KeyRow
-	err := tx.each(`SELECT k.id, k.user_id, u.name, k.name, k.project, p.name, k.role, k.prefix, k.created_at, k.expires_at, k.revoked_at, k.last_used_at
-FROM api_key k JOIN users u ON u.id = k.user_id JOIN project p ON p.id = k.project `+where, args, func(r sqldb.Rows) error {
-		var k KeyRow
-		var id, user, project, created, expires, revoked, used int64
-		var role string
-		err := r.Scan(&id, &user, &k.User, &k.Name, &project, &k.Project, &role, &k.Prefix, &created, &expires, &revoked, &used)
-		k.ID, k.UserID, k.ProjectID, k.Role = hostler.KeyID(id), hostler.UserID(user), hostler.ProjectID(project), hostler.Role(role)
-		k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsed = sqldb.Time(created), timePtr(expires), timePtr(revoked), timePtr(used)
-		out = append(out, k)
-		return err
-	})
+	err := scanRows(tx, withColumns[keyColumns](`SELECT k.@cols, u.name, p.name FROM api_key k
+JOIN users u ON u.id = k.user_id JOIN project p ON p.id = k.project `+where), args,
+		func(r sqldb.Rows, s *sqldb.Scanner[keyColumns]) error {
+			var c keyColumns
+			k := KeyRow{}
+			err := s.Scan(r, &c, &k.User, &k.Project)
+			k.UserID, k.ProjectID = c.User, c.Project
+			k.ID, k.Name, k.Role, k.Prefix = c.ID, c.Name, c.Role, c.Prefix
+			k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsed = c.CreatedAt, c.ExpiresAt, c.RevokedAt, c.LastUsed
+			out = append(out, k)
+			return err
+		})
 	return out, err
 }
 
 // RolesOf lists a user's roles and the names of the projects.
 func (tx *Tx) RolesOf(user hostler.UserID) (map[hostler.ProjectID]hostler.Role, map[hostler.ProjectID]string, error) {
+	type roleRow struct {
+		Project hostler.ProjectID `db:"x.project"`
+		Role    hostler.Role      `db:"x.role"`
+		Name    string            `db:"p.name"`
+	}
+	rows, err := query[roleRow](tx, `SELECT @cols FROM user_role x JOIN project p ON p.id = x.project WHERE x.user_id = ?`, user)
 	roles, names := map[hostler.ProjectID]hostler.Role{}, map[hostler.ProjectID]string{}
-	err := tx.each(`SELECT x.project, x.role, p.name FROM user_role x JOIN project p ON p.id = x.project WHERE x.user_id = ?`,
-		[]any{user}, func(r sqldb.Rows) error {
-			var project int64
-			var role, name string
-			err := r.Scan(&project, &role, &name)
-			roles[hostler.ProjectID(project)], names[hostler.ProjectID(project)] = hostler.Role(role), name
-			return err
-		})
+	for _, r := range rows {
+		roles[r.Project], names[r.Project] = r.Role, r.Name
+	}
 	return roles, names, err
 }
 
-// RevokeKey ends a key now, for good.
+// RevokeKey revokes a key, now and for good.
 func (tx *Tx) RevokeKey(id hostler.KeyID) error {
 	_, err := tx.Exec(`UPDATE api_key SET revoked_at = ? WHERE id = ? AND revoked_at = 0`, sqldb.Micros(tx.now), id)
 	return err
 }
 
-// ExpireKey lets a key end at a time, unless it ends sooner.
+// ExpireKey sets when a key expires, unless it expires sooner.
 func (tx *Tx) ExpireKey(id hostler.KeyID, at time.Time) error {
-	_, err := tx.Exec(`UPDATE api_key SET expires_at = ? WHERE id = ? AND (expires_at = 0 OR expires_at > ?)`, sqldb.Micros(at), id, sqldb.Micros(at))
+	_, err := tx.Exec(`UPDATE api_key SET expires_at = ? WHERE id = ? AND (expires_at = 0 OR expires_at > ?)`,
+		sqldb.Micros(at), id, sqldb.Micros(at))
 	return err
 }
 
-// TouchKey notes that a key was used, when that was last noted before the given
-// time.
+// TouchKey records the use of a key, unless a use since the given time is recorded
+// already.
 func (tx *Tx) TouchKey(id hostler.KeyID, before time.Time) error {
-	_, err := tx.Exec(`UPDATE api_key SET last_used_at = ? WHERE id = ? AND last_used_at < ?`, sqldb.Micros(tx.now), id, sqldb.Micros(before))
+	_, err := tx.Exec(`UPDATE api_key SET last_used_at = ? WHERE id = ? AND last_used_at < ?`,
+		sqldb.Micros(tx.now), id, sqldb.Micros(before))
 	return err
-}
-
-// first is the only row of a query for one.
-func first[T any](all []T, err error) (*T, error) {
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
-	return &all[0], nil
 }

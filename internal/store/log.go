@@ -5,31 +5,37 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// readAhead is how many blocks one read of the log takes at a time.
+// readAhead is how many blocks one statement reads.
 const readAhead = 16
 
 // AppendLog stores one block of a job's output; nil means that it is durable. A
-// block that is already there is left as it is. Whether the lease still holds is
-// for the caller to check. CodeTooLarge: the block, or the job's log, is over a
-// limit of the format.
-func (s *Store) AppendLog(ctx context.Context, job hostler.JobID, fence int64, attempt, seq int, lines []hostler.LogLine) error {
+// block that exists is left as it is. The caller checks that the lease still holds.
+// CodeTooLarge: the block, or the job's log, exceeds a limit of the format.
+func (s *Store) AppendLog(ctx context.Context, job hostler.JobID, fence int64, attempt, seq int,
+	lines []hostler.LogLine,
+) error {
 	if len(lines) == 0 {
 		return nil
 	}
 	if err := checkBlock(fence, seq, lines); err != nil {
 		return err
 	}
-	data := EncodeBlock(lines)
+	type newBlock struct {
+		Job  hostler.JobID `db:"job"`
+		At   time.Time     `db:"at"`
+		Size int           `db:"size"`
+		logBlock
+	}
+	block := logBlock{Fence: fence, Seq: int64(seq), Attempt: attempt, Data: EncodeBlock(lines)}
 	return inTx(ctx, s.log, func(tx *Tx) error {
 		// Stamped by the database's clock: retention must not trust a worker's.
-		_, err := tx.Exec(`INSERT INTO log_block (job, fence, seq, attempt, at, size, data) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (job, fence, seq) DO NOTHING`,
-			int64(job), fence, int64(seq), int64(attempt), sqldb.Micros(tx.now), int64(textSize(lines)), data)
+		_, err := insertNew(tx, "log_block", "job, fence, seq", []newBlock{{job, tx.now, textSize(lines), block}})
 		return err
 	})
 }
@@ -58,15 +64,15 @@ func textSize(lines []hostler.LogLine) int {
 // lines after the position after (0 for the start). It returns the position to
 // go on from; fewer lines than limit means that there are no more by now.
 func (s *Store) ReadLog(ctx context.Context, job hostler.JobID, after int64, limit int) (entries []hostler.LogEntry, next int64, err error) {
-	// Before the blocks: whoever sees the end sees all that came before it.
+	// Before the blocks: a reader that sees the end then sees all that comes before.
 	last, err := s.inlineBlock(ctx, job)
 	if err != nil {
 		return nil, after, err
 	}
 	fence, seq, _ := splitPosition(max(after, 0))
 	for len(entries) < limit {
-		blocks, err := s.logBlocks(ctx, `SELECT fence, seq, attempt, data FROM log_block
-WHERE job = ? AND (fence, seq) >= (?, ?) ORDER BY fence, seq LIMIT ?`, int64(job), fence, seq, int64(readAhead))
+		blocks, err := s.logBlocks(ctx, `SELECT @cols FROM log_block
+WHERE job = ? AND (fence, seq) >= (?, ?) ORDER BY fence, seq LIMIT ?`, job, fence, seq, readAhead)
 		if err != nil {
 			return nil, after, err
 		}
@@ -82,7 +88,7 @@ WHERE job = ? AND (fence, seq) >= (?, ?) ORDER BY fence, seq LIMIT ?`, int64(job
 		if !full {
 			break
 		}
-		fence, seq = blocks[len(blocks)-1].fence, blocks[len(blocks)-1].seq+1
+		fence, seq = blocks[len(blocks)-1].Fence, blocks[len(blocks)-1].Seq+1
 	}
 	if len(entries) > limit {
 		entries = entries[:limit]
@@ -117,8 +123,8 @@ func (s *Store) TailLog(ctx context.Context, job hostler.JobID, n int) ([]hostle
 	}
 	fence, seq := int64(math.MaxInt64), int64(0)
 	for have < n {
-		blocks, err := s.logBlocks(ctx, `SELECT fence, seq, attempt, data FROM log_block
-WHERE job = ? AND (fence, seq) < (?, ?) ORDER BY fence DESC, seq DESC LIMIT ?`, int64(job), fence, seq, int64(readAhead))
+		blocks, err := s.logBlocks(ctx, `SELECT @cols FROM log_block
+WHERE job = ? AND (fence, seq) < (?, ?) ORDER BY fence DESC, seq DESC LIMIT ?`, job, fence, seq, readAhead)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +132,7 @@ WHERE job = ? AND (fence, seq) < (?, ?) ORDER BY fence DESC, seq DESC LIMIT ?`, 
 			if err := add(&blocks[i]); err != nil {
 				return nil, err
 			}
-			fence, seq = blocks[i].fence, blocks[i].seq
+			fence, seq = blocks[i].Fence, blocks[i].Seq
 		}
 		if len(blocks) < readAhead {
 			break
@@ -139,22 +145,24 @@ WHERE job = ? AND (fence, seq) < (?, ?) ORDER BY fence DESC, seq DESC LIMIT ?`, 
 
 // logBlock is one stored block of output.
 type logBlock struct {
-	fence, seq, attempt int64
-	data                []byte
+	Fence   int64  `db:"fence"`
+	Seq     int64  `db:"seq"`
+	Attempt int    `db:"attempt"`
+	Data    []byte `db:"data"`
 }
 
 // appendAfter decodes the block and adds the lines after a position.
 func (b *logBlock) appendAfter(entries []hostler.LogEntry, after int64) ([]hostler.LogEntry, error) {
-	if position(b.fence, b.seq, maxBlockLines-1) <= after {
+	if position(b.Fence, b.Seq, maxBlockLines-1) <= after {
 		return entries, nil
 	}
-	lines, err := DecodeBlock(b.data)
+	lines, err := DecodeBlock(b.Data)
 	if err != nil {
 		return nil, err
 	}
 	for i := range lines {
-		if pos := position(b.fence, b.seq, i); pos > after {
-			entries = append(entries, hostler.LogEntry{Pos: pos, Attempt: int(b.attempt), LogLine: lines[i]})
+		if pos := position(b.Fence, b.Seq, i); pos > after {
+			entries = append(entries, hostler.LogEntry{Pos: pos, Attempt: b.Attempt, LogLine: lines[i]})
 		}
 	}
 	return entries, nil
@@ -162,16 +170,9 @@ func (b *logBlock) appendAfter(entries []hostler.LogEntry, after int64) ([]hostl
 
 func (s *Store) logBlocks(ctx context.Context, sql string, args ...any) ([]logBlock, error) {
 	var blocks []logBlock
-	err := s.log.View(ctx, func(c sqldb.Conn) error {
-		blocks = nil
-		return (&Tx{ctx: ctx, c: c}).each(sql, args, func(r sqldb.Rows) error {
-			var b logBlock
-			if err := r.Scan(&b.fence, &b.seq, &b.attempt, &b.data); err != nil {
-				return err
-			}
-			blocks = append(blocks, b)
-			return nil
-		})
+	err := s.log.View(ctx, func(c sqldb.Conn) (err error) {
+		blocks, err = query[logBlock](&Tx{ctx: ctx, c: c}, sql, args...)
+		return err
 	})
 	return blocks, err
 }
@@ -179,14 +180,18 @@ func (s *Store) logBlocks(ctx context.Context, sql string, args ...any) ([]logBl
 // inlineBlock reads the output that came with the report of an ended job; nil
 // when there is none.
 func (s *Store) inlineBlock(ctx context.Context, job hostler.JobID) (*logBlock, error) {
-	b := logBlock{seq: inlineSeq}
-	var found bool
+	type ended struct {
+		Fence   int64  `db:"fence"`
+		Attempt int    `db:"attempt"`
+		Output  []byte `db:"output"`
+	}
+	var e *ended
 	err := s.View(ctx, func(tx *Tx) (err error) {
-		found, err = tx.one(`SELECT fence, attempt, output FROM done WHERE id = ?`, []any{int64(job)}, &b.fence, &b.attempt, &b.data)
+		e, err = queryOne[ended](tx, `SELECT @cols FROM done WHERE id = ?`, job)
 		return err
 	})
-	if err != nil || !found || len(b.data) == 0 {
+	if err != nil || e == nil || len(e.Output) == 0 {
 		return nil, err
 	}
-	return &b, nil
+	return &logBlock{Fence: e.Fence, Seq: inlineSeq, Attempt: e.Attempt, Data: e.Output}, nil
 }

@@ -25,7 +25,7 @@ func newLogBench(t *testing.T, h *storetest.Harness) *logBench {
 	t.Helper()
 	b := &logBench{Harness: h, t: t}
 	b.tx(func(tx *store.Tx) error {
-		if _, err := tx.SetQueue("default", store.QueueChange{}); err != nil {
+		if _, err := tx.SetQueue("default", store.QueueSettings{}); err != nil {
 			return err
 		}
 		var err error

@@ -64,7 +64,7 @@ func newMachine(t *rapid.T, h *storetest.Harness) *machine {
 	for _, name := range []string{"default", "bulk"} {
 		m.model.queues[name] = &mqueue{}
 		m.tx(t, func(tx *store.Tx) error {
-			_, err := tx.SetQueue(name, store.QueueChange{})
+			_, err := tx.SetQueue(name, store.QueueSettings{})
 			return err
 		})
 	}
@@ -431,7 +431,7 @@ func (m *machine) pause(t *rapid.T) {
 	name := rapid.SampledFrom([]string{"default", "bulk"}).Draw(t, "queue")
 	paused := !m.model.queues[name].paused
 	m.tx(t, func(tx *store.Tx) error {
-		_, err := tx.SetQueue(name, store.QueueChange{Paused: &paused})
+		_, err := tx.SetQueue(name, store.QueueSettings{Paused: &paused})
 		return err
 	})
 	m.model.pause(name, paused)
@@ -441,7 +441,7 @@ func (m *machine) pause(t *rapid.T) {
 func (m *machine) queueLimit(t *rapid.T) {
 	limit := rapid.IntRange(0, 2).Draw(t, "limit")
 	m.tx(t, func(tx *store.Tx) error {
-		_, err := tx.SetQueue("bulk", store.QueueChange{Limit: &limit})
+		_, err := tx.SetQueue("bulk", store.QueueSettings{Limit: &limit})
 		return err
 	})
 	m.model.queues["bulk"].lim = limit

@@ -1,13 +1,15 @@
 package store
 
 import (
+	"time"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
 )
 
 var projectWord = hostler.Text{EN: "project", ZH: "项目"}
 
-// InsertProject makes a project. CodeConflict: the name is taken.
+// InsertProject creates a project. CodeConflict: the name is taken.
 func (tx *Tx) InsertProject(name string) (hostler.Project, error) {
 	id, err := tx.NewID()
 	if err != nil {
@@ -24,7 +26,7 @@ func (tx *Tx) InsertProject(name string) (hostler.Project, error) {
 // errTaken is the error for a name that another object of the kind has.
 func errTaken(kind hostler.Text, name string) error {
 	return &hostler.Error{Code: hostler.CodeConflict, Text: hostler.Text{
-		EN: kind.EN + " " + quote(name) + " exists already",
+		EN: kind.EN + " " + quote(name) + " already exists",
 		ZH: kind.ZH + " " + quote(name) + " 已存在",
 	}}
 }
@@ -50,23 +52,23 @@ func (tx *Tx) ProjectIDs(names []string) (map[string]hostler.ProjectID, error) {
 	return out, err
 }
 
-// LockProject keeps others from locking the project until the transaction ends;
-// it serialises rules that span several rows, such as "one admin must stay".
+// LockProject locks the project: it serialises the checks of rules that span several
+// rows, such as "one admin must stay".
 func (tx *Tx) LockProject(id hostler.ProjectID) error {
-	var n int64
-	_, err := tx.one(`SELECT id FROM project WHERE id = ? FOR UPDATE`, []any{id}, &n)
+	_, err := tx.exists(`SELECT id FROM project WHERE id = ? FOR UPDATE`, id)
 	return err
 }
 
 func (tx *Tx) projects(where string, args ...any) ([]hostler.Project, error) {
+	type projectRow struct {
+		ID        hostler.ProjectID `db:"id"`
+		Name      string            `db:"name"`
+		CreatedAt time.Time         `db:"created_at"`
+	}
+	rows, err := query[projectRow](tx, `SELECT @cols FROM project `+where, args...)
 	var out []hostler.Project
-	err := tx.each(`SELECT id, name, created_at FROM project `+where, args, func(r sqldb.Rows) error {
-		var id, created int64
-		var p hostler.Project
-		err := r.Scan(&id, &p.Name, &created)
-		p.ID, p.CreatedAt = hostler.ProjectID(id), sqldb.Time(created)
-		out = append(out, p)
-		return err
-	})
+	for _, r := range rows {
+		out = append(out, hostler.Project{ID: r.ID, Name: r.Name, CreatedAt: r.CreatedAt})
+	}
 	return out, err
 }

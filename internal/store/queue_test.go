@@ -29,7 +29,7 @@ func eachFixture(t *testing.T, fn func(t *testing.T, f *fixture)) {
 		f := &fixture{Harness: h, t: t}
 		f.tx(func(tx *store.Tx) error {
 			for _, q := range []string{"default", "bulk"} {
-				if _, err := tx.SetQueue(q, store.QueueChange{}); err != nil {
+				if _, err := tx.SetQueue(q, store.QueueSettings{}); err != nil {
 					return err
 				}
 			}
@@ -111,7 +111,7 @@ func (f *fixture) finish(w hostler.WorkerID, l hostler.Lease, o hostler.Outcome)
 func (f *fixture) pause(queue string, paused bool) {
 	f.t.Helper()
 	f.tx(func(tx *store.Tx) error {
-		_, err := tx.SetQueue(queue, store.QueueChange{Paused: &paused})
+		_, err := tx.SetQueue(queue, store.QueueSettings{Paused: &paused})
 		return err
 	})
 }
@@ -409,7 +409,7 @@ func TestQueueLimitHoldsUnderRace(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		limit := 3
 		f.tx(func(tx *store.Tx) error {
-			_, err := tx.SetQueue("bulk", store.QueueChange{Limit: &limit})
+			_, err := tx.SetQueue("bulk", store.QueueSettings{Limit: &limit})
 			return err
 		})
 		specs := make([]hostler.JobSpec, 40)
@@ -448,7 +448,7 @@ func TestQueueFull(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		depth := 3
 		f.tx(func(tx *store.Tx) error {
-			_, err := tx.SetQueue("bulk", store.QueueChange{MaxDepth: &depth})
+			_, err := tx.SetQueue("bulk", store.QueueSettings{MaxDepth: &depth})
 			return err
 		})
 		f.enqueue(job(inQueue("bulk")), job(inQueue("bulk"), inLane("device:a")), job(inQueue("bulk"), inLane("device:a")))
@@ -507,7 +507,7 @@ func TestOwnerHint(t *testing.T) {
 			if len(got.Leases) != 0 {
 				t.Errorf("another worker got %v at once", jobsOf(got.Leases))
 			}
-			if kept := got.KeptUntil.Sub(f.Now()); kept <= 0 || kept > time.Second {
+			if kept := got.AffinityUntil.Sub(f.Now()); kept <= 0 || kept > time.Second {
 				t.Errorf("the job is kept for %v, want a moment", kept)
 			}
 			return err
@@ -716,7 +716,7 @@ func TestExplain(t *testing.T) {
 		want(f.enqueue(job())[0], hostler.WaitBusy)
 
 		f.tx(func(tx *store.Tx) error {
-			_, err := tx.SetQueue("nobody", store.QueueChange{})
+			_, err := tx.SetQueue("nobody", store.QueueSettings{})
 			return err
 		})
 		if _, err := f.retire(f.worker); err != nil {
@@ -728,7 +728,7 @@ func TestExplain(t *testing.T) {
 		f.worker = f.register("*")
 		one := 1
 		f.tx(func(tx *store.Tx) error {
-			_, err := tx.SetQueue("nobody", store.QueueChange{Limit: &one})
+			_, err := tx.SetQueue("nobody", store.QueueSettings{Limit: &one})
 			return err
 		})
 		full := f.enqueue(job(inQueue("nobody"), withPriority(1)), job(inQueue("nobody")))

@@ -197,12 +197,12 @@ func TestEnqueueInStepsLocksInOrder(t *testing.T) {
 }
 
 // An asset's lane does not change under who reads it to enqueue.
-func TestKeepLanesExcludesRelane(t *testing.T) {
+func TestFreezeLanesExcludesRelane(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		f.enqueue(job(inLane("device:a"), func(s *hostler.JobSpec) { s.Asset = 42 }))
 		var moved <-chan error
 		f.tx(func(tx *store.Tx) error {
-			if err := tx.KeepLanes(); err != nil {
+			if err := tx.FreezeLanes(); err != nil {
 				return err
 			}
 			moved = f.meanwhile(func(tx *store.Tx) error { return tx.Relane(42, "device:a", "device:b") })
@@ -235,7 +235,7 @@ func TestClaimRacingPause(t *testing.T) {
 		var claimed []hostler.Lease
 		var claim <-chan error
 		f.tx(func(tx *store.Tx) error {
-			if _, err := tx.SetQueue("bulk", store.QueueChange{Paused: &paused}); err != nil {
+			if _, err := tx.SetQueue("bulk", store.QueueSettings{Paused: &paused}); err != nil {
 				return err
 			}
 			claim = f.meanwhile(func(tx *store.Tx) error {

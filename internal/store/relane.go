@@ -23,14 +23,14 @@ func (tx *Tx) lockDeviceKey(asset hostler.AssetID, next string) (string, error) 
 		return "", err
 	}
 	shared := key == next
-	if err := tx.c.Lock(tx.ctx, pauseLock, shared); err != nil {
+	if err := tx.c.Lock(tx.ctx, queueLock, shared); err != nil {
 		return "", err
 	}
 	// Read again under the lock: whoever held it before may have changed the key.
 	if err := read(); err != nil || key == next || !shared {
 		return key, err
 	}
-	return key, tx.c.Lock(tx.ctx, pauseLock, false)
+	return key, tx.c.Lock(tx.ctx, queueLock, false)
 }
 
 // relane moves the live jobs of an asset from the lane with one key to the lane
@@ -40,45 +40,45 @@ func (tx *Tx) lockDeviceKey(asset hostler.AssetID, next string) (string, error) 
 // A job that holds its lane (running, unknown, or backing off) holds the new one
 // instead, even beyond its limit; the others queue behind it by their arrival.
 func (tx *Tx) relane(asset hostler.AssetID, from, to string) error {
-	var old int64
+	var old laneID
 	found, err := tx.one(`SELECT id FROM lane WHERE key = ?`, []any{from}, &old)
 	if err != nil || !found {
 		return err
 	}
-	ids, err := tx.ints(`SELECT id FROM job WHERE lane = ? AND asset = ?`, old, asset)
+	ids, err := column[hostler.JobID](tx, `SELECT id FROM job WHERE lane = ? AND asset = ?`, old, asset)
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	g, err := tx.openGate()
+	c, err := tx.readQueues()
 	if err != nil {
 		return err
 	}
-	lanes, err := g.ensureLanes(map[string]int64{to: 1})
+	lanes, err := c.ensureLanes(map[string]int64{to: 1})
 	if err != nil {
 		return err
 	}
-	if err := g.lockLanes([]int64{old}); err != nil {
+	if err := c.lockLanes([]laneID{old}); err != nil {
 		return err
 	}
-	move := relaning{gate: g, from: g.lanes[old], to: g.lanes[lanes[to]], ids: ids}
+	move := relaning{queueChange: c, from: c.lanes[old], to: c.lanes[lanes[to]], ids: ids}
 	if err := move.holders(); err != nil {
 		return err
 	}
 	if err := move.waiters(); err != nil {
 		return err
 	}
-	_, err = tx.Exec(`UPDATE job SET lane = ?, lane_key = ? WHERE id IN ?*`, move.to.id, to, ids)
+	_, err = tx.Exec(`UPDATE job SET lane = ?, lane_key = ? WHERE id IN ?*`, move.to.ID, to, ids)
 	if err != nil {
 		return err
 	}
-	return g.settle()
+	return c.flush()
 }
 
 // relaning is a move of jobs between two locked lanes.
 type relaning struct {
-	*gate
+	*queueChange
 	from, to *lane
-	ids      []int64
+	ids      []hostler.JobID
 }
 
 // holders moves the jobs that keep holding a lane: the new one.
@@ -88,7 +88,7 @@ func (m *relaning) holders() error {
 		`UPDATE parked SET lane = ? WHERE id IN ?* RETURNING lane_held`,
 		`UPDATE sched SET lane = ? WHERE id IN ?* RETURNING lane_held`,
 	} {
-		held, err := m.tx.ints(sql, m.to.id, m.ids)
+		held, err := column[int64](m.tx, sql, m.to.ID, m.ids)
 		if err != nil {
 			return err
 		}
@@ -102,24 +102,24 @@ func (m *relaning) holders() error {
 
 // waiters queues the jobs that have not started behind the new lane.
 func (m *relaning) waiters() error {
-	var moved []ticket
-	for _, table := range []string{"wait", "ready"} {
-		tickets, err := m.take(table, m.ids)
+	var moved []entry
+	for _, take := range []func([]hostler.JobID) ([]entry, error){m.takeWait, m.takeReady} {
+		entries, err := take(m.ids)
 		if err != nil {
 			return err
 		}
-		for i := range tickets {
-			t := &tickets[i]
-			m.leave(*t)
-			m.to.adopt(t.queuedAt)
-			t.lane, t.held = m.to.id, false
+		for i := range entries {
+			e := &entries[i]
+			m.releaseLane(*e)
+			m.to.adopt(e.QueuedAt)
+			e.Lane, e.HoldsLane = m.to.ID, false
 		}
-		moved = append(moved, tickets...)
+		moved = append(moved, entries...)
 	}
 	if len(moved) > 0 {
-		// Those that wait there already may have arrived before: let settle choose.
+		// Those that wait there already may have arrived before: flush chooses.
 		m.to.freed = true
 	}
-	m.placeAll(moved)
+	m.admitAll(moved)
 	return nil
 }

@@ -126,43 +126,6 @@ func (s *Store) Close() error {
 	return err
 }
 
-func timePtr(us int64) *time.Time {
-	if us == 0 {
-		return nil
-	}
-	t := sqldb.Time(us)
-	return &t
-}
-
-// Exec runs a statement of neutral SQL and returns how many rows it changed.
-func (tx *Tx) Exec(sql string, args ...any) (int64, error) {
-	return tx.c.Exec(tx.ctx, sql, args...)
-}
-
-// each runs a query and calls scan for every row.
-func (tx *Tx) each(sql string, args []any, scan func(r sqldb.Rows) error) error {
-	rows, err := tx.c.Query(tx.ctx, sql, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
-
-// one runs a query for at most one row and reports whether there was one.
-func (tx *Tx) one(sql string, args []any, dest ...any) (found bool, err error) {
-	err = tx.each(sql, args, func(r sqldb.Rows) error {
-		found = true
-		return r.Scan(dest...)
-	})
-	return found, err
-}
-
 // NewID allocates one id.
 func (tx *Tx) NewID() (int64, error) {
 	ids, err := tx.c.NewIDs(tx.ctx, 1)

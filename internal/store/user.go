@@ -2,6 +2,7 @@ package store
 
 import (
 	"strconv"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
@@ -11,7 +12,7 @@ var userWord = hostler.Text{EN: "user", ZH: "用户"}
 
 func quote(s string) string { return strconv.Quote(s) }
 
-// InsertUser makes a user without roles. CodeConflict: the name is taken.
+// InsertUser creates a user without roles. CodeConflict: the name is taken.
 func (tx *Tx) InsertUser(name string) (hostler.UserID, error) {
 	id, err := tx.NewID()
 	if err != nil {
@@ -38,30 +39,35 @@ ORDER BY name LIMIT ?`, project == 0, project, after, limit)
 }
 
 func (tx *Tx) users(where string, args ...any) ([]hostler.User, error) {
-	var out []hostler.User
-	at := map[int64]int{}
-	ids := []int64{}
-	err := tx.each(`SELECT id, name, disabled, created_at FROM users `+where, args, func(r sqldb.Rows) error {
-		var id, disabled, created int64
-		u := hostler.User{Roles: map[string]hostler.Role{}}
-		err := r.Scan(&id, &u.Name, &disabled, &created)
-		u.ID, u.Disabled, u.CreatedAt = hostler.UserID(id), disabled != 0, sqldb.Time(created)
-		at[id] = len(out)
-		ids = append(ids, id)
-		out = append(out, u)
-		return err
-	})
-	if err != nil || len(out) == 0 {
+	type userRow struct {
+		ID        hostler.UserID `db:"id"`
+		Name      string         `db:"name"`
+		Disabled  bool           `db:"disabled"`
+		CreatedAt time.Time      `db:"created_at"`
+	}
+	type roleRow struct {
+		User    hostler.UserID `db:"x.user_id"`
+		Project string         `db:"p.name"`
+		Role    hostler.Role   `db:"x.role"`
+	}
+	rows, err := query[userRow](tx, `SELECT @cols FROM users `+where, args...)
+	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	err = tx.each(`SELECT x.user_id, p.name, x.role FROM user_role x JOIN project p ON p.id = x.project WHERE x.user_id IN ?*`,
-		[]any{ids}, func(r sqldb.Rows) error {
-			var id int64
-			var project, role string
-			err := r.Scan(&id, &project, &role)
-			out[at[id]].Roles[project] = hostler.Role(role)
-			return err
-		})
+	out := make([]hostler.User, len(rows))
+	ids := make([]hostler.UserID, len(rows))
+	at := make(map[hostler.UserID]*hostler.User, len(rows))
+	for i, r := range rows {
+		out[i] = hostler.User{
+			ID: r.ID, Name: r.Name, Disabled: r.Disabled, CreatedAt: r.CreatedAt, Roles: map[string]hostler.Role{},
+		}
+		ids[i], at[r.ID] = r.ID, &out[i]
+	}
+	roles, err := query[roleRow](tx, `SELECT @cols FROM user_role x JOIN project p ON p.id = x.project
+WHERE x.user_id IN ?*`, ids)
+	for _, r := range roles {
+		at[r.User].Roles[r.Project] = r.Role
+	}
 	return out, err
 }
 
@@ -71,7 +77,7 @@ func (tx *Tx) SetUserDisabled(id hostler.UserID, disabled bool) error {
 	return err
 }
 
-// SetRole gives a user a role in a project; RoleNone takes it away.
+// SetRole gives a user a role in a project; RoleNone removes it.
 func (tx *Tx) SetRole(id hostler.UserID, project hostler.ProjectID, role hostler.Role) error {
 	if role == hostler.RoleNone {
 		_, err := tx.Exec(`DELETE FROM user_role WHERE user_id = ? AND project = ?`, id, project)

@@ -276,7 +276,7 @@ func TestDropDeliveries(t *testing.T) {
 		}
 		drop := func(limit int) (more bool) {
 			f.tx(func(tx *store.Tx) (err error) {
-				more, err = tx.DropDeliveries(f.Now().Add(-time.Hour), limit)
+				more, err = tx.DeleteDeliveries(f.Now().Add(-time.Hour), limit)
 				return err
 			})
 			return more
@@ -337,7 +337,7 @@ func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 		f.tx(func(tx *store.Tx) error {
 			for more := true; more; {
 				var err error
-				if more, err = tx.DropDeliveries(f.Now().Add(-time.Hour), 1); err != nil {
+				if more, err = tx.DeleteDeliveries(f.Now().Add(-time.Hour), 1); err != nil {
 					return err
 				}
 			}

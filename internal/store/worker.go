@@ -3,15 +3,31 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// RegisterWorker makes a fresh worker. (Its lease_until is for servers of the
-// version before this one, which still decide by it.)
+// workerKeep is how long a dead worker is listed.
+const workerKeep = 24 * time.Hour
+
+// RegisterWorker creates a worker. (Its lease_until is for servers of the previous
+// version, which still decide by it.)
 func (tx *Tx) RegisterWorker(w hostler.WorkerInfo) (hostler.WorkerID, error) {
+	type newWorker struct {
+		ID          hostler.WorkerID `db:"id"`
+		Name        string           `db:"name"`
+		Hostname    string           `db:"hostname"`
+		PID         int              `db:"pid"`
+		Version     string           `db:"version"`
+		Queues      []byte           `db:"queues,text"`
+		Slots       int              `db:"slots"`
+		StartedAt   time.Time        `db:"started_at"`
+		HeartbeatAt time.Time        `db:"heartbeat_at"`
+		LeaseUntil  time.Time        `db:"lease_until"`
+	}
 	id, err := tx.NewID()
 	if err != nil {
 		return 0, err
@@ -20,60 +36,95 @@ func (tx *Tx) RegisterWorker(w hostler.WorkerInfo) (hostler.WorkerID, error) {
 	if err != nil {
 		return 0, fmt.Errorf("encode queues: %w", err)
 	}
-	now := sqldb.Micros(tx.now)
-	_, err = tx.Exec(`INSERT INTO worker (id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, lease_until)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		id, w.Name, w.Hostname, w.PID, w.Version, string(queues), w.Slots, now, now, sqldb.Micros(tx.now.Add(hostler.LeaseTTL)))
 	tx.emitWorker(hostler.EventWorkerStarted, w.Name)
-	return hostler.WorkerID(id), err
+	return hostler.WorkerID(id), insert(tx, "worker", []newWorker{{
+		hostler.WorkerID(id), w.Name, w.Hostname, w.PID, w.Version, queues, w.Slots,
+		tx.now, tx.now, tx.now.Add(hostler.LeaseTTL),
+	}})
 }
 
 func (tx *Tx) emitWorker(t hostler.EventType, name string) {
 	tx.Emit(0, t, hostler.ObjectEvent{Object: name})
 }
 
-// Heartbeat notes that a worker lives and compares the jobs that it holds with
-// those that are leased to it. It returns what the worker must cancel or drop, and
-// the leases that the worker does not list: their answer is on its way, or lost;
-// see [Tx.HandBack]. CodeStale: the worker is fenced.
+// Heartbeat records that a worker is alive and compares the jobs that it holds with
+// those that are leased to it. It returns what the worker must cancel or drop, and the
+// leases that the worker does not list: their answer is on its way, or lost; see
+// [Tx.HandBack]. CodeStale: the worker is fenced.
 func (tx *Tx) Heartbeat(hb hostler.Heartbeat) (reply hostler.HeartbeatReply, missing []hostler.LeaseRef, err error) {
 	n, err := tx.Exec(`UPDATE worker SET lease_until = ?, heartbeat_at = ?, draining = ?, succeeded = ?, failed = ?,
 cpu_milli = ?, memory = ? WHERE id = ? AND dead = 0`,
-		sqldb.Micros(tx.now.Add(hostler.LeaseTTL)), sqldb.Micros(tx.now), bit(hb.Draining), hb.Succeeded, hb.Failed,
-		milli(hb.CPUPercent), max(0, hb.MemoryBytes), int64(hb.Worker))
+		sqldb.Micros(tx.now.Add(hostler.LeaseTTL)), sqldb.Micros(tx.now), hb.Draining, hb.Succeeded, hb.Failed,
+		milli(hb.CPUPercent), max(0, hb.MemoryBytes), hb.Worker)
 	if err != nil {
 		return reply, nil, err
 	}
 	if n == 0 {
 		return reply, nil, errFenced()
 	}
-	if err := tx.saveVitals(&hb); err != nil {
+	if err := tx.saveSessions(&hb); err != nil {
 		return reply, nil, err
 	}
 	if reply, missing, err = tx.compareHeld(hb); err != nil {
 		return reply, nil, err
 	}
-	reply.CloseHosts, err = tx.TakeCloseOrders(hb.Worker)
+	reply.CloseHosts, err = tx.TakeCloseCommands(hb.Worker)
 	return reply, missing, err
+}
+
+// saveSessions stores the sessions that a worker holds. They are written only when
+// they changed: they are the widest part of the row.
+func (tx *Tx) saveSessions(hb *hostler.Heartbeat) error {
+	sessions := ""
+	if len(hb.Sessions) > 0 {
+		b, err := json.Marshal(hb.Sessions)
+		if err != nil {
+			return fmt.Errorf("encode sessions: %w", err)
+		}
+		sessions = validText(b)
+	}
+	_, err := tx.Exec(`UPDATE worker SET sessions = ? WHERE id = ? AND sessions <> ?`, sessions, hb.Worker, sessions)
+	return err
+}
+
+func decodeSessions(s string) ([]hostler.HostSession, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var out []hostler.HostSession
+	if err := json.Unmarshal([]byte(s), &out); err != nil {
+		return nil, fmt.Errorf("decode sessions: %w", err)
+	}
+	return out, nil
+}
+
+// milli returns a percentage as it is stored: in thousandths. Impossible values are
+// limited.
+func milli(percent float64) int64 {
+	if math.IsNaN(percent) || percent < 0 {
+		return 0
+	}
+	return int64(math.Round(min(percent, 1e6) * 1000))
 }
 
 // compareHeld lists what the worker must cancel or drop, and the leases that it
 // does not list.
 func (tx *Tx) compareHeld(hb hostler.Heartbeat) (reply hostler.HeartbeatReply, missing []hostler.LeaseRef, err error) {
+	type leased struct {
+		ID       hostler.JobID `db:"id"`
+		Fence    int64         `db:"fence"`
+		CancelAt time.Time     `db:"cancel_at"`
+	}
 	held := make(map[hostler.LeaseRef]bool, len(hb.Held))
 	for _, ref := range hb.Held {
 		held[ref] = true
 	}
-	err = tx.each(`SELECT id, fence, cancel_at FROM running WHERE worker = ?`, []any{int64(hb.Worker)}, func(r sqldb.Rows) error {
-		var id, fence, cancelAt int64
-		if err := r.Scan(&id, &fence, &cancelAt); err != nil {
-			return err
-		}
-		ref := hostler.LeaseRef{Job: hostler.JobID(id), Fence: fence}
+	err = queryEach(tx, `SELECT @cols FROM running WHERE worker = ?`, []any{hb.Worker}, func(j *leased) error {
+		ref := hostler.LeaseRef{Job: j.ID, Fence: j.Fence}
 		switch {
 		case !held[ref]:
 			missing = append(missing, ref)
-		case cancelAt != 0:
+		case !j.CancelAt.IsZero():
 			reply.Cancel = append(reply.Cancel, ref)
 		}
 		delete(held, ref)
@@ -87,48 +138,39 @@ func (tx *Tx) compareHeld(hb hostler.Heartbeat) (reply hostler.HeartbeatReply, m
 	return reply, missing, err
 }
 
-// HandBack queues leased jobs again that their worker never got. Leases that are
+// HandBack queues leased jobs again that never reached their worker. Leases that are
 // no longer the worker's are passed over.
 func (tx *Tx) HandBack(w hostler.WorkerID, leases []hostler.LeaseRef) error {
-	ids := make([]int64, len(leases))
-	fences := make(map[int64]int64, len(leases))
+	ids := make([]hostler.JobID, len(leases))
+	fences := make(map[hostler.JobID]int64, len(leases))
 	for i, l := range leases {
-		ids[i] = int64(l.Job)
-		fences[ids[i]] = l.Fence
+		ids[i], fences[l.Job] = l.Job, l.Fence
 	}
-	_, err := tx.settleLost(ids,
-		func(j *runningJob) bool { return j.worker == int64(w) && j.fence == fences[j.id] },
-		func(j *runningJob) verdict { return decide(j, hostler.Report{Outcome: hostler.OutcomeHandBack}) })
+	_, err := tx.takeBack(ids,
+		func(j *runningJob) bool { return j.Worker == w && j.Fence == fences[j.ID] },
+		func(j *runningJob) transition { return decide(j, hostler.Report{Outcome: hostler.OutcomeHandBack}) })
 	return err
 }
 
 // Pulse is a live worker and the time of its last heartbeat, by the clock of the
-// server that took it: to be compared with an earlier Pulse, not with a clock.
+// server that took it: compare it with an earlier Pulse, not with a clock.
 type Pulse struct {
-	Worker    hostler.WorkerID
-	Heartbeat int64
-	Idle      bool // no job is leased to it
+	Worker    hostler.WorkerID `db:"w.id"`
+	Heartbeat int64            `db:"w.heartbeat_at"`
+	// Idle reports that no job is leased to the worker.
+	Idle bool `db:"CASE WHEN EXISTS (SELECT 1 FROM running r WHERE r.worker = w.id) THEN 0 ELSE 1 END"`
 }
 
 // Pulses lists the live workers.
-func (tx *Tx) Pulses() (out []Pulse, err error) {
-	err = tx.each(`SELECT w.id, w.heartbeat_at, CASE WHEN EXISTS (SELECT 1 FROM running r WHERE r.worker = w.id) THEN 0 ELSE 1 END
-FROM worker w WHERE w.dead = 0`, nil, func(r sqldb.Rows) error {
-		var id, idle int64
-		var p Pulse
-		err := r.Scan(&id, &p.Heartbeat, &idle)
-		p.Worker, p.Idle = hostler.WorkerID(id), idle == 1
-		out = append(out, p)
-		return err
-	})
-	return out, err
+func (tx *Tx) Pulses() ([]Pulse, error) {
+	return query[Pulse](tx, `SELECT @cols FROM worker w WHERE w.dead = 0`)
 }
 
 // LoseWorkers marks those workers as dead that have sent no other heartbeat since
 // their pulse was taken, and returns them.
 func (tx *Tx) LoseWorkers(silent []Pulse) (lost []hostler.WorkerID, err error) {
 	for _, p := range silent {
-		dead, err := tx.endWorkers(hostler.EventWorkerLost, `id = ? AND heartbeat_at = ?`, int64(p.Worker), p.Heartbeat)
+		dead, err := tx.endWorkers(hostler.EventWorkerLost, `id = ? AND heartbeat_at = ?`, p.Worker, p.Heartbeat)
 		if err != nil {
 			return nil, err
 		}
@@ -139,88 +181,112 @@ func (tx *Tx) LoseWorkers(silent []Pulse) (lost []hostler.WorkerID, err error) {
 
 // HoldsLease reports whether the lease is still the worker's.
 func (tx *Tx) HoldsLease(w hostler.WorkerID, l hostler.LeaseRef) (bool, error) {
-	var n int64
-	return tx.one(`SELECT 1 FROM running WHERE id = ? AND worker = ? AND fence = ?`, []any{int64(l.Job), int64(w), l.Fence}, &n)
+	return tx.exists(`SELECT id FROM running WHERE id = ? AND worker = ? AND fence = ?`, l.Job, w, l.Fence)
 }
 
-// SetProgress notes how far a leased job has come. CodeStale: the lease is lost.
+// SetProgress stores the progress of a leased job. CodeStale: the lease is lost.
 func (tx *Tx) SetProgress(w hostler.WorkerID, l hostler.LeaseRef, p hostler.Progress) error {
 	text, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("encode progress: %w", err)
 	}
-	n, err := tx.Exec(`UPDATE running SET progress = ? WHERE id = ? AND worker = ? AND fence = ?`, string(text), int64(l.Job), int64(w), l.Fence)
+	n, err := tx.Exec(`UPDATE running SET progress = ? WHERE id = ? AND worker = ? AND fence = ?`,
+		string(text), l.Job, w, l.Fence)
 	if err == nil && n == 0 {
 		err = errFenceLost()
 	}
 	return err
 }
 
-// Workers lists the workers that live, and those that died within a day, newest
-// first. One that a person stopped is not missed by anybody and left out.
+// workerRow is a row of table worker as it is listed.
+type workerRow struct {
+	ID          hostler.WorkerID `db:"id"`
+	Name        string           `db:"name"`
+	Hostname    string           `db:"hostname"`
+	PID         int              `db:"pid"`
+	Version     string           `db:"version"`
+	Queues      []byte           `db:"queues,text"`
+	Slots       int              `db:"slots"`
+	StartedAt   time.Time        `db:"started_at"`
+	HeartbeatAt time.Time        `db:"heartbeat_at"`
+	Dead        bool             `db:"dead"`
+	Draining    bool             `db:"draining"`
+	Succeeded   int64            `db:"succeeded"`
+	Failed      int64            `db:"failed"`
+	Sessions    string           `db:"sessions"`
+	CPUMilli    int64            `db:"cpu_milli"`
+	Memory      int64            `db:"memory"`
+}
+
+func (r *workerRow) worker(running int) (hostler.Worker, error) {
+	w := hostler.Worker{
+		ID: r.ID, Name: r.Name, Hostname: r.Hostname, PID: r.PID, Version: r.Version, Slots: r.Slots,
+		Running: running, Succeeded: r.Succeeded, Failed: r.Failed,
+		StartedAt: r.StartedAt, LastHeartbeat: r.HeartbeatAt,
+		State: workerState(r.Dead, r.Draining, running),
+	}
+	if err := json.Unmarshal(r.Queues, &w.Queues); err != nil {
+		return w, fmt.Errorf("decode queues: %w", err)
+	}
+	if r.Dead { // holds no sessions and uses nothing
+		return w, nil
+	}
+	var err error
+	w.CPUPercent, w.MemoryBytes = float64(r.CPUMilli)/1000, r.Memory
+	w.Sessions, err = decodeSessions(r.Sessions)
+	return w, err
+}
+
+// Workers lists the live workers, and those that died within a day, newest first.
+// Workers that a person stopped are left out.
 func (tx *Tx) Workers() ([]hostler.Worker, error) {
-	running := map[int64]int{}
-	err := tx.each(`SELECT worker, count(*) FROM running GROUP BY worker`, nil, func(r sqldb.Rows) error {
-		var id int64
-		var n int
-		err := r.Scan(&id, &n)
-		running[id] = n
-		return err
-	})
+	type count struct {
+		Worker hostler.WorkerID `db:"worker"`
+		N      int              `db:"count(*)"`
+	}
+	counts, err := query[count](tx, `SELECT @cols FROM running GROUP BY worker`)
+	if err != nil {
+		return nil, err
+	}
+	running := make(map[hostler.WorkerID]int, len(counts))
+	for _, c := range counts {
+		running[c.Worker] = c.N
+	}
+	rows, err := query[workerRow](tx, `SELECT @cols FROM worker WHERE stopped = 0 AND (dead = 0 OR heartbeat_at > ?)
+ORDER BY id DESC`, sqldb.Micros(tx.now.Add(-workerKeep)))
 	if err != nil {
 		return nil, err
 	}
 	var out []hostler.Worker
-	err = tx.each(`SELECT id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, dead, draining, succeeded, failed,
-sessions, cpu_milli, memory FROM worker WHERE stopped = 0 AND (dead = 0 OR heartbeat_at > ?) ORDER BY id DESC`, []any{sqldb.Micros(tx.now.Add(-24 * time.Hour))}, func(r sqldb.Rows) error {
-		var w hostler.Worker
-		var id, started, beat, dead, draining, cpu int64
-		var queues, sessions string
-		err := r.Scan(&id, &w.Name, &w.Hostname, &w.PID, &w.Version, &queues, &w.Slots, &started, &beat, &dead, &draining, &w.Succeeded, &w.Failed,
-			&sessions, &cpu, &w.MemoryBytes)
+	for i := range rows {
+		w, err := rows[i].worker(running[rows[i].ID])
 		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal([]byte(queues), &w.Queues); err != nil {
-			return fmt.Errorf("decode queues: %w", err)
-		}
-		w.ID, w.Running = hostler.WorkerID(id), running[id]
-		w.StartedAt, w.LastHeartbeat = sqldb.Time(started), sqldb.Time(beat)
-		w.State = workerState(dead != 0, draining != 0, w.Running)
-		if dead == 0 { // the dead keep and use nothing
-			w.CPUPercent = float64(cpu) / 1000
-			w.Sessions, err = decodeSessions(sessions)
-		} else {
-			w.MemoryBytes = 0
+			return nil, err
 		}
 		out = append(out, w)
-		return err
-	})
-	return out, err
+	}
+	return out, nil
 }
 
-// WorkerNames finds the names of workers, also of stopped and dead ones until they
-// are forgotten.
+// WorkerNames finds the names of workers, also of stopped and dead ones until
+// [Tx.DeleteDeadWorkers] deletes them.
 func (tx *Tx) WorkerNames(ids []hostler.WorkerID) (map[hostler.WorkerID]string, error) {
-	of := make([]int64, len(ids))
-	for i, id := range ids {
-		of[i] = int64(id)
+	type named struct {
+		ID   hostler.WorkerID `db:"id"`
+		Name string           `db:"name"`
 	}
-	names := make(map[hostler.WorkerID]string, len(ids))
-	err := tx.each(`SELECT id, name FROM worker WHERE id IN ?*`, []any{of}, func(r sqldb.Rows) error {
-		var id int64
-		var name string
-		err := r.Scan(&id, &name)
-		names[hostler.WorkerID(id)] = name
-		return err
-	})
+	rows, err := query[named](tx, `SELECT @cols FROM worker WHERE id IN ?*`, ids)
+	names := make(map[hostler.WorkerID]string, len(rows))
+	for _, r := range rows {
+		names[r.ID] = r.Name
+	}
 	return names, err
 }
 
-// WorkersOn finds the workers of a machine, also stopped and dead ones until they
-// are forgotten.
+// WorkersOn finds the workers of a machine, also stopped and dead ones until
+// [Tx.DeleteDeadWorkers] deletes them.
 func (tx *Tx) WorkersOn(hostname string) ([]int64, error) {
-	return tx.ints(`SELECT id FROM worker WHERE hostname = ?`, hostname)
+	return column[int64](tx, `SELECT id FROM worker WHERE hostname = ?`, hostname)
 }
 
 func workerState(dead, draining bool, running int) string {
@@ -236,14 +302,15 @@ func workerState(dead, draining bool, running int) string {
 	}
 }
 
-// ForgetWorkers deletes the rows of workers that died more than a day ago and
-// hold nothing.
-func (tx *Tx) ForgetWorkers() error {
-	_, err := tx.Exec(`DELETE FROM worker WHERE dead = 1 AND heartbeat_at < ? AND NOT EXISTS (SELECT 1 FROM running r WHERE r.worker = worker.id)`,
-		sqldb.Micros(tx.now.Add(-24*time.Hour)))
+// DeleteDeadWorkers deletes the rows of workers that died more than a day ago and
+// hold no job.
+func (tx *Tx) DeleteDeadWorkers() error {
+	_, err := tx.Exec(`DELETE FROM worker WHERE dead = 1 AND heartbeat_at < ?
+AND NOT EXISTS (SELECT 1 FROM running r WHERE r.worker = worker.id)`, sqldb.Micros(tx.now.Add(-workerKeep)))
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`DELETE FROM worker_order WHERE NOT EXISTS (SELECT 1 FROM worker w WHERE w.id = worker_order.worker AND w.dead = 0)`)
+	_, err = tx.Exec(`DELETE FROM worker_order
+WHERE NOT EXISTS (SELECT 1 FROM worker w WHERE w.id = worker_order.worker AND w.dead = 0)`)
 	return err
 }

@@ -54,49 +54,17 @@ func (c *conn) Query(_ context.Context, sql string, args ...any) (sqldb.Rows, er
 	return rows{r}, nil
 }
 
-// ExecRows implements sqldb.Conn: each column goes as one array.
-func (c *conn) ExecRows(_ context.Context, sql string, cols []sqldb.Col, rows [][]any) (int64, error) {
-	if len(rows) == 0 {
+// ExecRows implements sqldb.Conn: each column is sent as one array.
+func (c *conn) ExecRows(_ context.Context, sql string, rows sqldb.Batch) (int64, error) {
+	if rows.Len == 0 {
 		return 0, nil
 	}
-	args := make([]any, len(cols))
-	for i, col := range cols {
-		a, err := column(col, i, rows)
-		if err != nil {
-			return 0, err
-		}
-		args[i] = a
+	args := make([]any, len(rows.Cols))
+	for i := range rows.Cols {
+		args[i] = rows.Cols[i].Values()
 	}
-	tag, err := c.c.Exec(c.ctx, c.db.sql.Rewrite(sql, cols), args...)
+	tag, err := c.c.Exec(c.ctx, c.db.sql.Rewrite(sql, rows.Cols), args...)
 	return tag.RowsAffected(), err
-}
-
-// column gathers the values of one column.
-func column(col sqldb.Col, i int, rows [][]any) (any, error) {
-	switch col.Type {
-	case sqldb.Int:
-		return gather[int64](col, i, rows)
-	case sqldb.Text:
-		return gather[string](col, i, rows)
-	default:
-		return gather[[]byte](col, i, rows)
-	}
-}
-
-func gather[T any](col sqldb.Col, i int, rows [][]any) ([]T, error) {
-	out := make([]T, len(rows))
-	for n, row := range rows {
-		v, err := sqldb.Value(row[i])
-		if err != nil {
-			return nil, fmt.Errorf("column %s: %w", col.Name, err)
-		}
-		t, ok := v.(T)
-		if !ok {
-			return nil, fmt.Errorf("column %s of row %d: a %T", col.Name, n, row[i])
-		}
-		out[n] = t
-	}
-	return out, nil
 }
 
 // NewIDs implements sqldb.Conn: the seconds of the database's clock and a

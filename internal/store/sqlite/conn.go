@@ -194,18 +194,19 @@ func (c *conn) Query(_ context.Context, text string, args ...any) (sqldb.Rows, e
 }
 
 // ExecRows implements sqldb.Conn: one prepared statement, run for each row.
-func (c *conn) ExecRows(_ context.Context, text string, cols []sqldb.Col, in [][]any) (int64, error) {
-	if len(in) == 0 {
+func (c *conn) ExecRows(_ context.Context, text string, rows sqldb.Batch) (int64, error) {
+	if rows.Len == 0 {
 		return 0, nil
 	}
-	s, err := c.stmt(orFail(c.db.sql.Rewrite(text, cols)))
+	s, err := c.stmt(orFail(c.db.sql.Rewrite(text, rows.Cols)))
 	if err != nil {
 		return 0, err
 	}
 	var total int64
-	for _, row := range in {
-		if err := c.bind(row); err != nil {
-			return total, err
+	for i := range rows.Len {
+		c.args = c.args[:0]
+		for k := range rows.Cols {
+			c.args = append(c.args, driver.NamedValue{Ordinal: k + 1, Value: rows.Cols[k].Value(i)})
 		}
 		n, err := c.step(s, text)
 		if err != nil {

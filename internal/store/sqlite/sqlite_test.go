@@ -345,13 +345,18 @@ func TestLogRetention(t *testing.T) {
 	}
 	defer log.Close()
 	block := func(made, at time.Duration, seqs int64) {
-		var rows [][]any
+		type block struct {
+			Job int64 `db:"job"`
+			Seq int64 `db:"seq"`
+			At  int64 `db:"at"`
+		}
+		var rows []block
 		for i := range seqs {
-			rows = append(rows, []any{hostler.MakeID(now.Add(made).Unix(), 1), i, now.Add(at).UnixMicro()})
+			rows = append(rows, block{hostler.MakeID(now.Add(made).Unix(), 1), i, now.Add(at).UnixMicro()})
 		}
 		err := log.InTx(t.Context(), func(c sqldb.Conn) error {
 			_, err := c.ExecRows(t.Context(), `INSERT INTO log_block (job, fence, seq, attempt, at, size, data) SELECT v.job, 1, v.seq, 1, v.at, 0, '' FROM @rows`,
-				sqldb.Ints("job", "seq", "at"), rows)
+				sqldb.NewBatch(rows))
 			return err
 		})
 		if err != nil {

@@ -76,23 +76,26 @@ const metaKeys = `SELECT key FROM meta ORDER BY key`
 func TestRows(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
-		cols := []sqldb.Col{{Name: "job", Type: sqldb.Int}, {Name: "data", Type: sqldb.Bytes}, {Name: "key", Type: sqldb.Text}}
-		rows := [][]any{{int64(1), []byte("a"), "k1"}, {int64(2), []byte{}, "k2"}, {int64(3), []byte(nil), "k'?3"}}
+		rows := sqldb.NewBatch([]struct {
+			Job  int64  `db:"job"`
+			Data []byte `db:"data"`
+			Key  string `db:"key"`
+		}{{1, []byte("a"), "k1"}, {2, []byte{}, "k2"}, {3, nil, "k'?3"}})
 		mustTx(t, d, func(ctx context.Context, c sqldb.Conn) error {
-			if n, err := c.ExecRows(ctx, `INSERT INTO meta (key, value) SELECT v.key, '' FROM @rows`, cols, rows); err != nil || n != 3 {
+			if n, err := c.ExecRows(ctx, `INSERT INTO meta (key, value) SELECT v.key, '' FROM @rows`, rows); err != nil || n != 3 {
 				return fmt.Errorf("insert: %d rows, %w", n, err)
 			}
-			if _, err := c.ExecRows(ctx, `UPDATE meta SET value = 'job ' || v.job FROM @rows WHERE meta.key = v.key`, cols, rows); err != nil {
+			if _, err := c.ExecRows(ctx, `UPDATE meta SET value = 'job ' || v.job FROM @rows WHERE meta.key = v.key`, rows); err != nil {
 				return err
 			}
-			n, err := c.ExecRows(ctx, `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`, sqldb.Texts("key"), [][]any{{"k2"}, {"none"}})
+			n, err := c.ExecRows(ctx, `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`, sqldb.BatchOf(sqldb.Texts("key", "k2", "none")))
 			if err != nil || n != 1 {
 				return fmt.Errorf("delete: %d rows, %w", n, err)
 			}
-			if n, err := c.ExecRows(ctx, `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`, sqldb.Texts("key"), nil); err != nil || n != 0 {
+			if n, err := c.ExecRows(ctx, `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`, sqldb.BatchOf(sqldb.Texts("key"))); err != nil || n != 0 {
 				return fmt.Errorf("no rows: %d, %w", n, err)
 			}
-			_, err = c.ExecRows(ctx, `INSERT INTO meta (key, value) SELECT v.key || '+', m.value FROM @rows JOIN meta m ON m.key = v.key WHERE true ON CONFLICT (key) DO NOTHING`, cols, rows)
+			_, err = c.ExecRows(ctx, `INSERT INTO meta (key, value) SELECT v.key || '+', m.value FROM @rows JOIN meta m ON m.key = v.key WHERE true ON CONFLICT (key) DO NOTHING`, rows)
 			return err
 		})
 		wantStrings(t, d, []string{"k'?3=job 3", "k'?3+=job 3", "k1=job 1", "k1+=job 1"},
@@ -441,7 +444,7 @@ func doneRow(t *testing.T, d sqldb.Driver, id int64, at time.Time) {
 state, attempt, max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of, created_by, created_at,
 queued_at, started_at, ended_at, worker, fence, args, result, error, output)
 SELECT v.id, 1, 0, 'default', 'noop', 0, '', '', 0, 5, 'succeeded', 1, 1, '', 0, '', '', '', 0, 0, 0, '', 0, 0, 0, v.at, 0, 1, '{}', '', '', ''
-FROM @rows`, sqldb.Ints("id", "at"), [][]any{{id, at.UnixMicro()}})
+FROM @rows`, sqldb.BatchOf(sqldb.Ints("id", id), sqldb.Ints("at", at.UnixMicro())))
 		return err
 	})
 }

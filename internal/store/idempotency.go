@@ -18,18 +18,18 @@ type IdemKey struct {
 	Hash    string // of the request's content
 }
 
-// ClaimIdem says whether the request is new: then do the work and call SaveIdem
-// in this transaction. Otherwise it returns the stored answer. A second request
-// that comes while the first still runs waits for its end. CodeConflict: the key
-// was used for another request.
+// ClaimIdem reports whether the request is new: then do the work and call SaveIdem in
+// this transaction. Otherwise it returns the stored answer. A second request that
+// arrives while the first is in its transaction waits for the end of that.
+// CodeConflict: the key was used for another request.
 func (tx *Tx) ClaimIdem(k IdemKey) (fresh bool, response string, err error) {
 	_, err = tx.Exec(`DELETE FROM idem WHERE project = ? AND route = ? AND key = ? AND created_at < ?`,
 		k.Project, k.Route, k.Key, sqldb.Micros(tx.now.Add(-IdemKeep)))
 	if err != nil {
 		return false, "", err
 	}
-	n, err := tx.Exec(`INSERT INTO idem (project, route, key, request_hash, response, created_at) VALUES (?, ?, ?, ?, '', ?)
-ON CONFLICT (project, route, key) DO NOTHING`, k.Project, k.Route, k.Key, k.Hash, sqldb.Micros(tx.now))
+	n, err := tx.Exec(`INSERT INTO idem (project, route, key, request_hash, response, created_at)
+VALUES (?, ?, ?, ?, '', ?) ON CONFLICT (project, route, key) DO NOTHING`, k.Project, k.Route, k.Key, k.Hash, sqldb.Micros(tx.now))
 	if err != nil || n == 1 {
 		return err == nil, "", err
 	}
@@ -38,20 +38,21 @@ ON CONFLICT (project, route, key) DO NOTHING`, k.Project, k.Route, k.Key, k.Hash
 		[]any{k.Project, k.Route, k.Key}, &hash, &response)
 	if err == nil && hash != k.Hash {
 		err = hostler.Errorf(hostler.CodeConflict,
-			"this Idempotency-Key was used for another request; take a fresh one for each request",
+			"this Idempotency-Key was used for another request; use a new one for each request",
 			"该 Idempotency-Key 已用于另一个请求；请为每个请求使用新的值")
 	}
 	return false, response, err
 }
 
-// SaveIdem keeps the answer of a request that ClaimIdem found to be new.
+// SaveIdem stores the answer of a request that ClaimIdem reported as new.
 func (tx *Tx) SaveIdem(k IdemKey, response string) error {
-	_, err := tx.Exec(`UPDATE idem SET response = ? WHERE project = ? AND route = ? AND key = ?`, response, k.Project, k.Route, k.Key)
+	_, err := tx.Exec(`UPDATE idem SET response = ? WHERE project = ? AND route = ? AND key = ?`,
+		response, k.Project, k.Route, k.Key)
 	return err
 }
 
-// ForgetIdem deletes up to limit answers that were kept long enough.
-func (tx *Tx) ForgetIdem(limit int) error {
+// DeleteIdem deletes up to limit answers that are older than IdemKeep.
+func (tx *Tx) DeleteIdem(limit int) error {
 	_, err := tx.Exec(`DELETE FROM idem WHERE (project, route, key) IN
 (SELECT i.project, i.route, i.key FROM idem i WHERE i.created_at < ? ORDER BY i.created_at LIMIT ?)`,
 		sqldb.Micros(tx.now.Add(-IdemKeep)), limit)

@@ -26,7 +26,7 @@ func TestListingLooksAtABoundedNumberOfRows(t *testing.T) {
 				return err
 			}
 			project = p.ID
-			if _, err := tx.SetQueue("q", store.QueueChange{}); err != nil {
+			if _, err := tx.SetQueue("q", store.QueueSettings{}); err != nil {
 				return err
 			}
 			if want, err = tx.Enqueue(specsOf(project, "wanted", 3)); err != nil {
@@ -91,7 +91,7 @@ func TestAttemptsTellTheWholeStory(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if _, err := tx.SetQueue("q", store.QueueChange{}); err != nil {
+			if _, err := tx.SetQueue("q", store.QueueSettings{}); err != nil {
 				return err
 			}
 			ids, err := tx.Enqueue(specsOf(p.ID, "a", 1))

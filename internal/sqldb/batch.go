@@ -1,0 +1,116 @@
+package sqldb
+
+import "reflect"
+
+// Batch holds the rows of "@rows", column by column, as PostgreSQL takes them.
+type Batch struct {
+	Len  int
+	Cols []Column
+}
+
+// Column is a column of a Batch: its name and, by its type, one of the slices with a
+// value per row.
+type Column struct {
+	Name  string
+	Type  ColType
+	Ints  []int64
+	Texts []string
+	Bytes [][]byte
+}
+
+// ColType is the type of a column.
+type ColType int
+
+// The column types.
+const (
+	Int   ColType = iota // int64
+	Text                 // string
+	Bytes                // []byte
+)
+
+// Ints makes a column of integers.
+func Ints(name string, values ...int64) Column { return Column{Name: name, Type: Int, Ints: values} }
+
+// Texts makes a column of text.
+func Texts(name string, values ...string) Column {
+	return Column{Name: name, Type: Text, Texts: values}
+}
+
+// Blobs makes a column of bytes.
+func Blobs(name string, values ...[]byte) Column {
+	return Column{Name: name, Type: Bytes, Bytes: values}
+}
+
+// BatchOf makes a Batch from columns that have the same number of values.
+func BatchOf(cols ...Column) Batch {
+	b := Batch{Cols: cols}
+	if len(cols) > 0 {
+		b.Len = len(cols[0].Ints) + len(cols[0].Texts) + len(cols[0].Bytes)
+	}
+	return b
+}
+
+// NewBatch makes a Batch of row structs, with the columns that their type declares.
+func NewBatch[T any](rows []T) Batch {
+	fs := fieldsOf[T]()
+	b := Batch{Len: len(rows), Cols: make([]Column, len(fs))}
+	all := reflect.ValueOf(rows)
+	for i := range fs {
+		b.Cols[i].fill(&fs[i], all, len(rows))
+	}
+	return b
+}
+
+// fill gathers the values of one field.
+func (c *Column) fill(f *field, rows reflect.Value, n int) {
+	c.Name, c.Type = f.name, f.kind.colType()
+	switch c.Type {
+	case Int:
+		c.Ints = make([]int64, n)
+		for i := range n {
+			c.Ints[i] = f.intValue(rows.Index(i).FieldByIndex(f.index))
+		}
+	case Text:
+		c.Texts = make([]string, n)
+		for i := range n {
+			v := rows.Index(i).FieldByIndex(f.index)
+			if f.kind == fieldByteText {
+				c.Texts[i] = string(v.Bytes())
+			} else {
+				c.Texts[i] = v.String()
+			}
+		}
+	default:
+		c.Bytes = make([][]byte, n)
+		for i := range n {
+			c.Bytes[i] = rows.Index(i).FieldByIndex(f.index).Bytes()
+			if c.Bytes[i] == nil {
+				c.Bytes[i] = []byte{} // no column is NULL
+			}
+		}
+	}
+}
+
+// Values returns the column's slice: []int64, []string or [][]byte.
+func (c *Column) Values() any {
+	switch c.Type {
+	case Int:
+		return c.Ints
+	case Text:
+		return c.Texts
+	default:
+		return c.Bytes
+	}
+}
+
+// Value returns the value of row i: an int64, a string or a []byte.
+func (c *Column) Value(i int) any {
+	switch c.Type {
+	case Int:
+		return c.Ints[i]
+	case Text:
+		return c.Texts[i]
+	default:
+		return c.Bytes[i]
+	}
+}

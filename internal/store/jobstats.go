@@ -1,0 +1,67 @@
+package store
+
+import (
+	"time"
+
+	"hostler.dev/hostler"
+)
+
+// This file counts jobs.
+
+// ActionStats counts the ended jobs of one action.
+type ActionStats struct {
+	Count, Success, Failure int
+	Total                   time.Duration // run time of all
+	Last                    time.Time     // the latest end
+}
+
+// ActionStats counts the ended jobs of a project by action. It reads no more than the
+// newest jobs of all projects, so that its cost is bounded.
+func (tx *Tx) ActionStats(project hostler.ProjectID, newest int) (map[string]ActionStats, error) {
+	type stats struct {
+		Action  string    `db:"action"`
+		Count   int       `db:"count(*)"`
+		Success int       `db:"sum(CASE WHEN state = 'succeeded' THEN 1 ELSE 0 END)"`
+		Micros  int64     `db:"CAST(sum(CASE WHEN started_at > 0 THEN ended_at - started_at ELSE 0 END) AS BIGINT)"`
+		Last    time.Time `db:"max(ended_at)"`
+	}
+	rows, err := query[stats](tx, `SELECT @cols FROM
+(SELECT project, action, state, started_at, ended_at FROM done ORDER BY id DESC LIMIT ?) d WHERE project = ? GROUP BY action`,
+		newest, project)
+	out := make(map[string]ActionStats, len(rows))
+	for _, r := range rows {
+		out[r.Action] = ActionStats{
+			Count: r.Count, Success: r.Success, Failure: r.Count - r.Success,
+			Total: time.Duration(r.Micros) * time.Microsecond, Last: r.Last,
+		}
+	}
+	return out, err
+}
+
+// RunSummary counts the jobs of a run of a project by state; Total is 0 when there
+// is no such run.
+func (tx *Tx) RunSummary(project hostler.ProjectID, run hostler.RunID) (hostler.RunSummary, error) {
+	type count struct {
+		State hostler.State `db:"state"`
+		N     int           `db:"n"`
+	}
+	sum := hostler.RunSummary{Run: run, States: map[hostler.State]int{}, Done: true}
+	for _, sql := range []string{
+		`SELECT ` + liveState + ` AS state, count(*)` + liveJoins + `WHERE j.run = ? AND j.run <> 0 AND j.project = ? GROUP BY 1`,
+		// Materialized, because SQLite would group the segments before it uses their
+		// indexes.
+		`WITH d AS MATERIALIZED (SELECT state FROM done WHERE run = ? AND run <> 0 AND project = ?)
+SELECT state, count(*) FROM d GROUP BY state`,
+	} {
+		counts, err := query[count](tx, sql, run, project)
+		if err != nil {
+			return sum, err
+		}
+		for _, c := range counts {
+			sum.States[c.State] += c.N
+			sum.Total += c.N
+			sum.Done = sum.Done && (c.State.Terminal() || c.State == hostler.StateUnknown)
+		}
+	}
+	return sum, nil
+}
