@@ -2,7 +2,7 @@ package hostler
 
 import "encoding/json"
 
-// ActionInfo describes an action to people and programs.
+// ActionInfo describes an action.
 type ActionInfo struct {
 	Name       string          `json:"name"`
 	Aliases    []string        `json:"aliases,omitempty"`

@@ -2,36 +2,36 @@ package hostler
 
 import "time"
 
-// Asset is a host, a device or an endpoint that jobs work on. Its name is
-// unique in its project.
+// Asset is a host, a device or an endpoint that jobs run on. Its name is unique in
+// its project.
 type Asset struct {
 	ID         AssetID           `json:"id"`
 	Project    string            `json:"project"`
 	Name       string            `json:"name"`
 	Address    string            `json:"address" doc:"host name or IP address"`
-	Port       int               `json:"port,omitempty" doc:"the port that check_port and SSH use; 0 means the action's default"`
+	Port       int               `json:"port,omitempty" doc:"the port of check_port and SSH; 0 means the action's default"`
 	Kind       string            `json:"kind" doc:"host, device or endpoint"`
 	Platform   string            `json:"platform,omitempty" doc:"such as linux, cisco_iosxe, huawei_vrp"`
 	Labels     map[string]string `json:"labels,omitempty"`
 	Vars       map[string]string `json:"vars,omitempty"`
-	Credential string            `json:"credential,omitempty" doc:"name of the credential that opens it"`
-	DeviceKey  string            `json:"device_key" doc:"names the device; assets with one key share one lane (default: the address)"`
+	Credential string            `json:"credential,omitempty" doc:"name of the credential for its logins"`
+	DeviceKey  string            `json:"device_key" doc:"identifies the device: assets with the same key share a lane; default: the address"`
 	HostKey    string            `json:"host_key" doc:"accept-new or strict"`
 	Jump       string            `json:"jump,omitempty" doc:"name of the asset to connect through"`
 	CreatedAt  time.Time         `json:"created_at"`
 	UpdatedAt  time.Time         `json:"updated_at"`
 }
 
-// MaxJumps is how many jump hosts may be on the way to an asset.
+// MaxJumps is how many jump hosts may be between a worker and an asset.
 const MaxJumps = 5
 
 // Policies for an asset's SSH host key.
 const (
-	HostKeyAcceptNew = "accept-new" // the first key seen is pinned
-	HostKeyStrict    = "strict"     // only a key accepted beforehand
+	HostKeyAcceptNew = "accept-new" // pins the first key that the host offers
+	HostKeyStrict    = "strict"     // accepts only a key that a person accepted beforehand
 )
 
-// AssetInput is an asset as a caller writes it; see Asset.
+// AssetInput is an asset to create, or to put in place of an existing one.
 type AssetInput struct {
 	Name       string            `json:"name" minLength:"1" maxLength:"128"`
 	Address    string            `json:"address" minLength:"1" maxLength:"253" doc:"host name or IP address"`

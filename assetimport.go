@@ -1,21 +1,22 @@
 package hostler
 
-// ImportOptions say how a file of assets is read.
+// ImportOptions control how a CSV file of assets is imported.
 type ImportOptions struct {
+	// DryRun reports what the import would do, and changes nothing.
 	DryRun bool
-	// OnConflict says what becomes of a row whose asset exists: update (default),
-	// skip or fail.
+	// OnConflict is applied to a row whose asset exists: update (default), skip or fail.
 	OnConflict string
-	// Mapping says which field a column is, by the column's header; - ignores it.
+	// Mapping gives the field of a column by the column's header; "-" ignores the column.
 	Mapping map[string]string
-	// Encoding is the file's, as text after charset=; without it, the file tells.
+	// Encoding is that of the file: utf-8, utf-16 or gb18030; "" detects it.
 	Encoding string
 }
 
-// AssetImport is what became, or in a dry run would become, of a file of assets.
+// AssetImport is the outcome of an import, or in a dry run what it would be. An import
+// is all or nothing: one failed row prevents every change.
 type AssetImport struct {
 	DryRun    bool          `json:"dry_run"`
-	Applied   bool          `json:"applied" doc:"the changes were made; one row that fails keeps all of them from it"`
+	Applied   bool          `json:"applied" doc:"the changes were made; one failed row prevents all of them"`
 	Created   int           `json:"created"`
 	Updated   int           `json:"updated"`
 	Unchanged int           `json:"unchanged"`
@@ -24,7 +25,7 @@ type AssetImport struct {
 	Rows      []ImportedRow `json:"rows"`
 }
 
-// ImportedRow is one row of a file of assets.
+// ImportedRow is the result of one row of the file.
 type ImportedRow struct {
 	Line    int                  `json:"line" doc:"in the file"`
 	Name    string               `json:"name"`
@@ -38,6 +39,6 @@ const (
 	ImportCreate    = "create"
 	ImportUpdate    = "update"
 	ImportUnchanged = "unchanged"
-	ImportSkip      = "skip" // it exists, and on_conflict says skip
+	ImportSkip      = "skip" // the asset exists, and OnConflict is skip
 	ImportFail      = "fail"
 )

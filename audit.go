@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Audit is one row of the append-only record of what people and keys changed.
+// Audit is one row of the append-only record of changes by people and keys. Each row
+// is written in the transaction of the change that it records.
 type Audit struct {
 	ID      AuditID         `json:"id"`
 	At      time.Time       `json:"at"`

@@ -1,6 +1,7 @@
 package hostler
 
-// BulkRequest selects jobs by filter or by ids for a bulk change.
+// BulkRequest selects the jobs of a bulk change, by filter or by ids. A request that
+// selects nothing explicitly is refused: an empty filter does not mean all jobs.
 type BulkRequest struct {
 	Filter *JobFilter `json:"filter,omitempty"`
 	IDs    []JobID    `json:"ids,omitempty" maxItems:"1000"`
@@ -8,15 +9,15 @@ type BulkRequest struct {
 	Note   string     `json:"note,omitempty" maxLength:"2000"`
 }
 
-// BulkResult is what became of the jobs of a bulk change. More
-// says that more jobs match: send the same request again.
+// BulkResult is the outcome of a bulk change. More reports that further objects match:
+// send the same request again.
 type BulkResult struct {
 	Matched int           `json:"matched"`
 	Items   []ItemOutcome `json:"items"`
 	More    bool          `json:"more"`
 }
 
-// ItemOutcome is what became of one object in a bulk change.
+// ItemOutcome is the outcome for one object of a bulk change.
 type ItemOutcome struct {
 	ID    string `json:"id"`
 	OK    bool   `json:"ok"`

@@ -2,8 +2,8 @@ package hostler
 
 import "time"
 
-// Credential is what opens an asset. Its secret is write-only: no answer of
-// Hostler carries it.
+// Credential is a login or a token for assets. Its secret is write-only: no answer of
+// Hostler contains it.
 type Credential struct {
 	ID        CredentialID `json:"id"`
 	Project   string       `json:"project"`
@@ -22,8 +22,8 @@ const (
 	CredentialToken    = "token"
 )
 
-// CredentialInput is a credential as a caller writes it. The secret parts go in
-// and never come out.
+// CredentialInput is a credential to create, or to put in place of an existing one.
+// Its kind decides which of the secret parts are required.
 type CredentialInput struct {
 	Name       string `json:"name" minLength:"1" maxLength:"128"`
 	Kind       string `json:"kind" enum:"ssh_key,password,token"`
@@ -40,14 +40,14 @@ func (in CredentialInput) String() string { return in.Kind + " " + in.Name + " (
 // GoString hides the secret parts from %#v.
 func (in CredentialInput) GoString() string { return in.String() }
 
-// Secret is a credential's open content. It exists in memory only, on the way
-// to the action that uses it, and hides itself from fmt, slog and JSON.
+// Secret is the decrypted content of a credential. It exists in memory only, on the
+// way to the action that uses it, and hides itself from fmt, slog and JSON.
 type Secret struct {
 	PrivateKey string // PEM, for ssh_key
 	Passphrase string // of the private key, if it is encrypted
 	Password   string // for password
 	Token      string // for token
-	Enable     string // enable password of a network device, beside Password
+	Enable     string // enable password of a network device, in addition to Password
 }
 
 // String hides the content.
@@ -59,7 +59,7 @@ func (Secret) GoString() string { return "(secret)" }
 // MarshalJSON hides the content.
 func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"(secret)"`), nil }
 
-// Values lists the non-empty parts, for redaction.
+// Values lists the parts that are not empty, for redaction.
 func (s Secret) Values() []string {
 	var vs []string
 	for _, v := range []string{s.PrivateKey, s.Passphrase, s.Password, s.Token, s.Enable} {

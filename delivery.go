@@ -2,18 +2,18 @@ package hostler
 
 import "time"
 
-// DeliveryState is where a delivery is.
+// DeliveryState is the state of a delivery.
 type DeliveryState string
 
 // The states of a delivery.
 const (
-	DeliveryPending   DeliveryState = "pending"   // to be sent, or to be tried again
-	DeliveryDelivered DeliveryState = "delivered" // the receiver took it
-	DeliveryFailed    DeliveryState = "failed"    // given up; it can be sent again
+	DeliveryPending   DeliveryState = "pending"   // to be sent, or to be retried
+	DeliveryDelivered DeliveryState = "delivered" // the receiver accepted it
+	DeliveryFailed    DeliveryState = "failed"    // no retry is left; a person may resend it
 )
 
-// Delivery is one event on its way to one webhook. Its id is the webhook-id that
-// the receiver sees, the same at every try.
+// Delivery is one event that is sent to one webhook. Its id is the webhook-id that the
+// receiver sees, the same in every attempt, by which it detects duplicates.
 type Delivery struct {
 	ID       DeliveryID        `json:"id"`
 	Webhook  WebhookID         `json:"webhook"`
@@ -23,26 +23,26 @@ type Delivery struct {
 	Job      JobID             `json:"job,omitzero"`
 	State    DeliveryState     `json:"state"`
 	Tries    int               `json:"tries"`
-	NextAt   *time.Time        `json:"next_at,omitempty" doc:"of the next try"`
+	NextAt   *time.Time        `json:"next_at,omitempty" doc:"of the next attempt"`
 	Created  time.Time         `json:"created_at"`
 	Ended    *time.Time        `json:"ended_at,omitempty"`
-	Body     string            `json:"body,omitempty" doc:"what is sent; left out of listings"`
-	Attempts []DeliveryAttempt `json:"attempts,omitempty" doc:"newest last; left out of listings, which have the last one"`
+	Body     string            `json:"body,omitempty" doc:"of the request; omitted from listings"`
+	Attempts []DeliveryAttempt `json:"attempts,omitempty" doc:"newest last; omitted from listings, which have the last one"`
 	Last     *DeliveryAttempt  `json:"last,omitempty"`
 }
 
-// DeliveryAttempt is one request and what came back.
+// DeliveryAttempt is one request and its response.
 type DeliveryAttempt struct {
 	N        int               `json:"n"`
 	At       time.Time         `json:"at"`
 	Millis   float64           `json:"ms"`
 	Request  map[string]string `json:"request,omitempty" doc:"headers that were sent, without secrets"`
-	Status   int               `json:"status,omitempty" doc:"HTTP status; 0 when no answer came"`
-	Response string            `json:"response,omitempty" doc:"the first 4 KiB of the answer"`
+	Status   int               `json:"status,omitempty" doc:"HTTP status; 0 without a response"`
+	Response string            `json:"response,omitempty" doc:"the first 4 KiB"`
 	Error    *Text             `json:"error,omitempty"`
 }
 
-// DeliveryFilter selects deliveries; empty fields select all.
+// DeliveryFilter selects deliveries; an empty field selects all.
 type DeliveryFilter struct {
 	Webhook string        `json:"webhook,omitempty" doc:"name or id"`
 	State   DeliveryState `json:"state,omitempty" enum:"pending,delivered,failed"`
@@ -52,8 +52,8 @@ type DeliveryFilter struct {
 	Until   *time.Time    `json:"until,omitempty"`
 }
 
-// DeliverySelection selects the deliveries of a bulk change: by filter or by ids,
-// never neither.
+// DeliverySelection selects the deliveries of a bulk change, by filter or by ids; one
+// of the two is required.
 type DeliverySelection struct {
 	Filter *DeliveryFilter `json:"filter,omitempty" doc:"default state: failed"`
 	IDs    []DeliveryID    `json:"ids,omitempty" maxItems:"1000"`

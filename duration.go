@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Duration is a time span whose text form people write: "90s", "10m", "1h30m",
-// "2d", "1d12h", or a bare number of seconds.
+// Duration is a time span with a text form: "90s", "10m", "1h30m", "2d", "1d12h", or a
+// number of seconds without a unit.
 type Duration time.Duration
 
 // D returns the span as a time.Duration.
@@ -31,9 +31,9 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// ParseDuration reads a span as people write it: everything that
-// time.ParseDuration takes, behind days of 24 hours ("2d", "1d12h") if need be, or
-// a bare number of seconds. Negative spans are refused.
+// ParseDuration reads a span: the forms of [time.ParseDuration], optionally after a
+// number of days of 24 hours ("2d", "1d12h"), or a number of seconds without a unit.
+// The error of a negative or malformed span is CodeInvalid.
 func ParseDuration(s string) (time.Duration, error) {
 	v, ok := parseSpan(strings.TrimSpace(s))
 	if !ok || v < 0 {
@@ -65,8 +65,7 @@ func parseSpan(s string) (time.Duration, bool) {
 	return v + more, err == nil && more >= 0 && v <= math.MaxInt64-more
 }
 
-// spanOf multiplies without overflow; a NaN or a span beyond 292 years is
-// refused.
+// spanOf multiplies without overflow. It refuses NaN and spans beyond 292 years.
 func spanOf(n float64, unit time.Duration) (time.Duration, bool) {
 	v := n * float64(unit)
 	if !(v >= 0 && v < 1<<63) {

@@ -7,28 +7,27 @@ import (
 	"strings"
 )
 
-// Code is the stable, machine-readable class of an error. One table, codes
-// below, maps it to the HTTP status of an answer and to the exit code of the
-// command line.
+// Code is the stable, machine-readable class of an error. One table, codes, maps it to
+// the HTTP status of an answer and to the exit code of the command line.
 type Code string
 
 // The codes.
 const (
 	CodeMalformed       Code = "malformed"       // the request cannot be read at all
-	CodeInvalid         Code = "invalid"         // readable, but a field breaks a rule
+	CodeInvalid         Code = "invalid"         // well-formed, but a field breaks a rule
 	CodeUnauthenticated Code = "unauthenticated" // no valid key or session
-	CodeForbidden       Code = "forbidden"       // known caller, not allowed
+	CodeForbidden       Code = "forbidden"       // authenticated, but without the permission
 	CodeNotFound        Code = "not_found"       // does not exist, or not in the caller's project
 	CodeMethod          Code = "method_not_allowed"
 	CodeConflict        Code = "conflict"     // the state of the object refuses the change
-	CodeStale           Code = "stale"        // fence lost: the lease belongs to somebody else
+	CodeStale           Code = "stale"        // the lease was lost to another worker
 	CodeTooLarge        Code = "too_large"    // body, output or header over its limit
 	CodeQueueFull       Code = "queue_full"   // the queue's maximum depth is reached
 	CodeRateLimited     Code = "rate_limited" // too many requests
-	CodeUnavailable     Code = "unavailable"  // the store is away; try again
-	CodeDiskFull        Code = "disk_full"    // no room for new work
+	CodeUnavailable     Code = "unavailable"  // the store does not answer; try again
+	CodeDiskFull        Code = "disk_full"    // not enough disk space for new work
 	CodeTimeout         Code = "timeout"      // the answer did not come in time
-	CodeInternal        Code = "internal"     // a fault of Hostler; the log has the cause
+	CodeInternal        Code = "internal"     // an error in Hostler; the log has the cause
 )
 
 // codes is the one table from code to HTTP status and exit code.
@@ -59,8 +58,8 @@ func (c Code) HTTPStatus() int {
 	return http.StatusInternalServerError
 }
 
-// ExitCode is the exit code of the command line for this code. 1 is kept for
-// "the job did not succeed" and 3 for "the job's outcome is unknown".
+// ExitCode is the exit code of the command line for this code. 1 is reserved for "the
+// job did not succeed" and 3 for "the job's outcome is unknown".
 func (c Code) ExitCode() int {
 	if e, ok := codes[c]; ok {
 		return e.exit
@@ -68,9 +67,9 @@ func (c Code) ExitCode() int {
 	return 70
 }
 
-// Temporary reports whether the same request may succeed later, so that a
-// program should try again. An error that carries no code (CodeOf gives
-// CodeInternal), such as a broken connection, counts as temporary.
+// Temporary reports whether the same request may succeed later, so that a program
+// should try again. CodeInternal is temporary, because [CodeOf] returns it for errors
+// without a code, such as a broken connection.
 func (c Code) Temporary() bool {
 	switch c {
 	case CodeQueueFull, CodeRateLimited, CodeUnavailable, CodeDiskFull, CodeTimeout, CodeInternal:
@@ -80,7 +79,7 @@ func (c Code) Temporary() bool {
 	}
 }
 
-// Codes lists every code; tests and documents are made from it.
+// Codes lists every code, in no order.
 func Codes() []Code {
 	all := make([]Code, 0, len(codes))
 	for c := range codes {
@@ -89,25 +88,25 @@ func Codes() []Code {
 	return all
 }
 
-// Error is the one error type that crosses package borders towards people. It
-// is safe to show: it never holds a secret, a stack or an echoed value.
+// Error is the error type for everything that reaches people. It is safe to show: its
+// text and fields contain no secret, no stack trace and no value of the input.
 type Error struct {
 	Code   Code
 	Text   Text         // what happened and what to do, in both languages
 	Fields []FieldError // the fields at fault, for CodeInvalid
-	// RetryAfter, in seconds, says when to try again; 0 means nothing.
+	// RetryAfter is the number of seconds after which to try again; 0 recommends none.
 	RetryAfter int
-	// Cause goes to the log, never to the caller.
+	// Cause is logged, and never shown to the caller.
 	Cause error
 }
 
-// FieldError says which field of an input breaks which rule.
+// FieldError is a field of an input and the rule that it breaks.
 type FieldError struct {
 	Path string `json:"path"` // JSON path, such as "args.ports[2]"
 	Text Text   `json:"text"`
 }
 
-// Error returns the English text.
+// Error returns the English text with the fields at fault.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Text.EN)
@@ -117,7 +116,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the cause, so that errors.Is sees through.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
 // Errorf makes an Error with both texts; args are formatted into each.
@@ -147,8 +146,8 @@ func InvalidFields(fields ...FieldError) *Error {
 	}
 }
 
-// NotFound makes the error for an object that does not exist or that the
-// caller must not know of. The kind is one of the glossary's words.
+// NotFound makes the error for an object that does not exist or that the caller may not
+// read; the two must not be distinguishable. The kind is a word of the glossary.
 func NotFound(kind Text, name string) *Error {
 	return &Error{Code: CodeNotFound, Text: Text{
 		EN: fmt.Sprintf("%s %q does not exist", kind.EN, name),
@@ -156,8 +155,8 @@ func NotFound(kind Text, name string) *Error {
 	}}
 }
 
-// CodeOf returns the code of the first *Error in err's chain; CodeInternal when
-// there is none; "" for nil.
+// CodeOf returns the code of the first [*Error] in err's chain, CodeInternal when there
+// is none, and "" for nil.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""

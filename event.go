@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// EventType names a kind of event: the object, a dot, and what happened to it.
+// EventType names a kind of event: the object, a dot, and what happened to it, such as
+// asset.created.
 type EventType string
 
-// The types of event. Those of a job are "job." and the state that it came into,
-// but for job.started.
+// The types of event. Those of a job are "job." and the job's new state, except for
+// job.started.
 const (
 	EventJobScheduled EventType = "job.scheduled"
 	EventJobQueued    EventType = "job.queued"
@@ -51,40 +52,55 @@ type EventInfo struct {
 	Text Text      `json:"text" doc:"when it happens"`
 }
 
-// EventCatalogue is every type of event, in the order of the documents.
+// EventCatalogue lists every type of event, in the order of the documents. The tables
+// of docs/events.md and docs/events.zh.md are made from it.
 func EventCatalogue() []EventInfo {
 	info := func(t EventType, en, zh string) EventInfo { return EventInfo{t, Text{EN: en, ZH: zh}} }
 	return []EventInfo{
-		info(EventJobScheduled, "A job waits for its time: it is new and delayed, or failed and will be tried again.", "作业等待其时间：新建的延迟作业，或失败后等待重试的作业。"),
-		info(EventJobQueued, "A job waits for a worker: it is new, its time has come, or its worker gave it back or was lost.", "作业等待工作节点：新建、到期、被工作节点退回或其工作节点丢失。"),
-		info(EventJobStarted, "A worker took the job.", "工作节点开始执行作业。"),
-		info(EventJobSucceeded, "The job was done, or a person resolved it as done.", "作业成功，或被人裁定为成功。"),
-		info(EventJobFailed, "The job failed and is not tried again, or a person resolved it as failed.", "作业失败且不再重试，或被人裁定为失败。"),
+		info(EventJobScheduled,
+			"A job waits for its start time: it is new and delayed, or failed and will be retried.",
+			"作业等待开始时间：新建的延迟作业，或失败后等待重试的作业。"),
+		info(EventJobQueued,
+			"A job waits for a worker: it is new or due, or its worker returned it or was lost.",
+			"作业等待工作节点：新建、到期、被工作节点退回或其工作节点丢失。"),
+		info(EventJobStarted, "A worker started the job.", "工作节点开始执行作业。"),
+		info(EventJobSucceeded, "The job succeeded, or a person resolved it as succeeded.", "作业成功，或被人确认为成功。"),
+		info(EventJobFailed,
+			"The job failed and will not be retried, or a person resolved it as failed.",
+			"作业失败且不再重试，或被人确认为失败。"),
 		info(EventJobCancelled, "A person cancelled the job, and it is stopped.", "作业被取消且已停止。"),
 		info(EventJobExpired, "The job did not start within its ttl.", "作业未在有效等待时间内开始。"),
-		info(EventJobUnknown, "Sight of the job was lost while it may have had its effect; somebody must resolve it.", "作业失去联系，可能已产生影响；需要有人裁定。"),
-		info(EventAssetCreated, "An asset was made.", "资产已创建。"),
+		info(EventJobUnknown,
+			"The connection to the job was lost while it may have taken effect; a person must set its outcome.",
+			"与作业的连接已丢失，作业可能已生效；需要人工确认结果。"),
+		info(EventAssetCreated, "An asset was created.", "资产已创建。"),
 		info(EventAssetUpdated, "An asset was changed.", "资产已修改。"),
 		info(EventAssetDeleted, "An asset was deleted.", "资产已删除。"),
 		info(EventAssetsImported, "Assets were imported from a file.", "从文件导入了资产。"),
-		info(EventHostKeyPinned, "The first SSH host key that an address showed is trusted from now on.", "某地址首次出示的 SSH 主机密钥已被固定，此后受信任。"),
-		info(EventHostKeyOffered, "An address showed an SSH host key that is not trusted: it was refused, and waits for a person.", "某地址出示了不受信任的 SSH 主机密钥：已被拒绝，等待人工处理。"),
+		info(EventHostKeyPinned,
+			"The first SSH host key that an address offered was pinned; it is trusted from now on.",
+			"某地址首次出示的 SSH 主机密钥已被固定，此后受信任。"),
+		info(EventHostKeyOffered,
+			"An address offered an SSH host key that is not trusted; it was refused until a person accepts it.",
+			"某地址出示了不受信任的 SSH 主机密钥：已被拒绝，等待人工处理。"),
 		info(EventHostKeyAccepted, "A person accepted an SSH host key.", "SSH 主机密钥已被接受。"),
-		info(EventHostKeyRevoked, "A person took the trust in an SSH host key away.", "SSH 主机密钥已被吊销。"),
-		info(EventCredentialCreated, "A credential was made.", "凭据已创建。"),
+		info(EventHostKeyRevoked, "A person revoked an SSH host key.", "SSH 主机密钥已被吊销。"),
+		info(EventCredentialCreated, "A credential was created.", "凭据已创建。"),
 		info(EventCredentialUpdated, "A credential was changed.", "凭据已修改。"),
 		info(EventCredentialDeleted, "A credential was deleted.", "凭据已删除。"),
-		info(EventQueueUpdated, "A queue was made, or its limits were changed.", "队列已创建或其限制已修改。"),
+		info(EventQueueUpdated, "A queue was created, or its limits were changed.", "队列已创建或其限制已修改。"),
 		info(EventQueuePaused, "A queue was paused.", "队列已暂停。"),
 		info(EventQueueResumed, "A queue was resumed.", "队列已恢复。"),
 		info(EventWorkerStarted, "A worker registered.", "工作节点已注册。"),
-		info(EventWorkerStopped, "A worker stopped in order, or was stopped by a person.", "工作节点正常停止，或被人停止。"),
-		info(EventWorkerLost, "A worker fell silent; its jobs are rescued.", "工作节点失联；其作业将被接管。"),
-		info(EventWebhookCreated, "A webhook was made.", "回调已创建。"),
-		info(EventWebhookUpdated, "A webhook was changed, enabled or disabled by a person.", "回调已被修改、启用或停用。"),
+		info(EventWorkerStopped, "A worker shut down, or a person stopped it.", "工作节点正常停止，或被人停止。"),
+		info(EventWorkerLost, "A worker sent no heartbeat and counts as lost; its jobs are rescued.", "工作节点失联；其作业将被接管。"),
+		info(EventWebhookCreated, "A webhook was created.", "回调已创建。"),
+		info(EventWebhookUpdated, "A person changed, enabled or disabled a webhook.", "回调已被修改、启用或停用。"),
 		info(EventWebhookDeleted, "A webhook was deleted.", "回调已删除。"),
-		info(EventWebhookDisabled, "Hostler disabled a webhook, because its receiver said that it is gone.", "接收方声明已不存在，Hostler 停用了回调。"),
-		info(EventWebhookPing, "A person tests a webhook; only that webhook gets it.", "测试回调；仅该回调会收到。"),
+		info(EventWebhookDisabled,
+			"Hostler disabled a webhook, because its receiver answered that it is gone.",
+			"接收方声明已不存在，Hostler 停用了回调。"),
+		info(EventWebhookPing, "A person tests a webhook; only that webhook receives it.", "测试回调；仅该回调会收到。"),
 	}
 }
 
@@ -97,8 +113,8 @@ func EventTypes() []EventType {
 	return types
 }
 
-// Matches reports whether the type is what a pattern names: a type, job.* for all
-// of an object, or * for all.
+// Matches reports whether a pattern matches the type: a type, job.* for all of an
+// object, or * for all.
 func (t EventType) Matches(pattern string) bool {
 	if head, ok := strings.CutSuffix(pattern, "*"); ok {
 		return strings.HasPrefix(string(t), head)
@@ -106,9 +122,8 @@ func (t EventType) Matches(pattern string) bool {
 	return string(t) == pattern
 }
 
-// SettlesJob reports whether an event of this type states that a job came into a
-// settled state: that it has ended, or that its outcome is unknown until a person
-// resolves it. See [State.Settled].
+// SettlesJob reports whether the type is that of a job which came into a settled state;
+// see [State.Settled].
 func (t EventType) SettlesJob() bool {
 	state, isJob := strings.CutPrefix(string(t), "job.")
 	return isJob && State(state).Settled()
@@ -121,27 +136,27 @@ func CheckEventPattern(path, pattern string) error {
 			return nil
 		}
 	}
-	return Invalid(path, "names no event; 'hostler events --types' or GET /api/v1/event-types lists them, and job.* stands for all of an object",
+	return Invalid(path,
+		"matches no type of event; 'hostler events --types' or GET /api/v1/event-types lists them, and job.* means all of an object",
 		"不是任何事件类型；'hostler events --types' 或 GET /api/v1/event-types 列出全部类型，job.* 表示某类对象的全部事件")
 }
 
-// Event is a fact about a change of state, written in the transaction of the
-// change. Events have one order for all servers, in which what caused something
-// stands before it.
+// Event is a fact about a change of state, written in the transaction of the change.
+// Events have one order for all servers, in which a cause precedes its effect.
 type Event struct {
-	// Pos is the event's place in that order: the id of the live stream, from
-	// which a reader resumes.
+	// Pos is the event's position in that order, and its id in the live stream, from which
+	// a reader resumes.
 	Pos  int64     `json:"pos"`
 	Type EventType `json:"type"`
 	At   time.Time `json:"at"`
-	// Project is empty for what belongs to no project, such as queues.
+	// Project is empty for objects that belong to no project, such as queues.
 	Project string `json:"project,omitempty"`
-	// Data is a JobEvent for the events of jobs, an ObjectEvent for the others.
+	// Data is a [JobEvent] for the events of jobs and an [ObjectEvent] for the others.
 	Data json.RawMessage `json:"data"`
 }
 
-// JobEvent is what an event of a job tells. It carries neither args nor result:
-// GET /api/v1/jobs/{id} has them.
+// JobEvent is the data of an event of a job. It contains neither args nor result, which
+// may be large or secret: GET /api/v1/jobs/{id} has them.
 type JobEvent struct {
 	Job       JobID     `json:"job"`
 	Run       RunID     `json:"run,omitzero"`
@@ -157,11 +172,11 @@ type JobEvent struct {
 	Error     *JobError `json:"error,omitempty"`
 }
 
-// ObjectEvent is what an event of anything but a job tells.
+// ObjectEvent is the data of an event of any other object.
 type ObjectEvent struct {
 	// Object is the name of the object, or its id when it has no name.
 	Object string `json:"object"`
-	// By is the user whose call it was; empty for what Hostler did itself.
+	// By is the user whose call it was; empty for a change by Hostler itself.
 	By string `json:"by,omitempty"`
 }
 

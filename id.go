@@ -10,24 +10,26 @@ import (
 // id a safe JSON number (RFC 8259 §6, IEEE 754 binary64).
 const IDBits = 53
 
-// idSeqBits is the part of an id that numbers the ids of one second.
+// idSeqBits is the number of low bits that number the ids of one second.
 const idSeqBits = 21
 
 // IDSeqMask masks the sequence part of an id.
 const IDSeqMask = 1<<idSeqBits - 1
 
-// MakeID builds the raw id for a second of the database clock and a sequence
-// number, of which only the low 21 bits count. Id order is time order, to the
-// second, and creation order within it.
+// MakeID makes the raw id for a second of the database's clock and a sequence number, of
+// which only the low 21 bits count. Ids are ordered by time, to the second, and within a
+// second by creation.
 func MakeID(sec, seq int64) int64 { return sec<<idSeqBits | seq&IDSeqMask }
 
 // IDTime is the second in which a raw id was made.
 func IDTime(id int64) time.Time { return time.Unix(id>>idSeqBits, 0).UTC() }
 
-// ID is an identifier whose kind K makes its text form and its type distinct,
-// so that a job's id can never be passed for an asset's. The zero ID means
-// "none". Its text form is the kind's prefix, an underscore and eleven digits
-// of Crockford's base 32: text order is id order.
+// ID is an identifier of an object of the kind K. Each kind is a type of its own, so that
+// the id of a job cannot be used for an asset. The zero ID means "none".
+//
+// The text form is the kind's prefix, an underscore and eleven digits of Crockford's
+// base 32, such as job_01m8x4c7t2q. Ids sort by the second in which they were made, and
+// their text forms sort in the same order.
 type ID[K idKind] int64
 
 type idKind interface{ prefix() string }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Limits of a job, enforced where it enters.
+// Limits of a job, enforced when it is created.
 const (
 	PriorityFirst   = 1 // the most urgent
 	PriorityDefault = 5
@@ -13,57 +13,57 @@ const (
 
 	MaxAttemptsLimit = 100
 	MaxArgsBytes     = 1 << 20
-	// MaxLosses is how often a job may lose its worker and be queued again
-	// before it fails: a job that kills its workers must not do so for ever.
+	// MaxLosses is how often a job may lose its worker and be queued again before it
+	// fails, because the job may be what kills its workers.
 	MaxLosses = 5
 )
 
-// OnLost says what becomes of a running job whose worker, or whose connection,
-// was lost. The empty value takes the action's default: retry when the action
-// is idempotent, ask when it is not.
+// OnLost is the policy for a running job whose worker, or whose connection, is lost.
+// The empty value takes the action's default: retry when the action is idempotent, ask
+// when it is not.
 type OnLost string
 
-// The answers to a lost worker.
+// The policies for a lost worker.
 const (
 	OnLostRetry OnLost = "retry" // queue it again
 	OnLostFail  OnLost = "fail"
-	OnLostAsk   OnLost = "ask" // unknown, until a person decides
+	OnLostAsk   OnLost = "ask" // unknown, until a person sets the outcome
 )
 
-// OnUnknown says whether an unknown job keeps its lane until it is resolved.
+// OnUnknown is the policy for the lane of an unknown job until it is resolved.
 type OnUnknown string
 
-// The answers to an unknown outcome.
+// The policies for an unknown outcome.
 const (
-	OnUnknownHold    OnUnknown = "hold" // default: nothing else touches the device
+	OnUnknownHold    OnUnknown = "hold" // default: no other job changes the device
 	OnUnknownRelease OnUnknown = "release"
 )
 
-// OnRetry says whether a job that waits for its next attempt keeps its lane.
+// OnRetry is the policy for the lane of a job that waits for its next attempt.
 type OnRetry string
 
-// The answers to a retry in a lane.
+// The policies for a retry in a lane.
 const (
 	OnRetryHold    OnRetry = "hold" // default: strict order
 	OnRetryRelease OnRetry = "release"
 )
 
-// Backoff says how long a failed attempt waits for the next one.
+// Backoff is the delay between a failed attempt and the next one.
 type Backoff struct {
 	Kind string   `json:"kind,omitempty" enum:"fixed,exponential" doc:"fixed, or exponential (default)"`
 	Base Duration `json:"base,omitempty" doc:"first delay, such as 5s (default 5s)"`
 	Max  Duration `json:"max,omitempty" doc:"longest delay (default 10m)"`
 }
 
-// LaneRequest values: "" is the action's default, "none" no lane, "asset" the
-// asset's own lane; anything else is a key of the project's own.
+// Values of JobRequest.Lane: "" is the action's default, "none" no lane, "asset" the
+// asset's lane. Anything else is a key in the project.
 const (
 	LaneDefault = ""
 	LaneNone    = "none"
 	LaneAsset   = "asset"
 )
 
-// Job is a job as people and programs see it.
+// Job is one execution of an action, on at most one asset.
 type Job struct {
 	ID          JobID           `json:"id"`
 	Project     string          `json:"project"`
@@ -75,7 +75,7 @@ type Job struct {
 	AssetName   string          `json:"asset_name,omitempty"`
 	Lane        string          `json:"lane,omitempty"`
 	LaneLimit   int             `json:"lane_limit,omitempty"`
-	OnDevice    bool            `json:"-"` // Lane is a device's; only the server knows
+	OnDevice    bool            `json:"-"` // Lane is a device's; set in the server only
 	Priority    int             `json:"priority"`
 	State       State           `json:"state"`
 	Attempt     int             `json:"attempt"`
@@ -100,8 +100,8 @@ type Job struct {
 	Error       *JobError       `json:"error,omitempty"`
 }
 
-// JobError is why a job did not succeed. The Kind is stable and for programs;
-// the text is for people.
+// JobError is the reason why a job did not succeed. Kind is stable and for programs,
+// Text is for people.
 type JobError struct {
 	Kind string `json:"kind"`
 	Text Text   `json:"text"`
@@ -129,7 +129,7 @@ const (
 	ErrKindResolved     = "resolved"
 )
 
-// Attempt is one try of a job.
+// Attempt is one attempt to run a job.
 type Attempt struct {
 	N         int       `json:"n"`
 	Worker    WorkerID  `json:"worker"`
@@ -139,7 +139,7 @@ type Attempt struct {
 	Error     *JobError `json:"error,omitempty"`
 }
 
-// Progress is how far a running job has come.
+// Progress is the progress of a running job.
 type Progress struct {
 	Percent float64 `json:"percent"` // 0 to 100
 	Text    string  `json:"text,omitempty"`
@@ -150,8 +150,8 @@ type Waiting struct {
 	Reason string     `json:"reason"` // see the Wait constants
 	Text   Text       `json:"text"`
 	Until  *time.Time `json:"until,omitempty"`
-	// Holders are the jobs that hold the lane; those of a foreign project are
-	// only counted in Foreign.
+	// Holders are the jobs that hold the lane. Jobs of another project are only counted,
+	// in Foreign.
 	Holders []JobID `json:"holders,omitempty"`
 	Foreign int     `json:"foreign,omitempty"`
 	Ahead   int     `json:"ahead,omitempty"` // jobs before it in the same lane or queue, counted to 1,000
@@ -160,21 +160,21 @@ type Waiting struct {
 	Lane    string  `json:"lane,omitempty"`
 }
 
-// Reasons to wait.
+// Reasons of Waiting.
 const (
-	WaitScheduled   = "scheduled"    // its time has not come
+	WaitScheduled   = "scheduled"    // its start time is in the future
 	WaitBackoff     = "backoff"      // between two attempts
 	WaitPaused      = "queue_paused" // its queue is paused
 	WaitLane        = "lane"         // another job holds the lane
-	WaitLaneUnknown = "lane_unknown" // an unknown job holds the lane until somebody resolves it
-	WaitLimit       = "queue_limit"  // its queue runs as many jobs as it may
+	WaitLaneUnknown = "lane_unknown" // an unknown job holds the lane until a person resolves it
+	WaitLimit       = "queue_limit"  // its queue runs as many jobs as its limit
 	WaitNoWorker    = "no_worker"    // no live worker serves its queue
 	WaitBusy        = "workers_busy" // every slot that serves its queue is taken
-	WaitSoon        = "soon"         // nothing holds it: it is about to start
+	WaitSoon        = "soon"         // nothing prevents it from starting
 )
 
-// JobFilter selects jobs; empty fields select all. It is the query of
-// GET /api/v1/jobs and the body of bulk changes.
+// JobFilter selects jobs; an empty field selects all. It is the query of GET
+// /api/v1/jobs and a part of [BulkRequest].
 type JobFilter struct {
 	States []State    `json:"states,omitempty"`
 	Queue  string     `json:"queue,omitempty"`
@@ -182,8 +182,8 @@ type JobFilter struct {
 	Asset  string     `json:"asset,omitempty" doc:"name or id"`
 	Lane   string     `json:"lane,omitempty"`
 	Run    RunID      `json:"run,omitzero"`
-	Since  *time.Time `json:"since,omitempty" doc:"made at or after"`
-	Until  *time.Time `json:"until,omitempty" doc:"made before"`
+	Since  *time.Time `json:"since,omitempty" doc:"created at or after"`
+	Until  *time.Time `json:"until,omitempty" doc:"created before"`
 }
 
 // Empty reports whether the filter selects everything.

@@ -2,16 +2,16 @@ package hostler
 
 import "time"
 
-// LogEntry is one piece of a job's output with its position, from which a
-// reader resumes.
+// LogEntry is one piece of a job's output with its position, from which a reader
+// resumes.
 type LogEntry struct {
 	Pos     int64 `json:"pos"`
 	Attempt int   `json:"attempt"`
 	LogLine
 }
 
-// LogLine is one piece of output, redacted and limited by the worker. A piece
-// need not end at a line's end.
+// LogLine is one piece of output, which the worker has redacted and limited. A piece
+// need not end at the end of a line.
 type LogLine struct {
 	At     time.Time `json:"at"`
 	Stream string    `json:"stream"` // stdout, stderr or system
@@ -22,5 +22,5 @@ type LogLine struct {
 const (
 	StreamStdout = "stdout"
 	StreamStderr = "stderr"
-	StreamSystem = "system" // what Hostler itself says about the job
+	StreamSystem = "system" // Hostler's own remarks about the job
 )

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// JobRequest asks for one job, or for one per asset: the input of
-// POST /api/v1/jobs. Assets and Labels together choose the union; none of them
-// makes one job without asset.
+// JobRequest asks for one job, or for one per asset: the body of POST /api/v1/jobs.
+// Assets and Labels together select the union of both; without either, the request
+// creates one job without an asset.
 type JobRequest struct {
 	Action      string            `json:"action" minLength:"1" maxLength:"64" doc:"name of the action, such as check_port"`
 	Args        json.RawMessage   `json:"args,omitempty" doc:"arguments; GET /api/v1/actions/{name} has their JSON Schema"`
 	Assets      []string          `json:"assets,omitempty" maxItems:"100000" doc:"names or ids of assets; one job each"`
 	Labels      map[string]string `json:"labels,omitempty" doc:"every asset with all these labels; one job each"`
 	Queue       string            `json:"queue,omitempty" maxLength:"64" doc:"default: default"`
-	Lane        string            `json:"lane,omitempty" maxLength:"200" doc:"asset, none, or a key of your own; default: the action's"`
+	Lane        string            `json:"lane,omitempty" maxLength:"200" doc:"asset, none, or any other key; default: the action's"`
 	Concurrency *Concurrency      `json:"concurrency,omitempty" doc:"at most limit jobs of the key at once; excludes lane"`
 	Priority    int               `json:"priority,omitempty" minimum:"0" maximum:"9" doc:"1 (first) to 9 (last); default 5"`
 	MaxAttempts int               `json:"max_attempts,omitempty" minimum:"0" maximum:"100" doc:"default 1"`
@@ -26,13 +26,13 @@ type JobRequest struct {
 	OnLost      OnLost            `json:"on_lost,omitempty" enum:"retry,fail,ask" doc:"default: retry for idempotent actions, ask for the others"`
 	OnUnknown   OnUnknown         `json:"on_unknown,omitempty" enum:"hold,release"`
 	OnRetry     OnRetry           `json:"on_retry,omitempty" enum:"hold,release"`
-	Target      *InlineTarget     `json:"target,omitempty" doc:"a host that is no asset; excludes assets and labels"`
-	Webhook     *JobWebhook       `json:"webhook,omitempty" doc:"a request at the end of each of the jobs"`
+	Target      *InlineTarget     `json:"target,omitempty" doc:"an ad-hoc host, which is not an asset; excludes assets and labels"`
+	Webhook     *JobWebhook       `json:"webhook,omitempty" doc:"a request to be sent when each of the jobs ends"`
 }
 
-// InlineTarget is a host with its login that a request brings along: it becomes
-// no asset. The secrets are sealed at once, are never shown again, and are
-// deleted when the job ends. The job runs in the lane of the address.
+// InlineTarget is an ad-hoc host with its login. It is not saved as an asset. The
+// secrets are encrypted with the job, are never shown again, and are deleted when the
+// job ends. The job runs in the lane of the address.
 type InlineTarget struct {
 	Address    string `json:"address" minLength:"1" maxLength:"253"`
 	Port       int    `json:"port,omitempty" minimum:"0" maximum:"65535"`
@@ -50,7 +50,7 @@ func (t InlineTarget) String() string { return t.Username + "@" + t.Address + " 
 // GoString hides the secret parts from %#v.
 func (t InlineTarget) GoString() string { return t.String() }
 
-// Concurrency is a key of which at most Limit jobs run at once.
+// Concurrency limits the jobs that run at once: at most Limit of those with the key.
 type Concurrency struct {
 	Key   string `json:"key" minLength:"1" maxLength:"200"`
 	Limit int    `json:"limit" minimum:"1" maximum:"100000"`
@@ -64,7 +64,7 @@ type JobsCreated struct {
 	Jobs  []JobID `json:"jobs" doc:"ids of the jobs, at most the first 1,000"`
 }
 
-// ResolveInput decides an unknown job.
+// ResolveInput sets the outcome of an unknown job.
 type ResolveInput struct {
 	State State  `json:"state" enum:"succeeded,failed"`
 	Note  string `json:"note,omitempty" maxLength:"2000"`

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// JobSpec is a job as the engine takes it: validated, with every default
-// filled in. The app layer makes it from a JobRequest.
+// JobSpec is a job to be stored: validated, with every default filled in. Package app
+// makes it from a [JobRequest].
 type JobSpec struct {
 	Project     ProjectID
 	Run         RunID // the call or flow it belongs to; jobs of one fan-out share it
@@ -14,7 +14,7 @@ type JobSpec struct {
 	Action      string
 	Args        json.RawMessage
 	Asset       AssetID
-	AssetName   string // as it was when the job was made
+	AssetName   string // as it was when the job was created
 	LaneKey     string // full key, "" for none; see AssetLaneKey and OwnLaneKey
 	LaneLimit   int    // jobs of the key that may run at once; 1 makes a lane
 	Priority    int
@@ -28,24 +28,25 @@ type JobSpec struct {
 	ExpiresAt   time.Time     // zero means never; not started by then → expired
 	RetryOf     JobID
 	CreatedBy   string // user name, for people
-	// Target is the host that the job brings along; Asset is 0 then. Of an ended
-	// job nothing but its presence is left.
+	// Target is the ad-hoc host of the job; Asset is then 0. Its secrets are deleted when
+	// the job ends.
 	Target *JobTarget
 }
 
-// JobTarget is an InlineTarget on its way into the store.
+// JobTarget is an [InlineTarget] with its secrets not yet sealed.
 type JobTarget struct {
 	Address  string
 	Port     int
 	Platform string
 	Username string
-	// Seal seals the secret parts for the id that the job gets.
+	// Seal encrypts the secret parts, bound to the id that the job gets.
 	Seal func(id JobID) ([]byte, error)
 }
 
-// AssetLaneKey is the lane of a device. It carries no project: two projects
-// must not push to one device at once.
+// AssetLaneKey is the lane of a device. It contains no project, because jobs of two
+// projects must not change one device at the same time.
 func AssetLaneKey(deviceKey string) string { return "device:" + deviceKey }
 
-// OwnLaneKey is a lane or concurrency key that a project chose.
+// OwnLaneKey is a lane or concurrency key that a request names. It contains the
+// project, so that equal keys of two projects are two lanes.
 func OwnLaneKey(p ProjectID, key string) string { return "own:" + p.String() + ":" + key }

@@ -2,31 +2,37 @@ package hostler
 
 import "time"
 
-// Key is an API key, without the secret part, which is shown once at creation.
+// Key is an API key without its secret, which is shown once, when the key is created.
 type Key struct {
 	ID        KeyID      `json:"id"`
 	Name      string     `json:"name"`
 	User      string     `json:"user"`
-	Project   string     `json:"project" doc:"the project it acts in unless X-Project names another"`
-	Role      Role       `json:"role" doc:"the most that the key may do, however much its user may"`
-	Prefix    string     `json:"prefix" doc:"first characters, to recognise it by"`
+	Project   string     `json:"project" doc:"the project that it acts in unless X-Project names another"`
+	Role      Role       `json:"role" doc:"upper limit of what the key permits; its user's roles limit it further"`
+	Prefix    string     `json:"prefix" doc:"first characters, to recognise it"`
 	CreatedAt time.Time  `json:"created_at"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	RevokedAt *time.Time `json:"revoked_at,omitempty"`
 	LastUsed  *time.Time `json:"last_used,omitempty"`
 }
 
-// KeyInput is a key to make; empty parts take the caller's own.
+// KeyInput is a key to create. An empty field takes the caller's own value.
 type KeyInput struct {
 	Name      string   `json:"name" minLength:"1" maxLength:"64"`
 	User      string   `json:"user,omitempty" maxLength:"64" doc:"default: the caller"`
 	Project   string   `json:"project,omitempty" maxLength:"64" doc:"default: the acting project"`
-	Role      Role     `json:"role,omitempty" enum:"viewer,operator,approver,admin" doc:"default: the most that the caller may give"`
+	Role      Role     `json:"role,omitempty" enum:"viewer,operator,approver,admin" doc:"default: the highest role that the caller may give"`
 	ExpiresIn Duration `json:"expires_in,omitempty" doc:"such as 90d; default: never"`
 }
 
-// KeyCreated is a fresh key with its secret, which is shown this once.
+// KeyCreated is a new key with its secret. No other answer contains the secret.
 type KeyCreated struct {
 	Key    Key    `json:"key"`
 	Secret string `json:"secret"`
 }
+
+// String hides the secret.
+func (k KeyCreated) String() string { return k.Key.Name + " (secret)" }
+
+// GoString hides the secret from %#v.
+func (k KeyCreated) GoString() string { return k.String() }

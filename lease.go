@@ -6,39 +6,42 @@ import (
 	"time"
 )
 
-// LeaseTTL is how long a worker may stay silent before its jobs are rescued.
-// A worker fences itself LeaseMargin before that.
+// LeaseTTL is how long after its last heartbeat a worker counts as lost and its jobs are
+// rescued. A worker that cannot renew its lease kills its jobs LeaseMargin before that,
+// so that none runs twice.
 const (
 	LeaseTTL    = 30 * time.Second
 	LeaseMargin = 5 * time.Second
 )
 
-// Dispatcher is the whole of what a worker needs from Hostler: the in-process
-// worker calls the engine through it, a remote one an HTTP client. Every call
-// may be repeated after a lost answer without harm.
+// Dispatcher is everything that a worker needs from Hostler. The worker in the server
+// calls the engine through it, a remote worker calls an HTTP client. Each call is safe
+// to repeat when its answer was lost.
+//
+// CodeStale means that the worker, or one of its leases, was declared lost: the jobs
+// concerned belong to another worker, and must be killed.
 type Dispatcher interface {
-	// Register makes a fresh worker; a process registers anew at each start and
-	// after each fencing.
+	// Register creates a worker. A process registers at each start, and again after
+	// CodeStale.
 	Register(ctx context.Context, w WorkerInfo) (WorkerID, error)
-	// Lease takes up to req.Slots jobs, waiting up to req.Wait for the first.
-	// It never returns more jobs than free slots. CodeStale: fenced.
+	// Lease leases up to req.Slots ready jobs to the worker, waiting up to req.Wait for
+	// the first one.
 	Lease(ctx context.Context, req LeaseRequest) ([]Lease, error)
-	// Heartbeat extends the lease and reconciles which jobs the worker holds.
-	// CodeStale: fenced; kill what runs and register anew.
+	// Heartbeat extends the leases and reconciles which jobs the worker holds.
 	Heartbeat(ctx context.Context, hb Heartbeat) (HeartbeatReply, error)
-	// Report ends leases. It returns only when the outcomes are durable, with
-	// one error per report, in order: nil, or CodeStale for a lost fence.
+	// Report ends leases. It returns when the outcomes are durable, with one error per
+	// report, in order: nil, or CodeStale for a lease that was lost.
 	Report(ctx context.Context, w WorkerID, reports []Report) ([]error, error)
-	// AppendLog stores output durably. CodeStale: the fence is lost, stop.
+	// AppendLog stores output durably.
 	AppendLog(ctx context.Context, w WorkerID, chunk LogChunk) error
-	// SetProgress notes how far a job has come; the newest wins.
+	// SetProgress records a job's progress; the newest replaces the others.
 	SetProgress(ctx context.Context, w WorkerID, l LeaseRef, p Progress) error
-	// PinHostKey records a host key that a leased job was offered and says
-	// whether to go on: nil only when the key is pinned by now.
+	// PinHostKey records a host key that the host of a leased job offered. It returns nil
+	// only when the key is pinned, so that the job may connect.
 	PinHostKey(ctx context.Context, w WorkerID, l LeaseRef, k HostKeyOffer) error
 }
 
-// WorkerInfo is what a worker tells of itself.
+// WorkerInfo describes a worker that registers.
 type WorkerInfo struct {
 	Name     string   `json:"name"`
 	Hostname string   `json:"hostname"`
@@ -48,21 +51,21 @@ type WorkerInfo struct {
 	Slots    int      `json:"slots"`
 }
 
-// LeaseRequest asks for work.
+// LeaseRequest asks for ready jobs.
 type LeaseRequest struct {
 	Worker WorkerID      `json:"worker"`
 	Slots  int           `json:"slots"` // free slots
 	Wait   time.Duration `json:"wait"`
 }
 
-// LeaseRef names one lease: a report, a log chunk or a progress note counts
-// only while the three match.
+// LeaseRef names one lease. The fence grows with each lease of the job: a report, log
+// chunk or progress of an older lease is refused.
 type LeaseRef struct {
 	Job   JobID `json:"job"`
 	Fence int64 `json:"fence"`
 }
 
-// Lease is a job handed to a worker, with all that it needs to run it.
+// Lease is a job that is leased to a worker, with everything needed to run it.
 type Lease struct {
 	LeaseRef
 	Project     ProjectID       `json:"project"`
@@ -75,15 +78,15 @@ type Lease struct {
 	Timeout     time.Duration   `json:"timeout"`
 	OnLost      OnLost          `json:"on_lost"`
 	StartedAt   time.Time       `json:"started_at"`
-	// Asset is nil for a job without asset; AssetMissing says that the job names
-	// one that was deleted meanwhile.
+	// Asset is nil for a job without an asset. AssetMissing reports that the job's asset
+	// was deleted after the job was created.
 	Asset        *LeaseAsset `json:"asset,omitempty"`
 	AssetMissing bool        `json:"asset_missing,omitempty"`
-	// Credentials are those that the args name, by name.
+	// Credentials are those that the args refer to, by name.
 	Credentials map[string]LeaseCredential `json:"credentials,omitempty"`
 }
 
-// LeaseAsset is an asset as it is at the moment of the lease.
+// LeaseAsset is the asset at the time of the lease, not of the request.
 type LeaseAsset struct {
 	ID         AssetID           `json:"id"`
 	Name       string            `json:"name"`
@@ -97,7 +100,7 @@ type LeaseAsset struct {
 	Jump       *LeaseAsset       `json:"jump,omitempty"`
 }
 
-// LeaseCredential is a credential with its open secret.
+// LeaseCredential is a credential with its decrypted secret.
 type LeaseCredential struct {
 	ID       CredentialID `json:"id"`
 	Version  int          `json:"version"`
@@ -106,51 +109,51 @@ type LeaseCredential struct {
 	Secret   Secret       `json:"-"`
 }
 
-// HostKeyOffer is a host key that a server showed.
+// HostKeyOffer is a host key that a host offered.
 type HostKeyOffer struct {
 	Address   string `json:"address"` // host:port as dialled
 	Type      string `json:"type"`
 	PublicKey string `json:"public_key"` // authorized_keys form
 }
 
-// Heartbeat lists every job that the worker holds.
+// Heartbeat reports every job that the worker holds.
 type Heartbeat struct {
 	Worker   WorkerID   `json:"worker"`
 	Held     []LeaseRef `json:"held"`
 	Draining bool       `json:"draining"`
-	// Wait is how long the answer may be held back until there is something to
-	// cancel or to drop; the lease is extended at once.
+	// Wait is how long the answer may be held back until there is something to cancel or
+	// to drop. The leases are extended at once.
 	Wait time.Duration `json:"wait"`
-	// Succeeded and Failed count what the worker ended since it registered.
+	// Succeeded and Failed count the jobs that ended since the worker registered.
 	Succeeded int64 `json:"succeeded"`
 	Failed    int64 `json:"failed"`
-	// What the worker keeps and uses.
+	// Sessions are the worker's open connections.
 	Sessions    []HostSession `json:"sessions,omitempty"`
 	CPUPercent  float64       `json:"cpu_percent,omitempty"`
 	MemoryBytes int64         `json:"memory_bytes,omitempty"`
 }
 
-// HeartbeatReply says what the worker must stop.
+// HeartbeatReply lists what the worker must stop.
 type HeartbeatReply struct {
-	// LeaseFor is how long the lease lasts, counted from the moment the request
-	// was sent, so that clocks need not agree.
+	// LeaseFor is how long the leases last from the time at which the heartbeat was sent,
+	// so that the clocks of worker and server need not agree.
 	LeaseFor time.Duration `json:"lease_for"`
 	Cancel   []LeaseRef    `json:"cancel,omitempty"` // a person asked to cancel these
-	Drop     []LeaseRef    `json:"drop,omitempty"`   // these are no longer the worker's: kill, do not report
-	// CloseHosts are addresses whose kept connections the worker must close; jobs
-	// on them lose sight of their work.
+	Drop     []LeaseRef    `json:"drop,omitempty"`   // these belong to another worker: kill them, and do not report
+	// CloseHosts are addresses to which the worker must close its connections. The jobs
+	// on them lose their connection.
 	CloseHosts []string `json:"close_hosts,omitempty"`
 }
 
-// Outcome is how an attempt ended, as the worker saw it.
+// Outcome is the outcome of an attempt, as observed by the worker.
 type Outcome string
 
 // The outcomes.
 const (
 	OutcomeSucceeded Outcome = "succeeded"
 	OutcomeFailed    Outcome = "failed"
-	OutcomeCancelled Outcome = "cancelled" // stopped, and seen to be stopped
-	OutcomeUnknown   Outcome = "unknown"   // lost sight of it: it may have had its effect
+	OutcomeCancelled Outcome = "cancelled" // stopped, and verified to be gone
+	OutcomeUnknown   Outcome = "unknown"   // the connection was lost; it may have had its effect
 	OutcomeHandBack  Outcome = "handback"  // never started
 )
 
@@ -161,15 +164,15 @@ type Report struct {
 	Outcome Outcome         `json:"outcome"`
 	Result  json.RawMessage `json:"result,omitempty"`
 	Error   *JobError       `json:"error,omitempty"`
-	// NoRetry says that another attempt would fail the same way.
+	// NoRetry reports that another attempt would fail in the same way.
 	NoRetry bool `json:"no_retry,omitempty"`
-	// Output is the job's whole output when it was small enough never to have
-	// been flushed by AppendLog.
+	// Output is all of the job's output, when it is so small that AppendLog was never
+	// called.
 	Output []LogLine `json:"output,omitempty"`
 }
 
-// LogChunk is a part of a job's output. Seq counts a job's chunks of one
-// attempt from 1; a chunk that is already stored is ignored.
+// LogChunk is a part of a job's output. Seq counts the chunks of one attempt from 1, so
+// that a chunk which is sent twice is stored once.
 type LogChunk struct {
 	LeaseRef
 	Attempt int       `json:"attempt"`

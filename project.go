@@ -2,7 +2,7 @@ package hostler
 
 import "time"
 
-// Project isolates data and resources. Names are unique; DefaultProject always
+// Project isolates data and resources. Names are unique; [DefaultProject] always
 // exists.
 type Project struct {
 	ID        ProjectID `json:"id"`
@@ -10,7 +10,7 @@ type Project struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// ProjectInput is a project to make.
+// ProjectInput is a project to create.
 type ProjectInput struct {
 	Name string `json:"name" minLength:"1" maxLength:"64"`
 }

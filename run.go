@@ -1,6 +1,6 @@
 package hostler
 
-// RunSummary counts the jobs of one run by state.
+// RunSummary counts the jobs of a run by state.
 type RunSummary struct {
 	Run    RunID         `json:"run"`
 	Total  int           `json:"total"`

@@ -2,11 +2,10 @@ package hostler
 
 import "encoding/json"
 
-// This file is what the simple task API and its webhook message share: how a job
-// reads in their words.
+// This file holds what the simple task API and its webhook message have in common.
 
-// TaskStatus is a state in the words of the simple task API: pending, running, done
-// or failed.
+// TaskStatus names a job's state as the simple task API does: pending, running, done
+// or failed. An unknown job counts as failed.
 func TaskStatus(s State) string {
 	switch s {
 	case StateScheduled, StateQueued:
@@ -20,17 +19,17 @@ func TaskStatus(s State) string {
 	}
 }
 
-// ResultText is what a job's result says in a line, or else the result itself; ""
-// when there is none.
+// ResultText returns the member "text" of a job's result, which sums it up in a line,
+// or else the result as JSON; "" when there is none.
 func ResultText(result json.RawMessage) string {
 	if len(result) == 0 || string(result) == "null" {
 		return ""
 	}
-	var said struct {
+	var summary struct {
 		Text string `json:"text"`
 	}
-	if json.Unmarshal(result, &said) != nil || said.Text == "" {
+	if json.Unmarshal(result, &summary) != nil || summary.Text == "" {
 		return string(result)
 	}
-	return said.Text
+	return summary.Text
 }

@@ -2,23 +2,23 @@ package hostler
 
 import "slices"
 
-// State is where a job is in its life. The transitions below are the only
-// ones; the CHECK of the schema and the diagram in docs/states.md say the
-// same, and a test holds the three together.
+// State is the state of a job. A job changes its state only as [Transitions] lists. The
+// CHECK constraints of the schema and the diagram in docs/states.md agree with it; a
+// test compares the three.
 type State string
 
 // The states of a job.
 const (
-	StateScheduled State = "scheduled" // waits for its time
+	StateScheduled State = "scheduled" // waits for its start time
 	StateQueued    State = "queued"    // waits for a worker, a lane or a limit
 	StateRunning   State = "running"   // leased by a worker
 	StateSucceeded State = "succeeded"
 	StateFailed    State = "failed"
 	StateCancelled State = "cancelled"
-	StateExpired   State = "expired" // its ttl was over before it started
-	// StateUnknown: the connection or the worker was lost while a command that
-	// may have side effects ran. Never re-run silently; a person or a verify
-	// probe resolves it.
+	StateExpired   State = "expired" // its ttl ended before it started
+	// StateUnknown: the connection or the worker was lost while a command that may have
+	// side effects was running. The job is never run again silently; a person, or a
+	// verify probe, sets its outcome.
 	StateUnknown State = "unknown"
 )
 
@@ -30,20 +30,20 @@ func States() []State {
 	}
 }
 
-// Cause is why a job changes its state; it names a transition.
+// Cause is the reason for a change of state; it names a transition.
 type Cause string
 
 // The causes.
 const (
-	CauseDue      Cause = "due"      // its time has come
-	CauseLease    Cause = "lease"    // a worker took it
+	CauseDue      Cause = "due"      // its start time has come
+	CauseLease    Cause = "lease"    // a worker leased it
 	CauseFinish   Cause = "finish"   // the worker reported the end
 	CauseRetry    Cause = "retry"    // it failed and has attempts left
-	CauseHandBack Cause = "handback" // the worker gave it back unstarted
+	CauseHandBack Cause = "handback" // the worker returned it unstarted
 	CauseLost     Cause = "lost"     // the worker, or its connection, was lost
 	CauseCancel   Cause = "cancel"   // a person cancelled it
-	CauseExpire   Cause = "expire"   // its ttl is over
-	CauseResolve  Cause = "resolve"  // a person, or a verify probe, decided
+	CauseExpire   Cause = "expire"   // its ttl has ended
+	CauseResolve  Cause = "resolve"  // a person, or a verify probe, set the outcome
 )
 
 // Transition is one allowed change of a job's state.
@@ -53,7 +53,7 @@ type Transition struct {
 	To    State
 }
 
-// Transitions is the state machine: the whole of it.
+// Transitions lists every transition of the state machine.
 func Transitions() []Transition {
 	return []Transition{
 		{StateScheduled, CauseDue, StateQueued},
@@ -91,9 +91,9 @@ func (s State) Terminal() bool {
 	return false
 }
 
-// Settled reports whether a job in this state waits for nothing but, when it is
-// unknown, a person: it is terminal or unknown. Nothing runs any more, so that a wait
-// for the job ends here.
+// Settled reports whether the state is terminal or unknown. A wait for a job ends in
+// such a state: nothing runs any more, and an unknown job may wait for a person for
+// ever.
 func (s State) Settled() bool { return s.Terminal() || s == StateUnknown }
 
 // Valid reports whether s is one of the states.

@@ -1,7 +1,7 @@
 package hostler
 
-// Text is a short text for people in the two languages that every text of
-// Hostler exists in.
+// Text is a short text for people in both languages. Every text that Hostler shows
+// exists in both.
 type Text struct {
 	EN string `json:"en"`
 	ZH string `json:"zh"`
@@ -15,7 +15,7 @@ func (t Text) In(l Lang) string {
 	return t.EN
 }
 
-// Lang is a language that Hostler speaks.
+// Lang is a language of texts.
 type Lang string
 
 // The languages.

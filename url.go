@@ -6,16 +6,17 @@ import (
 	"strings"
 )
 
-// Masked stands for a part of a URL that is not shown.
+// Masked replaces a part of a URL that is not shown.
 const Masked = "***"
 
-// robotHosts are chat services whose URLs end in a secret, however short it is.
-var robotHosts = []string{
+// chatHosts are chat services whose URLs end in a secret of any length.
+var chatHosts = []string{
 	"open.feishu.cn", "open.larksuite.com", "hooks.slack.com", "discord.com", "discordapp.com",
 }
 
-// MaskURL is a URL without the parts that may be secret: the user, the query, and
-// the parts of the path that look like a token. It still says where it leads.
+// MaskURL returns a URL without the parts that may be secret: the user, the query, and
+// the parts of the path that look like a token. The host remains visible. It returns
+// [Masked] for text that is not a URL with a host.
 func MaskURL(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.Opaque != "" {
@@ -26,9 +27,9 @@ func MaskURL(raw string) string {
 	for last > 0 && parts[last] == "" {
 		last--
 	}
-	robot := slices.Contains(robotHosts, strings.ToLower(u.Hostname()))
+	chat := slices.Contains(chatHosts, strings.ToLower(u.Hostname()))
 	for i, part := range parts {
-		if looksSecret(part) || robot && i == last && part != "" {
+		if looksSecret(part) || chat && i == last && part != "" {
 			parts[i] = Masked
 		}
 	}

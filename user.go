@@ -2,10 +2,10 @@ package hostler
 
 import "time"
 
-// Role is what a user may do in a project. Each includes the ones before it.
+// Role is what a user may do in a project. Each role includes the ones before it.
 type Role string
 
-// The roles, weakest first. RoleNone is nobody's right.
+// The roles, weakest first. RoleNone permits nothing.
 const (
 	RoleNone     Role = ""
 	RoleViewer   Role = "viewer"
@@ -14,7 +14,7 @@ const (
 	RoleAdmin    Role = "admin"
 )
 
-// Roles lists the roles, weakest first.
+// Roles lists the roles, weakest first, without RoleNone.
 func Roles() []Role { return []Role{RoleViewer, RoleOperator, RoleApprover, RoleAdmin} }
 
 // User is a person or a service that calls Hostler.
@@ -26,20 +26,20 @@ type User struct {
 	CreatedAt time.Time       `json:"created_at"`
 }
 
-// UserInput is a user to make, with roles by project name.
+// UserInput is a user to create.
 type UserInput struct {
 	Name  string          `json:"name" minLength:"1" maxLength:"64"`
 	Roles map[string]Role `json:"roles,omitempty" doc:"role by project name"`
 }
 
-// UserChange is what to change of a user; nil leaves a part as it is. Roles
-// replaces the role in each project that it names; "" takes it away.
+// UserChange is a change of a user; a field that is nil leaves the user as it is.
+// Roles replaces the role in each project that it names; RoleNone removes it.
 type UserChange struct {
 	Disabled *bool           `json:"disabled,omitempty"`
-	Roles    map[string]Role `json:"roles,omitempty" doc:"role by project name; an empty role takes it away"`
+	Roles    map[string]Role `json:"roles,omitempty" doc:"role by project name; an empty role removes it"`
 }
 
-// Me is who the caller is and what it may do.
+// Me answers GET /api/v1/me: the caller and its permissions.
 type Me struct {
 	User     string          `json:"user"`
 	Key      KeyID           `json:"key"`

@@ -2,17 +2,17 @@ package hostler
 
 import "time"
 
-// WebhookFormat is the form of the requests that a webhook gets.
+// WebhookFormat is the form of the requests to a webhook.
 type WebhookFormat string
 
 // The formats.
 const (
-	// FormatStandard is an Event with its job, signed as Standard Webhooks asks
+	// FormatStandard is an Event with its job, signed as by Standard Webhooks
 	// (https://www.standardwebhooks.com).
 	FormatStandard WebhookFormat = "standard"
 	// FormatTask is the message of the simple task API: task_completed.
 	FormatTask WebhookFormat = "task"
-	// FormatNetPulse is what NetPulse sends when a job ends: id, status and result.
+	// FormatNetPulse is the message of NetPulse when a job ends: id, status and result.
 	FormatNetPulse WebhookFormat = "netpulse"
 	// Chat bots have their own messages, signatures and error responses.
 	FormatDingTalk WebhookFormat = "dingtalk"
@@ -25,7 +25,7 @@ func WebhookFormats() []WebhookFormat {
 	return []WebhookFormat{FormatStandard, FormatTask, FormatNetPulse, FormatDingTalk, FormatWeCom, FormatFeishu}
 }
 
-// OnlyEnds reports whether the format has a message for the ends of jobs only.
+// OnlyEnds reports whether the format has a message only for the end of a job.
 func (f WebhookFormat) OnlyEnds() bool { return f == FormatTask || f == FormatNetPulse }
 
 // IsChatBot reports whether the format is that of a chat bot.
@@ -33,7 +33,7 @@ func (f WebhookFormat) IsChatBot() bool {
 	return f == FormatDingTalk || f == FormatWeCom || f == FormatFeishu
 }
 
-// Webhook is a subscription of a URL to events. Its secrets (the URL's query and
+// Webhook is a subscription of a URL to events. Its secret parts (the URL's query and
 // user, the signing secret, the bearer token, header values) are write-only.
 type Webhook struct {
 	ID      WebhookID     `json:"id"`
@@ -59,41 +59,41 @@ type Webhook struct {
 	Updated time.Time     `json:"updated_at"`
 }
 
-// WebhookFilter narrows the events of jobs; empty fields match all.
+// WebhookFilter narrows the events of jobs; an empty field matches all.
 type WebhookFilter struct {
 	Actions []string `json:"actions,omitempty" maxItems:"100"`
 	Queues  []string `json:"queues,omitempty" maxItems:"100"`
 	Assets  []string `json:"assets,omitempty" maxItems:"1000" doc:"names"`
 }
 
-// WebhookCounts counts the deliveries of a webhook that are kept.
+// WebhookCounts counts the stored deliveries of a webhook by state.
 type WebhookCounts struct {
 	Pending   int `json:"pending"`
 	Delivered int `json:"delivered"`
 	Failed    int `json:"failed"`
 }
 
-// WebhookInput is a webhook as a caller writes it. The secret parts go in and
-// never come out. In a replacement, a secret part that is left out stays as it is,
-// as long as the requests go to the same scheme, host and port; an empty one is
-// taken away.
+// WebhookInput is a webhook to create, or to put in place of an existing one. In a
+// replacement, an omitted secret part is retained as long as the URL has the same
+// scheme, host and port; an empty one is removed. A secret is thereby never sent to a
+// host for which it was not given.
 type WebhookInput struct {
 	Name    string            `json:"name" minLength:"1" maxLength:"128"`
-	URL     string            `json:"url,omitempty" maxLength:"2048" writeOnly:"true" doc:"http or https; in a replacement, left out or as shown, it stays as it is"`
-	Format  WebhookFormat     `json:"format,omitempty" enum:"standard,task,netpulse,dingtalk,wecom,feishu" doc:"default: the robot that the URL belongs to, else standard"`
+	URL     string            `json:"url,omitempty" maxLength:"2048" writeOnly:"true" doc:"http or https; a replacement retains it when it is omitted or given as shown"`
+	Format  WebhookFormat     `json:"format,omitempty" enum:"standard,task,netpulse,dingtalk,wecom,feishu" doc:"default: that of the chat service that the URL belongs to, else standard"`
 	Events  []string          `json:"events,omitempty" maxItems:"100" doc:"types of event, or patterns such as job.*; default: the ends of jobs"`
 	Filter  *WebhookFilter    `json:"filter,omitempty"`
 	Method  string            `json:"method,omitempty" enum:"POST,PUT,PATCH,GET" doc:"default: POST"`
-	Headers map[string]string `json:"headers,omitzero" writeOnly:"true" doc:"additional headers; their values are never shown again"`
+	Headers map[string]string `json:"headers,omitzero" writeOnly:"true" doc:"additional headers; their values are not shown again"`
 	Token   *string           `json:"token,omitempty" maxLength:"4096" writeOnly:"true" doc:"sent as Authorization: Bearer"`
-	Secret  *string           `json:"secret,omitempty" maxLength:"512" writeOnly:"true" doc:"signs the requests: whsec_ and base64, or the robot's own secret"`
-	// GenerateSecret is for new webhooks; a replacement keeps, sets or removes one.
-	GenerateSecret bool     `json:"generate_secret,omitempty" doc:"of a new webhook: make a signing secret and show it once"`
+	Secret  *string           `json:"secret,omitempty" maxLength:"512" writeOnly:"true" doc:"signs the requests: whsec_ and base64, or the chat bot's own secret"`
+	// GenerateSecret is for new webhooks; use a rotation for an existing one.
+	GenerateSecret bool     `json:"generate_secret,omitempty" doc:"generate a signing secret for a new webhook, and show it once"`
 	Lang           Lang     `json:"lang,omitempty" enum:"en,zh" doc:"of texts for people; default: the caller's"`
 	Timeout        Duration `json:"timeout,omitempty" doc:"of one request; default and most 10s"`
-	Rate           int      `json:"rate,omitempty" minimum:"0" maximum:"6000" doc:"requests per minute at most; 0 means no limit, but for robots 20"`
+	Rate           int      `json:"rate,omitempty" minimum:"0" maximum:"6000" doc:"requests per minute at most; 0 means no limit, or 20 for chat bots"`
 	Limit          int      `json:"limit,omitempty" minimum:"0" maximum:"100" doc:"requests at once at most; default 4"`
-	Enabled        *bool    `json:"enabled,omitempty" doc:"default: true, or as it is"`
+	Enabled        *bool    `json:"enabled,omitempty" doc:"default: true, or unchanged in a replacement"`
 }
 
 // String hides the secret parts.
@@ -102,11 +102,11 @@ func (in WebhookInput) String() string { return in.Name + " (secret)" }
 // GoString hides the secret parts from %#v.
 func (in WebhookInput) GoString() string { return in.String() }
 
-// WebhookCreated is a webhook with the signing secret that Hostler made for it,
-// which is shown this once.
+// WebhookCreated is a webhook with the signing secret that Hostler generated. No other
+// answer contains the secret.
 type WebhookCreated struct {
 	Webhook Webhook `json:"webhook"`
-	Secret  string  `json:"secret,omitempty" doc:"when Hostler made it; shown only now"`
+	Secret  string  `json:"secret,omitempty" doc:"if Hostler generated it; not shown again"`
 }
 
 // String hides the secret.
@@ -117,8 +117,8 @@ func (w WebhookCreated) GoString() string { return w.String() }
 
 // WebhookRotation asks for a new signing secret.
 type WebhookRotation struct {
-	Secret  string    `json:"secret,omitempty" maxLength:"512" writeOnly:"true" doc:"default: Hostler makes one"`
-	Overlap *Duration `json:"overlap,omitempty" doc:"how long the old secret signs too; default 24h"`
+	Secret  string    `json:"secret,omitempty" maxLength:"512" writeOnly:"true" doc:"default: generated"`
+	Overlap *Duration `json:"overlap,omitempty" doc:"how long the old secret also signs; default 24h"`
 }
 
 // String hides the secret.
@@ -127,11 +127,12 @@ func (in WebhookRotation) String() string { return "rotation (secret)" }
 // GoString hides the secret from %#v.
 func (in WebhookRotation) GoString() string { return in.String() }
 
-// JobWebhook asks for a request at the end of each job of one call.
+// JobWebhook is a request to be sent at the end of each job of one call, without a
+// webhook. It is sealed with the job and deleted after its delivery.
 type JobWebhook struct {
 	URL     string            `json:"url" minLength:"1" maxLength:"2048" writeOnly:"true"`
 	Method  string            `json:"method,omitempty" enum:"POST,PUT,PATCH,GET" doc:"default POST"`
-	Headers map[string]string `json:"headers,omitempty" writeOnly:"true" doc:"sealed; never shown again"`
+	Headers map[string]string `json:"headers,omitempty" writeOnly:"true" doc:"sealed; not shown again"`
 	Token   string            `json:"token,omitempty" maxLength:"4096" writeOnly:"true" doc:"sent as Authorization: Bearer; sealed"`
 	Secret  string            `json:"secret,omitempty" maxLength:"512" writeOnly:"true" doc:"signs the requests; sealed"`
 	Format  WebhookFormat     `json:"format,omitempty" enum:"standard,task,netpulse,dingtalk,wecom,feishu" doc:"default: by the URL"`

@@ -17,13 +17,13 @@ type Worker struct {
 	LastHeartbeat time.Time `json:"last_heartbeat"`
 	Succeeded     int64     `json:"succeeded"`
 	Failed        int64     `json:"failed"`
-	// Sessions are the connections to hosts that the worker keeps.
+	// Sessions are the worker's open connections to hosts.
 	Sessions    []HostSession `json:"sessions,omitempty"`
 	CPUPercent  float64       `json:"cpu_percent" doc:"of one core, over the last heartbeats"`
 	MemoryBytes int64         `json:"memory_bytes"`
 }
 
-// HostSession is a connection to a host that a worker keeps between jobs.
+// HostSession is a connection to a host that a worker keeps open between jobs.
 type HostSession struct {
 	Address   string    `json:"address" doc:"as the asset or the request has it"`
 	Port      int       `json:"port"`
@@ -37,11 +37,11 @@ type HostSession struct {
 
 // WorkerStopped answers POST /api/v1/workers/{id}/stop.
 type WorkerStopped struct {
-	Worker      Worker `json:"worker" doc:"as it was"`
-	Interrupted int    `json:"interrupted" doc:"jobs that it ran; the on_lost of each decides"`
+	Worker      Worker `json:"worker" doc:"before it was stopped"`
+	Interrupted int    `json:"interrupted" doc:"jobs that it was running; the on_lost of each applies"`
 }
 
-// SessionClose names the host to which a worker is to close its connections.
+// SessionClose names the host to which a worker must close its connections.
 type SessionClose struct {
 	Address string `json:"address" minLength:"1" maxLength:"253"`
 }

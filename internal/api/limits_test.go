@@ -220,8 +220,7 @@ func faultsAt(err error, path string) []string {
 func deepCopy[T any](v T) T {
 	out := reflect.New(reflect.TypeFor[T]()).Elem()
 	out.Set(reflect.ValueOf(v))
-	for i := range out.NumField() {
-		f := out.Field(i)
+	for _, f := range out.Fields() {
 		if f.Kind() == reflect.Pointer && !f.IsNil() {
 			cp := reflect.New(f.Type().Elem())
 			cp.Elem().Set(f.Elem())
