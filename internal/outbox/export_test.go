@@ -1,0 +1,6 @@
+package outbox
+
+import "context"
+
+// RunOnce exports runOnce.
+func (p *Publisher) RunOnce(ctx context.Context) error { return p.runOnce(ctx) }

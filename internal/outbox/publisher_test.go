@@ -1,0 +1,120 @@
+package outbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/outbox"
+	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/storetest"
+)
+
+func newPublisher(h *storetest.Harness, deliver func(*store.Tx, store.Published) error) *outbox.Publisher {
+	return &outbox.Publisher{Store: h.Store, Deliver: deliver, Log: slog.New(slog.DiscardHandler)}
+}
+
+func commitEvent(t *testing.T, h *storetest.Harness, object string) {
+	t.Helper()
+	err := h.Store.InTx(t.Context(), func(tx *store.Tx) error {
+		tx.Emit(0, hostler.EventQueueUpdated, hostler.ObjectEvent{Object: object})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// published returns the objects of the published events, in order, and checks that
+// their positions have no gaps.
+func published(t *testing.T, h *storetest.Harness) (objects []string) {
+	t.Helper()
+	err := h.Store.View(t.Context(), func(tx *store.Tx) error {
+		objects = nil
+		for pos := int64(0); ; {
+			page, err := tx.EventsAfter(pos, 100, 1000, nil)
+			if err != nil || page.Last == pos {
+				return err
+			}
+			for i, e := range page.Events {
+				if e.Pos != pos+int64(i)+1 {
+					t.Errorf("position %d follows %d", e.Pos, pos+int64(i))
+				}
+				objects = append(objects, e.Object.Object)
+			}
+			pos = page.Last
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+// TestPublishersOfTwoServers runs two publishers while events are committed: each
+// event gets one position.
+func TestPublishersOfTwoServers(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		const events = 200
+		ctx, stop := context.WithCancel(t.Context())
+		var loops sync.WaitGroup
+		for range 2 {
+			p := newPublisher(h, nil)
+			loops.Go(func() {
+				if err := p.Run(ctx); err != nil {
+					t.Errorf("Run: %v", err)
+				}
+			})
+		}
+		for i := range events {
+			commitEvent(t, h, fmt.Sprint(i))
+		}
+		stop()
+		loops.Wait()
+		if err := newPublisher(h, nil).RunOnce(t.Context()); err != nil { // what the two had not come to
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for _, object := range published(t, h) {
+			if seen[object] {
+				t.Errorf("event %s was published twice", object)
+			}
+			seen[object] = true
+		}
+		if len(seen) != events {
+			t.Errorf("%d events were published, want %d", len(seen), events)
+		}
+	})
+}
+
+// TestFailedDeliveryPublishesNothing lets Deliver fail: the events of its transaction
+// stay in the outbox, and are published with their deliveries by the next round.
+func TestFailedDeliveryPublishesNothing(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		commitEvent(t, h, "a")
+		commitEvent(t, h, "b")
+		broken := errors.New("deliveries cannot be queued")
+		p := newPublisher(h, func(*store.Tx, store.Published) error { return broken })
+		if err := p.RunOnce(t.Context()); !errors.Is(err, broken) {
+			t.Fatalf("RunOnce = %v, want %v", err, broken)
+		}
+		if got := published(t, h); len(got) != 0 {
+			t.Errorf("%v were published without their deliveries", got)
+		}
+		delivered := 0
+		p.Deliver = func(_ *store.Tx, p store.Published) error {
+			delivered = p.N
+			return nil
+		}
+		if err := p.RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := published(t, h); len(got) != 2 || delivered != 2 {
+			t.Errorf("published %v, delivered %d; want two events", got, delivered)
+		}
+	})
+}
