@@ -11,7 +11,8 @@ func Rules() []Rule {
 		// Entry points. The server is the only place that wires: it may import
 		// everything.
 		{Package: "internal/cli", May: []string{
-			"client", "internal/bench", "internal/cli/term", "internal/wait", "internal/clicontext", "internal/config", "internal/server",
+			"client", "internal/bench", "internal/cli/term", "internal/clicontext", "internal/config",
+			"internal/server", "internal/wait",
 		}},
 		{Package: "internal/cli/term"},
 		{Package: "internal/server", May: []string{"internal/..."}},
@@ -22,8 +23,8 @@ func Rules() []Rule {
 		{Package: "internal/config", May: []string{"internal/check"}},
 		{Package: "internal/clicontext"},
 
-		// The API reaches the store and the engine through app only.
-		// The framework in api/rest knows no route, and no API imports another.
+		// The APIs reach the store and the engine through app only. The framework in
+		// api/rest knows no route, and no API imports another.
 		{Package: "internal/api", May: []string{"internal/api/...", "internal/app"}},
 		{Package: "internal/api/rest", May: []string{"internal/auth", "internal/check", "internal/wait"}},
 		{Package: "internal/api/native", May: []string{
@@ -34,8 +35,11 @@ func Rules() []Rule {
 		}},
 		{Package: "internal/api/simple", May: []string{"internal/api/rest", "internal/app", "internal/auth"}},
 		{Package: "internal/api/monitor", May: []string{"internal/api/rest", "internal/app", "internal/auth"}},
+
+		// Use cases with a Caller, and what a lease needs without one.
 		{Package: "internal/app", May: []string{
-			"internal/action", "internal/assetfile", "internal/auth", "internal/check", "internal/outbox", "internal/secret", "internal/store", "internal/webhook",
+			"internal/action", "internal/assetfile", "internal/auth", "internal/check", "internal/outbox",
+			"internal/secret", "internal/store", "internal/webhook",
 		}},
 		{Package: "internal/resolve", May: []string{
 			"internal/action", "internal/check", "internal/secret", "internal/store",
@@ -49,26 +53,28 @@ func Rules() []Rule {
 		}},
 
 		// The worker sees neither store nor engine, only a hostler.Dispatcher, so
-		// that it also runs on another machine. Action families import the
-		// contract.
+		// that it also runs on another machine.
 		{Package: "internal/node", May: []string{
-			"internal/action", "internal/action/http", "internal/action/local", "internal/action/net", "internal/action/netcli",
-			"internal/action/ssh", "internal/runlog", "internal/secret", "internal/sshconn", "internal/worker",
+			"internal/action", "internal/action/http", "internal/action/local", "internal/action/net",
+			"internal/action/netcli", "internal/action/ssh", "internal/runlog", "internal/secret",
+			"internal/sshconn", "internal/worker",
 		}},
 		{Package: "internal/worker", May: []string{"internal/action", "internal/runlog", "internal/wait"}},
 		{Package: "internal/runlog", May: []string{"internal/wait"}},
+
+		// Families of actions import the contract, and no other family.
 		{Package: "internal/action", May: []string{"internal/check"}},
 		{Package: "internal/action/...", May: []string{"internal/action"}},
 		{Package: "internal/action/http", May: []string{"internal/action", "internal/check", "internal/egress"}},
 		{Package: "internal/action/netcli", May: []string{"internal/action", "internal/check", "internal/sshconn"}},
 		{Package: "internal/action/netcli/devicetest"},
-		{Package: "internal/action/ssh", May: []string{"internal/action", "internal/check", "internal/sshconn", "internal/wait"}},
-
-		// SSH connections serve the calls of actions, below the families.
+		{Package: "internal/action/ssh", May: []string{
+			"internal/action", "internal/check", "internal/sshconn", "internal/wait",
+		}},
 		{Package: "internal/sshconn", May: []string{"internal/action", "internal/wait"}},
 		{Package: "internal/sshconn/sshtest"},
 
-		// The store and its drivers.
+		// The store and its drivers, over what both drivers need.
 		{Package: "internal/store", May: []string{"internal/sqldb"}},
 		{Package: "internal/store/schema"},
 		{Package: "internal/store/sqlite", May: []string{"internal/sqldb", "internal/store/schema"}},
@@ -78,11 +84,13 @@ func Rules() []Rule {
 		}},
 		{Package: "internal/sqldb"},
 
-		// Rules and tools that import nothing.
+		// Pure rules, without a store.
 		{Package: "internal/assetfile", May: []string{"internal/check"}},
-		{Package: "internal/auth"},
-		{Package: "internal/check"},
 		{Package: "internal/webhook", May: []string{"internal/check", "internal/secret"}},
+		{Package: "internal/auth"},
+
+		// Tools that import nothing.
+		{Package: "internal/check"},
 		{Package: "internal/egress/..."},
 		{Package: "internal/secret"},
 		{Package: "internal/wait"},
