@@ -155,7 +155,7 @@ func describeWebhook(
 
 // rateOf returns the rate limit, which chat bots always have.
 func rateOf(rate int, f hostler.WebhookFormat) int {
-	if rate == 0 && webhook.IsChatBot(f) {
+	if rate == 0 && f.IsChatBot() {
 		return webhook.ChatBotRate
 	}
 	return rate

@@ -40,7 +40,7 @@ func (c WebhookConfig) endpoint() (webhook.Endpoint, error) {
 	var fields check.Fields
 	e := webhook.Endpoint{URL: c.URL, Token: c.Token, Secret: c.Secret, Format: c.Format}
 	e.Check(&fields)
-	if c.Format == "" && !webhook.IsChatBot(e.Format) {
+	if c.Format == "" && !e.Format.IsChatBot() {
 		e.Format = hostler.FormatTask
 	}
 	if len(fields.Faults()) == 0 {

@@ -105,7 +105,7 @@ func (e *Endpoint) Check(fields *check.Fields) {
 		u = &url.URL{}
 	}
 	detected := formatOf(u)
-	if e.Format == "" || e.Format == hostler.FormatNetPulse && IsChatBot(detected) {
+	if e.Format == "" || e.Format == hostler.FormatNetPulse && detected.IsChatBot() {
 		e.Format = detected // a chat bot does not understand NetPulse's message
 	}
 	e.Method = cmp.Or(e.Method, http.MethodPost)
@@ -115,7 +115,7 @@ func (e *Endpoint) Check(fields *check.Fields) {
 	check.Between(fields, "timeout", e.Timeout, minTimeout, maxTimeout)
 	e.Headers = checkHeaders(fields, e.Headers)
 	e.checkToken(fields, u)
-	if IsChatBot(e.Format) {
+	if e.Format.IsChatBot() {
 		fields.Require(e.Method == http.MethodPost, "method", "must be POST for this format", "此格式只能用 POST")
 	}
 	checkSecret(fields, e.Format, e.Secret)
@@ -130,7 +130,7 @@ func (e *Endpoint) checkToken(fields *check.Fields, u *url.URL) {
 	_, both := e.Headers["Authorization"]
 	fields.Require(!both, "token", "excludes the header Authorization", "不能与 Authorization 头同时指定")
 	fields.Require(u.User == nil, "token", "excludes a user in the URL", "不能与 URL 中的用户同时指定")
-	fields.Require(!IsChatBot(e.Format), "token", "is not supported by this format", "此格式不支持")
+	fields.Require(!e.Format.IsChatBot(), "token", "is not supported by this format", "此格式不支持")
 }
 
 // Describe sets what may be shown of the endpoint.

@@ -112,7 +112,7 @@ func NewSecret() string {
 // given one, and the format must be signed as Standard Webhooks defines.
 func (e *Endpoint) Generate(fields *check.Fields) string {
 	fields.Require(e.Secret == "", "generate_secret", "excludes secret: give one of the two", "不能与 secret 同时指定")
-	fields.Require(!IsChatBot(e.Format), "generate_secret",
+	fields.Require(!e.Format.IsChatBot(), "generate_secret",
 		"is not supported by this format: give the chat bot's own secret", "此格式不支持：请提供聊天机器人自己的密钥")
 	e.Secret = NewSecret()
 	return e.Secret
@@ -128,7 +128,7 @@ func NextSecret(fields *check.Fields, f hostler.WebhookFormat, given string) (ne
 	case f == hostler.FormatWeCom:
 		fields.AddText("secret", textNoSignature)
 		return "", false
-	case IsChatBot(f):
+	case f.IsChatBot():
 		fields.Add("secret", "is required: give the chat bot's own secret", "必须提供：请提供聊天机器人自己的密钥")
 		return "", false
 	default:
@@ -149,7 +149,7 @@ func checkSecret(fields *check.Fields, f hostler.WebhookFormat, s string) {
 		fields.Add("secret", "must be at most %d visible ASCII characters", "最多 %d 个可见 ASCII 字符", maxSecret)
 	case f == hostler.FormatWeCom:
 		fields.AddText("secret", textNoSignature)
-	case IsChatBot(f):
+	case f.IsChatBot():
 	default:
 		encoded, prefixed := strings.CutPrefix(s, signingPrefix)
 		raw, err := base64.StdEncoding.DecodeString(encoded)

@@ -20,8 +20,6 @@
 package webhook
 
 import (
-	"slices"
-
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/check"
 )
@@ -39,19 +37,6 @@ const (
 	maxAssets = 1000
 )
 
-// IsChatBot reports whether a format is that of a chat service's bot. Such bots have
-// messages, signatures and rate limits of their own.
-func IsChatBot(f hostler.WebhookFormat) bool {
-	return f == hostler.FormatDingTalk || f == hostler.FormatWeCom || f == hostler.FormatFeishu
-}
-
-// jobEnds are the events at which a job has ended, or waits for a person to resolve
-// it: all that the formats of NetPulse and the simple task API can express.
-var jobEnds = []hostler.EventType{
-	hostler.EventJobSucceeded, hostler.EventJobFailed, hostler.EventJobCancelled,
-	hostler.EventJobExpired, hostler.EventJobUnknown,
-}
-
 // CheckEvents checks the event types and patterns of a subscription: job.failed,
 // job.*, *.
 func CheckEvents(fields *check.Fields, f hostler.WebhookFormat, events []string) {
@@ -62,7 +47,7 @@ func CheckEvents(fields *check.Fields, f hostler.WebhookFormat, events []string)
 			fields.Merge(err)
 			continue
 		}
-		fields.Require(!f.OnlyEnds() || slices.Contains(jobEnds, hostler.EventType(e)), path,
+		fields.Require(!f.OnlyEnds() || hostler.EventType(e).SettlesJob(), path,
 			"has no message in the format %s, which supports ends of jobs only",
 			"%s 格式只能通知作业结束，不支持此事件", f)
 	}
