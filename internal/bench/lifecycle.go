@@ -45,7 +45,9 @@ func (c *countingDispatcher) Register(ctx context.Context, info hostler.WorkerIn
 }
 
 // Report implements hostler.Dispatcher.
-func (c *countingDispatcher) Report(ctx context.Context, w hostler.WorkerID, reports []hostler.Report) ([]error, error) {
+func (c *countingDispatcher) Report(
+	ctx context.Context, w hostler.WorkerID, reports []hostler.Report,
+) ([]error, error) {
 	acks, err := c.Dispatcher.Report(ctx, w, reports)
 	for _, ack := range acks {
 		if ack == nil {

@@ -13,6 +13,11 @@ import (
 const maxResult = 64 << 10
 
 // standard is a message of Standard Webhooks: type, timestamp and data.
+//
+//	{"type":"job.failed","timestamp":"2026-01-31T10:00:00Z","pos":9,"data":{"job":"job_…", …}}
+//
+// Pos is the position of the event in the stream, by which a receiver can order its
+// deliveries: they may arrive in another order, and more than once.
 type standard struct {
 	Type      hostler.EventType `json:"type"`
 	Timestamp time.Time         `json:"timestamp"`
@@ -43,7 +48,10 @@ func standardMessage(e *store.Event, job *hostler.Job) standard {
 	return s
 }
 
-// simpleTask is the message of the simple task API.
+// simpleTask is the message of the simple task API, with the numeric ids of that API.
+//
+//	{"event":"task_completed","task_id":2001,"asset_id":1001,"action":"check_port",
+//	 "status":"success","result":"port 22 open","error":null,"completed_at":"…"}
 type simpleTask struct {
 	Event       string    `json:"event"`
 	ID          int64     `json:"task_id"`
@@ -73,7 +81,9 @@ func simpleTaskMessage(e *store.Event, job *hostler.Job, lang hostler.Lang) any 
 	return t
 }
 
-// netPulse is the message that NetPulse sends.
+// netPulse is the message that NetPulse sends when a job ends.
+//
+//	{"id":"job_…","status":"success","result":"…"}
 type netPulse struct {
 	ID     string `json:"id"`
 	Status string `json:"status"`

@@ -24,12 +24,17 @@ const (
 )
 
 // limiter shares out the requests in flight of a server, so that hosts that let
-// requests time out leave enough of them to the others:
+// requests time out leave enough permits to the others.
 //
-//   - a reachable host gets no more permits than it leaves free, and maxPerHost;
-//   - hosts that are not known to be reachable share a part of the permits.
+//   - A reachable host gets no more permits than it leaves free, and at most
+//     maxPerHost: alone on an idle server 100, the next one 100, and so on; once 400 of
+//     the 512 are taken, a new host gets 56, and the one after it 28.
+//   - Hosts that are not known to be reachable get 2 each, and 256 together. A thousand
+//     dead hosts thus occupy half of the permits, until their requests time out.
 //
-// A permit is taken by reserve, and given back by release.
+// reserve takes permits, and release gives them back. The webhook's own limits are
+// checked here too: its Limit, and its Rate, of which the database has the last word
+// because it holds for all servers.
 type limiter struct {
 	mu        sync.Mutex
 	inFlight  int

@@ -28,8 +28,13 @@ func (n *Notifier) body(ctx context.Context, w store.WebhookRow, d store.Claimed
 	return string(b), nil
 }
 
-// message returns an event in the format of a webhook. The job is nil when it was
-// deleted meanwhile, and for events of other objects.
+// message returns an event in the format of a webhook, to be encoded as JSON:
+//
+//   - standard: the event with the job's result, signed (format.go, sign.go)
+//   - task, netpulse: the messages of other task servers, for their clients (format.go)
+//   - dingtalk, wecom, feishu: a text for people, without markup (chatbot.go)
+//
+// The job is nil when it was deleted meanwhile, and for events of other objects.
 func message(w store.WebhookRow, e *store.Event, job *hostler.Job) any {
 	switch {
 	case w.Format.IsChatBot():

@@ -33,7 +33,12 @@ func signStandard(
 }
 
 // signature returns the header Webhook-Signature: one signature for each secret that
-// is valid now. During a rotation two are, so that the receiver can switch.
+// is valid now, with spaces between them. During a rotation there are two, so that the
+// receiver can switch.
+//
+//	v1,base64(HMAC-SHA256(secret, id "." timestamp "." payload))
+//
+// The timestamp is signed, so that a receiver can refuse a replay of an old request.
 func signature(secrets []webhook.SigningSecret, id string, stamp int64, payload string, now time.Time) string {
 	var all []string
 	for _, s := range secrets {
@@ -57,9 +62,8 @@ func sign(key []byte, text string) string {
 }
 
 // signChatBot returns the URL and the payload of a request with the signature that
-// its chat bot wants. DingTalk has it in the URL, computed over milliseconds; Feishu
-// in the payload, over seconds, with key and text swapped. Other formats, and chat
-// bots without a secret, are returned unchanged.
+// its chat bot expects. Those of other formats, and of chat bots without a secret, are
+// returned unchanged; WeCom has no signatures, its URL is the secret.
 func signChatBot(
 	f hostler.WebhookFormat, s webhook.Secrets, body string, now time.Time,
 ) (rawURL, payload string, err error) {
@@ -79,6 +83,9 @@ func signChatBot(
 	}
 }
 
+// signDingTalk returns the URL with its parameters timestamp, in milliseconds, and sign:
+//
+//	base64(HMAC-SHA256(key: secret, text: timestamp "\n" secret))
 func signDingTalk(rawURL, secret string, now time.Time) (string, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -92,6 +99,10 @@ func signDingTalk(rawURL, secret string, now time.Time) (string, error) {
 	return u.String(), nil
 }
 
+// signFeishu returns the payload with its fields timestamp, in seconds, and sign. The key
+// has what DingTalk signs, and the text is empty:
+//
+//	base64(HMAC-SHA256(key: timestamp "\n" secret, text: ""))
 func signFeishu(body, secret string, now time.Time) (string, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(body), &fields); err != nil {

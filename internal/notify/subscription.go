@@ -8,8 +8,9 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// Deliver queues a delivery for each webhook that subscribes to one of the events,
-// in the transaction that publishes them.
+// Deliver queues a delivery for each webhook that subscribes to one of the events. It
+// runs in the transaction that publishes them, so that a delivery exists if and only if
+// its event was published.
 func (n *Notifier) Deliver(tx *store.Tx, p store.Published) error {
 	events, err := p.Events()
 	if err != nil {

@@ -239,7 +239,9 @@ func TestGaps(t *testing.T) {
 		e.emit(t, 5)
 		e.h.Advance(time.Hour)
 		e.emit(t, 5)
-		err := e.h.Store.InTx(t.Context(), func(tx *store.Tx) error { return tx.DeleteEvents(e.h.Now().Add(-time.Minute), 100) })
+		err := e.h.Store.InTx(t.Context(), func(tx *store.Tx) error {
+			return tx.DeleteEvents(e.h.Now().Add(-time.Minute), 100)
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
