@@ -9,7 +9,8 @@ import (
 	"hostler.dev/hostler/internal/cli/term"
 )
 
-// Exit codes besides those of [hostler.Code.ExitCode].
+// Exit codes besides those of [hostler.Code.ExitCode]. [outcomeOf] chooses that of
+// --wait.
 const (
 	exitNotSucceeded = 1   // a job, or an item of a change, did not succeed
 	exitUnknown      = 3   // the outcome of a job is unknown

@@ -153,7 +153,7 @@ func (a *app) webhookCreate() *cobra.Command {
 		long: txt(`Create a webhook. Secrets are never read from the command line itself: give a URL
 with a secret (such as that of a chat bot), a token, a signing secret and headers in
 files (- is standard input), or use --ask to type them without echo.`,
-			`创建回调。机密内容绝不从命令行参数读取：含机密的 URL（如群机器人地址）、令牌、签名密钥和
+			`创建回调。机密内容绝不从命令行参数读取：含机密的 URL（如聊天机器人地址）、令牌、签名密钥和
 请求头请用文件提供（- 表示标准输入），或用 --ask 在终端无回显地输入。`),
 		example: `hostler webhook create ops https://ops.example.com/hooks --event job.failed --generate-secret
 hostler webhook create chat --url-file bot-url.txt --secret-file bot-secret.txt
