@@ -1,6 +1,6 @@
 package sqldb
 
-import "reflect"
+import "unsafe"
 
 // Batch holds the rows of "@rows", column by column, as PostgreSQL takes them.
 type Batch struct {
@@ -54,41 +54,28 @@ func BatchOf(cols ...Column) Batch {
 func NewBatch[T any](rows []T) Batch {
 	fs := fieldsOf[T]()
 	b := Batch{Len: len(rows), Cols: make([]Column, len(fs))}
-	all := reflect.ValueOf(rows)
 	for i := range fs {
-		b.Cols[i].fill(&fs[i], all, len(rows))
+		f, c := &fs[i], &b.Cols[i]
+		c.Name, c.Type = f.name, f.kind.colType()
+		switch c.Type {
+		case Int:
+			c.Ints = gather(rows, f.int)
+		case Text:
+			c.Texts = gather(rows, f.text)
+		default:
+			c.Bytes = gather(rows, f.bytes)
+		}
 	}
 	return b
 }
 
-// fill gathers the values of one field.
-func (c *Column) fill(f *field, rows reflect.Value, n int) {
-	c.Name, c.Type = f.name, f.kind.colType()
-	switch c.Type {
-	case Int:
-		c.Ints = make([]int64, n)
-		for i := range n {
-			c.Ints[i] = f.intValue(rows.Index(i).FieldByIndex(f.index))
-		}
-	case Text:
-		c.Texts = make([]string, n)
-		for i := range n {
-			v := rows.Index(i).FieldByIndex(f.index)
-			if f.kind == fieldByteText {
-				c.Texts[i] = string(v.Bytes())
-			} else {
-				c.Texts[i] = v.String()
-			}
-		}
-	default:
-		c.Bytes = make([][]byte, n)
-		for i := range n {
-			c.Bytes[i] = rows.Index(i).FieldByIndex(f.index).Bytes()
-			if c.Bytes[i] == nil {
-				c.Bytes[i] = []byte{} // no column is NULL
-			}
-		}
+// gather returns the values of one field.
+func gather[T, V any](rows []T, value func(row unsafe.Pointer) V) []V {
+	out := make([]V, len(rows))
+	for i := range rows {
+		out[i] = value(unsafe.Pointer(&rows[i]))
 	}
+	return out
 }
 
 // Values returns the column's slice: []int64, []string or [][]byte.

@@ -3,10 +3,10 @@ package sqldb
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 )
 
 // A row struct declares the columns of a table, or of a query, once. Every field
@@ -50,12 +50,12 @@ func (k fieldKind) colType() ColType {
 	}
 }
 
-// field is one column of a row struct.
+// field is one column of a row struct. It is read and written through its offset, not
+// by reflection: the queue does so for every column of every job.
 type field struct {
-	name  string
-	index []int
-	kind  fieldKind
-	ptr   reflect.Type // what the pointer to the field is converted to for Scan
+	name   string
+	offset uintptr
+	kind   fieldKind
 }
 
 // fieldsCache holds the fields of each row struct: reflect.Type → []field.
@@ -68,52 +68,47 @@ func fieldsOf[T any]() []field {
 	if fs, ok := fieldsCache.Load(t); ok {
 		return fs.([]field)
 	}
-	fs := collectFields(t, nil)
+	fs := collectFields(t, 0)
 	fieldsCache.Store(t, fs)
 	return fs
 }
 
-func collectFields(t reflect.Type, index []int) []field {
+func collectFields(t reflect.Type, offset uintptr) []field {
 	var out []field
-	for i := range t.NumField() {
-		sf := t.Field(i)
-		at := append(slices.Clip(index), i)
+	for sf := range t.Fields() {
 		tag, ok := sf.Tag.Lookup("db")
 		switch {
 		case ok:
-			out = append(out, newField(t, sf, tag, at))
+			name, asText := strings.CutSuffix(tag, ",text")
+			out = append(out, field{name, offset + sf.Offset, kindOf(t, sf, asText)})
 		case sf.Anonymous && sf.Type.Kind() == reflect.Struct:
-			out = append(out, collectFields(sf.Type, at)...)
+			out = append(out, collectFields(sf.Type, offset+sf.Offset)...)
 		}
 	}
 	return out
 }
 
-func newField(t reflect.Type, sf reflect.StructField, tag string, index []int) field {
-	name, asText := strings.CutSuffix(tag, ",text")
-	f := field{name: name, index: index}
+func kindOf(t reflect.Type, sf reflect.StructField, asText bool) fieldKind {
 	isBytes := sf.Type.Kind() == reflect.Slice && sf.Type.Elem().Kind() == reflect.Uint8
 	switch {
 	case sf.Type == reflect.TypeFor[time.Time]():
-		f.kind = fieldTime
+		return fieldTime
 	case sf.Type == reflect.TypeFor[*time.Time]():
-		f.kind = fieldTimePtr
+		return fieldTimePtr
 	case sf.Type.Kind() == reflect.Int64:
-		f.kind, f.ptr = fieldInt64, reflect.TypeFor[*int64]()
+		return fieldInt64
 	case sf.Type.Kind() == reflect.Int:
-		f.kind, f.ptr = fieldInt, reflect.TypeFor[*int]()
+		return fieldInt
 	case sf.Type.Kind() == reflect.Bool:
-		f.kind = fieldBool
+		return fieldBool
 	case sf.Type.Kind() == reflect.String:
-		f.kind, f.ptr = fieldText, reflect.TypeFor[*string]()
+		return fieldText
 	case isBytes && asText:
-		f.kind, f.ptr = fieldByteText, reflect.TypeFor[*[]byte]()
+		return fieldByteText
 	case isBytes:
-		f.kind, f.ptr = fieldBytes, reflect.TypeFor[*[]byte]()
-	default:
-		panic(fmt.Sprintf("sqldb: field %s of %v: no column holds a %v", sf.Name, t, sf.Type))
+		return fieldBytes
 	}
-	return f
+	panic(fmt.Sprintf("sqldb: field %s of %v: no column holds a %v", sf.Name, t, sf.Type))
 }
 
 // Columns returns the names of the columns of row struct T, in order.
@@ -142,60 +137,90 @@ func NewScanner[T any]() *Scanner[T] {
 // Scan reads the current row of r, whose columns are those of [Columns], into to.
 // More columns may follow; they are read into more.
 func (s *Scanner[T]) Scan(r Rows, to *T, more ...any) error {
-	v := reflect.ValueOf(to).Elem()
+	row := unsafe.Pointer(to)
 	for i := range s.fields {
-		f := &s.fields[i]
-		if f.ptr == nil {
+		if s.dest[i] = s.fields[i].dest(row); s.dest[i] == nil {
 			s.dest[i] = &s.ints[i]
-			continue
 		}
-		p := v.FieldByIndex(f.index).Addr()
-		if p.Type() != f.ptr {
-			p = p.Convert(f.ptr)
-		}
-		s.dest[i] = p.Interface()
 	}
 	if err := r.Scan(append(s.dest, more...)...); err != nil {
 		return err
 	}
 	for i := range s.fields {
-		if f := &s.fields[i]; f.ptr == nil {
-			f.setInt(v.FieldByIndex(f.index), s.ints[i])
-		}
+		s.fields[i].setInt(row, s.ints[i])
 	}
 	return nil
 }
 
-// setInt sets a field that is stored as an integer.
-func (f *field) setInt(v reflect.Value, n int64) {
+// dest returns the pointer that a driver scans a field of the row into: *int64, *int,
+// *string or *[]byte. It is nil for a field that setInt sets.
+func (f *field) dest(row unsafe.Pointer) any {
+	p := unsafe.Add(row, f.offset)
 	switch f.kind {
-	case fieldBool:
-		v.SetBool(n != 0)
-	case fieldTime:
-		v.Set(reflect.ValueOf(Time(n)))
+	case fieldInt64:
+		return (*int64)(p)
+	case fieldInt:
+		return (*int)(p)
+	case fieldText:
+		return (*string)(p)
+	case fieldBytes, fieldByteText:
+		return (*[]byte)(p)
 	default:
-		var p *time.Time
-		if n != 0 {
-			t := Time(n)
-			p = &t
-		}
-		v.Set(reflect.ValueOf(p))
+		return nil
 	}
 }
 
-// intValue returns the stored form of a field that is stored as an integer.
-func (f *field) intValue(v reflect.Value) int64 {
+// setInt sets a field that is no integer, but stored as one; it leaves others alone.
+func (f *field) setInt(row unsafe.Pointer, n int64) {
+	p := unsafe.Add(row, f.offset)
 	switch f.kind {
 	case fieldBool:
-		return bit(v.Bool())
+		*(*bool)(p) = n != 0
 	case fieldTime:
-		return Micros(v.Interface().(time.Time))
+		*(*time.Time)(p) = Time(n)
 	case fieldTimePtr:
-		if v.IsNil() {
-			return 0
+		*(**time.Time)(p) = nil
+		if n != 0 {
+			t := Time(n)
+			*(**time.Time)(p) = &t
 		}
-		return Micros(*v.Interface().(*time.Time))
 	default:
-		return v.Int()
 	}
+}
+
+// int returns the stored form of a field that is stored as an integer.
+func (f *field) int(row unsafe.Pointer) int64 {
+	p := unsafe.Add(row, f.offset)
+	switch f.kind {
+	case fieldInt64:
+		return *(*int64)(p)
+	case fieldInt:
+		return int64(*(*int)(p))
+	case fieldBool:
+		return bit(*(*bool)(p))
+	case fieldTime:
+		return Micros(*(*time.Time)(p))
+	default:
+		if t := *(**time.Time)(p); t != nil {
+			return Micros(*t)
+		}
+		return 0
+	}
+}
+
+// text returns the stored form of a field that is stored as text.
+func (f *field) text(row unsafe.Pointer) string {
+	p := unsafe.Add(row, f.offset)
+	if f.kind == fieldByteText {
+		return string(*(*[]byte)(p))
+	}
+	return *(*string)(p)
+}
+
+// bytes returns a field of bytes; never nil, because no column is NULL.
+func (f *field) bytes(row unsafe.Pointer) []byte {
+	if b := *(*[]byte)(unsafe.Add(row, f.offset)); b != nil {
+		return b
+	}
+	return []byte{}
 }

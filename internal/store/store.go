@@ -1,26 +1,65 @@
-// Package store keeps everything that Hostler must not lose, in SQLite or in
+// Package store holds all data of Hostler that must survive, in SQLite or in
 // PostgreSQL.
 //
-// Model: a Store runs functions in transactions (InTx, View); the methods of Tx
-// are the statements, grouped by file after the objects they touch. Rows of
-// ordinary objects and the queue's transitions are written once, in the neutral
-// SQL that package sqldb describes.
+// # Model
 //
-// The queue is split so that its hot part stays small and history stays cold: a
-// live job has one row in job and one in exactly one of sched, wait, ready,
-// running and parked; an ended one has one row in done. Invariants, checked by
-// CheckInvariants after every scenario of the tests:
+// A [Store] runs functions in transactions: [Store.InTx] writes, [Store.View] reads
+// one snapshot. The methods of [Tx] are the statements, in files that are named after
+// the objects and steps they serve. SQL is written once, in the neutral form that
+// package sqldb describes; the columns of a table are declared once, by the tags of a
+// row struct (rows.go).
 //
-//	I1  a lane has waiting jobs of unpaused queues only if inflight = lim
-//	I2  inflight = the lane's ready and running jobs, plus those in sched and
-//	    parked that hold it
-//	I3  each terminal write of a running job matched (id, worker, fence)
-//	I4  every id is in exactly one of ready, wait, sched, running, parked, done
-//	I5  job_target has the jobs that brought a host, as long as they live
+// # Tables
 //
-// Locks are always taken in this order: the pause lock, queues by name, running
-// jobs by id, lanes by id, then the rows of sched, wait, ready and parked. Only a
-// claim takes rows of ready first, and it waits for no lane.
+// The queue is split, so that its hot part stays small and history stays cold. A live
+// job has one row in job, what it was created from, and one in exactly one of
+//
+//	sched    (run_at, id)                    delayed, or backing off before a retry
+//	wait     (lane, prio, queued_at, id)     behind other jobs of its lane
+//	ready    (queue, owner, rank, id)        a worker may claim it
+//	running  (id)                            leased to a worker, under a fence
+//	parked   (id)                            its outcome is unknown
+//
+// by their keys. An ended job has one row in done, the history. An attempt that did not
+// end its job is in attempt; a host that a job brought along in job_target; a lane, with
+// the number of its jobs in flight, in lane. Every state change adds events to outbox,
+// from where they are published to event (event.go).
+//
+// # How a job moves
+//
+//	Enqueue ─▶ sched ─ DueJobs ─▶ wait ─ flush ─▶ ready ─ Claim ─▶ running ─ Finish ─▶ done
+//
+// Only the heads of a lane are in ready, at most as many as the lane's limit. A change
+// that frees a lane promotes the next waiting job in the same transaction
+// (queuechange.go, lane.go); so a claim never looks at lanes.
+//
+// # Invariants
+//
+// They hold after every transaction; [Tx.CheckInvariants] checks them after every
+// scenario of the tests:
+//
+//	I1 NoIdleLane     a lane has waiting jobs of unpaused queues only if it is full
+//	I2 InflightExact  lane.inflight counts the lane's ready and running jobs, and those
+//	                  in sched and parked that hold it
+//	I3 FencedWrite    a write that ends a running job matched (id, worker, fence)
+//	I4 OnePlace       every job is in exactly one of ready, wait, sched, running, parked
+//	                  and done
+//	I5 TargetLives    job_target has the jobs that brought a host, as long as they live
+//
+// # Locks
+//
+// All transactions lock in the same order, so that none of them wait for each other in
+// a circle:
+//
+//  1. the queue lock (queueLock), shared by all that move jobs, exclusive to pause a
+//     queue or to move the jobs of an asset to another lane;
+//  2. queues by name, when their limits are counted;
+//  3. running jobs by id;
+//  4. lanes by id;
+//  5. rows of sched, wait, ready and parked.
+//
+// A claim locks rows of ready without their lanes: it takes only rows that no other
+// transaction holds (SKIP LOCKED), so it waits for none.
 package store
 
 import (
@@ -40,7 +79,8 @@ type Store struct {
 // output; they are the same for PostgreSQL.
 func New(db, log sqldb.Driver) *Store { return &Store{db: db, log: log} }
 
-// Tx is one transaction.
+// Tx is one transaction. It is used by one goroutine, inside the function that InTx or
+// View runs.
 type Tx struct {
 	ctx context.Context //nolint:containedctx // a Tx lives inside one call of InTx or View
 	c   sqldb.Conn
@@ -51,13 +91,13 @@ type Tx struct {
 	events eventBuffer
 }
 
-// Now is the time of the transaction by the database's clock.
+// Now returns the time of the transaction by the database's clock.
 func (tx *Tx) Now() time.Time { return tx.now }
 
-// Now is the database's clock.
+// Now returns the time by the database's clock.
 func (s *Store) Now() time.Time { return s.db.Now() }
 
-// Kind is "sqlite" or "postgres".
+// Kind returns "sqlite" or "postgres".
 func (s *Store) Kind() string { return s.db.Name() }
 
 // InTx runs fn in one read-write transaction; nil means that it is durable. See
@@ -73,8 +113,8 @@ func (s *Store) InGrowingTx(ctx context.Context, fn func(tx *Tx) error) error {
 	return inTx(sqldb.Growing(ctx), s.db, fn)
 }
 
-// IsAmbiguous reports whether err leaves open if the transaction was committed: the
-// caller must check before it acts again.
+// IsAmbiguous reports whether err leaves it unknown if the transaction was committed:
+// the caller must check before it acts again.
 func IsAmbiguous(err error) bool { return sqldb.IsAmbiguous(err) }
 
 // View runs fn on one consistent snapshot.
@@ -101,7 +141,7 @@ func inTx(ctx context.Context, d sqldb.Driver, fn func(tx *Tx) error) error {
 	return err
 }
 
-// Maintain keeps the database in shape and drops history older than keep.
+// Maintain runs the periodic work of the database and drops history older than keep.
 func (s *Store) Maintain(ctx context.Context, keep time.Duration) error {
 	if err := s.db.Maintain(ctx, keep); err != nil {
 		return err
