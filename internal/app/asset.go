@@ -20,7 +20,9 @@ const (
 )
 
 // Assets lists the assets of the acting project that have all the labels.
-func (a *App) Assets(ctx context.Context, c auth.Caller, labels map[string]string, p hostler.Page) (hostler.List[hostler.Asset], error) {
+func (a *App) Assets(
+	ctx context.Context, c auth.Caller, labels map[string]string, p hostler.Page,
+) (hostler.List[hostler.Asset], error) {
 	g, err := a.allow(c, auth.ReadAsset)
 	if err != nil {
 		return hostler.List[hostler.Asset]{}, err
@@ -72,8 +74,8 @@ func (s *scope) asset(ref string) (*store.AssetRow, error) {
 	return row, err
 }
 
-// assetRef reads a reference: an id, or else a name. No asset's name looks like an
-// id.
+// assetRef parses a reference: an id, or else a name. No name of an asset has the form
+// of an id.
 func assetRef(ref string) (hostler.AssetID, string) {
 	if id, err := parseAssetID(ref); err == nil {
 		return id, ""
@@ -81,7 +83,7 @@ func assetRef(ref string) (hostler.AssetID, string) {
 	return 0, ref
 }
 
-// CreateAsset makes an asset.
+// CreateAsset creates an asset.
 func (a *App) CreateAsset(ctx context.Context, c auth.Caller, in hostler.AssetInput) (hostler.Asset, error) {
 	g, err := a.allow(c, auth.WriteAsset)
 	if err != nil {
@@ -104,9 +106,9 @@ func (a *App) CreateAsset(ctx context.Context, c auth.Caller, in hostler.AssetIn
 	})
 }
 
-// PutAsset replaces an asset as a whole. An asset is bound to the credential that
-// the request names, and to none when it names none: a new address never gets a
-// credential that the request did not ask for.
+// PutAsset replaces an asset as a whole, including its credential: an asset whose
+// address changes keeps its credential only if the request names it. Otherwise the
+// right to edit an asset would be the right to send its password to any host.
 func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in hostler.AssetInput) (hostler.Asset, error) {
 	g, err := a.allow(c, auth.WriteAsset)
 	if err != nil {
@@ -142,22 +144,23 @@ func followAddress(row, old *store.AssetRow) {
 	}
 }
 
-// recordAsset reads what was written, and puts it into the audit; variables may be
-// anything, so only their names are recorded.
+// recordAsset reads what was written and records it in the audit. Of the variables,
+// which may hold anything, only the names are recorded.
 func (s *scope) recordAsset(verb string, id hostler.AssetID) (hostler.Asset, error) {
 	row, err := s.asset(id.String())
 	if err != nil {
 		return hostler.Asset{}, err
 	}
 	detail := map[string]any{
-		"id": row.ID, "address": row.Address, "port": row.Port, "labels": row.Labels, "credential": row.Credential,
-		"device_key": row.DeviceKey, "host_key": row.HostKey, "jump": row.Jump, "vars": slices.Sorted(maps.Keys(row.Vars)),
+		"id": row.ID, "address": row.Address, "port": row.Port, "labels": row.Labels,
+		"credential": row.Credential, "device_key": row.DeviceKey, "host_key": row.HostKey,
+		"jump": row.Jump, "vars": slices.Sorted(maps.Keys(row.Vars)),
 	}
 	return row.Asset, s.audit(verb, row.Name, detail)
 }
 
-// DeleteAsset deletes an asset. Its history stays; jobs that wait for it fail when
-// their turn comes.
+// DeleteAsset deletes an asset. Its jobs stay in the history; those that are waiting
+// fail when they are leased.
 func (a *App) DeleteAsset(ctx context.Context, c auth.Caller, ref string) (hostler.Asset, error) {
 	g, err := a.allow(c, auth.WriteAsset)
 	if err != nil {
@@ -175,12 +178,13 @@ func (a *App) DeleteAsset(ctx context.Context, c auth.Caller, ref string) (hostl
 	})
 }
 
-// row checks every field and makes the row, but for what it refers to.
+// assetRow checks every field and returns the row, without what it refers to; see
+// [scope.bind].
 func assetRow(in hostler.AssetInput) (store.AssetRow, error) {
 	var fields check.Fields
 	fields.Name("name", in.Name, 128)
 	if id, _ := assetRef(in.Name); id != 0 {
-		fields.Add("name", "must not look like an id", "不能与 ID 的格式相同")
+		fields.Add("name", "must not have the form of an id", "不能与 ID 的格式相同")
 	}
 	address := fields.Address("address", in.Address)
 	check.Between(&fields, "port", in.Port, 0, 65535)
@@ -199,6 +203,7 @@ func assetRow(in hostler.AssetInput) (store.AssetRow, error) {
 	return row, fields.Err()
 }
 
+// checkLabels checks labels. A slash is allowed in a key, as in example.com/role.
 func checkLabels(fields *check.Fields, labels map[string]string) {
 	fields.Count("labels", len(labels), maxLabels)
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
@@ -208,6 +213,7 @@ func checkLabels(fields *check.Fields, labels map[string]string) {
 	}
 }
 
+// checkVars checks variables. A key may begin with an underscore.
 func checkVars(fields *check.Fields, vars map[string]string) {
 	fields.Count("vars", len(vars), maxVars)
 	for _, key := range slices.Sorted(maps.Keys(vars)) {
@@ -217,7 +223,7 @@ func checkVars(fields *check.Fields, vars map[string]string) {
 	}
 }
 
-// bind fills in the project and what the input refers to by name.
+// bind sets the project, and the ids of what the input refers to by name.
 func (s *scope) bind(row *store.AssetRow, in hostler.AssetInput) error {
 	row.ProjectID = s.project
 	var fields check.Fields
@@ -247,15 +253,15 @@ func (s *scope) bind(row *store.AssetRow, in hostler.AssetInput) error {
 	return fields.Err()
 }
 
-// checkJumps refuses ways that lead back to the asset, or that are too long.
+// checkJumps refuses jump hosts in a cycle, and more of them than allowed.
 func (s *scope) checkJumps(fields *check.Fields, asset hostler.AssetID, jump *store.AssetRow) error {
 	for n := 1; ; n++ {
 		switch {
 		case jump.ID == asset:
-			fields.Add("jump", "leads back to the asset itself", "跳板机形成循环")
+			fields.Add("jump", "makes a cycle: the jump hosts lead back to this asset", "跳板机形成循环")
 			return nil
 		case n > hostler.MaxJumps:
-			fields.Add("jump", "the way would be longer than %d jump hosts", "跳板机不得超过 %d 级", hostler.MaxJumps)
+			fields.Add("jump", "makes a chain of more than %d jump hosts", "跳板机不得超过 %d 级", hostler.MaxJumps)
 			return nil
 		case jump.JumpID == 0:
 			return nil
@@ -268,6 +274,7 @@ func (s *scope) checkJumps(fields *check.Fields, asset hostler.AssetID, jump *st
 	}
 }
 
+// parseAssetID parses an id, in any of the forms that ids have.
 func parseAssetID(s string) (id hostler.AssetID, err error) {
 	if s == "" {
 		return 0, errCursor()

@@ -13,7 +13,7 @@ import (
 )
 
 func TestAddresses(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		tests := []struct{ in, want string }{
 			{"web1", "web1"},
 			{"WEB1.Example.COM", "web1.example.com"},
@@ -55,7 +55,7 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestAssetFields(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		many := map[string]string{}
 		for i := range 65 {
 			many[fmt.Sprintf("k%d", i)] = "v"
@@ -86,7 +86,7 @@ func TestAssetFields(t *testing.T) {
 }
 
 func TestAssetIsReadAsWritten(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		w.password(t, "pw", "x")
 		w.asset(t, hostler.AssetInput{Name: "door"})
@@ -120,7 +120,7 @@ func TestAssetIsReadAsWritten(t *testing.T) {
 }
 
 func TestAssetPages(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		for i := range 7 {
 			w.asset(t, hostler.AssetInput{Name: fmt.Sprintf("h%d", i), Labels: map[string]string{"odd": fmt.Sprint(i%2 == 1)}})
 		}
@@ -153,7 +153,7 @@ func TestAssetPages(t *testing.T) {
 // TestANewAddressGetsNoCredentialUnasked: who changes where an asset is must name
 // the credential that may be sent there.
 func TestANewAddressGetsNoCredentialUnasked(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		w.password(t, "pw", "x")
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", Credential: "pw"})
@@ -167,7 +167,7 @@ func TestANewAddressGetsNoCredentialUnasked(t *testing.T) {
 }
 
 func TestDeviceKeyFollowsTheAddressUnlessSet(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		job := w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}}).Jobs[0]
@@ -189,7 +189,7 @@ func TestDeviceKeyFollowsTheAddressUnlessSet(t *testing.T) {
 	})
 }
 
-func (w *world) checkInvariants(t *testing.T) {
+func (w *env) checkInvariants(t *testing.T) {
 	t.Helper()
 	var broken []string
 	w.tx(t, func(tx *store.Tx) (err error) {
@@ -202,7 +202,7 @@ func (w *world) checkInvariants(t *testing.T) {
 }
 
 func TestJumpHosts(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		w.asset(t, hostler.AssetInput{Name: "j0"})
 		for i := 1; i <= 5; i++ {
@@ -227,7 +227,7 @@ func TestJumpHosts(t *testing.T) {
 }
 
 func TestCredentials(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		made := w.password(t, "pw", "one")
 		if made.Version != 1 || made.Kind != "password" || made.Username != "root" {
@@ -259,7 +259,7 @@ func TestCredentials(t *testing.T) {
 }
 
 func TestLeasesCarryWhatTheJobNeeds(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		w.password(t, "pw", "secret-1")
 		w.password(t, "sudo", "secret-2")

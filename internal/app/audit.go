@@ -7,8 +7,8 @@ import (
 	"hostler.dev/hostler/internal/auth"
 )
 
-// Audit lists what was changed in the acting project, newest first. What belongs
-// to no project stands in the default project's.
+// Audit lists the changes in the acting project, newest first. Changes of what belongs
+// to no project are in the audit of the default project.
 func (a *App) Audit(ctx context.Context, c auth.Caller, p hostler.Page) (hostler.List[hostler.Audit], error) {
 	g, err := a.allow(c, auth.ReadAudit)
 	if err != nil {

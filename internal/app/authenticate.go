@@ -11,19 +11,19 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// callerTTL is how long an authenticated key is taken for good without another
-// look: a key that another server revoked is refused within it. Open streams look
-// at their key as often: together that is a second at most.
+// callerTTL is how long an authenticated key is cached: a key that another server
+// revoked is refused after it. Open streams check their key as often, so that a
+// revoked key is refused everywhere within a second.
 const callerTTL = 500 * time.Millisecond
 
-// touchEvery is how often the use of a key is noted.
+// touchEvery is how often the last use of a key is recorded.
 const touchEvery = time.Minute
 
-// callersKept bounds the cache; passing it only costs another look.
-const callersKept = 4096
+// maxCallers bounds the cache; a full one is emptied.
+const maxCallers = 4096
 
-// callerCache remembers who a key belongs to, by the hash of the key. Refusals
-// are not remembered.
+// callerCache caches the caller of a key, by the hash of the key. Refusals are not
+// cached.
 type callerCache struct {
 	mu  sync.Mutex
 	all map[string]cachedCaller
@@ -44,24 +44,22 @@ func (cc *callerCache) get(hash string, now time.Time) (auth.Caller, bool) {
 func (cc *callerCache) put(hash string, c auth.Caller, until time.Time) {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	if cc.all == nil || len(cc.all) >= callersKept {
+	if cc.all == nil || len(cc.all) >= maxCallers {
 		cc.all = map[string]cachedCaller{}
 	}
 	cc.all[hash] = cachedCaller{c, until}
 }
 
-// forget makes the next request of everybody look again; after a change of users
-// or keys.
-func (cc *callerCache) forget() {
+// clear empties the cache, after a change of users or keys.
+func (cc *callerCache) clear() {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	cc.all = nil
 }
 
-// Authenticate finds out who shows a key, and makes the call act in the named
-// project, or in the key's own when the name is empty. CodeUnauthenticated: the
-// key is not valid any more, or never was. CodeNotFound: there is no such project
-// for this caller.
+// Authenticate returns the caller of a key, acting in the named project, or in the
+// key's own one when the name is empty. CodeUnauthenticated: the key is not valid.
+// CodeNotFound: the project does not exist, or the caller has no role in it.
 func (a *App) Authenticate(ctx context.Context, rawKey, project, remote string) (auth.Caller, error) {
 	if err := auth.ParseKey(rawKey); err != nil {
 		return auth.Caller{}, err
@@ -80,7 +78,7 @@ func (a *App) Authenticate(ctx context.Context, rawKey, project, remote string) 
 	return inProject(c, project)
 }
 
-// inProject makes the caller act in another project in which it has a role.
+// inProject returns the caller acting in another project in which it has a role.
 func inProject(c auth.Caller, name string) (auth.Caller, error) {
 	if name == "" || name == c.ProjectName {
 		return c, nil
@@ -124,17 +122,17 @@ func (a *App) lookUpCaller(ctx context.Context, hash string) (auth.Caller, error
 	return outcome(c, err)
 }
 
-// touch notes that a key is in use. That this fails must not keep anybody out: a
-// full disk still serves reads.
+// touch records that a key is in use. A failure does not refuse the request: with a
+// full disk, reads still work.
 func (a *App) touch(ctx context.Context, key hostler.KeyID) {
 	err := a.store.InTx(ctx, func(tx *store.Tx) error { return tx.TouchKey(key, tx.Now().Add(-touchEvery)) })
 	if err != nil {
-		a.cfg.Log.WarnContext(ctx, "the use of a key could not be noted", "key", key, "err", err)
+		a.cfg.Log.WarnContext(ctx, "cannot record the use of a key", "key", key, "err", err)
 	}
 }
 
-// refuseKey says why a key is not good. Whoever gets a reason has shown the whole
-// key; anybody else hears the same as for one that never was.
+// refuseKey returns why a key is refused; nil if it is valid. Only a caller that has
+// the whole key gets the reason; any other gets the error of an unknown key.
 func refuseKey(k *store.KeyRow, disabled bool, now time.Time) error {
 	switch {
 	case k == nil:
@@ -149,7 +147,7 @@ func refuseKey(k *store.KeyRow, disabled bool, now time.Time) error {
 	return nil
 }
 
-// Me says who the caller is and what it may do.
+// Me describes the caller and its roles.
 func (a *App) Me(_ context.Context, c auth.Caller) (hostler.Me, error) {
 	g, err := a.allow(c, auth.OwnKeys)
 	if err != nil {

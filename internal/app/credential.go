@@ -34,11 +34,15 @@ func (a *App) Credential(ctx context.Context, c auth.Caller, name string) (hostl
 	if err != nil {
 		return hostler.Credential{}, err
 	}
-	return view(ctx, g, func(s *scope) (hostler.Credential, error) { return found(s.Credential, s, credentialKind, name) })
+	return view(ctx, g, func(s *scope) (hostler.Credential, error) {
+		return found(s.Credential, s, credentialKind, name)
+	})
 }
 
-// found looks an object up by name in the acting project.
-func found[T any](find func(hostler.ProjectID, string) (*T, error), s *scope, kind hostler.Text, name string) (T, error) {
+// found looks up an object by name in the acting project.
+func found[T any](
+	find func(hostler.ProjectID, string) (*T, error), s *scope, kind hostler.Text, name string,
+) (T, error) {
 	var zero T
 	if !check.Storable(name) {
 		return zero, hostler.NotFound(kind, name)
@@ -74,9 +78,11 @@ func (a *App) CreateCredential(ctx context.Context, c auth.Caller, in hostler.Cr
 	})
 }
 
-// PutCredential replaces what a credential holds; its version grows, so that
-// connections opened with the old content are not used any more.
-func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in hostler.CredentialInput) (hostler.Credential, error) {
+// PutCredential replaces the content of a credential and increments its version, so
+// that connections opened with the old content are not reused.
+func (a *App) PutCredential(
+	ctx context.Context, c auth.Caller, name string, in hostler.CredentialInput,
+) (hostler.Credential, error) {
 	g, err := a.allow(c, auth.WriteCredential)
 	if err != nil {
 		return hostler.Credential{}, err
@@ -85,7 +91,8 @@ func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in 
 		in.Name = name
 	}
 	if in.Name != name {
-		return hostler.Credential{}, hostler.Invalid("name", "a credential keeps its name: jobs refer to it", "凭据不能改名：作业会引用它的名称")
+		return hostler.Credential{}, hostler.Invalid("name",
+			"must not change: jobs refer to a credential by its name", "凭据不能改名：作业会引用它的名称")
 	}
 	if err := checkCredential(in); err != nil {
 		return hostler.Credential{}, err
@@ -106,8 +113,8 @@ func (a *App) PutCredential(ctx context.Context, c auth.Caller, name string, in 
 	})
 }
 
-// recordCredential reads what was written, which never holds the secret, and puts
-// that into the audit.
+// recordCredential reads what was written, which never includes the secret, and
+// records it in the audit.
 func (s *scope) recordCredential(verb, name string) (hostler.Credential, error) {
 	c, err := found(s.Credential, s, credentialKind, name)
 	if err != nil {
@@ -154,10 +161,10 @@ func checkCredential(in hostler.CredentialInput) error {
 	} {
 		switch {
 		case f.path == wanted:
-			fields.Require(f.value != "", f.path, "is needed for this kind", "此类型必须提供")
+			fields.Require(f.value != "", f.path, "is required for this kind", "此类型必须提供")
 		case f.path == "passphrase" && wanted == "private_key":
 		case wanted != "":
-			fields.Require(f.value == "", f.path, "does not belong to this kind", "与此类型不符")
+			fields.Require(f.value == "", f.path, "is not allowed for this kind", "此类型不支持")
 		}
 	}
 	if wanted == "private_key" && in.PrivateKey != "" {
@@ -166,6 +173,7 @@ func checkCredential(in hostler.CredentialInput) error {
 	return fields.Err()
 }
 
+// checkPrivateKey checks that a private key can be opened with its passphrase.
 func checkPrivateKey(fields *check.Fields, pem, passphrase string) {
 	var err error
 	if passphrase == "" {
@@ -177,7 +185,7 @@ func checkPrivateKey(fields *check.Fields, pem, passphrase string) {
 	switch {
 	case err == nil:
 	case errors.As(err, &missing):
-		fields.Add("passphrase", "is needed: the private key is encrypted", "私钥已加密，必须提供口令")
+		fields.Add("passphrase", "is required: the private key is encrypted", "私钥已加密，必须提供口令")
 	case passphrase != "":
 		fields.Add("private_key", "cannot be read with this passphrase", "无法用该口令读取私钥")
 	default:

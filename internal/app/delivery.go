@@ -11,9 +11,11 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// Deliveries lists the deliveries that the filter selects, newest first, without
-// their bodies. They hold results of jobs.
-func (a *App) Deliveries(ctx context.Context, c auth.Caller, f hostler.DeliveryFilter, p hostler.Page) (hostler.List[hostler.Delivery], error) {
+// Deliveries lists the deliveries that the filter selects, newest first, without their
+// bodies. Reading them requires a role of its own, because they hold results of jobs.
+func (a *App) Deliveries(
+	ctx context.Context, c auth.Caller, f hostler.DeliveryFilter, p hostler.Page,
+) (hostler.List[hostler.Delivery], error) {
 	g, err := a.allow(c, auth.ReadWebhook)
 	if err != nil {
 		return hostler.List[hostler.Delivery]{}, err
@@ -59,8 +61,8 @@ func (s *scope) delivery(id hostler.DeliveryID) (hostler.Delivery, error) {
 	return *d, nil
 }
 
-// deliveryQuery resolves the webhook of a filter; ok is false when there is none
-// such, so that nothing can match.
+// deliveryQuery resolves the webhook of a filter; ok is false when it does not exist,
+// so that no delivery can match.
 func (s *scope) deliveryQuery(f hostler.DeliveryFilter) (q store.DeliveryQuery, ok bool, err error) {
 	q = store.DeliveryQuery{Projects: s.webhookProjects(), State: f.State, Type: f.Type, Job: f.Job}
 	if f.Since != nil {
@@ -73,7 +75,7 @@ func (s *scope) deliveryQuery(f hostler.DeliveryFilter) (q store.DeliveryQuery, 
 		return q, true, nil
 	}
 	if q.Webhook, _ = webhookRef(f.Webhook); q.Webhook != 0 {
-		return q, true, nil // also that of a run, which has no name
+		return q, true, nil // the webhook of a run has no name, only an id
 	}
 	row, err := s.webhook(s.Tx.Webhook, f.Webhook)
 	if hostler.CodeOf(err) == hostler.CodeNotFound {
@@ -95,8 +97,8 @@ func checkDeliveryFilter(path string, f hostler.DeliveryFilter) error {
 	return fields.Err()
 }
 
-// ResendDelivery has a delivery sent again, under its id and with a fresh schedule
-// of tries.
+// ResendDelivery queues a delivery again, under its id and with a new schedule of
+// attempts.
 func (a *App) ResendDelivery(ctx context.Context, c auth.Caller, id hostler.DeliveryID) (hostler.Delivery, error) {
 	g, err := a.allow(c, auth.SendDelivery)
 	if err != nil {
@@ -116,29 +118,32 @@ func (s *scope) resend(id hostler.DeliveryID) (hostler.Delivery, error) {
 	if err := s.Tx.ResendDelivery(id); err != nil {
 		return d, err
 	}
-	if err := s.audit("delivery.resend", id.String(), map[string]any{"webhook": d.Webhook, "type": d.Type, "job": d.Job}); err != nil {
+	detail := map[string]any{"webhook": d.Webhook, "type": d.Type, "job": d.Job}
+	if err := s.audit("delivery.resend", id.String(), detail); err != nil {
 		return d, err
 	}
 	return s.delivery(id)
 }
 
-// checkResend refuses what would only wait: of a disabled webhook, tests alone are
-// sent.
+// checkResend refuses a delivery of a disabled webhook, which would not be sent; only
+// tests are.
 func (s *scope) checkResend(d hostler.Delivery) error {
 	hooks, err := s.WebhooksByID([]hostler.WebhookID{d.Webhook})
 	if err != nil || len(hooks) == 0 || hooks[0].Enabled || d.Type == hostler.EventWebhookPing {
 		return err
 	}
 	if hooks[0].Run != 0 {
-		return hostler.Errorf(hostler.CodeConflict, "its receiver answered 410: it is gone", "接收方曾返回 410：该地址已不存在")
+		return hostler.Errorf(hostler.CodeConflict, "the receiver answered 410 Gone: this URL no longer exists", "接收方曾返回 410：该地址已不存在")
 	}
 	return hostler.Errorf(hostler.CodeConflict,
 		"the webhook %s is disabled: enable it first", "回调 %s 已停用：请先启用", hooks[0].Name)
 }
 
-// ResendDeliveries has many deliveries sent again, each in a transaction of its
-// own. A filter that names no state selects those that failed.
-func (a *App) ResendDeliveries(ctx context.Context, c auth.Caller, sel hostler.DeliverySelection) (hostler.BulkResult, error) {
+// ResendDeliveries queues deliveries again, each in a transaction of its own. A filter
+// without a state selects those that failed.
+func (a *App) ResendDeliveries(
+	ctx context.Context, c auth.Caller, sel hostler.DeliverySelection,
+) (hostler.BulkResult, error) {
 	g, err := a.allow(c, auth.SendDelivery)
 	if err != nil {
 		return hostler.BulkResult{}, err
@@ -162,27 +167,32 @@ func (a *App) ResendDeliveries(ctx context.Context, c auth.Caller, sel hostler.D
 	return res, nil
 }
 
+// checkSelection checks a selection, which must not select all deliveries.
 func (a *App) checkSelection(sel hostler.DeliverySelection) error {
 	f := sel.Filter
 	switch {
 	case f == nil && len(sel.IDs) == 0:
-		return hostler.Invalid("filter", "give a filter or ids: sending every delivery again is not offered", "请提供 filter 或 ids：不支持重发全部投递")
+		return hostler.Invalid("filter",
+			"give a filter or ids: resending all deliveries is not supported", "请提供 filter 或 ids：不支持重发全部投递")
 	case f != nil && len(sel.IDs) > 0:
 		return hostler.Invalid("ids", "give a filter or ids, not both", "filter 与 ids 只能提供一个")
 	case len(sel.IDs) > a.cfg.Limits.Bulk:
 		return hostler.Invalid("ids", "must be at most %d in one call", "每次调用最多 %d 个", a.cfg.Limits.Bulk)
 	case f != nil && *f == (hostler.DeliveryFilter{}):
-		return hostler.Invalid("filter", "must not be empty: sending every delivery again is not offered", "不能为空：不支持重发全部投递")
+		return hostler.Invalid("filter",
+			"must not be empty: resending all deliveries is not supported", "不能为空：不支持重发全部投递")
 	case f != nil:
 		return checkDeliveryFilter("filter.", *f)
 	}
 	return nil
 }
 
-// selectDeliveries finds the ids that a selection means, at most as many as one
-// call may change, and says whether there are more. A filter that would find the
-// same ones again must not leave any.
-func (a *App) selectDeliveries(ctx context.Context, g grant, sel hostler.DeliverySelection) ([]hostler.DeliveryID, bool, error) {
+// selectDeliveries returns the ids that a selection means, at most as many as one call
+// may change, and whether there are more. A filter by which the next call would select
+// the same deliveries again is refused if there are more.
+func (a *App) selectDeliveries(
+	ctx context.Context, g grant, sel hostler.DeliverySelection,
+) ([]hostler.DeliveryID, bool, error) {
 	if sel.Filter == nil {
 		ids := slices.Clone(sel.IDs)
 		slices.Sort(ids)
@@ -204,7 +214,7 @@ func (a *App) selectDeliveries(ctx context.Context, g grant, sel hostler.Deliver
 	more := len(found) > limit
 	if more && f.State != hostler.DeliveryFailed {
 		return nil, false, hostler.Invalid("filter",
-			"selects more than the %d deliveries that one call may send again; narrow it, for example by since and until",
+			"selects more than the %d deliveries that one call may resend; narrow it, for example by since and until",
 			"选中的投递超过每次可重发的 %d 个；请缩小范围，例如使用 since 和 until", limit)
 	}
 	ids := make([]hostler.DeliveryID, 0, limit)
@@ -214,7 +224,7 @@ func (a *App) selectDeliveries(ctx context.Context, g grant, sel hostler.Deliver
 	return ids, more, nil
 }
 
-// TestWebhook has a webhook.ping sent to a webhook, also to one that is disabled.
+// TestWebhook queues a webhook.ping for a webhook, also for a disabled one.
 func (a *App) TestWebhook(ctx context.Context, c auth.Caller, ref string) (hostler.Delivery, error) {
 	g, err := a.allow(c, auth.SendDelivery)
 	if err != nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,8 +13,8 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// eventOf are the audited changes that are events. The engine tells of jobs and
-// workers itself.
+// eventOf maps the verbs of the audit to the events that they emit. The engine emits
+// the events of jobs and workers.
 var eventOf = map[string]hostler.EventType{
 	"asset.create":      hostler.EventAssetCreated,
 	"asset.change":      hostler.EventAssetUpdated,
@@ -35,7 +36,8 @@ var eventOf = map[string]hostler.EventType{
 	"webhook.delete":    hostler.EventWebhookDeleted,
 }
 
-// eventVerbs says who may see the events of an object: who may read the object.
+// eventVerbs maps the kind of an event to the permission that it requires: that to
+// read the object.
 var eventVerbs = map[string]auth.Verb{
 	"job":        auth.ReadJob,
 	"asset":      auth.ReadAsset,
@@ -46,6 +48,7 @@ var eventVerbs = map[string]auth.Verb{
 	"webhook":    auth.ReadWebhook,
 }
 
+// checkEventFilter checks the patterns of a filter.
 func checkEventFilter(f hostler.EventFilter) error {
 	for _, p := range f.Types {
 		if err := hostler.CheckEventPattern("type", p); err != nil {
@@ -55,38 +58,38 @@ func checkEventFilter(f hostler.EventFilter) error {
 	return nil
 }
 
+// matches reports whether the filter selects an event. Fields of jobs select events of
+// jobs only.
 func matches(f hostler.EventFilter, e *store.Event) bool {
-	named := len(f.Types) == 0
-	for _, p := range f.Types {
-		named = named || e.Type.Matches(p)
-	}
-	if !named {
+	if len(f.Types) > 0 && !slices.ContainsFunc(f.Types, e.Type.Matches) {
 		return false
 	}
 	if f.Action == "" && f.Queue == "" && f.Asset == "" && f.Run == 0 && f.Job == 0 {
 		return true
 	}
 	j := &e.Job
-	return e.OfJob() && is(f.Action, j.Action) && is(f.Queue, j.Queue) && is(f.Asset, j.AssetName) &&
-		is(f.Run, j.Run) && is(f.Job, j.Job)
+	return e.OfJob() && unsetOr(f.Action, j.Action) && unsetOr(f.Queue, j.Queue) &&
+		unsetOr(f.Asset, j.AssetName) && unsetOr(f.Run, j.Run) && unsetOr(f.Job, j.Job)
 }
 
-// is reports whether a field is what the filter asks for, if it asks.
-func is[T comparable](want, have T) bool {
+// unsetOr reports whether a field of a filter is not set, or equals the value.
+func unsetOr[T comparable](want, have T) bool {
 	var zero T
 	return want == zero || want == have
 }
 
-// EventsFromNow is where a stream starts that wants only what is still to come.
+// EventsFromNow is the position of a stream that receives only future events.
 const EventsFromNow = outbox.FromNow
 
-// eventBudget is how many events one page looks at, at most.
+// eventBudget is how many positions one page reads at most.
 const eventBudget = 20_000
 
-// Events lists up to limit events behind a position, oldest first, and the
-// position to go on from: 0 at the end. A page may hold fewer, and yet not be
-// the last: the search for those that match is bounded.
-func (a *App) Events(ctx context.Context, c auth.Caller, f hostler.EventFilter, after int64, limit int) (events []json.RawMessage, next int64, err error) {
+// Events lists up to limit events after a position, oldest first, and the position to
+// continue from; 0 at the end. A page may hold fewer events and yet not be the last,
+// because the events that are read for one page are bounded.
+func (a *App) Events(
+	ctx context.Context, c auth.Caller, f hostler.EventFilter, after int64, limit int,
+) (events []json.RawMessage, next int64, err error) {
 	if _, err := a.allow(c, auth.ReadEvent); err != nil {
 		return nil, 0, err
 	}
@@ -110,7 +113,8 @@ func (a *App) Events(ctx context.Context, c auth.Caller, f hostler.EventFilter, 
 	return events, after, nil
 }
 
-// EventStream is the events that a caller may see, from a position on.
+// EventStream delivers the events that a caller may read and that its filter selects,
+// from a position on.
 type EventStream struct {
 	app    *App
 	caller auth.Caller
@@ -120,14 +124,16 @@ type EventStream struct {
 
 // EventBatch is a part of a stream.
 type EventBatch struct {
-	Frames [][]byte // one each event, as a text/event-stream has it
-	Missed int64    // events before them that are no longer kept
-	Behind int64    // events that are known to follow
+	Frames [][]byte // the events in the form of a text/event-stream
+	Missed int64    // events before them that were deleted already
+	Behind int64    // events after them that exist already
 }
 
-// OpenEvents starts a stream behind a position, or at EventsFromNow. Close ends
+// OpenEvents opens a stream after a position, or at [EventsFromNow]. The caller closes
 // it.
-func (a *App) OpenEvents(ctx context.Context, c auth.Caller, f hostler.EventFilter, after int64) (*EventStream, error) {
+func (a *App) OpenEvents(
+	ctx context.Context, c auth.Caller, f hostler.EventFilter, after int64,
+) (*EventStream, error) {
 	if _, err := a.allow(c, auth.ReadEvent); err != nil {
 		return nil, err
 	}
@@ -146,13 +152,13 @@ func (a *App) OpenEvents(ctx context.Context, c auth.Caller, f hostler.EventFilt
 // Close ends the stream.
 func (s *EventStream) Close() { s.reader.Close() }
 
-// Pos is the position that the stream has come to, from which to resume.
+// Pos is the position of the last event that was read, to resume from.
 func (s *EventStream) Pos() int64 { return s.reader.Pos() }
 
-// Lost reports that the position to resume from is not of this database.
+// Lost reports that the position to resume from is not one of this database.
 func (s *EventStream) Lost() bool { return s.reader.Diverged() }
 
-// Renew goes on with what is known of the caller by now.
+// Renew continues the stream with the current roles of the caller, or refuses it.
 func (s *EventStream) Renew(c auth.Caller) error {
 	if _, err := s.app.allow(c, auth.ReadEvent); err != nil {
 		return err
@@ -161,10 +167,10 @@ func (s *EventStream) Renew(c auth.Caller) error {
 	return nil
 }
 
-// Next waits for events, up to patience. A batch may hold none that the caller may
-// see or asked for; Pos may have moved all the same.
-func (s *EventStream) Next(ctx context.Context, patience time.Duration) (EventBatch, error) {
-	got, err := s.reader.Next(ctx, patience)
+// Next waits for events, at most for the timeout. A batch may be empty, and Pos may
+// have advanced all the same: past events that are not for this caller.
+func (s *EventStream) Next(ctx context.Context, timeout time.Duration) (EventBatch, error) {
+	got, err := s.reader.Next(ctx, timeout)
 	b := EventBatch{Missed: got.Missed, Behind: got.Behind}
 	for _, e := range got.Events {
 		b.Frames = append(b.Frames, e.Frame)
@@ -172,9 +178,11 @@ func (s *EventStream) Next(ctx context.Context, patience time.Duration) (EventBa
 	return b, err
 }
 
-// want is what the caller may see and asked for.
+// want reports whether the caller may read an event and selected it.
 func (s *EventStream) want(e *store.Event) bool { return s.mayRead(e) && matches(s.filter, e) }
 
+// mayRead reports whether the caller may read an event. Events of project 0 are about
+// what belongs to no project.
 func (s *EventStream) mayRead(e *store.Event) bool {
 	object, _, _ := strings.Cut(string(e.Type), ".")
 	v, known := eventVerbs[object]

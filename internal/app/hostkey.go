@@ -33,18 +33,25 @@ func hostKeysAt(tx *store.Tx, project hostler.ProjectID, address string) ([]host
 }
 
 // AcceptHostKey pins a host key. Pinned keys of the same type at that address are
-// revoked: a server shows one key of each type.
-func (a *App) AcceptHostKey(ctx context.Context, c auth.Caller, asset string, id hostler.HostKeyID) (hostler.HostKey, error) {
+// revoked, because a server has one key of each type.
+func (a *App) AcceptHostKey(
+	ctx context.Context, c auth.Caller, asset string, id hostler.HostKeyID,
+) (hostler.HostKey, error) {
 	return a.decideHostKey(ctx, c, asset, id, hostler.HostKeyPinned)
 }
 
-// RevokeHostKey takes the trust in a host key away. No key is pinned by itself at
-// an address with a revoked one: a person must accept it.
-func (a *App) RevokeHostKey(ctx context.Context, c auth.Caller, asset string, id hostler.HostKeyID) (hostler.HostKey, error) {
+// RevokeHostKey revokes a host key. At an address with a revoked key no key is pinned
+// automatically any more: a person must accept it.
+func (a *App) RevokeHostKey(
+	ctx context.Context, c auth.Caller, asset string, id hostler.HostKeyID,
+) (hostler.HostKey, error) {
 	return a.decideHostKey(ctx, c, asset, id, hostler.HostKeyRevoked)
 }
 
-func (a *App) decideHostKey(ctx context.Context, c auth.Caller, asset string, id hostler.HostKeyID, to string) (hostler.HostKey, error) {
+// decideHostKey sets the state of a host key at the address of an asset.
+func (a *App) decideHostKey(
+	ctx context.Context, c auth.Caller, asset string, id hostler.HostKeyID, to string,
+) (hostler.HostKey, error) {
 	g, err := a.allow(c, auth.DecideHostKey)
 	if err != nil {
 		return hostler.HostKey{}, err
@@ -62,10 +69,13 @@ func (a *App) decideHostKey(ctx context.Context, c auth.Caller, asset string, id
 		if err != nil {
 			return k, err
 		}
-		return k, s.audit(verb, row.Name, map[string]any{"address": k.Address, "type": k.Type, "fingerprint": k.Fingerprint})
+		detail := map[string]any{"address": k.Address, "type": k.Type, "fingerprint": k.Fingerprint}
+		return k, s.audit(verb, row.Name, detail)
 	})
 }
 
+// decideAt sets the state of a host key at an address. The lock of the address keeps
+// a job from pinning another key meanwhile.
 func (s *scope) decideAt(address string, id hostler.HostKeyID, to string) (hostler.HostKey, error) {
 	if err := s.LockAddress(s.project, address); err != nil {
 		return hostler.HostKey{}, err

@@ -29,7 +29,7 @@ func offer(t *testing.T, n byte) hostler.HostKeyOffer {
 }
 
 // states maps the keys at an asset to their states, oldest first.
-func (w *world) states(t *testing.T, asset string) []string {
+func (w *env) states(t *testing.T, asset string) []string {
 	t.Helper()
 	var out []string
 	for _, k := range must(w.HostKeys(t.Context(), w.viewer, asset))(t) {
@@ -39,7 +39,7 @@ func (w *world) states(t *testing.T, asset string) []string {
 }
 
 func TestFirstHostKeyIsPinnedAndOthersWait(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		a := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		pin := func(n byte) error {
@@ -82,7 +82,7 @@ func TestFirstHostKeyIsPinnedAndOthersWait(t *testing.T) {
 }
 
 // wantEvents compares what a viewer hears of host keys.
-func wantEvents(t *testing.T, w *world, want ...string) {
+func wantEvents(t *testing.T, w *env, want ...string) {
 	t.Helper()
 	if err := w.h.Store.InTx(t.Context(), func(tx *store.Tx) error { _, _, err := tx.Publish(100); return err }); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func wantEvents(t *testing.T, w *world, want ...string) {
 }
 
 func TestStrictHostKeysWaitForAPerson(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		a := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
 		wantCode(t, w.resolver.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, 1)), hostler.CodeConflict)
 		if diff := cmp.Diff([]string{"offered "}, w.states(t, "web1")); diff != "" {
@@ -117,7 +117,7 @@ func TestStrictHostKeysWaitForAPerson(t *testing.T) {
 
 // TestOneOfTwoFirstHostKeysIsPinned has many workers see different keys at once.
 func TestOneOfTwoFirstHostKeysIsPinned(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		a := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		const n = 8
 		errs := make([]error, n)
@@ -145,7 +145,7 @@ func TestOneOfTwoFirstHostKeysIsPinned(t *testing.T) {
 }
 
 func TestHostKeysCountOnTheWayToTheAssetOnly(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		w.asset(t, hostler.AssetInput{Name: "door", Address: "192.0.2.1"})
 		behind := w.asset(t, hostler.AssetInput{Name: "behind", Address: "10.0.0.1", Jump: "door"})

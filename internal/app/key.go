@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -10,15 +11,18 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// Everybody manages their own keys. An admin of a project sees and revokes the
-// keys that act in it. Only an admin of the default project makes or rotates keys
-// of others: whoever holds a key of a user is that user, in all its projects.
+// Every user manages its own keys. An admin of a project lists and revokes the keys
+// that act in it. Only an admin of the default project creates or rotates keys of
+// other users, because a key of a user acts as that user in all its projects.
 
-// rotateOverlap is how long a rotated key stays valid beside its successor.
+// rotateOverlap is how long a rotated key stays valid.
 const rotateOverlap = time.Hour
 
-// Keys lists the caller's own keys, and those of the acting project that it may
-// manage, newest first.
+// maxKeyLife is the longest lifetime of a key: 10 years.
+const maxKeyLife = 3660 * 24 * time.Hour
+
+// Keys lists the caller's own keys, and the keys of the acting project if it may
+// manage them, newest first.
 func (a *App) Keys(ctx context.Context, c auth.Caller, p hostler.Page) (hostler.List[hostler.Key], error) {
 	g, err := a.allow(c, auth.OwnKeys)
 	if err != nil {
@@ -46,8 +50,8 @@ func (a *App) Keys(ctx context.Context, c auth.Caller, p hostler.Page) (hostler.
 	})
 }
 
-// CreateKey makes a key of the caller, or of another user. It may do no more than
-// the key that makes it. The secret is in the answer and nowhere else.
+// CreateKey creates a key of the caller, or of another user. Its role is at most that
+// of the key that creates it. The secret is in the answer and is not stored.
 func (a *App) CreateKey(ctx context.Context, c auth.Caller, in hostler.KeyInput) (hostler.KeyCreated, error) {
 	verb := auth.OwnKeys
 	if in.User != "" && in.User != c.User {
@@ -63,12 +67,10 @@ func (a *App) CreateKey(ctx context.Context, c auth.Caller, in hostler.KeyInput)
 	return change(ctx, g, func(s *scope) (hostler.KeyCreated, error) {
 		row := store.KeyRow{UserID: c.UserID, ProjectID: c.Project}
 		row.Name, row.User, row.Project, row.Role = in.Name, c.User, c.ProjectName, in.Role
-		if err := s.forOther(in, &row); err != nil {
+		if err := s.setOwner(in, &row); err != nil {
 			return hostler.KeyCreated{}, err
 		}
-		if row.Role == hostler.RoleNone {
-			row.Role = c.KeyRole
-		}
+		row.Role = cmp.Or(row.Role, c.KeyRole)
 		if in.ExpiresIn > 0 {
 			t := s.Now().Add(in.ExpiresIn.D())
 			row.ExpiresAt = &t
@@ -87,14 +89,14 @@ func checkKey(in hostler.KeyInput, c auth.Caller) error {
 	fields.Given("name", in.Name)
 	check.OneOf(&fields, "role", in.Role, append(hostler.Roles(), hostler.RoleNone)...)
 	fields.Require(in.Role == hostler.RoleNone || auth.AtLeast(c.KeyRole, in.Role), "role",
-		"must not be more than your key's own: %s", "不得高于当前密钥的角色：%s", c.KeyRole)
-	fields.Require(in.ExpiresIn >= 0 && in.ExpiresIn.D() <= 10*366*24*time.Hour, "expires_in", "must be at most 10 years", "最长 10 年")
+		"must not be higher than that of your own key: %s", "不得高于当前密钥的角色：%s", c.KeyRole)
+	fields.Duration("expires_in", in.ExpiresIn, maxKeyLife)
 	return fields.Err()
 }
 
-// forOther fills in the user and the project that the input names. The project
-// must be one in which the user has a role.
-func (s *scope) forOther(in hostler.KeyInput, row *store.KeyRow) error {
+// setOwner sets the user and the project that the input names. The user must have a
+// role in the project.
+func (s *scope) setOwner(in hostler.KeyInput, row *store.KeyRow) error {
 	projects := s.caller.Projects
 	if s.verb == auth.ManageAllKeys {
 		u, err := s.user(in.User)
@@ -106,10 +108,7 @@ func (s *scope) forOther(in hostler.KeyInput, row *store.KeyRow) error {
 			return err
 		}
 	}
-	name := in.Project
-	if name == "" {
-		name = s.caller.ProjectName
-	}
+	name := cmp.Or(in.Project, s.caller.ProjectName)
 	for id, n := range projects {
 		if n == name {
 			row.ProjectID, row.Project = id, n
@@ -126,25 +125,26 @@ func insertKey(tx *store.Tx, row store.KeyRow) (hostler.KeyCreated, error) {
 	return hostler.KeyCreated{Key: key, Secret: secret}, err
 }
 
-// RotateKey makes a successor of a key; the old one stays valid for an hour. A key
-// that expires gets a successor with as long a life.
+// RotateKey creates the successor of a key; the old key stays valid for an hour. The
+// successor of a key that expires has the same lifetime.
 func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (hostler.KeyCreated, error) {
 	g, err := a.allow(c, auth.OwnKeys)
 	if err != nil {
 		return hostler.KeyCreated{}, err
 	}
-	defer a.callers.forget()
+	defer a.callers.clear()
 	return change(ctx, g, func(s *scope) (hostler.KeyCreated, error) {
 		old, err := s.key(id, auth.ManageAllKeys)
 		if err != nil {
 			return hostler.KeyCreated{}, err
 		}
 		if err := refuseKey(old, false, s.Now()); err != nil {
-			return hostler.KeyCreated{}, hostler.Errorf(hostler.CodeConflict, "a key that has ended cannot be rotated; make a new one", "已失效的密钥无法轮换；请新建密钥")
+			return hostler.KeyCreated{}, hostler.Errorf(hostler.CodeConflict,
+				"a revoked or expired key cannot be rotated; create a new one", "已吊销或过期的密钥无法轮换；请新建密钥")
 		}
 		if !auth.AtLeast(c.KeyRole, old.Role) {
 			return hostler.KeyCreated{}, hostler.Errorf(hostler.CodeForbidden,
-				"the key may do more than yours", "该密钥的权限高于当前密钥")
+				"the role of that key is higher than that of yours", "该密钥的角色高于当前密钥")
 		}
 		next := *old
 		next.RevokedAt, next.LastUsed = nil, nil
@@ -163,8 +163,8 @@ func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (h
 	})
 }
 
-// key finds a key of the caller's own, or one of others for whom the verb allows
-// it.
+// key finds a key of the caller, or one of another user if the verb allows it in the
+// key's project.
 func (s *scope) key(id hostler.KeyID, others auth.Verb) (*store.KeyRow, error) {
 	k, err := s.Key(id)
 	if err != nil {
@@ -176,13 +176,13 @@ func (s *scope) key(id hostler.KeyID, others auth.Verb) (*store.KeyRow, error) {
 	return k, nil
 }
 
-// RevokeKey ends a key at once.
+// RevokeKey revokes a key. Other servers refuse it within callerTTL.
 func (a *App) RevokeKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (hostler.Key, error) {
 	g, err := a.allow(c, auth.OwnKeys)
 	if err != nil {
 		return hostler.Key{}, err
 	}
-	defer a.callers.forget()
+	defer a.callers.clear()
 	return change(ctx, g, func(s *scope) (hostler.Key, error) {
 		others := auth.ManageKeys
 		if s.may(auth.ManageAllKeys) {

@@ -27,7 +27,7 @@ func (a *App) Projects(ctx context.Context, c auth.Caller, p hostler.Page) (host
 	})
 }
 
-// CreateProject makes a project; the caller becomes its admin.
+// CreateProject creates a project; the caller becomes its admin.
 func (a *App) CreateProject(ctx context.Context, c auth.Caller, in hostler.ProjectInput) (hostler.Project, error) {
 	g, err := a.allow(c, auth.CreateProject)
 	if err != nil {
@@ -38,7 +38,7 @@ func (a *App) CreateProject(ctx context.Context, c auth.Caller, in hostler.Proje
 	if err := fields.Err(); err != nil {
 		return hostler.Project{}, err
 	}
-	defer a.callers.forget()
+	defer a.callers.clear()
 	return change(ctx, g, func(s *scope) (hostler.Project, error) {
 		p, err := s.InsertProject(in.Name)
 		if err != nil {

@@ -40,8 +40,10 @@ func (s *scope) queue(name string) (hostler.Queue, error) {
 	return hostler.Queue{}, hostler.NotFound(queueKind, name)
 }
 
-// PutQueue makes a queue, or changes its limits.
-func (a *App) PutQueue(ctx context.Context, c auth.Caller, name string, l hostler.QueueLimits) (hostler.Queue, error) {
+// PutQueue creates a queue, or changes its limits.
+func (a *App) PutQueue(
+	ctx context.Context, c auth.Caller, name string, l hostler.QueueLimits,
+) (hostler.Queue, error) {
 	g, err := a.allow(c, auth.WriteQueue)
 	if err != nil {
 		return hostler.Queue{}, err
@@ -66,12 +68,12 @@ func (a *App) PutQueue(ctx context.Context, c auth.Caller, name string, l hostle
 	})
 }
 
-// PauseQueue keeps the queue's jobs from starting; running ones go on.
+// PauseQueue stops starting jobs of the queue; running jobs continue.
 func (a *App) PauseQueue(ctx context.Context, c auth.Caller, name string) (hostler.Queue, error) {
 	return a.pauseQueue(ctx, c, name, true)
 }
 
-// ResumeQueue ends a pause.
+// ResumeQueue starts jobs of the queue again.
 func (a *App) ResumeQueue(ctx context.Context, c auth.Caller, name string) (hostler.Queue, error) {
 	return a.pauseQueue(ctx, c, name, false)
 }

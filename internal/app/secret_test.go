@@ -22,30 +22,30 @@ const canary = "kanarienvogel-7f3a"
 // it, and looks for it in every column of every table, every answer, every error
 // and the log.
 func TestSecretsStayInside(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
-		var said []any
-		say := func(v any, err error) {
-			said = append(said, v)
+		var outputs []any
+		collect := func(v any, err error) {
+			outputs = append(outputs, v)
 			if err != nil {
 				var e *hostler.Error
 				errors.As(err, &e)
-				said = append(said, err.Error(), e, fmt.Sprintf("%+v %#v", err, e))
+				outputs = append(outputs, err.Error(), e, fmt.Sprintf("%+v %#v", err, e))
 			}
 		}
-		put := func(in hostler.CredentialInput) { say(w.CreateCredential(ctx, w.admin, in)) }
+		put := func(in hostler.CredentialInput) { collect(w.CreateCredential(ctx, w.admin, in)) }
 		put(hostler.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary})
 		put(hostler.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary})     // taken
 		put(hostler.CredentialInput{Name: "key", Kind: "ssh_key", PrivateKey: canary, Passphrase: canary}) // not a key
 		put(hostler.CredentialInput{Name: "key", Kind: "token", Password: canary, PrivateKey: canary})     // wrong fields
 		put(hostler.CredentialInput{Name: "pw2", Kind: "password", Password: canary + "\x00"})             // not text
-		say(w.PutCredential(ctx, w.admin, "pw", hostler.CredentialInput{Kind: "password", Password: canary + "2"}))
-		say(w.PutCredential(ctx, w.viewer, "pw", hostler.CredentialInput{Kind: "password", Password: canary}))
-		say(w.Credential(ctx, w.admin, "pw"))
-		say(w.Credentials(ctx, w.admin, hostler.Page{}))
-		say(w.CreateAsset(ctx, w.admin, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", Credential: "pw"}))
-		say(w.RunJobs(ctx, w.operator, hostler.JobRequest{Action: "change", Assets: []string{"web1"}, Args: json.RawMessage(`{"sudo":"pw"}`)}, "k"))
-		say(fmt.Sprintf("%v %+v %#v", hostler.CredentialInput{Password: canary}, hostler.CredentialInput{Token: canary}, hostler.CredentialInput{PrivateKey: canary}), nil)
+		collect(w.PutCredential(ctx, w.admin, "pw", hostler.CredentialInput{Kind: "password", Password: canary + "2"}))
+		collect(w.PutCredential(ctx, w.viewer, "pw", hostler.CredentialInput{Kind: "password", Password: canary}))
+		collect(w.Credential(ctx, w.admin, "pw"))
+		collect(w.Credentials(ctx, w.admin, hostler.Page{}))
+		collect(w.CreateAsset(ctx, w.admin, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", Credential: "pw"}))
+		collect(w.RunJobs(ctx, w.operator, hostler.JobRequest{Action: "change", Assets: []string{"web1"}, Args: json.RawMessage(`{"sudo":"pw"}`)}, "k"))
+		collect(fmt.Sprintf("%v %+v %#v", hostler.CredentialInput{Password: canary}, hostler.CredentialInput{Token: canary}, hostler.CredentialInput{PrivateKey: canary}), nil)
 
 		leases := w.worker(t).lease(t, 1)
 		if err := w.resolver.Leases(ctx, refs(leases)); err != nil {
@@ -57,10 +57,10 @@ func TestSecretsStayInside(t *testing.T) {
 		if got := leases[0].Credentials["pw"].Secret.Password; got != canary+"2" {
 			t.Errorf("the named credential's password is %q", got)
 		}
-		say(leases, nil)
-		say(w.Audit(ctx, w.admin, hostler.Page{}))
+		collect(leases, nil)
+		collect(w.Audit(ctx, w.admin, hostler.Page{}))
 
-		text, err := json.Marshal(said)
+		text, err := json.Marshal(outputs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestSecretsStayInside(t *testing.T) {
 
 // TestADumpHoldsNoUsableKey looks for the secrets of API keys in every column.
 func TestADumpHoldsNoUsableKey(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		made := must(w.CreateKey(t.Context(), w.viewer, hostler.KeyInput{Name: "k"}))(t)
 		next := must(w.RotateKey(t.Context(), w.viewer, made.Key.ID))(t)
 		for _, k := range []hostler.KeyCreated{made, next} {
@@ -108,7 +108,7 @@ var (
 )
 
 // searchTables looks for a text in every text and byte column.
-func (w *world) searchTables(t *testing.T, text string) {
+func (w *env) searchTables(t *testing.T, text string) {
 	t.Helper()
 	files, err := fs.Glob(schema.Migrations, "main/*.sql")
 	if err != nil {

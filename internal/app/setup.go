@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,30 +13,29 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// adminUser is the user that a fresh database begins with.
+// adminUser is the first user of a new database.
 const adminUser = "admin"
 
 // localUser is the user in audit rows of what the process itself did, on the
 // authority of its configuration or its data folder.
 const localUser = "local"
 
-// errDone ends a transaction that found its work done already.
+// errDone rolls back a transaction whose work was done already.
 var errDone = errors.New("done already")
 
-// Bootstrap gives a fresh database its default project, its default queue, and an
-// admin with a key: the preset one, or a generated one. The secret is returned
-// this once; created is false when the database was in use already.
+// Bootstrap creates the default project, the default queue, and an admin with a key in
+// a new database: the preset key, or a generated one, which cannot be read again.
+// created is false when the database was not new.
 func (a *App) Bootstrap(ctx context.Context, presetKey string) (secret string, created bool, err error) {
 	if presetKey != "" && auth.ParseKey(presetKey) != nil {
 		return "", false, hostler.Errorf(hostler.CodeInvalid,
-			"HOSTLER_ADMIN_KEY is not an API key of Hostler (hst_ and 55 more characters); leave it unset to have one made",
+			"HOSTLER_ADMIN_KEY is not an API key of Hostler (hst_ and 55 more characters); "+
+				"unset it to have a key generated",
 			"HOSTLER_ADMIN_KEY 不是 Hostler 的 API 密钥（hst_ 加 55 个字符）；不设置则自动生成")
 	}
-	if secret = presetKey; secret == "" {
-		secret = auth.NewKey()
-	}
+	secret = cmp.Or(presetKey, auth.NewKey())
 	err = a.store.InTx(ctx, func(tx *store.Tx) error {
-		// Of two servers that start at once, one makes the project.
+		// If two servers start at the same time, one of them creates the project.
 		p, err := tx.InsertProject(hostler.DefaultProject)
 		if hostler.CodeOf(err) == hostler.CodeConflict {
 			return errDone
@@ -46,7 +46,7 @@ func (a *App) Bootstrap(ctx context.Context, presetKey string) (secret string, c
 		if _, err := tx.SetQueue(hostler.DefaultQueue, store.QueueSettings{}); err != nil {
 			return err
 		}
-		return makeAdmin(tx, p, "first admin key", secret)
+		return createAdminKey(tx, p, "first admin key", secret)
 	})
 	if errors.Is(err, errDone) {
 		return "", false, nil
@@ -57,8 +57,9 @@ func (a *App) Bootstrap(ctx context.Context, presetKey string) (secret string, c
 	return secret, true, nil
 }
 
-// makeAdmin makes sure that the user admin is one, and stores a key of it.
-func makeAdmin(tx *store.Tx, p hostler.Project, keyName, secret string) error {
+// createAdminKey creates, enables and promotes the user admin as needed, and stores a
+// key of it.
+func createAdminKey(tx *store.Tx, p hostler.Project, keyName, secret string) error {
 	u, err := tx.UserByName(adminUser)
 	if err != nil {
 		return err
@@ -88,12 +89,13 @@ func makeAdmin(tx *store.Tx, p hostler.Project, keyName, secret string) error {
 	if err != nil {
 		return fmt.Errorf("encode audit detail: %w", err)
 	}
-	return tx.AppendAudit(p.ID, hostler.Audit{User: localUser, Verb: "key.create", Object: key.ID.String(), Detail: detail})
+	return tx.AppendAudit(p.ID, hostler.Audit{
+		User: localUser, Verb: "key.create", Object: key.ID.String(), Detail: detail,
+	})
 }
 
-// LocalAdminKey makes a key for the user admin, who is made, enabled and given the
-// role again where needed. It is for whoever can open the database anyway: access
-// to the data folder is the permission.
+// LocalAdminKey creates a key of the user admin, which is created, enabled and promoted
+// as needed. There is no Caller: access to the database is the permission.
 func (a *App) LocalAdminKey(ctx context.Context, name string) (secret string, err error) {
 	var fields check.Fields
 	fields.Line("name", name, 64)
@@ -109,23 +111,23 @@ func (a *App) LocalAdminKey(ctx context.Context, name string) (secret string, er
 		}
 		if p == nil {
 			return hostler.Errorf(hostler.CodeConflict,
-				"this database is empty; start the server once: hostler serve", "数据库为空；请先启动一次服务：hostler serve")
+				"the database is empty; start the server first: hostler serve", "数据库为空；请先启动一次服务：hostler serve")
 		}
-		return makeAdmin(tx, *p, name, secret)
+		return createAdminKey(tx, *p, name, secret)
 	})
 	if err != nil {
 		return "", err
 	}
-	a.callers.forget()
+	a.callers.clear()
 	return secret, nil
 }
 
-// SampleAsset is the name of the asset that SeedSample makes.
+// SampleAsset is the name of the asset that SeedSample creates.
 const SampleAsset = "this-machine"
 
-// SeedSample gives the default project its first asset, this machine, and a first
-// job that checks the server's own port on it. It does so once in the life of a
-// database; a sample that was deleted stays deleted.
+// SeedSample creates the first asset, this machine, in the default project, and a job
+// that checks the server's own port on it. It does so once for each database: a sample
+// that was deleted is not created again.
 func (a *App) SeedSample(ctx context.Context, port int) error {
 	p, err := a.plan(hostler.JobRequest{Action: "check_port", Assets: []string{SampleAsset}})
 	if err != nil {
@@ -164,7 +166,7 @@ func (s *scope) seed(p *plan, port int) error {
 	row.ProjectID = s.project
 	id, err := s.InsertAsset(row)
 	if hostler.CodeOf(err) == hostler.CodeConflict {
-		return errDone // a person was faster
+		return errDone // the name is in use
 	}
 	if err != nil {
 		return err

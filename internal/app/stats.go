@@ -8,8 +8,8 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// Vitals is what monitoring asks of a server. It holds nothing of a project:
-// queues and workers belong to none.
+// Vitals are the figures of a server that monitoring reads. They reveal nothing of a
+// project: queues and workers belong to none.
 type Vitals struct {
 	Store   StoreVitals
 	Queues  []hostler.Queue
@@ -27,8 +27,8 @@ type StoreVitals struct {
 	DiskFree  float64 // share of the disk that is free, 0 to 1
 }
 
-// Vitals reads the server's vitals. It is not for callers but for whoever the
-// configuration lets see /health and /metrics.
+// Vitals reads the figures of the server. There is no Caller: the configuration
+// decides who may read /health and /metrics.
 func (a *App) Vitals(ctx context.Context) (Vitals, error) {
 	st, err := a.store.Stats(ctx)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 )
 
 // An admin of the default project manages every user. An admin of another project
-// sees its users, makes users, and gives or takes roles in projects that it is an
-// admin of.
+// lists its users, creates users, and sets roles in the projects that it is an admin
+// of.
 
 // Users lists the users of the acting project; all of them for an admin of the
 // default project.
@@ -38,16 +38,16 @@ func (a *App) Users(ctx context.Context, c auth.Caller, p hostler.Page) (hostler
 	})
 }
 
-// hideRoles leaves the roles in projects that the caller is an admin of.
+// hideRoles removes the roles in projects that the caller is not an admin of.
 func (g grant) hideRoles(u *hostler.User) {
 	if g.may(auth.ManageAllUsers) {
 		return
 	}
-	mine := map[string]bool{}
+	managed := map[string]bool{}
 	for id, name := range g.caller.Projects {
-		mine[name] = auth.Allow(g.caller, auth.ManageUsers, id)
+		managed[name] = auth.Allow(g.caller, auth.ManageUsers, id)
 	}
-	maps.DeleteFunc(u.Roles, func(project string, _ hostler.Role) bool { return !mine[project] })
+	maps.DeleteFunc(u.Roles, func(project string, _ hostler.Role) bool { return !managed[project] })
 }
 
 // User reads one user.
@@ -81,7 +81,7 @@ func (s *scope) user(name string) (*hostler.User, error) {
 	return u, nil
 }
 
-// CreateUser makes a user with roles in projects that the caller is an admin of.
+// CreateUser creates a user with roles in projects that the caller is an admin of.
 func (a *App) CreateUser(ctx context.Context, c auth.Caller, in hostler.UserInput) (hostler.User, error) {
 	g, err := a.allow(c, auth.ManageUsers)
 	if err != nil {
@@ -93,7 +93,7 @@ func (a *App) CreateUser(ctx context.Context, c auth.Caller, in hostler.UserInpu
 	if err := fields.Err(); err != nil {
 		return hostler.User{}, err
 	}
-	defer a.callers.forget()
+	defer a.callers.clear()
 	return change(ctx, g, func(s *scope) (hostler.User, error) {
 		id, err := s.InsertUser(in.Name)
 		if err != nil {
@@ -109,6 +109,7 @@ func (a *App) CreateUser(ctx context.Context, c auth.Caller, in hostler.UserInpu
 	})
 }
 
+// checkRoles checks roles by project; none allows to remove a role.
 func checkRoles(fields *check.Fields, roles map[string]hostler.Role, none bool) {
 	allowed := hostler.Roles()
 	if none {
@@ -119,14 +120,15 @@ func checkRoles(fields *check.Fields, roles map[string]hostler.Role, none bool) 
 	}
 }
 
-// setRoles gives and takes roles. A project that the caller does not manage is
-// the same as one that does not exist.
+// setRoles sets the role in each project; RoleNone removes it. A project that the
+// caller does not manage is refused like one that does not exist.
 func (s *scope) setRoles(user hostler.UserID, roles map[string]hostler.Role) error {
 	names := slices.Sorted(maps.Keys(roles))
 	ids := map[string]hostler.ProjectID{}
 	if s.may(auth.ManageAllUsers) {
 		var err error
-		if ids, err = s.ProjectIDs(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !check.Storable(n) })); err != nil {
+		storable := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !check.Storable(n) })
+		if ids, err = s.ProjectIDs(storable); err != nil {
 			return err
 		}
 	} else {
@@ -148,6 +150,7 @@ func (s *scope) setRoles(user hostler.UserID, roles map[string]hostler.Role) err
 	return nil
 }
 
+// reread reads a user after a change, as the caller may see it.
 func (s *scope) reread(name string) (hostler.User, error) {
 	u, err := s.UserByName(name)
 	if err != nil || u == nil {
@@ -157,9 +160,11 @@ func (s *scope) reread(name string) (hostler.User, error) {
 	return *u, nil
 }
 
-// ChangeUser disables or enables a user, and gives or takes roles. Disabling is
-// for admins of the default project, of whom one always stays.
-func (a *App) ChangeUser(ctx context.Context, c auth.Caller, name string, ch hostler.UserChange) (hostler.User, error) {
+// ChangeUser disables or enables a user, and sets roles. Only an admin of the default
+// project may disable a user, and the last one cannot be removed.
+func (a *App) ChangeUser(
+	ctx context.Context, c auth.Caller, name string, ch hostler.UserChange,
+) (hostler.User, error) {
 	g, err := a.allow(c, auth.ManageUsers)
 	if err != nil {
 		return hostler.User{}, err
@@ -174,12 +179,13 @@ func (a *App) ChangeUser(ctx context.Context, c auth.Caller, name string, ch hos
 	if err := fields.Err(); err != nil {
 		return hostler.User{}, err
 	}
-	defer a.callers.forget()
+	defer a.callers.clear()
 	return change(ctx, g, func(s *scope) (hostler.User, error) { return s.changeUser(name, ch) })
 }
 
 func (s *scope) changeUser(name string, ch hostler.UserChange) (hostler.User, error) {
-	// Whoever may take an admin away does so one after the other.
+	// The lock serialises changes that may remove an admin, so that two of them cannot
+	// both see the other admin and remove the last two.
 	if err := s.LockProject(s.caller.Default); err != nil {
 		return hostler.User{}, err
 	}
@@ -201,7 +207,7 @@ func (s *scope) changeUser(name string, ch hostler.UserChange) (hostler.User, er
 	}
 	if admins == 0 {
 		return hostler.User{}, hostler.Errorf(hostler.CodeConflict,
-			"%s is the last admin of the project %s; make another one first",
+			"%s is the last admin of the project %s; add another admin first",
 			"%s 是项目 %s 的最后一个管理员；请先指定另一个管理员", u.Name, hostler.DefaultProject)
 	}
 	if err := s.audit("user.change", u.Name, ch); err != nil {

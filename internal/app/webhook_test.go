@@ -19,7 +19,7 @@ import (
 // whsec is a signing secret that is easy to find.
 const whsec = "whsec_a2FuYXJpZW52b2dlbC03ZjNhLWthbmFyaQ=="
 
-func (w *world) hook(t *testing.T, name string) hostler.Webhook {
+func (w *env) hook(t *testing.T, name string) hostler.Webhook {
 	t.Helper()
 	token := canary + "-token"
 	made := must(w.CreateWebhook(t.Context(), w.admin, hostler.WebhookInput{
@@ -40,7 +40,7 @@ func fieldsOf(err error) []string {
 }
 
 func TestWebhookAsItIsShown(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		got := w.hook(t, "ops")
 		want := hostler.Webhook{
 			ID: got.ID, Project: "default", Name: "ops", URL: "https://ops.example.com/hooks?***", Format: hostler.FormatStandard,
@@ -74,7 +74,7 @@ func TestWebhookAsItIsShown(t *testing.T) {
 }
 
 func TestWebhookFieldsAtFault(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		s := "x"
 		for name, in := range map[string]hostler.WebhookInput{
 			"url":                {},
@@ -108,12 +108,12 @@ func TestWebhookFieldsAtFault(t *testing.T) {
 
 // TestReplacedWebhook: what is left out stays, but never goes to another address.
 func TestReplacedWebhook(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		hook := w.hook(t, "ops")
-		kept := must(w.PutWebhook(ctx, w.admin, "ops", hostler.WebhookInput{Name: "renamed", URL: hook.URL, Events: []string{"job.*"}, Rate: 60}))(t)
-		if kept.ID != hook.ID || kept.URL != hook.URL || !kept.Token || len(kept.Headers) != 1 || kept.Rate != 60 || kept.Name != "renamed" {
-			t.Errorf("replaced as %+v", kept)
+		replaced := must(w.PutWebhook(ctx, w.admin, "ops", hostler.WebhookInput{Name: "renamed", URL: hook.URL, Events: []string{"job.*"}, Rate: 60}))(t)
+		if replaced.ID != hook.ID || replaced.URL != hook.URL || !replaced.Token || len(replaced.Headers) != 1 || replaced.Rate != 60 || replaced.Name != "renamed" {
+			t.Errorf("replaced as %+v", replaced)
 		}
 		_, err := w.PutWebhook(ctx, w.admin, "renamed", hostler.WebhookInput{Name: "renamed", URL: "https://evil.example.com/"})
 		wantCode(t, err, hostler.CodeInvalid)
@@ -138,7 +138,7 @@ func TestReplacedWebhook(t *testing.T) {
 }
 
 func TestRotatedSigningSecret(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		made := must(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: "ops", URL: "https://h/", GenerateSecret: true}))(t)
 		next := must(w.RotateWebhook(ctx, w.admin, "ops", hostler.WebhookRotation{}))(t)
@@ -170,7 +170,7 @@ func TestRotatedSigningSecret(t *testing.T) {
 // TestConfiguredWebhook: it follows the configuration, belongs to no project, and
 // only admins of the default project see it.
 func TestConfiguredWebhook(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		cfg := app.WebhookConfig{URL: "https://ops.example.com/tasks?key=" + canary, Token: canary}
 		audited := func() int { return len(must(w.Audit(ctx, w.admin, hostler.Page{Limit: 1000}))(t).Items) }
@@ -213,7 +213,7 @@ func TestConfiguredWebhook(t *testing.T) {
 		} {
 			wantCode(t, err, hostler.CodeConflict)
 			if err != nil && !strings.Contains(err.Error(), "HOSTLER_WEBHOOK_URL") {
-				t.Errorf("%s does not say where it is configured: %v", name, err)
+				t.Errorf("%s does not name where it is configured: %v", name, err)
 			}
 		}
 
@@ -236,7 +236,7 @@ func TestConfiguredWebhook(t *testing.T) {
 
 // TestJobWebhook: it is checked, sealed, and in no listing.
 func TestJobWebhook(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		req := hostler.JobRequest{Action: "check_port", Assets: []string{w.asset(t, hostler.AssetInput{Name: "web1"}).Name}}
 		req.Webhook = &hostler.JobWebhook{URL: "https://ops.example.com/done?key=" + canary, Token: canary, Secret: whsec, Headers: map[string]string{"X-A": canary}}
@@ -264,23 +264,23 @@ func TestJobWebhook(t *testing.T) {
 
 // TestWebhookSecretsStayInside looks for them in every answer, error and column.
 func TestWebhookSecretsStayInside(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
-		var said []any
-		say := func(v any, err error) { said = append(said, v, fmt.Sprintf("%+v", err)) }
+		var outputs []any
+		collect := func(v any, err error) { outputs = append(outputs, v, fmt.Sprintf("%+v", err)) }
 		hook := w.hook(t, "ops")
-		say(hook, nil)
+		collect(hook, nil)
 		token := canary + "\n"
-		say(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: canary + "!", URL: "ftp://" + canary, Token: &token, Secret: &token}))
-		say(w.PutWebhook(ctx, w.admin, "ops", hostler.WebhookInput{Name: "ops", URL: "https://" + canary + ".example.com/" + canary}))
-		say(w.TestWebhook(ctx, w.operator, "ops"))
-		say(w.Deliveries(ctx, w.operator, hostler.DeliveryFilter{}, hostler.Page{}))
-		say(w.Audit(ctx, w.admin, hostler.Page{Limit: 1000}))
+		collect(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: canary + "!", URL: "ftp://" + canary, Token: &token, Secret: &token}))
+		collect(w.PutWebhook(ctx, w.admin, "ops", hostler.WebhookInput{Name: "ops", URL: "https://" + canary + ".example.com/" + canary}))
+		collect(w.TestWebhook(ctx, w.operator, "ops"))
+		collect(w.Deliveries(ctx, w.operator, hostler.DeliveryFilter{}, hostler.Page{}))
+		collect(w.Audit(ctx, w.admin, hostler.Page{Limit: 1000}))
 		req := hostler.JobRequest{Action: "check_port", Assets: []string{w.asset(t, hostler.AssetInput{Name: "web1"}).Name}}
 		req.Webhook = &hostler.JobWebhook{URL: "https://h/?" + canary, Token: canary, Headers: map[string]string{"X-A": canary}}
-		say(w.RunJobs(ctx, w.operator, req, "key"))
-		say(fmt.Sprintf("%v %+v %#v", hostler.WebhookInput{Token: &token}, *req.Webhook, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}), w.ConfigureWebhook(ctx, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}))
-		text, err := json.Marshal(said)
+		collect(w.RunJobs(ctx, w.operator, req, "key"))
+		collect(fmt.Sprintf("%v %+v %#v", hostler.WebhookInput{Token: &token}, *req.Webhook, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}), w.ConfigureWebhook(ctx, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}))
+		text, err := json.Marshal(outputs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -297,7 +297,7 @@ func TestWebhookSecretsStayInside(t *testing.T) {
 }
 
 func TestDeliveriesAreSentAgain(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		hook := w.hook(t, "ops")
 		var ids []hostler.DeliveryID
@@ -348,13 +348,13 @@ func TestDeliveriesAreSentAgain(t *testing.T) {
 		_, err := w.ResendDelivery(ctx, w.stranger, ids[0])
 		wantCode(t, err, hostler.CodeNotFound)
 
-		var told []hostler.DeliveryID
+		var queued []hostler.DeliveryID
 		w.tx(t, func(tx *store.Tx) (err error) {
-			told, err = tx.QueueDeliveries([]store.NewDelivery{{Webhook: hook.ID, Project: w.admin.Default, Event: &store.Event{Pos: 1, Type: hostler.EventJobFailed}}})
+			queued, err = tx.QueueDeliveries([]store.NewDelivery{{Webhook: hook.ID, Project: w.admin.Default, Event: &store.Event{Pos: 1, Type: hostler.EventJobFailed}}})
 			return err
 		})
 		must(w.DisableWebhook(ctx, w.admin, "ops"))(t)
-		_, err = w.ResendDelivery(ctx, w.operator, told[0])
+		_, err = w.ResendDelivery(ctx, w.operator, queued[0])
 		wantCode(t, err, hostler.CodeConflict)
 		must(w.ResendDelivery(ctx, w.operator, ids[0]))(t) // a test
 	})

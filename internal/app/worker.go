@@ -9,16 +9,16 @@ import (
 	"hostler.dev/hostler/internal/check"
 )
 
-// stopMost bounds the workers of one call, and the addresses.
+// stopMost is how many workers, or addresses, one call may name.
 const stopMost = 1000
 
-// rescueStep is how many jobs one look of the rescue deals with.
+// rescueStep is how many jobs one statement of the rescue handles.
 const rescueStep = 500
 
-// Workers lists the workers that live, and those that died lately. Workers belong
-// to no project, but the connections that they keep tell of hosts: operators of
-// the default project see all of them, those of another project the ones to
-// addresses at which it works, and viewers none.
+// Workers lists the active workers and those that were lost lately. Workers belong to
+// no project, but their open connections reveal hosts: an operator of the default
+// project sees all connections, one of another project those to addresses of its own
+// assets and jobs, and a viewer none.
 func (a *App) Workers(ctx context.Context, c auth.Caller) ([]hostler.Worker, error) {
 	g, err := a.allow(c, auth.ReadWorker)
 	if err != nil {
@@ -33,7 +33,7 @@ func (a *App) Workers(ctx context.Context, c auth.Caller) ([]hostler.Worker, err
 	})
 }
 
-// hideSessions leaves out the sessions that are not the caller's to see.
+// hideSessions removes the connections that the caller must not see.
 func (s *scope) hideSessions(workers []hostler.Worker) error {
 	own := map[string]bool{}
 	if auth.AtLeast(s.caller.RoleIn(s.project), hostler.RoleOperator) {
@@ -54,11 +54,13 @@ func (s *scope) hideSessions(workers []hostler.Worker) error {
 	return nil
 }
 
-// StopWorkers stops workers by force. They are fenced at once; what they run is
-// dealt with as its on_lost says, and counted. A process that lives kills what it
-// runs as soon as it hears of it, and comes back as a fresh worker. Workers that
-// were stopped already are passed over. CodeNotFound: one does not exist.
-func (a *App) StopWorkers(ctx context.Context, c auth.Caller, ids []hostler.WorkerID) (stopped []hostler.Worker, interrupted int, err error) {
+// StopWorkers fences workers at once and applies on_lost to the jobs that they run;
+// it returns the number of these jobs. A worker process that is still running kills
+// its jobs at its next heartbeat and registers as a new worker. Workers that were
+// stopped already are skipped. CodeNotFound: one of the workers does not exist.
+func (a *App) StopWorkers(
+	ctx context.Context, c auth.Caller, ids []hostler.WorkerID,
+) (stopped []hostler.Worker, interrupted int, err error) {
 	g, err := a.allow(c, auth.StopWorker)
 	if err != nil {
 		return nil, 0, err
@@ -99,7 +101,7 @@ func (a *App) StopWorkers(ctx context.Context, c auth.Caller, ids []hostler.Work
 	return res.workers, res.interrupted, err
 }
 
-// listed finds workers as lists show them.
+// listed returns the workers with the ids, as lists show them.
 func (s *scope) listed(ids []hostler.WorkerID) ([]hostler.Worker, error) {
 	all, err := s.Workers()
 	if err != nil {
@@ -120,11 +122,13 @@ func (s *scope) listed(ids []hostler.WorkerID) ([]hostler.Worker, error) {
 	return out, nil
 }
 
-// CloseSessions has a worker close the connections that it keeps to addresses,
-// whatever their port and user. The worker hears of it at once; a job on one of
-// them loses sight of its work. It returns how many jobs the worker runs at these
-// addresses. CodeNotFound: no such worker lives.
-func (a *App) CloseSessions(ctx context.Context, c auth.Caller, worker hostler.WorkerID, addresses []string) (interrupted int, err error) {
+// CloseSessions sends a worker the command to close its connections to addresses, for
+// any port and user. The outcome of a job on such a connection becomes unknown if its
+// command may have taken effect. It returns how many jobs the worker runs at these
+// addresses. CodeNotFound: there is no such active worker.
+func (a *App) CloseSessions(
+	ctx context.Context, c auth.Caller, worker hostler.WorkerID, addresses []string,
+) (interrupted int, err error) {
 	g, err := a.allow(c, auth.StopWorker)
 	if err != nil {
 		return 0, err

@@ -14,8 +14,8 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// beat sends a heartbeat that lists leases.
-func (k worker) beat(t *testing.T, hb hostler.Heartbeat) (reply hostler.HeartbeatReply) {
+// heartbeat sends a heartbeat that lists leases.
+func (k worker) heartbeat(t *testing.T, hb hostler.Heartbeat) (reply hostler.HeartbeatReply) {
 	t.Helper()
 	hb.Worker = k.id
 	k.w.tx(t, func(tx *store.Tx) (err error) {
@@ -33,13 +33,13 @@ func sessionOn(address string) hostler.HostSession {
 // TestSessionsAreShownToThoseWhoWorkThere lists the workers as each role, in the
 // default project and in another.
 func TestSessionsAreShownToThoseWhoWorkThere(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		must(w.CreateAsset(t.Context(), w.stranger, hostler.AssetInput{Name: "theirs", Address: "192.0.2.2"}))(t)
 		other := w.person(t, "otto", "other", hostler.RoleOperator)
 		peer := w.person(t, "paul", "other", hostler.RoleViewer)
 		all := []hostler.HostSession{sessionOn("192.0.2.1"), sessionOn("192.0.2.2"), sessionOn("192.0.2.3")}
 		k := w.worker(t)
-		k.beat(t, hostler.Heartbeat{Sessions: all, CPUPercent: 12.5, MemoryBytes: 1 << 30})
+		k.heartbeat(t, hostler.Heartbeat{Sessions: all, CPUPercent: 12.5, MemoryBytes: 1 << 30})
 		must(w.RunJobs(t.Context(), other, hostler.JobRequest{Action: "change", Target: inline("192.0.2.3", "p")}, ""))(t)
 		for name, c := range map[string]struct {
 			caller auth.Caller
@@ -56,11 +56,11 @@ func TestSessionsAreShownToThoseWhoWorkThere(t *testing.T) {
 				t.Errorf("%s sees the sessions %v", name, got[0].Sessions)
 			}
 		}
-		k.beat(t, hostler.Heartbeat{})
+		k.heartbeat(t, hostler.Heartbeat{})
 		if got := must(w.Workers(t.Context(), w.admin))(t); len(got[0].Sessions) != 0 || got[0].MemoryBytes != 0 {
 			t.Errorf("sessions that are gone: %+v", got)
 		}
-		k.beat(t, hostler.Heartbeat{Sessions: all})
+		k.heartbeat(t, hostler.Heartbeat{Sessions: all})
 		w.h.Advance(time.Hour)
 		w.tx(t, func(tx *store.Tx) error {
 			silent, err := tx.Pulses()
@@ -78,7 +78,7 @@ func TestSessionsAreShownToThoseWhoWorkThere(t *testing.T) {
 // TestStopWorkers stops one of two workers that run jobs of each kind, and then
 // one that had died.
 func TestStopWorkers(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		ids := map[hostler.OnLost]hostler.JobID{}
 		for _, o := range []hostler.OnLost{hostler.OnLostRetry, hostler.OnLostFail, hostler.OnLostAsk} {
@@ -88,7 +88,7 @@ func TestStopWorkers(t *testing.T) {
 		leases := k.lease(t, 3)
 		spared := w.worker(t)
 		on := w.run(t, hostler.JobRequest{Action: "ping"}).Job.ID
-		kept := spared.lease(t, 1)
+		leased := spared.lease(t, 1)
 
 		stopped, n, err := w.StopWorkers(ctx, w.admin, []hostler.WorkerID{k.id})
 		if err != nil || n != 3 || len(stopped) != 1 || stopped[0].ID != k.id || stopped[0].Running != 3 {
@@ -125,7 +125,7 @@ func TestStopWorkers(t *testing.T) {
 		}
 		_, _, err = w.StopWorkers(ctx, w.admin, []hostler.WorkerID{spared.id, k.id})
 		wantCode(t, err, hostler.CodeNotFound)
-		spared.finish(t, kept, hostler.OutcomeSucceeded)
+		spared.finish(t, leased, hostler.OutcomeSucceeded)
 
 		// One whose process ended in order is not missed either.
 		drained := w.worker(t)
@@ -156,7 +156,7 @@ func TestStopWorkers(t *testing.T) {
 
 // TestStopManyJobs stops a worker with more jobs than one look of the rescue takes.
 func TestStopManyJobs(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		const jobs = 1100
 		k := w.worker(t)
 		w.tx(t, func(tx *store.Tx) error {
@@ -182,9 +182,9 @@ func TestStopManyJobs(t *testing.T) {
 	})
 }
 
-// TestCloseSessions tells a worker once, whoever else there is.
+// TestCloseSessions: the command reaches its worker once, and no other worker.
 func TestCloseSessions(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}})
@@ -202,13 +202,13 @@ func TestCloseSessions(t *testing.T) {
 		if n := must(w.CloseSessions(ctx, w.admin, idle.id, []string{"192.0.2.1"}))(t); n != 0 {
 			t.Errorf("%d interrupted on the idle worker", n)
 		}
-		got := k.beat(t, held).CloseHosts
+		got := k.heartbeat(t, held).CloseHosts
 		slices.Sort(got)
 		if diff := cmp.Diff([]string{"192.0.2.1", "192.0.2.77", "sw.example"}, got); diff != "" {
-			t.Errorf("orders (-want +got):\n%s", diff)
+			t.Errorf("commands (-want +got):\n%s", diff)
 		}
-		if again := k.beat(t, held).CloseHosts; len(again) != 0 {
-			t.Errorf("told again: %v", again)
+		if again := k.heartbeat(t, held).CloseHosts; len(again) != 0 {
+			t.Errorf("requested again: %v", again)
 		}
 		for name, addresses := range map[string][]string{"none": nil, "bad": {"-o"}, "many": make([]string, 1001)} {
 			_, err := w.CloseSessions(ctx, w.admin, k.id, addresses)
@@ -228,7 +228,7 @@ func TestCloseSessions(t *testing.T) {
 		w.tx(t, func(tx *store.Tx) error {
 			n, err := tx.Exec(`DELETE FROM worker_order`)
 			if n != 0 {
-				return fmt.Errorf("%d orders to nobody", n)
+				return fmt.Errorf("%d commands without a worker", n)
 			}
 			return err
 		})
@@ -236,7 +236,7 @@ func TestCloseSessions(t *testing.T) {
 }
 
 // stopOne stops one worker.
-func (w *world) stopOne(ctx context.Context, c auth.Caller, id hostler.WorkerID) (int, error) {
+func (w *env) stopOne(ctx context.Context, c auth.Caller, id hostler.WorkerID) (int, error) {
 	_, n, err := w.StopWorkers(ctx, c, []hostler.WorkerID{id})
 	return n, err
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func TestKeysEndAtOnce(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		key := func(in hostler.KeyInput) hostler.KeyCreated {
 			t.Helper()
@@ -50,7 +50,7 @@ func TestKeysEndAtOnce(t *testing.T) {
 // TestAnotherServersRevocationCountsWithinASecond: two Apps on one database stand
 // for two servers.
 func TestAnotherServersRevocationCountsWithinASecond(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		made := must(w.CreateKey(ctx, w.viewer, hostler.KeyInput{Name: "k"}))(t)
 		elsewhere := app.New(app.Config{Store: w.h.Store, Actions: testActions(t), Now: w.h.Now})
@@ -63,7 +63,7 @@ func TestAnotherServersRevocationCountsWithinASecond(t *testing.T) {
 }
 
 func TestRotationOverlaps(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		old := must(w.CreateKey(ctx, w.viewer, hostler.KeyInput{Name: "k", ExpiresIn: hostler.Duration(90 * day)}))(t)
 		w.h.Advance(30 * day)
@@ -83,7 +83,7 @@ func TestRotationOverlaps(t *testing.T) {
 }
 
 func TestAKeyGivesNoMoreThanItsMaker(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		weak := must(w.CreateKey(ctx, w.admin, hostler.KeyInput{Name: "weak", Role: hostler.RoleViewer}))(t)
 		c := w.login(t, weak.Secret)
@@ -103,7 +103,7 @@ func TestAKeyGivesNoMoreThanItsMaker(t *testing.T) {
 }
 
 func TestXProject(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		made := must(w.CreateKey(ctx, w.admin, hostler.KeyInput{Name: "k", Role: hostler.RoleOperator}))(t)
 		c := must(w.Authenticate(ctx, made.Secret, "other", "192.0.2.9"))(t)
@@ -125,7 +125,7 @@ func TestXProject(t *testing.T) {
 }
 
 func TestUseOfAKeyIsNotedOnceAMinute(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		made := must(w.CreateKey(t.Context(), w.viewer, hostler.KeyInput{Name: "k"}))(t)
 		used := func() time.Time {
 			t.Helper()
@@ -150,7 +150,7 @@ func TestUseOfAKeyIsNotedOnceAMinute(t *testing.T) {
 
 // TestTheLastAdminStays has two admins take the role from each other at once.
 func TestTheLastAdminStays(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		yes := true
 		none := map[string]hostler.Role{"default": hostler.RoleNone}
@@ -171,7 +171,7 @@ func TestTheLastAdminStays(t *testing.T) {
 }
 
 func TestAdminsOfAProjectManageItsUsers(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx, c := t.Context(), w.stranger
 		u := must(w.CreateUser(ctx, c, hostler.UserInput{Name: "nina", Roles: map[string]hostler.Role{"other": "viewer"}}))(t)
 		if u.Roles["other"] != hostler.RoleViewer {
@@ -195,7 +195,7 @@ func TestAdminsOfAProjectManageItsUsers(t *testing.T) {
 }
 
 func TestEveryChangeIsAudited(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		ids := w.oneOfEach(t)
 		must(w.ResolveJob(ctx, w.operator, ids[hostler.StateUnknown], hostler.ResolveInput{State: hostler.StateFailed, Note: "gone"}))(t)
@@ -233,7 +233,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 }
 
 func TestQueues(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		two := 2
 		q := must(w.PutQueue(ctx, w.admin, "slow", hostler.QueueLimits{Limit: &two}))(t)
@@ -260,7 +260,7 @@ func TestQueues(t *testing.T) {
 }
 
 func TestBootstrapOnce(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		if secret, created, err := w.Bootstrap(ctx, auth.NewKey()); err != nil || created || secret != "" {
 			t.Errorf("again: created %v, %v", created, err)
@@ -298,7 +298,7 @@ func TestBootstrapOnce(t *testing.T) {
 }
 
 func TestLocalAdminKeyRecovers(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		anna := w.person(t, "anna", "default", hostler.RoleAdmin)
 		yes := true
@@ -311,7 +311,7 @@ func TestLocalAdminKeyRecovers(t *testing.T) {
 }
 
 func TestSampleIsSeededOnce(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		for range 2 {
 			if err := w.SeedSample(ctx, 9000); err != nil {

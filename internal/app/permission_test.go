@@ -7,36 +7,67 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/store"
 )
 
-// verbs says what each use case needs; every method of App that takes a Caller
-// must be here.
+// verbs lists the permission that each use case requires. Every method of App that
+// takes a Caller must be in it.
 var verbs = map[string]auth.Verb{
-	"Me": auth.OwnKeys, "Projects": auth.ReadProject, "CreateProject": auth.CreateProject,
+	"Me": auth.OwnKeys, "Audit": auth.ReadAudit,
+	"Projects": auth.ReadProject, "CreateProject": auth.CreateProject,
 	"Users": auth.ManageUsers, "User": auth.ManageUsers, "CreateUser": auth.ManageUsers, "ChangeUser": auth.ManageUsers,
-	"Keys": auth.OwnKeys, "CreateKey": auth.OwnKeys, "RotateKey": auth.OwnKeys, "RevokeKey": auth.OwnKeys,
-	"Assets": auth.ReadAsset, "Asset": auth.ReadAsset, "CreateAsset": auth.WriteAsset, "PutAsset": auth.WriteAsset, "DeleteAsset": auth.WriteAsset,
-	"HostKeys": auth.ReadHostKey, "AcceptHostKey": auth.DecideHostKey, "RevokeHostKey": auth.DecideHostKey,
+	"UserIDs": auth.ReadJob,
+	"Keys":    auth.OwnKeys, "CreateKey": auth.OwnKeys, "RotateKey": auth.OwnKeys, "RevokeKey": auth.OwnKeys,
+
+	"Assets": auth.ReadAsset, "Asset": auth.ReadAsset, "AssetAddresses": auth.ReadAsset, "ExportAssets": auth.ReadAsset,
+	"CreateAsset": auth.WriteAsset, "PutAsset": auth.WriteAsset, "DeleteAsset": auth.WriteAsset,
+	"ImportAssets": auth.WriteAsset,
+	"HostKeys":     auth.ReadHostKey, "AcceptHostKey": auth.DecideHostKey, "RevokeHostKey": auth.DecideHostKey,
 	"Credentials": auth.ReadCredential, "Credential": auth.ReadCredential, "CreateCredential": auth.WriteCredential,
 	"PutCredential": auth.WriteCredential, "DeleteCredential": auth.WriteCredential,
-	"Actions": auth.ReadAction, "Action": auth.ReadAction,
-	"RunJobs": auth.RunJob, "Job": auth.ReadJob, "Jobs": auth.ReadJob, "Attempts": auth.ReadJob, "Waiting": auth.ReadJob,
-	"ReadLog": auth.ReadJob, "TailLog": auth.ReadJob, "Run": auth.ReadJob,
+
+	"Actions": auth.ReadAction, "Action": auth.ReadAction, "ActionStats": auth.ReadJob,
+	"RunJobs": auth.RunJob, "RunTask": auth.RunJob, "RunBatch": auth.RunJob,
+	"Job": auth.ReadJob, "Jobs": auth.ReadJob, "FindJob": auth.ReadJob, "FindJobs": auth.ReadJob, "Run": auth.ReadJob,
+	"Attempts": auth.ReadJob, "Waiting": auth.ReadJob, "ReadLog": auth.ReadJob, "TailLog": auth.ReadJob,
 	"CancelJob": auth.ChangeJob, "RetryJob": auth.ChangeJob, "ResolveJob": auth.ChangeJob,
 	"CancelJobs": auth.ChangeJob, "RetryJobs": auth.ChangeJob, "ResolveJobs": auth.ChangeJob,
-	"Queues": auth.ReadQueue, "Queue": auth.ReadQueue, "PutQueue": auth.WriteQueue, "PauseQueue": auth.WriteQueue, "ResumeQueue": auth.WriteQueue,
-	"Workers": auth.ReadWorker, "StopWorkers": auth.StopWorker, "CloseSessions": auth.StopWorker, "Audit": auth.ReadAudit, "OpenEvents": auth.ReadEvent, "ImportAssets": auth.WriteAsset, "ExportAssets": auth.ReadAsset, "Events": auth.ReadEvent,
-	"Webhooks": auth.ReadWebhook, "Webhook": auth.ReadWebhook, "CreateWebhook": auth.WriteWebhook, "PutWebhook": auth.WriteWebhook,
-	"EnableWebhook": auth.WriteWebhook, "DisableWebhook": auth.WriteWebhook, "RotateWebhook": auth.WriteWebhook, "DeleteWebhook": auth.WriteWebhook,
-	"TestWebhook": auth.SendDelivery, "Deliveries": auth.ReadWebhook, "Delivery": auth.ReadWebhook,
+	"CancelWaiting": auth.ChangeJob,
+
+	"Queues": auth.ReadQueue, "Queue": auth.ReadQueue, "PutQueue": auth.WriteQueue,
+	"PauseQueue": auth.WriteQueue, "ResumeQueue": auth.WriteQueue,
+	"Workers": auth.ReadWorker, "StopWorkers": auth.StopWorker, "CloseSessions": auth.StopWorker,
+
+	"Events": auth.ReadEvent, "OpenEvents": auth.ReadEvent,
+	"Webhooks": auth.ReadWebhook, "Webhook": auth.ReadWebhook,
+	"CreateWebhook": auth.WriteWebhook, "PutWebhook": auth.WriteWebhook, "DeleteWebhook": auth.WriteWebhook,
+	"EnableWebhook": auth.WriteWebhook, "DisableWebhook": auth.WriteWebhook, "RotateWebhook": auth.WriteWebhook,
+	"Deliveries": auth.ReadWebhook, "Delivery": auth.ReadWebhook, "TestWebhook": auth.SendDelivery,
 	"ResendDelivery": auth.SendDelivery, "ResendDeliveries": auth.SendDelivery,
-	"RunTask": auth.RunJob, "UserIDs": auth.ReadJob,
-	"FindJob": auth.ReadJob, "FindJobs": auth.ReadJob, "CancelWaiting": auth.ChangeJob, "RunBatch": auth.RunJob,
-	"AssetAddresses": auth.ReadAsset, "ActionStats": auth.ReadJob,
+}
+
+// withoutCaller lists the methods of App that act on the authority of the process: its
+// configuration or its data folder.
+var withoutCaller = []string{
+	"Authenticate", "Bootstrap", "ConfigureWebhook", "LocalAdminKey", "SeedSample", "StoreKind", "Vitals",
+}
+
+// TestUseCasesTakeACaller: a new method takes a Caller, or is listed deliberately.
+func TestUseCasesTakeACaller(t *testing.T) {
+	var got []string
+	for m := range reflect.TypeFor[*app.App]().Methods() {
+		if _, ok := verbs[m.Name]; !ok {
+			got = append(got, m.Name)
+		}
+	}
+	if diff := cmp.Diff(withoutCaller, got); diff != "" {
+		t.Errorf("methods without a Caller (-want +got):\n%s", diff)
+	}
 }
 
 // useCases lists the methods that take a Caller.
@@ -52,7 +83,7 @@ func useCases() []reflect.Method {
 }
 
 // call calls a use case with the zero value of every input.
-func (w *world) call(ctx context.Context, m reflect.Method, c auth.Caller) error {
+func (w *env) call(ctx context.Context, m reflect.Method, c auth.Caller) error {
 	in := []reflect.Value{reflect.ValueOf(w.App), reflect.ValueOf(ctx), reflect.ValueOf(c)}
 	for i := 3; i < m.Type.NumIn(); i++ {
 		in = append(in, reflect.Zero(m.Type.In(i)))
@@ -65,7 +96,7 @@ func (w *world) call(ctx context.Context, m reflect.Method, c auth.Caller) error
 // TestPermissionComesFirst calls every use case as every role. Who may not is
 // refused as such, whatever else is wrong with the input; who may is not.
 func TestPermissionComesFirst(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		if got := len(useCases()); got != len(verbs) {
 			t.Errorf("%d use cases, %d in the table", got, len(verbs))
 		}
@@ -93,7 +124,7 @@ func TestPermissionComesFirst(t *testing.T) {
 }
 
 // withRole is the caller with another role in its project, and a key for it.
-func (w *world) withRole(c auth.Caller, r hostler.Role) auth.Caller {
+func (w *env) withRole(c auth.Caller, r hostler.Role) auth.Caller {
 	c.KeyRole = hostler.RoleAdmin
 	c.Roles = map[hostler.ProjectID]hostler.Role{c.Project: r}
 	return c
@@ -102,7 +133,7 @@ func (w *world) withRole(c auth.Caller, r hostler.Role) auth.Caller {
 // TestForeignObjectsDoNotExist has an admin of another project name objects of
 // this one, in every way that an object can be named.
 func TestForeignObjectsDoNotExist(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx, c := t.Context(), w.stranger
 		asset := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		w.password(t, "root-pw", "canary")
@@ -197,7 +228,7 @@ func second[T any](_ T, err error) error { return err }
 
 // strangerSeesNothing looks for what belongs to the default project in the
 // listings and bulk changes of another one's admin.
-func (w *world) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.RunID) {
+func (w *env) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.RunID) {
 	t.Helper()
 	ctx, c, p := t.Context(), w.stranger, hostler.Page{}
 	all := map[string]any{

@@ -19,8 +19,8 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// world is a bootstrapped App on one database, with people in two projects.
-type world struct {
+// env is a bootstrapped App on one database, with people in two projects.
+type env struct {
 	*app.App
 	resolver *resolve.Resolver
 	h        *storetest.Harness
@@ -40,14 +40,14 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func eachWorld(t *testing.T, fn func(t *testing.T, w *world)) {
+func eachEnv(t *testing.T, fn func(t *testing.T, w *env)) {
 	t.Helper()
-	storetest.Each(t, func(t *testing.T, h *storetest.Harness) { fn(t, newWorld(t, h)) })
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) { fn(t, newEnv(t, h)) })
 }
 
-func newWorld(t *testing.T, h *storetest.Harness) *world {
+func newEnv(t *testing.T, h *storetest.Harness) *env {
 	t.Helper()
-	w := &world{h: h, log: &logBuffer{}}
+	w := &env{h: h, log: &logBuffer{}}
 	key := make([]byte, 32)
 	key[0] = 7
 	box, err := secret.NewBox(key)
@@ -91,20 +91,20 @@ func wantCode(t *testing.T, err error, want hostler.Code) {
 	}
 }
 
-func (w *world) login(t *testing.T, key string) auth.Caller {
+func (w *env) login(t *testing.T, key string) auth.Caller {
 	t.Helper()
 	return must(w.Authenticate(t.Context(), key, "", "192.0.2.9"))(t)
 }
 
 // person makes a user with one role and returns it as a caller.
-func (w *world) person(t *testing.T, name, project string, role hostler.Role) auth.Caller {
+func (w *env) person(t *testing.T, name, project string, role hostler.Role) auth.Caller {
 	t.Helper()
 	must(w.CreateUser(t.Context(), w.admin, hostler.UserInput{Name: name, Roles: map[string]hostler.Role{project: role}}))(t)
 	made := must(w.CreateKey(t.Context(), w.admin, hostler.KeyInput{Name: "first", User: name, Project: project}))(t)
 	return w.login(t, made.Secret)
 }
 
-func (w *world) asset(t *testing.T, in hostler.AssetInput) hostler.Asset {
+func (w *env) asset(t *testing.T, in hostler.AssetInput) hostler.Asset {
 	t.Helper()
 	if in.Address == "" {
 		in.Address = in.Name + ".example"
@@ -112,25 +112,25 @@ func (w *world) asset(t *testing.T, in hostler.AssetInput) hostler.Asset {
 	return must(w.CreateAsset(t.Context(), w.admin, in))(t)
 }
 
-func (w *world) password(t *testing.T, name, value string) hostler.Credential {
+func (w *env) password(t *testing.T, name, value string) hostler.Credential {
 	t.Helper()
 	return must(w.CreateCredential(t.Context(), w.admin, hostler.CredentialInput{
 		Name: name, Kind: hostler.CredentialPassword, Username: "root", Password: value,
 	}))(t)
 }
 
-func (w *world) run(t *testing.T, req hostler.JobRequest) hostler.JobsCreated {
+func (w *env) run(t *testing.T, req hostler.JobRequest) hostler.JobsCreated {
 	t.Helper()
 	return must(w.RunJobs(t.Context(), w.operator, req, ""))(t)
 }
 
 // worker is a leasing process.
 type worker struct {
-	w  *world
+	w  *env
 	id hostler.WorkerID
 }
 
-func (w *world) worker(t *testing.T) worker {
+func (w *env) worker(t *testing.T) worker {
 	t.Helper()
 	var id hostler.WorkerID
 	w.tx(t, func(tx *store.Tx) (err error) {
@@ -140,7 +140,7 @@ func (w *world) worker(t *testing.T) worker {
 	return worker{w, id}
 }
 
-func (w *world) tx(t *testing.T, fn func(tx *store.Tx) error) {
+func (w *env) tx(t *testing.T, fn func(tx *store.Tx) error) {
 	t.Helper()
 	if err := w.h.Store.InTx(t.Context(), fn); err != nil {
 		t.Fatal(err)

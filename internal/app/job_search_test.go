@@ -15,7 +15,7 @@ import (
 // TestCancelWaitingRaces: while a worker takes jobs, each of them is either
 // cancelled or started, never both and never neither.
 func TestCancelWaitingRaces(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		reqs := make([]hostler.JobRequest, 60)
 		for i := range reqs {
 			reqs[i] = hostler.JobRequest{Action: "change", Lane: hostler.LaneNone, Target: inline("sw1.example", "pw")}
@@ -62,7 +62,7 @@ func TestCancelWaitingRaces(t *testing.T) {
 
 // Large results make short pages, which lose and repeat nothing.
 func TestPagesOfLargeResults(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		reqs := make([]hostler.JobRequest, 100)
 		for i := range reqs {
 			reqs[i] = hostler.JobRequest{Action: "ping"}
@@ -105,7 +105,7 @@ func TestPagesOfLargeResults(t *testing.T) {
 
 // TestFindJobs: by host, by lane and by the machine that ran them, in every state.
 func TestFindJobs(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "10.0.0.1", DeviceKey: "chassis"})
 		onAsset := w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}}).Job.ID
 		onAddress := w.run(t, hostler.JobRequest{Action: "change", Lane: hostler.LaneNone, Target: inline("10.0.0.1", "pw")}).Job.ID

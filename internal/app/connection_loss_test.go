@@ -12,9 +12,9 @@ import (
 // cuts is how many connections [TestCutConnections] resets for each use case.
 var cuts = flag.Int("cuts", 30, "connections to reset per use case in TestCutConnections")
 
-// cutWorld is a world with an asset to run jobs on.
-type cutWorld struct {
-	*world
+// cutEnv is an env with an asset to run jobs on.
+type cutEnv struct {
+	*env
 	host hostler.AssetID
 }
 
@@ -22,15 +22,15 @@ type cutWorld struct {
 // many there are of it.
 type creation struct {
 	name  string
-	do    func(t *testing.T, w *cutWorld, i int) error
-	count func(t *testing.T, w *cutWorld) int
+	do    func(t *testing.T, w *cutEnv, i int) error
+	count func(t *testing.T, w *cutEnv) int
 }
 
 // queueOf gives each use case that creates jobs a queue of its own.
 func queueOf(name string) string { return "of-" + name }
 
-func queued(name string) func(t *testing.T, w *cutWorld) int {
-	return func(t *testing.T, w *cutWorld) int {
+func queued(name string) func(t *testing.T, w *cutEnv) int {
+	return func(t *testing.T, w *cutEnv) int {
 		t.Helper()
 		for _, q := range must(w.Queues(t.Context(), w.admin))(t) {
 			if q.Name == queueOf(name) {
@@ -46,9 +46,9 @@ func jobIn(name string) hostler.JobRequest {
 }
 
 // retried returns how to retry an ended job, twice if under one key.
-func retried(name string, once bool) func(t *testing.T, w *cutWorld, i int) error {
+func retried(name string, once bool) func(t *testing.T, w *cutEnv, i int) error {
 	var ended hostler.JobID
-	return func(t *testing.T, w *cutWorld, i int) error {
+	return func(t *testing.T, w *cutEnv, i int) error {
 		t.Helper()
 		if ended == 0 {
 			ended = w.run(t, jobIn(name)).Jobs[0]
@@ -71,11 +71,11 @@ func retried(name string, once bool) func(t *testing.T, w *cutWorld, i int) erro
 }
 
 var creations = []creation{
-	{"run", func(t *testing.T, w *cutWorld, _ int) error {
+	{"run", func(t *testing.T, w *cutEnv, _ int) error {
 		_, err := w.RunJobs(t.Context(), w.operator, jobIn("run"), "")
 		return err
 	}, queued("run")},
-	{"run-once", func(t *testing.T, w *cutWorld, i int) error {
+	{"run-once", func(t *testing.T, w *cutEnv, i int) error {
 		key := fmt.Sprint(i)
 		made, err := w.RunJobs(t.Context(), w.operator, jobIn("run-once"), key)
 		if err != nil {
@@ -87,7 +87,7 @@ var creations = []creation{
 		}
 		return err
 	}, queued("run-once")},
-	{"batch", func(t *testing.T, w *cutWorld, _ int) error {
+	{"batch", func(t *testing.T, w *cutEnv, _ int) error {
 		out, err := w.RunBatch(t.Context(), w.operator, []hostler.JobRequest{jobIn("batch")})
 		if err != nil {
 			return err
@@ -96,26 +96,26 @@ var creations = []creation{
 	}, queued("batch")},
 	{"retry", retried("retry", false), queued("retry")},
 	{"retry-once", retried("retry-once", true), queued("retry-once")},
-	{"task", func(t *testing.T, w *cutWorld, _ int) error {
+	{"task", func(t *testing.T, w *cutEnv, _ int) error {
 		_, err := w.RunTask(t.Context(), w.operator, w.host, "unheard_of", nil)
 		return err
-	}, func(t *testing.T, w *cutWorld) int {
+	}, func(t *testing.T, w *cutEnv) int {
 		t.Helper()
 		list := must(w.Jobs(t.Context(), w.admin, hostler.JobFilter{Action: "unheard_of"}, hostler.Page{Limit: 1000}))(t)
 		return len(list.Items)
 	}},
-	{"asset", func(t *testing.T, w *cutWorld, i int) error {
+	{"asset", func(t *testing.T, w *cutEnv, i int) error {
 		_, err := w.CreateAsset(t.Context(), w.admin, hostler.AssetInput{Name: fmt.Sprintf("asset-%d", i), Address: fmt.Sprintf("a%d.example", i)})
 		return err
-	}, func(t *testing.T, w *cutWorld) int {
+	}, func(t *testing.T, w *cutEnv) int {
 		t.Helper()
 		list := must(w.Assets(t.Context(), w.admin, nil, hostler.Page{Limit: 1000}))(t)
 		return len(list.Items) - 1 // the host of the jobs
 	}},
-	{"key", func(t *testing.T, w *cutWorld, i int) error {
+	{"key", func(t *testing.T, w *cutEnv, i int) error {
 		_, err := w.CreateKey(t.Context(), w.admin, hostler.KeyInput{Name: fmt.Sprintf("key-%d", i), User: "vera", Project: "default"})
 		return err
-	}, func(t *testing.T, w *cutWorld) int {
+	}, func(t *testing.T, w *cutEnv) int {
 		t.Helper()
 		n := 0
 		for _, k := range must(w.Keys(t.Context(), w.admin, hostler.Page{Limit: 1000}))(t).Items {
@@ -131,7 +131,7 @@ var creations = []creation{
 // once, and is not refused because of what it created itself.
 func TestCutConnections(t *testing.T) {
 	h, proxy := storetest.Proxied(t)
-	w := &cutWorld{world: newWorld(t, h)}
+	w := &cutEnv{env: newEnv(t, h)}
 	w.host = w.asset(t, hostler.AssetInput{Name: "host"}).ID
 	for _, c := range creations {
 		t.Run(c.name, func(t *testing.T) {

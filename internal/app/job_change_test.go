@@ -13,7 +13,7 @@ import (
 )
 
 // oneOfEach makes a job in every state and returns their ids.
-func (w *world) oneOfEach(t *testing.T) map[hostler.State]hostler.JobID {
+func (w *env) oneOfEach(t *testing.T) map[hostler.State]hostler.JobID {
 	t.Helper()
 	ctx := t.Context()
 	w.asset(t, hostler.AssetInput{Name: "web1"})
@@ -39,7 +39,7 @@ func (w *world) oneOfEach(t *testing.T) map[hostler.State]hostler.JobID {
 }
 
 func TestListingFindsWhatItShould(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		ids := w.oneOfEach(t)
 		all := []hostler.State{"succeeded", "failed", "unknown", "cancelled", "running", "scheduled", "queued", "waiting"}
@@ -86,7 +86,7 @@ func TestListingFindsWhatItShould(t *testing.T) {
 }
 
 // walk reads every page of a listing.
-func (w *world) walk(t *testing.T, f hostler.JobFilter, limit int) []hostler.JobID {
+func (w *env) walk(t *testing.T, f hostler.JobFilter, limit int) []hostler.JobID {
 	t.Helper()
 	var out []hostler.JobID
 	p := hostler.Page{Limit: limit}
@@ -104,7 +104,7 @@ func (w *world) walk(t *testing.T, f hostler.JobFilter, limit int) []hostler.Job
 }
 
 func TestBadFiltersAndPages(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		for _, f := range []hostler.JobFilter{
 			{States: []hostler.State{"odd"}}, {Queue: "a\x00"}, {Asset: "\xff"}, {Lane: "a\nb"}, {Action: "\x00"}, {Since: &time.Time{}},
 		} {
@@ -119,7 +119,7 @@ func TestBadFiltersAndPages(t *testing.T) {
 }
 
 func TestAJobInEachState(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		ids := w.oneOfEach(t)
 		for want, id := range ids {
@@ -147,7 +147,7 @@ func TestAJobInEachState(t *testing.T) {
 }
 
 func TestCancelResolveRetry(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		ids := w.oneOfEach(t)
 		note := hostler.ResolveInput{State: hostler.StateSucceeded, Note: "looked at the host"}
@@ -188,7 +188,7 @@ func TestCancelResolveRetry(t *testing.T) {
 }
 
 func TestRetryKeepsTheTTLAndTakesTheNewLane(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		old := w.run(t, hostler.JobRequest{
@@ -206,7 +206,7 @@ func TestRetryKeepsTheTTLAndTakesTheNewLane(t *testing.T) {
 }
 
 func TestBulkChanges(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		ids := w.oneOfEach(t)
 		by := func(f hostler.JobFilter) hostler.BulkRequest { return hostler.BulkRequest{Filter: &f} }

@@ -16,7 +16,7 @@ import (
 )
 
 func TestFanOutIsTheUnionOfNamesIdsAndLabels(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		web := map[string]string{"role": "web", "site": "a"}
 		w.asset(t, hostler.AssetInput{Name: "web1", Labels: web})
 		w.asset(t, hostler.AssetInput{Name: "web2", Labels: web})
@@ -46,7 +46,7 @@ func TestFanOutIsTheUnionOfNamesIdsAndLabels(t *testing.T) {
 }
 
 func TestMissingAssetsAreAllNamedAndNothingIsMade(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		w.asset(t, hostler.AssetInput{Name: "web1"})
 		ghost := hostler.AssetID(12345)
 		_, err := w.RunJobs(t.Context(), w.operator, hostler.JobRequest{
@@ -67,7 +67,7 @@ func TestMissingAssetsAreAllNamedAndNothingIsMade(t *testing.T) {
 }
 
 func TestEveryFieldAtFaultIsNamed(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		past := time.Date(1800, 1, 1, 0, 0, 0, 0, time.UTC)
 		tests := map[string]struct {
 			req  hostler.JobRequest
@@ -114,7 +114,7 @@ func TestEveryFieldAtFaultIsNamed(t *testing.T) {
 }
 
 func TestDefaultsOfAJob(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		one := []string{"web1"}
 		later := w.h.Now().Add(time.Hour)
@@ -160,7 +160,7 @@ func since(now time.Time, t *time.Time) time.Duration {
 
 // TestOneRunPerIdempotencyKey repeats one request a hundred times at once.
 func TestOneRunPerIdempotencyKey(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		w.asset(t, hostler.AssetInput{Name: "web1"})
 		w.asset(t, hostler.AssetInput{Name: "web2"})
@@ -209,7 +209,7 @@ func TestOneRunPerIdempotencyKey(t *testing.T) {
 }
 
 func TestAFullQueueMakesNothing(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		depth := 2
 		must(w.PutQueue(t.Context(), w.admin, "small", hostler.QueueLimits{MaxDepth: &depth}))(t)
 		for i := range 3 {
@@ -226,7 +226,7 @@ func TestAFullQueueMakesNothing(t *testing.T) {
 }
 
 func TestLargeFanOut(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		const n = 1300 // more than two chunks, and more than the answer names
 		w.tx(t, func(tx *store.Tx) error {
 			for i := range n {

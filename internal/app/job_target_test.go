@@ -36,7 +36,7 @@ func (k worker) resolve(t *testing.T, n int) []hostler.Lease {
 // TestInlineTargetReachesTheLeaseAndNothingElse runs a job on a host that is no
 // asset, from the request to its end.
 func TestInlineTargetReachesTheLeaseAndNothingElse(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		made := w.run(t, hostler.JobRequest{Action: "change", Target: inline("SW1.Example", "pw-1")})
 		if got := []any{made.Count, made.Job.Asset, made.Job.AssetName, made.Job.Lane}; !cmp.Equal(got, []any{1, hostler.AssetID(0), "sw1.example", "sw1.example"}) {
 			t.Errorf("the job is %v", got)
@@ -67,7 +67,7 @@ func TestInlineTargetReachesTheLeaseAndNothingElse(t *testing.T) {
 }
 
 // targets counts the hosts that jobs brought along.
-func (w *world) targets(t *testing.T) (n int64) {
+func (w *env) targets(t *testing.T) (n int64) {
 	t.Helper()
 	w.tx(t, func(tx *store.Tx) (err error) {
 		n, err = tx.Exec(`UPDATE job_target SET port = port`)
@@ -79,7 +79,7 @@ func (w *world) targets(t *testing.T) (n int64) {
 // TestInlineJobAndAssetShareTheDevice starts one of two jobs that change one
 // address, one of which names it as an asset.
 func TestInlineJobAndAssetShareTheDevice(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.7"})
 		w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}})
 		w.run(t, hostler.JobRequest{Action: "change", Target: inline("192.0.2.7", "p")})
@@ -101,7 +101,7 @@ func TestInlineJobAndAssetShareTheDevice(t *testing.T) {
 
 // TestEveryEndDeletesTheLogin ends inline jobs in each way there is.
 func TestEveryEndDeletesTheLogin(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		req := func(edit func(*hostler.JobRequest)) hostler.JobID {
 			r := hostler.JobRequest{Action: "change", Target: inline("192.0.2.7", "p"), Lane: hostler.LaneNone}
@@ -143,7 +143,7 @@ func TestEveryEndDeletesTheLogin(t *testing.T) {
 }
 
 func TestBadTargetsAreRefused(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.7"})
 		for name, c := range map[string]struct {
 			req  hostler.JobRequest
@@ -186,7 +186,7 @@ func TestBadTargetsAreRefused(t *testing.T) {
 // TestHostKeysOfInlineTargets pins the first key at the address that the job
 // brought, and at no other.
 func TestHostKeysOfInlineTargets(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		w.run(t, hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{Address: "192.0.2.1", Username: "u", Password: "p"}})
 		k := w.worker(t)
@@ -220,7 +220,7 @@ func TestHostKeysOfInlineTargets(t *testing.T) {
 // TestInlineTargetsDoNotLoosenStrictAssets has a job bring the address of a strict
 // asset: the key waits for a person all the same.
 func TestInlineTargetsDoNotLoosenStrictAssets(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
 		loose := w.asset(t, hostler.AssetInput{Name: "again", Address: "192.0.2.1", Port: 22, HostKey: hostler.HostKeyAcceptNew})
 		w.asset(t, hostler.AssetInput{Name: "other", Address: "192.0.2.1", Port: 2222, HostKey: hostler.HostKeyAcceptNew})
@@ -245,41 +245,41 @@ func TestInlineTargetsDoNotLoosenStrictAssets(t *testing.T) {
 // TestInlineSecretsLeaveNoTrace sends recognisable secrets along, repeats the
 // request, ends the jobs, and then looks for the secrets in every form everywhere.
 func TestInlineSecretsLeaveNoTrace(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
-		var said []any
-		say := func(v any, err error) {
-			said = append(said, v)
+		var outputs []any
+		collect := func(v any, err error) {
+			outputs = append(outputs, v)
 			if err != nil {
 				var e *hostler.Error
 				errors.As(err, &e)
-				said = append(said, err.Error(), e, fmt.Sprintf("%+v %#v", err, e))
+				outputs = append(outputs, err.Error(), e, fmt.Sprintf("%+v %#v", err, e))
 			}
 		}
 		req := hostler.JobRequest{Action: "change", Target: inline("192.0.2.7", canary), Lane: hostler.LaneNone}
 		req.Target.Enable = canary
-		say(w.RunJobs(ctx, w.operator, req, "key-1"))
-		say(w.RunJobs(ctx, w.operator, req, "key-1"))
+		collect(w.RunJobs(ctx, w.operator, req, "key-1"))
+		collect(w.RunJobs(ctx, w.operator, req, "key-1"))
 		other := req
 		other.Target = inline("192.0.2.7", canary+"2")
 		_, err := w.RunJobs(ctx, w.operator, other, "key-1")
 		wantCode(t, err, hostler.CodeConflict)
-		say(nil, err)
-		say(w.RunJobs(ctx, w.viewer, req, ""))
-		say(fmt.Sprintf("%v %+v %#v", req, req.Target, *req.Target), nil)
+		collect(nil, err)
+		collect(w.RunJobs(ctx, w.viewer, req, ""))
+		collect(fmt.Sprintf("%v %+v %#v", req, req.Target, *req.Target), nil)
 
 		k := w.worker(t)
 		leases := k.resolve(t, 10)
 		if len(leases) != 1 || leases[0].Asset.Credential.Secret.Password != canary || leases[0].Asset.Credential.Secret.Enable != canary {
 			t.Fatalf("the repeated request made %d jobs, or their login is another", len(leases))
 		}
-		say(leases, nil)
+		collect(leases, nil)
 		k.finish(t, leases, hostler.OutcomeSucceeded)
-		say(w.Jobs(ctx, w.viewer, hostler.JobFilter{}, hostler.Page{}))
-		say(w.RetryJob(ctx, w.operator, leases[0].Job, ""))
-		say(w.Audit(ctx, w.admin, hostler.Page{}))
+		collect(w.Jobs(ctx, w.viewer, hostler.JobFilter{}, hostler.Page{}))
+		collect(w.RetryJob(ctx, w.operator, leases[0].Job, ""))
+		collect(w.Audit(ctx, w.admin, hostler.Page{}))
 
-		text, err := json.Marshal(said)
+		text, err := json.Marshal(outputs)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,7 @@ import (
 	"hostler.dev/hostler"
 )
 
-func (w *world) export(t testing.TB) string {
+func (w *env) export(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
 	write, err := w.ExportAssets(t.Context(), w.viewer, nil)
@@ -24,7 +24,7 @@ func (w *world) export(t testing.TB) string {
 	return b.String()
 }
 
-func (w *world) importFile(t testing.TB, file string, o hostler.ImportOptions) hostler.AssetImport {
+func (w *env) importFile(t testing.TB, file string, o hostler.ImportOptions) hostler.AssetImport {
 	t.Helper()
 	got, err := w.ImportAssets(t.Context(), w.operator, file, o)
 	if err != nil {
@@ -47,7 +47,7 @@ func results(r hostler.AssetImport) string {
 }
 
 func TestImportAssets(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		w.password(t, "root-pw", "canary")
 		w.asset(t, hostler.AssetInput{
 			Name: "old", Address: "192.0.2.1", Port: 22, Credential: "root-pw",
@@ -170,7 +170,7 @@ func TestImportAssets(t *testing.T) {
 }
 
 func TestImportManyAssets(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		var file strings.Builder
 		file.WriteString("name,address,labels\n")
 		const n = 2000
@@ -188,7 +188,7 @@ func TestImportManyAssets(t *testing.T) {
 
 // TestExportReadsBack: importing an export changes nothing, whatever the assets are.
 func TestExportReadsBack(t *testing.T) {
-	eachWorld(t, func(t *testing.T, w *world) {
+	eachEnv(t, func(t *testing.T, w *env) {
 		n := 0
 		rapid.Check(t, func(rt *rapid.T) {
 			n++
