@@ -63,40 +63,60 @@ func (b *bench) bareBatch(ctx context.Context, n int) error {
 	return nil
 }
 
+// bareRow is a job of the ceiling.
 type bareRow struct {
 	ID   int64     `db:"id"`
 	At   time.Time `db:"at"`
 	Args string    `db:"args"`
 }
 
+// The statements of a job's life, with constants for what the ceiling does not vary.
+const (
+	bareInsertJob = `INSERT INTO job (id, project, run, queue, action, asset, asset_name, lane, lane_key,
+lane_lim, prio, max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of,
+created_by, created_at, args)
+SELECT v.id, 1, 0, 'bare', 'noop', 0, '', 0, '',
+0, 5, 1, '', 0, 'retry', 'hold', 'hold', 0, 0, 0,
+'', v.at, v.args FROM @rows`
+
+	bareInsertReady = `INSERT INTO ready (queue, owner, rank, id, lane, prio, attempt, losses, fence, queued_at, free_at)
+SELECT 'bare', 0, v.at, v.id, 0, 5, 0, 0, 0, v.at, 0 FROM @rows`
+
+	bareInsertRunning = `INSERT INTO running (id, worker, queue, lane, prio, attempt, losses, fence, queued_at, started_at)
+SELECT v.id, 1, 'bare', 0, 5, 1, 0, 1, v.at, v.at FROM @rows`
+
+	// The name of the history's table comes before it: it depends on the store.
+	bareInsertDone = ` (id, project, run, queue, action, asset, asset_name,
+lane_key, lane_lim, prio, state, attempt, max_attempts, backoff, timeout,
+on_lost, on_unknown, on_retry, run_at, expires_at, retry_of, created_by, created_at,
+queued_at, started_at, ended_at, worker, fence, args, result, error, output)
+SELECT j.id, j.project, j.run, j.queue, j.action, j.asset, j.asset_name,
+j.lane_key, j.lane_lim, j.prio, 'succeeded', 1, j.max_attempts, j.backoff, j.timeout,
+j.on_lost, j.on_unknown, j.on_retry, j.run_at, j.expires_at, j.retry_of, j.created_by, j.created_at,
+v.at, v.at, v.at, 1, 1, j.args, '', '', '' FROM @rows JOIN job j ON j.id = v.id`
+)
+
+// insertBare writes jobs that are ready.
 func insertBare(ctx context.Context, c sqldb.Conn, rows []bareRow) error {
-	_, err := c.ExecRows(ctx, `INSERT INTO job (id, project, run, queue, action, asset, asset_name, lane, lane_key, lane_lim, prio,
-max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of, created_by, created_at, args)
-SELECT v.id, 1, 0, 'bare', 'noop', 0, '', 0, '', 0, 5, 1, '', 0, 'retry', 'hold', 'hold', 0, 0, 0, '', v.at, v.args FROM @rows`, sqldb.NewBatch(rows))
-	if err != nil {
+	if _, err := c.ExecRows(ctx, bareInsertJob, sqldb.NewBatch(rows)); err != nil {
 		return err
 	}
-	_, err = c.ExecRows(ctx, `INSERT INTO ready (queue, owner, rank, id, lane, prio, attempt, losses, fence, queued_at, free_at)
-SELECT 'bare', 0, v.at, v.id, 0, 5, 0, 0, 0, v.at, 0 FROM @rows`, sqldb.NewBatch(rows))
+	_, err := c.ExecRows(ctx, bareInsertReady, sqldb.NewBatch(rows))
 	return err
 }
 
+// claimBare moves jobs from ready to running.
 func claimBare(ctx context.Context, c sqldb.Conn, ids []int64, rows []bareRow) error {
 	if _, err := c.Exec(ctx, `DELETE FROM ready WHERE id IN ?*`, ids); err != nil {
 		return err
 	}
-	_, err := c.ExecRows(ctx, `INSERT INTO running (id, worker, queue, lane, prio, attempt, losses, fence, queued_at, started_at)
-SELECT v.id, 1, 'bare', 0, 5, 1, 0, 1, v.at, v.at FROM @rows`, sqldb.NewBatch(rows))
+	_, err := c.ExecRows(ctx, bareInsertRunning, sqldb.NewBatch(rows))
 	return err
 }
 
+// finishBare moves jobs to the history.
 func finishBare(ctx context.Context, c sqldb.Conn, ids []int64, rows []bareRow) error {
-	_, err := c.ExecRows(ctx, `INSERT INTO `+c.InsertTable("done")+` (id, project, run, queue, action, asset, asset_name,
-lane_key, lane_lim, prio, state, attempt, max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of,
-created_by, created_at, queued_at, started_at, ended_at, worker, fence, args, result, error, output)
-SELECT j.id, j.project, j.run, j.queue, j.action, j.asset, j.asset_name, j.lane_key, j.lane_lim, j.prio, 'succeeded', 1, j.max_attempts,
-j.backoff, j.timeout, j.on_lost, j.on_unknown, j.on_retry, j.run_at, j.expires_at, j.retry_of, j.created_by, j.created_at,
-v.at, v.at, v.at, 1, 1, j.args, '', '', '' FROM @rows JOIN job j ON j.id = v.id`, sqldb.NewBatch(rows))
+	_, err := c.ExecRows(ctx, `INSERT INTO `+c.InsertTable("done")+bareInsertDone, sqldb.NewBatch(rows))
 	if err != nil {
 		return err
 	}
