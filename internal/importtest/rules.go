@@ -1,106 +1,133 @@
 package importtest
 
+import "slices"
+
 // Rules returns the allowed imports between the packages of the module, from the
 // entry points down to what imports nothing.
 func Rules() []Rule {
-	return []Rule{
-		{Package: "."},
-		{Package: "cmd/hostler", May: []string{"internal/cli"}},
-		{Package: "client", May: []string{"internal/wait"}},
+	return slices.Concat(
+		top, entryPoints, apis, useCases, loops, workers, actions, stores, pureRules, tools, tests,
+	)
+}
 
-		// Entry points. The server is the only place that wires: it may import
-		// everything.
-		{Package: "internal/cli", May: []string{
-			"client", "internal/bench", "internal/cli/term", "internal/clicontext", "internal/config",
-			"internal/server", "internal/wait",
-		}},
-		{Package: "internal/cli/term"},
-		{Package: "internal/server", May: []string{"internal/..."}},
-		{Package: "internal/bench", May: []string{
-			"internal/action", "internal/engine", "internal/outbox", "internal/runlog", "internal/secret",
-			"internal/sqldb", "internal/store/...", "internal/wait", "internal/worker",
-		}},
-		{Package: "internal/config", May: []string{"internal/check"}},
-		{Package: "internal/clicontext"},
+// The root package imports the standard library only.
+var top = []Rule{
+	{Package: "."},
+	{Package: "cmd/hostler", May: []string{"internal/cli"}},
+	{Package: "client", May: []string{"internal/wait"}},
+}
 
-		// The APIs reach the store and the engine through app only. The framework in
-		// api/rest knows no route, and no API imports another.
-		{Package: "internal/api", May: []string{"internal/api/...", "internal/app"}},
-		{Package: "internal/api/rest", May: []string{"internal/auth", "internal/check", "internal/wait"}},
-		{Package: "internal/api/native", May: []string{
-			"internal/api/rest", "internal/app", "internal/auth", "internal/check", "internal/wait",
-		}},
-		{Package: "internal/api/netpulse", May: []string{
-			"internal/api/rest", "internal/app", "internal/auth", "internal/check", "internal/wait",
-		}},
-		{Package: "internal/api/simple", May: []string{"internal/api/rest", "internal/app", "internal/auth"}},
-		{Package: "internal/api/monitor", May: []string{"internal/api/rest", "internal/app", "internal/auth"}},
+// Entry points. The server is the only place that wires: it may import
+// everything.
+var entryPoints = []Rule{
+	{Package: "internal/cli", May: []string{
+		"client", "internal/bench", "internal/cli/term", "internal/clicontext", "internal/config",
+		"internal/server", "internal/wait",
+	}},
+	{Package: "internal/cli/term"},
+	{Package: "internal/server", May: []string{"internal/..."}},
+	{Package: "internal/bench", May: []string{
+		"internal/action", "internal/engine", "internal/outbox", "internal/runlog", "internal/secret",
+		"internal/sqldb", "internal/store/...", "internal/wait", "internal/worker",
+	}},
+	{Package: "internal/config", May: []string{"internal/check"}},
+	{Package: "internal/clicontext"},
+}
 
-		// Use cases with a Caller, and what a lease needs without one.
-		{Package: "internal/app", May: []string{
-			"internal/action", "internal/assetfile", "internal/auth", "internal/check", "internal/outbox",
-			"internal/secret", "internal/store", "internal/webhook",
-		}},
-		{Package: "internal/resolve", May: []string{
-			"internal/action", "internal/check", "internal/secret", "internal/store",
-		}},
+// The APIs reach the store and the engine through app only. The framework in
+// api/rest knows no route, and no API imports another.
+var apis = []Rule{
+	{Package: "internal/api", May: []string{"internal/api/...", "internal/app"}},
+	{Package: "internal/api/rest", May: []string{"internal/auth", "internal/check", "internal/wait"}},
+	{Package: "internal/api/native", May: []string{
+		"internal/api/rest", "internal/app", "internal/auth", "internal/check", "internal/wait",
+	}},
+	{Package: "internal/api/netpulse", May: []string{
+		"internal/api/rest", "internal/app", "internal/auth", "internal/check", "internal/wait",
+	}},
+	{Package: "internal/api/simple", May: []string{"internal/api/rest", "internal/app", "internal/auth"}},
+	{Package: "internal/api/monitor", May: []string{"internal/api/rest", "internal/app", "internal/auth"}},
+}
 
-		// Loops over the store.
-		{Package: "internal/engine", May: []string{"internal/store", "internal/wait"}},
-		{Package: "internal/outbox", May: []string{"internal/store", "internal/wait"}},
-		{Package: "internal/notify", May: []string{
-			"internal/egress", "internal/secret", "internal/store", "internal/wait", "internal/webhook",
-		}},
+// Use cases with a Caller, and what a lease needs without one.
+var useCases = []Rule{
+	{Package: "internal/app", May: []string{
+		"internal/action", "internal/assetfile", "internal/auth", "internal/check", "internal/outbox",
+		"internal/secret", "internal/store", "internal/webhook",
+	}},
+	{Package: "internal/resolve", May: []string{
+		"internal/action", "internal/check", "internal/secret", "internal/store",
+	}},
+}
 
-		// The worker sees neither store nor engine, only a hostler.Dispatcher, so
-		// that it also runs on another machine.
-		{Package: "internal/node", May: []string{
-			"internal/action", "internal/action/http", "internal/action/local", "internal/action/net",
-			"internal/action/netcli", "internal/action/ssh", "internal/runlog", "internal/secret",
-			"internal/sshconn", "internal/worker",
-		}},
-		{Package: "internal/worker", May: []string{"internal/action", "internal/runlog", "internal/wait"}},
-		{Package: "internal/runlog", May: []string{"internal/wait"}},
+// Loops over the store.
+var loops = []Rule{
+	{Package: "internal/engine", May: []string{"internal/store", "internal/wait"}},
+	{Package: "internal/outbox", May: []string{"internal/store", "internal/wait"}},
+	{Package: "internal/notify", May: []string{
+		"internal/egress", "internal/secret", "internal/store", "internal/wait", "internal/webhook",
+	}},
+}
 
-		// Families of actions import the contract, and no other family.
-		{Package: "internal/action", May: []string{"internal/check"}},
-		{Package: "internal/action/...", May: []string{"internal/action"}},
-		{Package: "internal/action/http", May: []string{"internal/action", "internal/check", "internal/egress"}},
-		{Package: "internal/action/netcli", May: []string{"internal/action", "internal/check", "internal/sshconn"}},
-		{Package: "internal/action/netcli/devicetest"},
-		{Package: "internal/action/ssh", May: []string{
-			"internal/action", "internal/check", "internal/sshconn", "internal/wait",
-		}},
-		{Package: "internal/sshconn", May: []string{"internal/action", "internal/wait"}},
-		{Package: "internal/sshconn/sshtest"},
+// The worker sees neither store nor engine, only a hostler.Dispatcher, so
+// that it also runs on another machine.
+var workers = []Rule{
+	{Package: "internal/node", May: []string{
+		"internal/action", "internal/action/http", "internal/action/local", "internal/action/net",
+		"internal/action/netcli", "internal/action/ssh", "internal/runlog", "internal/secret",
+		"internal/sshconn", "internal/worker",
+	}},
+	{Package: "internal/worker", May: []string{"internal/action", "internal/runlog", "internal/wait"}},
+	{Package: "internal/runlog", May: []string{"internal/wait"}},
+}
 
-		// The store and its drivers, over what both drivers need.
-		{Package: "internal/store", May: []string{"internal/sqldb"}},
-		{Package: "internal/store/schema"},
-		{Package: "internal/store/sqlite", May: []string{"internal/sqldb", "internal/store/schema"}},
-		{Package: "internal/store/postgres", May: []string{"internal/sqldb", "internal/store/schema", "internal/wait"}},
-		{Package: "internal/store/storetest", May: []string{
-			"internal/sqldb", "internal/store", "internal/store/postgres", "internal/store/sqlite",
-		}},
-		{Package: "internal/sqldb"},
+// Families of actions import the contract, and no other family.
+var actions = []Rule{
+	{Package: "internal/action", May: []string{"internal/check"}},
+	{Package: "internal/action/...", May: []string{"internal/action"}},
+	{Package: "internal/action/http", May: []string{"internal/action", "internal/check", "internal/egress"}},
+	{Package: "internal/action/netcli", May: []string{"internal/action", "internal/check", "internal/sshconn"}},
+	{Package: "internal/action/netcli/devicetest"},
+	{Package: "internal/action/ssh", May: []string{
+		"internal/action", "internal/check", "internal/sshconn", "internal/wait",
+	}},
+	{Package: "internal/sshconn", May: []string{"internal/action", "internal/wait"}},
+	{Package: "internal/sshconn/sshtest"},
+}
 
-		// Pure rules, without a store.
-		{Package: "internal/assetfile", May: []string{"internal/check"}},
-		{Package: "internal/webhook", May: []string{"internal/check", "internal/secret"}},
-		{Package: "internal/auth"},
+// The store and its drivers, over what both drivers need.
+var stores = []Rule{
+	{Package: "internal/store", May: []string{"internal/sqldb"}},
+	{Package: "internal/store/schema"},
+	{Package: "internal/store/sqlite", May: []string{"internal/sqldb", "internal/store/schema"}},
+	{Package: "internal/store/postgres", May: []string{"internal/sqldb", "internal/store/schema", "internal/wait"}},
+	{Package: "internal/store/storetest", May: []string{
+		"internal/sqldb", "internal/store", "internal/store/postgres", "internal/store/sqlite",
+	}},
+	{Package: "internal/sqldb"},
+}
 
-		// Tools that import nothing.
-		{Package: "internal/check"},
-		{Package: "internal/egress/..."},
-		{Package: "internal/secret"},
-		{Package: "internal/wait"},
+// Pure rules, without a store.
+var pureRules = []Rule{
+	{Package: "internal/assetfile", May: []string{"internal/check"}},
+	{Package: "internal/webhook", May: []string{"internal/check", "internal/secret"}},
+	{Package: "internal/auth"},
+}
 
-		// Tests of the whole, and this package.
-		{Package: "internal/compat"},
-		{Package: "internal/crash"},
-		{Package: "internal/e2e"},
-		{Package: "internal/importtest"},
-	}
+// Tools that import nothing.
+var tools = []Rule{
+	{Package: "internal/check"},
+	{Package: "internal/egress/..."},
+	{Package: "internal/secret"},
+	{Package: "internal/wait"},
+}
+
+// Tests of the whole, and this package.
+var tests = []Rule{
+	{Package: "internal/compat"},
+	{Package: "internal/crash"},
+	{Package: "internal/e2e"},
+	{Package: "internal/importtest"},
 }
 
 // Homes returns the outside libraries that only some packages may import.
