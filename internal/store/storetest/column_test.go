@@ -47,7 +47,7 @@ func nextSchema(t *testing.T) fs.FS {
 func TestAddColumnToJobs(t *testing.T) {
 	for name, old := range map[string]bool{"old database": true, "new database": false} {
 		t.Run(name, func(t *testing.T) {
-			storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) { addColumn(t, ds, old) })
+			storetest.EachEmptyDriver(t, func(t *testing.T, ds *storetest.Drivers) { addColumn(t, ds, old) })
 		})
 	}
 }

@@ -14,7 +14,8 @@ import (
 type Drivers struct {
 	Kind   sqldb.Dialect
 	Clock  *Clock
-	Schema fs.FS // replaces the migrations when set before Open
+	Schema fs.FS  // replaces the migrations when set before Open
+	dsn    string // of PostgreSQL
 	open   func(tb testing.TB, schema fs.FS) sqldb.Driver
 }
 
@@ -23,6 +24,20 @@ type Drivers struct {
 func (d *Drivers) Open(tb testing.TB) sqldb.Driver {
 	tb.Helper()
 	return d.open(tb, d.Schema)
+}
+
+// EachEmptyDriver runs fn once per database, each without any table: the first Open
+// migrates it.
+func EachEmptyDriver(t *testing.T, fn func(t *testing.T, d *Drivers)) {
+	t.Helper()
+	EachDriver(t, func(t *testing.T, d *Drivers) {
+		if d.dsn != "" { // a copy of the migrated template
+			if err := postgres.MigrateDown(t.Context(), d.dsn); err != nil {
+				t.Fatalf("empty the database: %v", err)
+			}
+		}
+		fn(t, d)
+	})
 }
 
 // EachDriver runs fn once per database, each fresh and migrated.
@@ -42,7 +57,7 @@ func EachDriver(t *testing.T, fn func(t *testing.T, d *Drivers)) {
 	})
 	t.Run(string(sqldb.Postgres), func(t *testing.T) {
 		c, dsn := NewClock(), Postgres(t)
-		fn(t, &Drivers{Kind: sqldb.Postgres, Clock: c, open: func(tb testing.TB, schema fs.FS) sqldb.Driver {
+		fn(t, &Drivers{Kind: sqldb.Postgres, Clock: c, dsn: dsn, open: func(tb testing.TB, schema fs.FS) sqldb.Driver {
 			tb.Helper()
 			return openPostgresDriver(tb, dsn, postgres.Options{Now: c.Now, Schema: schema})
 		}})
