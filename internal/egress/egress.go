@@ -58,8 +58,8 @@ func (d *Denied) Error() string { return d.Text().EN }
 // Text returns the error in both languages, with what to do next.
 func (d *Denied) Text() hostler.Text {
 	return hostler.Text{
-		EN: fmt.Sprintf("connections to %s are not allowed (%s); an administrator can allow the range with egress_allow",
-			d.Addr, d.Why.EN),
+		EN: fmt.Sprintf("connections to %s are not allowed (%s); "+
+			"an administrator can allow the range with egress_allow", d.Addr, d.Why.EN),
 		ZH: fmt.Sprintf("不允许连接 %s（%s）；管理员可通过 egress_allow 放行该网段", d.Addr, d.Why.ZH),
 	}
 }

@@ -103,7 +103,8 @@ func TestTransportConnectsOnlyWhereAllowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan string, 8)
-	srv := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { served <- r.Host })} //nolint:gosec // a test's server
+	handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { served <- r.Host })
+	srv := &http.Server{Handler: handler} //nolint:gosec // a test's server
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close() })
 

@@ -86,7 +86,7 @@ type Config struct {
 // until something is written.
 type Log struct {
 	cfg Config
-	ctx context.Context //nolint:containedctx // chunks leave in the background, for as long as the attempt may store them
+	ctx context.Context //nolint:containedctx // chunks are stored in the background until it is done
 
 	streams [3]stream
 

@@ -96,7 +96,10 @@ func TestSmallOutputIsReturned(t *testing.T) {
 		io.WriteString(l.Stdout(), "hello\n")
 		io.WriteString(l.Stderr(), "oh\n")
 		now := time.Now()
-		want := []hostler.LogLine{{At: now, Stream: "stdout", Text: "hello\n"}, {At: now, Stream: "stderr", Text: "oh\n"}}
+		want := []hostler.LogLine{
+			{At: now, Stream: "stdout", Text: "hello\n"},
+			{At: now, Stream: "stderr", Text: "oh\n"},
+		}
 		if d := cmp.Diff(want, mustClose(t, l, true)); d != "" {
 			t.Error(d)
 		}
@@ -369,7 +372,8 @@ func TestInvalidUTF8IsReplaced(t *testing.T) {
 			io.WriteString(l.Stdout(), in[i:i+1])
 		}
 		got := text(mustClose(t, l, true), "")
-		if strings.ReplaceAll(got, "\ufffd\ufffd", "\ufffd") != want && strings.ReplaceAll(got, "\ufffd\ufffd\ufffd", "\ufffd") != want {
+		if strings.ReplaceAll(got, "\ufffd\ufffd", "\ufffd") != want &&
+			strings.ReplaceAll(got, "\ufffd\ufffd\ufffd", "\ufffd") != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}

@@ -154,7 +154,9 @@ func TestRedactorProperties(t *testing.T) {
 		}
 		var text strings.Builder
 		for range rapid.IntRange(0, 12).Draw(t, "parts") {
-			text.WriteString(rapid.OneOf(rapid.StringMatching(`[abcd\n]{0,20}`), rapid.SampledFrom(forms)).Draw(t, "part"))
+			text.WriteString(
+				rapid.OneOf(rapid.StringMatching(`[abcd\n]{0,20}`), rapid.SampledFrom(forms)).Draw(t, "part"),
+			)
 		}
 		sizes := rapid.SliceOfN(rapid.IntRange(1, 9), 1, 5).Draw(t, "sizes")
 		r := NewRedactor(secrets...)

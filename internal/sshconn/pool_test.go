@@ -40,29 +40,30 @@ func TestErrorKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = closed.Close()
+	const retryable, final = false, true
 	for name, tc := range map[string]struct {
 		change func(a *hostler.LeaseAsset)
 		kind   string
 		final  bool
 	}{
-		"unreachable, no such name": {func(a *hostler.LeaseAsset) { a.Address = "no-such-host.invalid" }, hostler.ErrKindUnreachable, false},
-		"unreachable, no route":     {func(a *hostler.LeaseAsset) { a.Address = "255.255.255.255" }, hostler.ErrKindUnreachable, false},
-		"refused":                   {func(a *hostler.LeaseAsset) { a.Port = portOf(closed) }, hostler.ErrKindRefused, false},
-		"timeout":                   {func(a *hostler.LeaseAsset) { a.Port = portOf(silent) }, hostler.ErrKindConnTimeout, false},
-		"authentication":            {func(a *hostler.LeaseAsset) { a.Credential.Secret.PrivateKey = wrongKey }, hostler.ErrKindAuth, true},
-		"no credential":             {func(a *hostler.LeaseAsset) { a.Credential = nil }, hostler.ErrKindCredential, true},
-		"no user":                   {func(a *hostler.LeaseAsset) { a.Credential.Username = "" }, hostler.ErrKindCredential, true},
-		"token":                     {func(a *hostler.LeaseAsset) { a.Credential.Kind = hostler.CredentialToken }, hostler.ErrKindCredential, true},
-		"unreadable key":            {func(a *hostler.LeaseAsset) { a.Credential.Secret.PrivateKey = "no key" }, hostler.ErrKindCredential, true},
-		"passphrase missing":        {func(a *hostler.LeaseAsset) { a.Credential.Secret.PrivateKey = encrypted }, hostler.ErrKindCredential, true},
-		"passphrase wrong": {func(a *hostler.LeaseAsset) {
-			a.Credential.Secret = hostler.Secret{PrivateKey: encrypted, Passphrase: "wrong"}
-		}, hostler.ErrKindCredential, true},
+		"no such name":       {withAddress("no-such-host.invalid"), hostler.ErrKindUnreachable, retryable},
+		"no route":           {withAddress("255.255.255.255"), hostler.ErrKindUnreachable, retryable},
+		"refused":            {withPort(closed), hostler.ErrKindRefused, retryable},
+		"timeout":            {withPort(silent), hostler.ErrKindConnTimeout, retryable},
+		"authentication":     {withSecret(hostler.Secret{PrivateKey: wrongKey}), hostler.ErrKindAuth, final},
+		"no credential":      {withoutCredential, hostler.ErrKindCredential, final},
+		"no user":            {withoutUser, hostler.ErrKindCredential, final},
+		"token":              {withToken, hostler.ErrKindCredential, final},
+		"unreadable key":     {withSecret(hostler.Secret{PrivateKey: "no key"}), hostler.ErrKindCredential, final},
+		"passphrase missing": {withSecret(hostler.Secret{PrivateKey: encrypted}), hostler.ErrKindCredential, final},
+		"passphrase wrong": {
+			withSecret(hostler.Secret{PrivateKey: encrypted, Passphrase: "wrong"}), hostler.ErrKindCredential, final,
+		},
 		"jump refused": {func(a *hostler.LeaseAsset) {
 			a.Jump = s.Asset()
 			a.Address, a.Port = "127.0.0.2", portOf(closed)
-		}, hostler.ErrKindRefused, false},
-		"jump loop": {func(a *hostler.LeaseAsset) { a.Jump = s.Asset() }, hostler.ErrKindBadArgs, true},
+		}, hostler.ErrKindRefused, retryable},
+		"jump loop": {func(a *hostler.LeaseAsset) { a.Jump = s.Asset() }, hostler.ErrKindBadArgs, final},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var opts sshconn.Options
@@ -84,6 +85,24 @@ func TestErrorKinds(t *testing.T) {
 	a.Start(t.Context(), newEnv(t, sshconn.Options{}).runner)
 	a.Wait(t).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAssetMissing)
 }
+
+func withAddress(address string) func(*hostler.LeaseAsset) {
+	return func(a *hostler.LeaseAsset) { a.Address = address }
+}
+
+func withPort(l net.Listener) func(*hostler.LeaseAsset) {
+	return func(a *hostler.LeaseAsset) { a.Port = portOf(l) }
+}
+
+func withSecret(s hostler.Secret) func(*hostler.LeaseAsset) {
+	return func(a *hostler.LeaseAsset) { a.Credential.Secret = s }
+}
+
+func withoutCredential(a *hostler.LeaseAsset) { a.Credential = nil }
+
+func withoutUser(a *hostler.LeaseAsset) { a.Credential.Username = "" }
+
+func withToken(a *hostler.LeaseAsset) { a.Credential.Kind = hostler.CredentialToken }
 
 func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
@@ -270,7 +289,8 @@ func TestHostKeyIsVerifiedBeforeAnyCredential(t *testing.T) {
 			}
 			if tc.offers > 0 {
 				want := hostler.HostKeyOffer{
-					Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(c.asset.Port)), Type: "ssh-ed25519", PublicKey: c.hostKey,
+					Address: net.JoinHostPort("127.0.0.1",
+						strconv.Itoa(c.asset.Port)), Type: "ssh-ed25519", PublicKey: c.hostKey,
 				}
 				if diff := cmp.Diff(want, a.Offers()[0]); diff != "" {
 					t.Errorf("offer (-want +got):\n%s", diff)
@@ -355,7 +375,11 @@ func TestOneConnectionForManyJobs(t *testing.T) {
 		t.Errorf("connections: got %d, want 2", got)
 	}
 	// A wrong secret gets no existing connection.
-	inline.Credential = &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: s.User, Secret: hostler.Secret{Password: "wrong"}}
+	inline.Credential = &hostler.LeaseCredential{
+		Kind:     hostler.CredentialPassword,
+		Username: s.User,
+		Secret:   hostler.Secret{Password: "wrong"},
+	}
 	e.command(inline, "true").MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
 

@@ -185,7 +185,9 @@ func (d *fakeDispatcher) requeue(j *fakeJob) {
 	d.notify()
 }
 
-func (d *fakeDispatcher) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (reply hostler.HeartbeatReply, err error) {
+func (d *fakeDispatcher) Heartbeat(
+	ctx context.Context, hb hostler.Heartbeat,
+) (reply hostler.HeartbeatReply, err error) {
 	reply.LeaseFor = hostler.LeaseTTL
 	err = d.call("heartbeat", func() error {
 		if err := d.check(hb.Worker); err != nil {
@@ -224,7 +226,9 @@ func (d *fakeDispatcher) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (r
 	return reply, err
 }
 
-func (d *fakeDispatcher) Report(_ context.Context, w hostler.WorkerID, reports []hostler.Report) (acks []error, err error) {
+func (d *fakeDispatcher) Report(
+	_ context.Context, w hostler.WorkerID, reports []hostler.Report,
+) (acks []error, err error) {
 	err = d.call("report", func() error {
 		if err := d.check(w); err != nil {
 			return err
@@ -279,7 +283,9 @@ func (d *fakeDispatcher) AppendLog(_ context.Context, w hostler.WorkerID, c host
 	})
 }
 
-func (d *fakeDispatcher) SetProgress(_ context.Context, w hostler.WorkerID, ref hostler.LeaseRef, p hostler.Progress) error {
+func (d *fakeDispatcher) SetProgress(
+	_ context.Context, w hostler.WorkerID, ref hostler.LeaseRef, p hostler.Progress,
+) error {
 	return d.call("progress", func() error {
 		j, err := d.held(w, ref)
 		if err == nil {
@@ -289,7 +295,9 @@ func (d *fakeDispatcher) SetProgress(_ context.Context, w hostler.WorkerID, ref 
 	})
 }
 
-func (d *fakeDispatcher) PinHostKey(_ context.Context, w hostler.WorkerID, ref hostler.LeaseRef, _ hostler.HostKeyOffer) error {
+func (d *fakeDispatcher) PinHostKey(
+	_ context.Context, w hostler.WorkerID, ref hostler.LeaseRef, _ hostler.HostKeyOffer,
+) error {
 	return d.call("pin", func() error {
 		_, err := d.held(w, ref)
 		return err

@@ -109,7 +109,9 @@ func (s *session) deliverBatch(batch []hostler.Report) (left []hostler.Report) {
 // deliver in time is rescued.
 func (s *session) handBackUnstarted(ctx context.Context) {
 	s.mu.Lock()
-	unstarted := slices.DeleteFunc(s.pending, func(r hostler.Report) bool { return r.Outcome != hostler.OutcomeHandBack })
+	unstarted := slices.DeleteFunc(s.pending, func(r hostler.Report) bool {
+		return r.Outcome != hostler.OutcomeHandBack
+	})
 	s.pending = nil
 	s.mu.Unlock()
 	if len(unstarted) == 0 {

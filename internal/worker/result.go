@@ -124,7 +124,8 @@ func (j *job) normalize(res action.Result) action.Result {
 		// The job was not cancelled; the action misread the end of its context.
 		res.Outcome, res.Error = hostler.OutcomeFailed, nil
 	default:
-		j.s.log.Error("action returned no valid outcome", "job", j.lease.Job, "action", j.lease.Action, "outcome", res.Outcome)
+		j.s.log.Error("action returned no valid outcome",
+			"job", j.lease.Job, "action", j.lease.Action, "outcome", res.Outcome)
 		return j.crashed()
 	}
 	if res.Error == nil {

@@ -283,7 +283,8 @@ func TestARefusedReportIsReduced(t *testing.T) {
 			}
 			return nil
 		}
-		e := setUp(t, d, actions{"big": run(func(context.Context, *action.Call) action.Result { return action.Succeeded("big") })})
+		big := func(context.Context, *action.Call) action.Result { return action.Succeeded("big") }
+		e := setUp(t, d, actions{"big": run(big)})
 		r := e.ended(d.submit("big"))
 		if r.Outcome != hostler.OutcomeSucceeded || r.Result != nil || r.Error == nil {
 			t.Errorf("%+v", r)
@@ -507,7 +508,8 @@ func TestTimeout(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newFakeDispatcher()
 				var u untilStopped
-				e := setUp(t, d, actions{"long": run(u.run)}, func(cfg *worker.Config) { cfg.DefaultTimeout = c.fallback })
+				e := setUp(t, d, actions{"long": run(u.run)},
+					func(cfg *worker.Config) { cfg.DefaultTimeout = c.fallback })
 				began := time.Now()
 				r := e.ended(d.submit("long", func(l *hostler.Lease) { l.Timeout = c.lease }))
 				at, cause := u.stopped()
@@ -536,7 +538,8 @@ func TestAnActionThatDoesNotStop(t *testing.T) {
 				if safe {
 					a, want = idempotent(a), hostler.OutcomeFailed
 				}
-				e := setUp(t, d, actions{"unresponsive": a, "nop": run(nop)}, func(c *worker.Config) { c.Info.Slots = 1 })
+				e := setUp(t, d, actions{"unresponsive": a, "nop": run(nop)},
+					func(c *worker.Config) { c.Info.Slots = 1 })
 				began := time.Now()
 				id := d.submit("unresponsive", func(l *hostler.Lease) { l.Timeout = time.Minute })
 				r := e.ended(id)
@@ -568,7 +571,8 @@ func TestAnActionThatCrashes(t *testing.T) {
 				d := newFakeDispatcher()
 				e := setUp(t, d, actions{"unsafe": run(f), "safe": idempotent(run(f))})
 				r := e.ended(d.submit("unsafe"))
-				if r.Outcome != hostler.OutcomeUnknown || r.Error.Kind != hostler.ErrKindInternal || strings.Contains(r.Error.Text.EN, "boom") {
+				if r.Outcome != hostler.OutcomeUnknown || r.Error.Kind != hostler.ErrKindInternal ||
+					strings.Contains(r.Error.Text.EN, "boom") {
 					t.Errorf("unsafe: %+v", r)
 				}
 				if r := e.ended(d.submit("safe")); r.Outcome != hostler.OutcomeFailed {
@@ -621,10 +625,13 @@ func TestSecretsAreNotReported(t *testing.T) {
 			l.MaxAttempts = 2
 			l.Asset = &hostler.LeaseAsset{
 				Credential: &hostler.LeaseCredential{Secret: hostler.Secret{PrivateKey: `key "a<b"`}},
-				Jump:       &hostler.LeaseAsset{Credential: &hostler.LeaseCredential{Secret: hostler.Secret{Password: "jump-pass"}}},
+				Jump: &hostler.LeaseAsset{
+					Credential: &hostler.LeaseCredential{Secret: hostler.Secret{Password: "jump-pass"}},
+				},
 			}
 			l.Credentials = map[string]hostler.LeaseCredential{
-				"sudo": {Secret: hostler.Secret{Password: "sudo-pass"}}, "pin": {Secret: hostler.Secret{Token: "12345678"}},
+				"sudo": {Secret: hostler.Secret{Password: "sudo-pass"}},
+				"pin":  {Secret: hostler.Secret{Token: "12345678"}},
 			}
 		})
 		r := e.ended(id)
@@ -667,7 +674,8 @@ func TestOutputOfAnAttemptThatIsNotTheLast(t *testing.T) {
 			})})
 			id := d.submit("write", func(l *hostler.Lease) { l.MaxAttempts = c.max })
 			r := e.ended(id)
-			if inline, stored := len(r.Output) == 1, len(d.job(id).chunks) == 1; inline != c.inline || stored == c.inline {
+			if inline, stored := len(r.Output) == 1, len(d.job(id).chunks) == 1; inline != c.inline ||
+				stored == c.inline {
 				t.Errorf("%v of %d attempts: inline %v, stored %v", c.res.Outcome, c.max, inline, stored)
 			}
 		}
@@ -721,7 +729,10 @@ func TestHeartbeatCountsAndLists(t *testing.T) {
 func TestHeartbeatsListHostSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newFakeDispatcher()
-		open := []hostler.HostSession{{Address: "192.0.2.1", Port: 22, User: "root"}, {Address: "192.0.2.1", Port: 22, User: "li"}}
+		open := []hostler.HostSession{
+			{Address: "192.0.2.1", Port: 22, User: "root"},
+			{Address: "192.0.2.1", Port: 22, User: "li"},
+		}
 		var mu sync.Mutex
 		e := setUp(t, d, actions{"nop": run(nop)}, func(c *worker.Config) {
 			c.Sessions = func() []hostler.HostSession {
@@ -732,7 +743,11 @@ func TestHeartbeatsListHostSessions(t *testing.T) {
 		})
 		on := func(user string) func(l *hostler.Lease) {
 			return func(l *hostler.Lease) {
-				l.Asset = &hostler.LeaseAsset{Name: "web1", Address: "192.0.2.1", Credential: &hostler.LeaseCredential{Username: user}}
+				l.Asset = &hostler.LeaseAsset{
+					Name:       "web1",
+					Address:    "192.0.2.1",
+					Credential: &hostler.LeaseCredential{Username: user},
+				}
 			}
 		}
 		e.ended(d.submit("nop", on("root")))
@@ -880,10 +895,11 @@ func TestDrainTimesOut(t *testing.T) {
 		d := newFakeDispatcher()
 		var u untilStopped
 		never := make(chan struct{})
-		e := setUp(t, d, actions{"long": run(u.run), "unresponsive": run(func(context.Context, *action.Call) action.Result {
+		unresponsive := func(context.Context, *action.Call) action.Result {
 			<-never
 			return action.Succeeded(nil)
-		})})
+		}
+		e := setUp(t, d, actions{"long": run(u.run), "unresponsive": run(unresponsive)})
 		ids := []hostler.JobID{d.submit("long"), d.submit("unresponsive")}
 		pass(4 * time.Second) // a heartbeat is due while the jobs are stopped
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -78,8 +78,11 @@ func Actions(o Options) []action.Action {
 		Name:  "http_request",
 		Title: hostler.Text{EN: "HTTP request", ZH: "HTTP 请求"},
 		Help: hostler.Text{
-			EN: "Sends one HTTP request from the worker and compares status and body with the expected ones (default: 2xx). Addresses of the worker itself, link-local and cloud metadata addresses are refused unless egress_allow contains them.",
-			ZH: "从工作节点发送一个 HTTP 请求，并将状态码和响应体与期望值比较（默认 2xx）。除非 egress_allow 放行，否则拒绝访问本机、链路本地和云元数据地址。",
+			EN: "Sends one HTTP request from the worker and compares status and body with the expected ones " +
+				"(default: 2xx). Addresses of the worker itself, link-local and cloud metadata addresses " +
+				"are refused unless egress_allow contains them.",
+			ZH: "从工作节点发送一个 HTTP 请求，并将状态码和响应体与期望值比较（默认 2xx）。" +
+				"除非 egress_allow 放行，否则拒绝访问本机、链路本地和云元数据地址。",
 		},
 		Schema:      schema,
 		Asset:       action.AssetOptional,

@@ -109,14 +109,18 @@ func TestRequestArrivesAsGiven(t *testing.T) {
 	})
 	out := send(t, t.Context(), Options{Allow: loopback}, map[string]any{
 		"url": url + "/a?b=c%20d", "method": "POST", "body": "in", "credential": "token",
-		"headers": map[string]string{"X-Custom": "v", "Host": "app.example.com"}, "expect_status": []any{200, "201-202"}, "expect_body": "42",
+		"headers": map[string]string{
+			"X-Custom": "v",
+			"Host":     "app.example.com",
+		}, "expect_status": []any{200, "201-202"}, "expect_body": "42",
 	}, hostler.LeaseCredential{Kind: "token", Secret: hostler.Secret{Token: "canary-token"}})
 	out.is(t, hostler.OutcomeSucceeded, "")
 	want := seen{"POST", "/a?b=c%20d", "app.example.com", "in", "Bearer canary-token", "v", "Hostler"}
 	if diff := cmp.Diff(want, <-got); diff != "" {
 		t.Errorf("request (-want +got):\n%s", diff)
 	}
-	if v := out.value; v.Status != 201 || v.Text != "201 Created" || v.Body != "made: 42" || v.Truncated || v.Headers["X-Answer"] != "yes" {
+	if v := out.value; v.Status != 201 || v.Text != "201 Created" || v.Body != "made: 42" || v.Truncated ||
+		v.Headers["X-Answer"] != "yes" {
 		t.Errorf("result %+v", v)
 	}
 	if all := fmt.Sprintf("%+v %s", out.value, out.system); strings.Contains(all, "canary") {
@@ -131,7 +135,10 @@ func TestRequestArrivesAsGiven(t *testing.T) {
 func runOn(t *testing.T, o Options, asset *hostler.LeaseAsset, args string) outcome {
 	t.Helper()
 	lease := hostler.Lease{Args: json.RawMessage(args), Asset: asset}
-	out := outcome{Result: Actions(o)[0].Run(t.Context(), &action.Call{Lease: lease, System: io.Discard, Redact: func(...string) {}})}
+	out := outcome{
+		Result: Actions(o)[0].Run(t.Context(),
+			&action.Call{Lease: lease, System: io.Discard, Redact: func(...string) {}}),
+	}
 	out.value, _ = out.Value.(Result)
 	return out
 }
@@ -147,7 +154,8 @@ func TestPathIsOnTheAsset(t *testing.T) {
 	if uri := <-got; uri != "/healthz?full=%2F1" || out.value.URL != url+uri {
 		t.Errorf("asked for %q at %q", uri, out.value.URL)
 	}
-	runOn(t, Options{}, asset, `{"url":"/"}`).is(t, hostler.OutcomeFailed, hostler.ErrKindBadArgs) // judged like any address
+	// The asset's address is checked like any other.
+	runOn(t, Options{}, asset, `{"url":"/"}`).is(t, hostler.OutcomeFailed, hostler.ErrKindBadArgs)
 	other := &hostler.LeaseAsset{Name: "web2", Address: "192.0.2.1", Port: 1}
 	runOn(t, Options{Allow: loopback}, other, `{"url":"`+url+`/whole"}`).is(t, hostler.OutcomeSucceeded, "")
 	if uri := <-got; uri != "/whole" {
@@ -181,7 +189,7 @@ func TestHeadersAreBounded(t *testing.T) {
 	out := send(t, t.Context(), Options{Allow: loopback}, map[string]any{"url": url})
 	out.is(t, hostler.OutcomeSucceeded, "")
 	if n := len(out.value.Headers); n != maxHeaders {
-		t.Errorf("%d headers are kept, want %d", n, maxHeaders)
+		t.Errorf("%d headers in the result, want %d", n, maxHeaders)
 	}
 	for name, v := range out.value.Headers {
 		if len(v) > headerBytes+8 || !utf8.ValidString(v) {
@@ -203,7 +211,8 @@ func TestPasswordIsSentAsBasic(t *testing.T) {
 
 func TestCredentialsThatCannotBeUsed(t *testing.T) {
 	for kind, s := range map[string]hostler.Secret{"missing": {}, "ssh_key": {PrivateKey: "PEM"}, "token": {Token: "a\r\nX: y"}} {
-		out := send(t, t.Context(), Options{Allow: loopback}, map[string]any{"url": "http://127.0.0.1:1/", "credential": kind},
+		out := send(t, t.Context(), Options{Allow: loopback},
+			map[string]any{"url": "http://127.0.0.1:1/", "credential": kind},
 			hostler.LeaseCredential{Kind: kind, Secret: s})
 		out.is(t, hostler.OutcomeFailed, hostler.ErrKindCredential)
 		if !out.NoRetry {
@@ -287,7 +296,7 @@ func TestBodyIsBounded(t *testing.T) {
 	}
 	out = send(t, t.Context(), Options{Allow: loopback}, map[string]any{"url": url})
 	if got := len(out.value.Body); got < defaultBody || got > defaultBody+4 {
-		t.Errorf("%d bytes kept", got)
+		t.Errorf("%d bytes in the result", got)
 	}
 }
 
@@ -325,7 +334,8 @@ func TestLoopbackIsNeverReached(t *testing.T) {
 		"[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]", "[fe80::1%25lo]", "innocent.example.com", "①②⑦.⓪.⓪.①",
 		"169.254.169.254", "[::ffff:169.254.169.254]", "[fd00:ec2::254]", "224.0.0.1", "255.255.255.255",
 	} {
-		out := send(t, t.Context(), Options{Resolver: dns}, map[string]any{"url": "http://" + host + ":" + port + "/", "timeout": "5s"})
+		out := send(t, t.Context(), Options{Resolver: dns},
+			map[string]any{"url": "http://" + host + ":" + port + "/", "timeout": "5s"})
 		if out.Outcome != hostler.OutcomeFailed || connects.Load() != 0 {
 			t.Fatalf("%s: %v, %d connects", host, out.Outcome, connects.Load())
 		}
@@ -333,8 +343,9 @@ func TestLoopbackIsNeverReached(t *testing.T) {
 			t.Errorf("%s: %v", host, out.Error)
 		}
 	}
-	if out := send(t, t.Context(), Options{}, map[string]any{"url": "http://127.0.0.1:" + port}); !out.NoRetry || !strings.Contains(out.Error.Text.EN, "egress_allow") {
-		t.Errorf("%+v does not say what to do", out.Error)
+	if out := send(t, t.Context(), Options{}, map[string]any{"url": "http://127.0.0.1:" + port}); !out.NoRetry ||
+		!strings.Contains(out.Error.Text.EN, "egress_allow") {
+		t.Errorf("%+v has no remedy", out.Error)
 	}
 	// The counter can count.
 	send(t, t.Context(), Options{Allow: loopback}, map[string]any{"url": "http://127.0.0.1:" + port})
@@ -508,27 +519,31 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
-// An answer of 101, after which net/http lets go of the connection, is judged at once.
+// After a response of 101 net/http ignores the context; the result comes at once.
 func TestSwitchedProtocol(t *testing.T) {
 	url := hangUp(t, func(c net.Conn) {
 		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nhello")
 		untilClosed(c)
 	})
-	send(t, t.Context(), Options{Allow: loopback}, map[string]any{"url": url}).is(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
+	send(t, t.Context(), Options{Allow: loopback}, map[string]any{"url": url}).
+		is(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 }
 
 func TestCancelled(t *testing.T) {
 	for method, want := range map[string]hostler.Outcome{"GET": hostler.OutcomeCancelled, "POST": hostler.OutcomeUnknown} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		url := hangUp(t, func(c net.Conn) { cancel(action.ErrCancelled); untilClosed(c) })
-		send(t, ctx, Options{Allow: loopback}, map[string]any{"url": url, "method": method}).is(t, want, hostler.ErrKindCancelled)
+		send(t, ctx, Options{Allow: loopback}, map[string]any{"url": url, "method": method}).
+			is(t, want, hostler.ErrKindCancelled)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(action.ErrCancelled)
-	send(t, ctx, Options{Allow: loopback}, map[string]any{"url": "http://127.0.0.1:1", "method": "POST"}).is(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
+	send(t, ctx, Options{Allow: loopback}, map[string]any{"url": "http://127.0.0.1:1", "method": "POST"}).
+		is(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
 	ctx, over := context.WithTimeoutCause(t.Context(), time.Nanosecond, action.ErrTimeout)
 	defer over()
-	send(t, ctx, Options{Allow: loopback}, map[string]any{"url": "http://127.0.0.1:1"}).is(t, hostler.OutcomeFailed, hostler.ErrKindTimeout)
+	send(t, ctx, Options{Allow: loopback}, map[string]any{"url": "http://127.0.0.1:1"}).
+		is(t, hostler.OutcomeFailed, hostler.ErrKindTimeout)
 }
 
 func TestCertificates(t *testing.T) {
@@ -551,7 +566,10 @@ func TestCertificates(t *testing.T) {
 }
 
 func TestUnknownName(t *testing.T) {
-	none := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no server") }}
+	none := &net.Resolver{
+		PreferGo: true,
+		Dial:     func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no server") },
+	}
 	out := send(t, t.Context(), Options{Resolver: none}, map[string]any{"url": "http://no-such.example.com/"})
 	out.is(t, hostler.OutcomeFailed, hostler.ErrKindUnreachable)
 }
@@ -611,7 +629,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		a, faults := parse(raw)
-		if faults == nil && (a.destination == nil || a.destination.User != nil || strings.HasPrefix(a.URL, "//") || a.Timeout.D() > maxTimeout) {
+		if faults == nil &&
+			(a.destination == nil || a.destination.User != nil || strings.HasPrefix(a.URL, "//") || a.Timeout.D() > maxTimeout) {
 			t.Errorf("%q was accepted", raw)
 		}
 	})

@@ -116,7 +116,10 @@ func reason(ctx context.Context, err error, reached bool) (kind string, why host
 	case errors.Is(cause, errOwnTimeout) && !reached:
 		return hostler.ErrKindConnTimeout, hostler.Text{EN: "timed out while connecting", ZH: "连接超时"}
 	case cause != nil:
-		return hostler.ErrKindTimeout, hostler.Text{EN: "timed out before the response was complete", ZH: "未在限定时间内收到完整响应"}
+		return hostler.ErrKindTimeout, hostler.Text{
+			EN: "timed out before the response was complete",
+			ZH: "未在限定时间内收到完整响应",
+		}
 	}
 	if isCertificate(err) {
 		return hostler.ErrKindAuth, hostler.Text{

@@ -55,7 +55,8 @@ func Actions(o Options) []action.Action {
 		Name:  "local_command",
 		Title: hostler.Text{EN: "Local command", ZH: "本地命令"},
 		Help: hostler.Text{
-			EN: "Runs a program on the worker itself, without a shell. Disabled unless the configuration has enable_local_command: true.",
+			EN: "Runs a program on the worker itself, without a shell. Disabled unless the configuration " +
+				"has enable_local_command: true.",
 			ZH: "在工作节点本机直接运行程序（不经过 shell）。需在配置中设置 enable_local_command: true 才可用。",
 		},
 		Schema:  schema,

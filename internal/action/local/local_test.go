@@ -42,7 +42,9 @@ func TestDisabledByDefault(t *testing.T) {
 
 func TestArgvEnvAndStdinAreUnchanged(t *testing.T) {
 	t.Setenv("HOSTLER_ADMIN_KEY", "canary")
-	res, c := run(t, t.Context(), on, `{"argv":["sh","-c","printf '%s|' \"$@\"; cat; env; echo oops >&2","-","$(id)","; rm -rf /","-x"],"env":{"A":"$HOME `+"`id`"+`"},"stdin":"in put\n"}`)
+	res, c := run(t, t.Context(), on,
+		`{"argv":["sh","-c","printf '%s|' \"$@\"; cat; env; echo oops >&2","-","$(id)","; rm -rf /","-x"],`+
+			`"env":{"A":"$HOME `+"`id`"+`"},"stdin":"in put\n"}`)
 	if res.Outcome != hostler.OutcomeSucceeded {
 		t.Fatalf("got %+v", res)
 	}
@@ -77,7 +79,8 @@ func TestFolders(t *testing.T) {
 
 func TestExitStatus(t *testing.T) {
 	res, _ := run(t, t.Context(), on, `{"argv":["sh","-c","exit 7"]}`)
-	if res.Outcome != hostler.OutcomeFailed || res.Error.Kind != hostler.ErrKindCommand || res.Value.(Result).ExitCode != 7 {
+	if res.Outcome != hostler.OutcomeFailed || res.Error.Kind != hostler.ErrKindCommand ||
+		res.Value.(Result).ExitCode != 7 {
 		t.Errorf("got %+v", res)
 	}
 	res, _ = run(t, t.Context(), on, `{"argv":["no-such-program-here"]}`)
@@ -97,7 +100,8 @@ func TestStopKillsTheGroup(t *testing.T) {
 		}
 		a, _ := r.Lookup("local_command")
 		args := `{"argv":["sh","-c","trap '' TERM; sh -c 'trap \"\" TERM; while :; do sleep 1; done' & echo $! $$; wait"]}`
-		res := a.Run(ctx, &action.Call{Lease: hostler.Lease{Args: json.RawMessage(args)}, Stdout: started, Stderr: started})
+		lease := hostler.Lease{Args: json.RawMessage(args)}
+		res := a.Run(ctx, &action.Call{Lease: lease, Stdout: started, Stderr: started})
 		if res.Outcome != want {
 			t.Errorf("%v: got %+v", cause, res)
 		}

@@ -69,7 +69,8 @@ func checkPort() action.Action {
 		Name:  "check_port",
 		Title: hostler.Text{EN: "Check ports", ZH: "检查端口"},
 		Help: hostler.Text{
-			EN: "Connects to one or more TCP ports of the asset and reports each as open, closed, filtered or unreachable. It succeeds when every port is open.",
+			EN: "Connects to one or more TCP ports of the asset and reports each as open, closed, filtered " +
+				"or unreachable. It succeeds when every port is open.",
 			ZH: "连接资产的一个或多个 TCP 端口，区分开放、关闭、被过滤和不可达；全部开放才算成功。",
 		},
 		Schema:  checkPortSchema,

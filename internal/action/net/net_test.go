@@ -72,7 +72,8 @@ func TestOpenAndClosed(t *testing.T) {
 		t.Errorf("banner %q", got)
 	}
 	out, res = check(t, t.Context(), host, fmt.Sprintf(`{"port":%d}`, closed))
-	if want := fmt.Sprintf("port %d closed (errno=111)", closed); out.Outcome != hostler.OutcomeFailed || res.Text != want {
+	if want := fmt.Sprintf("port %d closed (errno=111)", closed); out.Outcome != hostler.OutcomeFailed ||
+		res.Text != want {
 		t.Errorf("got %v %q, want %q", out.Outcome, res.Text, want)
 	}
 	if out.Error.Kind != hostler.ErrKindRefused || !strings.Contains(out.Error.Text.EN, "connection refused") {
@@ -120,8 +121,10 @@ func TestFiltered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, res := check(t, t.Context(), hostler.LeaseAsset{Address: "127.0.0.1"}, fmt.Sprintf(`{"port":%d,"timeout":"200ms"}`, port))
-	if out.Outcome != hostler.OutcomeFailed || res.Text != fmt.Sprintf("port %d filtered", port) || out.Error.Kind != hostler.ErrKindConnTimeout {
+	out, res := check(t, t.Context(), hostler.LeaseAsset{Address: "127.0.0.1"},
+		fmt.Sprintf(`{"port":%d,"timeout":"200ms"}`, port))
+	if out.Outcome != hostler.OutcomeFailed || res.Text != fmt.Sprintf("port %d filtered", port) ||
+		out.Error.Kind != hostler.ErrKindConnTimeout {
 		t.Errorf("got %+v %+v", out, out.Error)
 	}
 }
@@ -157,7 +160,8 @@ func TestManyPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, res := check(t, t.Context(), hostler.LeaseAsset{Name: "a", Address: "127.0.0.1"}, string(args))
-	if out.Outcome != hostler.OutcomeFailed || len(res.Ports) != 1000 || res.Ports[0].State != Open || res.Ports[1].State != Closed {
+	if out.Outcome != hostler.OutcomeFailed || len(res.Ports) != 1000 || res.Ports[0].State != Open ||
+		res.Ports[1].State != Closed {
 		t.Fatalf("got %v, %d ports", out.Outcome, len(res.Ports))
 	}
 	if text := out.Error.Text; !strings.HasSuffix(text.EN, " more") || len(text.EN) > 4096 {
@@ -208,7 +212,8 @@ func TestBadArgsNameTheField(t *testing.T) {
 		`{"port":22,"port":23}`: "args.port", `[]`: "args", `{"port":"22"}`: "args.port",
 	} {
 		var e *hostler.Error
-		if err := r.Validate("check_port", json.RawMessage(args)); !errors.As(err, &e) || len(e.Fields) != 1 || e.Fields[0].Path != path {
+		if err := r.Validate("check_port", json.RawMessage(args)); !errors.As(err, &e) || len(e.Fields) != 1 ||
+			e.Fields[0].Path != path {
 			t.Errorf("%s: %v, want a problem at %s", args, err, path)
 		} else if e.Fields[0].Text.ZH == "" || strings.Contains(err.Error(), "70000") {
 			t.Errorf("%s: %+v", args, e.Fields[0])

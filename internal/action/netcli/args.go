@@ -55,7 +55,8 @@ func (f *Family) cliAction() action.Action {
 		Name:  "net_cli",
 		Title: hostler.Text{EN: "Network device CLI", ZH: "网络设备命令行"},
 		Help: hostler.Text{
-			EN: "Runs commands on a network device, or sets configuration lines; give commands or config. Platforms: " + list + ".",
+			EN: "Runs commands on a network device, or sets configuration lines; give commands or config. " +
+				"Platforms: " + list + ".",
 			ZH: "在网络设备上执行命令或下发配置；commands 与 config 二选一。支持的平台：" + list + "。",
 		},
 		Schema: cliSchema, Asset: action.AssetRequired, Enabled: true,

@@ -28,7 +28,8 @@ func TestCandidate(t *testing.T) {
 	for _, stop := range []bool{true, false} {
 		got = e.cli(a, m{"config": []string{"vlan 7", "bogus", "vlan 8"}, "save": true, "stop_on_error": stop})
 		got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
-		if !strings.Contains(got.Error.Text.EN, "nothing was committed") || !strings.Contains(got.Error.Text.ZH, "未提交") {
+		if !strings.Contains(got.Error.Text.EN, "nothing was committed") ||
+			!strings.Contains(got.Error.Text.ZH, "未提交") {
 			t.Errorf("error %q / %q", got.Error.Text.EN, got.Error.Text.ZH)
 		}
 		if diff := cmp.Diff(want, d.Running()); diff != "" {

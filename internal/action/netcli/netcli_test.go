@@ -135,8 +135,14 @@ type words struct {
 
 func dialects() map[string]words {
 	return map[string]words{
-		"ios": {devicetest.IOSXE, "show version", "show interfaces", "hostname R9", "bogus", "% Invalid input detected at '^' marker.", "R1#", "R9#"},
-		"vrp": {devicetest.VRP, "display version", "display interface", "sysname R9", "bogus", "Error: Unrecognized command found at '^' position.", "<R1>", "<R9>"},
+		"ios": {
+			devicetest.IOSXE, "show version", "show interfaces", "hostname R9",
+			"bogus", "% Invalid input detected at '^' marker.", "R1#", "R9#",
+		},
+		"vrp": {
+			devicetest.VRP, "display version", "display interface", "sysname R9",
+			"bogus", "Error: Unrecognized command found at '^' position.", "<R1>", "<R9>",
+		},
 	}
 }
 
@@ -156,10 +162,12 @@ func TestCommands(t *testing.T) {
 		if diff := cmp.Diff(strings.Join(devicetest.Interfaces(), "\n"), got.report.Results[w.page]); diff != "" {
 			t.Errorf("paged output (-want +got):\n%s", diff)
 		}
-		if !strings.HasPrefix(got.Stdout.String(), w.before+w.show+"\n") || !strings.Contains(got.Stdout.String(), "Interface 11 is up\n") {
+		if !strings.HasPrefix(got.Stdout.String(), w.before+w.show+"\n") ||
+			!strings.Contains(got.Stdout.String(), "Interface 11 is up\n") {
 			t.Errorf("stdout %q", got.Stdout.String())
 		}
-		if got.report.Prompt != w.before || got.report.Platform != w.dialect.Platform() || len(got.report.Outputs) != 2 {
+		if got.report.Prompt != w.before || got.report.Platform != w.dialect.Platform() ||
+			len(got.report.Outputs) != 2 {
 			t.Errorf("report %+v", got.report)
 		}
 	})
@@ -178,7 +186,8 @@ func TestKeptCLI(t *testing.T) {
 			t.Errorf("%d logins for three jobs, want 1", d.Logins())
 		}
 		s := e.family.Sessions()
-		if len(s) != 1 || s[0].Address != d.Address || s[0].User != "admin" || s[0].Succeeded != 3 || s[0].Running != 0 {
+		if len(s) != 1 || s[0].Address != d.Address || s[0].User != "admin" || s[0].Succeeded != 3 ||
+			s[0].Running != 0 {
 			t.Errorf("sessions %+v", s)
 		}
 		d.DropConnections()
@@ -240,7 +249,8 @@ func TestRefusedConfigLine(t *testing.T) {
 		a := asset(d, w.dialect, "")
 		got := e.cli(a, m{"config": []string{"interface Loopback0", w.bad, "description no"}, "save": true})
 		got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
-		if !strings.Contains(got.Error.Text.EN, "1 of 3 lines were applied") || !strings.Contains(got.Error.Text.EN, w.refusal) {
+		if !strings.Contains(got.Error.Text.EN, "1 of 3 lines were applied") ||
+			!strings.Contains(got.Error.Text.EN, w.refusal) {
 			t.Errorf("error %q", got.Error.Text.EN)
 		}
 		if got.report.Saved || d.Saved() != 0 || slices.Contains(d.Typed(), "description no") {
@@ -268,7 +278,8 @@ func TestConnectionLost(t *testing.T) {
 
 		save := map[devicetest.Dialect]string{devicetest.IOSXE: "write memory", devicetest.VRP: "save"}[w.dialect]
 		d = device(t, "127.0.2.3", devicetest.Options{Dialect: w.dialect, DropAt: save})
-		got = newEnv(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"config": []string{"vlan 7"}, "save": true})
+		got = newEnv(t, netcli.Options{}).
+			cli(asset(d, w.dialect, ""), m{"config": []string{"vlan 7"}, "save": true})
 		got.MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 	})
 }
@@ -282,7 +293,8 @@ func TestNoAnswer(t *testing.T) {
 		if len(e.family.Sessions()) != 0 {
 			t.Error("the CLI is kept")
 		}
-		got = e.run(whenTyped(t, d, w.show, action.ErrCancelled), "net_cli", asset(d, w.dialect, ""), m{"commands": []string{w.show}})
+		got = e.run(whenTyped(t, d, w.show, action.ErrCancelled), "net_cli", asset(d, w.dialect, ""),
+			m{"commands": []string{w.show}})
 		got.MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
 	})
 }
@@ -327,7 +339,8 @@ func TestEnable(t *testing.T) {
 		t.Errorf("prompt %q without enable password", got.report.Prompt)
 	}
 	e.cli(none, m{"config": []string{"vlan 7"}}).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCredential)
-	e.cli(asset(d, devicetest.IOSXE, "wrong"), m{"commands": []string{"show version"}}).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
+	e.cli(asset(d, devicetest.IOSXE, "wrong"), m{"commands": []string{"show version"}}).
+		MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 }
 
 // A question about a configuration line is not answered.
@@ -336,7 +349,8 @@ func TestQuestionInConfig(t *testing.T) {
 	e := newEnv(t, netcli.Options{})
 	got := e.cli(asset(d, devicetest.IOSXE, ""), m{"config": []string{"vlan 7", "crypto key zeroize"}})
 	got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
-	if !strings.Contains(got.Error.Text.EN, "[yes/no]") || !strings.Contains(got.Error.Text.EN, "1 of 2 lines") || len(e.family.Sessions()) != 0 {
+	if !strings.Contains(got.Error.Text.EN, "[yes/no]") || !strings.Contains(got.Error.Text.EN, "1 of 2 lines") ||
+		len(e.family.Sessions()) != 0 {
 		t.Errorf("error %q, sessions %v", got.Error.Text.EN, e.family.Sessions())
 	}
 }
@@ -347,7 +361,8 @@ func TestConfigThatEndsUnderWay(t *testing.T) {
 		for cause, kind := range map[error]string{action.ErrCancelled: hostler.ErrKindUnverified, action.ErrTimeout: hostler.ErrKindTimeout} {
 			d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, HangAt: "description x"})
 			e := newEnv(t, netcli.Options{})
-			got := e.run(whenTyped(t, d, "description x", cause), "net_cli", asset(d, w.dialect, ""), m{"config": []string{"vlan 7", "description x"}})
+			got := e.run(whenTyped(t, d, "description x", cause), "net_cli", asset(d, w.dialect, ""),
+				m{"config": []string{"vlan 7", "description x"}})
 			got.MustEnd(t, hostler.OutcomeUnknown, kind)
 			if len(e.family.Sessions()) != 0 {
 				t.Error("the CLI is kept")
@@ -396,7 +411,8 @@ func TestKeyThroughJumpHost(t *testing.T) {
 func TestIdle(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
 	e := newEnv(t, netcli.Options{IdleTimeout: 50 * time.Millisecond})
-	e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}).MustEnd(t, hostler.OutcomeSucceeded, "")
+	e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}).
+		MustEnd(t, hostler.OutcomeSucceeded, "")
 	deadline := time.Now().Add(time.Minute)
 	for len(e.family.Sessions()) > 0 {
 		if time.Now().After(deadline) {
@@ -431,12 +447,15 @@ func TestConfirm(t *testing.T) {
 		}
 	})
 	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
-	got := newEnv(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"enable"}, "confirm": true})
+	got := newEnv(t, netcli.Options{}).
+		cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"enable"}, "confirm": true})
 	got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCommand)
 	// The effect of an answered question is unknown when a later one fails the command.
-	got = newEnv(t, netcli.Options{}).cli(asset(d, devicetest.IOSXE, enableCanary), m{"commands": []string{"copy running-config scp:"}, "confirm": true})
+	got = newEnv(t, netcli.Options{}).
+		cli(asset(d, devicetest.IOSXE, enableCanary), m{"commands": []string{"copy running-config scp:"}, "confirm": true})
 	got.MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindCommand)
-	if !strings.Contains(got.Error.Text.EN, "earlier answers is unknown") || !strings.Contains(got.Error.Text.EN, "Password:") {
+	if !strings.Contains(got.Error.Text.EN, "earlier answers is unknown") ||
+		!strings.Contains(got.Error.Text.EN, "Password:") {
 		t.Errorf("error %q", got.Error.Text.EN)
 	}
 }
@@ -452,7 +471,9 @@ func TestChangedHostKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.HostKeys = []hostler.HostKey{{Address: addr, Type: key.Type(), PublicKey: e.keys[addr], State: hostler.HostKeyPinned}}
+	a.HostKeys = []hostler.HostKey{
+		{Address: addr, Type: key.Type(), PublicKey: e.keys[addr], State: hostler.HostKeyPinned},
+	}
 	if err := d.RotateHostKey(); err != nil {
 		t.Fatal(err)
 	}

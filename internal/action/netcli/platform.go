@@ -39,23 +39,31 @@ type traits struct {
 func platforms() map[string]traits {
 	write := step{command: "write memory"}
 	return map[string]traits{
-		"arista_eos":         {save: write},
-		"aruba_wlc":          {aliases: []string{"aruba_os"}, save: write},
-		"cisco_iosxe":        {aliases: []string{"cisco_ios", "cisco_xe"}, save: write},
-		"cisco_iosxr":        {aliases: []string{"cisco_xr"}, commit: "commit"},
-		"cisco_nxos":         {save: step{command: "copy running-config startup-config"}},
-		"cumulus_linux":      {commit: "net commit", literalQuestion: true},
-		"cumulus_vtysh":      {save: write},
-		"hp_comware":         {aliases: []string{"h3c_comware"}, save: step{command: "save"}},
-		"huawei_vrp":         {aliases: []string{"huawei", "huawei_vrpv8"}, save: step{command: "save"}},
-		"ipinfusion_ocnos":   {save: step{command: "write"}},
-		"juniper_junos":      {aliases: []string{"juniper"}, commit: "commit", discard: "rollback 0", literalQuestion: true},
-		"nokia_srl":          {commit: "commit stay", save: step{command: "save startup", inConfig: true}},
-		"nokia_sros":         {aliases: []string{"alcatel_sros"}, commit: "commit", discard: "discard", save: step{command: "admin save"}},
+		"arista_eos":       {save: write},
+		"aruba_wlc":        {aliases: []string{"aruba_os"}, save: write},
+		"cisco_iosxe":      {aliases: []string{"cisco_ios", "cisco_xe"}, save: write},
+		"cisco_iosxr":      {aliases: []string{"cisco_xr"}, commit: "commit"},
+		"cisco_nxos":       {save: step{command: "copy running-config startup-config"}},
+		"cumulus_linux":    {commit: "net commit", literalQuestion: true},
+		"cumulus_vtysh":    {save: write},
+		"hp_comware":       {aliases: []string{"h3c_comware"}, save: step{command: "save"}},
+		"huawei_vrp":       {aliases: []string{"huawei", "huawei_vrpv8"}, save: step{command: "save"}},
+		"ipinfusion_ocnos": {save: step{command: "write"}},
+		"juniper_junos": {
+			aliases: []string{"juniper"}, commit: "commit", discard: "rollback 0", literalQuestion: true,
+		},
+		"nokia_srl": {commit: "commit stay", save: step{command: "save startup", inConfig: true}},
+		"nokia_sros": {
+			aliases: []string{"alcatel_sros"}, commit: "commit", discard: "discard",
+			save: step{command: "admin save"},
+		},
 		"nokia_sros_classic": {save: step{command: "admin save"}},
 		"paloalto_panos":     {commit: "commit", discard: "revert config"},
 		"ruijie_rgos":        {aliases: []string{"ruijie_os", "ruijie_rjos"}, save: step{command: "write"}},
-		"vyatta_vyos":        {aliases: []string{"vyos"}, commit: "commit", discard: "discard", save: step{command: "save", inConfig: true}},
+		"vyatta_vyos": {
+			aliases: []string{"vyos"}, commit: "commit", discard: "discard",
+			save: step{command: "save", inConfig: true},
+		},
 	}
 }
 

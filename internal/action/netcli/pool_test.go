@@ -27,7 +27,9 @@ func TestRevokedHostKeyClosesAKeptCLI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.HostKeys = []hostler.HostKey{{Address: addr, Type: key.Type(), PublicKey: e.keys[addr], State: hostler.HostKeyRevoked}}
+	a.HostKeys = []hostler.HostKey{
+		{Address: addr, Type: key.Type(), PublicKey: e.keys[addr], State: hostler.HostKeyRevoked},
+	}
 	e.cli(a, m{"commands": []string{"show version"}}).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
 	if n := len(d.Passwords()); n != 1 || len(d.Typed()) != 3 {
 		t.Errorf("%d passwords, typed %q", n, d.Typed())
@@ -112,7 +114,8 @@ func TestIdleCLIsAreBounded(t *testing.T) {
 	e := newEnv(t, netcli.Options{MaxIdle: 2})
 	for i := range 4 {
 		d := device(t, fmt.Sprintf("127.0.2.%d", i+1), devicetest.Options{})
-		e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}).MustEnd(t, hostler.OutcomeSucceeded, "")
+		e.cli(asset(d, devicetest.IOSXE, ""), m{"commands": []string{"show version"}}).
+			MustEnd(t, hostler.OutcomeSucceeded, "")
 	}
 	var got []string
 	for _, s := range e.family.Sessions() {

@@ -83,7 +83,12 @@ var (
 
 	pager    = regexp.MustCompile(`(?i)(?:-+\s*\(?more(?:\s*\d+%)?\)?\s*-+|lines \d+-\d+\s*)$`)
 	password = regexp.MustCompile(`(?i)(?:password|passphrase)[^\n]{0,40}:\s*$`)
-	question = regexp.MustCompile(`(?i)(?:file ?name[^\n]{0,80}[\])]|\[y[^\]\n]{0,40}/n[^\]\n]{0,40}\]|press the enter key\)|\(y/n\)|\[yes[,/]no\]|\[confirm\]|\?\s*\[[^\]\n]{0,80}\]|\[[^\]\n]{0,80}\]\s*\?)\s*:?\s*$`)
+	question = regexp.MustCompile(`(?i)(?:` +
+		`file ?name[^\n]{0,80}[\])]|` +
+		`\[y[^\]\n]{0,40}/n[^\]\n]{0,40}\]|` +
+		`press the enter key\)|\(y/n\)|\[yes[,/]no\]|\[confirm\]|` +
+		`\?\s*\[[^\]\n]{0,80}\]|\[[^\]\n]{0,80}\]\s*\?` +
+		`)\s*:?\s*$`)
 )
 
 const (

@@ -61,7 +61,8 @@ func FuzzChanges(f *testing.F) {
 			t.Errorf("%q counts as a query", command)
 		}
 		for _, pipe := range strings.Split(lower, "|")[1:] {
-			if pipe = strings.TrimSpace(pipe); strings.HasPrefix(pipe, "re") || strings.HasPrefix(pipe, "tee") || strings.HasPrefix(pipe, "app") {
+			if pipe = strings.TrimSpace(pipe); strings.HasPrefix(pipe, "re") || strings.HasPrefix(pipe, "tee") ||
+				strings.HasPrefix(pipe, "app") {
 				t.Errorf("%q counts as a query", command)
 			}
 		}

@@ -34,7 +34,8 @@ func TestLineThatLooksLikeAPrompt(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
 		verb, _, _ := strings.Cut(w.show, " ")
-		got := newEnv(t, netcli.Options{}).cli(asset(d, w.dialect, ""), m{"commands": []string{verb + " broken", w.show}})
+		got := newEnv(t, netcli.Options{}).
+			cli(asset(d, w.dialect, ""), m{"commands": []string{verb + " broken", w.show}})
 		got.MustEnd(t, hostler.OutcomeSucceeded, "")
 		want := map[devicetest.Dialect]string{devicetest.IOSXE: "server#1 is up", devicetest.VRP: "<server> is up"}[w.dialect]
 		if got.report.Results[verb+" broken"] != want || got.report.Prompt != w.before {
@@ -65,7 +66,8 @@ func TestWrongPlatform(t *testing.T) {
 		e := newEnv(t, netcli.Options{OpenTimeout: 300 * time.Millisecond})
 		got := e.cli(asset(d, want, ""), m{"config": []string{"vlan 7"}})
 		got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindConnTimeout)
-		if !strings.Contains(got.Error.Text.EN, "check the asset's platform") || len(d.Typed()) != 0 || len(e.family.Sessions()) != 0 {
+		if !strings.Contains(got.Error.Text.EN, "check the asset's platform") || len(d.Typed()) != 0 ||
+			len(e.family.Sessions()) != 0 {
 			t.Errorf("error %q, typed %q", got.Error.Text.EN, d.Typed())
 		}
 	}
@@ -74,7 +76,8 @@ func TestWrongPlatform(t *testing.T) {
 // VRP may ask at the login whether to change the password; the answer is no.
 func TestQuestionAtLogin(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP, AskAtLogin: true})
-	got := newEnv(t, netcli.Options{}).cli(asset(d, devicetest.VRP, ""), m{"commands": []string{"display version"}})
+	got := newEnv(t, netcli.Options{}).
+		cli(asset(d, devicetest.VRP, ""), m{"commands": []string{"display version"}})
 	got.MustEnd(t, hostler.OutcomeSucceeded, "")
 }
 
@@ -117,7 +120,8 @@ func TestQuestionMark(t *testing.T) {
 func TestChineseIsTyped(t *testing.T) {
 	for _, ascii := range []bool{false, true} {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: devicetest.VRP, EchoASCII: ascii})
-		got := newEnv(t, netcli.Options{}).cli(asset(d, devicetest.VRP, ""), m{"config": []string{"description 核心 uplink 接口"}, "timeout": 5})
+		got := newEnv(t, netcli.Options{}).
+			cli(asset(d, devicetest.VRP, ""), m{"config": []string{"description 核心 uplink 接口"}, "timeout": 5})
 		got.MustEnd(t, hostler.OutcomeSucceeded, "")
 		if diff := cmp.Diff([]string{"description 核心 uplink 接口"}, d.Running()); diff != "" {
 			t.Errorf("running (-want +got):\n%s", diff)

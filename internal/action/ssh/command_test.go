@@ -79,7 +79,11 @@ func TestKeepGoing(t *testing.T) {
 func TestOutputsAreTruncated(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	a := newEnv(t, ssh.Options{}).run(t.Context(), "ssh_command", actiontest.New(s.Asset(), m{
-		"commands": []string{"head -c 700000 /dev/zero | tr '\\0' x", "head -c 700000 /dev/zero | tr '\\0' y", "echo z"},
+		"commands": []string{
+			"head -c 700000 /dev/zero | tr '\\0' x",
+			"head -c 700000 /dev/zero | tr '\\0' y",
+			"echo z",
+		},
 	}))
 	a.MustEnd(t, hostler.OutcomeSucceeded, "")
 	got := outputs(a)
@@ -138,7 +142,8 @@ func TestCheckSSH(t *testing.T) {
 	a := e.run(t.Context(), "check_ssh", actiontest.New(asset, m{}))
 	a.MustEnd(t, hostler.OutcomeSucceeded, "")
 	got, _ := a.Value.(ssh.Checked)
-	if got.MS < 0 || got.MS > time.Since(began).Milliseconds() || !strings.HasPrefix(got.ServerVersion, "SSH-2.0-OpenSSH") {
+	if got.MS < 0 || got.MS > time.Since(began).Milliseconds() ||
+		!strings.HasPrefix(got.ServerVersion, "SSH-2.0-OpenSSH") {
 		t.Errorf("result %+v", got)
 	}
 	got.MS, got.ServerVersion = 0, ""
@@ -153,11 +158,16 @@ func TestCheckSSH(t *testing.T) {
 		t.Errorf("%d open connections, want that of the command", n)
 	}
 	wrong := s.Asset()
-	wrong.Credential = &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: s.User, Secret: hostler.Secret{Password: "wrong"}}
+	wrong.Credential = &hostler.LeaseCredential{
+		Kind:     hostler.CredentialPassword,
+		Username: s.User,
+		Secret:   hostler.Secret{Password: "wrong"},
+	}
 	e.run(t.Context(), "check_ssh", actiontest.New(wrong, m{})).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindAuth)
 	other := s.Asset()
 	other.HostKeys, other.HostKey = nil, hostler.HostKeyStrict
-	e.run(t.Context(), "check_ssh", actiontest.New(other, m{})).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
+	e.run(t.Context(), "check_ssh", actiontest.New(other, m{})).
+		MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindHostKey)
 	// The keys of an ad-hoc host belong to its address, so an asset must be added first.
 	other.ID, other.Name = 0, s.Host
 	a = e.run(t.Context(), "check_ssh", actiontest.New(other, m{}))
@@ -167,7 +177,8 @@ func TestCheckSSH(t *testing.T) {
 	}
 	bare := s.Asset()
 	bare.ID, bare.Credential = 0, nil
-	e.run(t.Context(), "check_ssh", actiontest.New(bare, m{})).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCredential)
+	e.run(t.Context(), "check_ssh", actiontest.New(bare, m{})).
+		MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCredential)
 	act := e.action("check_ssh")
 	if traits := act.Traits([]byte(`{}`)); !traits.Idempotent || traits.Changes {
 		t.Errorf("traits %+v", traits)

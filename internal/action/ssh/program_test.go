@@ -103,7 +103,12 @@ func TestScript(t *testing.T) {
 			if interpreter == "perl" {
 				script = `print "$_|" for @ARGV, $ENV{X}; print while <STDIN>; print STDERR "$0\n"; exit 7;`
 			}
-			args := m{"script": script, "args": []string{"-x", "a b", "", "'$(id)'"}, "env": m{"X": "y z"}, "stdin": "in"}
+			args := m{
+				"script": script,
+				"args":   []string{"-x", "a b", "", "'$(id)'"},
+				"env":    m{"X": "y z"},
+				"stdin":  "in",
+			}
 			if interpreter != "" {
 				args["interpreter"] = interpreter
 			}
@@ -142,7 +147,8 @@ func TestLoginScriptOutput(t *testing.T) {
 }
 
 func TestAccountWithoutShellIsNotStarted(t *testing.T) {
-	s := startServer(t, sshtest.Options{Config: []string{`ForceCommand echo "this account is not available" >&2; exit 1`}})
+	s := startServer(t,
+		sshtest.Options{Config: []string{`ForceCommand echo "this account is not available" >&2; exit 1`}})
 	a := newEnv(t, ssh.Options{}).command(s.Asset(), "true")
 	a.MustEnd(t, hostler.OutcomeFailed, ssh.KindNotStarted)
 	if !strings.Contains(a.Error.Text.EN, "not available") {

@@ -72,7 +72,8 @@ func (f *Family) restartAction() action.Action {
 	a.Name = "restart_service"
 	a.Title = hostler.Text{EN: "Restart service", ZH: "重启服务"}
 	a.Help = hostler.Text{
-		EN: "Restarts a systemd service over SSH and verifies that it is active; same as service with operation restart.",
+		EN: "Restarts a systemd service over SSH and verifies that it is active; " +
+			"same as service with operation restart.",
 		ZH: "通过 SSH 重启 systemd 服务并校验其已运行；等同于 operation 为 restart 的 service。",
 	}
 	a.Schema = restartSchema

@@ -1,6 +1,7 @@
 package ssh_test
 
 import (
+	gocmp "cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,37 +69,45 @@ func TestService(t *testing.T) {
 	t.Parallel()
 	s := startSystemd(t)
 	e := newEnv(t, ssh.Options{})
+	const verified, unverified = true, false
 	for _, tc := range []struct {
 		action, name, operation string
-		outcome                 hostler.Outcome
-		kind                    string
-		want                    ssh.ServiceState
+		kind                    string // of the error; "" when it succeeds
+		before, after           string
+		exitCode                int
+		verified                bool
 	}{
-		{"service", "web", "start", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "inactive", After: "active", Verified: true}},
-		{"service", "web", "start", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "active", After: "active", Verified: true}},
-		{"service", "web", "reload", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "active", After: "active", Verified: true}},
-		{"service", "web", "status", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "active", After: "active", Verified: true}},
-		{"restart_service", "web", "", hostler.OutcomeSucceeded, "", ssh.ServiceState{Operation: "restart", Before: "active", After: "active", Verified: true}},
-		{"service", "web", "stop", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "active", After: "inactive", Verified: true}},
-		{"service", "web", "status", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "inactive", After: "inactive", ExitCode: 3, Verified: true}},
-		{"service", "web", "reload", hostler.OutcomeFailed, hostler.ErrKindCommand, ssh.ServiceState{Before: "inactive", After: "inactive", ExitCode: 1}},
-		{"service", "lazy", "start", hostler.OutcomeSucceeded, "", ssh.ServiceState{Before: "inactive", After: "active", Verified: true}},
-		{"service", "crash", "restart", hostler.OutcomeFailed, hostler.ErrKindCommand, ssh.ServiceState{Before: "inactive", After: "failed", ExitCode: 1}},
-		{"service", "flappy", "start", hostler.OutcomeFailed, ssh.KindServiceState, ssh.ServiceState{Before: "inactive", After: "failed"}},
-		{"service", "none", "start", hostler.OutcomeFailed, hostler.ErrKindCommand, ssh.ServiceState{Before: "inactive", After: "inactive", ExitCode: 5}},
+		{"service", "web", "start", "", "inactive", "active", 0, verified},
+		{"service", "web", "start", "", "active", "active", 0, verified},
+		{"service", "web", "reload", "", "active", "active", 0, verified},
+		{"service", "web", "status", "", "active", "active", 0, verified},
+		{"restart_service", "web", "", "", "active", "active", 0, verified},
+		{"service", "web", "stop", "", "active", "inactive", 0, verified},
+		{"service", "web", "status", "", "inactive", "inactive", 3, verified},
+		{"service", "web", "reload", hostler.ErrKindCommand, "inactive", "inactive", 1, unverified},
+		{"service", "lazy", "start", "", "inactive", "active", 0, verified},
+		{"service", "crash", "restart", hostler.ErrKindCommand, "inactive", "failed", 1, unverified},
+		{"service", "flappy", "start", ssh.KindServiceState, "inactive", "failed", 0, unverified},
+		{"service", "none", "start", hostler.ErrKindCommand, "inactive", "inactive", 5, unverified},
 	} {
 		t.Run(tc.name+" "+tc.operation, func(t *testing.T) {
 			args := m{"name": tc.name, "settle_s": 0.4}
 			if tc.operation != "" {
 				args["operation"] = tc.operation
-				tc.want.Operation = tc.operation
+			}
+			outcome := hostler.OutcomeFailed
+			if tc.kind == "" {
+				outcome = hostler.OutcomeSucceeded
 			}
 			a := e.run(t.Context(), tc.action, actiontest.New(s.Asset(), args))
-			a.MustEnd(t, tc.outcome, tc.kind)
+			a.MustEnd(t, outcome, tc.kind)
 			got := a.Value.(ssh.ServiceState)
 			got.DurationS = 0
-			tc.want.Service = tc.name
-			if diff := cmp.Diff(tc.want, got); diff != "" {
+			want := ssh.ServiceState{
+				Service: tc.name, Operation: gocmp.Or(tc.operation, "restart"),
+				Before: tc.before, After: tc.after, ExitCode: tc.exitCode, Verified: tc.verified,
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("state (-want +got):\n%s", diff)
 			}
 		})
@@ -125,7 +134,8 @@ func TestServiceNeedsSystemctl(t *testing.T) {
 	s := startServer(t, sshtest.Options{Config: []string{
 		`ForceCommand PATH=/nowhere; export PATH; eval "$SSH_ORIGINAL_COMMAND"`,
 	}})
-	a := newEnv(t, ssh.Options{}).run(t.Context(), "service", actiontest.New(s.Asset(), m{"name": "web", "operation": "status"}))
+	a := newEnv(t, ssh.Options{}).
+		run(t.Context(), "service", actiontest.New(s.Asset(), m{"name": "web", "operation": "status"}))
 	if a.Outcome != hostler.OutcomeFailed {
 		t.Errorf("got %s", a)
 	}

@@ -58,7 +58,8 @@ func TestSudoWithPassword(t *testing.T) {
 	if got := a.Value.(ssh.Ended).ExitCode; got != 6 {
 		t.Errorf("exit code: got %d", got)
 	}
-	if all := a.Stdout.String() + a.Stderr.String() + a.System.String(); strings.Contains(all, sudoPassword) || strings.Contains(all, "password:") {
+	if all := a.Stdout.String() + a.Stderr.String() + a.System.String(); strings.Contains(all, sudoPassword) ||
+		strings.Contains(all, "password:") {
 		t.Errorf("the password or its prompt shows: %q", all)
 	}
 	if !strings.HasPrefix(a.Stderr.String(), "/root\n") {
@@ -79,7 +80,8 @@ func TestSudoRefusals(t *testing.T) {
 	if !a.NoRetry {
 		t.Error("a wrong password is tried again")
 	}
-	e.run(t.Context(), "ssh_command", actiontest.New(asset, args)).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCredential)
+	e.run(t.Context(), "ssh_command", actiontest.New(asset, args)).
+		MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindCredential)
 	a = e.run(t.Context(), "ssh_command", actiontest.New(asset, m{"command": "id", "run_as": "root"}))
 	a.MustEnd(t, hostler.OutcomeFailed, ssh.KindNotStarted)
 	if !strings.Contains(a.Error.Text.EN, "password is required") {
@@ -130,7 +132,8 @@ func TestCancelOfAForeignProcessIsUnknown(t *testing.T) {
 	e := newEnv(t, ssh.Options{})
 	f := sshtest.NewPIDFile(t)
 	ctx, cancel := cancellable(t)
-	a := actiontest.New(asset, m{"command": fmt.Sprintf(`sudo sh -c 'trap "" TERM; echo $$ >%s; while :; do sleep 1; done'`, f)})
+	a := actiontest.New(asset,
+		m{"command": fmt.Sprintf(`sudo sh -c 'trap "" TERM; echo $$ >%s; while :; do sleep 1; done'`, f)})
 	e.start(ctx, "ssh_command", a)
 	pid := f.PID(t)
 	cancel(action.ErrCancelled)

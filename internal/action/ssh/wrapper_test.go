@@ -136,7 +136,8 @@ func TestWrapperStatusAndSession(t *testing.T) {
 		if _, _, code := runLocally(t, sh, quit); code != 131 {
 			t.Errorf("QUIT by %s: got %d, want 131", sh, code)
 		}
-		out, _, _ := runLocally(t, sh, program{argv: []string{"/bin/dash", "-c", "read -r s </proc/self/stat; set -- $s; echo $1 $5 $6"}})
+		out, _, _ := runLocally(t, sh,
+			program{argv: []string{"/bin/dash", "-c", "read -r s </proc/self/stat; set -- $s; echo $1 $5 $6"}})
 		ids := strings.Fields(out)
 		if len(ids) != 3 || ids[0] != ids[1] || ids[0] != ids[2] {
 			t.Errorf("%s: pid, group and session differ: %q", sh, out)
@@ -187,7 +188,8 @@ func TestWrapperWithoutSetsid(t *testing.T) {
 					mustShareGroup(t, sh) // no job control without a terminal
 					continue
 				}
-				out, errs, _ := runLocally(t, sh, program{argv: []string{"/bin/dash", "-c", "read -r s </proc/self/stat; set -- $s; echo $1 $5"}})
+				out, errs, _ := runLocally(t, sh,
+					program{argv: []string{"/bin/dash", "-c", "read -r s </proc/self/stat; set -- $s; echo $1 $5"}})
 				ids := strings.Fields(out)
 				if len(ids) != 2 || ids[0] != ids[1] || errs != "" {
 					t.Errorf("%s: pid and group differ: %q %q", sh, out, errs)
@@ -231,7 +233,8 @@ func TestKillEndsAGroup(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); _ = leader.Wait() }()
 		words := strings.Fields(sh)
-		text := killScript(process{pid: leader.Process.Pid, start: startTime(t, leader.Process.Pid)}, 100*time.Millisecond)
+		text := killScript(process{pid: leader.Process.Pid, start: startTime(t, leader.Process.Pid)},
+			100*time.Millisecond)
 		out, err := exec.Command(words[0], append(words[1:], "-c", text)...).CombinedOutput()
 		if err != nil || strings.TrimSpace(string(out)) != "killed" {
 			t.Errorf("%s: got %q %v, want killed", sh, out, err)
@@ -258,7 +261,8 @@ func TestKillIgnoresAReusedID(t *testing.T) {
 			t.Fatal(err)
 		}
 		words := strings.Fields(sh)
-		out, err := exec.Command(words[0], append(words[1:], "-c", killScript(process{pid: victim.Process.Pid, start: "1"}, 100*time.Millisecond))...).CombinedOutput()
+		out, err := exec.Command(words[0], append(words[1:], "-c", killScript(process{pid: victim.Process.Pid, start: "1"}, 100*time.Millisecond))...).
+			CombinedOutput()
 		if err != nil || strings.TrimSpace(string(out)) != "ended" {
 			t.Errorf("%s: got %q %v, want ended", sh, out, err)
 		}
@@ -275,7 +279,11 @@ func TestSchemas(t *testing.T) {
 	f := New(Options{})
 	cases := map[string]struct{ good, bad []string }{
 		"ssh_command": {
-			good: []string{`{"command":"uptime"}`, `{"commands":["a","b"],"keep_going":true}`, `{"command":"a","env":{"A_1":"x"},"stdin":"y","run_as":"root","sudo_credential":"s"}`},
+			good: []string{
+				`{"command":"uptime"}`,
+				`{"commands":["a","b"],"keep_going":true}`,
+				`{"command":"a","env":{"A_1":"x"},"stdin":"y","run_as":"root","sudo_credential":"s"}`,
+			},
 			bad: []string{
 				`{}`, `{"command":""}`, `{"command":1}`, `{"command":"a","x":1}`, `{"command":"a\u0000b"}`,
 				`{"command":"a","env":{"1A":"x"}}`, `{"command":"a","env":{"A-B":"x"}}`, `{"command":"a","env":{"A=B":"x"}}`,
@@ -285,14 +293,20 @@ func TestSchemas(t *testing.T) {
 			},
 		},
 		"ssh_script": {
-			good: []string{`{"script":"a","interpreter":"/usr/bin/env","args":["-x",""]}`, `{"script":"a","interpreter":"python3"}`},
+			good: []string{
+				`{"script":"a","interpreter":"/usr/bin/env","args":["-x",""]}`,
+				`{"script":"a","interpreter":"python3"}`,
+			},
 			bad: []string{
 				`{"script":"a","interpreter":"-c"}`, `{"script":"a","interpreter":"a b"}`, `{"script":"a","interpreter":"../x"}`,
 				`{"script":"a","interpreter":"/-x"}`, `{"script":"a","args":"x"}`, `{"script":"a","args":["\u0000"]}`, `{"script":""}`,
 			},
 		},
 		"service": {
-			good: []string{`{"name":"nginx","operation":"start"}`, `{"name":"getty@tty1.service","operation":"status","settle_s":0}`},
+			good: []string{
+				`{"name":"nginx","operation":"start"}`,
+				`{"name":"getty@tty1.service","operation":"status","settle_s":0}`,
+			},
 			bad: []string{
 				`{"name":"nginx"}`, `{"name":"-x","operation":"start"}`, `{"name":"a b","operation":"start"}`,
 				`{"name":"a;b","operation":"start"}`, `{"name":"a","operation":"mask"}`, `{"name":"a/b","operation":"start"}`,
