@@ -201,7 +201,7 @@ func TestOneRunPerIdempotencyKey(t *testing.T) {
 
 		w.h.Advance(store.IdemKeep + time.Second)
 		must(w.RunJobs(ctx, w.operator, other, "again"))(t)
-		w.tx(t, func(tx *store.Tx) error { return tx.DeleteIdem(100) })
+		w.tx(t, func(tx *store.Tx) error { _, err := tx.DeleteIdem(100); return err })
 		if n := count(); n != 5 {
 			t.Errorf("%d jobs, want 5", n)
 		}

@@ -4,3 +4,6 @@ import "context"
 
 // RescueOnce exports rescueOnce.
 func (e *Engine) RescueOnce(ctx context.Context) error { return e.rescueOnce(ctx) }
+
+// UpkeepOnce exports upkeepOnce: one round of upkeep.
+func (e *Engine) UpkeepOnce(ctx context.Context) error { return e.upkeepOnce(ctx) }

@@ -15,38 +15,53 @@ const (
 	eventRetention = 24 * time.Hour
 )
 
-// upkeepOnce sweeps lanes, and deletes dead workers, old events, expired idempotency
-// keys and the history beyond the retention.
+// upkeepOnce promotes stranded jobs, and deletes what is no longer needed: idle lanes,
+// dead workers, old events, idempotency keys and attempts, and the history beyond the
+// retention. However much of it there is, it is gone at the end: a limit for each round
+// is a rate that a busy server outgrows.
 func (e *Engine) upkeepOnce(ctx context.Context) error {
-	sweep := e.sweepLanes(ctx)
-	prune := e.store.InTx(ctx, func(tx *store.Tx) error {
-		if err := tx.DeleteDeadWorkers(); err != nil {
-			return err
-		}
-		if err := tx.DeleteEvents(e.store.Now().Add(-eventRetention), batch); err != nil {
-			return err
-		}
-		return tx.DeleteIdem(batch)
-	})
-	return errors.Join(sweep, prune, e.store.Maintain(ctx, e.cfg.Retention))
+	now := e.store.Now()
+	return errors.Join(
+		e.promoteStranded(ctx),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteIdleLanes(batch) }),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) { return 0, tx.DeleteDeadWorkers() }),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteEvents(now.Add(-eventRetention), batch) }),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteIdem(batch) }),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteAttempts(now.Add(-e.cfg.Retention), batch) }),
+		e.store.Maintain(ctx, e.cfg.Retention),
+	)
 }
 
-// sweepLanes deletes idle lanes. It also promotes jobs that wait in a lane with
-// capacity: by the store's invariants there are none, and if there are, they would
-// wait until the lane is used again.
-func (e *Engine) sweepLanes(ctx context.Context) error {
+// prune calls del in short transactions until it deletes less than a batch: heartbeats
+// and claims go in between.
+func (e *Engine) prune(ctx context.Context, del func(tx *store.Tx) (int64, error)) error {
+	for {
+		var n int64
+		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			n, err = del(tx)
+			return err
+		})
+		if err != nil || n < batch {
+			return err
+		}
+	}
+}
+
+// promoteStranded promotes jobs that wait in a lane with capacity. By the store's
+// invariants there are none; if there are, they would wait until the lane is used again.
+func (e *Engine) promoteStranded(ctx context.Context) error {
 	var stranded []int64
 	// A read of every lane, apart from the transaction that locks some.
 	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
 		stranded, err = tx.StrandedLanes(batch)
 		return err
 	})
-	if err != nil {
+	if err != nil || len(stranded) == 0 {
 		return err
 	}
 	var promoted int
 	err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		promoted, _, err = tx.SweepLanes(stranded, batch)
+		promoted, err = tx.PromoteStranded(stranded)
 		return err
 	})
 	if promoted > 0 {

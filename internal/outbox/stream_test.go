@@ -240,7 +240,8 @@ func TestGaps(t *testing.T) {
 		e.h.Advance(time.Hour)
 		e.emit(t, 5)
 		err := e.h.Store.InTx(t.Context(), func(tx *store.Tx) error {
-			return tx.DeleteEvents(e.h.Now().Add(-time.Minute), 100)
+			_, err := tx.DeleteEvents(e.h.Now().Add(-time.Minute), 100)
+			return err
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -259,15 +259,15 @@ func (p *EventPage) add(row []Event, limit int, match func(*Event) bool) {
 // DeleteEvents is given.
 const EventsKept = 2_000_000
 
-// DeleteEvents deletes up to limit rows of events from before a time, or beyond
-// EventsKept. The newest row stays: the next positions follow from it.
-func (tx *Tx) DeleteEvents(before time.Time, limit int) error {
+// DeleteEvents deletes, of the oldest limit rows of events, those from before a time
+// or beyond EventsKept, and returns how many. The newest row stays: the next positions
+// follow from it.
+func (tx *Tx) DeleteEvents(before time.Time, limit int) (int64, error) {
 	last, err := tx.LastEvent()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = tx.Exec(`DELETE FROM event WHERE last < ? AND last IN
-(SELECT e.last FROM event e WHERE e.at < ? OR e.last < ? ORDER BY e.last LIMIT ?)`,
-		last, sqldb.Micros(before), last-EventsKept, limit)
-	return err
+	return tx.Exec(`DELETE FROM event WHERE last < ? AND last IN
+(SELECT o.last FROM (SELECT e.last, e.at FROM event e ORDER BY e.last LIMIT ?) o WHERE o.at < ? OR o.last < ?)`,
+		last, limit, sqldb.Micros(before), last-EventsKept)
 }

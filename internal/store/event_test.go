@@ -302,12 +302,12 @@ func TestDeleteEvents(t *testing.T) {
 			f.Advance(time.Minute)
 		}
 		all := f.published()
-		f.tx(func(tx *store.Tx) error { return tx.DeleteEvents(all[len(all)-2].At, 100) })
+		f.tx(func(tx *store.Tx) error { _, err := tx.DeleteEvents(all[len(all)-2].At, 100); return err })
 		left := f.eventsAfter(0)
 		if diff := cmp.Diff(all[len(all)-2:], left); diff != "" {
 			t.Errorf("left (-want +got):\n%s", diff)
 		}
-		f.tx(func(tx *store.Tx) error { return tx.DeleteEvents(f.Now().Add(time.Hour), 100) })
+		f.tx(func(tx *store.Tx) error { _, err := tx.DeleteEvents(f.Now().Add(time.Hour), 100); return err })
 		f.enqueue(job())
 		left = f.published()
 		if last := left[len(left)-1].Pos; last != all[len(all)-1].Pos+1 {

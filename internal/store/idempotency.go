@@ -51,10 +51,10 @@ func (tx *Tx) SaveIdem(k IdemKey, response string) error {
 	return err
 }
 
-// DeleteIdem deletes up to limit answers that are older than IdemKeep.
-func (tx *Tx) DeleteIdem(limit int) error {
-	_, err := tx.Exec(`DELETE FROM idem WHERE (project, route, key) IN
+// DeleteIdem deletes up to limit answers that are older than IdemKeep, and returns how
+// many.
+func (tx *Tx) DeleteIdem(limit int) (int64, error) {
+	return tx.Exec(`DELETE FROM idem WHERE (project, route, key) IN
 (SELECT i.project, i.route, i.key FROM idem i WHERE i.created_at < ? ORDER BY i.created_at LIMIT ?)`,
 		sqldb.Micros(tx.now.Add(-IdemKeep)), limit)
-	return err
 }

@@ -264,3 +264,15 @@ func (r *specRow) spec(now time.Time) (hostler.JobSpec, error) {
 	s.Backoff, err = decodeBackoff(r.Backoff)
 	return s, err
 }
+
+// DeleteAttempts deletes up to limit attempts that ended before a time, of jobs that are
+// not live, and returns how many.
+func (tx *Tx) DeleteAttempts(before time.Time, limit int) (int64, error) {
+	// Job ids are in the order of time, so the attempts to delete are at the front of
+	// the primary key.
+	newest := hostler.MakeID(before.Unix(), 0)
+	return tx.Exec(`DELETE FROM attempt WHERE (job, fence) IN
+(SELECT a.job, a.fence FROM attempt a WHERE a.job < ? AND a.ended_at < ?
+AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = a.job) ORDER BY a.job, a.fence LIMIT ?)`,
+		newest, sqldb.Micros(before), limit)
+}

@@ -213,43 +213,40 @@ func (tx *Tx) StrandedLanes(limit int) ([]int64, error) {
 ORDER BY l.id LIMIT ?`, limit)
 }
 
-// SweepLanes promotes the waiting jobs of stranded lanes, if these still have
-// capacity, and deletes up to limit lanes that were not used for a day.
-func (tx *Tx) SweepLanes(stranded []int64, limit int) (promoted, deleted int, err error) {
+// PromoteStranded promotes the waiting jobs of stranded lanes, if these still have
+// capacity, and returns how many.
+func (tx *Tx) PromoteStranded(lanes []int64) (int, error) {
 	c, err := tx.changeQueue()
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	ids := make([]laneID, len(stranded))
-	for i, id := range stranded {
+	ids := make([]laneID, len(lanes))
+	for i, id := range lanes {
 		ids[i] = laneID(id)
 	}
 	if err := c.lockLanes(ids); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	for _, l := range c.lanes {
 		l.freed = true
 	}
 	if err := c.promoteWaiting(); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	promoted = len(c.ready)
-	if err := c.flush(); err != nil {
-		return 0, 0, err
-	}
-	deleted, err = tx.deleteIdleLanes(limit)
-	return promoted, deleted, err
+	promoted := len(c.ready)
+	return promoted, c.flush()
 }
 
-func (tx *Tx) deleteIdleLanes(limit int) (int, error) {
-	old := sqldb.Micros(tx.now.Add(-24 * time.Hour))
-	idle, err := column[laneID](tx, `SELECT id FROM lane WHERE inflight = 0 AND used_at < ?
-ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED`, old, limit)
+// DeleteIdleLanes deletes up to limit lanes that were not used for a day and that no
+// live job needs, and returns how many.
+func (tx *Tx) DeleteIdleLanes(limit int) (int64, error) {
+	const unused = `NOT EXISTS (SELECT 1 FROM job j WHERE j.lane = lane.id)`
+	idle, err := column[laneID](tx, `SELECT id FROM lane WHERE inflight = 0 AND used_at < ? AND `+unused+`
+ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED`, sqldb.Micros(tx.now.Add(-24*time.Hour)), limit)
 	if err != nil || len(idle) == 0 {
 		return 0, err
 	}
 	// A later statement, under the lock: it sees the job of an enqueue that locked the
 	// lane before. A later enqueue creates the lane again.
-	n, err := tx.Exec(`DELETE FROM lane WHERE id IN ?* AND NOT EXISTS (SELECT 1 FROM job j WHERE j.lane = lane.id)`, idle)
-	return int(n), err
+	return tx.Exec(`DELETE FROM lane WHERE id IN ?* AND `+unused, idle)
 }

@@ -796,7 +796,7 @@ func TestLanesThatNobodyUsesGo(t *testing.T) {
 		}
 		f.Advance(25 * time.Hour)
 		f.tx(func(tx *store.Tx) error {
-			_, deleted, err := tx.SweepLanes(nil, 100)
+			deleted, err := tx.DeleteIdleLanes(100)
 			if err == nil && deleted != 1 {
 				err = fmt.Errorf("%d lanes deleted, want the one that no live job uses", deleted)
 			}
