@@ -60,6 +60,7 @@ type Config struct {
 type App struct {
 	cfg     Config
 	store   *store.Store
+	work    *store.Store // for what workers wait for
 	callers callerCache
 }
 
@@ -74,5 +75,5 @@ func New(cfg Config) *App {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &App{cfg: cfg, store: cfg.Store}
+	return &App{cfg: cfg, store: cfg.Store, work: cfg.Store.ForWork()}
 }

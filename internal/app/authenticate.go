@@ -95,7 +95,7 @@ func inProject(c auth.Caller, name string) (auth.Caller, error) {
 func (a *App) lookUpCaller(ctx context.Context, hash string) (auth.Caller, error) {
 	var c auth.Caller
 	stale := false
-	err := a.store.View(ctx, func(tx *store.Tx) error {
+	err := a.work.View(ctx, func(tx *store.Tx) error {
 		k, disabled, err := tx.KeyByHash(hash)
 		if err != nil {
 			return err
@@ -125,7 +125,7 @@ func (a *App) lookUpCaller(ctx context.Context, hash string) (auth.Caller, error
 // touch records that a key is in use. A failure does not refuse the request: with a
 // full disk, reads still work.
 func (a *App) touch(ctx context.Context, key hostler.KeyID) {
-	err := a.store.InTx(ctx, func(tx *store.Tx) error { return tx.TouchKey(key, tx.Now().Add(-touchEvery)) })
+	err := a.work.InTx(ctx, func(tx *store.Tx) error { return tx.TouchKey(key, tx.Now().Add(-touchEvery)) })
 	if err != nil {
 		a.cfg.Log.WarnContext(ctx, "cannot record the use of a key", "key", key, "err", err)
 	}

@@ -69,9 +69,10 @@ type Config struct {
 
 // Engine implements [hostler.Dispatcher] over the store.
 type Engine struct {
-	cfg   Config
-	store *store.Store
-	log   *slog.Logger
+	cfg    Config
+	store  *store.Store
+	leases *store.Store // for heartbeats
+	log    *slog.Logger
 
 	liveness liveness // used by the rescue loop only
 
@@ -88,7 +89,7 @@ func New(cfg Config) *Engine {
 		cfg.Now = time.Now
 	}
 	return &Engine{
-		cfg: cfg, store: cfg.Store, log: cfg.Log,
+		cfg: cfg, store: cfg.Store.ForWork(), leases: cfg.Store.ForLeases(), log: cfg.Log,
 		announced: map[hostler.WorkerID]map[hostler.LeaseRef]bool{},
 		unlisted:  map[hostler.WorkerID]unlisted{},
 	}

@@ -22,7 +22,7 @@ const (
 func (e *Engine) Heartbeat(ctx context.Context, hb hostler.Heartbeat) (hostler.HeartbeatReply, error) {
 	var reply hostler.HeartbeatReply
 	var missing []hostler.LeaseRef
-	err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+	err := e.leases.InTx(ctx, func(tx *store.Tx) (err error) {
 		reply, missing, err = tx.Heartbeat(hb)
 		return err
 	})

@@ -15,7 +15,7 @@ const sharedPoll = 250 * time.Millisecond
 
 // Register implements [hostler.Dispatcher].
 func (e *Engine) Register(ctx context.Context, w hostler.WorkerInfo) (id hostler.WorkerID, err error) {
-	err = e.store.InTx(ctx, func(tx *store.Tx) error {
+	err = e.leases.InTx(ctx, func(tx *store.Tx) error {
 		id, err = tx.RegisterWorker(w)
 		return err
 	})

@@ -60,16 +60,17 @@ func (p *Publisher) Run(ctx context.Context) error {
 // reads before it locks, because the publisher of another server may have done the
 // work.
 func (p *Publisher) runOnce(ctx context.Context) error {
+	st := p.Store.ForWork()
 	for more := true; more; {
 		var pending bool
-		err := p.Store.View(ctx, func(tx *store.Tx) (err error) {
+		err := st.View(ctx, func(tx *store.Tx) (err error) {
 			pending, err = tx.Unpublished()
 			return err
 		})
 		if err != nil || !pending {
 			return err
 		}
-		err = p.Store.InTx(ctx, func(tx *store.Tx) error {
+		err = st.InTx(ctx, func(tx *store.Tx) error {
 			published, full, err := tx.Publish(publishRows)
 			more = full
 			if err != nil || published.N == 0 || p.Deliver == nil {

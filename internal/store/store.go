@@ -79,6 +79,18 @@ type Store struct {
 // output; they are the same for PostgreSQL.
 func New(db, log sqldb.Driver) *Store { return &Store{db: db, log: log} }
 
+// ForWork returns the store with the database connections that move jobs: claim,
+// report, resolve, publish. Requests, however many and slow, do not use them up.
+func (s *Store) ForWork() *Store { return s.classed(sqldb.Work) }
+
+// ForLeases returns the store with the database connections that renew leases, which
+// neither requests nor the moving of jobs use up.
+func (s *Store) ForLeases() *Store { return s.classed(sqldb.Leases) }
+
+func (s *Store) classed(c sqldb.Class) *Store {
+	return &Store{db: sqldb.Classed(s.db, c), log: sqldb.Classed(s.log, c)}
+}
+
 // Tx is one transaction. It is used by one goroutine, inside the function that InTx or
 // View runs.
 type Tx struct {

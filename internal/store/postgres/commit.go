@@ -74,35 +74,25 @@ func (m *marks) next(now time.Time) mark {
 	}
 }
 
-// commit commits the transaction that is open on pc. The caller's context does
-// not count: giving up would leave the outcome open. A wait for a synchronous
-// standby is not bounded by statement_timeout, hence the limit here.
-func (db *DB) commit(ctx context.Context, pc *pgxpool.Conn) error {
-	c := pc.Conn()
-	if c.IsClosed() { // COMMIT was not sent
+// commit sends the mark and COMMIT as one message. The caller's context does not
+// count: giving up would leave the outcome open. A wait for a synchronous standby is
+// not bounded by statement_timeout, hence the limit here.
+func (db *DB) commit(ctx context.Context, c *pgx.Conn, m mark) error {
+	if c.IsClosed() { // COMMIT is not sent
 		return fmt.Errorf("commit: %w", errClosed)
 	}
-	m := db.marks.next(db.Now())
-	err := db.sendCommit(ctx, c, m)
-	if open, ok := errors.AsType[*sqldb.AmbiguousError](err); ok {
-		return db.resolve(ctx, m, open)
-	}
-	if err != nil && c.PgConn().TxStatus() != 'I' {
-		db.rollback(ctx, c)
-	}
-	return err
-}
-
-// sendCommit sends the mark and COMMIT as one message.
-func (db *DB) sendCommit(ctx context.Context, c *pgx.Conn, m mark) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.opt.Timeout)
+	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.opt.Timeout)
 	defer cancel()
 	notes := c.PgConn().CustomData()
 	delete(notes, warningKey)
 	sql := fmt.Sprintf("EXECUTE %s(%d, %d); COMMIT", markStatement, m.at, m.server)
-	results, err := c.PgConn().Exec(ctx, sql).ReadAll()
+	results, err := c.PgConn().Exec(sending, sql).ReadAll()
 	warning, _ := notes[warningKey].(*pgconn.Notice)
-	return commitError(lastTag(results), err, warning)
+	err = commitError(lastTag(results), err, warning)
+	if err != nil && !sqldb.IsAmbiguous(err) && c.PgConn().TxStatus() != 'I' {
+		db.rollback(ctx, c) // the mark failed, and COMMIT was skipped
+	}
+	return err
 }
 
 func lastTag(results []*pgconn.Result) string {
@@ -135,9 +125,10 @@ func (db *DB) resolve(ctx context.Context, m mark, open *sqldb.AmbiguousError) e
 	}
 }
 
-// lookUp looks for a mark once. Its own commit needs a clear answer as well.
+// lookUp looks for a mark once. Its own commit needs a clear answer as well. It may
+// use every connection: whatever waits for it, holds locks in the minds of callers.
 func (db *DB) lookUp(ctx context.Context, m mark) (undone bool, err error) {
-	err = db.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+	err = db.with(ctx, sqldb.Leases, func(c *pgxpool.Conn) error {
 		notes := c.Conn().PgConn().CustomData()
 		delete(notes, warningKey)
 		if err := c.QueryRow(ctx, resolveSQL, m.at, m.server).Scan(&undone); err != nil {

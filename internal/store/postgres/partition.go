@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 )
 
 const (
@@ -37,7 +38,7 @@ func (db *DB) Maintain(ctx context.Context, keep time.Duration) error {
 func (db *DB) maintain(ctx context.Context, keep time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*maintainTimeout)
 	defer cancel()
-	return db.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+	return db.with(ctx, sqldb.Work, func(c *pgxpool.Conn) error {
 		mine, err := lockMaintenance(ctx, c)
 		if err != nil || !mine {
 			return err
@@ -81,41 +82,42 @@ func (db *DB) makePartitions(ctx context.Context) error {
 // is made beside the table and then attached, which disturbs nobody.
 func (db *DB) makePartition(ctx context.Context, d time.Time) error {
 	name := partitionName(d)
-	var exists bool
-	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-WHERE i.inhparent = 'done'::regclass AND c.relname = $1)`, name).
-		Scan(&exists)
-	if err != nil || exists {
-		return wrapPartition(err, name)
+	err := db.with(ctx, sqldb.Work, func(c *pgxpool.Conn) error {
+		var exists bool
+		err := c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'done'::regclass AND c.relname = $1)`, name).Scan(&exists)
+		if err != nil || exists {
+			return err
+		}
+		return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return attachPartition(ctx, tx, name, d) })
+	})
+	if err != nil {
+		return fmt.Errorf("create partition %s: %w", name, err)
 	}
-	return wrapPartition(pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(partitionLock)); err != nil {
-			return err
-		}
-		// Another server may have made it while this one waited. The catalog says
-		// so; to_regclass reads a cache that may not know yet.
-		if err := tx.QueryRow(ctx, tableExists, name).Scan(&exists); err != nil || exists {
-			return err
-		}
-		if _, err := tx.Exec(ctx, fmt.Sprintf(`CREATE TABLE %s (LIKE done INCLUDING ALL)`, name)); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, fmt.Sprintf(`ALTER TABLE done ATTACH PARTITION %s FOR VALUES FROM (%d) TO (%d)`,
-			name, d.UnixMicro(), d.Add(day).UnixMicro()))
+	return nil
+}
+
+func attachPartition(ctx context.Context, tx pgx.Tx, name string, d time.Time) error {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(partitionLock)); err != nil {
 		return err
-	}), name)
+	}
+	// Another server may have created it while this one waited. The catalog knows;
+	// to_regclass reads a cache that may not know yet.
+	var exists bool
+	if err := tx.QueryRow(ctx, tableExists, name).Scan(&exists); err != nil || exists {
+		return err
+	}
+	if _, err := tx.Exec(ctx, fmt.Sprintf(`CREATE TABLE %s (LIKE done INCLUDING ALL)`, name)); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, fmt.Sprintf(`ALTER TABLE done ATTACH PARTITION %s FOR VALUES FROM (%d) TO (%d)`,
+		name, d.UnixMicro(), d.Add(day).UnixMicro()))
+	return err
 }
 
 // tableExists looks beside the table done.
 const tableExists = `SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = $1
 AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'done'::regclass))`
-
-func wrapPartition(err error, name string) error {
-	if err != nil {
-		return fmt.Errorf("make partition %s: %w", name, err)
-	}
-	return nil
-}
 
 const partitionDate = "20060102"
 

@@ -45,6 +45,9 @@ type Options struct {
 	MaxConns int
 	// Timeout bounds every transaction, commit not included; 0 means 30 s.
 	Timeout time.Duration
+	// ReadTimeout bounds a request's read, the wait for a connection included; 0
+	// means 10 s. It is at most Timeout.
+	ReadTimeout time.Duration
 	// LockTimeout bounds how long a statement waits for a lock; 0 means 10 s.
 	LockTimeout time.Duration
 	// IdleTimeout bounds how long a transaction may wait for its next statement,
@@ -61,6 +64,7 @@ type Options struct {
 const (
 	defaultMaxConns    = 16
 	defaultTimeout     = 30 * time.Second
+	defaultReadTimeout = 10 * time.Second
 	defaultLockTimeout = 10 * time.Second
 	defaultIdleTimeout = 5 * time.Second
 	defaultPatience    = 10 * time.Second
@@ -74,6 +78,7 @@ type DB struct {
 	sql   *sqldb.Rewriter
 	pool  *pgxpool.Pool
 	clock atomic.Pointer[reading] // the newest that was quick enough
+	slots slots
 	marks marks
 	waker waker
 }
@@ -93,7 +98,7 @@ func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
 	if err != nil {
 		return nil, mapError(fmt.Errorf("open the pool: %w", err))
 	}
-	db := &DB{opt: opt, sql: sqldb.NewRewriter(sqldb.Postgres), pool: pool, marks: marks{server: rand.Int64()}}
+	db := &DB{opt: opt, sql: sqldb.NewRewriter(sqldb.Postgres), pool: pool, slots: newSlots(opt.MaxConns), marks: marks{server: rand.Int64()}}
 	db.waker.init(cfg.ConnConfig, opt.Log)
 	if err := db.prepare(ctx, cfg.ConnConfig); err != nil {
 		pool.Close()
@@ -115,6 +120,10 @@ func withDefaults(opt Options) Options {
 	if opt.Schema == nil {
 		opt.Schema = schema.Migrations
 	}
+	if opt.ReadTimeout == 0 {
+		opt.ReadTimeout = defaultReadTimeout
+	}
+	opt.ReadTimeout = min(opt.ReadTimeout, opt.Timeout)
 	if opt.LockTimeout == 0 {
 		opt.LockTimeout = defaultLockTimeout
 	}
@@ -217,7 +226,7 @@ const slowReading = 200 * time.Millisecond
 func (db *DB) measureClock(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	return db.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+	return db.with(ctx, sqldb.Work, func(c *pgxpool.Conn) error {
 		var us int64
 		sent := time.Now()
 		err := c.QueryRow(ctx, `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).Scan(&us)
@@ -239,8 +248,11 @@ func (db *DB) Stats(ctx context.Context) (sqldb.Stats, error) {
 	defer cancel()
 	s := sqldb.Stats{Kind: db.Name(), PoolMax: db.opt.MaxConns, DiskFree: 1}
 	start := time.Now()
-	err := db.pool.QueryRow(ctx, `SELECT current_setting('server_version'), pg_database_size(current_database())`).
-		Scan(&s.Version, &s.SizeBytes)
+	err := db.with(ctx, sqldb.Work, func(c *pgxpool.Conn) error {
+		start = time.Now()
+		return c.QueryRow(ctx, `SELECT current_setting('server_version'), pg_database_size(current_database())`).
+			Scan(&s.Version, &s.SizeBytes)
+	})
 	s.Latency = time.Since(start)
 	s.PoolInUse = int(db.pool.Stat().AcquiredConns())
 	return s, mapError(err)

@@ -22,20 +22,32 @@ const (
 // InTx implements sqldb.Driver, with READ COMMITTED: each statement sees what
 // was committed before it, which the locking rules of the queue rely on.
 func (db *DB) InTx(ctx context.Context, fn func(c sqldb.Conn) error) error {
-	return db.run(ctx, transaction{begin: "BEGIN ISOLATION LEVEL READ COMMITTED", fn: fn, timeout: db.opt.Timeout, writes: true})
+	return db.run(ctx, transaction{
+		begin: "BEGIN ISOLATION LEVEL READ COMMITTED", fn: fn,
+		class: sqldb.ClassOf(ctx), writes: true, timeout: db.opt.Timeout,
+	})
 }
 
-// View implements sqldb.Driver.
+// View implements sqldb.Driver. A request's read has a shorter limit than what
+// moves jobs.
 func (db *DB) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
-	return db.run(ctx, transaction{begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", fn: fn, timeout: db.opt.Timeout})
+	t := transaction{
+		begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", fn: fn,
+		class: sqldb.ClassOf(ctx), timeout: db.opt.Timeout,
+	}
+	if t.class == sqldb.Requests {
+		t.timeout = db.opt.ReadTimeout
+	}
+	return db.run(ctx, t)
 }
 
 // transaction is one call of InTx or View.
 type transaction struct {
 	begin   string
 	fn      func(c sqldb.Conn) error
-	timeout time.Duration // of each attempt, commit not included
+	class   sqldb.Class
 	writes  bool
+	timeout time.Duration // of each attempt, commit not included
 }
 
 // run runs a transaction, again when it certainly changed nothing and may do
@@ -67,15 +79,26 @@ func (db *DB) again(ctx context.Context, err error) bool {
 	return isConflict(err) || isAway(err)
 }
 
-// once runs a transaction one time.
+// once runs a transaction one time and finds out what became of it. By then its
+// connection is back: when all connections break at once, the look needs a place in
+// the pool.
 func (db *DB) once(ctx context.Context, t transaction) error {
+	m := db.marks.next(db.Now())
+	err := db.attempt(ctx, t, m)
+	if lost, ok := errors.AsType[*sqldb.AmbiguousError](err); ok {
+		return db.resolve(ctx, m, lost)
+	}
+	return err
+}
+
+func (db *DB) attempt(ctx context.Context, t transaction, m mark) error {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	pc, err := db.pool.Acquire(ctx)
+	pc, release, err := db.acquire(ctx, t.class, !t.writes)
 	if err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return err
 	}
-	defer pc.Release()
+	defer release()
 	if err := db.begin(ctx, pc.Conn(), t); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -92,7 +115,7 @@ func (db *DB) once(ctx context.Context, t transaction) error {
 		return nil // whatever the end of a snapshot returns, its reads are good
 	}
 	open = false
-	return db.commit(ctx, pc)
+	return db.commit(ctx, pc.Conn(), m)
 }
 
 func (db *DB) begin(ctx context.Context, c *pgx.Conn, t transaction) error {

@@ -74,7 +74,8 @@ func (c *conn) stmt(text string) (driver.Stmt, error) {
 			return nil, err
 		}
 	}
-	s, err := c.raw.(driver.ConnPrepareContext).PrepareContext(c.ctx, text)
+	// Even if c.ctx is cancelled: the ROLLBACK of a cancelled read must be prepared.
+	s, err := c.raw.(driver.ConnPrepareContext).PrepareContext(context.WithoutCancel(c.ctx), text)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", text, err)
 	}

@@ -77,6 +77,17 @@ func describe(err error) *hostler.Error {
 	return nil
 }
 
+// errBusy is the answer to a read that found no free connection in time.
+func errBusy(cause error) error {
+	if errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	e := hostler.Errorf(hostler.CodeUnavailable, "too many requests wait for the database; try again",
+		"等待数据库的请求过多，请重试")
+	e.Cause = cause
+	return e
+}
+
 func errFull(cause error) *hostler.Error {
 	e := hostler.Errorf(hostler.CodeDiskFull, "the disk is full: free space for the data folder", "磁盘已满：请为数据目录释放空间")
 	e.Cause = cause

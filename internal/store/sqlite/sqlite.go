@@ -51,7 +51,9 @@ type Options struct {
 const (
 	defaultSegmentRows = 250_000
 	readers            = 4
-	readLimit          = 30 * time.Second
+	workReaders        = 2
+	requestReadLimit   = 10 * time.Second
+	workReadLimit      = 30 * time.Second
 	groupLimit         = 512
 	// minVersion is the first SQLite without the WAL-reset corruption bug.
 	minVersion = "3.51.3"
@@ -73,10 +75,12 @@ type DB struct {
 	segment  atomic.Int64
 	written  atomic.Int64 // groups committed, for checkpoints
 
-	readers chan *conn
-	opened  int // readers
-	reserve reserve
-	full    atomic.Bool // the reserve is given up: no new work
+	readers     readerPool // for reads of every class
+	workReaders readerPool // further ones for all but requests; see sqldb.Class
+	opened      []readerPool
+	checkpoints *conn // tend's own, so that no reader delays a checkpoint
+	reserve     reserve
+	full        atomic.Bool // the reserve is given up: no new work
 
 	wg       sync.WaitGroup
 	closing  chan struct{} // closed by Close
@@ -86,6 +90,31 @@ type DB struct {
 }
 
 var _ sqldb.Driver = (*DB)(nil)
+
+// readerPool holds the reading connections that are free. Its capacity is how many
+// there are in an open database.
+type readerPool chan *conn
+
+func (p readerPool) open(ctx context.Context, db *DB) error {
+	for range cap(p) {
+		c, err := db.connect(ctx, readerPragmas)
+		if err != nil {
+			return errors.Join(err, p.close(len(p)))
+		}
+		p <- c
+	}
+	return nil
+}
+
+// close waits for n connections and closes them.
+func (p readerPool) close(n int) error {
+	var errs []error
+	for range n {
+		c := <-p
+		errs = append(errs, c.close())
+	}
+	return errors.Join(errs...)
+}
 
 // Open opens the main database, making and migrating it as needed. One process
 // may have it open at a time: see LockFolder.
@@ -115,7 +144,7 @@ func newDB(path string, opt Options) *DB {
 	}
 	return &DB{
 		path: path, opt: opt, sql: sqldb.NewRewriter(sqldb.SQLite),
-		queue: make(chan *member, groupLimit), tasks: make(chan task), readers: make(chan *conn, readers),
+		queue: make(chan *member, groupLimit), tasks: make(chan task), readers: make(readerPool, readers), workReaders: make(readerPool, workReaders),
 		reserve: reserve{path: path + ".reserve", size: opt.Reserve},
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -156,13 +185,14 @@ func (db *DB) start(ctx context.Context) (err error) {
 	if db.writer, err = db.connect(ctx, writerPragmas); err != nil {
 		return err
 	}
-	for range readers {
-		r, err := db.connect(ctx, readerPragmas)
-		if err != nil {
+	if db.checkpoints, err = db.connect(ctx, readerPragmas); err != nil {
+		return err
+	}
+	for _, pool := range [...]readerPool{db.readers, db.workReaders} {
+		if err := pool.open(ctx, db); err != nil {
 			return err
 		}
-		db.opened++
-		db.readers <- r
+		db.opened = append(db.opened, pool)
 	}
 	if err := db.reserve.hold(); err != nil {
 		db.full.Store(true)
@@ -238,24 +268,39 @@ func (db *DB) Name() string { return "sqlite" }
 // Now implements sqldb.Driver: SQLite's clock is the process's.
 func (db *DB) Now() time.Time { return db.opt.Now().UTC() }
 
-// View implements sqldb.Driver.
+// View implements sqldb.Driver. A request's read has fewer connections and a shorter
+// limit than what moves jobs.
 func (db *DB) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	limit, further := workReadLimit, db.workReaders
+	if sqldb.ClassOf(ctx) == sqldb.Requests {
+		limit, further = requestReadLimit, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var c *conn
-	select {
-	case c = <-db.readers:
-	case <-ctx.Done():
-		return mapError(ctx.Err())
-	case <-db.closing:
-		return errClosed()
+	c, back, err := db.reader(ctx, further)
+	if err != nil {
+		return err
 	}
 	c.ctx = ctx
 	defer func() {
 		c.ctx = context.WithoutCancel(ctx)
-		db.readers <- c
+		back <- c
 	}()
 	return mapError(c.view(fn))
+}
+
+// reader takes a free reading connection, and returns the pool that takes it back.
+func (db *DB) reader(ctx context.Context, further readerPool) (c *conn, back readerPool, err error) {
+	select {
+	case c = <-db.readers:
+		return c, db.readers, nil
+	case c = <-further:
+		return c, further, nil
+	case <-ctx.Done():
+		return nil, nil, errBusy(ctx.Err())
+	case <-db.closing:
+		return nil, nil, errClosed()
+	}
 }
 
 // view runs fn in a reading transaction, which it ends however fn ends.
@@ -278,7 +323,7 @@ func (c *conn) view(fn func(c sqldb.Conn) error) (err error) {
 // Stats implements sqldb.Driver.
 func (db *DB) Stats(ctx context.Context) (sqldb.Stats, error) {
 	start := time.Now()
-	s := sqldb.Stats{Kind: "sqlite", PoolMax: readers + 1, PoolInUse: readers - len(db.readers)}
+	s := sqldb.Stats{Kind: "sqlite", PoolMax: readers + workReaders + 1, PoolInUse: readers + workReaders - len(db.readers) - len(db.workReaders)}
 	err := db.View(ctx, func(c sqldb.Conn) error {
 		rows, err := c.Query(ctx, `SELECT sqlite_version(), (SELECT page_count FROM pragma_page_count()) * (SELECT page_size FROM pragma_page_size())`)
 		if err != nil {
@@ -307,16 +352,17 @@ func (db *DB) Close() error {
 	return db.closeErr
 }
 
-// release closes the connections; views that run are waited for. The last
-// connection to close copies the WAL.
+// release closes the connections that were opened; views that run are waited for.
+// The last connection to close copies the WAL.
 func (db *DB) release() error {
 	var errs []error
-	for range db.opened {
-		c := <-db.readers
-		errs = append(errs, c.close())
+	for _, pool := range db.opened {
+		errs = append(errs, pool.close(cap(pool)))
 	}
-	if db.writer != nil {
-		errs = append(errs, db.writer.close())
+	for _, c := range [...]*conn{db.checkpoints, db.writer} {
+		if c != nil {
+			errs = append(errs, c.close())
+		}
 	}
 	return errors.Join(errs...)
 }

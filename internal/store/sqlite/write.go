@@ -275,15 +275,8 @@ func (db *DB) tend() {
 // checkpoint never waits for readers, nor makes the writer wait: what they still
 // need is copied the next time.
 func (db *DB) checkpoint() error {
-	select {
-	case c := <-db.readers:
-		pages, err := c.checkpoint()
-		db.readers <- c
-		if err != nil || pages < walRestart {
-			return err
-		}
-	case <-db.closing:
-		return nil
+	if pages, err := db.checkpoints.checkpoint(); err != nil || pages < walRestart {
+		return err
 	}
 	return db.betweenGroups(func() error {
 		_, err := db.writer.checkpoint()
