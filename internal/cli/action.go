@@ -16,6 +16,8 @@ import (
 	"hostler.dev/hostler/internal/cli/term"
 )
 
+// actionCmd is 'hostler action': what jobs can do. It changes nothing: actions are registered by
+// the server's binary.
 func (a *app) actionCmd() *cobra.Command {
 	return a.group("action", doc{
 		short: txt("show the actions that jobs can run", "查看作业可执行的动作"),
@@ -25,6 +27,8 @@ func (a *app) actionCmd() *cobra.Command {
 	}, a.actionList(), a.actionShow())
 }
 
+// actionList is 'hostler action list'. Disabled actions are listed too, so that an
+// operator finds out what a server could do.
 func (a *app) actionList() *cobra.Command {
 	return a.cmd("list", doc{
 		short:   txt("list actions", "列出动作"),
@@ -39,6 +43,8 @@ func (a *app) actionList() *cobra.Command {
 	})
 }
 
+// actionColumns shows what a job's defaults depend on: idempotent decides on_lost, the
+// default lane decides what runs one after another.
 func (a *app) actionColumns() []column[hostler.ActionInfo] {
 	return []column[hostler.ActionInfo]{
 		col("name", "名称", func(x hostler.ActionInfo) string { return x.Name }),
@@ -49,11 +55,14 @@ func (a *app) actionColumns() []column[hostler.ActionInfo] {
 	}
 }
 
+// actionNames completes the names of actions.
 func actionNames(ctx context.Context, c *client.Client) ([]string, error) {
 	l, err := c.Actions(ctx)
 	return names(l, func(x hostler.ActionInfo) string { return x.Name }), err
 }
 
+// actionShow is 'hostler action show': the columns of the list, then the help text and
+// a table of the arguments.
 func (a *app) actionShow() *cobra.Command {
 	cmd := a.cmd("show ACTION", doc{
 		short:   txt("show an action and its arguments", "查看动作及其参数"),
@@ -92,6 +101,7 @@ func (x argument) values() string {
 	return dash(strings.Join(x.names(), "|"))
 }
 
+// meaning returns the description in the language, or the title where there is none.
 func (x argument) meaning(l hostler.Lang) string {
 	if l == hostler.LangZH {
 		return cmp.Or(x.DescriptionZH, x.TitleZH, x.Description, x.Title, "-")

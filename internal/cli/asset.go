@@ -10,6 +10,8 @@ import (
 	"hostler.dev/hostler/client"
 )
 
+// assetCmd is 'hostler asset'. Import and export are in asset_csv.go, host keys in
+// hostkey.go.
 func (a *app) assetCmd() *cobra.Command {
 	return a.group("asset", doc{
 		short: txt("manage assets: the hosts and devices that jobs run on", "管理资产：作业所操作的主机和设备"),
@@ -22,6 +24,7 @@ hostler asset list --label role=web`,
 		a.assetImport(), a.assetExport(), a.hostKeyCmd())
 }
 
+// assetColumns are the columns of a listing: what tells assets apart.
 func assetColumns() []column[hostler.Asset] {
 	return []column[hostler.Asset]{
 		col("name", "名称", func(x hostler.Asset) string { return x.Name }),
@@ -47,11 +50,13 @@ func assetDetails() []column[hostler.Asset] {
 	)
 }
 
+// assetNames completes the names of assets.
 func assetNames() completer {
 	return named(func(c *client.Client) client.Lister[hostler.Asset] { return c.Assets },
 		func(x hostler.Asset) string { return x.Name })
 }
 
+// assetList is 'hostler asset list'. It has no limit: scripts rely on the full list.
 func (a *app) assetList() *cobra.Command {
 	var labels map[string]string
 	cmd := a.cmd("list [flags]", doc{
@@ -111,6 +116,8 @@ func (a *app) assetFlags(cmd *cobra.Command, in *hostler.AssetInput) {
 	a.complete(cmd, "host-key", fixed(hostler.HostKeyAcceptNew, hostler.HostKeyStrict))
 }
 
+// assetAdd is 'hostler asset add'. The server fills the fields that are not given, except
+// the kind.
 func (a *app) assetAdd() *cobra.Command {
 	var in hostler.AssetInput
 	cmd := a.cmd("add NAME [flags]", doc{
@@ -132,6 +139,8 @@ func (a *app) assetAdd() *cobra.Command {
 	return cmd
 }
 
+// assetSet is 'hostler asset set'. The API replaces an asset as a whole, so the command
+// reads it first and changes the given fields.
 func (a *app) assetSet() *cobra.Command {
 	var in hostler.AssetInput
 	var cmd *cobra.Command
@@ -196,6 +205,8 @@ func mergePairs(old, changes map[string]string) map[string]string {
 	return merged
 }
 
+// assetDelete is 'hostler asset delete'. It stops at the first error, and has noted what
+// was deleted before.
 func (a *app) assetDelete() *cobra.Command {
 	cmd := a.cmd("delete ASSET...", doc{
 		short:   txt("delete assets", "删除资产"),

@@ -16,6 +16,8 @@ import (
 	"hostler.dev/hostler/internal/cli/term"
 )
 
+// assetImport is 'hostler asset import'. Parsing is done by the server (package
+// assetfile), so that the command and the API accept the same files.
 func (a *app) assetImport() *cobra.Command {
 	var o hostler.ImportOptions
 	var columns []string
@@ -92,6 +94,7 @@ func columnMapping(columns []string) (map[string]string, error) {
 	return mapping, nil
 }
 
+// importAssets imports the file without a question.
 func (a *app) importAssets(ctx context.Context, c *client.Client, file []byte, o hostler.ImportOptions) error {
 	done, err := c.ImportAssets(ctx, file, o)
 	if err != nil {
@@ -169,6 +172,7 @@ func (a *app) listImport(r hostler.AssetImport) error {
 	return nil
 }
 
+// noteCounts notes how many rows had each result, as a plan or as a fact.
 func (a *app) noteCounts(r hostler.AssetImport) {
 	text := txt("%d to create, %d to update, %d unchanged, %d skipped, %d failed",
 		"将新建 %d，修改 %d，不变 %d，跳过 %d，失败 %d")
@@ -179,6 +183,7 @@ func (a *app) noteCounts(r hostler.AssetImport) {
 	a.note(text.EN, text.ZH, r.Created, r.Updated, r.Unchanged, r.Skipped, r.Failed)
 }
 
+// importColumns are RESULT and CHANGES of each row.
 func (a *app) importColumns() []column[hostler.ImportedRow] {
 	return []column[hostler.ImportedRow]{
 		col("line", "行", func(x hostler.ImportedRow) string { return number(x.Line) }),
@@ -188,6 +193,7 @@ func (a *app) importColumns() []column[hostler.ImportedRow] {
 	}
 }
 
+// importResult names the result of a row in the language of the invocation.
 func (a *app) importResult(result string) string {
 	switch result {
 	case hostler.ImportCreate:
@@ -235,6 +241,8 @@ func (a *app) assetField(path string) string {
 	return zh
 }
 
+// assetExport is 'hostler asset export'. A file is replaced atomically, so that a broken
+// connection leaves the old one.
 func (a *app) assetExport() *cobra.Command {
 	var labels map[string]string
 	var file string

@@ -21,6 +21,7 @@ func (a *app) auditCmd() *cobra.Command {
 	}, a.auditList())
 }
 
+// auditList is 'hostler audit list'; it needs the role admin.
 func (a *app) auditList() *cobra.Command {
 	var limit int
 	cmd := a.cmd("list [flags]", doc{
@@ -39,6 +40,7 @@ func (a *app) auditList() *cobra.Command {
 	return cmd
 }
 
+// auditColumns cut the details; -o json has all of them.
 func (a *app) auditColumns() []column[hostler.Audit] {
 	return []column[hostler.Audit]{
 		col("time", "时间", func(x hostler.Audit) string { return localTime(x.At) }),

@@ -9,6 +9,8 @@ import (
 	"hostler.dev/hostler/internal/server"
 )
 
+// backupCmd is 'hostler backup'. It works on the data folder, not over the API: the
+// server may be running or not.
 func (a *app) backupCmd() *cobra.Command {
 	var load func() (config.Config, error)
 	cmd := a.localCmd("backup FOLDER [flags]", doc{
@@ -41,6 +43,8 @@ elsewhere: without it the stored credentials cannot be decrypted.`,
 	return cmd
 }
 
+// restoreCmd is 'hostler restore'. It never overwrites a data folder, and it does not copy
+// the master key, which a backup must not contain.
 func (a *app) restoreCmd() *cobra.Command {
 	var load func() (config.Config, error)
 	cmd := a.localCmd("restore FOLDER [flags]", doc{

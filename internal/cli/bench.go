@@ -11,6 +11,8 @@ import (
 	"hostler.dev/hostler/internal/bench"
 )
 
+// benchCmd is 'hostler bench'. It runs an engine and a worker of its own and needs no
+// server.
 func (a *app) benchCmd() *cobra.Command {
 	var o bench.Options
 	cmd := a.localCmd("bench [flags]", doc{

@@ -24,6 +24,7 @@ func (a *app) group(use string, d doc, subs ...*cobra.Command) *cobra.Command {
 	return c
 }
 
+// unknownCommand reports a misspelled command, with the names that are close to it.
 func (a *app) unknownCommand(cmd *cobra.Command, name string) error {
 	e := hostler.Errorf(hostler.CodeInvalid,
 		"%q has no command %q; see '%s --help'", "%q 没有子命令 %q；参见 '%s --help'",

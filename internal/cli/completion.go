@@ -12,6 +12,8 @@ import (
 	"hostler.dev/hostler/internal/cli/term"
 )
 
+// completionCmd is 'hostler completion'. Cobra generates the scripts; they call the
+// hidden command __complete, which ends in [app.completions].
 func (a *app) completionCmd() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	var cmd *cobra.Command
@@ -106,6 +108,7 @@ func named[T any](list func(*client.Client) client.Lister[T], name func(T) strin
 	}
 }
 
+// names maps items to their names.
 func names[T any](items []T, name func(T) string) []string {
 	words := make([]string, len(items))
 	for i, it := range items {

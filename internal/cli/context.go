@@ -12,6 +12,8 @@ import (
 	"hostler.dev/hostler/internal/clicontext"
 )
 
+// contextCmd is 'hostler context'. Its commands change a file on this machine and call no
+// server.
 func (a *app) contextCmd() *cobra.Command {
 	return a.group("context", doc{
 		short: txt("choose the server that commands use", "选择命令所使用的服务器"),
@@ -82,11 +84,13 @@ func changeContexts(change func(*clicontext.File) error) error {
 
 func contextNotFound(name string) error { return hostler.NotFound(txt("context", "上下文"), name) }
 
+// contextNames completes the names of contexts.
 func contextNames(context.Context, *client.Client) ([]string, error) {
 	_, f, err := loadContexts()
 	return slices.Sorted(maps.Keys(f.Contexts)), err
 }
 
+// contextUse is 'hostler context use'.
 func (a *app) contextUse() *cobra.Command {
 	cmd := a.localCmd("use NAME", doc{
 		short:   txt("select the current context", "切换当前上下文"),
@@ -105,6 +109,8 @@ func (a *app) contextUse() *cobra.Command {
 	return cmd
 }
 
+// contextAdd is 'hostler context add'. It takes --url and --project from the global flags,
+// and checks the URL before it asks for the key.
 func (a *app) contextAdd() *cobra.Command {
 	var ca string
 	from := secretSource{flags: "--stdin"}
@@ -135,6 +141,8 @@ hostler context add prod --url https://hostler.example.com --ca-file ca.pem --st
 	return cmd
 }
 
+// contextDelete is 'hostler context delete'. Deleting the current context leaves none
+// selected.
 func (a *app) contextDelete() *cobra.Command {
 	cmd := a.localCmd("delete NAME", doc{
 		short: txt("delete a context", "删除上下文"),

@@ -10,6 +10,7 @@ import (
 	"hostler.dev/hostler/client"
 )
 
+// credentialCmd is 'hostler credential'. Secrets are write-only: no command shows one.
 func (a *app) credentialCmd() *cobra.Command {
 	return a.group("credential", doc{
 		short: txt("manage credentials: keys, passwords and tokens for assets", "管理凭据：登录资产的密钥、密码和令牌"),
@@ -21,6 +22,7 @@ hostler credential list`,
 	}, a.credentialList(), a.credentialGet(), a.credentialAdd(), a.credentialSet(), a.credentialDelete())
 }
 
+// credentialColumns show the version, which tells whether a new secret is in place.
 func credentialColumns() []column[hostler.Credential] {
 	return []column[hostler.Credential]{
 		col("name", "名称", func(x hostler.Credential) string { return x.Name }),
@@ -31,6 +33,7 @@ func credentialColumns() []column[hostler.Credential] {
 	}
 }
 
+// credentialNames completes the names of credentials.
 func credentialNames() completer {
 	return named(func(c *client.Client) client.Lister[hostler.Credential] { return c.Credentials },
 		func(x hostler.Credential) string { return x.Name })
@@ -73,6 +76,8 @@ type credentialSecrets struct {
 	askPassphrase  bool
 }
 
+// credentialSecretFlags add the flags for secrets. Each secret has one source, so pairs of
+// flags exclude each other.
 func (a *app) credentialSecretFlags(cmd *cobra.Command) *credentialSecrets {
 	s := credentialSecrets{secret: secretSource{flags: a.t("--file or --stdin", "--file 或 --stdin")}}
 	fs := cmd.Flags()
@@ -150,6 +155,8 @@ hostler credential add sudo --kind password --username ops`,
 	return cmd
 }
 
+// credentialSet is 'hostler credential set'. The kind stays; the user name stays unless it
+// is given.
 func (a *app) credentialSet() *cobra.Command {
 	var username string
 	var s *credentialSecrets

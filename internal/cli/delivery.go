@@ -17,6 +17,8 @@ import (
 	"hostler.dev/hostler/internal/cli/term"
 )
 
+// deliveryCmd is 'hostler delivery'. Operators may use it; webhooks themselves belong to
+// admins.
 func (a *app) deliveryCmd() *cobra.Command {
 	return a.group("delivery", doc{
 		short: txt("show the deliveries of webhooks and send them again", "查看回调的投递，并可重新发送"),
@@ -31,6 +33,7 @@ hostler delivery resend --webhook ops --state failed`,
 	}, a.deliveryList(), a.deliveryGet(), a.deliveryResend())
 }
 
+// deliveryColumns show the last response in short; 'delivery get' has every attempt.
 func (a *app) deliveryColumns() []column[hostler.Delivery] {
 	return []column[hostler.Delivery]{
 		col("id", "ID", func(d hostler.Delivery) string { return d.ID.String() }),
@@ -75,6 +78,7 @@ func (a *app) response(at *hostler.DeliveryAttempt) string {
 	return strings.Join(parts, " ")
 }
 
+// deliveryIDs completes the ids of deliveries, described by state, webhook and event.
 func deliveryIDs() completer {
 	return named(func(c *client.Client) client.Lister[hostler.Delivery] {
 		return c.DeliveriesLister(hostler.DeliveryFilter{})
@@ -164,6 +168,7 @@ func (a *app) showDelivery(d hostler.Delivery) error {
 	return nil
 }
 
+// attemptText describes one attempt: a headline, the request headers, the response.
 func (a *app) attemptText(at hostler.DeliveryAttempt) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%d  %s  %s\n", at.N, localTime(at.At), term.Escape(a.response(&at)))
@@ -176,6 +181,8 @@ func (a *app) attemptText(at hostler.DeliveryAttempt) string {
 	return b.String()
 }
 
+// deliveryResend is 'hostler delivery resend'. A filter without a state selects failed
+// deliveries; the server decides this.
 func (a *app) deliveryResend() *cobra.Command {
 	var f hostler.DeliveryFilter
 	cmd := a.cmd("resend [DELIVERY...] [flags]", doc{

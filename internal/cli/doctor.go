@@ -11,6 +11,8 @@ import (
 	"hostler.dev/hostler/internal/server"
 )
 
+// doctorCmd is 'hostler doctor'. It checks the configuration that the same flags would
+// start a server with, and may run while the server does.
 func (a *app) doctorCmd() *cobra.Command {
 	var load func() (config.Config, error)
 	cmd := a.localCmd("doctor [flags]", doc{

@@ -14,6 +14,8 @@ import (
 	"hostler.dev/hostler/internal/cli/term"
 )
 
+// eventsCmd is 'hostler events'. Without -f it ends after the stored events; with -f it
+// starts with new ones, unless --after names a position.
 func (a *app) eventsCmd() *cobra.Command {
 	var q hostler.EventFilter
 	var follow, types bool
@@ -75,6 +77,7 @@ func eventPatterns() []string {
 	return slices.Compact(words)
 }
 
+// parseRefs parses the ids of the flags --run and --job.
 func parseRefs(q *hostler.EventFilter, run, job string) error {
 	if err := q.Run.UnmarshalText([]byte(run)); err != nil {
 		return err
@@ -82,6 +85,8 @@ func parseRefs(q *hostler.EventFilter, run, job string) error {
 	return q.Job.UnmarshalText([]byte(job))
 }
 
+// eventTypes lists the catalogue of the server, which may know more types than this
+// command.
 func (a *app) eventTypes(ctx context.Context, c *client.Client) error {
 	all, err := c.EventTypes(ctx)
 	if err != nil {
@@ -115,6 +120,7 @@ func (a *app) followEvents(
 	return nil
 }
 
+// printStep prints one step of a stream: an event, or a gap in the positions.
 func (a *app) printStep(s client.EventStep) error {
 	switch {
 	case s.Missed < 0:

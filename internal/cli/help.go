@@ -21,6 +21,7 @@ type doc struct {
 	example     string
 }
 
+// indent indents examples as cobra's usage does.
 func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ") }
 
 // placeholders are the names of arguments in use lines.

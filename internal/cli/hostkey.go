@@ -9,6 +9,7 @@ import (
 	"hostler.dev/hostler/client"
 )
 
+// hostKeyCmd is 'hostler asset hostkey'. Only admins accept or revoke keys.
 func (a *app) hostKeyCmd() *cobra.Command {
 	return a.group("hostkey", doc{
 		short: txt("manage the SSH host keys of an asset", "管理资产的 SSH 主机密钥"),
@@ -49,6 +50,7 @@ func (a *app) hostKeyColumns() []column[hostler.HostKey] {
 	}
 }
 
+// hostKeyState names the state of a key in the language of the invocation.
 func (a *app) hostKeyState(state string) string {
 	switch state {
 	case hostler.HostKeyPinned:
@@ -81,6 +83,7 @@ func (a *app) hostKeyList() *cobra.Command {
 // decideHostKey is a client call that accepts or revokes a host key.
 type decideHostKey func(*client.Client, context.Context, string, hostler.HostKeyID) (hostler.HostKey, error)
 
+// hostKeyDecision makes the command that accepts or revokes a key.
 func (a *app) hostKeyDecision(verb string, d doc, decide decideHostKey) *cobra.Command {
 	cmd := a.cmd(verb+" ASSET KEY", d, func(ctx context.Context, c *client.Client, args []string) error {
 		var id hostler.HostKeyID

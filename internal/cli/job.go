@@ -15,6 +15,9 @@ import (
 	"hostler.dev/hostler/internal/cli/term"
 )
 
+// jobCmd is 'hostler job'. Each larger part has a file: job_run.go and job_args.go create
+// jobs, job_wait.go waits for them, job_log.go shows output, job_result.go results, and
+// job_bulk.go changes many at once.
 func (a *app) jobCmd() *cobra.Command {
 	return a.group("job", doc{
 		short: txt("run jobs and show their results", "执行作业并查看结果"),
@@ -29,6 +32,7 @@ hostler job log -f job_0001a2b3c4d`,
 	)
 }
 
+// jobColumns are the columns of a listing, which shows the outcome in short.
 func (a *app) jobColumns() []column[hostler.Job] {
 	return []column[hostler.Job]{
 		col("id", "ID", func(j hostler.Job) string { return j.ID.String() }),
@@ -74,6 +78,7 @@ func jobIDs(states ...hostler.State) completer {
 	})
 }
 
+// progress is the progress that the action reported, such as "40% copying".
 func progress(j hostler.Job) string {
 	if j.Progress == nil {
 		return "-"
@@ -126,6 +131,8 @@ func (a *app) jobFilterFlags(cmd *cobra.Command, f *hostler.JobFilter, states bo
 	a.complete(cmd, "asset", assetNames())
 }
 
+// jobList is 'hostler job list'. It reads only the newest jobs: the history may have
+// millions.
 func (a *app) jobList() *cobra.Command {
 	var f hostler.JobFilter
 	var limit int
@@ -176,6 +183,7 @@ func (a *app) jobGet() *cobra.Command {
 	})
 }
 
+// jobWhy is 'hostler job why'. The server explains; see store/explain.go.
 func (a *app) jobWhy() *cobra.Command {
 	return a.jobAction("why JOB", doc{
 		short: txt("explain why a job is waiting", "说明作业为何在等待"),
@@ -211,6 +219,7 @@ func (a *app) holders(w hostler.Waiting) string {
 	return strings.Join(jobs, " ")
 }
 
+// jobAttempts is 'hostler job attempts'.
 func (a *app) jobAttempts() *cobra.Command {
 	return a.jobAction("attempts JOB", doc{
 		short:   txt("list the attempts of a job", "列出作业的各次尝试"),

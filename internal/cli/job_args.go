@@ -151,6 +151,7 @@ func fileValue(key, value string) (string, error) {
 	return string(b), nil
 }
 
+// unknownArg reports a misspelled argument, with the names that the action has.
 func unknownArg(key string, s schema) error {
 	known := strings.Join(slices.Sorted(maps.Keys(s.Properties)), ", ")
 	return hostler.Invalid("args."+key,

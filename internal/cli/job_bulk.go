@@ -23,6 +23,7 @@ type bulkChange struct {
 	send       func(*client.Client, context.Context, hostler.BulkRequest) (hostler.BulkResult, error)
 }
 
+// jobCancel is 'hostler job cancel'.
 func (a *app) jobCancel() *cobra.Command {
 	return a.bulkCmd(bulkChange{
 		use: "cancel [JOB...] [flags]",
@@ -41,6 +42,8 @@ hostler job cancel --run run_0001a2b3c4d`,
 	})
 }
 
+// jobRetry is 'hostler job retry': a person's decision, not the automatic retries of
+// --retries, which are attempts of the same job.
 func (a *app) jobRetry() *cobra.Command {
 	return a.bulkCmd(bulkChange{
 		use: "retry [JOB...] [flags]",
@@ -59,6 +62,7 @@ and its history stay.`,
 	})
 }
 
+// jobResolve is 'hostler job resolve'. It has no --state: it applies to unknown jobs only.
 func (a *app) jobResolve() *cobra.Command {
 	var state, note string
 	cmd := a.bulkCmd(bulkChange{
@@ -167,6 +171,7 @@ func (ch bulkChange) applyFilter(
 	}
 }
 
+// failures counts the items that could not be changed.
 func failures(items []hostler.ItemOutcome) int {
 	n := 0
 	for _, it := range items {

@@ -24,6 +24,7 @@ type runFlags struct {
 	webhook, webhookFile string
 }
 
+// jobRun is 'hostler job run'.
 func (a *app) jobRun() *cobra.Command {
 	var f runFlags
 	cmd := a.cmd("run ACTION [flags]", doc{
@@ -100,6 +101,7 @@ func (a *app) runScheduleFlags(cmd *cobra.Command, f *runFlags) {
 		fixed(string(hostler.OnLostRetry), string(hostler.OnLostFail), string(hostler.OnLostAsk)))
 }
 
+// createJobs reads the schema of the action first: it defines the types of --arg.
 func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) error {
 	info, err := c.Action(ctx, f.req.Action)
 	if err != nil {

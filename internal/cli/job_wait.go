@@ -93,6 +93,7 @@ func (a *app) waitSilently(ctx context.Context, c *client.Client, id hostler.Job
 	return ctx.Err()
 }
 
+// noteEnd notes how a job ended and, when its outcome is unknown, what to do next.
 func (a *app) noteEnd(j hostler.Job) {
 	reason := a.jobError(j)
 	if reason != "" {

@@ -12,6 +12,7 @@ import (
 	"hostler.dev/hostler/internal/server"
 )
 
+// keyCmd is 'hostler key'.
 func (a *app) keyCmd() *cobra.Command {
 	return a.group("key", doc{
 		short: txt("manage API keys", "管理 API 密钥"),
@@ -24,6 +25,7 @@ hostler key rotate key_0001a2b3c4d`,
 	}, a.keyList(), a.keyCreate(), a.keyRotate(), a.keyRevoke())
 }
 
+// keyColumns show the prefix of the secret, by which a key in a script is recognised.
 func keyColumns() []column[hostler.Key] {
 	return []column[hostler.Key]{
 		col("id", "ID", func(k hostler.Key) string { return k.ID.String() }),
@@ -53,6 +55,8 @@ func (a *app) keyList() *cobra.Command {
 	})
 }
 
+// keyCreate is 'hostler key create'. With --local it works without a server: the way back
+// in when all admin keys are lost.
 func (a *app) keyCreate() *cobra.Command {
 	var in hostler.KeyInput
 	var role string
@@ -151,6 +155,7 @@ func (a *app) keyAction(use string, d doc, do keyFunc) *cobra.Command {
 	return cmd
 }
 
+// keyRotate is 'hostler key rotate'. The server decides how long the old key stays valid.
 func (a *app) keyRotate() *cobra.Command {
 	return a.keyAction("rotate KEY", doc{
 		short: txt("replace a key and show the new one once", "轮换密钥并显示新密钥一次"),
@@ -167,6 +172,7 @@ users can switch.`,
 	})
 }
 
+// keyRevoke is 'hostler key revoke'. It cannot be undone.
 func (a *app) keyRevoke() *cobra.Command {
 	return a.keyAction("revoke KEY", doc{
 		short:   txt("revoke a key", "吊销密钥"),

@@ -22,6 +22,7 @@ type column[T any] struct {
 	cell func(T) string
 }
 
+// col makes a column with a heading in both languages.
 func col[T any](en, zh string, cell func(T) string) column[T] {
 	return column[T]{txt(en, zh), cell}
 }
@@ -112,6 +113,7 @@ func localTime(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
+// optionalTime is [localTime] of a time that may be missing.
 func optionalTime(t *time.Time) string {
 	if t == nil {
 		return "-"
@@ -139,6 +141,7 @@ func number[N ~int | ~int64](n N) string {
 	return fmt.Sprint(int64(n))
 }
 
+// yesNo is a cell with a truth value.
 func (a *app) yesNo(b bool) string {
 	if b {
 		return a.t("yes", "是")

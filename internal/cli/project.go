@@ -9,6 +9,7 @@ import (
 	"hostler.dev/hostler/client"
 )
 
+// projectCmd is 'hostler project'. Projects are not deleted: their history stays.
 func (a *app) projectCmd() *cobra.Command {
 	return a.group("project", doc{
 		short: txt("manage projects", "管理项目"),

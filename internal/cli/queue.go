@@ -10,6 +10,8 @@ import (
 	"hostler.dev/hostler/client"
 )
 
+// queueCmd is 'hostler queue'. Queues are shared by all projects, so only admins of
+// 'default' change them.
 func (a *app) queueCmd() *cobra.Command {
 	return a.group("queue", doc{
 		short: txt("manage the queues in which jobs wait", "管理队列：作业在其中等待"),
@@ -35,6 +37,7 @@ hostler queue pause bulk`,
 	)
 }
 
+// queueColumns show how full a queue is beside its limits.
 func (a *app) queueColumns() []column[hostler.Queue] {
 	return []column[hostler.Queue]{
 		col("name", "名称", func(q hostler.Queue) string { return q.Name }),
@@ -47,6 +50,7 @@ func (a *app) queueColumns() []column[hostler.Queue] {
 	}
 }
 
+// queueNames completes the names of queues.
 func queueNames(ctx context.Context, c *client.Client) ([]string, error) {
 	l, err := c.Queues(ctx)
 	return names(l, func(x hostler.Queue) string { return x.Name }), err
@@ -66,6 +70,8 @@ func (a *app) queueList() *cobra.Command {
 	})
 }
 
+// queueSet is 'hostler queue set'. Only limits whose flags were given change: 0 is a value,
+// no limit.
 func (a *app) queueSet() *cobra.Command {
 	var limit, depth int
 	var cmd *cobra.Command

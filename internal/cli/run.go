@@ -37,6 +37,7 @@ func (a *app) runGet() *cobra.Command {
 	})
 }
 
+// runColumns have a column per state; empty ones are not shown.
 func (a *app) runColumns() []column[hostler.RunSummary] {
 	cols := []column[hostler.RunSummary]{
 		col("run", "批次", func(r hostler.RunSummary) string { return r.Run.String() }),

@@ -13,6 +13,8 @@ import (
 	"hostler.dev/hostler/internal/server"
 )
 
+// serveCmd is 'hostler serve', the only command that runs a server. The wiring is in
+// package server.
 func (a *app) serveCmd() *cobra.Command {
 	var load func() (config.Config, error)
 	cmd := a.localCmd("serve [flags]", doc{

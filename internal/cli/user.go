@@ -9,6 +9,7 @@ import (
 	"hostler.dev/hostler/client"
 )
 
+// userCmd is 'hostler user'. Users are disabled, never deleted: the audit names them.
 func (a *app) userCmd() *cobra.Command {
 	return a.group("user", doc{
 		short: txt("manage users and their roles", "管理用户及其角色"),
@@ -55,6 +56,7 @@ func (a *app) userList() *cobra.Command {
 	})
 }
 
+// userCreate is 'hostler user create'. A user without a key cannot log in yet.
 func (a *app) userCreate() *cobra.Command {
 	var roles map[string]string
 	cmd := a.cmd("create NAME [flags]", doc{
@@ -74,6 +76,7 @@ func (a *app) userCreate() *cobra.Command {
 	return cmd
 }
 
+// userSet is 'hostler user set'. Projects that are not given keep their role.
 func (a *app) userSet() *cobra.Command {
 	var roles map[string]string
 	cmd := a.cmd("set NAME [flags]", doc{
@@ -97,6 +100,7 @@ func (a *app) roleFlag(cmd *cobra.Command, roles *map[string]string) {
 	cmd.Flags().Var(pairsFlag{roles}, "role", a.t("project=role; may be repeated", "项目=角色；可重复"))
 }
 
+// asRoles converts the values of --role; the server checks them.
 func asRoles(m map[string]string) map[string]hostler.Role {
 	roles := map[string]hostler.Role{}
 	for project, role := range m {
@@ -105,6 +109,7 @@ func asRoles(m map[string]string) map[string]hostler.Role {
 	return roles
 }
 
+// userSwitch makes the commands disable and enable.
 func (a *app) userSwitch(verb string, disabled bool, d doc) *cobra.Command {
 	return a.cmd(verb+" NAME", d, func(ctx context.Context, c *client.Client, args []string) error {
 		u, err := c.ChangeUser(ctx, args[0], hostler.UserChange{Disabled: &disabled})

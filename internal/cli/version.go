@@ -10,6 +10,7 @@ import (
 // version is set by the linker; see the Makefile.
 var version = "dev"
 
+// versionCmd is 'hostler version'. It succeeds without a server.
 func (a *app) versionCmd() *cobra.Command {
 	type versions struct {
 		Command string `json:"command"`

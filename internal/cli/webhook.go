@@ -12,6 +12,7 @@ import (
 	"hostler.dev/hostler/client"
 )
 
+// webhookCmd is 'hostler webhook'. webhook_secret.go reads the secret parts.
 func (a *app) webhookCmd() *cobra.Command {
 	return a.group("webhook", doc{
 		short: txt("manage webhooks: URLs that are notified of events", "管理回调：接收事件通知的 URL"),
@@ -28,6 +29,7 @@ hostler webhook test ops`,
 	)
 }
 
+// webhookColumns count the deliveries, so that a listing shows a webhook that fails.
 func (a *app) webhookColumns() []column[hostler.Webhook] {
 	return []column[hostler.Webhook]{
 		col("name", "名称", func(w hostler.Webhook) string { return w.Name }),
@@ -67,6 +69,7 @@ func (a *app) webhookDetails() []column[hostler.Webhook] {
 	)
 }
 
+// webhookNames completes the names of webhooks.
 func webhookNames() completer {
 	return named(func(c *client.Client) client.Lister[hostler.Webhook] { return c.Webhooks },
 		func(w hostler.Webhook) string { return w.Name })
@@ -115,6 +118,7 @@ type webhookFlags struct {
 	remove   []string
 }
 
+// webhookFlags add the flags that create and update have in common.
 func (a *app) webhookFlags(cmd *cobra.Command, f *webhookFlags) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.format, "format", "",
@@ -146,6 +150,7 @@ func (a *app) webhookFlags(cmd *cobra.Command, f *webhookFlags) {
 	a.complete(cmd, "asset", assetNames())
 }
 
+// webhookCreate is 'hostler webhook create'.
 func (a *app) webhookCreate() *cobra.Command {
 	var f webhookFlags
 	cmd := a.cmd("create NAME [URL] [flags]", doc{
@@ -196,6 +201,8 @@ func (a *app) printNewWebhook(created hostler.WebhookCreated) error {
 	return err
 }
 
+// webhookUpdate is 'hostler webhook update'. The API replaces a webhook as a whole, and
+// keeps the secrets that are not given.
 func (a *app) webhookUpdate() *cobra.Command {
 	var f webhookFlags
 	var name string
@@ -294,6 +301,7 @@ func (a *app) webhookDelete() *cobra.Command {
 	return cmd
 }
 
+// webhookSwitch makes the commands enable and disable.
 func (a *app) webhookSwitch(on bool) *cobra.Command {
 	use, d, call := "disable WEBHOOK", doc{
 		short:   txt("stop sending events to a webhook", "停用回调"),
@@ -319,6 +327,7 @@ func (a *app) webhookSwitch(on bool) *cobra.Command {
 	return cmd
 }
 
+// webhookTest is 'hostler webhook test'. It shows the delivery like 'delivery get'.
 func (a *app) webhookTest() *cobra.Command {
 	cmd := a.cmd("test WEBHOOK", doc{
 		short: txt("send a test event and show the response", "发送测试事件并显示应答"),
@@ -343,6 +352,8 @@ The exit code is 1 when the receiver did not accept it.`,
 	return cmd
 }
 
+// webhookRotate is 'hostler webhook rotate'. Without --overlap the server's default
+// applies.
 func (a *app) webhookRotate() *cobra.Command {
 	var in hostler.WebhookRotation
 	var overlap hostler.Duration

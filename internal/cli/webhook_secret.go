@@ -24,6 +24,7 @@ type webhookSecrets struct {
 // askable are the parts that --ask takes.
 var askable = []string{"url", "token", "secret"}
 
+// webhookSecretFlags add a --…-file flag for each secret part, and --ask.
 func (a *app) webhookSecretFlags(cmd *cobra.Command, s *webhookSecrets) {
 	fs := cmd.Flags()
 	fs.StringVar(&s.url, "url-file", "", a.t("file with the URL; - is standard input", "URL 所在文件；- 表示标准输入"))
@@ -122,6 +123,7 @@ func visibleURL(raw string) error {
 	return nil
 }
 
+// mayHoldSecret reports whether the server would mask a part of the URL.
 func mayHoldSecret(url string) bool {
 	masked := hostler.MaskURL(url)
 	return masked != url && masked != hostler.Masked
@@ -183,6 +185,8 @@ func (a *app) jobWebhook(url, file string) (*hostler.JobWebhook, error) {
 	return w, nil
 }
 
+// decodeJobWebhook decodes JSON or YAML. Unknown fields are errors, so that a misspelled
+// secret is not left out silently.
 func decodeJobWebhook(text []byte) (*hostler.JobWebhook, error) {
 	var raw map[string]any
 	if err := yaml.Unmarshal(text, &raw); err != nil {

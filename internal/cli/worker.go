@@ -12,6 +12,7 @@ import (
 	"hostler.dev/hostler/client"
 )
 
+// workerCmd is 'hostler worker'.
 func (a *app) workerCmd() *cobra.Command {
 	return a.group("worker", doc{
 		short: txt("show and stop workers: the processes that run jobs", "查看和停止工作节点：运行作业的进程"),
@@ -39,6 +40,7 @@ operators also see the open connections to hosts.`,
 	})
 }
 
+// workerColumns count the open connections; -o json lists them.
 func (a *app) workerColumns() []column[hostler.Worker] {
 	return []column[hostler.Worker]{
 		col("name", "名称", func(w hostler.Worker) string { return w.Name }),
@@ -55,6 +57,7 @@ func (a *app) workerColumns() []column[hostler.Worker] {
 	}
 }
 
+// workerState names the state of a worker in the language of the invocation.
 func (a *app) workerState(state string) string {
 	switch state {
 	case "idle":
@@ -69,6 +72,7 @@ func (a *app) workerState(state string) string {
 	return state
 }
 
+// workerStop is 'hostler worker stop', for a worker that does not react to SIGTERM.
 func (a *app) workerStop() *cobra.Command {
 	cmd := a.cmd("stop WORKER", doc{
 		short: txt("stop a worker by force", "强制停止工作节点"),
@@ -98,6 +102,8 @@ new worker. To end the process after its jobs have finished, send it SIGTERM ins
 	return cmd
 }
 
+// workerCloseSession is 'hostler worker close-session', for a device that limits logins or
+// must be reconnected.
 func (a *app) workerCloseSession() *cobra.Command {
 	cmd := a.cmd("close-session WORKER ADDRESS", doc{
 		short: txt("close a worker's connections to a host", "关闭工作节点与某主机的连接"),
@@ -124,6 +130,7 @@ and continues according to its on_lost setting; the next job opens a new connect
 	return cmd
 }
 
+// workerID parses the id; workers have no unique names.
 func workerID(arg string) (id hostler.WorkerID, err error) {
 	if err := id.UnmarshalText([]byte(arg)); err != nil {
 		return 0, hostler.Errorf(hostler.CodeInvalid,
@@ -132,6 +139,7 @@ func workerID(arg string) (id hostler.WorkerID, err error) {
 	return id, nil
 }
 
+// workerIDs completes the ids of workers.
 func workerIDs(ctx context.Context, c *client.Client) ([]string, error) {
 	l, err := c.Workers(ctx)
 	return names(l, func(w hostler.Worker) string { return w.ID.String() }), err
