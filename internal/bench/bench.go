@@ -54,7 +54,7 @@ type Options struct {
 	Progress func(what hostler.Text)
 }
 
-// argBytes is the size of a job's args.
+// argBytes is the size of a job's args, as in the benchmarks of other queues.
 const argBytes = 200
 
 // Row has the figures of one scenario, over all rounds.
@@ -65,7 +65,7 @@ type Row struct {
 	Min       float64      `json:"min"`
 	Max       float64      `json:"max"`
 	Share     float64      `json:"share_of_ceiling"` // 0 to 1
-	CPUMicros float64      `json:"cpu_us_per_job"`   // of this process
+	CPUMicros float64      `json:"cpu_us_per_job"`   // of this process, which contains SQLite but not PostgreSQL
 	WALBytes  float64      `json:"wal_bytes_per_job"`
 	StartP50  float64      `json:"start_p50_ms,omitempty"` // enqueue to start, at half load
 	StartP99  float64      `json:"start_p99_ms,omitempty"`
@@ -111,6 +111,8 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return r, nil
 }
 
+// durability states what a commit of the store guarantees: figures are comparable only
+// between stores that guarantee the same.
 func durability(db sqldb.Driver) string {
 	if db.Name() == string(sqldb.SQLite) {
 		return "WAL, synchronous=FULL: an fsync for each group of commits"
@@ -288,6 +290,8 @@ func (b *bench) report() []Row {
 	return rows
 }
 
+// median returns the median of one figure over the samples; of an even number, the
+// upper of the two in the middle.
 func median(ss []sample, of func(sample) float64) float64 {
 	vs := make([]float64, len(ss))
 	for i, s := range ss {

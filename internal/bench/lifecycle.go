@@ -57,8 +57,9 @@ func (c *countingDispatcher) Report(
 	return acks, err
 }
 
-// lifecycle measures one scenario: it works off its jobs as fast as it can for the
-// rate, and then enqueues at half that rate for the delay from enqueue to start.
+// lifecycle starts an engine, a publisher and a worker, as a server does, and measures
+// one scenario: it works off its jobs as fast as it can for the rate, and then enqueues
+// at half that rate for the delay from enqueue to start.
 func (b *bench) lifecycle(ctx context.Context, lanes int) (s sample, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -190,9 +191,11 @@ func (b *bench) steady(ctx context.Context, d *countingDispatcher, lanes int, ra
 	}
 }
 
+// enqueue inserts n jobs in one transaction. Jobs of a scenario with lanes are spread
+// over them in turn, so that the lanes fill evenly.
 func (b *bench) enqueue(ctx context.Context, from, n, lanes int) error {
 	specs := make([]hostler.JobSpec, n)
-	now := time.Now()
+	now := time.Now() // in the args: the worker computes the delay to its start
 	for i := range specs {
 		specs[i] = hostler.JobSpec{
 			Project: b.project, Queue: benchQueue, Action: "noop", Args: args(now),
