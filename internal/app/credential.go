@@ -13,7 +13,9 @@ import (
 )
 
 // Credentials lists the credentials of the acting project, without their secrets.
-func (a *App) Credentials(ctx context.Context, c auth.Caller, p hostler.Page) (hostler.List[hostler.Credential], error) {
+func (a *App) Credentials(
+	ctx context.Context, c auth.Caller, p hostler.Page,
+) (hostler.List[hostler.Credential], error) {
 	g, err := a.allow(c, auth.ReadCredential)
 	if err != nil {
 		return hostler.List[hostler.Credential]{}, err

@@ -1,14 +1,19 @@
-// Package auth says who may do what. It is pure: it knows no database and no
-// clock.
+// Package auth decides which caller may do what. It is pure: no database, no clock.
 //
-// Model: a Caller is a user with the key that was shown, acting in one project. A
-// Verb is something that can be done; one table gives each the least role that
-// may do it and whether that role counts in the acting project or in the default
-// project, whose admins manage what belongs to no project. A key never gives more
-// than its own role, whatever its user may.
+// # Model
 //
-// Invariant: what the table does not allow is refused. An unknown verb, an
-// unknown role and a missing project are all refusals.
+// A [Caller] is a user with the key of the request, acting in one project. A [Verb] is
+// a kind of access. One table of [Rule]s has the lowest role for each verb, and whether
+// the role is that in the acting project or in the default project, whose admins
+// manage what belongs to no project.
+//
+//	RunJob:      operator, in the acting project
+//	WriteQueue:  admin, in the default project
+//
+// # Invariants
+//
+// What the table does not allow is refused: an unknown verb, an unknown role, a missing
+// project. A key never has a higher role than its own, whatever its user has.
 package auth
 
 import (
@@ -18,16 +23,16 @@ import (
 	"hostler.dev/hostler"
 )
 
-// Caller is who asks, and from where.
+// Caller is the user of a request, with its key and its project.
 type Caller struct {
 	User    string
 	UserID  hostler.UserID
 	Key     hostler.KeyID
-	KeyRole hostler.Role // the most that the key may do in any project
+	KeyRole hostler.Role // the highest role of the key in any project
 
 	Project     hostler.ProjectID // the project that the call acts in
 	ProjectName string
-	// Default is the default project: a role in it decides about what belongs to
+	// Default is the default project: a role in it controls access to what belongs to
 	// no project.
 	Default hostler.ProjectID
 	// Roles are the user's roles; RoleIn caps them by the key.
@@ -39,8 +44,8 @@ type Caller struct {
 	Lang   hostler.Lang
 }
 
-// RoleIn is what the caller may be in a project: the lesser of the user's role
-// and the key's.
+// RoleIn is the caller's role in a project: the lower one of the user's role and the
+// key's.
 func (c Caller) RoleIn(p hostler.ProjectID) hostler.Role {
 	role := c.Roles[p]
 	if !AtLeast(c.KeyRole, role) {
@@ -52,17 +57,17 @@ func (c Caller) RoleIn(p hostler.ProjectID) hostler.Role {
 	return role
 }
 
-// AtLeast reports whether a role includes another. Only the four roles include
-// anything.
+// AtLeast reports whether a role includes another. Roles other than the four include
+// none.
 func AtLeast(have, need hostler.Role) bool {
 	h, n := slices.Index(hostler.Roles(), have), slices.Index(hostler.Roles(), need)
 	return h >= n && h >= 0
 }
 
-// Verb is something that a caller can ask for.
+// Verb is a kind of access.
 type Verb string
 
-// The verbs. Those that belong to no project say "system".
+// The verbs. Those of what belongs to no project are marked "system".
 const (
 	ReadProject     Verb = "project.read"
 	CreateProject   Verb = "project.create" // system
@@ -70,7 +75,7 @@ const (
 	ManageAllUsers  Verb = "user.all"       // system: any user, and disabling
 	OwnKeys         Verb = "key.own"
 	ManageKeys      Verb = "key.manage" // see and revoke keys of the acting project
-	ManageAllKeys   Verb = "key.all"    // system: any key of anybody
+	ManageAllKeys   Verb = "key.all"    // system: keys of any user
 	ReadAsset       Verb = "asset.read"
 	WriteAsset      Verb = "asset.write"
 	ReadHostKey     Verb = "hostkey.read"
@@ -92,10 +97,10 @@ const (
 	SendDelivery    Verb = "delivery.send" // again, or as a test
 )
 
-// Rule is the least role for a verb, and where it counts.
+// Rule is the lowest role for a verb, and the project in which it is required.
 type Rule struct {
 	Role   hostler.Role
-	System bool // in the default project, whichever the call acts in
+	System bool // in the default project, not in the acting one
 }
 
 // rules is the one table of permissions.
@@ -128,17 +133,17 @@ var rules = map[Verb]Rule{
 	SendDelivery:    {Role: hostler.RoleOperator},
 }
 
-// Verbs lists every verb; tests and documents are made from it.
+// Verbs lists every verb, sorted.
 func Verbs() []Verb { return slices.Sorted(maps.Keys(rules)) }
 
-// RuleOf returns the rule for a verb; ok is false for a verb that nobody may.
+// RuleOf returns the rule for a verb; ok is false for an unknown verb.
 func RuleOf(v Verb) (r Rule, ok bool) {
 	r, ok = rules[v]
 	return r, ok
 }
 
-// Allow reports whether the caller may do v to what belongs to project p; for a
-// verb of the system p does not count.
+// Allow reports whether the caller has access v to what belongs to project p. For a
+// system verb, p is ignored.
 func Allow(c Caller, v Verb, p hostler.ProjectID) bool {
 	r, ok := rules[v]
 	if !ok {

@@ -10,9 +10,9 @@ import (
 	"hostler.dev/hostler"
 )
 
-// An API key is "hst_", 48 random digits and 7 digits of their CRC-32, all of
-// Crockford's base 32 in lower case. The checksum finds typing errors, and lets
-// scanners of leaked secrets know a real key, before anything is looked up.
+// An API key is "hst_", 48 random digits and 7 digits of their CRC-32, in Crockford's
+// base 32 in lower case. The checksum detects typing errors, and lets scanners for
+// leaked secrets recognise a key, without a look into the database.
 const (
 	keyMark     = "hst_"
 	keyAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -21,7 +21,7 @@ const (
 	keyShown    = len(keyMark) + 8
 )
 
-// NewKey makes an API key.
+// NewKey generates an API key.
 func NewKey() string {
 	raw := make([]byte, keyDigits)
 	// Since Go 1.24 crypto/rand.Read never fails.
@@ -43,7 +43,7 @@ func checksum(digits string) string {
 }
 
 // ParseKey checks the form and the checksum of an API key. The error is
-// CodeUnauthenticated and never says more than that the key is not one.
+// CodeUnauthenticated and does not describe what is wrong with the key.
 func ParseKey(s string) error {
 	digits, ok := strings.CutPrefix(s, keyMark)
 	if !ok || len(digits) != keyDigits+sumDigits || checksum(digits[:keyDigits]) != digits[keyDigits:] {
@@ -52,13 +52,13 @@ func ParseKey(s string) error {
 	return nil
 }
 
-// HashKey is what is stored of a key: its SHA-256 in hexadecimal. A key has so
-// much randomness that a slow hash would add nothing.
+// HashKey returns what is stored of a key: its SHA-256 in hexadecimal. A slow hash is
+// for passwords, which can be guessed; a key has 240 random bits.
 func HashKey(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:])
 }
 
-// KeyPrefix is the part of a key that may be shown, to recognise it by. The rest
-// keeps 200 random bits.
+// KeyPrefix returns the part of a key by which people recognise it. The rest has 200
+// random bits.
 func KeyPrefix(key string) string { return key[:min(keyShown, len(key))] }

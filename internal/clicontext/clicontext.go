@@ -1,14 +1,20 @@
-// Package clicontext keeps the file by which the command line finds servers.
+// Package clicontext reads and writes the file in which the command line finds its
+// servers.
 //
-// Model: a File holds Contexts by name, each the address of a server with a key
-// for it; one is current. A server that starts publishes itself as the context
-// "local", so that the command line on the same machine works at once.
+// # Model
 //
-// Invariants: the file holds keys, so it is made with mode 0600 and replaced as
-// a whole; a reader sees the old file or the new one.
+// A [File] holds contexts by name, each the URL of a server with a key for it; one is
+// current. A server that starts adds itself as the context "local" ([Publish]), so
+// that the command line on the same machine works without any set-up.
+//
+// # Invariants
+//
+// The file holds keys: it is created with mode 0600 and replaced as a whole, so that a
+// reader reads either the old file or the new one.
 package clicontext
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -25,7 +31,7 @@ const Local = "local"
 // fileName is the file's name in the user's folder and in a data folder.
 const fileName = "context.yaml"
 
-// Context is a server to talk to.
+// Context is a server and how to reach it.
 type Context struct {
 	URL     string `yaml:"url"`
 	Key     string `yaml:"key,omitempty"`
@@ -91,7 +97,7 @@ func Save(path string, f File) error {
 	return nil
 }
 
-// replace writes through a temporary file, which is made 0600.
+// replace writes a temporary file of mode 0600 and renames it.
 func replace(path string, text []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -101,7 +107,7 @@ func replace(path string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // gone already when all went well
+	defer func() { _ = os.Remove(tmp.Name()) }() // renamed already, unless something failed
 	_, err = tmp.Write(text)
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
@@ -109,20 +115,18 @@ func replace(path string, text []byte) error {
 	return os.Rename(tmp.Name(), path)
 }
 
-// Publish tells the command lines of this user that a server with the data
-// folder is at c.URL. A key that the server has just made is kept in the data
-// folder, too; without one, the key kept there is used, so that a restart, or a
-// change between two data folders, finds its key again. userFile "" leaves the
-// user's file alone.
+// Publish writes the context "local" into the user's file: a server with the data
+// folder is at c.URL. A key that the server has just created is also written to the
+// data folder; without one, the key from there is used, so that the command line works
+// after a restart, or a switch between two data folders. With userFile "" only the
+// file in the data folder is written.
 func Publish(dataDir, userFile string, c Context) error {
 	own := filepath.Join(dataDir, fileName)
-	kept, err := Load(own)
+	stored, err := Load(own)
 	if err != nil {
 		return err
 	}
-	if c.Key == "" {
-		c.Key = kept.Contexts[Local].Key
-	}
+	c.Key = cmp.Or(c.Key, stored.Contexts[Local].Key)
 	if err := Save(own, File{Current: Local, Contexts: map[string]Context{Local: c}}); err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func TestPublish(t *testing.T) {
 	}
 	publish(data2, "http://b", "")
 	chosen.Contexts[Local] = Context{URL: "http://b", Key: "hst_2"}
-	check(chosen) // a person's choice stands
+	check(chosen) // the user's choice is unchanged
 
 	for _, path := range []string{user, filepath.Join(data1, fileName)} {
 		info, err := os.Stat(path)

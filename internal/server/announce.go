@@ -13,8 +13,8 @@ import (
 	"hostler.dev/hostler/internal/clicontext"
 )
 
-// announce makes what a first start needs and tells people and their command
-// line where the server is.
+// announce creates what a first start requires, and publishes the address of the
+// server: to the command line's context file and to the terminal.
 func (s *server) announce(ctx context.Context, addr net.Addr) error {
 	secret, first, err := s.app.Bootstrap(ctx, s.cfg.AdminKey.Reveal())
 	if err != nil {
@@ -42,26 +42,26 @@ func (s *server) announce(ctx context.Context, addr net.Addr) error {
 		}
 	}
 	if err := clicontext.Publish(s.cfg.Data, s.proc.ContextFile, self); err != nil {
-		s.log.WarnContext(ctx, "the command line will not find this server by itself", "err", err)
+		s.log.WarnContext(ctx, "cannot write the context file; name the server with --url", "err", err)
 	}
 	return s.greet(self.URL, secret, first)
 }
 
 // greet prints the address, and the first admin key once.
 func (s *server) greet(url, secret string, first bool) error {
-	say := func(en, zh string, args ...any) string { return hostler.Textf(en, zh, args...).In(s.cfg.Lang) }
-	text := say("Hostler %s is at %s\n", "Hostler %s 已启动：%s\n", s.proc.Version, url)
+	in := func(en, zh string, args ...any) string { return hostler.Textf(en, zh, args...).In(s.cfg.Lang) }
+	text := in("Hostler %s is at %s\n", "Hostler %s 已启动：%s\n", s.proc.Version, url)
 	switch {
 	case first && s.cfg.AdminKey == "":
-		text += say("First admin key, shown only now: %s\n", "首个管理员密钥（仅显示这一次）：%s\n", secret)
+		text += in("First admin key, shown only now: %s\n", "首个管理员密钥（仅显示这一次）：%s\n", secret)
 	case first:
-		text += say("The first admin key is the one in HOSTLER_ADMIN_KEY.\n", "首个管理员密钥为 HOSTLER_ADMIN_KEY 中的密钥。\n")
+		text += in("The first admin key is the one in HOSTLER_ADMIN_KEY.\n", "首个管理员密钥为 HOSTLER_ADMIN_KEY 中的密钥。\n")
 	}
 	_, err := io.WriteString(s.proc.Out, text)
 	return err
 }
 
-// url is how programs on this machine reach the server.
+// url returns the URL of the server for programs on this machine.
 func (s *server) url(addr net.Addr) string {
 	scheme := "http"
 	if s.cfg.TLS() {

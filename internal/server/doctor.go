@@ -25,7 +25,7 @@ import (
 	"hostler.dev/hostler/internal/store/sqlite"
 )
 
-// Finding is what Doctor found about one thing.
+// Finding is the result of one check.
 type Finding struct {
 	Check  string       `json:"check"`
 	Level  string       `json:"level"` // ok, warning or problem
@@ -50,8 +50,8 @@ const (
 	resolveLimit = 5 * time.Second
 )
 
-// Doctor checks what a server with this configuration needs, and says what to do
-// about what it lacks. It changes nothing; a server may run.
+// Doctor checks the requirements of a server with this configuration, and suggests a
+// remedy for each that is not met. It changes nothing; a server may be running.
 func Doctor(ctx context.Context, cfg config.Config) []Finding {
 	findings := []Finding{ok("configuration", "the configuration is valid", "配置有效")}
 	for _, w := range cfg.Warnings() {
@@ -60,33 +60,36 @@ func Doctor(ctx context.Context, cfg config.Config) []Finding {
 	running, data := checkData(cfg)
 	findings = append(findings, data)
 	findings = append(findings, checkStore(ctx, cfg, running)...)
-	return append(findings, checkKey(cfg), checkListen(ctx, cfg, running), checkTLS(cfg), checkFiles(cfg), checkWebhook(ctx, cfg))
+	return append(findings,
+		checkKey(cfg), checkListen(ctx, cfg, running), checkTLS(cfg), checkFiles(cfg), checkWebhook(ctx, cfg))
 }
 
+// ok is a finding that all is well; see [Finding.at] for any other level.
 func ok(check, en, zh string, args ...any) Finding {
 	return Finding{Check: check, Level: LevelOK, Text: hostler.Textf(en, zh, args...)}
 }
 
+// at returns the finding at another level, with what to do about it.
 func (f Finding) at(level string, remedyEN, remedyZH string, args ...any) Finding {
 	f.Level, f.Remedy = level, hostler.Textf(remedyEN, remedyZH, args...)
 	return f
 }
 
-// checkData looks at the data folder and reports whether a server holds it.
+// checkData checks the data folder and reports whether a running server has locked it.
 func checkData(cfg config.Config) (running bool, f Finding) {
 	info, err := os.Stat(cfg.Data)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, ok("data", "%s does not exist yet; the first start makes it", "%s 尚不存在；首次启动时会创建", cfg.Data)
+		return false, ok("data", "%s does not exist yet; the first start creates it", "%s 尚不存在；首次启动时会创建", cfg.Data)
 	}
 	if err != nil || !info.IsDir() || unix.Access(cfg.Data, unix.W_OK) != nil {
-		return false, ok("data", "%s is not a folder that can be written", "%s 不是可写的目录", cfg.Data).
-			at(LevelProblem, "choose another --data, or give it to the server's user", "请改用其他 --data，或将其所有者改为服务用户")
+		return false, ok("data", "%s is not a writable folder", "%s 不是可写的目录", cfg.Data).
+			at(LevelProblem, "choose another --data, or make the server's user its owner", "请改用其他 --data，或将其所有者改为服务用户")
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		f = ok("data", "%s can be read by other users of this machine", "本机其他用户可以读取 %s", cfg.Data).
 			at(LevelWarning, "chmod 700 %s", "执行 chmod 700 %s", cfg.Data)
 	} else {
-		f = ok("data", "%s can be written", "%s 可写", cfg.Data)
+		f = ok("data", "%s is writable", "%s 可写", cfg.Data)
 	}
 	if _, err := os.Stat(filepath.Join(cfg.Data, "hostler.lock")); err != nil {
 		return false, f
@@ -99,7 +102,7 @@ func checkData(cfg config.Config) (running bool, f Finding) {
 	return false, f
 }
 
-// checkKey looks for the master key, without which stored credentials are lost.
+// checkKey checks the file of the master key, without which stored credentials are lost.
 func checkKey(cfg config.Config) Finding {
 	if cfg.MasterKey != "" {
 		return ok("key", "the master key comes from the environment", "主密钥来自环境变量")
@@ -108,22 +111,22 @@ func checkKey(cfg config.Config) Finding {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		f := ok("key", "%s does not exist yet; the first start makes it", "%s 尚不存在；首次启动时会创建", path)
+		f := ok("key", "%s does not exist yet; the first start creates it", "%s 尚不存在；首次启动时会创建", path)
 		if db, embedded := cfg.SQLitePath(); embedded {
 			if _, err := os.Stat(db); err == nil {
-				return f.at(LevelProblem, "the database has been used with another key: put that key file there",
+				return f.at(LevelProblem, "the database was used with another key: copy that key file there",
 					"该数据库曾使用其他密钥：请将对应的密钥文件放到该位置")
 			}
 		}
 		return f
 	case err != nil:
 		return ok("key", "the master key cannot be read: %v", "无法读取主密钥：%v", err).
-			at(LevelProblem, "give %s to the server's user", "请将 %s 的所有者改为服务用户", path)
+			at(LevelProblem, "make the server's user the owner of %s", "请将 %s 的所有者改为服务用户", path)
 	case info.Mode().Perm()&0o077 != 0:
 		return ok("key", "other users of this machine can read the master key", "本机其他用户可以读取主密钥").
 			at(LevelProblem, "chmod 600 %s", "执行 chmod 600 %s", path)
 	}
-	return ok("key", "the master key is at %s; keep a copy of it apart from the backups", "主密钥位于 %s；请与备份分开保存一份", path)
+	return ok("key", "the master key is at %s; store a copy apart from the backups", "主密钥位于 %s；请与备份分开保存一份", path)
 }
 
 func checkStore(ctx context.Context, cfg config.Config, running bool) []Finding {
@@ -136,7 +139,7 @@ func checkStore(ctx context.Context, cfg config.Config, running bool) []Finding 
 	}
 	what := ok("store", "SQLite at %s", "SQLite，位于 %s", path)
 	if running {
-		what = ok("store", "SQLite at %s; a server uses it now", "SQLite，位于 %s；服务正在使用", path)
+		what = ok("store", "SQLite at %s; a running server uses it", "SQLite，位于 %s；服务正在使用", path)
 	}
 	return []Finding{what, checkDisk(filepath.Dir(path))}
 }
@@ -144,13 +147,14 @@ func checkStore(ctx context.Context, cfg config.Config, running bool) []Finding 
 func checkDisk(dir string) Finding {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
-		return ok("disk", "free space cannot be known: %v", "无法得知剩余空间：%v", err).
-			at(LevelWarning, "see to it that %s has room", "请确认 %s 有足够空间", dir)
+		return ok("disk", "cannot read the free space: %v", "无法获取剩余空间：%v", err).
+			at(LevelWarning, "check that %s has free space", "请确认 %s 有足够空间", dir)
 	}
 	free := float64(st.Bavail) / float64(st.Blocks)
 	f := ok("disk", "%.0f %% of the disk is free", "磁盘剩余 %.0f%%", free*100)
 	if free < leastDiskFree {
-		return f.at(LevelProblem, "make room: below 5 %% new work is at risk of being refused; shorten --retention, or grow the disk",
+		return f.at(LevelProblem,
+			"free some space: below 5 %% new jobs may be refused; shorten --retention, or enlarge the disk",
 			"请腾出空间：低于 5%% 时可能拒绝新作业；可缩短 --retention 或扩容")
 	}
 	return f
@@ -167,21 +171,23 @@ func checkPostgres(ctx context.Context, cfg config.Config) []Finding {
 			text = e.Text
 		}
 		return []Finding{Finding{Check: "store", Text: text}.at(LevelProblem,
-			"check --db, the network, and the user's rights", "请检查 --db、网络和用户权限")}
+			"check --db, the network, and the permissions of the user", "请检查 --db、网络和用户权限")}
 	}
-	defer func() { _ = db.Close() }() // only looked at
+	defer func() { _ = db.Close() }() // nothing was written
 	stats, err := db.Stats(ctx)
 	if err != nil {
 		return []Finding{ok("store", "PostgreSQL does not answer: %v", "PostgreSQL 无响应：%v", err).
-			at(LevelProblem, "check the database's own log", "请查看数据库日志")}
+			at(LevelProblem, "read the log of the database", "请查看数据库日志")}
 	}
 	skew := time.Until(db.Now())
 	clock := ok("clock", "%v from the database's clock", "与数据库时钟相差 %v", skew.Round(time.Millisecond))
 	if math.Abs(skew.Seconds()) > clockSkew.Seconds() {
-		clock = clock.at(LevelWarning, "run NTP on both machines; Hostler goes by the database's clock", "请在两台机器上启用 NTP；Hostler 以数据库时钟为准")
+		clock = clock.at(LevelWarning, "run NTP on both machines; Hostler uses the clock of the database",
+			"请在两台机器上启用 NTP；Hostler 以数据库时钟为准")
 	}
 	return []Finding{
-		ok("store", "PostgreSQL %s, opened in %v", "PostgreSQL %s，打开耗时 %v", stats.Version, time.Since(began).Round(time.Millisecond)),
+		ok("store", "PostgreSQL %s, opened in %v", "PostgreSQL %s，打开耗时 %v",
+			stats.Version, time.Since(began).Round(time.Millisecond)),
 		clock,
 	}
 }
@@ -194,10 +200,11 @@ func checkListen(ctx context.Context, cfg config.Config, running bool) Finding {
 		return ok("listen", "%s is free", "%s 可用", cfg.Listen)
 	}
 	if running && errors.Is(err, unix.EADDRINUSE) {
-		return ok("listen", "%s is in use, by the running server", "%s 正由运行中的服务使用", cfg.Listen)
+		return ok("listen", "%s is in use by the running server", "%s 正由运行中的服务使用", cfg.Listen)
 	}
-	return ok("listen", "%s cannot be listened on: %v", "无法监听 %s：%v", cfg.Listen, err).
-		at(LevelProblem, "stop what uses it ('ss -ltnp' shows it), or choose another --listen", "请停止占用它的程序（'ss -ltnp' 可查看），或改用其他 --listen")
+	return ok("listen", "cannot listen on %s: %v", "无法监听 %s：%v", cfg.Listen, err).
+		at(LevelProblem, "stop the program that uses it ('ss -ltnp' shows it), or choose another --listen",
+			"请停止占用它的程序（'ss -ltnp' 可查看），或改用其他 --listen")
 }
 
 func checkTLS(cfg config.Config) Finding {
@@ -217,14 +224,15 @@ func checkTLS(cfg config.Config) Finding {
 	f := ok("tls", "the certificate is valid until %s", "证书有效期至 %s", leaf.NotAfter.Format(time.DateOnly))
 	switch left := time.Until(leaf.NotAfter); {
 	case left <= 0:
-		return f.at(LevelProblem, "it is over: renew it", "已过期：请更新证书")
+		return f.at(LevelProblem, "it has expired: renew it", "已过期：请更新证书")
 	case left < certSoon:
-		return f.at(LevelWarning, "renew it soon", "请尽快更新证书")
+		return f.at(LevelWarning, "it expires soon: renew it", "即将过期：请尽快更新证书")
 	}
 	return f
 }
 
-// checkWebhook asks whether webhook_url may be connected to. Nothing is sent.
+// checkWebhook checks whether the addresses of webhook_url are allowed. It sends
+// nothing.
 func checkWebhook(ctx context.Context, cfg config.Config) Finding {
 	raw := cfg.WebhookURL.Reveal()
 	if raw == "" {
@@ -233,36 +241,43 @@ func checkWebhook(ctx context.Context, cfg config.Config) Finding {
 	shown := hostler.MaskURL(raw)
 	u, err := url.Parse(raw)
 	if err != nil {
-		return ok("webhook", "%s is not a URL", "%s 不是合法的 URL", shown).at(LevelProblem, "correct webhook_url", "请更正 webhook_url")
+		return ok("webhook", "%s is not a URL", "%s 不是合法的 URL", shown).
+			at(LevelProblem, "correct webhook_url", "请更正 webhook_url")
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveLimit)
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
 	if err != nil || len(addrs) == 0 {
-		return ok("webhook", "the host of %s has no address here", "无法解析 %s 的主机", shown).
-			at(LevelWarning, "check webhook_url and DNS; deliveries wait until it resolves", "请检查 webhook_url 和 DNS；解析成功前投递会一直重试")
+		return ok("webhook", "the host of %s does not resolve", "无法解析 %s 的主机", shown).
+			at(LevelWarning, "check webhook_url and DNS; deliveries are retried until it resolves",
+				"请检查 webhook_url 和 DNS；解析成功前投递会一直重试")
 	}
 	policy := egress.New(cfg.EgressAllow...)
 	for _, a := range addrs {
-		if denied, is := errors.AsType[*egress.Denied](policy.Check(a)); is {
-			text := denied.Text()
-			return ok("webhook", "webhook_url (%s) will not be reached: %[3]s", "webhook_url（%[1]s）将无法访问：%[2]s", shown, text.ZH, text.EN).
-				at(LevelWarning, "add the range to egress_allow, such as %s", "请将该网段加入 egress_allow，例如 %s", netip.PrefixFrom(denied.Addr, denied.Addr.BitLen()))
+		denied, is := errors.AsType[*egress.Denied](policy.Check(a))
+		if !is {
+			continue
 		}
+		text := denied.Text()
+		return ok("webhook", "webhook_url (%s) is not allowed: %[3]s", "webhook_url（%[1]s）不允许访问：%[2]s",
+			shown, text.ZH, text.EN).
+			at(LevelWarning, "add the range to egress_allow, such as %s", "请将该网段加入 egress_allow，例如 %s",
+				netip.PrefixFrom(denied.Addr, denied.Addr.BitLen()))
 	}
-	return ok("webhook", "%s may be reached", "允许访问 %s", shown)
+	return ok("webhook", "requests to %s are allowed", "允许访问 %s", shown)
 }
 
 func checkFiles(cfg config.Config) Finding {
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return ok("limits", "the limit of open files cannot be known: %v", "无法得知打开文件数上限：%v", err).
-			at(LevelWarning, "see 'ulimit -n'", "请查看 'ulimit -n'")
+		return ok("limits", "cannot read the limit of open files: %v", "无法获取打开文件数上限：%v", err).
+			at(LevelWarning, "run 'ulimit -n'", "请执行 'ulimit -n' 查看")
 	}
 	need := uint64(cfg.Slots*filesPerSlot + spareFiles)
 	f := ok("limits", "%s open files allowed", "允许打开 %s 个文件", fileCount(lim.Max))
 	if lim.Max < need {
-		return f.at(LevelWarning, "%d slots may need %d: raise it (LimitNOFILE= in systemd)", "%d 个并发可能需要 %d 个：请调高（systemd 中为 LimitNOFILE=）", cfg.Slots, need)
+		return f.at(LevelWarning, "%d slots may need %d: raise it (LimitNOFILE= in systemd)",
+			"%d 个并发可能需要 %d 个：请调高（systemd 中为 LimitNOFILE=）", cfg.Slots, need)
 	}
 	return f
 }

@@ -9,9 +9,9 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// openBox makes the Box of this database: with the master key of the
-// environment, or of the key file, which is made for a database that has none
-// yet. Every server of a database must have the same key.
+// openBox opens the Box of this database, with the master key of the environment or of
+// the key file. The file is created for a new database. Every server of a database
+// must have the same key: the id of the first key is stored and compared.
 func openBox(ctx context.Context, cfg config.Config, st *store.Store) (*secret.Box, error) {
 	var known string
 	err := st.View(ctx, func(tx *store.Tx) (err error) {
@@ -38,12 +38,14 @@ func openBox(ctx context.Context, cfg config.Config, st *store.Store) (*secret.B
 	}
 	if known != box.KeyID() {
 		return nil, hostler.Errorf(hostler.CodeInvalid,
-			"the master key is not the one of this database: copy the key file of its first server to %s, or set HOSTLER_MASTER_KEY",
+			"the master key is not that of this database: copy the key file of its first server to %s, "+
+				"or set HOSTLER_MASTER_KEY",
 			"主密钥与该数据库不匹配：请将首个服务的密钥文件复制到 %s，或设置 HOSTLER_MASTER_KEY", keyPath(cfg))
 	}
 	return box, nil
 }
 
+// masterKey reads the key; mayMake allows to create the key file.
 func masterKey(cfg config.Config, mayMake bool) ([]byte, error) {
 	if cfg.MasterKey != "" {
 		return secret.KeyFromText(cfg.MasterKey.Reveal())

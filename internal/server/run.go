@@ -31,23 +31,23 @@ import (
 	"hostler.dev/hostler/internal/webhook"
 )
 
-// Process is what Run needs to know of the process that it runs in.
+// Process describes the process that Run runs in.
 type Process struct {
 	Version string
-	// Out takes what a person at the terminal must see: the address, and the
+	// Out receives what a person at the terminal must read: the address, and the
 	// first admin key.
 	Out io.Writer
 	// ContextFile is the command line's file that learns of this server; "" for
 	ContextFile string
-	// Abort ends the drain at once: the second signal.
+	// Abort ends the drain early: the second signal.
 	Abort <-chan struct{}
 }
 
-// shutdownLimit bounds how long answers may take once the jobs are dealt with.
+// shutdownLimit bounds how long open requests may take after the drain.
 const shutdownLimit = 5 * time.Second
 
-// Run is a server: it returns when ctx is done and running jobs have ended, or
-// the drain time has.
+// Run runs a server. It returns after ctx is done and the running jobs have ended, or
+// the drain time is over.
 func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
 	log := newLog(cfg, os.Stderr)
 	for _, w := range cfg.Warnings() {
@@ -68,7 +68,7 @@ func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
 	return s.serve(ctx, l)
 }
 
-// server holds the parts between open and close.
+// server holds the parts, from open to close.
 type server struct {
 	cfg       config.Config
 	proc      Process
@@ -93,7 +93,7 @@ func newLog(cfg config.Config, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opt))
 }
 
-// open builds every part and starts none.
+// open builds every part and starts none of them.
 func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (_ *server, err error) {
 	s := &server{cfg: cfg, proc: p, log: log, unlock: func() {}, draining: make(chan struct{})}
 	defer func() {
@@ -108,7 +108,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 			return nil, err
 		}
 	} else if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
+		return nil, fmt.Errorf("create the data folder: %w", err)
 	}
 	if s.store, err = openStore(ctx, cfg, log); err != nil {
 		return nil, err
@@ -159,7 +159,8 @@ func listen(ctx context.Context, cfg config.Config) (net.Listener, error) {
 	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		e := hostler.Errorf(hostler.CodeUnavailable,
-			"cannot listen on %s: stop what uses it, or choose another --listen", "无法监听 %s：请停止占用它的程序，或改用其他 --listen", cfg.Listen)
+			"cannot listen on %s: stop the program that uses it, or choose another --listen",
+			"无法监听 %s：请停止占用它的程序，或改用其他 --listen", cfg.Listen)
 		e.Cause = err
 		return nil, e
 	}
@@ -175,22 +176,26 @@ func listen(ctx context.Context, cfg config.Config) (net.Listener, error) {
 	}), nil
 }
 
-// serve runs the parts until ctx is done, and then stops them in order: no new
-// leases, running jobs, answers, loops.
+// serve runs the parts until ctx is done or one of them fails, and then stops them in
+// order: leasing, running jobs, requests, loops.
 func (s *server) serve(ctx context.Context, l net.Listener) error {
 	if err := s.engine.Recover(ctx); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	// The parts outlive ctx: it only says when to begin to stop.
+	// The parts outlive ctx, which only starts the stop.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	srv := &http.Server{Handler: s.handler, BaseContext: func(net.Listener) context.Context { return life }, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	srv := &http.Server{
+		Handler:     s.handler,
+		BaseContext: func(net.Listener) context.Context { return life },
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
 	rest.Harden(srv)
 	g, failed := errgroup.WithContext(life)
 	g.Go(func() error { return s.engine.Run(failed) })
 	g.Go(func() error { return s.publisher.Run(failed) })
 	g.Go(func() error { return s.feed.Run(failed) })
-	// Once told to stop it lets its requests end, of at most ten seconds each.
+	// After a stop the notifier finishes its open requests, of at most ten seconds each.
 	g.Go(func() error { return s.notifier.Run(failed) })
 	if s.node.HasWorker() {
 		g.Go(func() error { return s.node.Run(failed) })
@@ -212,11 +217,11 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	return g.Wait()
 }
 
-// stop drains: it stops leasing, lets running jobs end within the drain time or
-// until the second signal, and then gives up the lease, so that what still ran is
-// dealt with as its on_lost says.
+// stop stops leasing, waits for running jobs until the drain time is over or the
+// second signal arrives, and then gives up the worker's lease, so that on_lost is
+// applied to the jobs that still run.
 func (s *server) stop(ctx context.Context, srv *http.Server) error {
-	s.log.InfoContext(ctx, "stopping: running jobs may end", "drain", s.cfg.Drain)
+	s.log.InfoContext(ctx, "stopping; waiting for running jobs", "drain", s.cfg.Drain)
 	close(s.draining)
 	var errs []error
 	if s.node.HasWorker() {
@@ -244,12 +249,12 @@ func (s *server) drain(ctx context.Context) error {
 		if drain.Err() == nil {
 			return err
 		}
-		s.log.WarnContext(ctx, "jobs still ran when the drain was over; their on_lost decides")
+		s.log.WarnContext(ctx, "jobs are still running after the drain time; on_lost is applied to them")
 	}
 	return s.engine.Retire(ctx, s.node.WorkerID())
 }
 
-// close releases what open took, in the opposite order.
+// close releases what open acquired, in the opposite order.
 func (s *server) close() error {
 	if s.node != nil {
 		s.node.Close()

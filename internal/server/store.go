@@ -1,6 +1,17 @@
-// Package server is the only wiring of Hostler: it builds the store, the engine,
-// the worker and the API from one configuration, and offers what works on a data
-// folder without a running server: backup, restore, a new admin key, the doctor.
+// Package server wires a Hostler server, and offers what works on a data folder
+// without a running one.
+//
+// # Model
+//
+// [Run] builds every part from one configuration (store, engine, node, API,
+// publisher, notifier), starts them, and stops them in order. [Backup], [Restore],
+// [LocalAdminKey] and [Doctor] open the data folder or the database themselves.
+//
+// # Invariants
+//
+// This is the only package that wires: constructors of other packages start nothing
+// and find nothing by themselves. A stopping server leases no new jobs before it
+// drains, and gives up its lease after that, so that no job waits for a dead worker.
 package server
 
 import (
@@ -16,8 +27,8 @@ import (
 	"hostler.dev/hostler/internal/store/sqlite"
 )
 
-// openStore opens the database that the configuration names, migrated. On SQLite
-// the job output has a file of its own.
+// openStore opens and migrates the database that the configuration names. On SQLite,
+// job output has a file of its own, so that its writes do not wait for the queue's.
 func openStore(ctx context.Context, cfg config.Config, log *slog.Logger) (*store.Store, error) {
 	path, embedded := cfg.SQLitePath()
 	if !embedded {

@@ -14,9 +14,9 @@ import (
 	"hostler.dev/hostler/internal/store/sqlite"
 )
 
-// Backup copies the databases of a server, which may run, into the folder dest:
-// each as it is at one moment, the main one first. The file of the master key is
-// left out: whoever finds the backup must not be able to open what it holds.
+// Backup copies the databases of a server, which may be running, into the folder dest:
+// each as of one moment, the main one first. The file of the master key is not copied,
+// so that a backup alone reveals no secret.
 func Backup(ctx context.Context, cfg config.Config, dest string) (err error) {
 	path, err := existing(cfg)
 	if err != nil {
@@ -30,8 +30,8 @@ func Backup(ctx context.Context, cfg config.Config, dest string) (err error) {
 	return sqlite.Backup(ctx, dest, main, output)
 }
 
-// KeyPath is the file of the master key, for people who must keep a copy of it;
-// "" when the environment has the key.
+// KeyPath is the file of the master key, of which the user needs a copy; "" when the
+// key is in the environment.
 func KeyPath(cfg config.Config) string {
 	if cfg.MasterKey != "" {
 		return ""
@@ -39,8 +39,8 @@ func KeyPath(cfg config.Config) string {
 	return keyPath(cfg)
 }
 
-// Restore puts a backup into the data folder of the configuration, which must be
-// empty or not exist. The file of the master key is put there by hand.
+// Restore copies a backup into the data folder of the configuration, which must be
+// empty or not exist. The user copies the file of the master key.
 func Restore(ctx context.Context, cfg config.Config, src string) error {
 	path, ok := cfg.SQLitePath()
 	if !ok {
@@ -49,9 +49,8 @@ func Restore(ctx context.Context, cfg config.Config, src string) error {
 	return sqlite.Restore(ctx, src, filepath.Dir(path))
 }
 
-// LocalAdminKey makes a key for an administrator by way of the data folder, or
-// the database: whoever can reach those may do everything already. A running
-// server takes it at once.
+// LocalAdminKey creates a key of an administrator directly in the database: access to
+// the database is the permission. A running server accepts the key at once.
 func LocalAdminKey(ctx context.Context, cfg config.Config, name string) (secret string, err error) {
 	if _, embedded := cfg.SQLitePath(); embedded {
 		if _, err := existing(cfg); err != nil {
@@ -66,8 +65,8 @@ func LocalAdminKey(ctx context.Context, cfg config.Config, name string) (secret 
 	return app.New(app.Config{Store: st}).LocalAdminKey(ctx, name)
 }
 
-// existing is the SQLite file of the configuration, which must exist: a
-// mistyped folder must not become a new database.
+// existing returns the SQLite file of the configuration, which must exist: a mistyped
+// folder must not become a new database.
 func existing(cfg config.Config) (string, error) {
 	path, ok := cfg.SQLitePath()
 	if !ok {
@@ -75,7 +74,8 @@ func existing(cfg config.Config) (string, error) {
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return "", hostler.Errorf(hostler.CodeNotFound,
-			"there is no database %s; give the server's data folder with --data", "数据库 %s 不存在；请用 --data 指定服务的数据目录", path)
+			"there is no database %s; name the server's data folder with --data",
+			"数据库 %s 不存在；请用 --data 指定服务的数据目录", path)
 	} else if err != nil {
 		return "", hostler.Errorf(hostler.CodeInvalid, "the database cannot be used: %v", "无法使用数据库：%v", err)
 	}
@@ -84,6 +84,6 @@ func existing(cfg config.Config) (string, error) {
 
 func errPostgresTools() error {
 	return hostler.Errorf(hostler.CodeInvalid,
-		"this is for SQLite; with PostgreSQL use pg_dump and pg_restore, and keep the key file",
-		"此命令仅用于 SQLite；使用 PostgreSQL 时请用 pg_dump 和 pg_restore，并保存密钥文件")
+		"this works with SQLite only; with PostgreSQL use pg_dump and pg_restore, and copy the key file",
+		"此命令仅支持 SQLite；使用 PostgreSQL 时请用 pg_dump 和 pg_restore，并备份密钥文件")
 }
