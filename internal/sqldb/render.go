@@ -6,8 +6,8 @@ import (
 	"io/fs"
 )
 
-// Rendered is a file system whose files are filled in as they are read; the
-// drivers give it to goose.
+// Rendered returns a file system that passes the text of every file through fill when
+// it is read: so migrations get the words of a dialect before goose runs them.
 func Rendered(files fs.FS, fill func(string) string) fs.FS { return rendered{files, fill} }
 
 type rendered struct {
@@ -15,7 +15,7 @@ type rendered struct {
 	fill func(string) string
 }
 
-// ReadDir keeps goose's glob on the files' own listing.
+// ReadDir implements fs.ReadDirFS, which goose's glob uses.
 func (r rendered) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(r.FS, name) }
 
 // Open implements fs.FS.

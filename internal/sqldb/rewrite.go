@@ -8,8 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// Dialect is the SQL that a driver's database speaks; its value is the driver's
-// name.
+// Dialect is the SQL of a driver's database; its value is the driver's name.
 type Dialect string
 
 // The dialects.
@@ -18,12 +17,12 @@ const (
 	Postgres Dialect = "postgres"
 )
 
-// maxRewrites bounds a Rewriter's cache: text that is made anew for every call
-// must not fill the memory.
+// maxRewrites limits a Rewriter's cache: statements that differ with every call must
+// not fill the memory.
 const maxRewrites = 4096
 
-// Rewriter translates the neutral SQL that Driver describes into one dialect
-// and remembers what it made. The zero value is not usable; see NewRewriter.
+// Rewriter translates neutral SQL into one dialect and caches the results. The zero
+// value is not usable; see [NewRewriter].
 type Rewriter struct {
 	dialect Dialect
 	cache   sync.Map // rewriteKey → string
@@ -40,9 +39,9 @@ func (r *Rewriter) Rewrite(sql string, cols []Column) string {
 	return r.cached(rewriteKey{sql: sql, cols: signature(cols)}, cols)
 }
 
-// RewriteTyped translates sql whose parameters will be args, as Value returns
-// them, and says their types, so that the database need not guess: PostgreSQL
-// takes a parameter beside a small literal for a 32-bit integer.
+// RewriteTyped translates sql whose parameters will be args, as [Value] returns them,
+// and adds their types as casts: PostgreSQL would infer a 32-bit integer for a
+// parameter beside a small literal.
 func (r *Rewriter) RewriteTyped(sql string, args []any) string {
 	return r.cached(rewriteKey{sql: sql, args: types(args)}, nil)
 }

@@ -80,7 +80,7 @@ func cutText(s string, n int) string {
 }
 
 // emitJobs emits the events of live jobs that all changed in the same way. It reads
-// what the events say of the job itself; change adds the rest.
+// the fields that describe the job; change sets the others.
 func (tx *Tx) emitJobs(ids []hostler.JobID, change func(e *hostler.JobEvent)) error {
 	if len(ids) == 0 {
 		return nil
@@ -93,7 +93,7 @@ func (tx *Tx) emitJobs(ids []hostler.JobID, change func(e *hostler.JobEvent)) er
 	})
 }
 
-// subject is what an event says of the job itself.
+// subject holds the fields of an event that describe the job.
 type subject struct {
 	Job       hostler.JobID     `db:"id"`
 	Project   hostler.ProjectID `db:"project"`
@@ -114,7 +114,7 @@ func (s *subject) event() hostler.JobEvent {
 
 // flushEvents writes the events of the transaction to the outbox.
 func (tx *Tx) flushEvents() error {
-	for _, p := range tx.events.take() {
+	for _, p := range tx.events.drain() {
 		_, err := tx.Exec(`INSERT INTO outbox (at, n, body) VALUES (?, ?, ?)`, sqldb.Micros(tx.now), p.n, p.body)
 		if err != nil {
 			return err

@@ -16,7 +16,7 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// published publishes what is there and returns all events from the beginning.
+// published publishes the outbox and returns all events from the first.
 func (f *fixture) published() []store.Event {
 	f.t.Helper()
 	for full := true; full; {
@@ -48,7 +48,7 @@ func (f *fixture) eventsAfter(pos int64) []store.Event {
 	}
 }
 
-// stories are what the events tell of each job, in order.
+// stories lists the events of each job, in order.
 func stories(events []store.Event) map[hostler.JobID][]string {
 	out := map[hostler.JobID][]string{}
 	for _, e := range events {
@@ -59,7 +59,7 @@ func stories(events []store.Event) map[hostler.JobID][]string {
 	return out
 }
 
-// Every way through the state machine tells its story.
+// Every way through the state machine emits its events.
 func TestEventsOfJobs(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		w := f.register("*")
@@ -102,7 +102,7 @@ func TestEventsOfJobs(t *testing.T) {
 				t.Fatalf("event %d has the position %d", i+1, e.Pos)
 			}
 			if e.OfJob() && e.Job.Job == plain && (e.Job.AssetName != "web1" || e.Job.CreatedBy != "olga" || e.Job.Action == "" || e.Job.Queue == "") {
-				t.Errorf("it does not say what it is about: %+v", e.Job)
+				t.Errorf("it does not describe its job: %+v", e.Job)
 			}
 		}
 		if again := f.published(); len(again) != len(events) {
@@ -118,7 +118,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// A transaction that fails tells nothing.
+// A transaction that fails emits nothing.
 func TestNoEventsOfWhatDidNotHappen(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		before := len(f.published())
@@ -138,9 +138,9 @@ func TestNoEventsOfWhatDidNotHappen(t *testing.T) {
 	})
 }
 
-// The trap of every outbox: transactions that take a number early and commit
-// late. A reader that follows while many write and several publish sees each
-// event once, in the order of positions, and each writer's in its own order.
+// Transactions that take a number early and commit late are the hard case of an
+// outbox. A reader that follows while many write and several publish sees each event
+// once, in the order of positions, and the events of each writer in their order.
 func TestEventOrderUnderConcurrency(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		const writers, each = 8, 40
@@ -218,7 +218,7 @@ func TestEventOrderUnderConcurrency(t *testing.T) {
 	})
 }
 
-// A large fan-out is many rows, and none is lost between them.
+// A large fan-out spans many rows; no event is lost between them.
 func TestEventsOfManyJobs(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		const n = 2345
@@ -244,7 +244,7 @@ func TestEventsOfManyJobs(t *testing.T) {
 	})
 }
 
-// A page may end and begin in the middle of a row, and skip what nobody asked for.
+// A page may end and begin in the middle of a row, and skip events that do not match.
 func TestPagesOfEvents(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		base := int64(len(f.published()))
@@ -293,7 +293,7 @@ func TestPagesOfEvents(t *testing.T) {
 	})
 }
 
-// Old events go; positions go on.
+// Old events are deleted; positions continue.
 func TestDeleteEvents(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		for range 5 {

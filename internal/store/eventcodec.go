@@ -20,7 +20,7 @@ import (
 //	    type, object, by                                          texts
 //
 // A text is a uvarint length and bytes; the error is JSON or empty. The version
-// byte stands for the body too: a new body gets new versions.
+// byte covers the body too: a new form of the body gets new versions.
 const (
 	eventsPlain = 1
 	eventsZstd  = 2
@@ -30,7 +30,7 @@ const (
 const (
 	maxRowEvents = 1000
 	maxRowBytes  = 256 << 10
-	// eventsPlainBelow is the size from which packing pays.
+	// eventsPlainBelow is the size below which compression does not pay.
 	eventsPlainBelow = 512
 )
 
@@ -47,15 +47,15 @@ type packedEvents struct {
 	body []byte
 }
 
-// take returns the rows, and leaves none.
-func (b *eventBuffer) take() []packedEvents {
+// drain returns the rows and empties the buffer.
+func (b *eventBuffer) drain() []packedEvents {
 	b.seal()
 	rows := b.rows
 	b.rows = nil
 	return rows
 }
 
-// seal makes a row of what is not in one yet.
+// seal packs the events that are in no row yet into one.
 func (b *eventBuffer) seal() {
 	if b.n > 0 {
 		b.rows = append(b.rows, packedEvents{b.n, b.pack()})
@@ -108,7 +108,7 @@ func (b *eventBuffer) pack() []byte {
 
 var errEvents = errors.New("the row is damaged")
 
-// unpackEvents appends the events of a row to those that are there.
+// unpackEvents appends the events of a row to a slice.
 func unpackEvents(to []Event, body []byte) ([]Event, error) {
 	if len(body) == 0 {
 		return to, errEvents
@@ -137,7 +137,7 @@ func unpackEvents(to []Event, body []byte) ([]Event, error) {
 	return to, nil
 }
 
-// eventReader reads fields one after the other; bad once one could not be.
+// eventReader reads fields one after the other. bad is set when one is malformed.
 type eventReader struct {
 	b   []byte
 	bad bool

@@ -5,7 +5,7 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// Places says in which tables of the queue each live job is, and with which
+// Places returns in which tables of the queue each live job is, and with which
 // lane state: "ready", "wait", "sched", "sched+held", "running", "parked",
 // "parked+held". Jobs that ended are "done:<state>".
 func (tx *Tx) Places() (map[int64]string, error) {

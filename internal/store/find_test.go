@@ -15,8 +15,8 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// TestJobsOfHostsLanesAndWorkers asks for jobs in every state by what the compatible
-// endpoints know: a host, a device's lane, workers.
+// TestJobsOfHostsLanesAndWorkers lists jobs in every state by the conditions of the
+// compatible endpoints: a host, a device's lane, workers.
 func TestJobsOfHostsLanesAndWorkers(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
 		var project hostler.ProjectID
@@ -109,9 +109,9 @@ func TestJobsOfHostsLanesAndWorkers(t *testing.T) {
 	})
 }
 
-// TestCancelWaitingTouchesNothingThatStarted has cancellers and workers after the
-// same jobs: each job is cancelled or leased, never both, and those that were
-// leased are not asked to end.
+// TestCancelWaitingTouchesNothingThatStarted cancels and claims the same jobs
+// concurrently: each job is cancelled or leased, never both, and no leased job is asked
+// to stop.
 func TestCancelWaitingTouchesNothingThatStarted(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		specs := make([]hostler.JobSpec, 60)
@@ -120,12 +120,12 @@ func TestCancelWaitingTouchesNothingThatStarted(t *testing.T) {
 		}
 		ids := f.enqueue(specs...)
 		var mu sync.Mutex
-		fate := map[hostler.JobID]string{}
+		outcome := map[hostler.JobID]string{}
 		note := func(what string, ids ...hostler.JobID) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, id := range ids {
-				fate[id] += what
+				outcome[id] += what
 			}
 		}
 		attempt := func(fn func(tx *store.Tx) (func(), error)) {
@@ -165,7 +165,7 @@ func TestCancelWaitingTouchesNothingThatStarted(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		for id, what := range fate {
+		for id, what := range outcome {
 			if what != "leased" && what != "cancelled" {
 				t.Errorf("%v was %s", id, what)
 			}
@@ -176,16 +176,16 @@ func TestCancelWaitingTouchesNothingThatStarted(t *testing.T) {
 				t.Errorf("%d running jobs were asked to end", len(asked))
 			}
 			gone, err2 := tx.CancelWaiting(ids, "a person")
-			if len(gone)+len(fate) != len(ids) {
-				t.Errorf("%d more cancelled; %d had a fate, of %d", len(gone), len(fate), len(ids))
+			if len(gone)+len(outcome) != len(ids) {
+				t.Errorf("%d more cancelled; %d had a outcome, of %d", len(gone), len(outcome), len(ids))
 			}
 			return errors.Join(err, err2)
 		})
 	})
 }
 
-// TestActionStatsLooksAtTheNewest counts by action, within a project, and no
-// further back than it is told.
+// TestActionStatsLooksAtTheNewest counts by action, within a project, among the newest
+// jobs only.
 func TestActionStatsLooksAtTheNewest(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		w := f.register("*")

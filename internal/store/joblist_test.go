@@ -13,9 +13,9 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// TestListingLooksAtABoundedNumberOfRows makes more jobs than one listing may look
-// at, the wanted ones being the oldest.
-func TestListingLooksAtABoundedNumberOfRows(t *testing.T) {
+// TestListingReadsABoundedNumberOfRows creates more jobs than one listing reads; the
+// wanted ones are the oldest.
+func TestListingReadsABoundedNumberOfRows(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
 		const others = 21_000
 		var want []hostler.JobID
@@ -80,9 +80,9 @@ func inTx(t *testing.T, h *storetest.Harness, fn func(tx *store.Tx) error) {
 	}
 }
 
-// TestAttemptsTellTheWholeStory follows a job that fails, is lost sight of, and is
+// TestAttemptsListEveryAttempt follows a job that fails, has an unknown outcome, and is
 // resolved.
-func TestAttemptsTellTheWholeStory(t *testing.T) {
+func TestAttemptsListEveryAttempt(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
 		var job hostler.JobID
 		var w hostler.WorkerID

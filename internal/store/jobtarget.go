@@ -66,8 +66,7 @@ func (tx *Tx) JobTargets(ids []hostler.JobID) (map[hostler.JobID]SealedTarget, e
 	return out, err
 }
 
-// LeasedJob is the place where a leased job works, for the questions that its worker
-// asks.
+// LeasedJob is the project and the host of a leased job.
 type LeasedJob struct {
 	Project hostler.ProjectID
 	Asset   hostler.AssetID // 0 for none
@@ -78,13 +77,13 @@ type LeasedJob struct {
 
 // LeasedJob finds a leased job. CodeStale: the lease is lost.
 func (tx *Tx) LeasedJob(w hostler.WorkerID, l hostler.LeaseRef) (LeasedJob, error) {
-	type placeRow struct {
+	type leasedRow struct {
 		Project hostler.ProjectID `db:"j.project"`
 		Asset   int64             `db:"j.asset"`
 		Address string            `db:"COALESCE(t.address, '')"`
 		Port    int               `db:"COALESCE(t.port, 0)"`
 	}
-	r, err := queryOne[placeRow](tx, `SELECT @cols FROM running r JOIN job j ON j.id = r.id
+	r, err := queryOne[leasedRow](tx, `SELECT @cols FROM running r JOIN job j ON j.id = r.id
 LEFT JOIN job_target t ON t.job = j.id WHERE r.id = ? AND r.worker = ? AND r.fence = ?`, l.Job, w, l.Fence)
 	if err != nil {
 		return LeasedJob{}, err

@@ -23,29 +23,29 @@ import (
 //	    stream  1 byte   index in blockStreams
 //	    text    uvarint length, bytes
 //
-// A block without lines is no bytes at all. The version byte stands for the body
-// too: a new body gets new versions.
+// A block without lines has no bytes. The version byte covers the body too: a new form
+// of the body gets new versions.
 const (
 	blockPlain = 1
 	blockZstd  = 2
 )
 
-// Limits of one block; the decoder refuses what is larger. They leave room over
-// what a worker sends in one chunk.
+// Limits of one block; the decoder refuses larger ones. They exceed what a worker sends
+// in one chunk.
 const (
 	maxBlockLines = 1 << posLineBits
 	maxBlockBytes = 1 << 20
-	// maxBlockBody bounds what the decoder unpacks: the text and the most that
+	// maxBlockBody limits what the decoder unpacks: the text and the most that
 	// the fields of every line can add.
 	maxBlockBody = maxBlockBytes + maxBlockLines*(2*binary.MaxVarintLen64+1) + binary.MaxVarintLen64
-	// plainBelow is the size from which packing pays.
+	// plainBelow is the size below which compression does not pay.
 	plainBelow = 256
 )
 
-// blockStreams numbers the streams; a number, once given, keeps its meaning.
+// blockStreams numbers the streams. Numbers are stored: never change one.
 var blockStreams = [...]string{hostler.StreamStdout, hostler.StreamStderr, hostler.StreamSystem}
 
-// packer and unpacker hold no state between calls; making them is what costs.
+// packer and unpacker hold no state between calls; they are expensive to create.
 var (
 	packer = sync.OnceValues(func() (*zstd.Encoder, error) {
 		return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
@@ -109,7 +109,7 @@ func streamNumber(stream string) byte {
 
 var errBlock = errors.New("damaged block of output")
 
-// DecodeBlock reads what EncodeBlock made.
+// DecodeBlock unpacks a block of [EncodeBlock].
 func DecodeBlock(block []byte) ([]hostler.LogLine, error) {
 	if len(block) == 0 {
 		return nil, nil
@@ -170,7 +170,7 @@ func uvarint(b []byte) (v uint64, rest []byte, ok bool) {
 	return v, b[w:], true
 }
 
-// A position is where a line stands in its job's output: the fence of its
+// A position identifies a line of a job's output: the fence of its
 // attempt, the number of its block in the attempt, and its index in the block.
 // It grows from line to line and from attempt to attempt, does not change when
 // blocks are added, and fits 53 bits, so that it is a safe JSON number.

@@ -242,7 +242,7 @@ func (m *machine) report(t *rapid.T, w hostler.WorkerID, r hostler.Report, ok bo
 	})
 }
 
-// finishStale reports with a fence or a worker that is not the lease's (I3).
+// finishStale reports with a fence or a worker that is not the lease's (FencedWrite).
 func (m *machine) finishStale(t *rapid.T) {
 	j := m.pick(t, "running", "ready", "wait")
 	r := hostler.Report{LeaseRef: hostler.LeaseRef{Job: j.id, Fence: j.fence + 1}, Outcome: hostler.OutcomeSucceeded}
@@ -266,7 +266,7 @@ func (m *machine) finishAgain(t *rapid.T) {
 func (m *machine) cancel(t *rapid.T) {
 	j := m.pick(t, "ready", "wait", "sched", "running", "parked")
 	err := m.h.Store.InTx(context.Background(), func(tx *store.Tx) error {
-		_, err := tx.CancelJob(j.id, "somebody")
+		_, err := tx.CancelJob(j.id, "alice")
 		return err
 	})
 	switch j.place {
@@ -422,7 +422,7 @@ func (m *machine) rescue(t *rapid.T, want []hostler.WorkerID, lose func(*store.T
 func (m *machine) resolve(t *rapid.T) {
 	j := m.pick(t, "parked")
 	to := rapid.SampledFrom([]hostler.State{hostler.StateSucceeded, hostler.StateFailed}).Draw(t, "to")
-	m.tx(t, func(tx *store.Tx) error { return tx.ResolveJob(j.id, to, "somebody", "") })
+	m.tx(t, func(tx *store.Tx) error { return tx.ResolveJob(j.id, to, "alice", "") })
 	m.model.end(j, to)
 	m.model.promote()
 }

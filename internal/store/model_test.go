@@ -11,8 +11,8 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// model is the queue as it should be: plain Go, one map, no indexes, nothing
-// cached. The state machine test holds both databases to it.
+// model is a reference implementation of the queue: plain Go, one map, no indexes,
+// nothing cached. The state machine test compares both databases with it.
 type model struct {
 	now     time.Time
 	jobs    map[hostler.JobID]*mjob
@@ -35,7 +35,7 @@ type mqueue struct {
 type mjob struct {
 	spec     hostler.JobSpec
 	id       hostler.JobID
-	place    string // as store.Tx.Places says
+	place    string // as store.Tx.Places returns it
 	held     bool
 	queuedAt time.Time
 	runAt    time.Time
@@ -72,7 +72,7 @@ func (m *model) inflight(lane string) int {
 	return n
 }
 
-// promote gives every lane's free capacity to the best of those that wait.
+// promote gives the free capacity of every lane to its best waiting jobs.
 func (m *model) promote() {
 	for {
 		var best *mjob
@@ -92,8 +92,8 @@ func (m *model) promote() {
 	}
 }
 
-// ready makes a job ready: for a moment only for the worker that holds its lane's
-// connection, when that one lives and another does too.
+// ready makes a job ready, reserved for a short time for the worker that holds its
+// lane's connection, if that worker is live and another one is too.
 func (m *model) ready(j *mjob) {
 	j.place, j.affinity, j.affinityUntil = "ready", 0, time.Time{}
 	if j.spec.LaneKey == "" {
@@ -126,7 +126,7 @@ func (m *model) arrive(j *mjob, at time.Time) {
 	l.arrived = j.queuedAt
 }
 
-// leaves notes which worker a running job leaves.
+// leaves records which worker a running job leaves.
 func (m *model) leaves(j *mjob) {
 	if j.spec.LaneKey != "" {
 		m.lane(j.spec.LaneKey).owner = j.worker
@@ -137,7 +137,7 @@ func laneBefore(a, b *mjob) bool {
 	return cmp.Or(cmp.Compare(a.spec.Priority, b.spec.Priority), a.queuedAt.Compare(b.queuedAt), cmp.Compare(a.id, b.id)) < 0
 }
 
-// queue puts a job behind its lane; promote lets it pass at once when it may.
+// queue makes a job wait for its lane; promote makes it ready at once if it can.
 func (m *model) queue(j *mjob) {
 	switch {
 	case j.spec.LaneKey == "":
@@ -289,7 +289,7 @@ func (m *model) lost(j *mjob) {
 	}
 }
 
-// due queues what is due, each job as if it had arrived at its own time.
+// due queues the jobs that are due, each as if it had arrived at its own time.
 func (m *model) due() {
 	due := slices.DeleteFunc(m.ordered(), func(j *mjob) bool { return j.place != "sched" || j.runAt.After(m.now) })
 	slices.SortStableFunc(due, func(a, b *mjob) int { return a.runAt.Compare(b.runAt) })
@@ -299,8 +299,8 @@ func (m *model) due() {
 	}
 }
 
-// relane moves the live jobs of an asset to the lane of another device: what
-// holds a lane holds the new one, the rest queues there by its arrival.
+// relane moves the live jobs of an asset to the lane of another device: jobs that hold
+// a lane hold the new one, the others queue there by their arrival.
 func (m *model) relane(asset hostler.AssetID, from, to string) {
 	for _, j := range m.ordered() {
 		if j.spec.Asset != asset || j.spec.LaneKey != from || strings.HasPrefix(j.place, "done") {
@@ -338,7 +338,7 @@ func (m *model) pause(name string, paused bool) {
 	}
 }
 
-// places is what store.Tx.Places must say. A job without lane "holds" nothing.
+// places is what store.Tx.Places must return. A job without lane "holds" nothing.
 func (m *model) places() map[int64]string {
 	out := map[int64]string{}
 	for id, j := range m.jobs {

@@ -151,8 +151,8 @@ func jobsOf(leases []hostler.Lease) (ids []hostler.JobID) {
 	return ids
 }
 
-// A low priority is passed by more urgent jobs, but not for ever: an hour of
-// waiting outweighs a step of priority.
+// More urgent jobs overtake a low priority, but not for ever: an hour of waiting
+// outweighs a step of priority.
 func TestPriorityCannotStarve(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		low := f.enqueue(job(withPriority(9)))[0]
@@ -171,8 +171,8 @@ func TestPriorityCannotStarve(t *testing.T) {
 	})
 }
 
-// A claim's lost answer would leave the job running on a healthy worker for
-// ever; the heartbeat's list of held jobs finds it, and it is handed back.
+// If the answer to a claim is lost, its job would stay running on a healthy worker for
+// ever. The heartbeat lists the jobs that are held; the missing one is handed back.
 func TestLostLeaseReplyIsHandedBack(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		ids := f.enqueue(job(inLane("device:a")), job())
@@ -309,7 +309,7 @@ func TestClaimRacingRescue(t *testing.T) {
 	})
 }
 
-// Pausing a queue takes its heads out of lanes that other queues share.
+// Pausing a queue moves its lane heads out of lanes that other queues share.
 func TestPauseFreesSharedLanes(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		ids := f.enqueue(job(inLane("device:a"), inQueue("bulk")), job(inLane("device:a")))
@@ -373,7 +373,7 @@ func TestLanesAreNeverStranded(t *testing.T) {
 
 // work claims and finishes until stop.
 func (f *fixture) work(ctx context.Context, w hostler.WorkerID, ended chan<- struct{}, stop <-chan struct{}) {
-	woken, done := f.Store.Subscribe(store.TopicWork)
+	notified, done := f.Store.Subscribe(store.TopicWork)
 	defer done()
 	for {
 		var c store.Claimed
@@ -398,13 +398,13 @@ func (f *fixture) work(ctx context.Context, w hostler.WorkerID, ended chan<- str
 		select {
 		case <-stop:
 			return
-		case <-woken:
+		case <-notified:
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-// A queue's limit is counted under its row: claims at once do not pass it.
+// A queue's limit is counted under its row: concurrent claims do not exceed it.
 func TestQueueLimitHoldsUnderRace(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		limit := 3
@@ -470,8 +470,8 @@ func TestQueueFull(t *testing.T) {
 	})
 }
 
-// What a worker lost sight of is dealt with as on_lost says; a job that keeps
-// killing its workers fails at last.
+// on_lost decides about a job whose outcome its worker does not know; a job that keeps
+// crashing its workers fails in the end.
 func TestLossesAreBounded(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		id := f.enqueue(job())[0]
@@ -493,8 +493,8 @@ func TestLossesAreBounded(t *testing.T) {
 	})
 }
 
-// The worker that ran a lane's last job is offered the next one first, for a
-// moment.
+// The next job of a lane is reserved, for a short time, for the worker that ran the
+// last one.
 func TestOwnerHint(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		other := f.register("*")
@@ -508,7 +508,7 @@ func TestOwnerHint(t *testing.T) {
 				t.Errorf("another worker got %v at once", jobsOf(got.Leases))
 			}
 			if kept := got.AffinityUntil.Sub(f.Now()); kept <= 0 || kept > time.Second {
-				t.Errorf("the job is kept for %v, want a moment", kept)
+				t.Errorf("the job is kept for %v, want under a second", kept)
 			}
 			return err
 		})
@@ -521,7 +521,7 @@ func TestOwnerHint(t *testing.T) {
 		}
 		f.Advance(time.Second)
 		if got := f.claim(other, 1); len(got) != 1 {
-			t.Errorf("after the hint another worker got %v, want %v", jobsOf(got), ids[2])
+			t.Errorf("after the reservation another worker got %v, want %v", jobsOf(got), ids[2])
 		}
 		f.wantInvariants()
 	})
@@ -650,7 +650,7 @@ func (f *fixture) wantOrder(want ...hostler.JobID) {
 	}
 }
 
-// asset makes an asset with a device key.
+// asset creates an asset with a device key.
 func (f *fixture) asset(name, device string) (a store.AssetRow) {
 	f.t.Helper()
 	f.tx(func(tx *store.Tx) error {
@@ -716,22 +716,22 @@ func TestExplain(t *testing.T) {
 		want(f.enqueue(job())[0], hostler.WaitBusy)
 
 		f.tx(func(tx *store.Tx) error {
-			_, err := tx.SetQueue("nobody", store.QueueSettings{})
+			_, err := tx.SetQueue("unserved", store.QueueSettings{})
 			return err
 		})
 		if _, err := f.retire(f.worker); err != nil {
 			t.Fatal(err)
 		}
-		want(f.enqueue(job(inQueue("nobody")))[0], hostler.WaitNoWorker)
+		want(f.enqueue(job(inQueue("unserved")))[0], hostler.WaitNoWorker)
 		_ = leases
 
 		f.worker = f.register("*")
 		one := 1
 		f.tx(func(tx *store.Tx) error {
-			_, err := tx.SetQueue("nobody", store.QueueSettings{Limit: &one})
+			_, err := tx.SetQueue("unserved", store.QueueSettings{Limit: &one})
 			return err
 		})
-		full := f.enqueue(job(inQueue("nobody"), withPriority(1)), job(inQueue("nobody")))
+		full := f.enqueue(job(inQueue("unserved"), withPriority(1)), job(inQueue("unserved")))
 		f.claim(f.worker, 20)
 		if w := want(full[1], hostler.WaitLimit); w.Limit != 1 {
 			t.Errorf("limit is %d, want 1", w.Limit)
@@ -788,7 +788,7 @@ func TestExplainUnknownAndBackoff(t *testing.T) {
 	})
 }
 
-func TestLanesThatNobodyUsesGo(t *testing.T) {
+func TestIdleLanesAreDeleted(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		ids := f.enqueue(job(inLane("own:x:once")), job(inLane("device:a"), func(s *hostler.JobSpec) { s.RunAt = f.Now().Add(72 * time.Hour) }))
 		if err := f.finish(f.worker, f.claim(f.worker, 1)[0], hostler.OutcomeSucceeded); err != nil {

@@ -40,7 +40,7 @@ func TestCancelRacingRelane(t *testing.T) {
 				return err
 			}
 			cancelled = f.meanwhile(func(tx *store.Tx) error {
-				_, err := tx.CancelJob(id, "somebody")
+				_, err := tx.CancelJob(id, "alice")
 				return err
 			})
 			return nil
@@ -77,8 +77,8 @@ func TestDueRacingRelane(t *testing.T) {
 	})
 }
 
-// A ttl bounds the wait for the first start: one that did not happen leaves it as
-// it was, one that did ends it.
+// A ttl limits the wait for the first start: it counts again if that start did not
+// happen, and no longer if it did.
 func TestTTLAndHandBack(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		id := f.enqueue(job(func(s *hostler.JobSpec) { s.ExpiresAt, s.MaxAttempts = f.Now().Add(time.Minute), 2 }))[0]
@@ -124,7 +124,7 @@ func TestTTLAndHandBack(t *testing.T) {
 	})
 }
 
-// A result that is no text does not hold up what is finished with it.
+// A result that is not valid text does not fail the jobs that finish with it.
 func TestResultThatIsNoText(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		ids := f.enqueue(job(), job(onLost(hostler.OnLostAsk)))
@@ -159,8 +159,8 @@ func TestResultThatIsNoText(t *testing.T) {
 	})
 }
 
-// Who enqueues in several steps and locks the lanes before does not deadlock with
-// who enqueues at once.
+// A transaction that enqueues in several steps, and locks the lanes before, does not
+// deadlock with one that enqueues in a single step.
 func TestEnqueueInStepsLocksInOrder(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		f.enqueue(job(inLane("a")))
@@ -196,7 +196,7 @@ func TestEnqueueInStepsLocksInOrder(t *testing.T) {
 	})
 }
 
-// An asset's lane does not change under who reads it to enqueue.
+// An asset's lane does not change under a transaction that reads it to enqueue.
 func TestFreezeLanesExcludesRelane(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		f.enqueue(job(inLane("device:a"), func(s *hostler.JobSpec) { s.Asset = 42 }))

@@ -10,8 +10,8 @@ import (
 // when the asset's device key changes: jobs that run on the device, or whose
 // outcome there is unknown, must keep later ones waiting under the new key too.
 
-// lockDeviceKey returns the device key of an asset as it stays until the
-// transaction ends. When it differs from next, the transaction holds the pause
+// lockDeviceKey returns the device key of an asset; no other transaction changes it
+// before this one ends. When it differs from next, the transaction holds the queue
 // lock exclusively: it may move the asset's jobs.
 func (tx *Tx) lockDeviceKey(asset hostler.AssetID, next string) (string, error) {
 	var key string
@@ -26,7 +26,7 @@ func (tx *Tx) lockDeviceKey(asset hostler.AssetID, next string) (string, error) 
 	if err := tx.c.Lock(tx.ctx, queueLock, shared); err != nil {
 		return "", err
 	}
-	// Read again under the lock: whoever held it before may have changed the key.
+	// Read again under the lock: another transaction may have changed the key.
 	if err := read(); err != nil || key == next || !shared {
 		return key, err
 	}
@@ -34,7 +34,7 @@ func (tx *Tx) lockDeviceKey(asset hostler.AssetID, next string) (string, error) 
 }
 
 // relane moves the live jobs of an asset from the lane with one key to the lane
-// with another. The transaction holds the pause lock exclusively, so no other one
+// with another. The transaction holds the queue lock exclusively, so no other one
 // locks lanes, claims, or finishes jobs meanwhile.
 //
 // A job that holds its lane (running, unknown, or backing off) holds the new one
@@ -81,7 +81,7 @@ type relaning struct {
 	ids      []hostler.JobID
 }
 
-// holders moves the jobs that keep holding a lane: the new one.
+// holders moves the jobs that hold a lane: they hold the new one.
 func (m *relaning) holders() error {
 	for _, sql := range []string{
 		`UPDATE running SET lane = ? WHERE id IN ?* RETURNING 1`,

@@ -25,7 +25,7 @@ type runningJob struct {
 // cancelled reports whether a person asked for the job to be cancelled.
 func (j *runningJob) cancelled() bool { return !j.CancelAt.IsZero() }
 
-// policy is what the job says about failures.
+// policy is how the job wants failures to be handled.
 type policy struct {
 	maxAttempts int64
 	backoff     hostler.Backoff
@@ -78,7 +78,7 @@ func decide(j *runningJob, r hostler.Report) transition {
 }
 
 // decideLost returns the transition of a job whose worker was lost, or whose outcome
-// its worker does not know: what on_lost says.
+// its worker does not know. on_lost decides.
 func decideLost(j *runningJob, t transition, outcome string) transition {
 	t.cause, t.outcome = hostler.CauseLost, outcome
 	switch {

@@ -10,7 +10,7 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// hook makes a webhook of project 1.
+// hook creates a webhook of project 1.
 func (f *fixture) hook(name string) hostler.WebhookID {
 	f.t.Helper()
 	var id hostler.WebhookID
@@ -22,8 +22,8 @@ func (f *fixture) hook(name string) hostler.WebhookID {
 	return id
 }
 
-// tell queues deliveries of some types to a webhook.
-func (f *fixture) tell(id hostler.WebhookID, types ...hostler.EventType) []hostler.DeliveryID {
+// queueEvents queues deliveries of events of some types to a webhook.
+func (f *fixture) queueEvents(id hostler.WebhookID, types ...hostler.EventType) []hostler.DeliveryID {
 	f.t.Helper()
 	list := make([]store.NewDelivery, len(types))
 	for i, t := range types {
@@ -37,7 +37,7 @@ func (f *fixture) tell(id hostler.WebhookID, types ...hostler.EventType) []hostl
 	return ids
 }
 
-// due is DueWebhooks with the next time as a span from now.
+// due calls DueWebhooks and returns the next time as a duration from now.
 func (f *fixture) due() (ids []hostler.WebhookID, next time.Duration) {
 	f.t.Helper()
 	f.tx(func(tx *store.Tx) error {
@@ -84,17 +84,17 @@ func (f *fixture) delivery(id hostler.DeliveryID) hostler.Delivery {
 	return *d
 }
 
-// What is due is found webhook by webhook, whatever waits for the others.
+// DueWebhooks finds the webhooks with due deliveries, however many others wait.
 func TestDueWebhooks(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		if ids, next := f.due(); len(ids) != 0 || next != 0 {
 			t.Errorf("of nothing, %v are due, the next in %v", ids, next)
 		}
 		a, b, c, d := f.hook("a"), f.hook("b"), f.hook("c"), f.hook("d")
-		f.tell(a, "asset.created", "asset.created")
-		f.tell(b, "asset.created")
-		f.tell(c, "asset.created")
-		f.tell(d, "asset.created", hostler.EventWebhookPing)
+		f.queueEvents(a, "asset.created", "asset.created")
+		f.queueEvents(b, "asset.created")
+		f.queueEvents(c, "asset.created")
+		f.queueEvents(d, "asset.created", hostler.EventWebhookPing)
 		later := f.claimDeliveries(b, 1)[0]
 		f.endTry(later, store.DeliveryOutcome{State: hostler.DeliveryPending, Next: f.Now().Add(time.Hour)})
 		f.tx(func(tx *store.Tx) error {
@@ -120,13 +120,13 @@ func TestDueWebhooks(t *testing.T) {
 	})
 }
 
-// Somebody waits for a test: it does not queue up behind what is told of.
+// A test is sent before the other deliveries of its webhook: a person waits for it.
 func TestTestsComeFirst(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
-		f.tell(hook, "asset.created", "asset.created")
+		f.queueEvents(hook, "asset.created", "asset.created")
 		f.Advance(time.Second)
-		ping := f.tell(hook, hostler.EventWebhookPing)[0]
+		ping := f.queueEvents(hook, hostler.EventWebhookPing)[0]
 		if d := f.delivery(ping); d.NextAt == nil || !d.NextAt.Equal(d.Created) {
 			t.Errorf("the test made at %v is due at %v", d.Created, d.NextAt)
 		}
@@ -136,12 +136,12 @@ func TestTestsComeFirst(t *testing.T) {
 	})
 }
 
-// A claimed delivery is nobody else's until the claim ends; one that was sent again
-// meanwhile stays due, whatever came of the try.
+// A claimed delivery is claimed by no other sender until the claim ends. If a person
+// asks to send it again meanwhile, it stays due, whatever the outcome of the try.
 func TestClaimDeliveries(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
-		ids := f.tell(hook, "asset.created", "asset.updated", "asset.deleted")
+		ids := f.queueEvents(hook, "asset.created", "asset.updated", "asset.deleted")
 		first := f.claimDeliveries(hook, 2)
 		if len(first) != 2 || first[0].ID != ids[0] || first[1].ID != ids[1] {
 			t.Fatalf("claimed %+v, want the two oldest of %v", first, ids)
@@ -166,11 +166,11 @@ func TestClaimDeliveries(t *testing.T) {
 	})
 }
 
-// A rate holds whoever claims.
+// A rate holds across claims and servers.
 func TestRateOfClaims(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
-		f.tell(hook, "asset.created", "asset.updated", "asset.deleted")
+		f.queueEvents(hook, "asset.created", "asset.updated", "asset.deleted")
 		f.tx(func(tx *store.Tx) error {
 			w, err := tx.LockWebhook([]hostler.ProjectID{1}, hook, "")
 			if err != nil {
@@ -188,11 +188,11 @@ func TestRateOfClaims(t *testing.T) {
 	})
 }
 
-// Foreign and unknown names find nothing; the one that is taken is refused.
+// Names of other projects and unknown names find nothing; a taken name is refused.
 func TestWebhookRows(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		a, b := f.hook("a"), f.hook("b")
-		ids := f.tell(a, "asset.created")
+		ids := f.queueEvents(a, "asset.created")
 		f.tx(func(tx *store.Tx) error {
 			rows, err := tx.Webhooks([]hostler.ProjectID{1}, "", 10)
 			if err != nil {
@@ -227,11 +227,11 @@ func TestWebhookRows(t *testing.T) {
 	})
 }
 
-// A listing by state has those of the state.
+// A listing by state returns the deliveries in that state.
 func TestDeliveriesByState(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
-		ids := f.tell(hook, "asset.created", "asset.created", "asset.created")
+		ids := f.queueEvents(hook, "asset.created", "asset.created", "asset.created")
 		got := f.claimDeliveries(hook, 2)
 		f.endTry(got[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered})
 		f.endTry(got[1], store.DeliveryOutcome{State: hostler.DeliveryFailed})
@@ -247,12 +247,12 @@ func TestDeliveriesByState(t *testing.T) {
 	})
 }
 
-// Retention takes what has ended, not what waits for its next try, and then the
-// webhooks of runs.
+// Retention deletes deliveries that have ended, not those that wait for their next try,
+// and then the webhooks of runs.
 func TestDropDeliveries(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
-		ids := f.tell(hook, "asset.created", "asset.updated")
+		ids := f.queueEvents(hook, "asset.created", "asset.updated")
 		f.endTry(f.claimDeliveries(hook, 1)[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered})
 		f.endTry(f.claimDeliveries(hook, 1)[0], store.DeliveryOutcome{State: hostler.DeliveryPending, Next: f.Now().Add(90 * time.Minute)})
 		var bound hostler.WebhookID
@@ -287,7 +287,7 @@ func TestDropDeliveries(t *testing.T) {
 		}
 		f.Advance(2 * time.Hour)
 		if !drop(1) {
-			t.Error("a full batch says that there is no more")
+			t.Error("a full batch reports that there is no more")
 		}
 		drop(10)
 		if n, run := left(); n != 1 || run {
@@ -299,8 +299,8 @@ func TestDropDeliveries(t *testing.T) {
 	})
 }
 
-// What waits for a webhook that is disabled, or whose receiver is down, waits, but
-// not for ever; a run's, which nobody enables, is given up at once.
+// Deliveries of a disabled webhook, or of a receiver that is down, wait until retention
+// deletes them; those of a run's webhook, which cannot be enabled, fail at once.
 func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		named, bound := f.hook("a"), hostler.WebhookID(0)
@@ -310,9 +310,9 @@ func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 			return err
 		})
 		down := f.hook("down")
-		f.tell(down, "job.failed")
-		waits := f.tell(named, "job.failed")[0]
-		runs := f.tell(bound, "job.failed", "job.failed", "job.failed")
+		f.queueEvents(down, "job.failed")
+		waits := f.queueEvents(named, "job.failed")[0]
+		runs := f.queueEvents(bound, "job.failed", "job.failed", "job.failed")
 		flying := f.claimDeliveries(bound, 2)
 		f.tx(func(tx *store.Tx) error {
 			for _, id := range []hostler.WebhookID{named, bound} {
@@ -333,7 +333,7 @@ func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 			}
 		}
 		f.Advance(2 * time.Hour)
-		f.tell(named, "job.failed", hostler.EventWebhookPing)
+		f.queueEvents(named, "job.failed", hostler.EventWebhookPing)
 		f.tx(func(tx *store.Tx) error {
 			for more := true; more; {
 				var err error
