@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,11 +46,14 @@ func (db *DB) roll() error {
 // transaction.
 func (db *DB) rebuild(statements []string) error {
 	ctx := db.writer.ctx
-	err := db.writer.script(ctx, "BEGIN IMMEDIATE; DROP VIEW done; "+strings.Join(statements, "; "))
+	ns, err := db.writer.numbers(`SELECT n FROM segment`)
+	if err != nil {
+		return mapError(err)
+	}
+	err = db.writer.script(ctx, "BEGIN IMMEDIATE; "+dropViewDDL(len(ns))+strings.Join(statements, "; "))
 	if err == nil {
-		var ns []int64
 		if ns, err = db.writer.numbers(`SELECT n FROM segment ORDER BY n`); err == nil {
-			err = db.writer.script(ctx, viewDDL(ns)+"; COMMIT")
+			err = db.writer.script(ctx, viewDDL(ns)+"COMMIT")
 		}
 	}
 	if err != nil {
@@ -75,14 +79,47 @@ func (db *DB) segmentDDL(last, n int64) ([]string, error) {
 	return created, err
 }
 
+// viewArms is how many segments one view spans: SQLite allows 500 terms in a compound
+// SELECT.
+const viewArms = 400
+
+// partView names a view over some of the segments.
+func partView(i int) string { return "history_" + strconv.Itoa(i) }
+
 // viewDDL creates the view over the segments. All have the same columns in the same
-// order: a segment is a copy of the one before, and a migration alters all of them.
+// order. More segments than one view may span get views of their own below it; SQLite
+// looks through both levels, so that a query uses the indexes of every segment.
 func viewDDL(ns []int64) string {
-	arms := make([]string, len(ns))
-	for i, n := range ns {
-		arms[i] = "SELECT * FROM " + segmentName(n)
+	var ddl strings.Builder
+	var arms []string
+	for _, n := range ns {
+		arms = append(arms, segmentName(n))
 	}
-	return "CREATE VIEW done AS " + strings.Join(arms, " UNION ALL ")
+	if len(ns) > viewArms {
+		var parts []string
+		for part := range slices.Chunk(arms, viewArms) {
+			ddl.WriteString(unionDDL(partView(len(parts)), part))
+			parts = append(parts, partView(len(parts)))
+		}
+		arms = parts
+	}
+	ddl.WriteString(unionDDL("done", arms))
+	return ddl.String()
+}
+
+func unionDDL(view string, tables []string) string {
+	return "CREATE VIEW " + view + " AS SELECT * FROM " + strings.Join(tables, " UNION ALL SELECT * FROM ") + ";\n"
+}
+
+// dropViewDDL drops the views over so many segments.
+func dropViewDDL(segments int) string {
+	views := []string{"done"}
+	if segments > viewArms {
+		for i := range (segments + viewArms - 1) / viewArms {
+			views = append(views, partView(i))
+		}
+	}
+	return "DROP VIEW " + strings.Join(views, ";\nDROP VIEW ") + ";\n"
 }
 
 // Maintain implements sqldb.Driver: history older than keep goes, a segment at a

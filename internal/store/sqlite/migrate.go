@@ -72,13 +72,13 @@ func forSegments(statement string, segments []int64) string {
 	var out strings.Builder
 	alters := strings.HasPrefix(statement, "ALTER ")
 	if alters {
-		out.WriteString("DROP VIEW done;\n")
+		out.WriteString(dropViewDDL(len(segments)))
 	}
 	for _, n := range segments {
 		out.WriteString(strings.ReplaceAll(statement, historyWord, segmentName(n)))
 	}
 	if alters {
-		out.WriteString(viewDDL(segments) + ";\n")
+		out.WriteString(viewDDL(segments))
 	}
 	return out.String()
 }
