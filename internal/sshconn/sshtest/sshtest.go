@@ -1,16 +1,24 @@
 // Package sshtest runs a real OpenSSH server for tests.
 //
-// Model: Start makes throw-away host and user keys in a folder of its own,
-// starts the sshd of the machine on a free loopback port and waits until it
-// listens. The test's end stops the server and every process below it, by pid,
-// and removes the folder. Everything that sshd logs is kept for assertions.
+// # Model
 //
-// As root the server lets root in, and users that NewUser makes; as anybody
-// else, only the user who runs the test, by key.
+// [Start] creates temporary host and user keys in a folder of its own, starts the machine's
+// sshd on a free loopback port and waits until it listens. The test's end stops the server and
+// every process below it, by pid, and removes the folder. [Server.Log] is everything that sshd
+// logged.
+//
+//	s := sshtest.Start(t, sshtest.Options{MaxSessions: 1})
+//	asset := s.Asset() // for a lease, with the host key pinned
+//
+// A test that runs as root can log in as root and as users that [NewUser] creates; any other
+// test only as the user who runs it, by key.
+//
+// [Relay] silences or cuts connections. [PIDFile] and [Running] observe remote programs.
 package sshtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -35,24 +43,24 @@ import (
 	"hostler.dev/hostler"
 )
 
-// sshdPath is where Debian's openssh-server puts the server; sshd insists on
-// being started by its absolute path.
+// sshdPath is where Debian's openssh-server installs the server. sshd must be started by its
+// absolute path.
 const sshdPath = "/usr/sbin/sshd"
 
-// Options are what a test may want to be different. The zero value is a server
-// on 127.0.0.1 with an ed25519 host key.
+// Options configure a Server. The zero value is a server on 127.0.0.1 with an ed25519 host
+// key.
 type Options struct {
 	// AnyAddress listens on 0.0.0.0, so that every 127.x.y.z is this server.
 	AnyAddress bool
 	// HostKeyTypes are ssh-keygen types; default: ed25519.
 	HostKeyTypes []string
-	// MaxSessions per connection; 0 leaves sshd's default of 10.
+	// MaxSessions per connection; 0 means sshd's default of 10.
 	MaxSessions int
 	// Env is set for every session (SetEnv).
 	Env map[string]string
 	// LogLevel of sshd; default VERBOSE.
 	LogLevel string
-	// Config are further lines of sshd_config.
+	// Config has further lines of sshd_config.
 	Config []string
 }
 
@@ -93,8 +101,8 @@ func Start(tb testing.TB, opts Options) *Server {
 	return s
 }
 
-// start runs sshd on a free port; another process may take the port between
-// the choice and the bind, so it tries a few.
+// start runs sshd on a free port. It tries several: another process may bind a port after it
+// was chosen.
 func (s *Server) start() {
 	s.tb.Helper()
 	for range 5 {
@@ -110,7 +118,7 @@ func (s *Server) start() {
 	s.tb.Fatalf("sshd does not start:\n%s", s.Log())
 }
 
-// launch starts the process and says whether it came to listen.
+// launch starts the process and reports whether it listens.
 func (s *Server) launch() bool {
 	s.write("sshd_config", s.config())
 	mark := len(s.Log())
@@ -158,7 +166,7 @@ func (s *Server) config() string {
 		"LoginGraceTime 30",
 		"MaxStartups 1000",
 		"AuthorizedKeysFile " + filepath.Join(s.dir, "authorized_keys"),
-		"LogLevel " + cmpOr(s.opts.LogLevel, "VERBOSE"),
+		"LogLevel " + cmp.Or(s.opts.LogLevel, "VERBOSE"),
 	}
 	for _, t := range s.hostKeyTypes() {
 		lines = append(lines, "HostKey "+s.hostKeyPath(t))
@@ -178,8 +186,8 @@ func (s *Server) config() string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// Stop ends the server and every process below it, the sessions' commands
-// included. It may be called again.
+// Stop stops the server and every process below it, including the sessions' commands. It may
+// be called more than once.
 func (s *Server) Stop() {
 	if s.cmd == nil {
 		return
@@ -193,8 +201,7 @@ func (s *Server) Stop() {
 	s.cmd = nil
 }
 
-// StopListening ends the listener only: connections go on, new ones are
-// refused.
+// StopListening stops only the listener: open connections work on, new ones are refused.
 func (s *Server) StopListening() {
 	below := descendants(s.cmd.Process.Pid)
 	_ = s.cmd.Process.Kill()
@@ -222,8 +229,8 @@ func (s *Server) Restart() {
 	s.tb.Fatalf("sshd does not start again:\n%s", s.Log())
 }
 
-// DropConnections kills the processes that serve connections. The commands
-// that run on them live on, as they do when a network breaks.
+// DropConnections kills the processes that serve connections. Their commands keep running, as
+// after a network failure.
 func (s *Server) DropConnections() {
 	for _, pid := range descendants(s.cmd.Process.Pid) {
 		if isSSHD(pid) {
@@ -239,16 +246,7 @@ func (s *Server) RotateHostKeys() {
 	s.Restart()
 }
 
-// SetConfig replaces the further lines of sshd_config. Connections that come
-// after it see them; those that stand do not.
-func (s *Server) SetConfig(lines ...string) {
-	s.tb.Helper()
-	s.opts.Config = lines
-	s.StopListening()
-	s.Restart()
-}
-
-// Log is what sshd logged so far.
+// Log returns what sshd logged so far.
 func (s *Server) Log() string {
 	b, err := os.ReadFile(s.log.Name())
 	if err != nil {
@@ -257,8 +255,8 @@ func (s *Server) Log() string {
 	return strings.ReplaceAll(string(b), "\r\n", "\n")
 }
 
-// openLog makes the log a file and no pipe: connections must be able to outlive
-// the listener.
+// openLog creates the log as a file. Connections write to it after the listener has stopped,
+// which a pipe would not allow.
 func (s *Server) openLog() {
 	s.tb.Helper()
 	f, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -269,16 +267,16 @@ func (s *Server) openLog() {
 	s.log = f
 }
 
-// Connections counts the connections that passed authentication so far.
+// Connections counts the connections that were authenticated so far.
 func (s *Server) Connections() int {
 	return len(regexp.MustCompile(`(?m)^Accepted \S+ for `).FindAllString(s.Log(), -1))
 }
 
-// HostKey is a host key's public part in authorized_keys form, without
-// comment; typ is the ssh-keygen type, "" the first one.
+// HostKey returns a host key's public part in authorized_keys form, without comment. typ is the
+// ssh-keygen type; "" is the first one.
 func (s *Server) HostKey(typ string) string {
 	s.tb.Helper()
-	b, err := os.ReadFile(s.hostKeyPath(cmpOr(typ, s.hostKeyTypes()[0])) + ".pub")
+	b, err := os.ReadFile(s.hostKeyPath(cmp.Or(typ, s.hostKeyTypes()[0])) + ".pub")
 	if err != nil {
 		s.tb.Fatalf("host key: %v", err)
 	}
@@ -286,7 +284,7 @@ func (s *Server) HostKey(typ string) string {
 	return fields[0] + " " + fields[1]
 }
 
-// Authorize lets the owner of a public key (authorized_keys form) in as well.
+// Authorize also accepts a public key (authorized_keys form).
 func (s *Server) Authorize(publicKey string) {
 	s.tb.Helper()
 	f, err := os.OpenFile(filepath.Join(s.dir, "authorized_keys"), os.O_APPEND|os.O_WRONLY, 0)
@@ -299,7 +297,7 @@ func (s *Server) Authorize(publicKey string) {
 	}
 }
 
-// Credential opens the server as User.
+// Credential returns the credential of User.
 func (s *Server) Credential() *hostler.LeaseCredential {
 	return &hostler.LeaseCredential{
 		ID: 1, Version: 1, Kind: hostler.CredentialSSHKey, Username: s.User,
@@ -307,7 +305,7 @@ func (s *Server) Credential() *hostler.LeaseCredential {
 	}
 }
 
-// Asset is the server as a lease names it, with its first host key pinned.
+// Asset returns the server as the asset of a lease, with its first host key pinned.
 func (s *Server) Asset() *hostler.LeaseAsset {
 	return &hostler.LeaseAsset{
 		ID: 1, Name: "sshtest", Address: s.Host, Port: s.Port, Platform: "linux",
@@ -316,7 +314,7 @@ func (s *Server) Asset() *hostler.LeaseAsset {
 	}
 }
 
-// PinnedKey makes a pinned host key from its authorized_keys form.
+// PinnedKey returns a pinned host key from its authorized_keys form.
 func PinnedKey(tb testing.TB, addr, publicKey string) hostler.HostKey {
 	tb.Helper()
 	key, _, _, _, err := gossh.ParseAuthorizedKey([]byte(publicKey))
@@ -329,8 +327,8 @@ func PinnedKey(tb testing.TB, addr, publicKey string) hostler.HostKey {
 	}
 }
 
-// NewKey makes an ed25519 key: the private part in OpenSSH PEM, encrypted when
-// there is a passphrase, and the public part in authorized_keys form.
+// NewKey creates an ed25519 key: the private part in OpenSSH PEM, encrypted if there is a
+// passphrase, and the public part in authorized_keys form.
 func NewKey(tb testing.TB, passphrase string) (private, public string) {
 	tb.Helper()
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)
@@ -355,12 +353,11 @@ func marshalKey(priv ed25519.PrivateKey, passphrase string) (*pem.Block, error) 
 	return gossh.MarshalPrivateKeyWithPassphrase(priv, "", []byte(passphrase))
 }
 
-// NewUser makes a user of the machine with a password until the test's end.
-// It needs root.
+// NewUser creates a user of the machine with a password, until the test's end. It needs root.
 func NewUser(tb testing.TB, password string) (name string) {
 	tb.Helper()
 	if os.Geteuid() != 0 {
-		tb.Fatal("making a user needs root; run the tests as root, in a container for instance")
+		tb.Fatal("creating a user needs root; run the tests as root, for instance in a container")
 	}
 	var b [4]byte
 	_, _ = rand.Read(b[:])
@@ -407,17 +404,17 @@ func (s *Server) write(name, content string) {
 	}
 }
 
-// publicDir is a folder that other users of the machine may read, which
-// TB.TempDir is not: sshd reads authorized_keys as the user who logs in.
+// publicDir returns a folder that other users of the machine can read, unlike TB.TempDir: sshd
+// reads authorized_keys as the user who logs in.
 func publicDir(tb testing.TB) string {
 	tb.Helper()
 	if os.Geteuid() == 0 {
-		// sshd's own privilege separation folder; packages make it at boot only.
+		// sshd's privilege separation folder, which is otherwise only created at boot.
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			tb.Fatalf("sshtest: %v", err)
 		}
 	}
-	dir, err := os.MkdirTemp("", "sshtest-") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp("", "sshtest-") //nolint:usetesting // other users cannot read TB.TempDir
 	if err != nil {
 		tb.Fatalf("sshtest: %v", err)
 	}
@@ -487,11 +484,4 @@ func parentOf(pid int) (int, bool) {
 func isSSHD(pid int) bool {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	return strings.HasPrefix(string(b), "sshd")
-}
-
-func cmpOr(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
