@@ -9,20 +9,20 @@ import (
 	"hostler.dev/hostler"
 )
 
-// Fault is a classified error: why an action did not do its work. It carries all
-// that a [Result] needs, so that helpers deep inside a family return an error and
-// the action turns it into a result with [ResultOf].
+// Fault is a classified error: why an action did not do its work. It has everything that a
+// [Result] needs, so that helpers deep inside a family return an error, and the action
+// converts it to a result with [ResultOf].
 type Fault struct {
-	// Outcome is OutcomeFailed when the work had no effect, OutcomeUnknown when it
-	// may have had one, OutcomeCancelled when it was stopped on request.
+	// Outcome is OutcomeFailed if the work had no effect, OutcomeUnknown if it may have
+	// had one, OutcomeCancelled if it was stopped on request.
 	Outcome hostler.Outcome
 	// Kind classifies the fault for programs; see the ErrKind constants.
 	Kind string
-	// Text says what happened, and to what.
+	// Text is what happened, and to what.
 	Text hostler.Text
-	// Remedy says what to do next, as an imperative clause; empty for none.
+	// Remedy is what to do next, as an imperative clause; empty for none.
 	Remedy hostler.Text
-	// NoRetry says that another attempt would fail the same way.
+	// NoRetry: another attempt would fail the same way.
 	NoRetry bool
 
 	cause error
@@ -34,8 +34,8 @@ func NewFault(kind, en, zh string, args ...any) *Fault {
 	return &Fault{Outcome: hostler.OutcomeFailed, Kind: kind, Text: hostler.Textf(en, zh, args...)}
 }
 
-// NewUnknownFault returns the fault of work that may have had an effect nobody
-// could observe.
+// NewUnknownFault returns the fault of work that may have taken effect, which could not be
+// verified.
 func NewUnknownFault(kind, en, zh string, args ...any) *Fault {
 	return &Fault{Outcome: hostler.OutcomeUnknown, Kind: kind, Text: hostler.Textf(en, zh, args...)}
 }
@@ -100,10 +100,9 @@ func AsFault(err error) *Fault {
 // ResultOf returns the result of an attempt that ended with err.
 func ResultOf(err error) Result { return AsFault(err).Result() }
 
-// StoppedFault returns the fault of work that ended because its context did, when
-// nothing of it is running any more: cancelled, or failed after a timeout. The
-// phases complete "cancelled …" and "timed out …"; the Chinese one is put in
-// brackets.
+// StoppedFault returns the fault of work that ended because its context did, and of which
+// nothing runs any more: cancelled, or failed after a timeout. The phases complete
+// "cancelled …" and "timed out …"; the Chinese one is put in brackets.
 func StoppedFault(ctx context.Context, phaseEN, phaseZH string) *Fault {
 	f := &Fault{
 		Outcome: hostler.OutcomeCancelled, Kind: hostler.ErrKindCancelled,
@@ -117,15 +116,15 @@ func StoppedFault(ctx context.Context, phaseEN, phaseZH string) *Fault {
 	return f
 }
 
-// TimedOut reports whether a call's context ended because its time was up, and not
-// because someone cancelled the job.
+// TimedOut reports whether a call's context ended because of a timeout, and not because the job
+// was cancelled.
 func TimedOut(ctx context.Context) bool {
 	cause := context.Cause(ctx)
 	return errors.Is(cause, ErrTimeout) || errors.Is(cause, context.DeadlineExceeded)
 }
 
-// TimeoutText says that a call timed out, and after how long where the cause of its
-// context names that.
+// TimeoutText returns "timed out after 2s", without the duration if the cause of the context
+// does not have it.
 func TimeoutText(ctx context.Context) hostler.Text {
 	if t, ok := errors.AsType[*TimeoutError](context.Cause(ctx)); ok {
 		return hostler.Textf("timed out after %s", "已超时（%s）", t.After)

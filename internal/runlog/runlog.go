@@ -10,7 +10,7 @@
 //
 // The head is the first half of the limit and is stored as it comes, so that people can
 // follow a job. The tail is the last half and stays in memory until the end; what is
-// between the two is dropped, and a line says how much.
+// between the two is dropped, and a line has the number of bytes.
 //
 // A small output that no chunk was stored of is returned by [Log.Close] instead, and travels
 // in the job's report: one write for most jobs.

@@ -135,7 +135,7 @@ func (p *Pool) acquireForward(ctx context.Context, r *route, call *action.Call) 
 
 // acquire finds, awaits or dials a connection and counts one use of it. It reports
 // whether the connection was proven by earlier use. The caller that dials is the
-// first to use the new connection, so that no untried connection is kept.
+// first to use the new connection, so that no untried connection becomes idle.
 func (p *Pool) acquire(
 	ctx context.Context, r *route, call *action.Call, d demand,
 ) (c *conn, reused bool, err error) {
@@ -246,7 +246,7 @@ func (p *Pool) dialShared(ctx context.Context, rp *routePool, r *route, call *ac
 		c.addUse()
 		p.add(rp, c)
 	}
-	// An error that only says that this caller's context ended is not shared.
+	// The end of this caller's context is not shared.
 	if ctx.Err() == nil {
 		d.err = err
 	}

@@ -552,7 +552,7 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 		return len(got) <= 2
 	})
 	if want := []string{"127.0.3.3", "127.0.3.4"}; !slices.Equal(got, want) {
-		t.Errorf("kept %v, want %v", got, want)
+		t.Errorf("open: %v, want %v", got, want)
 	}
 }
 

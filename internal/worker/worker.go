@@ -89,8 +89,8 @@ type Config struct {
 	// and returns their number; it must not block. Both are nil when there are none.
 	Sessions  func() []hostler.HostSession
 	CloseHost func(address string) int
-	// Elapsed is the time since some moment, by a clock that goes on while the machine
-	// is suspended and that nobody sets; nil means the system's.
+	// Elapsed returns the time since a fixed moment, by a clock that is never set and that
+	// also runs while the machine is suspended; nil means the system's.
 	Elapsed func() time.Duration
 }
 

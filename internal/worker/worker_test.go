@@ -361,8 +361,8 @@ func TestAWorkerFencesItselfBeforeItsLeaseEnds(t *testing.T) {
 	})
 }
 
-// A machine that was suspended for longer than a lease lasts finds its timers where they
-// were; the jobs are somebody else's by now.
+// Timers do not run while a machine is suspended: after a suspension for longer than the lease
+// the jobs belong to another worker.
 func TestASuspendedWorkerFencesItselfAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newFakeDispatcher()

@@ -1,5 +1,4 @@
-// Package actiontest runs actions in tests, with an environment of its own in the place of
-// the worker's.
+// Package actiontest runs actions in tests, with a fake environment instead of the worker's.
 //
 // # Model
 //
@@ -28,7 +27,7 @@ import (
 // waitLimit is how long Wait waits for an action. It is long, as machines are slow.
 const waitLimit = 5 * time.Minute
 
-// Attempt is one call of an action. The Result may be read once it has ended.
+// Attempt is one call of an action. Read the Result only after it has ended.
 type Attempt struct {
 	action.Result
 	// Call may be changed before the start.

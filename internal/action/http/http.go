@@ -49,7 +49,7 @@ var schema []byte
 const (
 	defaultTimeout = 30 * time.Second
 	maxTimeout     = 10 * time.Minute
-	defaultBody    = 64 << 10 // bytes kept in the result
+	defaultBody    = 64 << 10 // bytes of the response in the result
 	maxHeaders     = 64       // of the response, kept in the result
 	headerBytes    = 1 << 10  // of each of them
 	searchBytes    = 1 << 20  // bytes that are searched for expect_body

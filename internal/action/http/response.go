@@ -70,7 +70,7 @@ func text(res *nethttp.Response) string {
 // headerBytes, with the values of those that open a session masked.
 func headers(h nethttp.Header) map[string]string {
 	names := slices.Sorted(maps.Keys(h))
-	kept := make(map[string]string, min(len(names), maxHeaders))
+	first := make(map[string]string, min(len(names), maxHeaders))
 	for _, name := range names[:min(len(names), maxHeaders)] {
 		value := strings.Join(h[name], ", ")
 		if name == "Set-Cookie" || name == "Authentication-Info" {
@@ -79,9 +79,9 @@ func headers(h nethttp.Header) map[string]string {
 		if len(value) > headerBytes {
 			value = value[:headerBytes] + "…"
 		}
-		kept[name] = strings.ToValidUTF8(value, "\uFFFD")
+		first[name] = strings.ToValidUTF8(value, "\uFFFD")
 	}
-	return kept
+	return first
 }
 
 // failed returns the result of an exchange without a response.

@@ -103,8 +103,7 @@ func (f *Family) decode(c *action.Call) (cliArgs, login, error) {
 	return args, l, err
 }
 
-// runCheck opens a CLI of its own: a kept one would not show whether the login still
-// works.
+// runCheck opens a CLI of its own: a reused one would not show whether the login still works.
 func (f *Family) runCheck(ctx context.Context, c *action.Call) action.Result {
 	_, l, err := f.decode(c)
 	if err != nil {
@@ -159,7 +158,7 @@ type job struct {
 	touched   bool // something was entered that may have changed the device
 	stale     bool // a reused CLI broke before anything was sent
 	committed bool // a candidate configuration took effect
-	reusable  bool // the CLI may be kept for the next job
+	reusable  bool // the next job may use the CLI
 	accepted  int  // commands that the device did not refuse
 	refusal   *action.Fault
 }
@@ -227,7 +226,7 @@ func (j *job) abandon(ctx context.Context) action.Result {
 		"（已接受 %d 行，共 %d 行，未提交）", n, of)).Result()
 }
 
-// commitAndSave commits, leaves configuration mode and saves.
+// commitAndSave commits, returns to the default mode and saves.
 func (j *job) commitAndSave(ctx context.Context) error {
 	d := j.cli.dialect
 	if commit, _ := d.candidate(j.cli.prompt); commit != "" {
@@ -245,8 +244,8 @@ func (j *job) commitAndSave(ctx context.Context) error {
 			return err
 		}
 	}
-	leave := func(ctx context.Context) error { return j.cli.acquire(ctx, d.DefaultDesiredPriv) }
-	if err := j.bounded(ctx, leave); err != nil {
+	toDefault := func(ctx context.Context) error { return j.cli.acquire(ctx, d.DefaultDesiredPriv) }
+	if err := j.bounded(ctx, toDefault); err != nil {
 		return err
 	}
 	if saves && d.save.command != "" && !d.save.inConfig {

@@ -19,7 +19,7 @@
 //
 // # Prompts
 //
-// A device never says that its output is complete, so the unfinished last line decides:
+// The output of a device has no end mark, so the unfinished last line decides:
 //
 //   - It matches a prompt of the platform, and names the same host as the last prompt:
 //     the command has ended.
@@ -36,8 +36,8 @@
 //   - OneJob: a CLI is used by one job at a time; a reused one answers with its prompt
 //     before anything of the job is sent. If it breaks before that, the job moves to
 //     another CLI.
-//   - PristineOnly: only a CLI at the prompt it was opened with, outside configuration, and
-//     whose commands only displayed something, is kept.
+//   - UnchangedOnly: a CLI is reused only at the prompt it was opened with, outside
+//     configuration, and if its commands only displayed something.
 //   - UnknownWhenUnanswered: what was entered to change a device and was not answered is
 //     unknown.
 package netcli

@@ -174,7 +174,7 @@ func TestCommands(t *testing.T) {
 }
 
 // Later jobs use the first one's CLI; a broken one is replaced.
-func TestKeptCLI(t *testing.T) {
+func TestReusedCLI(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
 		e := newEnv(t, netcli.Options{})
@@ -257,7 +257,7 @@ func TestRefusedConfigLine(t *testing.T) {
 			t.Errorf("went on: %v", d.Typed())
 		}
 		if s := e.family.Sessions(); len(s) != 0 {
-			t.Errorf("a CLI in configuration mode is kept: %+v", s)
+			t.Errorf("a CLI in configuration mode is still open: %+v", s)
 		}
 	})
 }
@@ -291,7 +291,7 @@ func TestNoAnswer(t *testing.T) {
 		got := e.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show}, "timeout": 0.5})
 		got.MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindTimeout)
 		if len(e.family.Sessions()) != 0 {
-			t.Error("the CLI is kept")
+			t.Error("the CLI is still open")
 		}
 		got = e.run(whenTyped(t, d, w.show, action.ErrCancelled), "net_cli", asset(d, w.dialect, ""),
 			m{"commands": []string{w.show}})
@@ -365,15 +365,15 @@ func TestConfigThatEndsUnderWay(t *testing.T) {
 				m{"config": []string{"vlan 7", "description x"}})
 			got.MustEnd(t, hostler.OutcomeUnknown, kind)
 			if len(e.family.Sessions()) != 0 {
-				t.Error("the CLI is kept")
+				t.Error("the CLI is still open")
 			}
 		}
 	})
 }
 
 // A CLI that an enable password opened is not used by jobs without it. CLIs of both kinds are
-// kept.
-func TestCLIsAreKeptByEnable(t *testing.T) {
+// reused.
+func TestCLIsAreReusedByEnable(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{Enable: enableCanary})
 	e := newEnv(t, netcli.Options{})
 	for range 2 {
@@ -416,7 +416,7 @@ func TestIdle(t *testing.T) {
 	deadline := time.Now().Add(time.Minute)
 	for len(e.family.Sessions()) > 0 {
 		if time.Now().After(deadline) {
-			t.Fatal("the CLI is kept")
+			t.Fatal("the CLI is still open")
 		}
 		<-time.After(10 * time.Millisecond)
 	}
@@ -587,7 +587,7 @@ func BenchmarkFifty(b *testing.B) {
 		assets = append(assets, asset(d, dialect, ""))
 	}
 	show := map[string]string{"cisco_iosxe": "show version", "huawei_vrp": "display version"}
-	var fresh, kept time.Duration
+	var fresh, reused time.Duration
 	for b.Loop() {
 		e := newEnv(b, netcli.Options{})
 		round := func() time.Duration {
@@ -604,10 +604,10 @@ func BenchmarkFifty(b *testing.B) {
 			return time.Since(began)
 		}
 		fresh += round()
-		kept += round()
+		reused += round()
 		e.family.Close()
 	}
 	b.ReportMetric(fresh.Seconds()*1000/float64(b.N), "fresh-ms/round")
-	b.ReportMetric(kept.Seconds()*1000/float64(b.N), "kept-ms/round")
-	b.ReportMetric(float64(fresh)/float64(kept), "fresh/kept")
+	b.ReportMetric(reused.Seconds()*1000/float64(b.N), "reused-ms/round")
+	b.ReportMetric(float64(fresh)/float64(reused), "fresh/reused")
 }

@@ -15,9 +15,9 @@ import (
 	"hostler.dev/hostler/internal/action/netcli/devicetest"
 )
 
-// A kept CLI is not used after its host key was revoked, and no password is sent to the
+// An idle CLI is not used after its host key was revoked, and no password is sent to the
 // device.
-func TestRevokedHostKeyClosesAKeptCLI(t *testing.T) {
+func TestRevokedHostKeyClosesAnIdleCLI(t *testing.T) {
 	d := device(t, "127.0.2.1", devicetest.Options{})
 	e := newEnv(t, netcli.Options{})
 	a := asset(d, devicetest.IOSXE, "")
@@ -39,7 +39,7 @@ func TestRevokedHostKeyClosesAKeptCLI(t *testing.T) {
 	}
 }
 
-// A kept CLI that does not reply is replaced before anything of the job is sent, so that the
+// An idle CLI that does not reply is replaced before anything of the job is sent, so that the
 // outcome of a configuration is not unknown.
 func TestSilentCLIIsReplaced(t *testing.T) {
 	t.Parallel()
@@ -81,22 +81,22 @@ func TestCLIClosedDuringAConfiguration(t *testing.T) {
 	})
 }
 
-// A CLI whose settings a job may have changed is not kept.
-func TestChangedCLIIsNotKept(t *testing.T) {
+// A CLI whose settings a job may have changed is not reused.
+func TestChangedCLIIsNotReused(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect})
 		e := newEnv(t, netcli.Options{})
 		change := map[devicetest.Dialect]string{devicetest.IOSXE: "terminal width 80", devicetest.VRP: "return"}[w.dialect]
 		e.cli(asset(d, w.dialect, ""), m{"commands": []string{w.show, change}}).MustEnd(t, hostler.OutcomeSucceeded, "")
 		if s := e.family.Sessions(); len(s) != 0 {
-			t.Errorf("kept %+v", s)
+			t.Errorf("still open: %+v", s)
 		}
 	})
 }
 
-// A kept CLI that breaks between its probe and the first line of a configuration is replaced:
+// An idle CLI that breaks between its probe and the first line of a configuration is replaced:
 // nothing was sent whose effect could be unknown.
-func TestKeptCLIThatBreaksBeforeTheFirstLine(t *testing.T) {
+func TestReusedCLIThatBreaksBeforeTheFirstLine(t *testing.T) {
 	eachDialect(t, func(t *testing.T, w words) {
 		d := device(t, "127.0.2.1", devicetest.Options{Dialect: w.dialect, DropIdle: true})
 		e := newEnv(t, netcli.Options{})
@@ -109,7 +109,7 @@ func TestKeptCLIThatBreaksBeforeTheFirstLine(t *testing.T) {
 	})
 }
 
-// Only the MaxIdle idle CLIs that were used last are kept.
+// Only the MaxIdle idle CLIs that were used last stay open.
 func TestIdleCLIsAreBounded(t *testing.T) {
 	e := newEnv(t, netcli.Options{MaxIdle: 2})
 	for i := range 4 {
@@ -122,6 +122,6 @@ func TestIdleCLIsAreBounded(t *testing.T) {
 		got = append(got, s.Address)
 	}
 	if want := []string{"127.0.2.3", "127.0.2.4"}; !slices.Equal(got, want) {
-		t.Errorf("kept %v, want %v", got, want)
+		t.Errorf("open: %v, want %v", got, want)
 	}
 }

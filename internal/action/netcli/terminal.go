@@ -19,7 +19,7 @@ import (
 )
 
 // signal fires when the library's channel has received something. The channel can only be
-// polled; the signal says when.
+// polled; the signal is the time to do so.
 type signal struct{ c chan struct{} }
 
 func newSignal() *signal { return &signal{c: make(chan struct{}, 1)} }
@@ -95,7 +95,7 @@ const (
 	// promptDelay is how long the first line that looks like a prompt must stay the last
 	// one: the network may have split a longer line there.
 	promptDelay = 150 * time.Millisecond
-	// questionDelay is the same for questions, and for prompts of another host once the
+	// questionDelay is the same for questions, and for prompts of another host after the
 	// device's own is known. They are rare, and mistaking output for one fails the job.
 	questionDelay = 600 * time.Millisecond
 	// maxLine limits an unfinished line; commands are shorter.

@@ -66,7 +66,7 @@ func (h *host) exchange(p program, stdout, stderr io.Writer) *exchange {
 //
 //	execAnswered      the server accepted or refused the boot line
 //	messages: ready   → sent      the payload is on its way: the program may run
-//	messages: started → started   process says which one it is
+//	messages: started → started   process is its id and start time
 //	exited            the wrapper's exit status
 //	closed            the session has ended
 //	drained           both output streams are at their end

@@ -68,7 +68,7 @@ _hst_kill TERM
 _hst_kill CONT
 if _hst_wait %[3]d; then _hst_end killed; fi
 if _hst_wait 50 KILL; then _hst_end killed; fi
-_hst_end "alive $(_hst_ours)"
+_hst_end "still running: $(_hst_ours)"
 `
 
 // kill ends a program, as the user that it runs as, and verifies that no process of it is

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// tailBytes is how much of a stream's end is kept for error texts.
+// tailBytes is how much of a stream's end a tail has, for error texts.
 const tailBytes = 4 << 10
 
 // tail keeps the end of what is written to it.

@@ -67,8 +67,8 @@ func (w preambleWriter) dest() io.Writer {
 	return w.exchange.stdout
 }
 
-// hold keeps output that comes before the program's start and returns the messages in it.
-// At the start it writes all kept output, under the lock, so that no later output
+// hold buffers output that comes before the program's start and returns the messages in it.
+// At the start it writes all held output, under the lock, so that no later output
 // overtakes it.
 func (w preambleWriter) hold(b []byte) (messages []string, held bool) {
 	p := w.preamble
@@ -87,7 +87,7 @@ func (w preambleWriter) hold(b []byte) (messages []string, held bool) {
 	switch {
 	case len(messages) > 0 && strings.HasPrefix(messages[len(messages)-1], msgStarted):
 		p.started = true
-		p.writeKept()
+		p.writeHeld()
 	case len(p.out)+len(p.err) > maxPreamble:
 		p.started = true
 		messages = append(messages, msgTooMuch)
@@ -124,7 +124,7 @@ func (p *preamble) takeLines() []string {
 	}
 }
 
-func (p *preamble) writeKept() {
+func (p *preamble) writeHeld() {
 	if len(p.err) > 0 {
 		_, _ = p.exchange.stderr.Write(p.err)
 	}
@@ -140,6 +140,6 @@ func (p *preamble) flush() {
 	defer p.mu.Unlock()
 	if !p.started {
 		p.exchange.lastErrLine = action.LastLine(p.err)
-		p.writeKept()
+		p.writeHeld()
 	}
 }
