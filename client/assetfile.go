@@ -12,8 +12,8 @@ import (
 	"hostler.dev/hostler"
 )
 
-// ImportAssets makes and changes assets as a file of CSV says, all or none. A
-// second try of the same file finds what the first has made unchanged.
+// ImportAssets creates and changes assets from a CSV file, all or none. The call is safe
+// to repeat: a second import of the same file finds the assets unchanged.
 func (c *Client) ImportAssets(ctx context.Context, file []byte, o hostler.ImportOptions) (hostler.AssetImport, error) {
 	q := url.Values{}
 	if o.DryRun {
@@ -54,7 +54,8 @@ func (c *Client) ExportAssets(ctx context.Context, labels map[string]string, w i
 	return err
 }
 
-// sourceReader remembers its error, which io.Copy does not tell from the writer's.
+// sourceReader records the error of its reader: io.Copy returns the errors of reader and
+// writer without distinction.
 type sourceReader struct {
 	r   io.Reader
 	err error

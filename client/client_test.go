@@ -295,9 +295,9 @@ func TestFollowGivesUp(t *testing.T) {
 	}
 }
 
-// Who follows events outlives a long outage, and misses nothing of it: the
-// position came before the first event.
-func TestEventsOutliveAnOutage(t *testing.T) {
+// A stream of events survives a long outage and misses no event: the server sends the
+// position before the first event.
+func TestEventsSurviveAnOutage(t *testing.T) {
 	outage := 3 * defaultRetries
 	handlers := []http.HandlerFunc{answer(200, "retry: 1000\nid: 7\n\n")}
 	for range outage {
@@ -305,13 +305,13 @@ func TestEventsOutliveAnOutage(t *testing.T) {
 	}
 	handlers = append(handlers, answer(200, "id: 8\nevent: job.queued\ndata: {\"pos\":8,\"type\":\"job.queued\"}\n\n"))
 	f, c, _ := newFake(t, handlers...)
-	var told []hostler.Code
+	var reported []hostler.Code
 	WithOutage(func(err error) {
 		if err == nil {
-			told = append(told, "back")
+			reported = append(reported, "back")
 			return
 		}
-		told = append(told, hostler.CodeOf(err))
+		reported = append(reported, hostler.CodeOf(err))
 	})(c)
 	for s, err := range c.Events(t.Context(), hostler.EventFilter{}, EventsFromNow) {
 		if err != nil || s.Event.Pos != 8 {
@@ -322,21 +322,21 @@ func TestEventsOutliveAnOutage(t *testing.T) {
 	if f.count() != outage+2 {
 		t.Fatalf("%d requests, want %d", f.count(), outage+2)
 	}
-	if diff := cmp.Diff([]hostler.Code{hostler.CodeUnavailable, "back"}, told); diff != "" {
+	if diff := cmp.Diff([]hostler.Code{hostler.CodeUnavailable, "back"}, reported); diff != "" {
 		t.Errorf("outages (-want +got):\n%s", diff)
 	}
 	for i, want := range map[int]string{0: "", 1: "7", outage + 1: "7"} {
 		if got := f.seen[i].Header.Get("Last-Event-Id"); got != want {
-			t.Errorf("request %d resumes behind %q, want %q", i, got, want)
+			t.Errorf("request %d resumes after %q, want %q", i, got, want)
 		}
 	}
 }
 
-// A stream that is cut off and resumed at once is no outage, nor is a refusal.
+// A stream that breaks and is resumed immediately is not an outage, nor is a refusal.
 func TestNoOutage(t *testing.T) {
 	cut := answer(200, "retry: 1000\nid: 7\n\n")
 	_, c, _ := newFake(t, cut, cut, answer(401, `{"code":"unauthenticated","detail":"revoked"}`))
-	WithOutage(func(err error) { t.Errorf("an outage is told of: %v", err) })(c)
+	WithOutage(func(err error) { t.Errorf("an outage is reported: %v", err) })(c)
 	for _, err := range c.Events(t.Context(), hostler.EventFilter{}, EventsFromNow) {
 		if hostler.CodeOf(err) != hostler.CodeUnauthenticated {
 			t.Errorf("got %v, want unauthenticated", err)
@@ -344,7 +344,7 @@ func TestNoOutage(t *testing.T) {
 	}
 }
 
-// A server that was never there is told of, and not waited for.
+// A stream whose first connection fails ends.
 func TestEventsOfNoServer(t *testing.T) {
 	f, c, _ := newFake(t, unavailable(""))
 	for _, err := range c.Events(t.Context(), hostler.EventFilter{}, EventsFromNow) {

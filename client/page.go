@@ -9,11 +9,11 @@ import (
 	"hostler.dev/hostler"
 )
 
-// Lister fetches one page of a listing.
+// Lister fetches one page of a listing; see [All].
 type Lister[T any] func(ctx context.Context, p hostler.Page) (hostler.List[T], error)
 
-// All walks a listing page by page, in the server's order. It stops at the
-// first error, which it yields with a zero item.
+// All walks a listing page by page, in the server's order. It stops at the first error,
+// which it yields with a zero item.
 func All[T any](ctx context.Context, list Lister[T]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		p := hostler.Page{Limit: 1000}
@@ -46,20 +46,4 @@ func pageQuery(p hostler.Page) url.Values {
 		q.Set("limit", strconv.Itoa(p.Limit))
 	}
 	return q
-}
-
-// list fetches one page of the listing at path.
-func list[T any](ctx context.Context, c *Client, p hostler.Page, path ...string) (hostler.List[T], error) {
-	return get[hostler.List[T]](ctx, c, pageQuery(p), path...)
-}
-
-func get[T any](ctx context.Context, c *Client, q url.Values, path ...string) (T, error) {
-	return fetch[T](ctx, c, call{method: "GET", path: path, query: q})
-}
-
-// fetch sends one request and decodes its answer.
-func fetch[T any](ctx context.Context, c *Client, r call) (T, error) {
-	var out T
-	err := c.do(ctx, r, &out)
-	return out, err
 }

@@ -83,7 +83,7 @@ func (e *eventReader) line() (string, error) {
 			continue
 		}
 		if err != nil {
-			return "", err // a line without its end is no line
+			return "", err // a line without its end is incomplete
 		}
 		return strings.TrimSuffix(strings.TrimSuffix(b.String(), "\n"), "\r"), nil
 	}

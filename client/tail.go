@@ -11,27 +11,27 @@ import (
 	"hostler.dev/hostler"
 )
 
-// steady is how long a connection must have lived to count as a good one: a
-// proxy may cut off a quiet stream now and then.
+// steady is how long a connection must have lasted to count as a success, although it
+// transferred nothing: proxies close quiet streams from time to time.
 const steady = 10 * time.Second
 
-// tail follows a stream of events across connections: when one breaks it resumes
-// behind the last position.
+// tail follows a stream of events across connections: when one breaks, it resumes after
+// the last position.
 type tail struct {
-	c     *Client
-	path  []string
-	query url.Values
-	take  func(ev event) error // moves pos, sets done
-	pos   int64
-	done  bool
-	// patient goes on for as long as it takes, once a connection has stood: who
-	// follows what has no end outlives the restart of a server.
-	patient bool
-	stood   bool // a connection has
-	out     bool // none could be made since the last one broke
+	c      *Client
+	path   []string
+	query  url.Values
+	handle func(ev event) error // advances pos and sets done
+	pos    int64
+	done   bool
+	// endless makes the tail retry without a limit after its first connection: a reader
+	// of a stream without an end should survive the restart of a server.
+	endless   bool
+	connected bool // a connection was made before
+	outage    bool // none could be made since the last one broke
 }
 
-// run follows until take is done, ctx is, or nothing helps any more.
+// run follows the stream until handle sets done, ctx is done, or a retry is useless.
 func (t *tail) run(ctx context.Context) error {
 	retry := newBackoff()
 	for fails := 0; ; fails++ {
@@ -47,7 +47,7 @@ func (t *tail) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if !transient(err) || fails >= t.c.retries && !t.waits() {
+		if !transient(err) || fails >= t.c.retries && !t.unlimited() {
 			return err
 		}
 		if err := t.c.pause(ctx, retryIn(&retry, err)); err != nil {
@@ -56,20 +56,21 @@ func (t *tail) run(ctx context.Context) error {
 	}
 }
 
-// waits reports whether failures in a row do not matter.
-func (t *tail) waits() bool { return t.patient && t.stood && t.c.retries > 0 }
+// unlimited reports whether the number of failures in a row does not matter.
+func (t *tail) unlimited() bool { return t.endless && t.connected && t.c.retries > 0 }
 
-// connected notes whether a connection could be made, and tells of an outage. One
-// that broke and is replaced at once is none: proxies cut off quiet streams.
-func (t *tail) connected(err error) {
+// noteConnection records whether a connection could be made, and reports the begin and
+// the end of an outage. A connection that breaks and is replaced immediately is not an
+// outage: proxies close quiet streams.
+func (t *tail) noteConnection(err error) {
 	switch {
-	case err == nil && t.out:
+	case err == nil && t.outage:
 		t.c.outage(nil)
-	case err != nil && t.stood && !t.out && transient(err):
+	case err != nil && t.connected && !t.outage && transient(err):
 		t.c.outage(err)
 	}
-	t.stood = t.stood || err == nil
-	t.out = t.stood && err != nil
+	t.connected = t.connected || err == nil
+	t.outage = t.connected && err != nil
 }
 
 // stream follows one connection until it ends or breaks.
@@ -87,7 +88,7 @@ func (t *tail) stream(ctx context.Context) error {
 	res, err := t.c.send(ctx, call{
 		method: http.MethodGet, path: t.path, query: t.query, header: header,
 	}, nil)
-	t.connected(err)
+	t.noteConnection(err)
 	if err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func (t *tail) stream(ctx context.Context) error {
 	for {
 		ev, err := events.next()
 		if id, perr := strconv.ParseInt(events.lastID, 10, 64); perr == nil && err != nil {
-			t.pos = max(t.pos, id) // a position may come without an event
+			t.pos = max(t.pos, id) // a heartbeat has a position and no event
 		}
 		if err != nil {
 			return t.c.unreachable(err)
@@ -104,7 +105,7 @@ func (t *tail) stream(ctx context.Context) error {
 		if ev.name == "error" {
 			return problemOf([]byte(ev.data), http.StatusOK)
 		}
-		if err := t.take(ev); err != nil || t.done {
+		if err := t.handle(ev); err != nil || t.done {
 			return err
 		}
 	}
@@ -117,7 +118,7 @@ func decodeEvent(ev event, out any) error {
 	return nil
 }
 
-// transient reports whether the same request may well succeed later.
+// transient reports whether the same request is likely to succeed later.
 func transient(err error) bool {
 	switch hostler.CodeOf(err) {
 	case hostler.CodeUnavailable, hostler.CodeTimeout, hostler.CodeRateLimited:

@@ -81,7 +81,7 @@ func TestEvents(t *testing.T) {
 				t.Errorf("%s: (-want +got):\n%s", name, diff)
 			}
 			var kept []string
-			for s, err := range w.sdk(t, viewer).EventsKept(t.Context(), c.q, 0) {
+			for s, err := range w.sdk(t, viewer).StoredEvents(t.Context(), c.q, 0) {
 				if err != nil {
 					t.Fatal(err)
 				}

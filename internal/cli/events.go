@@ -104,7 +104,7 @@ func (a *app) followEvents(
 ) error {
 	steps := c.Events(ctx, q, after)
 	if !follow {
-		steps = c.EventsKept(ctx, q, after)
+		steps = c.StoredEvents(ctx, q, after)
 	}
 	for s, err := range steps {
 		switch {

@@ -86,7 +86,7 @@ func (st *streaming) run(readers, perSecond int, span time.Duration) {
 // newest waits until all is published and returns the last position.
 func (st *streaming) newest(ctx context.Context) (pos int64) {
 	st.tb.Helper()
-	for s, err := range st.servers[0].client().EventsKept(ctx, hostler.EventFilter{}, st.last.Load()) {
+	for s, err := range st.servers[0].client().StoredEvents(ctx, hostler.EventFilter{}, st.last.Load()) {
 		if err != nil {
 			st.tb.Fatal(err)
 		}

@@ -13,7 +13,8 @@ import (
 func eventQuery(q hostler.EventFilter) url.Values {
 	v := url.Values{}
 	for key, value := range map[string]string{
-		"type": strings.Join(q.Types, ","), "action": q.Action, "queue": q.Queue, "asset": q.Asset, "run": q.Run.String(), "job": q.Job.String(),
+		"type": strings.Join(q.Types, ","), "action": q.Action, "queue": q.Queue, "asset": q.Asset,
+		"run": q.Run.String(), "job": q.Job.String(),
 	} {
 		if value != "" {
 			v.Set(key, value)
@@ -22,25 +23,25 @@ func eventQuery(q hostler.EventFilter) url.Values {
 	return v
 }
 
-// EventsFromNow is the position of a reader that wants only what is to come.
+// EventsFromNow is the position of a reader that wants only new events.
 const EventsFromNow = -1
 
-// EventStep is an event, or the news that some were missed.
+// EventStep is an event, or the number of events that were missed.
 type EventStep struct {
 	Event hostler.Event
-	// Missed is how many events are no longer kept; -1 when nobody knows, since
-	// the position is not one of this database. Event is empty then.
+	// Missed is the number of events that are no longer stored, -1 when it is unknown
+	// because the position is not one of this database. Event is then empty.
 	Missed int64
 }
 
-// Events follows what happens, behind a position: 0 for all that is kept, or
-// EventsFromNow. A broken connection is resumed where it was, however long that
-// takes. It ends with ctx, with an error that no retry can mend, or when it never
-// reached the server.
+// Events streams the events after a position: 0 for all stored ones, or EventsFromNow.
+// The caller only receives events of objects that it may read. A broken connection is
+// resumed where it was, without a limit of time. The stream ends with ctx, with an error
+// that no retry can solve, or when the first connection fails.
 func (c *Client) Events(ctx context.Context, q hostler.EventFilter, after int64) iter.Seq2[EventStep, error] {
 	return func(yield func(EventStep, error) bool) {
-		t := tail{c: c, pos: after, path: []string{"events"}, query: eventQuery(q), patient: true}
-		t.take = func(ev event) error {
+		t := tail{c: c, pos: after, path: []string{"events"}, query: eventQuery(q), endless: true}
+		t.handle = func(ev event) error {
 			if ev.name == "gap" {
 				var gap hostler.EventGap
 				if err := decodeEvent(ev, &gap); err != nil {
@@ -66,8 +67,8 @@ func (c *Client) Events(ctx context.Context, q hostler.EventFilter, after int64)
 	}
 }
 
-// EventsKept lists the events that are kept behind a position, oldest first.
-func (c *Client) EventsKept(ctx context.Context, q hostler.EventFilter, after int64) iter.Seq2[EventStep, error] {
+// StoredEvents lists the stored events after a position, oldest first.
+func (c *Client) StoredEvents(ctx context.Context, q hostler.EventFilter, after int64) iter.Seq2[EventStep, error] {
 	return func(yield func(EventStep, error) bool) {
 		v := eventQuery(q)
 		v.Set("format", "json")

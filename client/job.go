@@ -3,27 +3,25 @@ package client
 import (
 	"context"
 	"crypto/rand"
-	"iter"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"hostler.dev/hostler"
 )
 
-// CreateOptions are the extras of CreateJobs.
+// CreateOptions are the options of CreateJobs.
 type CreateOptions struct {
-	// Wait is how long the answer may be held back for the end of a single job;
-	// 0 answers at once.
+	// Wait is how long the server may hold the answer back until the jobs have ended, at
+	// most 60 s; 0 does not wait.
 	Wait time.Duration
-	// IdempotencyKey makes the call harmless to repeat, also by another process;
-	// "" takes a fresh random one, which covers this call's own retries.
+	// IdempotencyKey makes the call safe to repeat, also by another process. "" takes a
+	// random one, which covers the retries of this call.
 	IdempotencyKey string
 }
 
-// CreateJobs makes one job, or one per chosen asset. It returns once they are
+// CreateJobs creates one job, or one per selected asset. It returns when they are
 // durable.
 func (c *Client) CreateJobs(ctx context.Context, req hostler.JobRequest, o CreateOptions) (hostler.JobsCreated, error) {
 	r := call{method: http.MethodPost, path: []string{"jobs"}, body: req, idem: o.IdempotencyKey, extra: o.Wait}
@@ -76,32 +74,33 @@ func (c *Client) Job(ctx context.Context, id hostler.JobID) (hostler.Job, error)
 	return get[hostler.Job](ctx, c, nil, "jobs", id.String())
 }
 
-// Attempts lists the tries of a job, oldest first.
+// Attempts lists the attempts of a job, oldest first.
 func (c *Client) Attempts(ctx context.Context, id hostler.JobID) ([]hostler.Attempt, error) {
 	l, err := get[hostler.List[hostler.Attempt]](ctx, c, nil, "jobs", id.String(), "attempts")
 	return l.Items, err
 }
 
-// Waiting says why a job is not running yet; empty when it is not waiting.
+// Waiting lists the reasons why a job is not running yet; none when it is not waiting.
 func (c *Client) Waiting(ctx context.Context, id hostler.JobID) ([]hostler.Waiting, error) {
 	l, err := get[hostler.List[hostler.Waiting]](ctx, c, nil, "jobs", id.String(), "waiting")
 	return l.Items, err
 }
 
-// Cancel asks for the end of a job: at once when it waits, soon when it runs.
+// Cancel cancels a job: immediately when it waits. A running job is stopped, which takes
+// until its remote process is verified to be gone.
 func (c *Client) Cancel(ctx context.Context, id hostler.JobID) (hostler.Job, error) {
 	return fetch[hostler.Job](ctx, c, call{method: http.MethodPost, path: []string{"jobs", id.String(), "cancel"}})
 }
 
-// Retry makes a new job like an ended one, with RetryOf set.
+// Retry creates a new job like an ended one, with RetryOf set.
 func (c *Client) Retry(ctx context.Context, id hostler.JobID) (hostler.Job, error) {
 	return fetch[hostler.Job](ctx, c, call{
 		method: http.MethodPost, path: []string{"jobs", id.String(), "retry"}, idem: rand.Text(),
 	})
 }
 
-// Resolve decides an unknown job: StateSucceeded or StateFailed, with a note of
-// why.
+// Resolve sets the outcome of an unknown job to StateSucceeded or StateFailed, with a
+// note for the record.
 func (c *Client) Resolve(ctx context.Context, id hostler.JobID, s hostler.State, note string) (hostler.Job, error) {
 	return fetch[hostler.Job](ctx, c, call{
 		method: http.MethodPost, path: []string{"jobs", id.String(), "resolve"},
@@ -109,18 +108,18 @@ func (c *Client) Resolve(ctx context.Context, id hostler.JobID, s hostler.State,
 	})
 }
 
-// CancelJobs asks for the end of the jobs that the request selects. While More
-// is set in the result of this or another bulk change, some were left over.
+// CancelJobs cancels the jobs that the request selects. While More is set in the result
+// of this or another bulk change, further jobs match: call again.
 func (c *Client) CancelJobs(ctx context.Context, b hostler.BulkRequest) (hostler.BulkResult, error) {
 	return c.bulk(ctx, "cancel", "", b)
 }
 
-// RetryJobs makes a new job for each selected ended one.
+// RetryJobs creates a new job for each selected ended one.
 func (c *Client) RetryJobs(ctx context.Context, b hostler.BulkRequest) (hostler.BulkResult, error) {
 	return c.bulk(ctx, "retry", rand.Text(), b)
 }
 
-// ResolveJobs decides the selected unknown jobs as b.State says.
+// ResolveJobs sets the outcome of the selected unknown jobs to b.State.
 func (c *Client) ResolveJobs(ctx context.Context, b hostler.BulkRequest) (hostler.BulkResult, error) {
 	return c.bulk(ctx, "resolve", "", b)
 }
@@ -129,66 +128,4 @@ func (c *Client) bulk(ctx context.Context, verb, idem string, b hostler.BulkRequ
 	return fetch[hostler.BulkResult](ctx, c, call{
 		method: http.MethodPost, path: []string{"jobs", verb}, body: b, idem: idem,
 	})
-}
-
-// Run counts the jobs of a run by state.
-func (c *Client) Run(ctx context.Context, id hostler.RunID) (hostler.RunSummary, error) {
-	return get[hostler.RunSummary](ctx, c, nil, "runs", id.String())
-}
-
-// LogQuery selects a part of a job's output.
-type LogQuery struct {
-	After int64 // entries behind this position
-	Limit int   // at most this many; 0 means the server's default
-	Tail  int   // only the last so many
-}
-
-// Log fetches a part of a job's output.
-func (c *Client) Log(ctx context.Context, id hostler.JobID, l LogQuery) (hostler.List[hostler.LogEntry], error) {
-	q := url.Values{}
-	for name, n := range map[string]int64{"after": l.After, "limit": int64(l.Limit), "tail": int64(l.Tail)} {
-		if n > 0 {
-			q.Set(name, strconv.FormatInt(n, 10))
-		}
-	}
-	return get[hostler.List[hostler.LogEntry]](ctx, c, q, "jobs", id.String(), "log")
-}
-
-// Followed is one step of following a job: a piece of its output, or at last
-// the ended job itself.
-type Followed struct {
-	Entry hostler.LogEntry
-	Job   *hostler.Job // set on the last step only
-}
-
-// Follow streams a job's output behind a position, from 0 for all, until the
-// job ends. When the connection breaks it resumes where it was; it gives up
-// after several tries that brought nothing, and at once on an answer that no
-// retry can mend.
-func (c *Client) Follow(ctx context.Context, id hostler.JobID, after int64) iter.Seq2[Followed, error] {
-	return func(yield func(Followed, error) bool) {
-		t := tail{c: c, pos: after, path: []string{"jobs", id.String(), "log"}, query: url.Values{"follow": {"1"}}}
-		t.take = func(ev event) error {
-			switch ev.name {
-			case "line":
-				var e hostler.LogEntry
-				if err := decodeEvent(ev, &e); err != nil || e.Pos <= t.pos { // sent again after a resume
-					return err
-				}
-				t.pos = e.Pos
-				t.done = !yield(Followed{Entry: e}, nil)
-			case "end":
-				var j hostler.Job
-				if err := decodeEvent(ev, &j); err != nil {
-					return err
-				}
-				yield(Followed{Job: &j}, nil)
-				t.done = true
-			}
-			return nil
-		}
-		if err := t.run(ctx); err != nil {
-			yield(Followed{}, err)
-		}
-	}
 }

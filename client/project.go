@@ -1,0 +1,17 @@
+package client
+
+import (
+	"context"
+
+	"hostler.dev/hostler"
+)
+
+// Projects fetches one page of the projects that the caller may see.
+func (c *Client) Projects(ctx context.Context, p hostler.Page) (hostler.List[hostler.Project], error) {
+	return list[hostler.Project](ctx, c, p, "projects")
+}
+
+// CreateProject creates a project.
+func (c *Client) CreateProject(ctx context.Context, name string) (hostler.Project, error) {
+	return fetch[hostler.Project](ctx, c, post(hostler.ProjectInput{Name: name}, "projects"))
+}
