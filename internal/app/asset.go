@@ -193,7 +193,8 @@ func assetRow(in hostler.AssetInput) (store.AssetRow, error) {
 	check.OneOf(&fields, "host_key", policy, hostler.HostKeyAcceptNew, hostler.HostKeyStrict)
 	fields.Line("platform", in.Platform, 64)
 	fields.Line("device_key", in.DeviceKey, 253)
-	fields.Require(strings.TrimSpace(in.DeviceKey) == in.DeviceKey, "device_key", "must not begin or end with a space", "首尾不得有空格")
+	fields.Require(strings.TrimSpace(in.DeviceKey) == in.DeviceKey, "device_key",
+		"must not begin or end with a space", "首尾不得有空格")
 	checkLabels(&fields, in.Labels)
 	checkVars(&fields, in.Vars)
 	row := store.AssetRow{Asset: hostler.Asset{

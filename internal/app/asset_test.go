@@ -40,7 +40,11 @@ func TestAddresses(t *testing.T) {
 			{strings.Repeat("a.", 127) + "com", ""},
 		}
 		for i, tt := range tests {
-			a, err := w.CreateAsset(t.Context(), w.operator, hostler.AssetInput{Name: fmt.Sprintf("h%d", i), Address: tt.in})
+			a, err := w.CreateAsset(
+				t.Context(),
+				w.operator,
+				hostler.AssetInput{Name: fmt.Sprintf("h%d", i), Address: tt.in},
+			)
 			if tt.want == "" {
 				if diff := cmp.Diff([]string{"address"}, paths(err)); diff != "" {
 					t.Errorf("%q (-want +got):\n%s", tt.in, diff)
@@ -62,7 +66,10 @@ func TestAssetFields(t *testing.T) {
 		}
 		_, err := w.CreateAsset(t.Context(), w.operator, hostler.AssetInput{
 			Name: "-x", Address: "ok", Port: 70000, Kind: "odd", Platform: "a\x00", Labels: many, HostKey: "none",
-			Vars: map[string]string{"bad key": "v", "nul": "\x00"}, DeviceKey: "a\u202eb", Credential: "nope", Jump: "nope",
+			Vars: map[string]string{
+				"bad key": "v",
+				"nul":     "\x00",
+			}, DeviceKey: "a\u202eb", Credential: "nope", Jump: "nope",
 		})
 		want := strings.Fields("name port kind platform labels host_key vars.bad&key vars.nul device_key")
 		for i := range want {
@@ -74,11 +81,19 @@ func TestAssetFields(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("fields (-want +got):\n%s", diff)
 		}
-		_, err = w.CreateAsset(t.Context(), w.operator, hostler.AssetInput{Name: "web1", Address: "ok", Credential: "nope", Jump: "nope"})
+		_, err = w.CreateAsset(
+			t.Context(),
+			w.operator,
+			hostler.AssetInput{Name: "web1", Address: "ok", Credential: "nope", Jump: "nope"},
+		)
 		if diff := cmp.Diff([]string{"credential", "jump"}, paths(err)); diff != "" {
 			t.Errorf("references (-want +got):\n%s", diff)
 		}
-		_, err = w.CreateAsset(t.Context(), w.operator, hostler.AssetInput{Name: hostler.AssetID(5).String(), Address: "ok"})
+		_, err = w.CreateAsset(
+			t.Context(),
+			w.operator,
+			hostler.AssetInput{Name: hostler.AssetID(5).String(), Address: "ok"},
+		)
 		if diff := cmp.Diff([]string{"name"}, paths(err)); diff != "" {
 			t.Errorf("a name like an id (-want +got):\n%s", diff)
 		}
@@ -112,7 +127,11 @@ func TestAssetIsReadAsWritten(t *testing.T) {
 		wantCode(t, err, hostler.CodeConflict)
 		// Names are the project's own.
 		must(w.CreateAsset(ctx, w.stranger, hostler.AssetInput{Name: in.Name, Address: "x"}))(t)
-		_, err = w.CreateAsset(ctx, w.stranger, hostler.AssetInput{Name: "y", Address: "y", Credential: "pw", Jump: "door"})
+		_, err = w.CreateAsset(
+			ctx,
+			w.stranger,
+			hostler.AssetInput{Name: "y", Address: "y", Credential: "pw", Jump: "door"},
+		)
 		if diff := cmp.Diff([]string{"credential", "jump"}, paths(err)); diff != "" {
 			t.Errorf("foreign references (-want +got):\n%s", diff)
 		}
@@ -122,7 +141,13 @@ func TestAssetIsReadAsWritten(t *testing.T) {
 func TestAssetPages(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		for i := range 7 {
-			w.asset(t, hostler.AssetInput{Name: fmt.Sprintf("h%d", i), Labels: map[string]string{"odd": fmt.Sprint(i%2 == 1)}})
+			w.asset(
+				t,
+				hostler.AssetInput{
+					Name:   fmt.Sprintf("h%d", i),
+					Labels: map[string]string{"odd": fmt.Sprint(i%2 == 1)},
+				},
+			)
 		}
 		for _, tt := range []struct {
 			labels map[string]string
@@ -173,7 +198,14 @@ func TestDeviceKeyFollowsTheAddressUnlessSet(t *testing.T) {
 		job := w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}}).Jobs[0]
 		put := func(address, key, want string) {
 			t.Helper()
-			a := must(w.PutAsset(ctx, w.operator, "web1", hostler.AssetInput{Name: "web1", Address: address, DeviceKey: key}))(t)
+			a := must(
+				w.PutAsset(
+					ctx,
+					w.operator,
+					"web1",
+					hostler.AssetInput{Name: "web1", Address: address, DeviceKey: key},
+				),
+			)(t)
 			if a.DeviceKey != want {
 				t.Errorf("device key %q, want %q", a.DeviceKey, want)
 			}
@@ -238,7 +270,12 @@ func TestCredentials(t *testing.T) {
 		if changed.Version != 2 || changed.ID != made.ID || changed.Kind != "token" {
 			t.Errorf("changed %+v", changed)
 		}
-		_, err := w.PutCredential(ctx, w.admin, "pw", hostler.CredentialInput{Name: "other", Kind: "token", Token: "x"})
+		_, err := w.PutCredential(
+			ctx,
+			w.admin,
+			"pw",
+			hostler.CredentialInput{Name: "other", Kind: "token", Token: "x"},
+		)
 		wantCode(t, err, hostler.CodeInvalid)
 		wantCode(t, w.DeleteCredential(ctx, w.admin, "pw"), hostler.CodeConflict)
 		must(w.DeleteAsset(ctx, w.admin, "web1"))(t)
@@ -264,7 +301,17 @@ func TestLeasesCarryWhatTheJobNeeds(t *testing.T) {
 		w.password(t, "pw", "secret-1")
 		w.password(t, "sudo", "secret-2")
 		door := w.asset(t, hostler.AssetInput{Name: "door", Address: "192.0.2.1", Credential: "pw"})
-		behind := w.asset(t, hostler.AssetInput{Name: "behind", Address: "10.0.0.1", Port: 2222, Jump: "door", Credential: "pw", Vars: map[string]string{"a": "b"}})
+		behind := w.asset(
+			t,
+			hostler.AssetInput{
+				Name:       "behind",
+				Address:    "10.0.0.1",
+				Port:       2222,
+				Jump:       "door",
+				Credential: "pw",
+				Vars:       map[string]string{"a": "b"},
+			},
+		)
 		w.asset(t, hostler.AssetInput{Name: "gone"})
 		if err := w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: door.ID}, offer(t, 1)); err != nil {
 			t.Fatal(err)
@@ -281,10 +328,15 @@ func TestLeasesCarryWhatTheJobNeeds(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := leases[0].Asset
-		if a == nil || a.ID != behind.ID || a.Port != 2222 || a.Vars["a"] != "b" || a.Credential.Secret.Password != "secret-1" || a.Credential.Version != 1 {
+		if a == nil || a.ID != behind.ID || a.Port != 2222 || a.Vars["a"] != "b" ||
+			a.Credential.Secret.Password != "secret-1" ||
+			a.Credential.Version != 1 {
 			t.Fatalf("asset %+v", a)
 		}
-		if a.Jump == nil || a.Jump.Name != "door" || len(a.Jump.HostKeys) != 1 || a.Jump.HostKeys[0].State != hostler.HostKeyPinned || a.Jump.Credential == nil || a.Jump.Jump != nil {
+		if a.Jump == nil || a.Jump.Name != "door" || len(a.Jump.HostKeys) != 1 ||
+			a.Jump.HostKeys[0].State != hostler.HostKeyPinned ||
+			a.Jump.Credential == nil ||
+			a.Jump.Jump != nil {
 			t.Errorf("jump host %+v", a.Jump)
 		}
 		if got := leases[0].Credentials["sudo"].Secret.Password; got != "secret-2" {

@@ -101,11 +101,17 @@ var creations = []creation{
 		return err
 	}, func(t *testing.T, w *cutEnv) int {
 		t.Helper()
-		list := must(w.Jobs(t.Context(), w.admin, hostler.JobFilter{Action: "unheard_of"}, hostler.Page{Limit: 1000}))(t)
+		list := must(
+			w.Jobs(t.Context(), w.admin, hostler.JobFilter{Action: "unheard_of"}, hostler.Page{Limit: 1000}),
+		)(t)
 		return len(list.Items)
 	}},
 	{"asset", func(t *testing.T, w *cutEnv, i int) error {
-		_, err := w.CreateAsset(t.Context(), w.admin, hostler.AssetInput{Name: fmt.Sprintf("asset-%d", i), Address: fmt.Sprintf("a%d.example", i)})
+		_, err := w.CreateAsset(
+			t.Context(),
+			w.admin,
+			hostler.AssetInput{Name: fmt.Sprintf("asset-%d", i), Address: fmt.Sprintf("a%d.example", i)},
+		)
 		return err
 	}, func(t *testing.T, w *cutEnv) int {
 		t.Helper()
@@ -113,7 +119,11 @@ var creations = []creation{
 		return len(list.Items) - 1 // the host of the jobs
 	}},
 	{"key", func(t *testing.T, w *cutEnv, i int) error {
-		_, err := w.CreateKey(t.Context(), w.admin, hostler.KeyInput{Name: fmt.Sprintf("key-%d", i), User: "vera", Project: "default"})
+		_, err := w.CreateKey(
+			t.Context(),
+			w.admin,
+			hostler.KeyInput{Name: fmt.Sprintf("key-%d", i), User: "vera", Project: "default"},
+		)
 		return err
 	}, func(t *testing.T, w *cutEnv) int {
 		t.Helper()

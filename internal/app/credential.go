@@ -156,7 +156,9 @@ func checkCredential(in hostler.CredentialInput) error {
 	fields.Text("password", in.Password, 4096)
 	fields.Text("token", in.Token, 64<<10)
 	wanted := map[string]string{
-		hostler.CredentialSSHKey: "private_key", hostler.CredentialPassword: "password", hostler.CredentialToken: "token",
+		hostler.CredentialSSHKey:   "private_key",
+		hostler.CredentialPassword: "password",
+		hostler.CredentialToken:    "token",
 	}[in.Kind]
 	for _, f := range []struct{ path, value string }{
 		{"private_key", in.PrivateKey}, {"passphrase", in.Passphrase}, {"password", in.Password}, {"token", in.Token},

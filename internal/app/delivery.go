@@ -91,7 +91,8 @@ func (s *scope) deliveryQuery(f hostler.DeliveryFilter) (q store.DeliveryQuery, 
 func checkDeliveryFilter(path string, f hostler.DeliveryFilter) error {
 	var fields check.Fields
 	fields.Line(path+"webhook", f.Webhook, 128)
-	check.OneOf(&fields, path+"state", f.State, "", hostler.DeliveryPending, hostler.DeliveryDelivered, hostler.DeliveryFailed)
+	check.OneOf(&fields, path+"state", f.State,
+		"", hostler.DeliveryPending, hostler.DeliveryDelivered, hostler.DeliveryFailed)
 	fields.Line(path+"type", string(f.Type), 64)
 	checkPeriod(&fields, path, f.Since, f.Until)
 	return fields.Err()
@@ -133,7 +134,8 @@ func (s *scope) checkResend(d hostler.Delivery) error {
 		return err
 	}
 	if hooks[0].Run != 0 {
-		return hostler.Errorf(hostler.CodeConflict, "the receiver answered 410 Gone: this URL no longer exists", "接收方曾返回 410：该地址已不存在")
+		return hostler.Errorf(hostler.CodeConflict,
+			"the receiver answered 410 Gone: this URL no longer exists", "接收方曾返回 410：该地址已不存在")
 	}
 	return hostler.Errorf(hostler.CodeConflict,
 		"the webhook %s is disabled: enable it first", "回调 %s 已停用：请先启用", hooks[0].Name)

@@ -99,7 +99,13 @@ func (w *env) login(t *testing.T, key string) auth.Caller {
 // person makes a user with one role and returns it as a caller.
 func (w *env) person(t *testing.T, name, project string, role hostler.Role) auth.Caller {
 	t.Helper()
-	must(w.CreateUser(t.Context(), w.admin, hostler.UserInput{Name: name, Roles: map[string]hostler.Role{project: role}}))(t)
+	must(
+		w.CreateUser(
+			t.Context(),
+			w.admin,
+			hostler.UserInput{Name: name, Roles: map[string]hostler.Role{project: role}},
+		),
+	)(t)
 	made := must(w.CreateKey(t.Context(), w.admin, hostler.KeyInput{Name: "first", User: name, Project: project}))(t)
 	return w.login(t, made.Secret)
 }
@@ -180,13 +186,36 @@ func testActions(t *testing.T) *action.Registry {
 	run := func(context.Context, *action.Call) action.Result { return action.Succeeded(nil) }
 	open := json.RawMessage(`{"type":"object","properties":{"port":{"type":"integer"}},"additionalProperties":false}`)
 	r, err := action.NewRegistry(
-		action.Action{Name: "check_port", Aliases: []string{"port"}, Schema: open, Traits: looks, Enabled: true, Run: run},
-		action.Action{Name: "ping", Schema: open, Asset: action.AssetOptional, Traits: looks, Enabled: true, Run: run},
+		action.Action{
+			Name:    "check_port",
+			Aliases: []string{"port"},
+			Schema:  open,
+			Traits:  looks,
+			Enabled: true,
+			Run:     run,
+		},
+		action.Action{
+			Name:    "ping",
+			Schema:  open,
+			Asset:   action.AssetOptional,
+			Traits:  looks,
+			Enabled: true,
+			Run:     run,
+		},
 		action.Action{Name: "off", Schema: open, Traits: looks, Run: run},
-		action.Action{Name: "nowhere", Schema: open, Asset: action.AssetNever, Traits: looks, Enabled: true, Run: run},
+		action.Action{
+			Name:    "nowhere",
+			Schema:  open,
+			Asset:   action.AssetNever,
+			Traits:  looks,
+			Enabled: true,
+			Run:     run,
+		},
 		action.Action{
 			Name: "change", Traits: changes, Enabled: true, Run: run,
-			Schema: json.RawMessage(`{"type":"object","properties":{"sudo":{"type":"string"}},"additionalProperties":false}`),
+			Schema: json.RawMessage(
+				`{"type":"object","properties":{"sudo":{"type":"string"}},"additionalProperties":false}`,
+			),
 			Credentials: func(args json.RawMessage) []string {
 				var in struct{ Sudo string }
 				if json.Unmarshal(args, &in) != nil || in.Sudo == "" {

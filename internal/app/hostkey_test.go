@@ -25,7 +25,11 @@ func offer(t *testing.T, n byte) hostler.HostKeyOffer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return hostler.HostKeyOffer{Address: "192.0.2.1:22", Type: key.Type(), PublicKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) + " a comment"}
+	return hostler.HostKeyOffer{
+		Address:   "192.0.2.1:22",
+		Type:      key.Type(),
+		PublicKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) + " a comment",
+	}
 }
 
 // states maps the keys at an asset to their states, oldest first.
@@ -108,7 +112,11 @@ func wantEvents(t *testing.T, w *env, want ...string) {
 func TestStrictHostKeysWaitForAPerson(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		a := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
-		wantCode(t, w.resolver.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, 1)), hostler.CodeConflict)
+		wantCode(
+			t,
+			w.resolver.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, offer(t, 1)),
+			hostler.CodeConflict,
+		)
 		if diff := cmp.Diff([]string{"offered "}, w.states(t, "web1")); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
@@ -125,7 +133,11 @@ func TestOneOfTwoFirstHostKeysIsPinned(t *testing.T) {
 		for i := range n {
 			o := offer(t, byte(i))
 			wg.Go(func() {
-				errs[i] = w.resolver.PinHostKey(t.Context(), store.LeasedJob{Project: w.admin.Project, Asset: a.ID}, o)
+				errs[i] = w.resolver.PinHostKey(
+					t.Context(),
+					store.LeasedJob{Project: w.admin.Project, Asset: a.ID},
+					o,
+				)
 			})
 		}
 		wg.Wait()
@@ -153,10 +165,22 @@ func TestHostKeysCountOnTheWayToTheAssetOnly(t *testing.T) {
 			t.Errorf("the key of the jump host: %v", err)
 		}
 		elsewhere := w.asset(t, hostler.AssetInput{Name: "elsewhere", Address: "10.0.0.2"})
-		wantCode(t, w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: elsewhere.ID}, offer(t, 2)), hostler.CodeForbidden)
-		wantCode(t, w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.stranger.Project, Asset: behind.ID}, offer(t, 2)), hostler.CodeForbidden)
+		wantCode(
+			t,
+			w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: elsewhere.ID}, offer(t, 2)),
+			hostler.CodeForbidden,
+		)
+		wantCode(
+			t,
+			w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.stranger.Project, Asset: behind.ID}, offer(t, 2)),
+			hostler.CodeForbidden,
+		)
 		bad := offer(t, 3)
 		bad.PublicKey = "ssh-ed25519 nonsense"
-		wantCode(t, w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: behind.ID}, bad), hostler.CodeInvalid)
+		wantCode(
+			t,
+			w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: behind.ID}, bad),
+			hostler.CodeInvalid,
+		)
 	})
 }

@@ -126,7 +126,8 @@ func (a *App) selectJobs(
 	}
 	f := *b.Filter
 	if len(f.States) > 0 {
-		states = slices.DeleteFunc(slices.Clone(states), func(s hostler.State) bool { return !slices.Contains(f.States, s) })
+		unwanted := func(s hostler.State) bool { return !slices.Contains(f.States, s) }
+		states = slices.DeleteFunc(slices.Clone(states), unwanted)
 	}
 	if len(states) == 0 {
 		return nil, false, nil

@@ -24,8 +24,16 @@ func (w *env) oneOfEach(t *testing.T) map[hostler.State]hostler.JobID {
 		out[state] = w.run(t, req).Jobs[0]
 		k.finish(t, k.lease(t, 1), o)
 	}
-	end(hostler.StateSucceeded, hostler.OutcomeSucceeded, hostler.JobRequest{Action: "ping", Args: json.RawMessage(`{"port":1}`)})
-	end(hostler.StateFailed, hostler.OutcomeFailed, hostler.JobRequest{Action: "check_port", Assets: []string{"web1"}})
+	end(
+		hostler.StateSucceeded,
+		hostler.OutcomeSucceeded,
+		hostler.JobRequest{Action: "ping", Args: json.RawMessage(`{"port":1}`)},
+	)
+	end(
+		hostler.StateFailed,
+		hostler.OutcomeFailed,
+		hostler.JobRequest{Action: "check_port", Assets: []string{"web1"}},
+	)
 	end(hostler.StateUnknown, hostler.OutcomeUnknown, hostler.JobRequest{Action: "change", Assets: []string{"web1"}})
 	out[hostler.StateCancelled] = w.run(t, hostler.JobRequest{Action: "ping", Lane: "deploy"}).Jobs[0]
 	must(w.CancelJob(ctx, w.operator, out[hostler.StateCancelled]))(t)
@@ -42,7 +50,16 @@ func TestListingFindsWhatItShould(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		ids := w.oneOfEach(t)
-		all := []hostler.State{"succeeded", "failed", "unknown", "cancelled", "running", "scheduled", "queued", "waiting"}
+		all := []hostler.State{
+			"succeeded",
+			"failed",
+			"unknown",
+			"cancelled",
+			"running",
+			"scheduled",
+			"queued",
+			"waiting",
+		}
 		web1 := must(w.Asset(ctx, w.viewer, "web1"))(t).ID.String()
 		now, before, after := w.h.Now(), w.h.Now().Add(-time.Hour), w.h.Now().Add(time.Hour)
 		tests := []struct {
@@ -51,19 +68,35 @@ func TestListingFindsWhatItShould(t *testing.T) {
 			want   []hostler.State
 		}{
 			{"everything", hostler.JobFilter{}, all},
-			{"ended", hostler.JobFilter{States: []hostler.State{"succeeded", "failed", "cancelled"}}, []hostler.State{"succeeded", "failed", "cancelled"}},
+			{
+				"ended",
+				hostler.JobFilter{States: []hostler.State{"succeeded", "failed", "cancelled"}},
+				[]hostler.State{"succeeded", "failed", "cancelled"},
+			},
 			{"one ended state", hostler.JobFilter{States: []hostler.State{"failed"}}, []hostler.State{"failed"}},
-			{"live", hostler.JobFilter{States: []hostler.State{"queued", "running"}}, []hostler.State{"queued", "waiting", "running"}},
+			{
+				"live",
+				hostler.JobFilter{States: []hostler.State{"queued", "running"}},
+				[]hostler.State{"queued", "waiting", "running"},
+			},
 			{"unknown", hostler.JobFilter{States: []hostler.State{"unknown"}}, []hostler.State{"unknown"}},
 			{"scheduled", hostler.JobFilter{States: []hostler.State{"scheduled"}}, []hostler.State{"scheduled"}},
 			{"asset by name", hostler.JobFilter{Asset: "web1"}, []hostler.State{"failed", "unknown", "waiting"}},
-			{"asset by id", hostler.JobFilter{Asset: web1, States: []hostler.State{"failed"}}, []hostler.State{"failed"}},
+			{
+				"asset by id",
+				hostler.JobFilter{Asset: web1, States: []hostler.State{"failed"}},
+				[]hostler.State{"failed"},
+			},
 			{"no such asset", hostler.JobFilter{Asset: "web9"}, nil},
 			{"action", hostler.JobFilter{Action: "port"}, []hostler.State{"failed"}},
 			{"lane", hostler.JobFilter{Lane: "web1.example"}, []hostler.State{"unknown", "waiting"}},
 			{"own lane", hostler.JobFilter{Lane: "deploy"}, []hostler.State{"cancelled"}},
 			{"queue", hostler.JobFilter{Queue: "other"}, nil},
-			{"queue and state", hostler.JobFilter{Queue: "default", States: []hostler.State{"succeeded"}}, []hostler.State{"succeeded"}},
+			{
+				"queue and state",
+				hostler.JobFilter{Queue: "default", States: []hostler.State{"succeeded"}},
+				[]hostler.State{"succeeded"},
+			},
 			{"since", hostler.JobFilter{Since: &before}, all},
 			{"since, too late", hostler.JobFilter{Since: &after}, nil},
 			{"until, too early", hostler.JobFilter{Until: &now}, nil},
@@ -137,10 +170,12 @@ func TestAJobInEachState(t *testing.T) {
 			}
 		}
 		why := must(w.Waiting(ctx, w.viewer, ids["waiting"]))(t)
-		if len(why) != 1 || why[0].Reason != hostler.WaitLaneUnknown || !slices.Contains(why[0].Holders, ids[hostler.StateUnknown]) {
+		if len(why) != 1 || why[0].Reason != hostler.WaitLaneUnknown ||
+			!slices.Contains(why[0].Holders, ids[hostler.StateUnknown]) {
 			t.Errorf("waiting because %+v", why)
 		}
-		if entries, _, err := w.ReadLog(ctx, w.viewer, ids[hostler.StateSucceeded], 0, 0); err != nil || len(entries) != 0 {
+		if entries, _, err := w.ReadLog(ctx, w.viewer, ids[hostler.StateSucceeded], 0, 0); err != nil ||
+			len(entries) != 0 {
 			t.Errorf("log: %v, %v", entries, err)
 		}
 	})
@@ -155,7 +190,8 @@ func TestCancelResolveRetry(t *testing.T) {
 		if j := must(w.CancelJob(ctx, w.operator, ids[hostler.StateQueued]))(t); j.State != hostler.StateCancelled {
 			t.Errorf("a queued job is %s", j.State)
 		}
-		if j := must(w.CancelJob(ctx, w.operator, ids[hostler.StateRunning]))(t); j.State != hostler.StateRunning || j.CancelAt == nil {
+		if j := must(w.CancelJob(ctx, w.operator, ids[hostler.StateRunning]))(t); j.State != hostler.StateRunning ||
+			j.CancelAt == nil {
 			t.Errorf("a running job is %s, asked at %v", j.State, j.CancelAt)
 		}
 		for _, state := range []hostler.State{hostler.StateSucceeded, hostler.StateUnknown} {
@@ -165,7 +201,12 @@ func TestCancelResolveRetry(t *testing.T) {
 
 		_, err := w.ResolveJob(ctx, w.operator, ids[hostler.StateFailed], note)
 		wantCode(t, err, hostler.CodeConflict)
-		_, err = w.ResolveJob(ctx, w.operator, ids[hostler.StateUnknown], hostler.ResolveInput{State: hostler.StateCancelled})
+		_, err = w.ResolveJob(
+			ctx,
+			w.operator,
+			ids[hostler.StateUnknown],
+			hostler.ResolveInput{State: hostler.StateCancelled},
+		)
 		wantCode(t, err, hostler.CodeInvalid)
 		for _, state := range []hostler.State{hostler.StateUnknown, hostler.StateRunning, "waiting"} {
 			_, err := w.RetryJob(ctx, w.operator, ids[state], "")
@@ -178,7 +219,10 @@ func TestCancelResolveRetry(t *testing.T) {
 		old := must(w.Job(ctx, w.viewer, ids[hostler.StateFailed]))(t)
 		again := must(w.RetryJob(ctx, w.operator, old.ID, "k"))(t)
 		same := must(w.RetryJob(ctx, w.operator, old.ID, "k"))(t)
-		if again.ID != same.ID || again.RetryOf != old.ID || again.State != hostler.StateQueued || again.Action != old.Action || again.Asset != old.Asset || again.Run == old.Run {
+		if again.ID != same.ID || again.RetryOf != old.ID || again.State != hostler.StateQueued ||
+			again.Action != old.Action ||
+			again.Asset != old.Asset ||
+			again.Run == old.Run {
 			t.Errorf("retried as %+v and %v", again, same.ID)
 		}
 		must(w.DeleteAsset(ctx, w.operator, "web1"))(t)
@@ -193,13 +237,24 @@ func TestRetryKeepsTheTTLAndTakesTheNewLane(t *testing.T) {
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		old := w.run(t, hostler.JobRequest{
 			Action: "change", Assets: []string{"web1"}, TTL: hostler.Duration(time.Minute), Priority: 2, MaxAttempts: 1,
-			Timeout: hostler.Duration(time.Hour), Backoff: hostler.Backoff{Kind: "fixed", Base: hostler.Duration(time.Second)},
+			Timeout: hostler.Duration(
+				time.Hour,
+			), Backoff: hostler.Backoff{Kind: "fixed", Base: hostler.Duration(time.Second)},
 		}).Job
 		must(w.CancelJob(ctx, w.operator, old.ID))(t)
-		must(w.PutAsset(ctx, w.operator, "web1", hostler.AssetInput{Name: "web1", Address: "192.0.2.1", DeviceKey: "switch-7"}))(t)
+		must(
+			w.PutAsset(
+				ctx,
+				w.operator,
+				"web1",
+				hostler.AssetInput{Name: "web1", Address: "192.0.2.1", DeviceKey: "switch-7"},
+			),
+		)(t)
 		w.h.Advance(time.Hour)
 		again := must(w.RetryJob(ctx, w.operator, old.ID, ""))(t)
-		if again.Lane != "switch-7" || since(w.h.Now(), again.ExpiresAt) != time.Minute || again.Priority != 2 || again.TimeoutS != 3600 || again.Backoff != old.Backoff {
+		if again.Lane != "switch-7" || since(w.h.Now(), again.ExpiresAt) != time.Minute || again.Priority != 2 ||
+			again.TimeoutS != 3600 ||
+			again.Backoff != old.Backoff {
 			t.Errorf("retried as %+v", again)
 		}
 	})
@@ -253,7 +308,8 @@ func TestBulkChanges(t *testing.T) {
 		if diff := cmp.Diff(first, must(w.RetryJobs(ctx, w.operator, retry, "k"))(t)); diff != "" {
 			t.Errorf("the same request again (-want +got):\n%s", diff)
 		}
-		if res = must(w.RetryJobs(ctx, w.operator, by(hostler.JobFilter{Asset: "web1"}), ""))(t); res.Matched != 3 || !allOK(res) {
+		if res = must(w.RetryJobs(ctx, w.operator, by(hostler.JobFilter{Asset: "web1"}), ""))(t); res.Matched != 3 ||
+			!allOK(res) {
 			t.Errorf("retried by asset %+v", res)
 		}
 	})

@@ -58,7 +58,12 @@ func TestMissingAssetsAreAllNamedAndNothingIsMade(t *testing.T) {
 				t.Errorf("%v does not name %s", err, name)
 			}
 		}
-		_, err = w.RunJobs(t.Context(), w.operator, hostler.JobRequest{Action: "check_port", Labels: map[string]string{"no": "such"}}, "")
+		_, err = w.RunJobs(
+			t.Context(),
+			w.operator,
+			hostler.JobRequest{Action: "check_port", Labels: map[string]string{"no": "such"}},
+			"",
+		)
 		wantCode(t, err, hostler.CodeNotFound)
 		if l := must(w.Jobs(t.Context(), w.viewer, hostler.JobFilter{}, hostler.Page{}))(t); len(l.Items) != 0 {
 			t.Errorf("%d jobs were made", len(l.Items))
@@ -77,23 +82,46 @@ func TestEveryFieldAtFaultIsNamed(t *testing.T) {
 				hostler.JobRequest{
 					Action: "check_port", Assets: []string{"a", "", "b\x00"}, Args: json.RawMessage(`{"port":"x"}`),
 					Queue: "-q", Lane: "a\nb", Priority: 10, MaxAttempts: 101, Backoff: hostler.Backoff{Kind: "odd", Base: -1, Max: hostler.Duration(48 * time.Hour)},
-					Timeout: hostler.Duration(30 * day), Delay: 1, RunAt: &past, TTL: -1, OnLost: "x", OnUnknown: "x", OnRetry: "x",
+					Timeout: hostler.Duration(
+						30 * day,
+					), Delay: 1, RunAt: &past, TTL: -1, OnLost: "x", OnUnknown: "x", OnRetry: "x",
 					Concurrency: &hostler.Concurrency{}, Labels: map[string]string{"bad key": "v"},
 				},
-				strings.Fields(`args.port assets[1] assets[2] queue lane priority max_attempts backoff.kind backoff.base backoff.max
-					timeout delay run_at ttl on_lost on_unknown on_retry concurrency concurrency.key concurrency.limit labels.bad&key`),
+				strings.Fields(
+					`args.port assets[1] assets[2] queue lane priority max_attempts backoff.kind backoff.base backoff.max
+					timeout delay run_at ttl on_lost on_unknown on_retry concurrency concurrency.key concurrency.limit labels.bad&key`,
+				),
 			},
-			"unknown action":     {hostler.JobRequest{Action: "nope"}, []string{"action"}},
-			"switched off":       {hostler.JobRequest{Action: "off", Assets: []string{"a"}}, []string{"action"}},
-			"no asset":           {hostler.JobRequest{Action: "check_port"}, []string{"assets"}},
-			"no asset for lane":  {hostler.JobRequest{Action: "ping", Lane: "asset"}, []string{"lane"}},
-			"lane and limit":     {hostler.JobRequest{Action: "ping", Lane: "x", Concurrency: &hostler.Concurrency{Key: "k", Limit: 2}}, []string{"concurrency"}},
-			"unknown arg":        {hostler.JobRequest{Action: "ping", Args: json.RawMessage(`{"prot":1}`)}, []string{"args.prot"}},
-			"args are no object": {hostler.JobRequest{Action: "ping", Args: json.RawMessage(`[1]`)}, []string{"args"}},
-			"args are no JSON":   {hostler.JobRequest{Action: "ping", Args: json.RawMessage(`{`)}, []string{"args"}},
-			"args are no text":   {hostler.JobRequest{Action: "ping", Args: json.RawMessage("{\"a\":\"\xff\"}")}, []string{"args"}},
-			"unknown queue":      {hostler.JobRequest{Action: "ping", Queue: "nope"}, []string{"queue"}},
-			"unknown credential": {hostler.JobRequest{Action: "change", Assets: []string{"web1"}, Args: json.RawMessage(`{"sudo":"nope"}`)}, []string{"args"}},
+			"unknown action":    {hostler.JobRequest{Action: "nope"}, []string{"action"}},
+			"switched off":      {hostler.JobRequest{Action: "off", Assets: []string{"a"}}, []string{"action"}},
+			"no asset":          {hostler.JobRequest{Action: "check_port"}, []string{"assets"}},
+			"no asset for lane": {hostler.JobRequest{Action: "ping", Lane: "asset"}, []string{"lane"}},
+			"lane and limit": {
+				hostler.JobRequest{Action: "ping", Lane: "x", Concurrency: &hostler.Concurrency{Key: "k", Limit: 2}},
+				[]string{"concurrency"},
+			},
+			"unknown arg": {
+				hostler.JobRequest{Action: "ping", Args: json.RawMessage(`{"prot":1}`)},
+				[]string{"args.prot"},
+			},
+			"args are no object": {
+				hostler.JobRequest{Action: "ping", Args: json.RawMessage(`[1]`)},
+				[]string{"args"},
+			},
+			"args are no JSON": {hostler.JobRequest{Action: "ping", Args: json.RawMessage(`{`)}, []string{"args"}},
+			"args are no text": {
+				hostler.JobRequest{Action: "ping", Args: json.RawMessage("{\"a\":\"\xff\"}")},
+				[]string{"args"},
+			},
+			"unknown queue": {hostler.JobRequest{Action: "ping", Queue: "nope"}, []string{"queue"}},
+			"unknown credential": {
+				hostler.JobRequest{
+					Action: "change",
+					Assets: []string{"web1"},
+					Args:   json.RawMessage(`{"sudo":"nope"}`),
+				},
+				[]string{"args"},
+			},
 		}
 		w.asset(t, hostler.AssetInput{Name: "web1"})
 		for name, tt := range tests {
@@ -126,25 +154,94 @@ func TestDefaultsOfAJob(t *testing.T) {
 			due  time.Duration
 			ends time.Duration
 		}{
-			"looks":        {hostler.JobRequest{Action: "port", Assets: one}, "", 0, hostler.OnLostRetry, 0, 0},
-			"changes":      {hostler.JobRequest{Action: "change", Assets: one}, "192.0.2.1", 1, hostler.OnLostAsk, 0, 0},
-			"asked for":    {hostler.JobRequest{Action: "port", Assets: one, Lane: "asset", OnLost: "fail"}, "192.0.2.1", 1, hostler.OnLostFail, 0, 0},
-			"asked not to": {hostler.JobRequest{Action: "change", Assets: one, Lane: "none"}, "", 0, hostler.OnLostAsk, 0, 0},
-			"own":          {hostler.JobRequest{Action: "ping", Lane: "deploy"}, "deploy", 1, hostler.OnLostRetry, 0, 0},
-			"limited":      {hostler.JobRequest{Action: "change", Assets: one, Concurrency: &hostler.Concurrency{Key: "isp", Limit: 7}}, "isp", 7, hostler.OnLostAsk, 0, 0},
-			"delayed":      {hostler.JobRequest{Action: "ping", Delay: hostler.Duration(time.Minute), TTL: hostler.Duration(time.Minute)}, "", 0, hostler.OnLostRetry, time.Minute, 2 * time.Minute},
-			"at a time":    {hostler.JobRequest{Action: "ping", RunAt: &later, TTL: hostler.Duration(time.Minute)}, "", 0, hostler.OnLostRetry, time.Hour, time.Hour + time.Minute},
+			"looks": {hostler.JobRequest{Action: "port", Assets: one}, "", 0, hostler.OnLostRetry, 0, 0},
+			"changes": {
+				hostler.JobRequest{Action: "change", Assets: one},
+				"192.0.2.1",
+				1,
+				hostler.OnLostAsk,
+				0,
+				0,
+			},
+			"asked for": {
+				hostler.JobRequest{Action: "port", Assets: one, Lane: "asset", OnLost: "fail"},
+				"192.0.2.1",
+				1,
+				hostler.OnLostFail,
+				0,
+				0,
+			},
+			"asked not to": {
+				hostler.JobRequest{Action: "change", Assets: one, Lane: "none"},
+				"",
+				0,
+				hostler.OnLostAsk,
+				0,
+				0,
+			},
+			"own": {
+				hostler.JobRequest{Action: "ping", Lane: "deploy"},
+				"deploy",
+				1,
+				hostler.OnLostRetry,
+				0,
+				0,
+			},
+			"limited": {
+				hostler.JobRequest{
+					Action:      "change",
+					Assets:      one,
+					Concurrency: &hostler.Concurrency{Key: "isp", Limit: 7},
+				},
+				"isp",
+				7,
+				hostler.OnLostAsk,
+				0,
+				0,
+			},
+			"delayed": {
+				hostler.JobRequest{
+					Action: "ping",
+					Delay:  hostler.Duration(time.Minute),
+					TTL:    hostler.Duration(time.Minute),
+				},
+				"",
+				0,
+				hostler.OnLostRetry,
+				time.Minute,
+				2 * time.Minute,
+			},
+			"at a time": {
+				hostler.JobRequest{Action: "ping", RunAt: &later, TTL: hostler.Duration(time.Minute)},
+				"",
+				0,
+				hostler.OnLostRetry,
+				time.Hour,
+				time.Hour + time.Minute,
+			},
 		}
 		for name, tt := range tests {
 			j := w.run(t, tt.req).Job
 			if j == nil {
 				t.Fatalf("%s: the job is not in the answer", name)
 			}
-			if j.Lane != tt.lane || j.LaneLimit != tt.lim || j.OnLost != tt.lost || since(w.h.Now(), j.RunAt) != tt.due || since(w.h.Now(), j.ExpiresAt) != tt.ends {
-				t.Errorf("%s: lane %q×%d, on_lost %s, due in %s, ends in %s", name, j.Lane, j.LaneLimit, j.OnLost, since(w.h.Now(), j.RunAt), since(w.h.Now(), j.ExpiresAt))
+			if j.Lane != tt.lane || j.LaneLimit != tt.lim || j.OnLost != tt.lost ||
+				since(w.h.Now(), j.RunAt) != tt.due ||
+				since(w.h.Now(), j.ExpiresAt) != tt.ends {
+				t.Errorf(
+					"%s: lane %q×%d, on_lost %s, due in %s, ends in %s",
+					name,
+					j.Lane,
+					j.LaneLimit,
+					j.OnLost,
+					since(w.h.Now(), j.RunAt),
+					since(w.h.Now(), j.ExpiresAt),
+				)
 			}
 			if j.Queue != "default" || j.Priority != 5 || j.MaxAttempts != 1 || j.TimeoutS != 300 || j.CreatedBy != "olga" ||
-				j.OnUnknown != hostler.OnUnknownHold || j.OnRetry != hostler.OnRetryHold || string(j.Args) != "{}" {
+				j.OnUnknown != hostler.OnUnknownHold ||
+				j.OnRetry != hostler.OnRetryHold ||
+				string(j.Args) != "{}" {
 				t.Errorf("%s: %+v", name, j)
 			}
 		}
@@ -174,7 +271,8 @@ func TestOneRunPerIdempotencyKey(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if got := slices.Compact(slices.Sorted(slices.Values(answers))); len(got) != 1 || !strings.HasSuffix(got[0], "<nil>") {
+		if got := slices.Compact(slices.Sorted(slices.Values(answers))); len(got) != 1 ||
+			!strings.HasSuffix(got[0], "<nil>") {
 			t.Errorf("%d answers: %q", len(got), got)
 		}
 		count := func() int {
@@ -195,7 +293,12 @@ func TestOneRunPerIdempotencyKey(t *testing.T) {
 		must(w.RunJobs(ctx, w.stranger, hostler.JobRequest{Action: "ping"}, "again"))(t)
 
 		// A request that failed left nothing behind.
-		_, err = w.RunJobs(ctx, w.operator, hostler.JobRequest{Action: "check_port", Assets: []string{"web9"}}, "fails")
+		_, err = w.RunJobs(
+			ctx,
+			w.operator,
+			hostler.JobRequest{Action: "check_port", Assets: []string{"web9"}},
+			"fails",
+		)
 		wantCode(t, err, hostler.CodeNotFound)
 		must(w.RunJobs(ctx, w.operator, hostler.JobRequest{Action: "ping"}, "fails"))(t)
 

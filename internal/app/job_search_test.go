@@ -18,7 +18,11 @@ func TestCancelWaitingRaces(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		reqs := make([]hostler.JobRequest, 60)
 		for i := range reqs {
-			reqs[i] = hostler.JobRequest{Action: "change", Lane: hostler.LaneNone, Target: inline("sw1.example", "pw")}
+			reqs[i] = hostler.JobRequest{
+				Action: "change",
+				Lane:   hostler.LaneNone,
+				Target: inline("sw1.example", "pw"),
+			}
 		}
 		var all []hostler.JobID
 		for _, o := range must(w.RunBatch(t.Context(), w.operator, reqs))(t) {
@@ -47,7 +51,13 @@ func TestCancelWaitingRaces(t *testing.T) {
 			if slices.Contains(gone, id) == slices.Contains(started, id) {
 				j := must(w.Job(t.Context(), w.viewer, id))(t)
 				if j.State != hostler.StateQueued || slices.Contains(gone, id) {
-					t.Errorf("job %v is %s; cancelled %v, started %v", id, j.State, slices.Contains(gone, id), slices.Contains(started, id))
+					t.Errorf(
+						"job %v is %s; cancelled %v, started %v",
+						id,
+						j.State,
+						slices.Contains(gone, id),
+						slices.Contains(started, id),
+					)
 				}
 			}
 		}
@@ -72,7 +82,12 @@ func TestPagesOfLargeResults(t *testing.T) {
 		big := json.RawMessage(`{"text":"` + strings.Repeat("x", 1<<20) + `"}`)
 		for _, l := range k.lease(t, len(reqs)) {
 			k.w.tx(t, func(tx *store.Tx) error {
-				errs, err := tx.Finish(k.id, []hostler.Report{{LeaseRef: l.LeaseRef, Attempt: l.Attempt, Outcome: hostler.OutcomeSucceeded, Result: big}})
+				errs, err := tx.Finish(
+					k.id,
+					[]hostler.Report{
+						{LeaseRef: l.LeaseRef, Attempt: l.Attempt, Outcome: hostler.OutcomeSucceeded, Result: big},
+					},
+				)
 				return errors.Join(append(errs, err)...)
 			})
 		}
@@ -108,7 +123,10 @@ func TestFindJobs(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "10.0.0.1", DeviceKey: "chassis"})
 		onAsset := w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}}).Job.ID
-		onAddress := w.run(t, hostler.JobRequest{Action: "change", Lane: hostler.LaneNone, Target: inline("10.0.0.1", "pw")}).Job.ID
+		onAddress := w.run(
+			t,
+			hostler.JobRequest{Action: "change", Lane: hostler.LaneNone, Target: inline("10.0.0.1", "pw")},
+		).Job.ID
 		find := func(f app.JobSearch, want ...hostler.JobID) {
 			t.Helper()
 			var got []hostler.JobID

@@ -20,7 +20,13 @@ import (
 )
 
 func inline(address, password string) *hostler.InlineTarget {
-	return &hostler.InlineTarget{Address: address, Port: 2222, Platform: "linux", Username: "root", Password: password}
+	return &hostler.InlineTarget{
+		Address:  address,
+		Port:     2222,
+		Platform: "linux",
+		Username: "root",
+		Password: password,
+	}
 }
 
 // resolve leases what there is and fills the leases in.
@@ -38,14 +44,21 @@ func (k worker) resolve(t *testing.T, n int) []hostler.Lease {
 func TestInlineTargetReachesTheLeaseAndNothingElse(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		made := w.run(t, hostler.JobRequest{Action: "change", Target: inline("SW1.Example", "pw-1")})
-		if got := []any{made.Count, made.Job.Asset, made.Job.AssetName, made.Job.Lane}; !cmp.Equal(got, []any{1, hostler.AssetID(0), "sw1.example", "sw1.example"}) {
+		if got := []any{made.Count, made.Job.Asset, made.Job.AssetName, made.Job.Lane}; !cmp.Equal(
+			got,
+			[]any{1, hostler.AssetID(0), "sw1.example", "sw1.example"},
+		) {
 			t.Errorf("the job is %v", got)
 		}
 		k := w.worker(t)
 		leases := k.resolve(t, 10)
 		want := &hostler.LeaseAsset{
 			Name: "sw1.example", Address: "sw1.example", Port: 2222, Platform: "linux", HostKey: hostler.HostKeyAcceptNew,
-			Credential: &hostler.LeaseCredential{Kind: hostler.CredentialPassword, Username: "root", Secret: hostler.Secret{Password: "pw-1"}},
+			Credential: &hostler.LeaseCredential{
+				Kind:     hostler.CredentialPassword,
+				Username: "root",
+				Secret:   hostler.Secret{Password: "pw-1"},
+			},
 		}
 		if len(leases) != 1 || !cmp.Equal(want, leases[0].Asset) {
 			t.Fatalf("leases (-want +got): %s", cmp.Diff(want, leases[0].Asset))
@@ -59,7 +72,9 @@ func TestInlineTargetReachesTheLeaseAndNothingElse(t *testing.T) {
 		}
 		_, err := w.RetryJob(t.Context(), w.operator, made.Job.ID, "")
 		wantCode(t, err, hostler.CodeConflict)
-		res := must(w.RetryJobs(t.Context(), w.operator, hostler.BulkRequest{IDs: []hostler.JobID{made.Job.ID}}, ""))(t)
+		res := must(
+			w.RetryJobs(t.Context(), w.operator, hostler.BulkRequest{IDs: []hostler.JobID{made.Job.ID}}, ""),
+		)(t)
 		if len(res.Items) != 1 || res.Items[0].OK || !strings.Contains(res.Items[0].Error.EN, "login") {
 			t.Errorf("bulk retry: %+v", res.Items)
 		}
@@ -174,7 +189,8 @@ func TestBadTargetsAreRefused(t *testing.T) {
 			if diff := cmp.Diff(c.want, paths(err)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}
-			if e, ok := errors.AsType[*hostler.Error](err); ok && strings.Contains(fmt.Sprintf("%+v %#v", e, e.Fields), canary) {
+			if e, ok := errors.AsType[*hostler.Error](err); ok &&
+				strings.Contains(fmt.Sprintf("%+v %#v", e, e.Fields), canary) {
 				t.Errorf("%s: the error repeats the secret", name)
 			}
 		}
@@ -188,7 +204,13 @@ func TestBadTargetsAreRefused(t *testing.T) {
 func TestHostKeysOfInlineTargets(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
-		w.run(t, hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{Address: "192.0.2.1", Username: "u", Password: "p"}})
+		w.run(
+			t,
+			hostler.JobRequest{
+				Action: "change",
+				Target: &hostler.InlineTarget{Address: "192.0.2.1", Username: "u", Password: "p"},
+			},
+		)
 		k := w.worker(t)
 		leases := k.lease(t, 1)
 		var job store.LeasedJob
@@ -206,7 +228,13 @@ func TestHostKeysOfInlineTargets(t *testing.T) {
 		k.finish(t, leases, hostler.OutcomeSucceeded)
 
 		// The key is the project's: the next job comes with it, and so does an asset.
-		w.run(t, hostler.JobRequest{Action: "change", Target: &hostler.InlineTarget{Address: "192.0.2.1", Username: "u", Password: "p"}})
+		w.run(
+			t,
+			hostler.JobRequest{
+				Action: "change",
+				Target: &hostler.InlineTarget{Address: "192.0.2.1", Username: "u", Password: "p"},
+			},
+		)
 		if keys := k.resolve(t, 1)[0].Asset.HostKeys; len(keys) != 2 || keys[0].State != hostler.HostKeyPinned {
 			t.Errorf("the next job knows the keys %v", keys)
 		}
@@ -222,8 +250,14 @@ func TestHostKeysOfInlineTargets(t *testing.T) {
 func TestInlineTargetsDoNotLoosenStrictAssets(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", HostKey: hostler.HostKeyStrict})
-		loose := w.asset(t, hostler.AssetInput{Name: "again", Address: "192.0.2.1", Port: 22, HostKey: hostler.HostKeyAcceptNew})
-		w.asset(t, hostler.AssetInput{Name: "other", Address: "192.0.2.1", Port: 2222, HostKey: hostler.HostKeyAcceptNew})
+		loose := w.asset(
+			t,
+			hostler.AssetInput{Name: "again", Address: "192.0.2.1", Port: 22, HostKey: hostler.HostKeyAcceptNew},
+		)
+		w.asset(
+			t,
+			hostler.AssetInput{Name: "other", Address: "192.0.2.1", Port: 2222, HostKey: hostler.HostKeyAcceptNew},
+		)
 		for _, job := range []store.LeasedJob{
 			{Project: w.admin.Project, Target: &store.SealedTarget{Address: "192.0.2.1"}},
 			{Project: w.admin.Project, Asset: loose.ID},
@@ -235,7 +269,10 @@ func TestInlineTargetsDoNotLoosenStrictAssets(t *testing.T) {
 		}
 		elsewhere := offer(t, 2)
 		elsewhere.Address = "192.0.2.1:2222"
-		job := store.LeasedJob{Project: w.admin.Project, Target: &store.SealedTarget{Address: "192.0.2.1", Port: 2222}}
+		job := store.LeasedJob{
+			Project: w.admin.Project,
+			Target:  &store.SealedTarget{Address: "192.0.2.1", Port: 2222},
+		}
 		if err := w.resolver.PinHostKey(t.Context(), job, elsewhere); err != nil {
 			t.Error(err)
 		}
@@ -270,7 +307,8 @@ func TestInlineSecretsLeaveNoTrace(t *testing.T) {
 
 		k := w.worker(t)
 		leases := k.resolve(t, 10)
-		if len(leases) != 1 || leases[0].Asset.Credential.Secret.Password != canary || leases[0].Asset.Credential.Secret.Enable != canary {
+		if len(leases) != 1 || leases[0].Asset.Credential.Secret.Password != canary ||
+			leases[0].Asset.Credential.Secret.Enable != canary {
 			t.Fatalf("the repeated request made %d jobs, or their login is another", len(leases))
 		}
 		collect(leases, nil)
@@ -288,7 +326,12 @@ func TestInlineSecretsLeaveNoTrace(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Nor may a hash of the request stay, against which guesses could be tried.
-		forms := append(forms(), fmt.Sprintf("%x", sha256.Sum256(body)), url.QueryEscape(canary), base64.RawURLEncoding.EncodeToString([]byte(canary))[:20])
+		forms := append(
+			forms(),
+			fmt.Sprintf("%x", sha256.Sum256(body)),
+			url.QueryEscape(canary),
+			base64.RawURLEncoding.EncodeToString([]byte(canary))[:20],
+		)
 		for _, form := range forms {
 			if strings.Contains(string(text), form) {
 				t.Errorf("an answer or an error holds the secret: %s", text)

@@ -153,7 +153,13 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"User":       func() error { return second(w.User(ctx, c, "vera")) },
 			"ChangeUser": func() error { return second(w.ChangeUser(ctx, c, "vera", hostler.UserChange{})) },
 			"CreateUser": func() error {
-				return second(w.CreateUser(ctx, c, hostler.UserInput{Name: "eve", Roles: map[string]hostler.Role{"default": "admin"}}))
+				return second(
+					w.CreateUser(
+						ctx,
+						c,
+						hostler.UserInput{Name: "eve", Roles: map[string]hostler.Role{"default": "admin"}},
+					),
+				)
 			},
 			"CreateKey":        func() error { return second(w.CreateKey(ctx, c, hostler.KeyInput{Name: "k", Project: "default"})) },
 			"RotateKey":        func() error { return second(w.RotateKey(ctx, c, key)) },
@@ -168,10 +174,19 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"PutCredential":    func() error { return second(w.PutCredential(ctx, c, "root-pw", secretInput)) },
 			"DeleteCredential": func() error { return w.DeleteCredential(ctx, c, "root-pw") },
 			"RunJobs": func() error {
-				return second(w.RunJobs(ctx, c, hostler.JobRequest{Action: "check_port", Assets: []string{asset.ID.String()}}, ""))
+				return second(
+					w.RunJobs(
+						ctx,
+						c,
+						hostler.JobRequest{Action: "check_port", Assets: []string{asset.ID.String()}},
+						"",
+					),
+				)
 			},
 			"RunTask": func() error {
-				if err := second(w.RunTask(ctx, c, asset.ID, "no_such_action", nil)); hostler.CodeOf(err) != hostler.CodeNotFound {
+				if err := second(w.RunTask(ctx, c, asset.ID, "no_such_action", nil)); hostler.CodeOf(
+					err,
+				) != hostler.CodeNotFound {
 					return err
 				}
 				return second(w.RunTask(ctx, c, asset.ID, "check_port", nil))
@@ -198,9 +213,11 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		}
 		// These name no object, or only what belongs to no project; listings and
 		// bulk changes are looked at below.
-		other := strings.FieldsSeq(`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
+		other := strings.FieldsSeq(
+			`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
-			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch AssetAddresses ActionStats`)
+			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch AssetAddresses ActionStats`,
+		)
 		for name := range other {
 			calls[name] = nil
 		}

@@ -35,17 +35,42 @@ func TestSecretsStayInside(t *testing.T) {
 		}
 		put := func(in hostler.CredentialInput) { collect(w.CreateCredential(ctx, w.admin, in)) }
 		put(hostler.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary})
-		put(hostler.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary})     // taken
-		put(hostler.CredentialInput{Name: "key", Kind: "ssh_key", PrivateKey: canary, Passphrase: canary}) // not a key
-		put(hostler.CredentialInput{Name: "key", Kind: "token", Password: canary, PrivateKey: canary})     // wrong fields
-		put(hostler.CredentialInput{Name: "pw2", Kind: "password", Password: canary + "\x00"})             // not text
-		collect(w.PutCredential(ctx, w.admin, "pw", hostler.CredentialInput{Kind: "password", Password: canary + "2"}))
+		put(hostler.CredentialInput{Name: "pw", Kind: "password", Username: "root", Password: canary}) // taken
+		put(
+			hostler.CredentialInput{Name: "key", Kind: "ssh_key", PrivateKey: canary, Passphrase: canary},
+		) // not a key
+		put(
+			hostler.CredentialInput{Name: "key", Kind: "token", Password: canary, PrivateKey: canary},
+		) // wrong fields
+		put(hostler.CredentialInput{Name: "pw2", Kind: "password", Password: canary + "\x00"}) // not text
+		collect(
+			w.PutCredential(ctx, w.admin, "pw", hostler.CredentialInput{Kind: "password", Password: canary + "2"}),
+		)
 		collect(w.PutCredential(ctx, w.viewer, "pw", hostler.CredentialInput{Kind: "password", Password: canary}))
 		collect(w.Credential(ctx, w.admin, "pw"))
 		collect(w.Credentials(ctx, w.admin, hostler.Page{}))
 		collect(w.CreateAsset(ctx, w.admin, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", Credential: "pw"}))
-		collect(w.RunJobs(ctx, w.operator, hostler.JobRequest{Action: "change", Assets: []string{"web1"}, Args: json.RawMessage(`{"sudo":"pw"}`)}, "k"))
-		collect(fmt.Sprintf("%v %+v %#v", hostler.CredentialInput{Password: canary}, hostler.CredentialInput{Token: canary}, hostler.CredentialInput{PrivateKey: canary}), nil)
+		collect(
+			w.RunJobs(
+				ctx,
+				w.operator,
+				hostler.JobRequest{
+					Action: "change",
+					Assets: []string{"web1"},
+					Args:   json.RawMessage(`{"sudo":"pw"}`),
+				},
+				"k",
+			),
+		)
+		collect(
+			fmt.Sprintf(
+				"%v %+v %#v",
+				hostler.CredentialInput{Password: canary},
+				hostler.CredentialInput{Token: canary},
+				hostler.CredentialInput{PrivateKey: canary},
+			),
+			nil,
+		)
 
 		leases := w.worker(t).lease(t, 1)
 		if err := w.resolver.Leases(ctx, refs(leases)); err != nil {
@@ -138,7 +163,9 @@ func (w *env) searchTables(t *testing.T, text string) {
 			}
 			var n int64
 			w.tx(t, func(tx *store.Tx) (err error) {
-				n, err = tx.Exec("UPDATE " + table[1] + " SET " + col[1] + " = " + col[1] + " WHERE " + value + " LIKE '%" + text + "%'")
+				n, err = tx.Exec(
+					"UPDATE " + table[1] + " SET " + col[1] + " = " + col[1] + " WHERE " + value + " LIKE '%" + text + "%'",
+				)
 				return err
 			})
 			if n > 0 {

@@ -68,7 +68,9 @@ func TestRotationOverlaps(t *testing.T) {
 		old := must(w.CreateKey(ctx, w.viewer, hostler.KeyInput{Name: "k", ExpiresIn: hostler.Duration(90 * day)}))(t)
 		w.h.Advance(30 * day)
 		next := must(w.RotateKey(ctx, w.viewer, old.Key.ID))(t)
-		if next.Key.ExpiresAt == nil || next.Key.ExpiresAt.Sub(w.h.Now()) != 90*day || next.Key.Role != old.Key.Role || next.Key.Project != "default" {
+		if next.Key.ExpiresAt == nil || next.Key.ExpiresAt.Sub(w.h.Now()) != 90*day ||
+			next.Key.Role != old.Key.Role ||
+			next.Key.Project != "default" {
 			t.Errorf("successor %+v", next.Key)
 		}
 		w.login(t, old.Secret)
@@ -173,12 +175,23 @@ func TestTheLastAdminStays(t *testing.T) {
 func TestAdminsOfAProjectManageItsUsers(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		ctx, c := t.Context(), w.stranger
-		u := must(w.CreateUser(ctx, c, hostler.UserInput{Name: "nina", Roles: map[string]hostler.Role{"other": "viewer"}}))(t)
+		u := must(
+			w.CreateUser(ctx, c, hostler.UserInput{Name: "nina", Roles: map[string]hostler.Role{"other": "viewer"}}),
+		)(t)
 		if u.Roles["other"] != hostler.RoleViewer {
 			t.Errorf("made %+v", u)
 		}
-		must(w.ChangeUser(ctx, w.admin, "nina", hostler.UserChange{Roles: map[string]hostler.Role{"default": "viewer"}}))(t)
-		u = must(w.ChangeUser(ctx, c, "nina", hostler.UserChange{Roles: map[string]hostler.Role{"other": "operator"}}))(t)
+		must(
+			w.ChangeUser(
+				ctx,
+				w.admin,
+				"nina",
+				hostler.UserChange{Roles: map[string]hostler.Role{"default": "viewer"}},
+			),
+		)(t)
+		u = must(
+			w.ChangeUser(ctx, c, "nina", hostler.UserChange{Roles: map[string]hostler.Role{"other": "operator"}}),
+		)(t)
 		if len(u.Roles) != 1 || u.Roles["other"] != hostler.RoleOperator {
 			t.Errorf("seen from the other project: %+v", u)
 		}
@@ -198,7 +211,14 @@ func TestEveryChangeIsAudited(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		ids := w.oneOfEach(t)
-		must(w.ResolveJob(ctx, w.operator, ids[hostler.StateUnknown], hostler.ResolveInput{State: hostler.StateFailed, Note: "gone"}))(t)
+		must(
+			w.ResolveJob(
+				ctx,
+				w.operator,
+				ids[hostler.StateUnknown],
+				hostler.ResolveInput{State: hostler.StateFailed, Note: "gone"},
+			),
+		)(t)
 		must(w.RetryJob(ctx, w.operator, ids[hostler.StateFailed], ""))(t)
 		must(w.PauseQueue(ctx, w.admin, "default"))(t)
 		seen := map[string]int{}
@@ -207,7 +227,8 @@ func TestEveryChangeIsAudited(t *testing.T) {
 			l := must(w.Audit(ctx, w.admin, p))(t)
 			for _, a := range l.Items {
 				seen[a.Verb]++
-				if a.User == "" || a.At.IsZero() || a.Project != "default" || (a.User != "local" && (a.Key == 0 || a.Remote != "192.0.2.9")) {
+				if a.User == "" || a.At.IsZero() || a.Project != "default" ||
+					(a.User != "local" && (a.Key == 0 || a.Remote != "192.0.2.9")) {
 					t.Errorf("audit row %+v", a)
 				}
 				if a.Verb == "job.resolve" && !strings.Contains(string(a.Detail), "gone") {
@@ -302,7 +323,14 @@ func TestLocalAdminKeyRecovers(t *testing.T) {
 		ctx := t.Context()
 		anna := w.person(t, "anna", "default", hostler.RoleAdmin)
 		yes := true
-		must(w.ChangeUser(ctx, anna, "admin", hostler.UserChange{Disabled: &yes, Roles: map[string]hostler.Role{"default": hostler.RoleNone}}))(t)
+		must(
+			w.ChangeUser(
+				ctx,
+				anna,
+				"admin",
+				hostler.UserChange{Disabled: &yes, Roles: map[string]hostler.Role{"default": hostler.RoleNone}},
+			),
+		)(t)
 		c := w.login(t, must(w.LocalAdminKey(ctx, "recovery"))(t))
 		if c.User != "admin" || c.RoleIn(c.Default) != hostler.RoleAdmin {
 			t.Errorf("recovered %+v", c)

@@ -111,11 +111,25 @@ func TestReplacedWebhook(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		hook := w.hook(t, "ops")
-		replaced := must(w.PutWebhook(ctx, w.admin, "ops", hostler.WebhookInput{Name: "renamed", URL: hook.URL, Events: []string{"job.*"}, Rate: 60}))(t)
-		if replaced.ID != hook.ID || replaced.URL != hook.URL || !replaced.Token || len(replaced.Headers) != 1 || replaced.Rate != 60 || replaced.Name != "renamed" {
+		replaced := must(
+			w.PutWebhook(
+				ctx,
+				w.admin,
+				"ops",
+				hostler.WebhookInput{Name: "renamed", URL: hook.URL, Events: []string{"job.*"}, Rate: 60},
+			),
+		)(t)
+		if replaced.ID != hook.ID || replaced.URL != hook.URL || !replaced.Token || len(replaced.Headers) != 1 ||
+			replaced.Rate != 60 ||
+			replaced.Name != "renamed" {
 			t.Errorf("replaced as %+v", replaced)
 		}
-		_, err := w.PutWebhook(ctx, w.admin, "renamed", hostler.WebhookInput{Name: "renamed", URL: "https://evil.example.com/"})
+		_, err := w.PutWebhook(
+			ctx,
+			w.admin,
+			"renamed",
+			hostler.WebhookInput{Name: "renamed", URL: "https://evil.example.com/"},
+		)
 		wantCode(t, err, hostler.CodeInvalid)
 		if diff := cmp.Diff([]string{"token", "headers"}, fieldsOf(err)); diff != "" {
 			t.Errorf("fields (-want +got):\n%s", diff)
@@ -140,7 +154,9 @@ func TestReplacedWebhook(t *testing.T) {
 func TestRotatedSigningSecret(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
-		made := must(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: "ops", URL: "https://h/", GenerateSecret: true}))(t)
+		made := must(
+			w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: "ops", URL: "https://h/", GenerateSecret: true}),
+		)(t)
 		next := must(w.RotateWebhook(ctx, w.admin, "ops", hostler.WebhookRotation{}))(t)
 		if !strings.HasPrefix(made.Secret, "whsec_") || made.Secret == next.Secret || !next.Webhook.Signed {
 			t.Errorf("made %q, then %q, signed %v", made.Secret, next.Secret, next.Webhook.Signed)
@@ -158,7 +174,13 @@ func TestRotatedSigningSecret(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		must(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: "chat", URL: "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=x"}))(t)
+		must(
+			w.CreateWebhook(
+				ctx,
+				w.admin,
+				hostler.WebhookInput{Name: "chat", URL: "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=x"},
+			),
+		)(t)
 		_, err := w.RotateWebhook(ctx, w.admin, "chat", hostler.WebhookRotation{})
 		wantCode(t, err, hostler.CodeInvalid)
 		for _, secret := range []string{made.Secret, next.Secret, whsec} {
@@ -183,7 +205,8 @@ func TestConfiguredWebhook(t *testing.T) {
 		configure(app.WebhookConfig{})
 		configure(cfg)
 		got := must(w.Webhook(ctx, w.admin, app.ConfiguredWebhook))(t)
-		if got.Format != hostler.FormatTask || !got.Token || !got.Enabled || got.URL != "https://ops.example.com/tasks?***" {
+		if got.Format != hostler.FormatTask || !got.Token || !got.Enabled ||
+			got.URL != "https://ops.example.com/tasks?***" {
 			t.Errorf("configured as %+v", got)
 		}
 		before := audited()
@@ -238,8 +261,16 @@ func TestConfiguredWebhook(t *testing.T) {
 func TestJobWebhook(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
-		req := hostler.JobRequest{Action: "check_port", Assets: []string{w.asset(t, hostler.AssetInput{Name: "web1"}).Name}}
-		req.Webhook = &hostler.JobWebhook{URL: "https://ops.example.com/done?key=" + canary, Token: canary, Secret: whsec, Headers: map[string]string{"X-A": canary}}
+		req := hostler.JobRequest{
+			Action: "check_port",
+			Assets: []string{w.asset(t, hostler.AssetInput{Name: "web1"}).Name},
+		}
+		req.Webhook = &hostler.JobWebhook{
+			URL:     "https://ops.example.com/done?key=" + canary,
+			Token:   canary,
+			Secret:  whsec,
+			Headers: map[string]string{"X-A": canary},
+		}
 		made := w.run(t, req)
 		if l := must(w.Webhooks(ctx, w.admin, hostler.Page{}))(t); len(l.Items) != 0 {
 			t.Errorf("the listing has %v", l.Items)
@@ -271,15 +302,43 @@ func TestWebhookSecretsStayInside(t *testing.T) {
 		hook := w.hook(t, "ops")
 		collect(hook, nil)
 		token := canary + "\n"
-		collect(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: canary + "!", URL: "ftp://" + canary, Token: &token, Secret: &token}))
-		collect(w.PutWebhook(ctx, w.admin, "ops", hostler.WebhookInput{Name: "ops", URL: "https://" + canary + ".example.com/" + canary}))
+		collect(
+			w.CreateWebhook(
+				ctx,
+				w.admin,
+				hostler.WebhookInput{Name: canary + "!", URL: "ftp://" + canary, Token: &token, Secret: &token},
+			),
+		)
+		collect(
+			w.PutWebhook(
+				ctx,
+				w.admin,
+				"ops",
+				hostler.WebhookInput{Name: "ops", URL: "https://" + canary + ".example.com/" + canary},
+			),
+		)
 		collect(w.TestWebhook(ctx, w.operator, "ops"))
 		collect(w.Deliveries(ctx, w.operator, hostler.DeliveryFilter{}, hostler.Page{}))
 		collect(w.Audit(ctx, w.admin, hostler.Page{Limit: 1000}))
-		req := hostler.JobRequest{Action: "check_port", Assets: []string{w.asset(t, hostler.AssetInput{Name: "web1"}).Name}}
-		req.Webhook = &hostler.JobWebhook{URL: "https://h/?" + canary, Token: canary, Headers: map[string]string{"X-A": canary}}
+		req := hostler.JobRequest{
+			Action: "check_port",
+			Assets: []string{w.asset(t, hostler.AssetInput{Name: "web1"}).Name},
+		}
+		req.Webhook = &hostler.JobWebhook{
+			URL:     "https://h/?" + canary,
+			Token:   canary,
+			Headers: map[string]string{"X-A": canary},
+		}
 		collect(w.RunJobs(ctx, w.operator, req, "key"))
-		collect(fmt.Sprintf("%v %+v %#v", hostler.WebhookInput{Token: &token}, *req.Webhook, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}), w.ConfigureWebhook(ctx, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}))
+		collect(
+			fmt.Sprintf(
+				"%v %+v %#v",
+				hostler.WebhookInput{Token: &token},
+				*req.Webhook,
+				app.WebhookConfig{URL: "https://h/?" + canary, Token: canary},
+			),
+			w.ConfigureWebhook(ctx, app.WebhookConfig{URL: "https://h/?" + canary, Token: canary}),
+		)
 		text, err := json.Marshal(outputs)
 		if err != nil {
 			t.Fatal(err)
@@ -310,7 +369,14 @@ func TestDeliveriesAreSentAgain(t *testing.T) {
 		}
 		var seen []hostler.DeliveryID
 		for p := (hostler.Page{Limit: 2}); ; {
-			l := must(w.Deliveries(ctx, w.operator, hostler.DeliveryFilter{Webhook: "ops", Type: hostler.EventWebhookPing}, p))(t)
+			l := must(
+				w.Deliveries(
+					ctx,
+					w.operator,
+					hostler.DeliveryFilter{Webhook: "ops", Type: hostler.EventWebhookPing},
+					p,
+				),
+			)(t)
 			for _, d := range l.Items {
 				seen = append([]hostler.DeliveryID{d.ID}, seen...)
 			}
@@ -329,7 +395,13 @@ func TestDeliveriesAreSentAgain(t *testing.T) {
 		if res.Matched != 6 || len(res.Items) != 6 || res.Items[0].OK || !res.Items[1].OK {
 			t.Errorf("the bulk result is %+v", res)
 		}
-		res = must(w.ResendDeliveries(ctx, w.operator, hostler.DeliverySelection{Filter: &hostler.DeliveryFilter{Webhook: "ops"}}))(t)
+		res = must(
+			w.ResendDeliveries(
+				ctx,
+				w.operator,
+				hostler.DeliverySelection{Filter: &hostler.DeliveryFilter{Webhook: "ops"}},
+			),
+		)(t)
 		if res.Matched != 0 || res.More {
 			t.Errorf("none has failed, but %+v", res)
 		}
@@ -342,7 +414,9 @@ func TestDeliveriesAreSentAgain(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if l := must(w.Deliveries(ctx, w.stranger, hostler.DeliveryFilter{Webhook: hook.ID.String()}, hostler.Page{}))(t); len(l.Items) != 0 {
+		if l := must(w.Deliveries(ctx, w.stranger, hostler.DeliveryFilter{Webhook: hook.ID.String()}, hostler.Page{}))(t); len(
+			l.Items,
+		) != 0 {
 			t.Errorf("a stranger sees %v", l.Items)
 		}
 		_, err := w.ResendDelivery(ctx, w.stranger, ids[0])
@@ -350,7 +424,15 @@ func TestDeliveriesAreSentAgain(t *testing.T) {
 
 		var queued []hostler.DeliveryID
 		w.tx(t, func(tx *store.Tx) (err error) {
-			queued, err = tx.QueueDeliveries([]store.NewDelivery{{Webhook: hook.ID, Project: w.admin.Default, Event: &store.Event{Pos: 1, Type: hostler.EventJobFailed}}})
+			queued, err = tx.QueueDeliveries(
+				[]store.NewDelivery{
+					{
+						Webhook: hook.ID,
+						Project: w.admin.Default,
+						Event:   &store.Event{Pos: 1, Type: hostler.EventJobFailed},
+					},
+				},
+			)
 			return err
 		})
 		must(w.DisableWebhook(ctx, w.admin, "ops"))(t)

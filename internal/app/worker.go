@@ -49,7 +49,8 @@ func (s *scope) hideSessions(workers []hostler.Worker) error {
 		}
 	}
 	for i := range workers {
-		workers[i].Sessions = slices.DeleteFunc(workers[i].Sessions, func(h hostler.HostSession) bool { return !own[h.Address] })
+		foreign := func(h hostler.HostSession) bool { return !own[h.Address] }
+		workers[i].Sessions = slices.DeleteFunc(workers[i].Sessions, foreign)
 	}
 	return nil
 }
@@ -92,7 +93,8 @@ func (a *App) StopWorkers(
 		}
 		workers = slices.DeleteFunc(workers, func(w hostler.Worker) bool { return !slices.Contains(gone, w.ID) })
 		for _, w := range workers {
-			if err := s.audit("worker.stop", w.ID.String(), map[string]any{"name": w.Name, "running": w.Running}); err != nil {
+			detail := map[string]any{"name": w.Name, "running": w.Running}
+			if err := s.audit("worker.stop", w.ID.String(), detail); err != nil {
 				return result{}, err
 			}
 		}
@@ -134,7 +136,8 @@ func (a *App) CloseSessions(
 		return 0, err
 	}
 	var fields check.Fields
-	fields.Require(len(addresses) > 0 && len(addresses) <= stopMost, "address", "must be 1 to %d addresses", "须为 1 到 %d 个地址", stopMost)
+	fields.Require(len(addresses) > 0 && len(addresses) <= stopMost, "address",
+		"must be 1 to %d addresses", "须为 1 到 %d 个地址", stopMost)
 	hosts := make([]string, len(addresses))
 	for i, address := range addresses {
 		hosts[i] = fields.Address("address", address)

@@ -27,7 +27,16 @@ func (k worker) heartbeat(t *testing.T, hb hostler.Heartbeat) (reply hostler.Hea
 
 func sessionOn(address string) hostler.HostSession {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	return hostler.HostSession{Address: address, Port: 22, User: "root", Since: at, LastUsed: at, Running: 1, Succeeded: 3, Failed: 2}
+	return hostler.HostSession{
+		Address:   address,
+		Port:      22,
+		User:      "root",
+		Since:     at,
+		LastUsed:  at,
+		Running:   1,
+		Succeeded: 3,
+		Failed:    2,
+	}
 }
 
 // TestSessionsAreShownToThoseWhoWorkThere lists the workers as each role, in the
@@ -40,7 +49,9 @@ func TestSessionsAreShownToThoseWhoWorkThere(t *testing.T) {
 		all := []hostler.HostSession{sessionOn("192.0.2.1"), sessionOn("192.0.2.2"), sessionOn("192.0.2.3")}
 		k := w.worker(t)
 		k.heartbeat(t, hostler.Heartbeat{Sessions: all, CPUPercent: 12.5, MemoryBytes: 1 << 30})
-		must(w.RunJobs(t.Context(), other, hostler.JobRequest{Action: "change", Target: inline("192.0.2.3", "p")}, ""))(t)
+		must(
+			w.RunJobs(t.Context(), other, hostler.JobRequest{Action: "change", Target: inline("192.0.2.3", "p")}, ""),
+		)(t)
 		for name, c := range map[string]struct {
 			caller auth.Caller
 			want   []hostler.HostSession
@@ -111,7 +122,10 @@ func TestStopWorkers(t *testing.T) {
 		})
 		wantCode(t, err, hostler.CodeStale)
 		w.tx(t, func(tx *store.Tx) error {
-			acks, err := tx.Finish(k.id, []hostler.Report{{LeaseRef: leases[0].LeaseRef, Outcome: hostler.OutcomeSucceeded}})
+			acks, err := tx.Finish(
+				k.id,
+				[]hostler.Report{{LeaseRef: leases[0].LeaseRef, Outcome: hostler.OutcomeSucceeded}},
+			)
 			if hostler.CodeOf(acks[0]) != hostler.CodeStale {
 				t.Errorf("its report: %v", acks[0])
 			}
@@ -120,7 +134,9 @@ func TestStopWorkers(t *testing.T) {
 		if got := must(w.Workers(ctx, w.admin))(t); len(got) != 1 || got[0].ID != spared.id {
 			t.Errorf("listed: %+v", got)
 		}
-		if rows := must(w.Audit(ctx, w.admin, hostler.Page{Limit: 1}))(t).Items; len(rows) != 1 || rows[0].Verb != "worker.stop" || rows[0].Object != k.id.String() {
+		if rows := must(w.Audit(ctx, w.admin, hostler.Page{Limit: 1}))(t).Items; len(rows) != 1 ||
+			rows[0].Verb != "worker.stop" ||
+			rows[0].Object != k.id.String() {
 			t.Errorf("audit: %+v", rows)
 		}
 		_, _, err = w.StopWorkers(ctx, w.admin, []hostler.WorkerID{spared.id, k.id})
@@ -145,7 +161,8 @@ func TestStopWorkers(t *testing.T) {
 			}
 			return err
 		})
-		if stopped, n, err = w.StopWorkers(ctx, w.admin, []hostler.WorkerID{spared.id}); err != nil || n != 0 || len(stopped) != 1 {
+		if stopped, n, err = w.StopWorkers(ctx, w.admin, []hostler.WorkerID{spared.id}); err != nil || n != 0 ||
+			len(stopped) != 1 {
 			t.Errorf("a dead worker: %v, %d, %v", stopped, n, err)
 		}
 		if got := must(w.Workers(ctx, w.admin))(t); len(got) != 0 {
@@ -175,7 +192,14 @@ func TestStopManyJobs(t *testing.T) {
 		if err != nil || n != jobs {
 			t.Fatalf("%d interrupted, %v", n, err)
 		}
-		left := must(w.Jobs(t.Context(), w.viewer, hostler.JobFilter{States: []hostler.State{hostler.StateRunning}}, hostler.Page{}))(t)
+		left := must(
+			w.Jobs(
+				t.Context(),
+				w.viewer,
+				hostler.JobFilter{States: []hostler.State{hostler.StateRunning}},
+				hostler.Page{},
+			),
+		)(t)
 		if len(left.Items) != 0 {
 			t.Errorf("%d jobs run on nowhere", len(left.Items))
 		}

@@ -29,7 +29,13 @@ var least = map[auth.Verb]hostler.Role{
 }
 
 // system are the verbs for which only an admin of the default project counts.
-var system = []auth.Verb{auth.CreateProject, auth.ManageAllUsers, auth.ManageAllKeys, auth.WriteQueue, auth.StopWorker}
+var system = []auth.Verb{
+	auth.CreateProject,
+	auth.ManageAllUsers,
+	auth.ManageAllKeys,
+	auth.WriteQueue,
+	auth.StopWorker,
+}
 
 func TestEveryVerbIsInTheMatrix(t *testing.T) {
 	want := map[auth.Verb]bool{}
@@ -57,7 +63,13 @@ func TestMatrix(t *testing.T) {
 	roles := append(hostler.Roles(), hostler.RoleNone, "root")
 	for _, user := range roles {
 		for _, key := range roles {
-			c := auth.Caller{UserID: 1, KeyRole: key, Project: own, Default: home, Roles: map[hostler.ProjectID]hostler.Role{own: user}}
+			c := auth.Caller{
+				UserID:  1,
+				KeyRole: key,
+				Project: own,
+				Default: home,
+				Roles:   map[hostler.ProjectID]hostler.Role{own: user},
+			}
 			effective := min(rank(user), rank(key))
 			for v, need := range least {
 				if got, want := auth.Allow(c, v, own), effective >= rank(need); got != want {
@@ -82,7 +94,12 @@ func TestMatrix(t *testing.T) {
 }
 
 func TestDefaultIsToRefuse(t *testing.T) {
-	admin := auth.Caller{KeyRole: "admin", Project: own, Default: home, Roles: map[hostler.ProjectID]hostler.Role{own: "admin", home: "admin"}}
+	admin := auth.Caller{
+		KeyRole: "admin",
+		Project: own,
+		Default: home,
+		Roles:   map[hostler.ProjectID]hostler.Role{own: "admin", home: "admin"},
+	}
 	if auth.Allow(admin, "asset.explode", own) {
 		t.Error("an unknown verb is allowed")
 	}

@@ -18,7 +18,13 @@ func TestWebhookSettings(t *testing.T) {
 	}})
 	if c.WebhookURL.Reveal() != "https://hooks.example.com/in?key=canary" || c.WebhookToken.Reveal() != "canary" ||
 		c.WebhookSecret.Reveal() != "canary" || c.WebhookFormat != hostler.FormatStandard {
-		t.Errorf("got %q %q %q %q", c.WebhookURL.Reveal(), c.WebhookToken.Reveal(), c.WebhookSecret.Reveal(), c.WebhookFormat)
+		t.Errorf(
+			"got %q %q %q %q",
+			c.WebhookURL.Reveal(),
+			c.WebhookToken.Reveal(),
+			c.WebhookSecret.Reveal(),
+			c.WebhookFormat,
+		)
 	}
 	if diff := cmp.Diff([]time.Duration{time.Second, 2 * time.Minute}, c.WebhookRetry); diff != "" {
 		t.Errorf("webhook_retry (-want +got):\n%s", diff)

@@ -74,7 +74,11 @@ func TestDoctorFindsProblems(t *testing.T) {
 		"data is a file":        {map[string]string{"data": file}, "data", LevelProblem},
 		"no certificate":        {map[string]string{"tls-cert": file, "tls-key": file}, "tls", LevelProblem},
 		"clear text to the net": {map[string]string{"listen": "0.0.0.0:0"}, "configuration", LevelWarning},
-		"no database":           {map[string]string{"db": "postgres://nobody@127.0.0.1:1/none"}, "store", LevelProblem},
+		"no database": {
+			map[string]string{"db": "postgres://nobody@127.0.0.1:1/none"},
+			"store",
+			LevelProblem,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +108,12 @@ func TestDoctorJudgesTheWebhookURL(t *testing.T) {
 		"no address at all": {[]string{"HOSTLER_WEBHOOK_URL=https://no-such-host.invalid/in"}, LevelWarning},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg, err := config.Load(config.Source{Environ: tt.environ, Flags: map[string]string{"data": t.TempDir(), "listen": "127.0.0.1:0"}})
+			cfg, err := config.Load(
+				config.Source{
+					Environ: tt.environ,
+					Flags:   map[string]string{"data": t.TempDir(), "listen": "127.0.0.1:0"},
+				},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}

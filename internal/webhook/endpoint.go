@@ -171,7 +171,8 @@ func checkHeaders(fields *check.Fields, headers map[string]string) map[string]st
 		}
 		out[canonical] = value
 	}
-	fields.Require(total <= maxHeaderBytes, "headers", "must be at most %d bytes together", "合计最多 %d 字节", maxHeaderBytes)
+	fields.Require(total <= maxHeaderBytes, "headers",
+		"must be at most %d bytes together", "合计最多 %d 字节", maxHeaderBytes)
 	return out
 }
 
