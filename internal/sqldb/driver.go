@@ -27,6 +27,23 @@
 // updates many lanes: on PostgreSQL in one statement over unnest($1, $2), on SQLite
 // as a prepared statement that runs once per row.
 //
+// # Row structs
+//
+// A row struct declares the columns of a table, or of a query, once. Every field with
+// the tag db is a column of that name; fields of embedded structs count as its own:
+//
+//	type leaseRow struct {
+//		Job   hostler.JobID   `db:"job"`
+//		Fence int64           `db:"fence"`
+//		At    time.Time       `db:"started_at"`
+//		Args  json.RawMessage `db:"args,text"`
+//	}
+//
+// Fields are integers (int, int64), strings, bools and bytes, or types made of them, and
+// times: time.Time, or *time.Time with nil for none. The option text stores bytes in a
+// text column. In a row struct that is only read, a column may be an expression.
+// [NewBatch] binds row structs, a [Scanner] reads them, [Columns] lists their columns.
+//
 // # Notification
 //
 // After a commit the caller notifies topics ([Driver.Notify]); subscribers of a

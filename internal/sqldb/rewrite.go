@@ -114,7 +114,8 @@ func rewrite(d Dialect, sql string, cols []Column, args string) string {
 const rowsWord = "@rows"
 
 // lockClause is what follows FOR in a locking read.
-var lockClause = regexp.MustCompile(`^FOR (?:NO KEY UPDATE|UPDATE|KEY SHARE|SHARE)(?: OF [a-z_, ]*[a-z_])?(?: SKIP LOCKED| NOWAIT)?\b`)
+var lockClause = regexp.MustCompile(
+	`^FOR (?:NO KEY UPDATE|UPDATE|KEY SHARE|SHARE)(?: OF [a-z_, ]*[a-z_])?(?: SKIP LOCKED| NOWAIT)?\b`)
 
 // rewriter is the state of one translation.
 type rewriter struct {
@@ -222,7 +223,8 @@ func (w *rewriter) rows() string {
 	if w.dialect == SQLite {
 		return "(SELECT " + w.list(func(_ int, c Column) string { return "? AS " + c.Name }) + ") AS v"
 	}
-	return "unnest(" + w.list(func(i int, c Column) string { return fmt.Sprintf("$%d::%s[]", i+1, postgresTypes[c.Type]) }) +
+	arrays := w.list(func(i int, c Column) string { return fmt.Sprintf("$%d::%s[]", i+1, postgresTypes[c.Type]) })
+	return "unnest(" + arrays +
 		") AS v(" + w.list(func(_ int, c Column) string { return c.Name }) + ")"
 }
 

@@ -9,21 +9,6 @@ import (
 	"unsafe"
 )
 
-// A row struct declares the columns of a table, or of a query, once. Every field
-// with the tag db is a column of that name; fields of embedded structs count as its
-// own:
-//
-//	type lease struct {
-//		Job     hostler.JobID `db:"job"`
-//		Fence   int64         `db:"fence"`
-//		At      time.Time     `db:"started_at"`
-//		Args    json.RawMessage `db:"args,text"`
-//	}
-//
-// Fields are integers, strings, bools and bytes, or types made of them, and times:
-// time.Time, or *time.Time with nil for none. The option text stores bytes in a text
-// column. In a row struct that is only read, a column may be an expression.
-
 // fieldKind is how a field of a row struct is stored.
 type fieldKind uint8
 

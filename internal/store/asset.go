@@ -137,8 +137,8 @@ func (tx *Tx) Assets(project hostler.ProjectID, labels map[string]string, after 
 func (tx *Tx) labelled(project hostler.ProjectID, labels map[string]string) ([]int64, error) {
 	var have []int64
 	for i, key := range slices.Sorted(maps.Keys(labels)) {
-		ids, err := column[int64](tx, `SELECT asset FROM asset_label WHERE project = ? AND key = ? AND value = ? ORDER BY asset`,
-			project, key, labels[key])
+		ids, err := column[int64](tx, `SELECT asset FROM asset_label
+WHERE project = ? AND key = ? AND value = ? ORDER BY asset`, project, key, labels[key])
 		if err != nil {
 			return nil, err
 		}
@@ -207,8 +207,8 @@ func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []
 // AssetsAt finds the assets of a project with a name or an address, with the keys
 // of their devices.
 func (tx *Tx) AssetsAt(project hostler.ProjectID, host string) ([]Target, error) {
-	return query[Target](tx, `SELECT @cols FROM asset WHERE project = ? AND (name = ? OR address = ?) ORDER BY id LIMIT 1000`,
-		project, host, host)
+	return query[Target](tx, `SELECT @cols FROM asset WHERE project = ? AND (name = ? OR address = ?)
+ORDER BY id LIMIT 1000`, project, host, host)
 }
 
 // AddressesOn finds the addresses of a project's assets with a name or on a device.

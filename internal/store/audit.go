@@ -38,8 +38,8 @@ func (tx *Tx) Audits(project hostler.ProjectID, before hostler.AuditID, limit in
 		auditRow
 		ProjectName string `db:"COALESCE((SELECT p.name FROM project p WHERE p.id = audit.project), '')"`
 	}
-	rows, err := query[named](tx, `SELECT @cols FROM audit WHERE project = ? AND (? = 1 OR id < ?) ORDER BY id DESC LIMIT ?`,
-		project, before == 0, before, limit)
+	rows, err := query[named](tx, `SELECT @cols FROM audit WHERE project = ? AND (? = 1 OR id < ?)
+ORDER BY id DESC LIMIT ?`, project, before == 0, before, limit)
 	var out []hostler.Audit
 	for _, r := range rows {
 		a := hostler.Audit{

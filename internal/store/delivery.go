@@ -126,7 +126,8 @@ func (tx *Tx) Deliveries(q DeliveryQuery, before hostler.DeliveryID, limit int) 
 	}
 	and(q.Webhook != 0, `d.webhook = ?`, q.Webhook)
 	and(q.State == hostler.DeliveryDelivered, `d.state = ?`, q.State)
-	and(q.State != "" && q.State != hostler.DeliveryDelivered, `d.state <> 'delivered' AND d.state = ?`, q.State) // the index delivery_open
+	// The first condition is that of the index delivery_open.
+	and(q.State != "" && q.State != hostler.DeliveryDelivered, `d.state <> 'delivered' AND d.state = ?`, q.State)
 	and(q.Type != "", `d.type = ?`, q.Type)
 	and(q.Job != 0, `d.job <> 0 AND d.job = ?`, q.Job)
 	and(!q.Since.IsZero(), `d.created_at >= ?`, sqldb.Micros(q.Since))
@@ -201,10 +202,12 @@ type ClaimedDelivery struct {
 const dueWebhooks = `WITH RECURSIVE p(id) AS (
 SELECT min(d.webhook) FROM delivery d WHERE d.state = 'pending'
 UNION ALL
-SELECT (SELECT min(d.webhook) FROM delivery d WHERE d.state = 'pending' AND d.webhook > p.id) FROM p WHERE p.id IS NOT NULL)
+SELECT (SELECT min(d.webhook) FROM delivery d WHERE d.state = 'pending' AND d.webhook > p.id)
+FROM p WHERE p.id IS NOT NULL)
 SELECT w.id, COALESCE(CASE WHEN w.enabled = 1
 THEN (SELECT min(d.next_at) FROM delivery d WHERE d.state = 'pending' AND d.webhook = w.id)
-ELSE (SELECT min(d.next_at) FROM delivery d WHERE d.state = 'pending' AND d.type = 'webhook.ping' AND d.webhook = w.id) END, 0)
+ELSE (SELECT min(d.next_at) FROM delivery d
+WHERE d.state = 'pending' AND d.type = 'webhook.ping' AND d.webhook = w.id) END, 0)
 FROM p JOIN webhook w ON w.id = p.id`
 
 // DueWebhooks lists the webhooks that have deliveries due, and when the next delivery
@@ -273,7 +276,8 @@ RETURNING @cols`, claim, w.ID, sqldb.Micros(tx.now), w.Enabled, limit)
 // ReleaseDeliveries ends every claim. A server that is alone calls it when it starts:
 // the process that claimed them is dead.
 func (tx *Tx) ReleaseDeliveries() error {
-	_, err := tx.Exec(`UPDATE delivery SET claimed = 0, next_at = ? WHERE state = 'pending' AND claimed = 1`, sqldb.Micros(tx.now))
+	_, err := tx.Exec(`UPDATE delivery SET claimed = 0, next_at = ? WHERE state = 'pending' AND claimed = 1`,
+		sqldb.Micros(tx.now))
 	return err
 }
 
@@ -330,8 +334,11 @@ func (tx *Tx) DeleteDeliveries(before time.Time, limit int) (more bool, err erro
 	}{
 		{`DELETE FROM delivery WHERE id IN (
 SELECT d.id FROM delivery d WHERE d.ended_at <> 0 AND d.ended_at < ? ORDER BY d.ended_at LIMIT ?)`, []any{at, limit}},
-		{`DELETE FROM delivery WHERE id IN (
-SELECT d.id FROM delivery d WHERE d.state = 'pending' AND d.next_at < ? AND d.created_at < ? LIMIT ?)`, []any{at, at, limit}},
+		{
+			`DELETE FROM delivery WHERE id IN (
+SELECT d.id FROM delivery d WHERE d.state = 'pending' AND d.next_at < ? AND d.created_at < ? LIMIT ?)`,
+			[]any{at, at, limit},
+		},
 		{`DELETE FROM webhook WHERE id IN (
 SELECT w.id FROM webhook w WHERE w.run <> 0 AND w.created_at < ?
 AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.webhook = w.id)

@@ -221,7 +221,8 @@ type EventPage struct {
 func (tx *Tx) EventsAfter(pos int64, rows, limit int, match func(*Event) bool) (EventPage, error) {
 	p := EventPage{Last: pos}
 	var all []Event // of a row
-	err := queryEach(tx, `SELECT @cols FROM event WHERE last > ? ORDER BY last LIMIT ?`, []any{pos, rows}, func(r *eventRow) error {
+	const after = `SELECT @cols FROM event WHERE last > ? ORDER BY last LIMIT ?`
+	err := queryEach(tx, after, []any{pos, rows}, func(r *eventRow) error {
 		if len(p.Events) == limit {
 			return nil
 		}

@@ -147,7 +147,8 @@ func (u *eventReader) event() Event {
 	e := Event{Project: hostler.ProjectID(u.int())}
 	if id := u.int(); id != 0 {
 		e.Job = hostler.JobEvent{
-			Job: hostler.JobID(id), Run: hostler.RunID(u.int()), Asset: hostler.AssetID(u.int()), Worker: hostler.WorkerID(u.int()),
+			Job: hostler.JobID(id), Run: hostler.RunID(u.int()), Asset: hostler.AssetID(u.int()),
+			Worker:  hostler.WorkerID(u.int()),
 			Attempt: int(u.int()), State: hostler.State(u.text()), Cause: hostler.Cause(u.text()),
 			Action: u.text(), Queue: u.text(), AssetName: u.text(), CreatedBy: u.text(),
 		}

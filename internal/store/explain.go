@@ -88,7 +88,9 @@ func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler
 // laneHolders lists the jobs that hold a lane, of which there are inflight, and
 // reports whether one of them is unknown. It reads the smallest tables first, and
 // stops when it has found all: many jobs may wait in the lane.
-func (tx *Tx) laneHolders(lane laneID, inflight int64, viewer hostler.ProjectID, w *hostler.Waiting) (unknown bool, err error) {
+func (tx *Tx) laneHolders(lane laneID, inflight int64, viewer hostler.ProjectID,
+	w *hostler.Waiting,
+) (unknown bool, err error) {
 	type holder struct {
 		ID      hostler.JobID     `db:"h.id"`
 		Project hostler.ProjectID `db:"(SELECT j.project FROM job j WHERE j.id = h.id)"`

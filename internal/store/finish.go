@@ -92,7 +92,8 @@ func (tx *Tx) countedLeases(w hostler.WorkerID, jobs []hostler.JobID) (map[hostl
 	if err != nil {
 		return nil, err
 	}
-	tried, err := query[attempt](tx, `SELECT @cols FROM attempt WHERE job IN ?* AND worker = ? AND outcome <> 'lost'`, jobs, w)
+	tried, err := query[attempt](tx, `SELECT @cols FROM attempt
+WHERE job IN ?* AND worker = ? AND outcome <> 'lost'`, jobs, w)
 	out := make(map[hostler.LeaseRef]bool, len(ended)+len(tried))
 	for _, e := range ended {
 		out[hostler.LeaseRef(e)] = true

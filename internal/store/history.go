@@ -84,7 +84,9 @@ func (c *queueChange) complete(completions []completion) error {
 }
 
 // completeAll completes withdrawn jobs that no worker ran, and flushes.
-func (c *queueChange) completeAll(entries []entry, state hostler.State, cause hostler.Cause, reason *hostler.JobError) error {
+func (c *queueChange) completeAll(entries []entry, state hostler.State, cause hostler.Cause,
+	reason *hostler.JobError,
+) error {
 	completions := make([]completion, len(entries))
 	for i, e := range entries {
 		completions[i] = completion{entry: e, state: state, cause: cause, err: reason}

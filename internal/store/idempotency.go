@@ -29,7 +29,8 @@ func (tx *Tx) ClaimIdem(k IdemKey) (fresh bool, response string, err error) {
 		return false, "", err
 	}
 	n, err := tx.Exec(`INSERT INTO idem (project, route, key, request_hash, response, created_at)
-VALUES (?, ?, ?, ?, '', ?) ON CONFLICT (project, route, key) DO NOTHING`, k.Project, k.Route, k.Key, k.Hash, sqldb.Micros(tx.now))
+VALUES (?, ?, ?, ?, '', ?) ON CONFLICT (project, route, key) DO NOTHING`,
+		k.Project, k.Route, k.Key, k.Hash, sqldb.Micros(tx.now))
 	if err != nil || n == 1 {
 		return err == nil, "", err
 	}

@@ -211,7 +211,8 @@ func (tx *Tx) Attempts(job hostler.JobID) ([]hostler.Attempt, error) {
 // not ended are left out.
 func (tx *Tx) JobSpecs(project hostler.ProjectID, ids []hostler.JobID) (map[hostler.JobID]hostler.JobSpec, error) {
 	out := make(map[hostler.JobID]hostler.JobSpec, len(ids))
-	err := queryEach(tx, `SELECT @cols FROM done WHERE id IN ?* AND project = ?`, []any{ids, project}, func(r *specRow) error {
+	const ended = `SELECT @cols FROM done WHERE id IN ?* AND project = ?`
+	err := queryEach(tx, ended, []any{ids, project}, func(r *specRow) error {
 		s, err := r.spec(tx.now)
 		s.Project = project
 		out[r.ID] = s

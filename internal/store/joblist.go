@@ -45,7 +45,9 @@ const idSlack = time.Minute
 // newest first. next is where to go on, 0 at the end: a page may hold fewer jobs
 // than limit, even none, and yet not be the last, because the scan of rows that do not
 // match is bounded.
-func (tx *Tx) ListJobIDs(q JobQuery, before hostler.JobID, limit int) (ids []hostler.JobID, next hostler.JobID, err error) {
+func (tx *Tx) ListJobIDs(q JobQuery, before hostler.JobID, limit int) (
+	ids []hostler.JobID, next hostler.JobID, err error,
+) {
 	top := int64(before)
 	if top == 0 {
 		top = math.MaxInt64
@@ -126,7 +128,8 @@ func (q JobQuery) sources() []source {
 	args := q.matchArgs()
 	live := func(from, id, where string, more ...any) {
 		out = append(out, source{
-			`SELECT x.id, ` + match + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, id, append(slices.Clone(args), more...),
+			`SELECT x.id, ` + match + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, id,
+			append(slices.Clone(args), more...),
 		})
 	}
 	switch {

@@ -26,7 +26,8 @@ func (tx *Tx) ActionStats(project hostler.ProjectID, newest int) (map[string]Act
 		Last    time.Time `db:"max(ended_at)"`
 	}
 	rows, err := query[stats](tx, `SELECT @cols FROM
-(SELECT project, action, state, started_at, ended_at FROM done ORDER BY id DESC LIMIT ?) d WHERE project = ? GROUP BY action`,
+(SELECT project, action, state, started_at, ended_at FROM done ORDER BY id DESC LIMIT ?) d
+WHERE project = ? GROUP BY action`,
 		newest, project)
 	out := make(map[string]ActionStats, len(rows))
 	for _, r := range rows {
@@ -47,7 +48,8 @@ func (tx *Tx) RunSummary(project hostler.ProjectID, run hostler.RunID) (hostler.
 	}
 	sum := hostler.RunSummary{Run: run, States: map[hostler.State]int{}, Done: true}
 	for _, sql := range []string{
-		`SELECT ` + liveState + ` AS state, count(*)` + liveJoins + `WHERE j.run = ? AND j.run <> 0 AND j.project = ? GROUP BY 1`,
+		`SELECT ` + liveState + ` AS state, count(*)` + liveJoins +
+			`WHERE j.run = ? AND j.run <> 0 AND j.project = ? GROUP BY 1`,
 		// Materialized, because SQLite would group the segments before it uses their
 		// indexes.
 		`WITH d AS MATERIALIZED (SELECT state FROM done WHERE run = ? AND run <> 0 AND project = ?)

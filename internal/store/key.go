@@ -71,7 +71,9 @@ func (tx *Tx) KeyByHash(hash string) (*KeyRow, bool, error) {
 // Keys lists keys, newest first, before an id (0 for the first): those of a user,
 // and those that act in a project when it is not 0, or all of them when every is
 // set.
-func (tx *Tx) Keys(user hostler.UserID, project hostler.ProjectID, every bool, before hostler.KeyID, limit int) ([]KeyRow, error) {
+func (tx *Tx) Keys(user hostler.UserID, project hostler.ProjectID, every bool,
+	before hostler.KeyID, limit int,
+) ([]KeyRow, error) {
 	return tx.keys(`WHERE (? = 1 OR k.user_id = ? OR k.project = ?) AND (? = 1 OR k.id < ?) ORDER BY k.id DESC LIMIT ?`,
 		every, user, project, before == 0, before, limit)
 }
@@ -100,7 +102,8 @@ func (tx *Tx) RolesOf(user hostler.UserID) (map[hostler.ProjectID]hostler.Role, 
 		Role    hostler.Role      `db:"x.role"`
 		Name    string            `db:"p.name"`
 	}
-	rows, err := query[roleRow](tx, `SELECT @cols FROM user_role x JOIN project p ON p.id = x.project WHERE x.user_id = ?`, user)
+	rows, err := query[roleRow](tx, `SELECT @cols FROM user_role x JOIN project p ON p.id = x.project
+WHERE x.user_id = ?`, user)
 	roles, names := map[hostler.ProjectID]hostler.Role{}, map[hostler.ProjectID]string{}
 	for _, r := range rows {
 		roles[r.Project], names[r.Project] = r.Role, r.Name

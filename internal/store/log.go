@@ -63,7 +63,9 @@ func textSize(lines []hostler.LogLine) int {
 // ReadLog reads a job's output in order, over all its attempts: at most limit
 // lines after the position after (0 for the start). It returns the position to
 // go on from; fewer lines than limit means that there are no more by now.
-func (s *Store) ReadLog(ctx context.Context, job hostler.JobID, after int64, limit int) (entries []hostler.LogEntry, next int64, err error) {
+func (s *Store) ReadLog(ctx context.Context, job hostler.JobID, after int64, limit int) (
+	entries []hostler.LogEntry, next int64, err error,
+) {
 	// Before the blocks: a reader that sees the end then sees all that comes before.
 	last, err := s.inlineBlock(ctx, job)
 	if err != nil {

@@ -35,7 +35,8 @@ func (tx *Tx) SetQueue(name string, c QueueSettings) (hostler.Queue, error) {
 		is.MaxDepth = int64(*c.MaxDepth)
 	}
 	_, err = tx.Exec(`INSERT INTO queue (name, paused, lim, max_depth, updated_at) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, lim = excluded.lim, max_depth = excluded.max_depth, updated_at = excluded.updated_at`,
+ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, lim = excluded.lim, max_depth = excluded.max_depth,
+updated_at = excluded.updated_at`,
 		name, is.Paused, is.Limit, is.MaxDepth, sqldb.Micros(tx.now))
 	if err != nil {
 		return hostler.Queue{}, err

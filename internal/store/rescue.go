@@ -98,7 +98,9 @@ func lostText(j *runningJob) hostler.Text {
 
 // takeBack locks running jobs, selects those that still qualify, and applies a
 // transition to each.
-func (tx *Tx) takeBack(ids []hostler.JobID, still func(*runningJob) bool, decide func(*runningJob) transition) (int, error) {
+func (tx *Tx) takeBack(ids []hostler.JobID, still func(*runningJob) bool,
+	decide func(*runningJob) transition,
+) (int, error) {
 	c, err := tx.changeQueue()
 	if err != nil {
 		return 0, err

@@ -34,8 +34,8 @@ func (tx *Tx) UserByName(name string) (*hostler.User, error) {
 // Users lists users by name after a name: those with a role in the project, or
 // all of them when project is 0.
 func (tx *Tx) Users(project hostler.ProjectID, after string, limit int) ([]hostler.User, error) {
-	return tx.users(`WHERE (? = 1 OR EXISTS (SELECT 1 FROM user_role x WHERE x.user_id = users.id AND x.project = ?)) AND name > ?
-ORDER BY name LIMIT ?`, project == 0, project, after, limit)
+	return tx.users(`WHERE (? = 1 OR EXISTS (SELECT 1 FROM user_role x WHERE x.user_id = users.id AND x.project = ?))
+AND name > ? ORDER BY name LIMIT ?`, project == 0, project, after, limit)
 }
 
 func (tx *Tx) users(where string, args ...any) ([]hostler.User, error) {

@@ -172,7 +172,8 @@ func (tx *Tx) Subscribers(runs []hostler.RunID) ([]WebhookRow, error) {
 	return append(all, own...), err
 }
 
-const selectWebhooks = `SELECT w.@cols, COALESCE((SELECT p.name FROM project p WHERE p.id = w.project), '') FROM webhook w `
+const selectWebhooks = `SELECT w.@cols, COALESCE((SELECT p.name FROM project p WHERE p.id = w.project), '')
+FROM webhook w `
 
 func (tx *Tx) webhooks(where string, args ...any) ([]WebhookRow, error) {
 	var out []WebhookRow
