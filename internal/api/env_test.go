@@ -112,7 +112,7 @@ func (w *env) server(t *testing.T, change ...func(*api.Config)) (*httptest.Serve
 	}
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.resolver = resolve.New(resolve.Config{Store: w.store, Actions: w.registry, Box: box, Log: log})
-	a := app.New(app.Config{Store: w.store, Actions: w.registry, Box: box, Feed: w.events(t, log), Log: log})
+	a := app.New(app.Config{Store: w.store, Actions: w.registry, Box: box, Stream: w.events(t, log), Log: log})
 	cfg := api.Config{
 		App: a, Version: "test", Log: log, Draining: w.draining,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},

@@ -50,7 +50,7 @@ type Config struct {
 	Store   *store.Store
 	Actions *action.Registry
 	Box     *secret.Box    // seals credentials
-	Feed    *outbox.Stream // of events; nil without event streams
+	Stream  *outbox.Stream // of events; nil without event streams
 	Limits  Limits
 	Now     func() time.Time // for caches; rows are stamped by the database's clock
 	Log     *slog.Logger

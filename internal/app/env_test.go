@@ -57,7 +57,7 @@ func newEnv(t *testing.T, h *storetest.Harness) *env {
 	actions, logger := testActions(t), slog.New(slog.NewJSONHandler(w.log, nil))
 	w.resolver = resolve.New(resolve.Config{Store: h.Store, Actions: actions, Box: box, Log: logger})
 	w.App = app.New(app.Config{
-		Store: h.Store, Actions: actions, Box: box, Now: h.Now, Feed: outbox.NewStream(outbox.StreamConfig{Store: h.Store}),
+		Store: h.Store, Actions: actions, Box: box, Now: h.Now, Stream: outbox.NewStream(outbox.StreamConfig{Store: h.Store}),
 		Log: logger,
 	})
 	adminKey, created, err := w.Bootstrap(t.Context(), "")

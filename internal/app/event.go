@@ -98,7 +98,7 @@ func (a *App) Events(
 	}
 	s := EventStream{app: a, caller: c, filter: f}
 	for from := after; after-from < eventBudget; {
-		p, err := a.cfg.Feed.Page(ctx, after, limit-len(events), s.want)
+		p, err := a.cfg.Stream.Page(ctx, after, limit-len(events), s.want)
 		if err != nil || p.Last == after {
 			return events, 0, err
 		}
@@ -141,7 +141,7 @@ func (a *App) OpenEvents(
 		return nil, err
 	}
 	s := &EventStream{app: a, caller: c, filter: f}
-	r, err := a.cfg.Feed.Open(ctx, after, s.want)
+	r, err := a.cfg.Stream.Open(ctx, after, s.want)
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ type server struct {
 	store     *store.Store
 	app       *app.App
 	engine    *engine.Engine
-	feed      *outbox.Stream
+	stream    *outbox.Stream
 	publisher *outbox.Publisher
 	notifier  *notify.Notifier
 	node      *node.Node
@@ -125,8 +125,8 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	s.feed = outbox.NewStream(outbox.StreamConfig{Store: s.store, Log: log})
-	s.app = app.New(app.Config{Store: s.store, Actions: s.node.Actions(), Box: box, Feed: s.feed, Log: log})
+	s.stream = outbox.NewStream(outbox.StreamConfig{Store: s.store, Log: log})
+	s.app = app.New(app.Config{Store: s.store, Actions: s.node.Actions(), Box: box, Stream: s.stream, Log: log})
 	s.notifier = notify.New(notify.Config{
 		Store: s.store, Open: openWebhook(box), Egress: egress.New(cfg.EgressAllow...),
 		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, Log: log,
@@ -194,7 +194,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	g, failed := errgroup.WithContext(life)
 	g.Go(func() error { return s.engine.Run(failed) })
 	g.Go(func() error { return s.publisher.Run(failed) })
-	g.Go(func() error { return s.feed.Run(failed) })
+	g.Go(func() error { return s.stream.Run(failed) })
 	// After a stop the notifier finishes its open requests, of at most ten seconds each.
 	g.Go(func() error { return s.notifier.Run(failed) })
 	if s.node.HasWorker() {
