@@ -59,8 +59,10 @@ func found[T any](
 	return *o, nil
 }
 
-// CreateCredential seals a new credential.
-func (a *App) CreateCredential(ctx context.Context, c auth.Caller, in hostler.CredentialInput) (hostler.Credential, error) {
+// CreateCredential creates a credential; its secret parts are stored sealed.
+func (a *App) CreateCredential(
+	ctx context.Context, c auth.Caller, in hostler.CredentialInput,
+) (hostler.Credential, error) {
 	g, err := a.allow(c, auth.WriteCredential)
 	if err != nil {
 		return hostler.Credential{}, err

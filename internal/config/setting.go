@@ -195,7 +195,8 @@ func webhookSettings() []Setting {
 		},
 		{
 			Key: "webhook_secret", EnvOnly: true,
-			Help: txt("Signs the requests to `webhook_url`: the chat bot's own secret, or a `whsec_…` of Standard Webhooks.",
+			Help: txt("Signs the requests to `webhook_url`: the chat bot's own secret, "+
+				"or a `whsec_…` of Standard Webhooks.",
 				"为发往 `webhook_url` 的请求签名：聊天机器人的加签密钥，或 Standard Webhooks 的 `whsec_…`。"),
 			value: secret(func(c *Config) *Secret { return &c.WebhookSecret }),
 		},
@@ -218,7 +219,8 @@ func processSettings() []Setting {
 		},
 		{
 			Key: "master_key", EnvOnly: true,
-			Help: txt("The key that encrypts credentials; without it, the key is in a file of mode 0600 in the data folder.",
+			Help: txt("The key that encrypts credentials; without it, the key is in a file of mode 0600 "+
+				"in the data folder.",
 				"用于加密凭据的主密钥；未设置时保存在数据目录中权限为 0600 的文件里。"),
 			value: secret(func(c *Config) *Secret { return &c.MasterKey }),
 		},

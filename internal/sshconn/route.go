@@ -14,11 +14,7 @@ import (
 	"hostler.dev/hostler/internal/action"
 )
 
-const (
-	defaultPort = 22
-	// maxJumps limits a chain of jump hosts.
-	maxJumps = 5
-)
+const defaultPort = 22
 
 // Target is the asset of a call as the call reaches it over SSH.
 type Target struct {
@@ -95,10 +91,10 @@ func (p *Pool) newRoute(a *hostler.LeaseAsset) (*route, error) {
 	seen := map[string]bool{}
 	for j, n := a, 0; j != nil; j, n = j.Jump, n+1 {
 		addr := addrOf(j)
-		if n > maxJumps || seen[addr] {
+		if n > hostler.MaxJumps || seen[addr] {
 			return nil, action.NewFault(hostler.ErrKindBadArgs,
 				"the jump hosts of %s form a loop or are more than %d",
-				"%s 的跳板机形成循环，或超过 %d 级", a.Name, maxJumps).Final()
+				"%s 的跳板机形成循环，或超过 %d 级", a.Name, hostler.MaxJumps).Final()
 		}
 		seen[addr] = true
 	}
