@@ -141,24 +141,45 @@ func decodeProgress(s string) (*hostler.Progress, error) {
 // unknown, or of another project, are left out.
 func (tx *Tx) Jobs(project hostler.ProjectID, ids []hostler.JobID) ([]hostler.Job, error) {
 	var out []hostler.Job
-	seen := map[hostler.JobID]bool{}
-	// Live jobs first: a job that ends between the two statements is then found twice
-	// rather than not at all.
-	for _, sql := range []string{selectLiveJobs, selectEndedJobs} {
-		views, err := query[jobView](tx, sql, ids, project)
+	found := map[hostler.JobID]bool{}
+	add := func(sql string, args ...any) error {
+		views, err := query[jobView](tx, sql, args...)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i := range views {
-			if seen[views[i].ID] {
+			if found[views[i].ID] {
 				continue
 			}
-			seen[views[i].ID] = true
+			found[views[i].ID] = true
 			j, err := views[i].job()
 			if err != nil {
-				return nil, err
+				return err
 			}
 			out = append(out, j)
+		}
+		return nil
+	}
+	missing := func() []hostler.JobID {
+		return slices.DeleteFunc(slices.Clone(ids), func(id hostler.JobID) bool { return found[id] })
+	}
+	// Live jobs first: a job that ends between two statements is then found twice
+	// rather than not at all.
+	if err := add(selectLiveJobs, ids, project); err != nil {
+		return nil, err
+	}
+	// A job ends after it was created, which its id tells. The bound keeps PostgreSQL
+	// from looking into every partition. A clock that was set back may break the rule,
+	// so what is missing is looked for without.
+	if rest := missing(); len(rest) > 0 {
+		since := hostler.IDTime(int64(slices.Min(rest))).Add(-time.Hour)
+		if err := add(selectEndedJobs+` AND d.ended_at >= ?`, rest, project, sqldb.Micros(since)); err != nil {
+			return nil, err
+		}
+	}
+	if rest := missing(); len(rest) > 0 {
+		if err := add(selectEndedJobs, rest, project); err != nil {
+			return nil, err
 		}
 	}
 	slices.SortFunc(out, func(a, b hostler.Job) int { return cmp.Compare(b.ID, a.ID) })
