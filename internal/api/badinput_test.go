@@ -131,7 +131,7 @@ func TestDocumentDescribesEveryRoute(t *testing.T) {
 	}
 }
 
-// badBodies are bodies that no schema takes, whatever it says.
+// badBodies are bodies that no schema accepts.
 func badBodies() map[string]string {
 	return map[string]string{
 		"empty": " ", "cut off": `{"name":`, "no object": `[]`, "null": `null`, "a text": `"x"`, "a number": `1`,

@@ -379,7 +379,7 @@ func (w *env) work(t *testing.T) {
 	})
 }
 
-// eventually waits until ok says so.
+// eventually waits until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	timeout := time.After(20 * time.Second)

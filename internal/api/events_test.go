@@ -29,21 +29,21 @@ func (w *env) sdk(t *testing.T, as string) *client.Client {
 	return c
 }
 
-// hear collects what a person hears until n events have come.
-func (w *env) hear(t *testing.T, as string, q hostler.EventFilter, after int64, n int) (heard []string, last int64) {
+// receive returns the first n events of a stream, and the position of the last one.
+func (w *env) receive(t *testing.T, as string, q hostler.EventFilter, after int64, n int) (received []string, last int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for s, err := range w.sdk(t, as).Events(ctx, q, after) {
 		if err != nil {
-			t.Fatalf("%q heard %v, then %v", as, heard, err)
+			t.Fatalf("%q received %v, then %v", as, received, err)
 		}
-		heard, last = append(heard, string(s.Event.Type)), s.Event.Pos
-		if len(heard) == n {
+		received, last = append(received, string(s.Event.Type)), s.Event.Pos
+		if len(received) == n {
 			break
 		}
 	}
-	return heard, last
+	return received, last
 }
 
 func TestEvents(t *testing.T) {
@@ -58,13 +58,13 @@ func TestEvents(t *testing.T) {
 		w.mustDo(t, operator, "POST", "/api/v1/jobs/"+job.ID.String()+"/cancel", "", nil)
 
 		all := []string{"asset.created", "credential.created", "queue.paused", "job.queued", "job.queued", "job.cancelled"}
-		got, last := w.hear(t, viewer, hostler.EventFilter{}, 0, len(all))
+		got, last := w.receive(t, viewer, hostler.EventFilter{}, 0, len(all))
 		if diff := cmp.Diff(all, got); diff != "" {
-			t.Errorf("a viewer hears (-want +got):\n%s", diff)
+			t.Errorf("a viewer receives (-want +got):\n%s", diff)
 		}
-		got, _ = w.hear(t, stranger, hostler.EventFilter{}, 0, 3)
+		got, _ = w.receive(t, stranger, hostler.EventFilter{}, 0, 3)
 		if diff := cmp.Diff([]string{"asset.created", "queue.paused", "job.queued"}, got); diff != "" {
-			t.Errorf("a stranger hears (-want +got):\n%s", diff)
+			t.Errorf("a stranger receives (-want +got):\n%s", diff)
 		}
 		for name, c := range map[string]struct {
 			q    hostler.EventFilter
@@ -76,24 +76,24 @@ func TestEvents(t *testing.T) {
 			"asset":   {hostler.EventFilter{Asset: "web1"}, []string{"job.queued"}},
 			"action":  {hostler.EventFilter{Action: "noop"}, []string{"job.queued", "job.queued", "job.cancelled"}},
 		} {
-			got, _ := w.hear(t, viewer, c.q, 0, len(c.want))
+			got, _ := w.receive(t, viewer, c.q, 0, len(c.want))
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("%s: (-want +got):\n%s", name, diff)
 			}
-			var kept []string
+			var stored []string
 			for s, err := range w.sdk(t, viewer).StoredEvents(t.Context(), c.q, 0) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				kept = append(kept, string(s.Event.Type))
+				stored = append(stored, string(s.Event.Type))
 			}
-			if diff := cmp.Diff(c.want, kept); diff != "" {
+			if diff := cmp.Diff(c.want, stored); diff != "" {
 				t.Errorf("%s, as pages: (-want +got):\n%s", name, diff)
 			}
 		}
 		// Resuming goes on behind the last one.
 		w.mustDo(t, admin, "POST", "/api/v1/queues/default/resume", "", nil)
-		got, _ = w.hear(t, viewer, hostler.EventFilter{}, last, 1)
+		got, _ = w.receive(t, viewer, hostler.EventFilter{}, last, 1)
 		if diff := cmp.Diff([]string{"queue.resumed"}, got); diff != "" {
 			t.Errorf("resumed (-want +got):\n%s", diff)
 		}
@@ -146,7 +146,7 @@ func TestEventsAfterARestore(t *testing.T) {
 func TestStreamBeginsWithItsPosition(t *testing.T) {
 	w := newEnv(t)
 	w.makeAsset(t, operator, "web1")
-	_, last := w.hear(t, viewer, hostler.EventFilter{}, 0, 1)
+	_, last := w.receive(t, viewer, hostler.EventFilter{}, 0, 1)
 	for query, want := range map[string]int64{"": last, "?after=0": 0, "?after=4711": last} {
 		res, err := w.Client().Do(w.request(t, viewer, "GET", "/api/v1/events"+query, ""))
 		if err != nil {
@@ -175,7 +175,7 @@ func TestEventTypes(t *testing.T) {
 	}
 }
 
-// A client that does not read is cut off; others hear everything meanwhile.
+// A client that does not read is disconnected; others receive everything meanwhile.
 func TestDeafListenerIsCutOff(t *testing.T) {
 	w := newEnv(t, func(c *api.Config) { c.Listeners, c.StreamWait = 4, 300*time.Millisecond })
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", w.Listener.Addr().String())
@@ -192,10 +192,10 @@ func TestDeafListenerIsCutOff(t *testing.T) {
 		t.Fatalf("the stream begins with %q, %v", first, err)
 	}
 	const events = 40_000 // more than the buffers between take
-	heard := make(chan int, 1)
+	received := make(chan int, 1)
 	go func() {
-		got, _ := w.hear(t, viewer, hostler.EventFilter{}, 0, events)
-		heard <- len(got)
+		got, _ := w.receive(t, viewer, hostler.EventFilter{}, 0, events)
+		received <- len(got)
 	}()
 	for range events / 2000 {
 		err := w.store.InTx(t.Context(), func(tx *store.Tx) error {
@@ -208,10 +208,10 @@ func TestDeafListenerIsCutOff(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := <-heard; n != events {
-		t.Errorf("the other one heard %d events", n)
+	if n := <-received; n != events {
+		t.Errorf("the other one received %d events", n)
 	}
-	eventually(t, "the place of the deaf one is free", func() bool {
+	eventually(t, "the stream of the client that does not read is released", func() bool {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		one, err := w.Client().Do(w.request(t, viewer, "GET", "/api/v1/events", "").WithContext(ctx))

@@ -63,9 +63,9 @@ func TestHealth(t *testing.T) {
 	w.work(t)
 	eventually(t, "it is ok with a worker", func() bool {
 		_, h := w.health(t)
-		var beat string
-		_ = json.Unmarshal(h.Workers["last_heartbeat"], &beat)
-		if _, err := time.Parse("2006-01-02T15:04:05.000000-07:00", beat); err != nil {
+		var last string
+		_ = json.Unmarshal(h.Workers["last_heartbeat"], &last)
+		if _, err := time.Parse("2006-01-02T15:04:05.000000-07:00", last); err != nil {
 			return false // older Pythons read no Z
 		}
 		return h.Status == "ok" && string(h.Workers["active"]) == "1" && h.Queues["default"].Queued == 0
@@ -151,8 +151,8 @@ func TestWhoSeesHealth(t *testing.T) {
 			want("loopback v6", ask("[::1]:5", func(http.Header) {}), shut[open == monitor.OpenNone])
 			want("mapped loopback", ask("[::ffff:127.0.0.1]:5", func(http.Header) {}), shut[open == monitor.OpenNone])
 			want("another host", ask("192.0.2.1:5", func(http.Header) {}), shut[open != monitor.OpenAll])
-			want("another host that says it is loopback", ask("192.0.2.1:5", func(h http.Header) { h.Set("X-Forwarded-For", "127.0.0.1") }), shut[open != monitor.OpenAll])
-			want("a trusted proxy that says so", ask("10.1.1.1:5", func(h http.Header) { h.Set("X-Forwarded-For", "127.0.0.1") }), shut[open != monitor.OpenAll])
+			want("another host that claims to be loopback", ask("192.0.2.1:5", func(h http.Header) { h.Set("X-Forwarded-For", "127.0.0.1") }), shut[open != monitor.OpenAll])
+			want("a trusted proxy that forwards for loopback", ask("10.1.1.1:5", func(h http.Header) { h.Set("X-Forwarded-For", "127.0.0.1") }), shut[open != monitor.OpenAll])
 			want("a socket", ask("@", func(http.Header) {}), shut[open != monitor.OpenAll])
 			for _, name := range forwarded {
 				want("loopback with "+name, ask("127.0.0.1:5", func(h http.Header) { h.Set(name, "127.0.0.1") }), shut[open != monitor.OpenAll])

@@ -199,7 +199,7 @@ func TestFollowOfMuchOutputEnds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			once, err := client.New(w.URL, w.keys[viewer], client.WithRetries(0))
+			noRetry, err := client.New(w.URL, w.keys[viewer], client.WithRetries(0))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +207,7 @@ func TestFollowOfMuchOutputEnds(t *testing.T) {
 			got := 0
 			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()
-			for _, err := range once.Follow(ctx, job.ID, 0) {
+			for _, err := range noRetry.Follow(ctx, job.ID, 0) {
 				if end = err; err != nil {
 					break
 				}

@@ -59,7 +59,7 @@ func TestStreamsAreBounded(t *testing.T) {
 				t.Errorf("a page meanwhile: %d %s", a.Status, a.Body)
 			}
 			ends[0]()
-			eventually(t, "the first place is free again", func() bool {
+			eventually(t, "the first stream is released", func() bool {
 				status, end := open("viewer's second key")
 				defer end()
 				return status == http.StatusOK

@@ -242,7 +242,7 @@ func netPulseErrors(t *testing.T, w *env, mount string) {
 	for name, c := range map[string]struct {
 		as, method, path, body string
 		status                 int
-		says                   string
+		want                   string
 	}{
 		"no key":           {nobody, "GET", "/job", "", 403, ""},
 		"cancel all":       {operator, "DELETE", "/job", "", 400, "id, queue"},
@@ -285,8 +285,8 @@ func netPulseErrors(t *testing.T, w *env, mount string) {
 			Code    int
 			Message string
 		}
-		if err := json.Unmarshal([]byte(a.Body), &e); err != nil || a.Status != c.status || e.Code != -1 || e.Message == "" || !strings.Contains(e.Message, c.says) {
-			t.Errorf("%s: %d %s, want %d saying %q", name, a.Status, a.Body, c.status, c.says)
+		if err := json.Unmarshal([]byte(a.Body), &e); err != nil || a.Status != c.status || e.Code != -1 || e.Message == "" || !strings.Contains(e.Message, c.want) {
+			t.Errorf("%s: %d %s, want %d with %q", name, a.Status, a.Body, c.status, c.want)
 		}
 		if strings.Contains(a.Body, "canary") {
 			t.Errorf("%s: the answer repeats a secret: %s", name, a.Body)
@@ -411,7 +411,7 @@ func netPulseWorkers(t *testing.T, w *env, mount string) {
 	}
 }
 
-// TestNetPulseTest waits for the job that tests, and says what it says.
+// TestNetPulseTest compares the answer with the result of the job that tests.
 func TestNetPulseTest(t *testing.T) { eachMount(t, netPulseTest) }
 
 func netPulseTest(t *testing.T, w *env, mount string) {
@@ -435,7 +435,7 @@ func netPulseTest(t *testing.T, w *env, mount string) {
 	}
 }
 
-// fakeSSH stands for the SSH actions, which have tests of their own.
+// fakeSSH are actions with the names of the SSH actions, which have tests of their own.
 func fakeSSH() []action.Action {
 	command, check := noop(), noop()
 	command.Name, check.Name = "ssh_command", "check_ssh"

@@ -67,7 +67,7 @@ func streamsEnd(t *testing.T, w *env) {
 	}
 }
 
-// listen tells when a stream has begun, and returns how it ends.
+// listen calls begun when a stream has begun, and returns the error with which it ends.
 func listen[T any](stream iter.Seq2[T, error], begun func()) (end error) {
 	begun = sync.OnceFunc(begun)
 	for _, end = range stream {

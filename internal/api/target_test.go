@@ -25,11 +25,11 @@ func inlineTarget(t *testing.T, w *env) {
 	req := w.request(t, operator, "POST", "/api/v1/jobs", inlineBody)
 	req.Header.Set("Idempotency-Key", "k")
 	first := w.send(t, req)
-	var said []string
+	var answers []string
 	if again := w.do(t, operator, "POST", "/api/v1/jobs", inlineBody); first.Status != http.StatusCreated || again.Status != http.StatusCreated {
 		t.Fatalf("%d %s, %d %s", first.Status, first.Body, again.Status, again.Body)
 	} else {
-		said = append(said, first.Body, again.Body)
+		answers = append(answers, first.Body, again.Body)
 	}
 	w.mustDo(t, operator, "POST", "/api/v1/jobs", inlineBody, &made)
 	if made.Job == nil || made.Job.AssetName != "sw1.example" || made.Job.Asset != 0 {
@@ -55,7 +55,7 @@ func inlineTarget(t *testing.T, w *env) {
 	if retry.Status != http.StatusConflict || !strings.Contains(retry.Body, "login") {
 		t.Errorf("retry: %d %s", retry.Status, retry.Body)
 	}
-	said = append(said, retry.Body)
+	answers = append(answers, retry.Body)
 	for _, path := range []string{
 		"/api/v1/jobs", "/api/v1/jobs/" + id, "/api/v1/jobs/" + id + "/attempts", "/api/v1/jobs/" + id + "/log", "/api/v1/runs/" + made.Run.String(),
 		"/api/v1/jobs?asset=sw1.example", "/api/v1/audit", "/api/v1/workers", "/api/v1/assets", "/tasks", "/metrics", "/api/v1/openapi.json",
@@ -64,9 +64,9 @@ func inlineTarget(t *testing.T, w *env) {
 		if a.Status != http.StatusOK {
 			t.Errorf("%s: %d", path, a.Status)
 		}
-		said = append(said, a.Body)
+		answers = append(answers, a.Body)
 	}
-	for _, text := range append(said, w.log.String()) {
+	for _, text := range append(answers, w.log.String()) {
 		if strings.Contains(text, "vogel") {
 			t.Errorf("the secret is in: %s", text)
 		}

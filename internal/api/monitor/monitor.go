@@ -12,7 +12,7 @@
 //     that NetPulse's clients read; metrics when the Accept header asks for them.
 //   - /metrics: for Prometheus and OpenMetrics.
 //
-// The last two need a key unless [Config.Open] says otherwise.
+// The last two need a key, depending on [Config.Open].
 package monitor
 
 import (

@@ -81,14 +81,14 @@ func TestDiagnosis(t *testing.T) {
 		faulty float64
 		want   string
 	}{
-		"ok":                 {app.Vitals{Workers: []hostler.Worker{live}}, 0, ""},
-		"no worker":          {app.Vitals{}, 0, "no worker is active"},
-		"dead worker":        {app.Vitals{Workers: []hostler.Worker{{State: "dead"}}}, 0, "no worker is active"},
-		"long wait":          {app.Vitals{Workers: []hostler.Worker{live}, Queues: []hostler.Queue{late}}, 0, "a job has waited"},
-		"long wait, no room": {app.Vitals{Workers: []hostler.Worker{full}, Queues: []hostler.Queue{late}}, 0, ""},
-		"long wait, paused":  {app.Vitals{Workers: []hostler.Worker{live}, Queues: []hostler.Queue{paused}}, 0, ""},
-		"server errors":      {app.Vitals{Workers: []hostler.Worker{live}}, 0.02, "more than 1 %"},
-		"full disk":          {app.Vitals{Workers: []hostler.Worker{live}, Store: app.StoreVitals{DiskFree: 0.04}}, 0, "less than 5 %"},
+		"ok":                      {app.Vitals{Workers: []hostler.Worker{live}}, 0, ""},
+		"no worker":               {app.Vitals{}, 0, "no worker is active"},
+		"dead worker":             {app.Vitals{Workers: []hostler.Worker{{State: "dead"}}}, 0, "no worker is active"},
+		"long wait":               {app.Vitals{Workers: []hostler.Worker{live}, Queues: []hostler.Queue{late}}, 0, "a job has waited"},
+		"long wait, no free slot": {app.Vitals{Workers: []hostler.Worker{full}, Queues: []hostler.Queue{late}}, 0, ""},
+		"long wait, paused":       {app.Vitals{Workers: []hostler.Worker{live}, Queues: []hostler.Queue{paused}}, 0, ""},
+		"server errors":           {app.Vitals{Workers: []hostler.Worker{live}}, 0.02, "more than 1 %"},
+		"full disk":               {app.Vitals{Workers: []hostler.Worker{live}, Store: app.StoreVitals{DiskFree: 0.04}}, 0, "less than 5 %"},
 	} {
 		if c.vitals.Store.DiskFree == 0 {
 			c.vitals.Store.DiskFree = 0.5

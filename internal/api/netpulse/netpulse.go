@@ -42,7 +42,7 @@ var statsDialect = &rest.Dialect{
 	SchemaName: schemaName,
 }
 
-// schemaName tells NetPulse's types from the glossary's of the same name in the
+// schemaName distinguishes NetPulse's types from the glossary's of the same name in the
 // OpenAPI document.
 func schemaName(t reflect.Type, name string) string {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {

@@ -29,7 +29,7 @@ type Worker struct {
 	MemoryBytes   int64    `json:"memory_bytes"`
 }
 
-// Row is a Worker with what it stands for.
+// Row is a Worker with the objects that it shows.
 type Row struct {
 	Worker
 	ID    hostler.WorkerID

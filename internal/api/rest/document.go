@@ -27,8 +27,8 @@ var setUpHuma = sync.OnceFunc(func() {
 func newAPI(mux *http.ServeMux, cfg Config, dialects []*Dialect) huma.API {
 	setUpHuma()
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
-	registry := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
-		return schemaName(dialects, t, huma.DefaultSchemaNamer(t, hint))
+	registry := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, parent string) string {
+		return schemaName(dialects, t, huma.DefaultSchemaNamer(t, parent))
 	})
 	registerForms(registry)
 	return humago.New(mux, huma.Config{

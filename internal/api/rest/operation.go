@@ -15,7 +15,7 @@ import (
 type Operation struct {
 	status int // of success; 0 means 200
 	body   bodyKind
-	// describe completes the description; nil when the types tell all.
+	// describe completes the description; nil when the types describe it.
 	describe func(api huma.API, op *huma.Operation)
 	register func(api huma.API, op huma.Operation)
 }

@@ -5,7 +5,7 @@
 // # Model
 //
 // A [Route] is a method, a path, the permission that it needs, a title, and an
-// [Operation]. Its [Dialect] says how it reads requests and writes errors. An
+// [Operation]. Its [Dialect] sets how it reads requests and writes errors. An
 // operation is made of a use case by the functions in adapt.go, or of a handler by
 // [Do] and its variants:
 //

@@ -15,7 +15,7 @@ import (
 	"hostler.dev/hostler/internal/auth"
 )
 
-// handler serves routes whose path says what they do, below two dialects. Every key
+// handler serves routes of two dialects, named after what they do. Every key
 // belongs to a viewer.
 func handler(t *testing.T, cfg Config) http.Handler {
 	t.Helper()

@@ -12,7 +12,7 @@ import (
 )
 
 // form is the text form of a type of the glossary, as a pattern: with one, the
-// validation names the field, and the OpenAPI document tells clients.
+// validation names the field, and the OpenAPI document describes it.
 type form struct {
 	pattern     string
 	description string       // in the document
@@ -64,7 +64,7 @@ func textOfForm(description string) hostler.Text {
 	return textWrongForm
 }
 
-// textForm stands for a T in the schema of a type that contains one.
+// textForm replaces a T in the schema of a type that contains one.
 type textForm[T any] struct{}
 
 // Schema implements huma.SchemaProvider.

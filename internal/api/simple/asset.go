@@ -35,7 +35,7 @@ type Asset struct {
 }
 
 // AssetInput is an asset as a client of the simple task API writes it. A replacement
-// leaves what is absent as it is.
+// does not change the fields that are absent.
 type AssetInput struct {
 	Name       string            `json:"name" minLength:"1" maxLength:"128"`
 	IP         string            `json:"ip" minLength:"1" maxLength:"253" doc:"IP address or host name"`

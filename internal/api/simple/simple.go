@@ -33,7 +33,7 @@ func Routes(a *app.App) []rest.Route {
 	return slices.Concat(s.taskRoutes(), s.assetRoutes())
 }
 
-// schemaName tells the assets of this API from the native ones in the OpenAPI
+// schemaName distinguishes the assets of this API from the native ones in the OpenAPI
 // document.
 func schemaName(t reflect.Type, name string) string {
 	switch t {
