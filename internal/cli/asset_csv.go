@@ -216,7 +216,7 @@ func (a *app) importChanges(x hostler.ImportedRow) string {
 		words = append(words, fmt.Sprintf("%s: %s → %s", a.assetField(field), from, to))
 	}
 	for _, e := range x.Errors {
-		words = append(words, a.assetField(e.Path)+" "+e.Text.In(a.lang))
+		words = append(words, a.assetField(e.Path)+": "+e.Text.In(a.lang))
 	}
 	return dash(strings.Join(words, "; "))
 }
