@@ -71,22 +71,31 @@ func (tx *Tx) acks(w hostler.WorkerID, reports []hostler.Report, byJob map[hostl
 	}
 	counted, err := tx.countedLeases(w, doubt)
 	for i := range reports {
-		if counted[reports[i].LeaseRef] {
+		if outcome, found := counted[reports[i].LeaseRef]; found && confirms(outcome, reports[i].Outcome) {
 			acks[i] = nil
 		}
 	}
 	return acks, err
 }
 
-// countedLeases returns the leases of the jobs that an earlier report of the worker ended.
-func (tx *Tx) countedLeases(w hostler.WorkerID, jobs []hostler.JobID) (map[hostler.LeaseRef]bool, error) {
+// confirms reports whether a repeated report is the one that ended its lease, as far as
+// the attempt tells. A job that was handed back is queued again, or runs under another
+// lease: a result of the old lease did not count.
+func confirms(attempt string, o hostler.Outcome) bool {
+	return attempt != "handback" || o == hostler.OutcomeHandBack
+}
+
+// countedLeases returns the leases of the jobs that an earlier report of the worker ended,
+// with the outcome of the attempt; "" for those whose job has ended.
+func (tx *Tx) countedLeases(w hostler.WorkerID, jobs []hostler.JobID) (map[hostler.LeaseRef]string, error) {
 	type done struct {
 		Job   hostler.JobID `db:"id"`
 		Fence int64         `db:"fence"`
 	}
 	type attempt struct {
-		Job   hostler.JobID `db:"job"`
-		Fence int64         `db:"fence"`
+		Job     hostler.JobID `db:"job"`
+		Fence   int64         `db:"fence"`
+		Outcome string        `db:"outcome"`
 	}
 	ended, err := query[done](tx, `SELECT @cols FROM done WHERE id IN ?* AND worker = ?`, jobs, w)
 	if err != nil {
@@ -94,12 +103,12 @@ func (tx *Tx) countedLeases(w hostler.WorkerID, jobs []hostler.JobID) (map[hostl
 	}
 	tried, err := query[attempt](tx, `SELECT @cols FROM attempt
 WHERE job IN ?* AND worker = ? AND outcome <> 'lost'`, jobs, w)
-	out := make(map[hostler.LeaseRef]bool, len(ended)+len(tried))
+	out := make(map[hostler.LeaseRef]string, len(ended)+len(tried))
 	for _, e := range ended {
-		out[hostler.LeaseRef(e)] = true
+		out[hostler.LeaseRef(e)] = ""
 	}
-	for _, e := range tried {
-		out[hostler.LeaseRef(e)] = true
+	for _, a := range tried {
+		out[hostler.LeaseRef{Job: a.Job, Fence: a.Fence}] = a.Outcome
 	}
 	return out, err
 }

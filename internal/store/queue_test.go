@@ -196,6 +196,15 @@ func TestLostLeaseReplyIsHandedBack(t *testing.T) {
 		if len(again) != 1 || again[0].Attempt != 1 || again[0].Fence <= leases[0].Fence {
 			t.Errorf("got %+v, want the first attempt again under a higher fence", again)
 		}
+		// A result of the lease that was handed back does not count; a hand-back of it does,
+		// again.
+		old := leases[slices.IndexFunc(leases, func(l hostler.Lease) bool { return l.Job == ids[0] })]
+		if err := f.finish(f.worker, old, hostler.OutcomeSucceeded); hostler.CodeOf(err) != hostler.CodeStale {
+			t.Errorf("a late result: %v, want stale", err)
+		}
+		if err := f.finish(f.worker, old, hostler.OutcomeHandBack); err != nil {
+			t.Errorf("a late hand-back: %v", err)
+		}
 	})
 }
 
