@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -58,4 +59,24 @@ func idempotent[T any](s *scope, key *store.IdemKey, work func() (T, error)) (T,
 		return out, fmt.Errorf("encode an answer: %w", err)
 	}
 	return out, s.SaveIdem(*key, string(answer))
+}
+
+// answeredBefore returns the stored answer of a request that was made before. Requests
+// whose work selects from what there is look here first: the same selection may be
+// another one by now.
+func answeredBefore[T any](ctx context.Context, g grant, key *store.IdemKey) (out T, found bool, err error) {
+	if key == nil {
+		return out, false, nil
+	}
+	stored, err := view(ctx, g, func(s *scope) (stored string, err error) {
+		stored, found, err = s.StoredIdem(*key)
+		return stored, err
+	})
+	if err != nil || !found {
+		return out, false, err
+	}
+	if err := json.Unmarshal([]byte(stored), &out); err != nil {
+		return out, false, fmt.Errorf("decode a stored answer: %w", err)
+	}
+	return out, true, nil
 }

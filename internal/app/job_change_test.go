@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
 )
 
 // oneOfEach makes a job in every state and returns their ids.
@@ -312,6 +313,38 @@ func TestBulkChanges(t *testing.T) {
 			!allOK(res) {
 			t.Errorf("retried by asset %+v", res)
 		}
+
+		// A repeated request gets its answer although the filter selects more by now than
+		// one call may retry.
+		all := by(hostler.JobFilter{Queue: "default"})
+		first = must(w.RetryJobs(ctx, w.operator, all, "all"))(t)
+		w.cancelled(t, 1001)
+		if diff := cmp.Diff(first, must(w.RetryJobs(ctx, w.operator, all, "all"))(t)); diff != "" {
+			t.Errorf("the same request again (-want +got):\n%s", diff)
+		}
+		_, err := w.RetryJobs(ctx, w.operator, all, "")
+		wantCode(t, err, hostler.CodeInvalid)
+		_, err = w.RetryJobs(ctx, w.operator, by(hostler.JobFilter{Queue: "bulk"}), "all")
+		wantCode(t, err, hostler.CodeConflict)
+	})
+}
+
+// cancelled creates so many cancelled jobs.
+func (w *env) cancelled(t *testing.T, n int) {
+	t.Helper()
+	specs := make([]hostler.JobSpec, n)
+	for i := range specs {
+		specs[i] = hostler.JobSpec{
+			Project: w.operator.Project, Queue: "default", Action: "ping", Priority: hostler.PriorityDefault, MaxAttempts: 1,
+			OnLost: hostler.OnLostRetry, OnUnknown: hostler.OnUnknownHold, OnRetry: hostler.OnRetryHold,
+		}
+	}
+	w.tx(t, func(tx *store.Tx) error {
+		ids, err := tx.Enqueue(specs)
+		if err == nil {
+			_, err = tx.CancelWaiting(ids, "alice")
+		}
+		return err
 	})
 }
 

@@ -52,6 +52,9 @@ func (a *App) RetryJobs(
 	if err != nil {
 		return hostler.BulkResult{}, err
 	}
+	if answer, found, err := answeredBefore[hostler.BulkResult](ctx, g, key); err != nil || found {
+		return answer, err
+	}
 	ids, more, err := a.selectJobs(ctx, g, b, retriable(b.Filter))
 	if err != nil {
 		return hostler.BulkResult{}, err

@@ -38,11 +38,22 @@ VALUES (?, ?, ?, ?, '', ?) ON CONFLICT (project, route, key) DO NOTHING`,
 	_, err = tx.one(`SELECT request_hash, response FROM idem WHERE project = ? AND route = ? AND key = ?`,
 		[]any{k.Project, k.Route, k.Key}, &hash, &response)
 	if err == nil && hash != k.Hash {
-		err = hostler.Errorf(hostler.CodeConflict,
-			"this Idempotency-Key was used for another request; use a new one for each request",
-			"该 Idempotency-Key 已用于另一个请求；请为每个请求使用新的值")
+		err = errIdemReused()
 	}
 	return false, response, err
+}
+
+// StoredIdem returns the stored answer of a request, if it was made before. CodeConflict:
+// the key was used for another request.
+func (tx *Tx) StoredIdem(k IdemKey) (response string, found bool, err error) {
+	var hash string
+	found, err = tx.one(`SELECT request_hash, response FROM idem
+WHERE project = ? AND route = ? AND key = ? AND created_at >= ?`,
+		[]any{k.Project, k.Route, k.Key, sqldb.Micros(tx.now.Add(-IdemKeep))}, &hash, &response)
+	if err == nil && found && hash != k.Hash {
+		err = errIdemReused()
+	}
+	return response, found, err
 }
 
 // SaveIdem stores the answer of a request that ClaimIdem reported as new.
@@ -58,4 +69,10 @@ func (tx *Tx) DeleteIdem(limit int) (int64, error) {
 	return tx.Exec(`DELETE FROM idem WHERE (project, route, key) IN
 (SELECT i.project, i.route, i.key FROM idem i WHERE i.created_at < ? ORDER BY i.created_at LIMIT ?)`,
 		sqldb.Micros(tx.now.Add(-IdemKeep)), limit)
+}
+
+func errIdemReused() error {
+	return hostler.Errorf(hostler.CodeConflict,
+		"this Idempotency-Key was used for another request; use a new one for each request",
+		"该 Idempotency-Key 已用于另一个请求；请为每个请求使用新的值")
 }
