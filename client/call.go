@@ -40,7 +40,8 @@ func (c *Client) do(ctx context.Context, r call, out any) error {
 	if r.body != nil {
 		var err error
 		if body, err = json.Marshal(r.body); err != nil {
-			return hostler.Errorf(hostler.CodeInvalid, "the request cannot be encoded: %v", "请求无法编码：%v", err)
+			return hostler.Errorf(hostler.CodeInvalid, "the request cannot be encoded: %v",
+				"请求无法编码：%v", err)
 		}
 	}
 	retry := newBackoff()
@@ -113,7 +114,8 @@ func (c *Client) request(ctx context.Context, r call, body []byte) (*http.Reques
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), reader)
 	if err != nil {
-		return nil, hostler.Errorf(hostler.CodeInvalid, "the request cannot be made: %v", "无法构造请求：%v", err)
+		return nil, hostler.Errorf(hostler.CodeInvalid, "the request cannot be made: %v",
+			"无法构造请求：%v", err)
 	}
 	maps.Copy(req.Header, r.header)
 	req.Header.Set("User-Agent", c.userAgent)

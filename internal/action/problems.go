@@ -150,7 +150,8 @@ func kindText(k jsonschema.ErrorKind) hostler.Text {
 		return hostler.Text{EN: "has a key that is not allowed", ZH: "包含不允许的键"}
 	case *kind.OneOf, *kind.AnyOf:
 		return hostler.Text{
-			EN: "must have exactly one of the forms in the action's help", ZH: "必须符合动作说明中的一种形式",
+			EN: "must have exactly one of the forms in the action's help",
+			ZH: "必须符合动作说明中的一种形式",
 		}
 	case *kind.Not:
 		return hostler.Text{EN: "has a combination of fields that is not allowed", ZH: "包含不允许的字段组合"}
@@ -179,7 +180,8 @@ func Decode(args json.RawMessage, into any) []hostler.FieldError {
 	}
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return []hostler.FieldError{{Path: t.Field, Text: hostler.Text{
-			EN: "must be an integer without a decimal point: 22, not 22.0", ZH: "请写成不带小数点的整数，例如写 22 而不是 22.0",
+			EN: "must be an integer without a decimal point: 22, not 22.0",
+			ZH: "请写成不带小数点的整数，例如写 22 而不是 22.0",
 		}}}
 	}
 	if e, ok := errors.AsType[*hostler.Error](err); ok {

@@ -262,7 +262,8 @@ func (s *scope) checkJumps(fields *check.Fields, asset hostler.AssetID, jump *st
 			fields.Add("jump", "makes a cycle: the jump hosts lead back to this asset", "跳板机形成循环")
 			return nil
 		case n > hostler.MaxJumps:
-			fields.Add("jump", "makes a chain of more than %d jump hosts", "跳板机不得超过 %d 级", hostler.MaxJumps)
+			fields.Add("jump", "makes a chain of more than %d jump hosts",
+				"跳板机不得超过 %d 级", hostler.MaxJumps)
 			return nil
 		case jump.JumpID == 0:
 			return nil

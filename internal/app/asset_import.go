@@ -108,7 +108,8 @@ func (im *assetImport) indexNames() []string {
 		name := row.Name()
 		im.results[i] = hostler.ImportedRow{Line: row.Line, Name: name}
 		if first, seen := im.byName[name]; seen {
-			im.fail(i, hostler.Invalid("name", "duplicate name, first on line %d", "名称重复，首次出现在第 %d 行",
+			im.fail(i, hostler.Invalid("name", "duplicate name, first on line %d",
+				"名称重复，首次出现在第 %d 行",
 				im.rows[first].Line))
 			continue
 		}

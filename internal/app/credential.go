@@ -96,7 +96,8 @@ func (a *App) PutCredential(
 	}
 	if in.Name != name {
 		return hostler.Credential{}, hostler.Invalid("name",
-			"must not change: jobs refer to a credential by its name", "凭据不能改名：作业会引用它的名称")
+			"must not change: jobs refer to a credential by its name",
+			"凭据不能改名：作业会引用它的名称")
 	}
 	if err := checkCredential(in); err != nil {
 		return hostler.Credential{}, err
@@ -195,7 +196,8 @@ func checkPrivateKey(fields *check.Fields, pem, passphrase string) {
 	case passphrase != "":
 		fields.Add("private_key", "cannot be read with this passphrase", "无法用该口令读取私钥")
 	default:
-		fields.Add("private_key", "is not a private key in PEM or OpenSSH form", "不是 PEM 或 OpenSSH 格式的私钥")
+		fields.Add("private_key", "is not a private key in PEM or OpenSSH form",
+			"不是 PEM 或 OpenSSH 格式的私钥")
 	}
 }
 

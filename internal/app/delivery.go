@@ -135,7 +135,8 @@ func (s *scope) checkResend(d hostler.Delivery) error {
 	}
 	if hooks[0].Run != 0 {
 		return hostler.Errorf(hostler.CodeConflict,
-			"the receiver answered 410 Gone: this URL no longer exists", "接收方曾返回 410：该地址已不存在")
+			"the receiver answered 410 Gone: this URL no longer exists",
+			"接收方曾返回 410：该地址已不存在")
 	}
 	return hostler.Errorf(hostler.CodeConflict,
 		"the webhook %s is disabled: enable it first", "回调 %s 已停用：请先启用", hooks[0].Name)
@@ -175,14 +176,16 @@ func (a *App) checkSelection(sel hostler.DeliverySelection) error {
 	switch {
 	case f == nil && len(sel.IDs) == 0:
 		return hostler.Invalid("filter",
-			"give a filter or ids: resending all deliveries is not supported", "请提供 filter 或 ids：不支持重发全部投递")
+			"give a filter or ids: resending all deliveries is not supported",
+			"请提供 filter 或 ids：不支持重发全部投递")
 	case f != nil && len(sel.IDs) > 0:
 		return hostler.Invalid("ids", "give a filter or ids, not both", "filter 与 ids 只能提供一个")
 	case len(sel.IDs) > a.cfg.Limits.Bulk:
 		return hostler.Invalid("ids", "must be at most %d in one call", "每次调用最多 %d 个", a.cfg.Limits.Bulk)
 	case f != nil && *f == (hostler.DeliveryFilter{}):
 		return hostler.Invalid("filter",
-			"must not be empty: resending all deliveries is not supported", "不能为空：不支持重发全部投递")
+			"must not be empty: resending all deliveries is not supported",
+			"不能为空：不支持重发全部投递")
 	case f != nil:
 		return checkDeliveryFilter("filter.", *f)
 	}

@@ -24,7 +24,8 @@ func (a *App) RunBatch(ctx context.Context, c auth.Caller, reqs []hostler.JobReq
 		return nil, err
 	}
 	if len(reqs) > a.cfg.Limits.Bulk {
-		return nil, hostler.Invalid("devices", "must be at most %d in one call", "每次调用最多 %d 个", a.cfg.Limits.Bulk)
+		return nil, hostler.Invalid("devices", "must be at most %d in one call",
+			"每次调用最多 %d 个", a.cfg.Limits.Bulk)
 	}
 	out := make([]Outcome, len(reqs))
 	for from := 0; from < len(reqs); from += enqueueStep {

@@ -99,7 +99,8 @@ func (a *App) checkBulk(b hostler.BulkRequest) error {
 	switch {
 	case b.Filter == nil && len(b.IDs) == 0:
 		return hostler.Invalid("filter",
-			"give a filter or ids: changing all jobs is not supported", "请提供 filter 或 ids：不支持更改全部作业")
+			"give a filter or ids: changing all jobs is not supported",
+			"请提供 filter 或 ids：不支持更改全部作业")
 	case b.Filter != nil && len(b.IDs) > 0:
 		return hostler.Invalid("ids", "give a filter or ids, not both", "filter 与 ids 只能提供一个")
 	case len(b.IDs) > a.cfg.Limits.Bulk:

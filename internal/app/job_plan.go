@@ -120,7 +120,8 @@ func (a *App) checkAction(fields *check.Fields, req hostler.JobRequest) *action.
 // checkArgs checks what every action requires of its args.
 func checkArgs(fields *check.Fields, args json.RawMessage) bool {
 	good := len(args) <= hostler.MaxArgsBytes && utf8.Valid(args)
-	fields.Require(good, "args", "must be at most %d bytes of UTF-8", "最多 %d 字节，须为 UTF-8", hostler.MaxArgsBytes)
+	fields.Require(good, "args", "must be at most %d bytes of UTF-8",
+		"最多 %d 字节，须为 UTF-8", hostler.MaxArgsBytes)
 	return good
 }
 
@@ -132,7 +133,8 @@ func (a *App) enabledAction(name string, args json.RawMessage) (*action.Action, 
 		return nil, hostler.Invalid("action",
 			"there is no such action; see: hostler action list", "没有此动作；请查看：hostler action list")
 	case !act.Enabled:
-		return nil, hostler.Invalid("action", "is disabled in the server's configuration", "已在服务器配置中停用")
+		return nil, hostler.Invalid("action", "is disabled in the server's configuration",
+			"已在服务器配置中停用")
 	}
 	if faults := a.cfg.Actions.Problems(act, args); len(faults) > 0 {
 		return nil, hostler.InvalidFields(faults...)
@@ -188,7 +190,8 @@ func checkTimes(fields *check.Fields, req hostler.JobRequest) {
 func (p *plan) checkLane(fields *check.Fields, req hostler.JobRequest) {
 	fields.Line("lane", req.Lane, 200)
 	if c := req.Concurrency; c != nil {
-		fields.Require(req.Lane == "", "concurrency", "excludes lane: give one of the two", "不能与 lane 同时指定")
+		fields.Require(req.Lane == "", "concurrency", "excludes lane: give one of the two",
+			"不能与 lane 同时指定")
 		fields.Line("concurrency.key", c.Key, 200)
 		fields.Given("concurrency.key", c.Key)
 		check.Between(fields, "concurrency.limit", c.Limit, 1, 100_000)

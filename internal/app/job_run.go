@@ -173,7 +173,8 @@ func (s *scope) findTargets(p *plan) ([]store.Target, error) {
 	}
 	switch {
 	case len(targets) == 0:
-		return nil, hostler.Errorf(hostler.CodeNotFound, "no asset has all these labels", "没有资产同时具有这些标签")
+		return nil, hostler.Errorf(hostler.CodeNotFound, "no asset has all these labels",
+			"没有资产同时具有这些标签")
 	case len(targets) > p.most:
 		return nil, hostler.Invalid("labels", "select %d assets; one call may create %d jobs",
 			"选中了 %d 个资产；每次调用最多创建 %d 个作业", len(targets), p.most)
@@ -225,7 +226,8 @@ func (s *scope) checkCredentials(act *action.Action, args json.RawMessage) error
 	var fields check.Fields
 	for _, name := range names {
 		fields.Require(have[name], "args",
-			"names the credential %q, which does not exist in this project", "引用的凭据 %q 在本项目中不存在", name)
+			"names the credential %q, which does not exist in this project",
+			"引用的凭据 %q 在本项目中不存在", name)
 	}
 	return fields.Err()
 }

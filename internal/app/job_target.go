@@ -26,7 +26,8 @@ func checkTarget(fields *check.Fields, t hostler.InlineTarget) *hostler.InlineTa
 	fields.Require(t.Passphrase == "" || t.PrivateKey != "", "target.passphrase",
 		"requires a private key", "仅用于私钥")
 	opens := t.Password != "" || t.PrivateKey != ""
-	fields.Require(t.Enable == "" || opens, "target.enable", "requires a password or a private key", "需要同时提供密码或私钥")
+	fields.Require(t.Enable == "" || opens, "target.enable", "requires a password or a private key",
+		"需要同时提供密码或私钥")
 	fields.Require(t.Username != "" || !opens, "target.username",
 		"is required with a password or a private key", "提供密码或私钥时不能为空")
 	if t.PrivateKey != "" {

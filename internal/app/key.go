@@ -140,7 +140,8 @@ func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (h
 		}
 		if err := refuseKey(old, false, s.Now()); err != nil {
 			return hostler.KeyCreated{}, hostler.Errorf(hostler.CodeConflict,
-				"a revoked or expired key cannot be rotated; create a new one", "已吊销或过期的密钥无法轮换；请新建密钥")
+				"a revoked or expired key cannot be rotated; create a new one",
+				"已吊销或过期的密钥无法轮换；请新建密钥")
 		}
 		if !auth.AtLeast(c.KeyRole, old.Role) {
 			return hostler.KeyCreated{}, hostler.Errorf(hostler.CodeForbidden,

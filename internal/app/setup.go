@@ -111,7 +111,8 @@ func (a *App) LocalAdminKey(ctx context.Context, name string) (secret string, er
 		}
 		if p == nil {
 			return hostler.Errorf(hostler.CodeConflict,
-				"the database is empty; start the server first: hostler serve", "数据库为空；请先启动一次服务：hostler serve")
+				"the database is empty; start the server first: hostler serve",
+				"数据库为空；请先启动一次服务：hostler serve")
 		}
 		return createAdminKey(tx, *p, name, secret)
 	})

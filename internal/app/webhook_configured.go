@@ -90,7 +90,10 @@ func (a *App) configureWebhook(tx *store.Tx, c WebhookConfig, e webhook.Endpoint
 
 func disableConfigured(tx *store.Tx, row store.WebhookRow) error {
 	row.Enabled = false
-	row.Reason = &hostler.Text{EN: "webhook_url is no longer in the configuration", ZH: "配置中已没有 webhook_url"}
+	row.Reason = &hostler.Text{
+		EN: "webhook_url is no longer in the configuration",
+		ZH: "配置中已没有 webhook_url",
+	}
 	if err := tx.UpdateWebhook(row); err != nil {
 		return err
 	}

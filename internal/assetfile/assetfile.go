@@ -71,7 +71,8 @@ func Read(file string, o hostler.ImportOptions) ([]Row, error) {
 		case len(trimRight(cells, 0)) == 0:
 			continue // spreadsheets write such rows for what was cleared
 		case len(rows) == MaxRows:
-			return nil, hostler.Invalid("csv", "has more than %d rows; split it", "超过 %d 行；请拆分文件", MaxRows)
+			return nil, hostler.Invalid("csv", "has more than %d rows; split it",
+				"超过 %d 行；请拆分文件", MaxRows)
 		}
 		line, _ := r.FieldPos(0)
 		rows = append(rows, newRow(line, fields, trimRight(cells, len(fields))))
@@ -101,13 +102,15 @@ func separator(text string) rune {
 
 func csvError(err error) error {
 	if errors.Is(err, io.EOF) {
-		return hostler.Invalid("csv", "is empty; its first line must name the columns", "内容为空；首行必须是列名")
+		return hostler.Invalid("csv", "is empty; its first line must name the columns",
+			"内容为空；首行必须是列名")
 	}
 	line := 0
 	if p, ok := errors.AsType[*csv.ParseError](err); ok {
 		line = p.StartLine // a quote that is not closed runs to the end of the file
 	}
-	return hostler.Invalid("csv", "line %d is not CSV; check its quotes", "第 %d 行不是合法的 CSV；请检查引号", line)
+	return hostler.Invalid("csv", "line %d is not CSV; check its quotes",
+		"第 %d 行不是合法的 CSV；请检查引号", line)
 }
 
 // Write writes assets, after the header if there is to be one. The header begins

@@ -47,7 +47,8 @@ func decodeFile(file, encoding string, known func(column string) bool) (string, 
 	switch {
 	case strings.HasPrefix(file, "PK\x03\x04") || strings.HasPrefix(file, "\xd0\xcf\x11\xe0"):
 		return "", hostler.Invalid("csv",
-			"is a workbook, not CSV; save it as \"CSV UTF-8\"", "是工作簿，不是 CSV；请另存为“CSV UTF-8”")
+			"is a workbook, not CSV; save it as \"CSV UTF-8\"",
+			"是工作簿，不是 CSV；请另存为“CSV UTF-8”")
 	case valid < len(text):
 		return "", hostler.Invalid("csv",
 			"line %d is not %s; save the spreadsheet as \"CSV UTF-8\", or name its encoding: "+

@@ -13,7 +13,8 @@ const ignored = "-"
 
 // aliases are further headers of the columns, as normalize returns them.
 var aliases = map[string]string{
-	"hostname": "name", "名称": "name", "主机名": "name", "主机名称": "name", "资产名称": "name", "设备名称": "name",
+	"hostname": "name",
+	"名称":       "name", "主机名": "name", "主机名称": "name", "资产名称": "name", "设备名称": "name",
 	"ip": "address", "ipaddress": "address", "地址": "address", "ip地址": "address", "地址/ip": "address",
 	"管理ip": "address", "管理地址": "address",
 	"端口": "port", "端口号": "port",

@@ -45,7 +45,8 @@ func (r Row) CheckLength() error {
 	if r.count == r.columns {
 		return nil
 	}
-	return hostler.Invalid("row", "has %d cells, and the header has %d", "有 %d 个单元格，而表头有 %d 个", r.count, r.columns)
+	return hostler.Invalid("row", "has %d cells, and the header has %d",
+		"有 %d 个单元格，而表头有 %d 个", r.count, r.columns)
 }
 
 // Input returns the asset that the row describes: its cells over the asset that

@@ -65,8 +65,9 @@ func actionNames(ctx context.Context, c *client.Client) ([]string, error) {
 // a table of the arguments.
 func (a *app) actionShow() *cobra.Command {
 	cmd := a.cmd("show ACTION", doc{
-		short:   txt("show an action and its arguments", "查看动作及其参数"),
-		long:    txt("Show an action, with the type and meaning of each argument.", "查看动作，以及每个参数的类型和含义。"),
+		short: txt("show an action and its arguments", "查看动作及其参数"),
+		long: txt("Show an action, with the type and meaning of each argument.",
+			"查看动作，以及每个参数的类型和含义。"),
 		example: "hostler action show check_port\nhostler action show ssh_command -o json",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		x, err := c.Action(ctx, args[0])
@@ -131,7 +132,8 @@ func (a *app) describeArgs(x hostler.ActionInfo) error {
 		})
 	}
 	head := []string{
-		a.t("ARGUMENT", "参数"), a.t("TYPE", "类型"), a.t("REQUIRED", "必填"), a.t("DEFAULT", "默认值"), a.t("MEANING", "含义"),
+		a.t("ARGUMENT",
+			"参数"), a.t("TYPE", "类型"), a.t("REQUIRED", "必填"), a.t("DEFAULT", "默认值"), a.t("MEANING", "含义"),
 	}
 	return term.WriteTable(a.out, head, rows)
 }

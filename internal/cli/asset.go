@@ -14,7 +14,8 @@ import (
 // hostkey.go.
 func (a *app) assetCmd() *cobra.Command {
 	return a.group("asset", doc{
-		short: txt("manage assets: the hosts and devices that jobs run on", "管理资产：作业所操作的主机和设备"),
+		short: txt("manage assets: the hosts and devices that jobs run on",
+			"管理资产：作业所操作的主机和设备"),
 		long: txt(`Manage assets. An asset is a host, device or endpoint: a name, an address, labels,
 and the credential to log in with.`,
 			`管理资产。资产是主机、设备或端点：名称、地址、标签，以及登录所用的凭据。`),
@@ -102,9 +103,11 @@ func (a *app) assetFlags(cmd *cobra.Command, in *hostler.AssetInput) {
 		"类型：host、device 或 endpoint（默认 host）"))
 	fs.StringVar(&in.Platform, "platform", "", a.t("platform, such as linux or huawei_vrp",
 		"平台，例如 linux 或 huawei_vrp"))
-	fs.StringVar(&in.Credential, "credential", "", a.t("name of the credential to log in with", "登录所用凭据的名称"))
+	fs.StringVar(&in.Credential, "credential", "", a.t("name of the credential to log in with",
+		"登录所用凭据的名称"))
 	fs.StringVar(&in.DeviceKey, "device-key", "",
-		a.t("assets with the same key share one lane (default: the address)", "标识相同的资产共用一条通道（默认为地址）"))
+		a.t("assets with the same key share one lane (default: the address)",
+			"标识相同的资产共用一条通道（默认为地址）"))
 	fs.StringVar(&in.HostKey, "host-key", "", a.t("SSH host key policy: accept-new or strict (default: accept-new)",
 		"主机密钥策略：accept-new 或 strict（默认 accept-new）"))
 	fs.StringVar(&in.Jump, "jump", "", a.t("name of the asset to connect through", "作为跳板的资产名称"))

@@ -67,7 +67,8 @@ hostler asset export | hostler asset import - --project lab`,
 	fs.BoolVar(&o.DryRun, "dry-run", false,
 		a.t("show what happens to each row, and change nothing", "仅显示每一行的结果，不做更改"))
 	fs.StringVar(&o.OnConflict, "on-conflict", "",
-		a.t("when the asset exists: update (default), skip or fail", "资产已存在时：update（默认）、skip 或 fail"))
+		a.t("when the asset exists: update (default), skip or fail",
+			"资产已存在时：update（默认）、skip 或 fail"))
 	fs.StringArrayVar(&columns, "map", nil,
 		a.t("COLUMN:FIELD, with - as the field to ignore the column; may be repeated",
 			"列名:字段；字段为 - 则忽略该列；可重复"))
@@ -153,7 +154,8 @@ func (a *app) printImport(r hostler.AssetImport) error {
 		return err
 	}
 	if r.Failed > 0 {
-		a.note("nothing was changed: fix the failing rows, and import again", "未做任何更改：请修正失败的行后重新导入")
+		a.note("nothing was changed: fix the failing rows, and import again",
+			"未做任何更改：请修正失败的行后重新导入")
 		return &outcomeError{exitNotSucceeded}
 	}
 	return nil
@@ -267,7 +269,8 @@ formula starts with an apostrophe. 'asset import' reads the file back unchanged.
 		return writeFile(file, func(w io.Writer) error { return c.ExportAssets(ctx, labels, w) })
 	})
 	fs := cmd.Flags()
-	fs.StringVarP(&file, "file", "f", "", a.t("file to write (default: standard output)", "输出文件（默认：标准输出）"))
+	fs.StringVarP(&file, "file", "f", "", a.t("file to write (default: standard output)",
+		"输出文件（默认：标准输出）"))
 	fs.Var(pairsFlag{&labels}, "label",
 		a.t("only assets with this label; may be repeated", "只导出带此标签的资产；可重复"))
 	return cmd

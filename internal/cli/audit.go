@@ -25,8 +25,9 @@ func (a *app) auditCmd() *cobra.Command {
 func (a *app) auditList() *cobra.Command {
 	var limit int
 	cmd := a.cmd("list [flags]", doc{
-		short:   txt("list changes by users and keys, newest first", "列出变更记录，最新在前"),
-		long:    txt("List the changes that users and keys made, newest first.", "列出用户和密钥所做的变更，最新在前。"),
+		short: txt("list changes by users and keys, newest first", "列出变更记录，最新在前"),
+		long: txt("List the changes that users and keys made, newest first.",
+			"列出用户和密钥所做的变更，最新在前。"),
 		example: "hostler audit list --limit 20",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, more, err := collect(ctx, c.Audit, limit)

@@ -45,14 +45,16 @@ empty; the history of the jobs stays in it.`,
 		return list(a, r.Rows, a.benchColumns())
 	})
 	fs := cmd.Flags()
-	fs.StringVar(&o.DB, "db", "", a.t("empty database: sqlite:PATH or postgres://…", "空数据库：sqlite:路径 或 postgres://…"))
+	fs.StringVar(&o.DB, "db", "", a.t("empty database: sqlite:PATH or postgres://…",
+		"空数据库：sqlite:路径 或 postgres://…"))
 	fs.IntVar(&o.Jobs, "jobs", 50_000, a.t("jobs per scenario", "每个场景的作业数"))
 	fs.IntVar(&o.Slots, "slots", 1000, a.t("slots of the worker", "工作节点并发数"))
 	fs.IntSliceVar(&o.Lanes, "lanes", []int{0, 500, 50_000},
 		a.t("numbers of lanes, one scenario each", "每个通道数对应一个场景"))
 	fs.IntVar(&o.Rounds, "rounds", 3, a.t("rounds; the median is reported", "轮数，取中位数"))
 	fs.IntVar(&o.Batch, "batch", 100, a.t("jobs per enqueue", "每次入队的作业数"))
-	fs.DurationVar(&o.Work, "work", 0, a.t("duration of each job, such as 5ms", "每个作业的执行时长，如 5ms"))
+	fs.DurationVar(&o.Work, "work", 0, a.t("duration of each job, such as 5ms",
+		"每个作业的执行时长，如 5ms"))
 	fs.DurationVar(&o.Steady, "steady", 3*time.Second, a.t("duration of the half load", "半负载运行时长"))
 	return cmd
 }

@@ -118,8 +118,10 @@ hostler job run check_port --asset web1 --arg port=22 --wait`,
 func (a *app) globalFlags(root *cobra.Command) {
 	fs := root.PersistentFlags()
 	fs.StringVar(&a.url, "url", "", a.t("address of the server (HOSTLER_URL)", "服务器地址（HOSTLER_URL）"))
-	fs.StringVar(&a.project, "project", "", a.t("project to work in (HOSTLER_PROJECT)", "所在项目（HOSTLER_PROJECT）"))
-	fs.StringVar(&a.context, "context", "", a.t("saved context to use (HOSTLER_CONTEXT)", "使用的上下文（HOSTLER_CONTEXT）"))
+	fs.StringVar(&a.project, "project", "", a.t("project to work in (HOSTLER_PROJECT)",
+		"所在项目（HOSTLER_PROJECT）"))
+	fs.StringVar(&a.context, "context", "", a.t("saved context to use (HOSTLER_CONTEXT)",
+		"使用的上下文（HOSTLER_CONTEXT）"))
 	fs.StringVarP(&a.output, "output", "o", "table",
 		a.t("output format: table, json or yaml", "输出格式：table、json 或 yaml"))
 	a.complete(root, "output", fixed("table", "json", "yaml"))

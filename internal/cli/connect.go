@@ -73,7 +73,8 @@ func savedContext(name string) (clicontext.Context, error) {
 func clientTrusting(caFile string) (*http.Client, error) {
 	pem, err := os.ReadFile(caFile)
 	if err != nil {
-		return nil, hostler.Errorf(hostler.CodeInvalid, "cannot read the CA file: %v", "无法读取 CA 文件：%v", err)
+		return nil, hostler.Errorf(hostler.CodeInvalid, "cannot read the CA file: %v",
+			"无法读取 CA 文件：%v", err)
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {

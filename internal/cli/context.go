@@ -39,8 +39,9 @@ type contextRow struct {
 
 func (a *app) contextList() *cobra.Command {
 	return a.localCmd("list", doc{
-		short:   txt("list contexts", "列出上下文"),
-		long:    txt("List the saved contexts, without their keys.", "列出已保存的上下文（不含密钥）。"),
+		short: txt("list contexts", "列出上下文"),
+		long: txt("List the saved contexts, without their keys.",
+			"列出已保存的上下文（不含密钥）。"),
 		example: "hostler context list",
 	}, func(context.Context, []string) error {
 		_, f, err := loadContexts()

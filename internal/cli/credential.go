@@ -13,7 +13,8 @@ import (
 // credentialCmd is 'hostler credential'. Secrets are write-only: no command shows one.
 func (a *app) credentialCmd() *cobra.Command {
 	return a.group("credential", doc{
-		short: txt("manage credentials: keys, passwords and tokens for assets", "管理凭据：登录资产的密钥、密码和令牌"),
+		short: txt("manage credentials: keys, passwords and tokens for assets",
+			"管理凭据：登录资产的密钥、密码和令牌"),
 		long: txt(`Manage credentials. A credential is an SSH key, a password or a token. Its secret
 is encrypted when it is stored and can never be read back.`,
 			`管理凭据。凭据是 SSH 密钥、密码或令牌，其内容在存储时加密，且无法再读出。`),
@@ -41,8 +42,9 @@ func credentialNames() completer {
 
 func (a *app) credentialList() *cobra.Command {
 	return a.cmd("list", doc{
-		short:   txt("list credentials, without their secrets", "列出凭据（不含内容）"),
-		long:    txt("List the credentials of the project, without their secrets.", "列出项目中的凭据（不含内容）。"),
+		short: txt("list credentials, without their secrets", "列出凭据（不含内容）"),
+		long: txt("List the credentials of the project, without their secrets.",
+			"列出项目中的凭据（不含内容）。"),
 		example: "hostler credential list",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, _, err := collect(ctx, c.Credentials, 0)
@@ -82,7 +84,8 @@ func (a *app) credentialSecretFlags(cmd *cobra.Command) *credentialSecrets {
 	s := credentialSecrets{secret: secretSource{flags: a.t("--file or --stdin", "--file 或 --stdin")}}
 	fs := cmd.Flags()
 	fs.StringVar(&s.secret.file, "file", "", a.t("read the secret from this file", "从文件读取内容"))
-	fs.BoolVar(&s.secret.stdin, "stdin", false, a.t("read the secret from standard input", "从标准输入读取内容"))
+	fs.BoolVar(&s.secret.stdin, "stdin", false, a.t("read the secret from standard input",
+		"从标准输入读取内容"))
 	fs.BoolVar(&s.askPassphrase, "passphrase", false,
 		a.t("ask for the passphrase of the private key", "询问私钥口令"))
 	fs.StringVar(&s.passphraseFile, "passphrase-file", "",
@@ -118,7 +121,8 @@ func (a *app) readPrivateKey(in *hostler.CredentialInput, s *credentialSecrets) 
 		return err
 	}
 	if s.askPassphrase || s.passphraseFile != "" {
-		in.Passphrase, err = a.secretLine(txt("passphrase", "私钥口令"), fileSource("--passphrase-file", s.passphraseFile))
+		in.Passphrase, err = a.secretLine(txt("passphrase",
+			"私钥口令"), fileSource("--passphrase-file", s.passphraseFile))
 	}
 	return err
 }

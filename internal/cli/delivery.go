@@ -93,11 +93,14 @@ func (a *app) deliveryFilter(cmd *cobra.Command, f *hostler.DeliveryFilter) {
 	fs.StringVar(&f.Webhook, "webhook", "",
 		a.t("only deliveries to this webhook, by name or id", "只选此回调的投递（名称或 ID）"))
 	fs.Var(stringFlag[hostler.DeliveryState]{&f.State}, "state",
-		a.t("only deliveries in this state: pending, delivered or failed", "只选此状态的投递：pending、delivered 或 failed"))
-	fs.Var(stringFlag[hostler.EventType]{&f.Type}, "type", a.t("only deliveries of this event type", "只选此类事件的投递"))
+		a.t("only deliveries in this state: pending, delivered or failed",
+			"只选此状态的投递：pending、delivered 或 failed"))
+	fs.Var(stringFlag[hostler.EventType]{&f.Type}, "type", a.t("only deliveries of this event type",
+		"只选此类事件的投递"))
 	fs.Var(idFlag{&f.Job}, "job", a.t("only deliveries about this job", "只选与此作业有关的投递"))
 	fs.Var(timeFlag{&f.Since, a.now}, "since",
-		a.t("created at or after this time, such as 2h or 2026-01-31", "在此时间之后创建，如 2h 或 2026-01-31"))
+		a.t("created at or after this time, such as 2h or 2026-01-31",
+			"在此时间之后创建，如 2h 或 2026-01-31"))
 	fs.Var(timeFlag{&f.Until, a.now}, "until", a.t("created before this time", "在此时间之前创建"))
 	a.complete(cmd, "webhook", webhookNames())
 	a.complete(cmd, "state", fixed("pending", "delivered", "failed"))
@@ -111,7 +114,8 @@ func (a *app) deliveryList() *cobra.Command {
 	var limit int
 	cmd := a.cmd("list [flags]", doc{
 		short: txt("list deliveries, newest first", "列出投递，最新在前"),
-		long:  txt("List deliveries, newest first. Filters are combined.", "列出投递，最新在前；筛选条件可组合。"),
+		long: txt("List deliveries, newest first. Filters are combined.",
+			"列出投递，最新在前；筛选条件可组合。"),
 		example: `hostler delivery list --state failed
 hostler delivery list --webhook ops --since 24h --limit 0 -o json`,
 	}, func(ctx context.Context, c *client.Client, _ []string) error {

@@ -16,7 +16,8 @@ import (
 func (a *app) doctorCmd() *cobra.Command {
 	var load func() (config.Config, error)
 	cmd := a.localCmd("doctor [flags]", doc{
-		short: txt("check the requirements of a server and suggest fixes", "检查服务的运行条件并给出建议"),
+		short: txt("check the requirements of a server and suggest fixes",
+			"检查服务的运行条件并给出建议"),
 		long: txt(`Check configuration, data folder, master key, store, disk, clock, address, TLS,
 webhook and limits, and suggest fixes. It changes nothing. The exit code is 1 when
 there is a problem.`,

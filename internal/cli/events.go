@@ -37,7 +37,8 @@ hostler events --types`,
 			return a.eventTypes(ctx, c)
 		}
 		if after < client.EventsFromNow {
-			return hostler.Errorf(hostler.CodeInvalid, "--after takes a position of 0 or more", "--after 应为不小于 0 的位置")
+			return hostler.Errorf(hostler.CodeInvalid, "--after takes a position of 0 or more",
+				"--after 应为不小于 0 的位置")
 		}
 		if err := parseRefs(&q, run, job); err != nil {
 			return err
@@ -124,7 +125,8 @@ func (a *app) followEvents(
 func (a *app) printStep(s client.EventStep) error {
 	switch {
 	case s.Missed < 0:
-		a.note("this position does not belong to this database; continuing with new events", "该位置不属于此数据库；继续显示新事件")
+		a.note("this position does not belong to this database; continuing with new events",
+			"该位置不属于此数据库；继续显示新事件")
 		return nil
 	case s.Missed > 0:
 		a.note("%d events were already deleted", "有 %d 个事件已被删除", s.Missed)

@@ -87,7 +87,8 @@ func (f statesFlag) Set(v string) error {
 		s := hostler.State(strings.TrimSpace(part))
 		if !s.Valid() {
 			states := strings.Join(names(hostler.States(), func(s hostler.State) string { return string(s) }), ", ")
-			return hostler.Errorf(hostler.CodeInvalid, "there is no state %q; use %s", "没有状态 %q；可用的有 %s", part, states)
+			return hostler.Errorf(hostler.CodeInvalid, "there is no state %q; use %s",
+				"没有状态 %q；可用的有 %s", part, states)
 		}
 		*f.s = append(*f.s, s)
 	}

@@ -124,7 +124,8 @@ func (a *app) jobFilterFlags(cmd *cobra.Command, f *hostler.JobFilter, states bo
 	fs.StringVar(&f.Lane, "lane", "", a.t("only jobs of this lane", "只选此通道的作业"))
 	fs.Var(idFlag{&f.Run}, "run", a.t("only jobs of this run", "只选此批次的作业"))
 	fs.Var(timeFlag{&f.Since, a.now}, "since",
-		a.t("created at or after this time, such as 2h or 2026-01-31", "在此时间之后创建，如 2h 或 2026-01-31"))
+		a.t("created at or after this time, such as 2h or 2026-01-31",
+			"在此时间之后创建，如 2h 或 2026-01-31"))
 	fs.Var(timeFlag{&f.Until, a.now}, "until", a.t("created before this time", "在此时间之前创建"))
 	a.complete(cmd, "queue", queueNames)
 	a.complete(cmd, "action", actionNames)
@@ -137,8 +138,9 @@ func (a *app) jobList() *cobra.Command {
 	var f hostler.JobFilter
 	var limit int
 	cmd := a.cmd("list [flags]", doc{
-		short:   txt("list jobs, newest first", "列出作业，最新在前"),
-		long:    txt("List jobs, newest first. Filters are combined.", "列出作业，最新在前；筛选条件可组合。"),
+		short: txt("list jobs, newest first", "列出作业，最新在前"),
+		long: txt("List jobs, newest first. Filters are combined.",
+			"列出作业，最新在前；筛选条件可组合。"),
 		example: "hostler job list --state running,queued\nhostler job list --asset web1 --since 24h --limit 0 -o json",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		jobs, more, err := collect(ctx, c.JobsLister(f), limit)
@@ -171,8 +173,9 @@ func (a *app) jobAction(use string, d doc, do jobFunc) *cobra.Command {
 
 func (a *app) jobGet() *cobra.Command {
 	return a.jobAction("get JOB", doc{
-		short:   txt("show a job", "查看作业"),
-		long:    txt("Show all fields of a job: times, arguments, result, error.", "查看作业的全部字段：时间、参数、返回值、错误。"),
+		short: txt("show a job", "查看作业"),
+		long: txt("Show all fields of a job: times, arguments, result, error.",
+			"查看作业的全部字段：时间、参数、返回值、错误。"),
 		example: "hostler job get job_0001a2b3c4d",
 	}, func(ctx context.Context, c *client.Client, id hostler.JobID) error {
 		j, err := c.Job(ctx, id)
@@ -222,8 +225,9 @@ func (a *app) holders(w hostler.Waiting) string {
 // jobAttempts is 'hostler job attempts'.
 func (a *app) jobAttempts() *cobra.Command {
 	return a.jobAction("attempts JOB", doc{
-		short:   txt("list the attempts of a job", "列出作业的各次尝试"),
-		long:    txt("List the attempts of a job, each with its worker and outcome.", "列出作业的各次尝试，以及每次的工作节点和结果。"),
+		short: txt("list the attempts of a job", "列出作业的各次尝试"),
+		long: txt("List the attempts of a job, each with its worker and outcome.",
+			"列出作业的各次尝试，以及每次的工作节点和结果。"),
 		example: "hostler job attempts job_0001a2b3c4d",
 	}, func(ctx context.Context, c *client.Client, id hostler.JobID) error {
 		attempts, err := c.Attempts(ctx, id)
@@ -236,7 +240,8 @@ func (a *app) jobAttempts() *cobra.Command {
 			col("started", "开始时间", func(x hostler.Attempt) string { return localTime(x.StartedAt) }),
 			col("ended", "结束时间", func(x hostler.Attempt) string { return localTime(x.EndedAt) }),
 			col("worker", "工作节点", func(x hostler.Attempt) string { return dash(x.Worker.String()) }),
-			col("error", "错误", func(x hostler.Attempt) string { return dash(a.jobError(hostler.Job{Error: x.Error})) }),
+			col("error",
+				"错误", func(x hostler.Attempt) string { return dash(a.jobError(hostler.Job{Error: x.Error})) }),
 		})
 	})
 }

@@ -48,7 +48,8 @@ func (a *app) jobRetry() *cobra.Command {
 	return a.bulkCmd(bulkChange{
 		use: "retry [JOB...] [flags]",
 		doc: doc{
-			short: txt("run ended jobs again, by id or by filter", "重新执行已结束的作业（按 ID 或筛选条件）"),
+			short: txt("run ended jobs again, by id or by filter",
+				"重新执行已结束的作业（按 ID 或筛选条件）"),
 			long: txt(`Create a new job for each ended one, with the same action and arguments. The old job
 and its history stay.`,
 				"为每个已结束的作业创建一个动作和参数相同的新作业；原作业及其历史保留。"),
@@ -68,7 +69,8 @@ func (a *app) jobResolve() *cobra.Command {
 	cmd := a.bulkCmd(bulkChange{
 		use: "resolve [JOB...] [flags]",
 		doc: doc{
-			short: txt("set the outcome of unknown jobs, by id or by filter", "确认结果未知的作业（按 ID 或筛选条件）"),
+			short: txt("set the outcome of unknown jobs, by id or by filter",
+				"确认结果未知的作业（按 ID 或筛选条件）"),
 			long: txt(`Set the outcome of unknown jobs. The connection or the worker was lost while the
 command may already have taken effect, so check the host first. Until then the job
 occupies its lane.`,
@@ -83,7 +85,8 @@ hostler job resolve --asset web1 --as failed`,
 			if b.State == hostler.StateSucceeded || b.State == hostler.StateFailed {
 				return nil
 			}
-			return hostler.Errorf(hostler.CodeInvalid, "--as takes succeeded or failed", "--as 只能是 succeeded 或 failed")
+			return hostler.Errorf(hostler.CodeInvalid, "--as takes succeeded or failed",
+				"--as 只能是 succeeded 或 failed")
 		},
 		send: (*client.Client).ResolveJobs,
 	})
@@ -99,10 +102,12 @@ func (a *app) bulkCmd(ch bulkChange) *cobra.Command {
 	var f hostler.JobFilter
 	cmd := a.cmd(ch.use, ch.doc, func(ctx context.Context, c *client.Client, args []string) error {
 		if len(args) == 0 && f.Empty() {
-			return hostler.Errorf(hostler.CodeInvalid, "give the ids of jobs, or a filter", "请给出作业 ID 或筛选条件")
+			return hostler.Errorf(hostler.CodeInvalid, "give the ids of jobs, or a filter",
+				"请给出作业 ID 或筛选条件")
 		}
 		if len(args) > 0 && !f.Empty() {
-			return hostler.Errorf(hostler.CodeInvalid, "give ids or a filter, not both", "ID 与筛选条件只能二选一")
+			return hostler.Errorf(hostler.CodeInvalid, "give ids or a filter, not both",
+				"ID 与筛选条件只能二选一")
 		}
 		items, err := ch.apply(ctx, c, args, f)
 		if err != nil {

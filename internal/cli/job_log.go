@@ -36,7 +36,8 @@ control a terminal are shown as escapes, unless --raw is given.`,
 		return a.printLog(ctx, c, id, tail, &p)
 	})
 	fs := cmd.Flags()
-	fs.BoolVarP(&follow, "follow", "f", false, a.t("follow the output until the job ends", "持续显示直到作业结束"))
+	fs.BoolVarP(&follow, "follow", "f", false, a.t("follow the output until the job ends",
+		"持续显示直到作业结束"))
 	fs.IntVar(&tail, "tail", 0, a.t("show only this many entries from the end", "只显示最后若干段"))
 	fs.BoolVar(&raw, "raw", false, a.t("do not escape control characters", "不转义控制字符"))
 	return cmd

@@ -62,20 +62,25 @@ hostler job run ssh_script --asset web1 --arg script=@fix.sh --timeout 10m`,
 func (a *app) runTargetFlags(cmd *cobra.Command, f *runFlags) {
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.req.Assets, "asset", nil,
-		a.t("names or ids of assets; may be repeated, or separated by commas", "资产名称或 ID；可重复或用逗号分隔"))
+		a.t("names or ids of assets; may be repeated, or separated by commas",
+			"资产名称或 ID；可重复或用逗号分隔"))
 	fs.Var(pairsFlag{&f.req.Labels}, "label",
 		a.t("all assets with this label; may be repeated", "带此标签的所有资产；可重复"))
-	fs.StringArrayVar(&f.args, "arg", nil, a.t("argument of the action; may be repeated", "动作的参数；可重复"))
+	fs.StringArrayVar(&f.args, "arg", nil, a.t("argument of the action; may be repeated",
+		"动作的参数；可重复"))
 	fs.StringVar(&f.argsFile, "args-file", "",
-		a.t("JSON or YAML file with arguments; - is standard input", "参数文件（JSON 或 YAML）；- 表示标准输入"))
+		a.t("JSON or YAML file with arguments; - is standard input",
+			"参数文件（JSON 或 YAML）；- 表示标准输入"))
 	fs.StringVar(&f.idempotencyKey, "idempotency-key", "",
-		a.t("a repeated call with the same key creates no new jobs", "以相同的键重复调用不会再次创建作业"))
+		a.t("a repeated call with the same key creates no new jobs",
+			"以相同的键重复调用不会再次创建作业"))
 	fs.StringVar(&f.webhook, "webhook", "",
 		a.t("send a request to this URL when each job ends", "每个作业结束时向此 URL 发送请求"))
 	fs.StringVar(&f.webhookFile, "webhook-file", "",
 		a.t("JSON or YAML file with url, token, secret, headers … of that request; - is standard input",
 			"该请求的文件（JSON 或 YAML：url、token、secret、headers 等）；- 表示标准输入"))
-	fs.BoolVar(&f.wait, "wait", false, a.t("stream the output and wait for the result", "实时显示输出并等待结果"))
+	fs.BoolVar(&f.wait, "wait", false, a.t("stream the output and wait for the result",
+		"实时显示输出并等待结果"))
 	a.complete(cmd, "asset", assetNames())
 }
 
@@ -84,8 +89,10 @@ func (a *app) runScheduleFlags(cmd *cobra.Command, f *runFlags) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.req.Queue, "queue", "", a.t("queue to wait in", "所用队列"))
 	fs.StringVar(&f.req.Lane, "lane", "",
-		a.t("asset, none, or a key of your own (default: the action's)", "通道：asset、none 或自定义键（默认由动作决定）"))
-	fs.IntVar(&f.req.Priority, "priority", 0, a.t("1 (first) to 9 (last); default 5", "优先级：1（最先）至 9（最后），默认 5"))
+		a.t("asset, none, or a key of your own (default: the action's)",
+			"通道：asset、none 或自定义键（默认由动作决定）"))
+	fs.IntVar(&f.req.Priority, "priority", 0, a.t("1 (first) to 9 (last); default 5",
+		"优先级：1（最先）至 9（最后），默认 5"))
 	fs.Var(durationFlag{&f.req.Timeout}, "timeout",
 		a.t("timeout of one attempt, such as 10m; default 5m", "单次尝试的超时，如 10m；默认 5m"))
 	fs.IntVar(&f.retries, "retries", 0, a.t("how often to retry after a failure", "失败后的重试次数"))

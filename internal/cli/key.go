@@ -98,7 +98,8 @@ hostler key create rescue --local --role admin --data /var/lib/hostler`,
 	fs.Var(durationFlag{&in.ExpiresIn}, "expires-in",
 		a.t("how long the key is valid, such as 90d (default: no limit)", "有效期，如 90d（默认永久）"))
 	fs.BoolVar(&local, "local", false,
-		a.t("create an admin key in the data folder, without a key", "直接在数据目录中创建管理员密钥，无需密钥"))
+		a.t("create an admin key in the data folder, without a key",
+			"直接在数据目录中创建管理员密钥，无需密钥"))
 	load = a.serverFlags(cmd, "data", "db")
 	a.complete(cmd, "role", fixed(names(hostler.Roles(), func(r hostler.Role) string { return string(r) })...))
 	return cmd

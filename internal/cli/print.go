@@ -89,7 +89,8 @@ const defaultLimit = 100
 
 // limitFlag adds --limit to a listing that shows the newest items first.
 func (a *app) limitFlag(cmd *cobra.Command, limit *int) {
-	cmd.Flags().IntVar(limit, "limit", defaultLimit, a.t("show at most this many; 0 for all", "最多显示的条数；0 表示全部"))
+	cmd.Flags().IntVar(limit, "limit", defaultLimit, a.t("show at most this many; 0 for all",
+		"最多显示的条数；0 表示全部"))
 }
 
 // noteMore notes that --limit left items out.

@@ -30,8 +30,9 @@ hostler queue pause bulk`,
 			example: "hostler queue pause bulk",
 		}, (*client.Client).PauseQueue),
 		a.queueSwitch("resume", doc{
-			short:   txt("resume a paused queue", "恢复队列"),
-			long:    txt("Resume a paused queue. Its jobs start again.", "恢复已暂停的队列，其作业重新开始运行。"),
+			short: txt("resume a paused queue", "恢复队列"),
+			long: txt("Resume a paused queue. Its jobs start again.",
+				"恢复已暂停的队列，其作业重新开始运行。"),
 			example: "hostler queue resume bulk",
 		}, (*client.Client).ResumeQueue),
 	)
@@ -58,8 +59,9 @@ func queueNames(ctx context.Context, c *client.Client) ([]string, error) {
 
 func (a *app) queueList() *cobra.Command {
 	return a.cmd("list", doc{
-		short:   txt("list queues", "列出队列"),
-		long:    txt("List the queues and count their waiting and running jobs.", "列出队列及其等待和运行的作业数。"),
+		short: txt("list queues", "列出队列"),
+		long: txt("List the queues and count their waiting and running jobs.",
+			"列出队列及其等待和运行的作业数。"),
 		example: "hostler queue list",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, err := c.Queues(ctx)

@@ -16,7 +16,8 @@ import (
 // precedence over the environment, which takes precedence over the file.
 func (a *app) serverFlags(cmd *cobra.Command, only ...string) func() (config.Config, error) {
 	fs := cmd.Flags()
-	file := fs.String("config", "", a.t("YAML file with settings (HOSTLER_CONFIG)", "设置文件（YAML，HOSTLER_CONFIG）"))
+	file := fs.String("config", "", a.t("YAML file with settings (HOSTLER_CONFIG)",
+		"设置文件（YAML，HOSTLER_CONFIG）"))
 	bound := map[string]bool{}
 	for _, s := range config.Settings() {
 		name := s.Flag()

@@ -22,13 +22,15 @@ hostler user set alice --role lab=admin
 hostler user disable alice`,
 	}, a.userList(), a.userCreate(), a.userSet(),
 		a.userSwitch("disable", true, doc{
-			short:   txt("disable a user and its keys", "停用用户及其密钥"),
-			long:    txt("Disable a user. The server rejects all its keys at once.", "停用用户，其密钥立即失效。"),
+			short: txt("disable a user and its keys", "停用用户及其密钥"),
+			long: txt("Disable a user. The server rejects all its keys at once.",
+				"停用用户，其密钥立即失效。"),
 			example: "hostler user disable alice",
 		}),
 		a.userSwitch("enable", false, doc{
-			short:   txt("enable a disabled user", "启用用户"),
-			long:    txt("Enable a disabled user. Its keys work again.", "重新启用已停用的用户，其密钥恢复有效。"),
+			short: txt("enable a disabled user", "启用用户"),
+			long: txt("Enable a disabled user. Its keys work again.",
+				"重新启用已停用的用户，其密钥恢复有效。"),
 			example: "hostler user enable alice",
 		}))
 }
@@ -44,8 +46,9 @@ func (a *app) userColumns() []column[hostler.User] {
 
 func (a *app) userList() *cobra.Command {
 	return a.cmd("list", doc{
-		short:   txt("list users", "列出用户"),
-		long:    txt("List the users with their role in each project.", "列出用户及其在各项目中的角色。"),
+		short: txt("list users", "列出用户"),
+		long: txt("List the users with their role in each project.",
+			"列出用户及其在各项目中的角色。"),
 		example: "hostler user list",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, _, err := collect(ctx, c.Users, 0)

@@ -93,8 +93,9 @@ be secret are masked.`,
 
 func (a *app) webhookGet() *cobra.Command {
 	cmd := a.cmd("get WEBHOOK", doc{
-		short:   txt("show a webhook", "查看回调"),
-		long:    txt("Show a webhook by name or id, without its secrets.", "按名称或 ID 查看回调（不含机密内容）。"),
+		short: txt("show a webhook", "查看回调"),
+		long: txt("Show a webhook by name or id, without its secrets.",
+			"按名称或 ID 查看回调（不含机密内容）。"),
 		example: "hostler webhook get ops",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		w, err := c.Webhook(ctx, args[0])
@@ -136,7 +137,8 @@ func (a *app) webhookFlags(cmd *cobra.Command, f *webhookFlags) {
 	fs.StringVar(&f.in.Method, "method", "",
 		a.t("POST, PUT, PATCH or GET (default: POST)", "请求方法：POST、PUT、PATCH 或 GET（默认 POST）"))
 	fs.StringVar(&f.lang, "lang", "", a.t("language of messages for people: en or zh", "消息语言：en 或 zh"))
-	fs.Var(durationFlag{&f.in.Timeout}, "timeout", a.t("timeout of a request; at most 10s", "单次请求的超时；最长 10s"))
+	fs.Var(durationFlag{&f.in.Timeout}, "timeout", a.t("timeout of a request; at most 10s",
+		"单次请求的超时；最长 10s"))
 	fs.IntVar(&f.in.Rate, "rate", 0, a.t("maximum requests per minute", "每分钟最多请求数"))
 	fs.IntVar(&f.in.Limit, "limit", 0, a.t("maximum concurrent requests", "最多同时请求数"))
 	a.webhookSecretFlags(cmd, &f.secrets)
@@ -285,8 +287,9 @@ func (f *webhookFlags) removeFrom(in *hostler.WebhookInput) error {
 
 func (a *app) webhookDelete() *cobra.Command {
 	cmd := a.cmd("delete WEBHOOK...", doc{
-		short:   txt("delete webhooks and their deliveries", "删除回调及其投递记录"),
-		long:    txt("Delete webhooks. Pending deliveries are not sent.", "删除回调；待投递的内容不再发送。"),
+		short: txt("delete webhooks and their deliveries", "删除回调及其投递记录"),
+		long: txt("Delete webhooks. Pending deliveries are not sent.",
+			"删除回调；待投递的内容不再发送。"),
 		example: "hostler webhook delete ops",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		for _, name := range args {
@@ -304,8 +307,9 @@ func (a *app) webhookDelete() *cobra.Command {
 // webhookSwitch makes the commands enable and disable.
 func (a *app) webhookSwitch(on bool) *cobra.Command {
 	use, d, call := "disable WEBHOOK", doc{
-		short:   txt("stop sending events to a webhook", "停用回调"),
-		long:    txt("Stop sending events to a webhook until it is enabled again.", "停止向回调发送事件，直到再次启用。"),
+		short: txt("stop sending events to a webhook", "停用回调"),
+		long: txt("Stop sending events to a webhook until it is enabled again.",
+			"停止向回调发送事件，直到再次启用。"),
 		example: "hostler webhook disable ops",
 	}, (*client.Client).DisableWebhook
 	if on {

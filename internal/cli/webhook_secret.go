@@ -27,7 +27,8 @@ var askable = []string{"url", "token", "secret"}
 // webhookSecretFlags add a --…-file flag for each secret part, and --ask.
 func (a *app) webhookSecretFlags(cmd *cobra.Command, s *webhookSecrets) {
 	fs := cmd.Flags()
-	fs.StringVar(&s.url, "url-file", "", a.t("file with the URL; - is standard input", "URL 所在文件；- 表示标准输入"))
+	fs.StringVar(&s.url, "url-file", "", a.t("file with the URL; - is standard input",
+		"URL 所在文件；- 表示标准输入"))
 	fs.StringVar(&s.token, "token-file", "",
 		a.t("file with the bearer token; - is standard input", "Bearer 令牌所在文件；- 表示标准输入"))
 	fs.StringVar(&s.secret, "secret-file", "",
@@ -134,7 +135,8 @@ func mayHoldSecret(url string) bool {
 func (a *app) readHeaders(file string) (map[string]string, error) {
 	text, err := a.readSmallFile(file)
 	if err != nil {
-		return nil, hostler.Errorf(hostler.CodeInvalid, "cannot read the headers: %v", "无法读取请求头：%v", err)
+		return nil, hostler.Errorf(hostler.CodeInvalid, "cannot read the headers: %v",
+			"无法读取请求头：%v", err)
 	}
 	headers := map[string]string{}
 	n := 0
@@ -147,7 +149,8 @@ func (a *app) readHeaders(file string) (map[string]string, error) {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
 			return nil, hostler.Errorf(hostler.CodeInvalid,
-				"line %d of the headers is not of the form 'Name: value'", "请求头第 %d 行不是“名称: 值”的形式", n)
+				"line %d of the headers is not of the form 'Name: value'",
+				"请求头第 %d 行不是“名称: 值”的形式", n)
 		}
 		headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
 	}

@@ -15,7 +15,8 @@ import (
 // workerCmd is 'hostler worker'.
 func (a *app) workerCmd() *cobra.Command {
 	return a.group("worker", doc{
-		short: txt("show and stop workers: the processes that run jobs", "查看和停止工作节点：运行作业的进程"),
+		short: txt("show and stop workers: the processes that run jobs",
+			"查看和停止工作节点：运行作业的进程"),
 		long: txt(`Show and stop workers. A worker runs jobs, several at once: its slots. It keeps idle
 connections to hosts open for later jobs.`,
 			`查看和停止工作节点。工作节点可同时运行多个作业（并发数），并保持与主机的空闲连接供后续作业使用。`),
@@ -94,7 +95,8 @@ new worker. To end the process after its jobs have finished, send it SIGTERM ins
 		}
 		return one(a, res, []column[hostler.WorkerStopped]{
 			col("name", "名称", func(r hostler.WorkerStopped) string { return r.Worker.Name }),
-			col("interrupted", "中断的作业", func(r hostler.WorkerStopped) string { return fmt.Sprint(r.Interrupted) }),
+			col("interrupted",
+				"中断的作业", func(r hostler.WorkerStopped) string { return fmt.Sprint(r.Interrupted) }),
 			col("id", "ID", func(r hostler.WorkerStopped) string { return r.Worker.ID.String() }),
 		})
 	})
@@ -123,7 +125,8 @@ and continues according to its on_lost setting; the next job opens a new connect
 			return err
 		}
 		return one(a, res, []column[hostler.SessionClosed]{
-			col("interrupted", "中断的作业", func(r hostler.SessionClosed) string { return fmt.Sprint(r.Interrupted) }),
+			col("interrupted",
+				"中断的作业", func(r hostler.SessionClosed) string { return fmt.Sprint(r.Interrupted) }),
 		})
 	})
 	a.complete(cmd, "", workerIDs)
@@ -134,7 +137,8 @@ and continues according to its on_lost setting; the next job opens a new connect
 func workerID(arg string) (id hostler.WorkerID, err error) {
 	if err := id.UnmarshalText([]byte(arg)); err != nil {
 		return 0, hostler.Errorf(hostler.CodeInvalid,
-			"%q is not the id of a worker; see: hostler worker list", "%q 不是工作节点 ID；请查看：hostler worker list", arg)
+			"%q is not the id of a worker; see: hostler worker list",
+			"%q 不是工作节点 ID；请查看：hostler worker list", arg)
 	}
 	return id, nil
 }

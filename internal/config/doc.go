@@ -22,7 +22,8 @@ func Doc(lang hostler.Lang) string {
 		"`10MiB`, lists as YAML lists or with commas. Secrets come from the environment only.\n",
 		"未知的键是错误，无论出现在文件中还是以 `HOSTLER_` 变量出现。所有问题会一次列出。"+
 			"时长写成 `90s`、`10m` 或 `30d`，大小写成 `10MiB`，列表可用 YAML 列表或逗号分隔。机密只能来自环境变量。\n")
-	write("| file | environment | flag | default | meaning |", "| 文件 | 环境变量 | 命令行 | 默认值 | 含义 |")
+	write("| file | environment | flag | default | meaning |",
+		"| 文件 | 环境变量 | 命令行 | 默认值 | 含义 |")
 	b.WriteString("|---|---|---|---|---|\n")
 	for _, s := range Settings() {
 		if s.Hidden {

@@ -91,7 +91,8 @@ func serverSettings() []Setting {
 		},
 		{
 			Key: "drain", Default: "60s",
-			Help:  txt("How long running jobs may continue after SIGTERM.", "收到 SIGTERM 后运行中的作业还可继续的时间。"),
+			Help: txt("How long running jobs may continue after SIGTERM.",
+				"收到 SIGTERM 后运行中的作业还可继续的时间。"),
 			value: duration(func(c *Config) *time.Duration { return &c.Drain }, 0),
 		},
 		{
@@ -101,7 +102,8 @@ func serverSettings() []Setting {
 		},
 		{
 			Key: "log_format", Default: "text",
-			Help:  txt("`text` for people or `json` for programs.", "`text` 便于阅读，`json` 便于程序处理。"),
+			Help: txt("`text` for people or `json` for programs.",
+				"`text` 便于阅读，`json` 便于程序处理。"),
 			value: oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json"),
 		},
 		{
@@ -127,7 +129,8 @@ func jobSettings() []Setting {
 	return []Setting{
 		{
 			Key: "retention", Default: "30d",
-			Help:  txt("How long ended jobs and their output are stored.", "已结束作业及其输出的保留时间。"),
+			Help: txt("How long ended jobs and their output are stored.",
+				"已结束作业及其输出的保留时间。"),
 			value: duration(func(c *Config) *time.Duration { return &c.Retention }, minRetention),
 		},
 		{
@@ -208,7 +211,8 @@ func processSettings() []Setting {
 	return []Setting{
 		{
 			Key: "lang", Default: "en",
-			Help:  txt("Language of the server's own messages: `en` or `zh`.", "服务器自身消息的语言：`en` 或 `zh`。"),
+			Help: txt("Language of the server's own messages: `en` or `zh`.",
+				"服务器自身消息的语言：`en` 或 `zh`。"),
 			value: language(func(c *Config) *hostler.Lang { return &c.Lang }),
 		},
 		{

@@ -114,7 +114,8 @@ func count(field func(*Config) *int, least, most int) value {
 		set: func(c *Config, s string) error {
 			n, err := strconv.Atoi(s)
 			if err != nil || n < least || n > most {
-				return invalid("must be a whole number from %d to %d", "必须是 %d 到 %d 之间的整数", least, most)
+				return invalid("must be a whole number from %d to %d",
+					"必须是 %d 到 %d 之间的整数", least, most)
 			}
 			*field(c) = n
 			return nil
@@ -152,7 +153,8 @@ func durations(field func(*Config) *[]time.Duration, most int, longest time.Dura
 					return err
 				}
 				if d <= 0 || d > longest {
-					return invalid("each must be more than 0 and at most %v", "每一项必须大于 0 且不超过 %v", longest)
+					return invalid("each must be more than 0 and at most %v",
+						"每一项必须大于 0 且不超过 %v", longest)
 				}
 				list = append(list, d)
 			}
@@ -267,7 +269,8 @@ func size(field func(*Config) *int64, least int64) value {
 			n, err := humanize.ParseBytes(s)
 			// humanize drops commas, and so would read 1,5MiB as 15 MiB.
 			if err != nil || strings.Contains(s, ",") || n < uint64(least) || n > 1<<62 {
-				return invalid("must be a size like 10MiB, at least %s", "必须是 10MiB 这样的大小，且不小于 %s",
+				return invalid("must be a size like 10MiB, at least %s",
+					"必须是 10MiB 这样的大小，且不小于 %s",
 					humanize.IBytes(uint64(least)))
 			}
 			*field(c) = int64(n)

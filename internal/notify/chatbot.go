@@ -130,7 +130,8 @@ func chatBotError(body []byte) *hostler.Text {
 		text string
 	}{{a.ErrCode, a.ErrMsg}, {a.Code, a.Msg}, {a.StatusCode, a.StatusMsg}} {
 		if e.code != nil && *e.code != 0 {
-			t := hostler.Textf("the chat bot returned error %d: %s", "聊天机器人返回错误 %d：%s", *e.code, e.text)
+			t := hostler.Textf("the chat bot returned error %d: %s",
+				"聊天机器人返回错误 %d：%s", *e.code, e.text)
 			return &t
 		}
 	}

@@ -54,7 +54,10 @@ func (n *Notifier) try(ctx context.Context, w store.WebhookRow, d store.ClaimedD
 	defer cancel()
 	err := n.store.InTx(ctx, func(tx *store.Tx) error {
 		if res.gone {
-			why := hostler.Text{EN: "the receiver returned 410 Gone", ZH: "接收方返回 410 Gone，该地址已失效"}
+			why := hostler.Text{
+				EN: "the receiver returned 410 Gone",
+				ZH: "接收方返回 410 Gone，该地址已失效",
+			}
 			if err := tx.DisableWebhook(w.ID, why); err != nil {
 				return err
 			}
@@ -101,7 +104,8 @@ func (n *Notifier) attempt(
 	if body = d.Body; body == "" {
 		if body, err = n.body(ctx, w, d); err != nil {
 			n.log.ErrorContext(ctx, "build the body of a delivery", "delivery", d.ID, "err", err)
-			return "", nil, failed("cannot build the message; see the server log", "无法生成消息；详见服务器日志")
+			return "", nil, failed("cannot build the message; see the server log",
+				"无法生成消息；详见服务器日志")
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(w.Timeout.D(), n.cfg.Timeout))
@@ -187,7 +191,8 @@ func (n *Notifier) send(req *http.Request, f hostler.WebhookFormat) result {
 	switch {
 	case resp.StatusCode == http.StatusGone:
 		res.gone = true
-		res.fail("the receiver returned 410 Gone; the webhook was disabled", "接收方返回 410 Gone；该回调已停用")
+		res.fail("the receiver returned 410 Gone; the webhook was disabled",
+			"接收方返回 410 Gone；该回调已停用")
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		res.fail("the receiver returned %d: redirects are not followed; set the final URL",
 			"接收方返回 %d：不跟随重定向；请改用最终的 URL", resp.StatusCode)

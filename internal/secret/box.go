@@ -122,7 +122,8 @@ func (b *Box) Open(sealed, associated []byte) ([]byte, error) {
 
 func errDamaged() error {
 	return hostler.Errorf(hostler.CodeInternal,
-		"a stored secret is damaged or was moved; enter it again", "存储的密文已损坏或被移动；请重新录入")
+		"a stored secret is damaged or was moved; enter it again",
+		"存储的密文已损坏或被移动；请重新录入")
 }
 
 // KeyFromText decodes a master key from the configuration: base64 of 32 bytes.
@@ -152,7 +153,8 @@ func KeyFile(path string, mayCreate bool) ([]byte, error) {
 		return nil, fmt.Errorf("key file: %w", err)
 	case fi.Mode().Perm()&0o077 != 0:
 		return nil, hostler.Errorf(hostler.CodeInvalid,
-			"other users can read the key file %s; run: chmod 600 %[1]s", "其他用户可读密钥文件 %s：请执行 chmod 600 %[1]s", path)
+			"other users can read the key file %s; run: chmod 600 %[1]s",
+			"其他用户可读密钥文件 %s：请执行 chmod 600 %[1]s", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

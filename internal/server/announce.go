@@ -53,9 +53,11 @@ func (s *server) greet(url, secret string, first bool) error {
 	text := in("Hostler %s is at %s\n", "Hostler %s 已启动：%s\n", s.proc.Version, url)
 	switch {
 	case first && s.cfg.AdminKey == "":
-		text += in("First admin key, shown only now: %s\n", "首个管理员密钥（仅显示这一次）：%s\n", secret)
+		text += in("First admin key, shown only now: %s\n",
+			"首个管理员密钥（仅显示这一次）：%s\n", secret)
 	case first:
-		text += in("The first admin key is the one in HOSTLER_ADMIN_KEY.\n", "首个管理员密钥为 HOSTLER_ADMIN_KEY 中的密钥。\n")
+		text += in("The first admin key is the one in HOSTLER_ADMIN_KEY.\n",
+			"首个管理员密钥为 HOSTLER_ADMIN_KEY 中的密钥。\n")
 	}
 	_, err := io.WriteString(s.proc.Out, text)
 	return err

@@ -77,7 +77,8 @@ func existing(cfg config.Config) (string, error) {
 			"there is no database %s; name the server's data folder with --data",
 			"数据库 %s 不存在；请用 --data 指定服务的数据目录", path)
 	} else if err != nil {
-		return "", hostler.Errorf(hostler.CodeInvalid, "the database cannot be used: %v", "无法使用数据库：%v", err)
+		return "", hostler.Errorf(hostler.CodeInvalid, "the database cannot be used: %v",
+			"无法使用数据库：%v", err)
 	}
 	return path, nil
 }

@@ -79,11 +79,13 @@ func (f Finding) at(level string, remedyEN, remedyZH string, args ...any) Findin
 func checkData(cfg config.Config) (running bool, f Finding) {
 	info, err := os.Stat(cfg.Data)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, ok("data", "%s does not exist yet; the first start creates it", "%s 尚不存在；首次启动时会创建", cfg.Data)
+		return false, ok("data", "%s does not exist yet; the first start creates it",
+			"%s 尚不存在；首次启动时会创建", cfg.Data)
 	}
 	if err != nil || !info.IsDir() || unix.Access(cfg.Data, unix.W_OK) != nil {
 		return false, ok("data", "%s is not a writable folder", "%s 不是可写的目录", cfg.Data).
-			at(LevelProblem, "choose another --data, or make the server's user its owner", "请改用其他 --data，或将其所有者改为服务用户")
+			at(LevelProblem, "choose another --data, or make the server's user its owner",
+				"请改用其他 --data，或将其所有者改为服务用户")
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		f = ok("data", "%s can be read by other users of this machine", "本机其他用户可以读取 %s", cfg.Data).
@@ -111,7 +113,8 @@ func checkKey(cfg config.Config) Finding {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		f := ok("key", "%s does not exist yet; the first start creates it", "%s 尚不存在；首次启动时会创建", path)
+		f := ok("key", "%s does not exist yet; the first start creates it",
+			"%s 尚不存在；首次启动时会创建", path)
 		if db, embedded := cfg.SQLitePath(); embedded {
 			if _, err := os.Stat(db); err == nil {
 				return f.at(LevelProblem, "the database was used with another key: copy that key file there",
@@ -123,10 +126,12 @@ func checkKey(cfg config.Config) Finding {
 		return ok("key", "the master key cannot be read: %v", "无法读取主密钥：%v", err).
 			at(LevelProblem, "make the server's user the owner of %s", "请将 %s 的所有者改为服务用户", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return ok("key", "other users of this machine can read the master key", "本机其他用户可以读取主密钥").
+		return ok("key", "other users of this machine can read the master key",
+			"本机其他用户可以读取主密钥").
 			at(LevelProblem, "chmod 600 %s", "执行 chmod 600 %s", path)
 	}
-	return ok("key", "the master key is at %s; store a copy apart from the backups", "主密钥位于 %s；请与备份分开保存一份", path)
+	return ok("key", "the master key is at %s; store a copy apart from the backups",
+		"主密钥位于 %s；请与备份分开保存一份", path)
 }
 
 func checkStore(ctx context.Context, cfg config.Config, running bool) []Finding {
@@ -261,7 +266,8 @@ func checkWebhook(ctx context.Context, cfg config.Config) Finding {
 		text := denied.Text()
 		return ok("webhook", "webhook_url (%s) is not allowed: %[3]s", "webhook_url（%[1]s）不允许访问：%[2]s",
 			shown, text.ZH, text.EN).
-			at(LevelWarning, "add the range to egress_allow, such as %s", "请将该网段加入 egress_allow，例如 %s",
+			at(LevelWarning, "add the range to egress_allow, such as %s",
+				"请将该网段加入 egress_allow，例如 %s",
 				netip.PrefixFrom(denied.Addr, denied.Addr.BitLen()))
 	}
 	return ok("webhook", "requests to %s are allowed", "允许访问 %s", shown)

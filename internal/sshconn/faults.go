@@ -32,7 +32,8 @@ func dialFault(r *route, err error) *action.Fault {
 		return forwardFault(r, refused)
 	case errors.As(err, &dns):
 		return action.NewFault(hostler.ErrKindUnreachable,
-			"%s is unreachable: its name cannot be resolved", "无法到达 %s：域名解析失败", r.where()).Because(err)
+			"%s is unreachable: its name cannot be resolved",
+			"无法到达 %s：域名解析失败", r.where()).Because(err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refusedFault(r).Because(err)
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):

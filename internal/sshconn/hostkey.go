@@ -50,7 +50,8 @@ func verifyHostKey(ctx context.Context, r *route, c *action.Call, key ssh.Public
 		return action.NewFault(hostler.ErrKindHostKey,
 			"the host key %s (%s) of %s was not accepted",
 			"主机密钥 %s（%s，%s）未被接受", print, key.Type(), r.where()).
-			WithRemedy("to list the known keys, %[1]s", "如需查看已知密钥，请%[2]s", do.EN, do.ZH).Because(err)
+			WithRemedy("to list the known keys, %[1]s",
+				"如需查看已知密钥，请%[2]s", do.EN, do.ZH).Because(err)
 	}
 	return nil
 }

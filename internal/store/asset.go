@@ -254,7 +254,8 @@ func (tx *Tx) InsertAssets(project hostler.ProjectID, assets []AssetRow) error {
 	}
 	if n != int64(len(assets)) {
 		return hostler.Errorf(hostler.CodeConflict,
-			"another user created one of these assets meanwhile; try again", "其间有人创建了其中的资产；请重试")
+			"another user created one of these assets meanwhile; try again",
+			"其间有人创建了其中的资产；请重试")
 	}
 	return tx.insertLabels(project, ids, assets)
 }
@@ -350,7 +351,8 @@ func (tx *Tx) DeleteAsset(project hostler.ProjectID, id hostler.AssetID) error {
 	}
 	if used {
 		return hostler.Errorf(hostler.CodeConflict,
-			"asset %q connects through it; change that one first", "资产 %q 以它为跳板机；请先修改该资产", user)
+			"asset %q connects through it; change that one first",
+			"资产 %q 以它为跳板机；请先修改该资产", user)
 	}
 	if _, err := tx.Exec(`DELETE FROM asset_label WHERE asset = ?`, id); err != nil {
 		return err

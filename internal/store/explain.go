@@ -35,7 +35,8 @@ func (tx *Tx) explainScheduled(id hostler.JobID) ([]hostler.Waiting, bool, error
 		"it is scheduled for %s", "计划于 %s 执行", until.Format(time.RFC3339))}
 	if s.Attempt > 0 {
 		w.Reason = hostler.WaitBackoff
-		w.Text = hostler.Textf("attempt %d failed; the next one is at %s", "第 %d 次尝试失败，下一次于 %s 进行",
+		w.Text = hostler.Textf("attempt %d failed; the next one is at %s",
+			"第 %d 次尝试失败，下一次于 %s 进行",
 			s.Attempt, until.Format(time.RFC3339))
 	}
 	return []hostler.Waiting{w}, true, nil
@@ -161,7 +162,8 @@ func (tx *Tx) explainReady(id hostler.JobID) ([]hostler.Waiting, error) {
 	}
 	if lim > 0 && busy >= lim {
 		w.Reason, w.Limit = hostler.WaitLimit, int(lim)
-		w.Text = hostler.Textf("the queue %q runs %d jobs, its limit", "队列 %q 正在运行 %d 个作业，已达上限", queue, busy)
+		w.Text = hostler.Textf("the queue %q runs %d jobs, its limit",
+			"队列 %q 正在运行 %d 个作业，已达上限", queue, busy)
 		return []hostler.Waiting{w}, nil
 	}
 	return tx.explainWorkers(w)
@@ -190,7 +192,8 @@ func (tx *Tx) explainWorkers(w hostler.Waiting) ([]hostler.Waiting, error) {
 	switch {
 	case serving == 0:
 		w.Reason = hostler.WaitNoWorker
-		w.Text = hostler.Textf("no live worker serves the queue %q", "没有存活的工作节点服务队列 %q", w.Queue)
+		w.Text = hostler.Textf("no live worker serves the queue %q",
+			"没有存活的工作节点服务队列 %q", w.Queue)
 	case free == 0:
 		w.Reason = hostler.WaitBusy
 		w.Text = hostler.Textf("all slots of the %d workers that serve the queue %q are busy; %d jobs are ahead of it",

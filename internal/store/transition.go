@@ -71,7 +71,10 @@ func decide(j *runningJob, r hostler.Report) transition {
 		t.to = hostler.StateFailed
 		t.report.Error = &hostler.JobError{
 			Kind: hostler.ErrKindInternal,
-			Text: hostler.Text{EN: "the worker reported an outcome that does not exist", ZH: "工作节点上报了不存在的结果"},
+			Text: hostler.Text{
+				EN: "the worker reported an outcome that does not exist",
+				ZH: "工作节点上报了不存在的结果",
+			},
 		}
 	}
 	return t

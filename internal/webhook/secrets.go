@@ -111,9 +111,11 @@ func NewSecret() string {
 // Generate sets a random signing secret and returns it. The caller must not have
 // given one, and the format must be signed as Standard Webhooks defines.
 func (e *Endpoint) Generate(fields *check.Fields) string {
-	fields.Require(e.Secret == "", "generate_secret", "excludes secret: give one of the two", "不能与 secret 同时指定")
+	fields.Require(e.Secret == "", "generate_secret", "excludes secret: give one of the two",
+		"不能与 secret 同时指定")
 	fields.Require(!e.Format.IsChatBot(), "generate_secret",
-		"is not supported by this format: give the chat bot's own secret", "此格式不支持：请提供聊天机器人自己的密钥")
+		"is not supported by this format: give the chat bot's own secret",
+		"此格式不支持：请提供聊天机器人自己的密钥")
 	e.Secret = NewSecret()
 	return e.Secret
 }
@@ -129,7 +131,8 @@ func NextSecret(fields *check.Fields, f hostler.WebhookFormat, given string) (ne
 		fields.AddText("secret", textNoSignature)
 		return "", false
 	case f.IsChatBot():
-		fields.Add("secret", "is required: give the chat bot's own secret", "必须提供：请提供聊天机器人自己的密钥")
+		fields.Add("secret", "is required: give the chat bot's own secret",
+			"必须提供：请提供聊天机器人自己的密钥")
 		return "", false
 	default:
 		return NewSecret(), true
@@ -146,7 +149,8 @@ func checkSecret(fields *check.Fields, f hostler.WebhookFormat, s string) {
 	switch {
 	case s == "":
 	case len(s) > maxSecret || !visible(s):
-		fields.Add("secret", "must be at most %d visible ASCII characters", "最多 %d 个可见 ASCII 字符", maxSecret)
+		fields.Add("secret", "must be at most %d visible ASCII characters",
+			"最多 %d 个可见 ASCII 字符", maxSecret)
 	case f == hostler.FormatWeCom:
 		fields.AddText("secret", textNoSignature)
 	case f.IsChatBot():

@@ -101,7 +101,8 @@ func (j *job) unresponsive() action.Result {
 	if errors.Is(j.cause(), action.ErrTimeout) {
 		t := action.TimeoutText(j.ctx)
 		return j.outcomeUnknown(hostler.ErrKindTimeout,
-			"%[1]s, but the action did not stop within %[3]v", "%[2]s，且动作未在 %[3]v 内停止", t.EN, t.ZH, grace)
+			"%[1]s, but the action did not stop within %[3]v",
+			"%[2]s，且动作未在 %[3]v 内停止", t.EN, t.ZH, grace)
 	}
 	return j.outcomeUnknown(hostler.ErrKindUnverified,
 		"cancelled, but the action did not stop within %v", "已取消，但动作未在 %v 内停止", grace)

@@ -112,7 +112,8 @@ func New(cfg Config) (*Worker, error) {
 		return nil, errors.New("worker: Dispatcher, Actions and Redactor are required")
 	}
 	if cfg.Info.Slots < 1 {
-		return nil, hostler.Invalid("slots", "a worker needs at least one slot", "工作节点至少需要一个并发数")
+		return nil, hostler.Invalid("slots", "a worker needs at least one slot",
+			"工作节点至少需要一个并发数")
 	}
 	cfg.DefaultTimeout = cmp.Or(cfg.DefaultTimeout, 5*time.Minute)
 	cfg.Grace = cmp.Or(cfg.Grace, 30*time.Second)

@@ -189,9 +189,15 @@ func parseURL(s string) (*url.URL, hostler.Text) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
-		return nil, hostler.Text{EN: "must be a complete http or https URL", ZH: "必须是完整的 http 或 https URL"}
+		return nil, hostler.Text{
+			EN: "must be a complete http or https URL",
+			ZH: "必须是完整的 http 或 https URL",
+		}
 	case u.User != nil:
-		return nil, hostler.Text{EN: "must not contain a user or password; use a credential", ZH: "不得包含用户名或密码；请使用凭据"}
+		return nil, hostler.Text{
+			EN: "must not contain a user or password; use a credential",
+			ZH: "不得包含用户名或密码；请使用凭据",
+		}
 	case !validPort(u):
 		return nil, hostler.Text{EN: "must have a port from 1 to 65535", ZH: "端口必须在 1 到 65535 之间"}
 	}
@@ -276,7 +282,8 @@ func parseStatus(s string) ([2]int, error) {
 	hi, err2 := strconv.Atoi(last)
 	if errors.Join(err1, err2) != nil || lo > hi {
 		return [2]int{}, hostler.Errorf(hostler.CodeInvalid,
-			"expect_status must be a status such as 200, 2xx or 200-204", "expect_status 必须形如 200、2xx 或 200-204")
+			"expect_status must be a status such as 200, 2xx or 200-204",
+			"expect_status 必须形如 200、2xx 或 200-204")
 	}
 	return [2]int{lo, hi}, nil
 }

@@ -112,7 +112,10 @@ func (x *exchange) interrupted(ctx context.Context, err error, value any) action
 func reason(ctx context.Context, err error, reached bool) (kind string, why hostler.Text) {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, action.ErrCancelled), errors.Is(cause, action.ErrFenced):
-		return hostler.ErrKindCancelled, hostler.Text{EN: "cancelled before the response arrived", ZH: "在收到响应前被取消"}
+		return hostler.ErrKindCancelled, hostler.Text{
+			EN: "cancelled before the response arrived",
+			ZH: "在收到响应前被取消",
+		}
 	case errors.Is(cause, errOwnTimeout) && !reached:
 		return hostler.ErrKindConnTimeout, hostler.Text{EN: "timed out while connecting", ZH: "连接超时"}
 	case cause != nil:
@@ -129,7 +132,8 @@ func reason(ctx context.Context, err error, reached bool) (kind string, why host
 	}
 	if reached {
 		return hostler.ErrKindConnLost, hostler.Text{
-			EN: "the connection was lost, or the response is not valid HTTP", ZH: "连接中断，或响应不是合法的 HTTP",
+			EN: "the connection was lost, or the response is not valid HTTP",
+			ZH: "连接中断，或响应不是合法的 HTTP",
 		}
 	}
 	return connectReason(err)
@@ -154,7 +158,10 @@ func connectReason(err error) (string, hostler.Text) {
 	case no == syscall.ECONNREFUSED:
 		return hostler.ErrKindRefused, hostler.Text{EN: "connection refused", ZH: "连接被拒绝"}
 	case dns:
-		return hostler.ErrKindUnreachable, hostler.Text{EN: "the host name cannot be resolved", ZH: "无法解析主机名"}
+		return hostler.ErrKindUnreachable, hostler.Text{
+			EN: "the host name cannot be resolved",
+			ZH: "无法解析主机名",
+		}
 	case no == syscall.ETIMEDOUT, timeout != nil && timeout.Timeout():
 		return hostler.ErrKindConnTimeout, hostler.Text{EN: "timed out while connecting", ZH: "连接超时"}
 	case no != 0:

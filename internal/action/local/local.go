@@ -83,7 +83,8 @@ func checkArgs(raw json.RawMessage) []hostler.FieldError {
 	}
 	if name := a.Argv[0]; name == "" || strings.Contains(name, "/") && !filepath.IsAbs(name) {
 		return []hostler.FieldError{{Path: "argv[0]", Text: hostler.Text{
-			EN: "must be the name of a program in the PATH, or an absolute path", ZH: "必须是 PATH 中的程序名或绝对路径",
+			EN: "must be the name of a program in the PATH, or an absolute path",
+			ZH: "必须是 PATH 中的程序名或绝对路径",
 		}}}
 	}
 	return nil
@@ -231,7 +232,8 @@ func stopped(ctx context.Context, pgid int, r Result) action.Result {
 			"the program was killed, but some of its processes may still be running",
 			"程序已被终止，但部分子进程可能仍在运行")
 	}
-	res := action.StoppedFault(ctx, "while it was running; its process group was killed", "运行中；其进程组已终止").Result()
+	res := action.StoppedFault(ctx, "while it was running; its process group was killed",
+		"运行中；其进程组已终止").Result()
 	res.Value = r
 	return res
 }
@@ -244,7 +246,8 @@ func evaluate(r Result, err error) action.Result {
 	case r.ExitCode > 0:
 		return action.Failed(r, hostler.ErrKindCommand, "exit status %d", "退出码 %d", r.ExitCode)
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return action.Failed(r, hostler.ErrKindInternal, "the output of the program could not be read", "无法读取其输出")
+		return action.Failed(r, hostler.ErrKindInternal, "the output of the program could not be read",
+			"无法读取其输出")
 	}
 	return action.Succeeded(r)
 }

@@ -155,7 +155,8 @@ func run(ctx context.Context, c *action.Call) action.Result {
 	}
 	switch {
 	case len(ports) == 0:
-		return refused("asset %s has no port, and the job gives none", "资产 %s 未设置端口，也未指定端口", c.Asset.Name)
+		return refused("asset %s has no port, and the job gives none",
+			"资产 %s 未设置端口，也未指定端口", c.Asset.Name)
 	case !isAddress(c.Asset.Address):
 		return refused("the address of asset %s is neither an IP address nor a host name",
 			"资产 %s 的地址既不是 IP 地址也不是主机名", c.Asset.Name)

@@ -57,7 +57,8 @@ func (f *Family) loginOf(c *action.Call, args cliArgs) (login, error) {
 	platform, ok := Platform(name)
 	if !ok {
 		return login{}, action.NewFault(hostler.ErrKindBadArgs,
-			"the platform must be one of %s", "平台必须是以下之一：%s", strings.Join(Platforms(), ", ")).Final()
+			"the platform must be one of %s",
+			"平台必须是以下之一：%s", strings.Join(Platforms(), ", ")).Final()
 	}
 	if l := args.questionMark(); l != "" && !platforms()[platform].literalQuestion {
 		return login{}, action.NewFault(hostler.ErrKindBadArgs,
@@ -369,7 +370,8 @@ func (j *job) bounded(ctx context.Context, fn func(context.Context) error) error
 // partlyApplied adds to a refusal how many lines took effect.
 func (j *job) partlyApplied() *action.Fault {
 	n, of := j.acceptedLines()
-	return j.refusal.Append(hostler.Textf(" (%d of %d lines were applied)", "（已应用 %d 行，共 %d 行）", n, of))
+	return j.refusal.Append(hostler.Textf(" (%d of %d lines were applied)",
+		"（已应用 %d 行，共 %d 行）", n, of))
 }
 
 // acceptedLines counts the configuration lines that the device accepted, and all of them.

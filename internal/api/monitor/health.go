@@ -132,7 +132,8 @@ func diagnose(api TrafficHealth, v app.Vitals, err error) Health {
 		waits = waits || !q.Paused && q.OldestWait > longWait.Seconds()
 	}
 	if waits && free > 0 {
-		degraded("a job has waited for more than 5 minutes while slots are free", "有作业等待超过 5 分钟，但仍有空闲并发")
+		degraded("a job has waited for more than 5 minutes while slots are free",
+			"有作业等待超过 5 分钟，但仍有空闲并发")
 	}
 	if v.Store.DiskFree < minDisk {
 		degraded("less than 5 % of the disk is free", "磁盘剩余空间不足 5%")

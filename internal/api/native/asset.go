@@ -13,7 +13,8 @@ func (a *api) assetRoutes() []rest.Route {
 	route := Dialect.Route
 	return []rest.Route{
 		route("GET /assets", auth.ReadAsset, rest.Search[AssetQuery](a.Assets), "List assets", "列出资产"),
-		route("POST /assets", auth.WriteAsset, rest.Created(rest.Body(a.CreateAsset)), "Create an asset", "创建资产"),
+		route("POST /assets", auth.WriteAsset, rest.Created(rest.Body(a.CreateAsset)), "Create an asset",
+			"创建资产"),
 		route("GET /assets/{asset}", auth.ReadAsset, rest.At[AssetRef](a.Asset),
 			"Get an asset by name or id", "按名称或 ID 查看资产"),
 		route("PUT /assets/{asset}", auth.WriteAsset, rest.AtBody[AssetBody[hostler.AssetInput]](a.PutAsset),

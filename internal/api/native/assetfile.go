@@ -18,7 +18,8 @@ func (a *api) assetFileRoutes() []rest.Route {
 	route := Dialect.Route
 	return []rest.Route{
 		route("POST /assets/import", auth.WriteAsset, rest.DoCSV(a.importAssets),
-			"Create and change assets from a CSV file, all or none", "从 CSV 文件导入资产，全部成功或全部不变"),
+			"Create and change assets from a CSV file, all or none",
+			"从 CSV 文件导入资产，全部成功或全部不变"),
 		route("GET /assets.csv", auth.ReadAsset, rest.Stream(describeExport, a.exportAssets),
 			"Export assets as a CSV file", "将资产导出为 CSV 文件"),
 	}
@@ -36,7 +37,8 @@ func (a *api) importAssets(ctx context.Context, c *rest.Call, in *importQuery) (
 		// The last colon separates: a column's name may contain one, a field's does not.
 		at := strings.LastIndexByte(m, ':')
 		if at < 1 || at == len(m)-1 {
-			return hostler.AssetImport{}, hostler.Invalid(check.Item("map", i), "must be column:field", "必须是 列名:字段 形式")
+			return hostler.AssetImport{}, hostler.Invalid(check.Item("map", i), "must be column:field",
+				"必须是 列名:字段 形式")
 		}
 		o.Mapping[m[:at]] = m[at+1:]
 	}

@@ -20,7 +20,8 @@ func (a *api) eventRoutes() []rest.Route {
 	return []rest.Route{
 		route("GET /events", auth.ReadEvent, rest.Stream(describeEvents, a.followEvents),
 			"Follow changes as a stream of events", "以事件流跟踪发生的变化"),
-		route("GET /event-types", auth.ReadEvent, rest.Do(listEventTypes), "List the types of event", "列出事件类型"),
+		route("GET /event-types", auth.ReadEvent, rest.Do(listEventTypes), "List the types of event",
+			"列出事件类型"),
 	}
 }
 

@@ -15,7 +15,8 @@ func (a *api) jobRoutes() []rest.Route {
 	return []rest.Route{
 		route("POST /jobs", auth.RunJob, rest.Created(rest.Do(a.createJobs)),
 			"Create one job, or one per asset", "创建作业，或为每个资产创建一个"),
-		route("GET /jobs", auth.ReadJob, rest.Search[jobQuery](a.Jobs), "List jobs, newest first", "列出作业，最新在前"),
+		route("GET /jobs", auth.ReadJob, rest.Search[jobQuery](a.Jobs), "List jobs, newest first",
+			"列出作业，最新在前"),
 		route("GET /jobs/{id}", auth.ReadJob, rest.At[JobRef](a.Job), "Get a job", "查看作业"),
 		route("GET /jobs/{id}/attempts", auth.ReadJob, rest.AtAll[JobRef](a.Attempts),
 			"List the attempts of a job", "列出作业的各次尝试"),

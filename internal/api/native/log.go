@@ -24,7 +24,8 @@ const (
 func (a *api) logRoutes() []rest.Route {
 	return []rest.Route{
 		Dialect.Route("GET /jobs/{id}/log", auth.ReadJob, rest.Stream(describeLog, a.readLog),
-			"Get a job's output: a page, plain text, or a stream of events", "读取作业输出：分页、纯文本或事件流"),
+			"Get a job's output: a page, plain text, or a stream of events",
+			"读取作业输出：分页、纯文本或事件流"),
 	}
 }
 

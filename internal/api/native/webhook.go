@@ -25,14 +25,17 @@ func (a *api) webhookRoutes() []rest.Route {
 		route("DELETE /webhooks/{webhook}", auth.WriteWebhook, rest.AtEmpty[WebhookRef](a.DeleteWebhook),
 			"Delete a webhook with its deliveries", "删除回调及其投递记录"),
 		route("POST /webhooks/{webhook}/enable", auth.WriteWebhook, rest.At[WebhookRef](a.EnableWebhook),
-			"Enable a webhook: send new events and pending deliveries", "启用回调，从现在起发送事件，并发送仍在等待的投递"),
+			"Enable a webhook: send new events and pending deliveries",
+			"启用回调，从现在起发送事件，并发送仍在等待的投递"),
 		route("POST /webhooks/{webhook}/disable", auth.WriteWebhook, rest.At[WebhookRef](a.DisableWebhook),
 			"Disable a webhook: send nothing to it", "停用回调，不再发送"),
 		route("POST /webhooks/{webhook}/rotate", auth.WriteWebhook,
 			rest.AtBody[WebhookBody[hostler.WebhookRotation]](a.RotateWebhook),
-			"Set a new signing secret; the old one also signs for a while", "更换签名密钥；旧密钥在一段时间内继续签名"),
+			"Set a new signing secret; the old one also signs for a while",
+			"更换签名密钥；旧密钥在一段时间内继续签名"),
 		route("POST /webhooks/{webhook}/test", auth.SendDelivery, rest.Do(a.testWebhook),
-			"Send a webhook.ping and return its delivery, after at most 12 s", "发送 webhook.ping，最多等待 12 秒并返回结果"),
+			"Send a webhook.ping and return its delivery, after at most 12 s",
+			"发送 webhook.ping，最多等待 12 秒并返回结果"),
 	}
 }
 

@@ -13,7 +13,8 @@ func (a *api) workerRoutes() []rest.Route {
 	return []rest.Route{
 		route("GET /workers", auth.ReadWorker, rest.All(a.Workers), "List workers", "列出工作节点"),
 		route("POST /workers/{id}/stop", auth.StopWorker, rest.Do(a.stopWorker),
-			"Stop a worker by force; its running jobs are interrupted", "强制停止工作节点，中断其正在运行的作业"),
+			"Stop a worker by force; its running jobs are interrupted",
+			"强制停止工作节点，中断其正在运行的作业"),
 		route("POST /workers/{id}/close-session", auth.StopWorker, rest.Do(a.closeSession),
 			"Close a worker's open connections to a host", "关闭工作节点与某主机保持的连接"),
 	}

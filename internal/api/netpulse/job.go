@@ -138,7 +138,10 @@ func sdkType(s hostler.State) int {
 
 // cut ends an output of which the result has only the beginning. A script that saves
 // a configuration must not take a part of it for all of it.
-var cut = hostler.Text{EN: "\n[truncated here by Hostler; the job's log has all of it]", ZH: "\n[已被 Hostler 截断：完整内容见作业日志]"}
+var cut = hostler.Text{
+	EN: "\n[truncated here by Hostler; the job's log has all of it]",
+	ZH: "\n[已被 Hostler 截断：完整内容见作业日志]",
+}
 
 // retVal returns the output of each command, or else the text of the result, or else
 // the result itself.
@@ -298,7 +301,8 @@ func (a *api) cancelJobs(ctx context.Context, c *rest.Call, in *JobSelection) (E
 	var err error
 	switch id := in.id(); {
 	case in.ID == "" && in.Queue == "" && in.Host == "":
-		return Envelope[any]{}, errNothingSelected("give at least one of id, queue and host", "请至少提供 id、queue、host 之一")
+		return Envelope[any]{}, errNothingSelected("give at least one of id, queue and host",
+			"请至少提供 id、queue、host 之一")
 	case id != 0:
 		cancelled, err = a.CancelWaiting(ctx, c.Caller, []hostler.JobID{id}, app.JobSearch{})
 	case in.ID == "":

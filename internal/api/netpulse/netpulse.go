@@ -74,15 +74,18 @@ func (a *api) routes() []rest.Route {
 	}
 	return []rest.Route{
 		route("GET", "/job", auth.ReadJob, rest.DoLinked(a.listJobs), "Find jobs", "查询作业"),
-		route("DELETE", "/job", auth.ChangeJob, rest.Do(a.cancelJobs), "Cancel jobs that have not started", "取消尚未开始的作业"),
+		route("DELETE", "/job", auth.ChangeJob, rest.Do(a.cancelJobs), "Cancel jobs that have not started",
+			"取消尚未开始的作业"),
 		route("GET", "/worker", auth.ReadWorker, rest.Do(a.listWorkers),
 			"List workers and their open connections", "列出工作节点及保持的连接"),
 		route("DELETE", "/worker", auth.StopWorker, rest.Do(a.stopWorkers),
 			"Stop workers, or close open connections", "停止工作节点或关闭保持的连接"),
-		route("POST", "/device/exec", auth.RunJob, rest.Created(rest.Do(a.exec)), "Run commands on a device", "在设备上执行命令"),
+		route("POST", "/device/exec", auth.RunJob, rest.Created(rest.Do(a.exec)), "Run commands on a device",
+			"在设备上执行命令"),
 		route("POST", "/device/bulk", auth.RunJob, rest.Created(rest.Do(a.bulk)),
 			"Run commands on many devices", "在多台设备上执行命令"),
-		route("POST", "/device/test", auth.RunJob, rest.Do(a.test), "Test the connection to a device", "测试设备连接"),
+		route("POST", "/device/test", auth.RunJob, rest.Do(a.test), "Test the connection to a device",
+			"测试设备连接"),
 	}
 }
 

@@ -56,7 +56,8 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	}
 	e := hostler.Errorf(hostler.CodeMalformed, "the request body could not be read", "无法读取请求体")
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		e = hostler.Errorf(hostler.CodeMalformed, "the request body did not arrive in time", "请求体未能及时到达")
+		e = hostler.Errorf(hostler.CodeMalformed, "the request body did not arrive in time",
+			"请求体未能及时到达")
 	}
 	e.Cause = err
 	return nil, e
@@ -87,7 +88,8 @@ func checkJSON(contentType string, body []byte) error {
 		return hostler.Errorf(hostler.CodeMalformed, "a JSON body is required", "需要 JSON 请求体")
 	case !isJSON(contentType):
 		return hostler.Errorf(hostler.CodeMalformed,
-			"the body must be sent as Content-Type: application/json", "请求体必须以 Content-Type: application/json 发送")
+			"the body must be sent as Content-Type: application/json",
+			"请求体必须以 Content-Type: application/json 发送")
 	case !utf8.Valid(body):
 		return hostler.Errorf(hostler.CodeMalformed, "the body is not valid UTF-8", "请求体不是合法的 UTF-8")
 	}

@@ -115,7 +115,8 @@ func permit(c auth.Caller, v auth.Verb) error {
 		project = hostler.DefaultProject
 	}
 	return hostler.Errorf(hostler.CodeForbidden,
-		"this needs the role %s in the project %s", "此操作需要项目 %[2]s 中的 %[1]s 角色", rule.Role, project)
+		"this needs the role %s in the project %s",
+		"此操作需要项目 %[2]s 中的 %[1]s 角色", rule.Role, project)
 }
 
 func langOf(r *http.Request, d *Dialect) hostler.Lang {

@@ -23,9 +23,12 @@ const patternMark = "pattern" + textSep
 
 var (
 	textWrongForm = hostler.Text{EN: "has the wrong form", ZH: "格式不正确"}
-	textTime      = hostler.Text{EN: "must be a time like 2026-01-31T08:00:00Z", ZH: "必须是 2026-01-31T08:00:00Z 形式的时间"}
-	textInteger   = hostler.Text{EN: "must be a whole number", ZH: "必须是整数"}
-	textBoolean   = hostler.Text{EN: "must be true or false", ZH: "必须是 true 或 false"}
+	textTime      = hostler.Text{
+		EN: "must be a time like 2026-01-31T08:00:00Z",
+		ZH: "必须是 2026-01-31T08:00:00Z 形式的时间",
+	}
+	textInteger = hostler.Text{EN: "must be a whole number", ZH: "必须是整数"}
+	textBoolean = hostler.Text{EN: "must be true or false", ZH: "必须是 true 或 false"}
 )
 
 func joined(t hostler.Text) string { return t.EN + textSep + t.ZH }

@@ -239,7 +239,8 @@ func checkTarget(r *http.Request) error {
 		for _, v := range r.Header.Values(name) {
 			if !check.Storable(v) || len(v) > 255 {
 				return hostler.Errorf(hostler.CodeMalformed,
-					"the header %s must be at most 255 bytes of valid UTF-8", "请求头 %s 最多 255 字节，且须为合法的 UTF-8", name)
+					"the header %s must be at most 255 bytes of valid UTF-8",
+					"请求头 %s 最多 255 字节，且须为合法的 UTF-8", name)
 			}
 		}
 	}

@@ -43,7 +43,10 @@ var forms = map[reflect.Type]form{
 	},
 }
 
-var textPosition = hostler.Text{EN: "must be a position: a whole number from 0", ZH: "必须是位置：不小于 0 的整数"}
+var textPosition = hostler.Text{
+	EN: "must be a position: a whole number from 0",
+	ZH: "必须是位置：不小于 0 的整数",
+}
 
 func idForm(prefix string) form {
 	example := prefix + "_01m8x4c7t2q"

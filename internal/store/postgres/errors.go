@@ -100,11 +100,13 @@ func describe(err error) *hostler.Error {
 		case stateUnique:
 			return hostler.Errorf(hostler.CodeConflict, "it exists already", "已存在")
 		case stateForeignKey:
-			return hostler.Errorf(hostler.CodeConflict, "it refers to something that does not exist, or is still in use", "引用的对象不存在，或仍在使用中")
+			return hostler.Errorf(hostler.CodeConflict, "it refers to something that does not exist, or is still in use",
+				"引用的对象不存在，或仍在使用中")
 		case stateCancelled, stateNotAvailable:
 			return timedOut()
 		case stateSerialize, stateDeadlock:
-			return hostler.Errorf(hostler.CodeUnavailable, "the database is busy; try again", "数据库繁忙，请重试")
+			return hostler.Errorf(hostler.CodeUnavailable, "the database is busy; try again",
+				"数据库繁忙，请重试")
 		}
 	}
 	if isAway(err) {
@@ -123,5 +125,6 @@ func outcomeUnknown(cause error) *hostler.Error {
 }
 
 func timedOut() *hostler.Error {
-	return hostler.Errorf(hostler.CodeTimeout, "PostgreSQL did not answer in time", "PostgreSQL 未在限定时间内响应")
+	return hostler.Errorf(hostler.CodeTimeout, "PostgreSQL did not answer in time",
+		"PostgreSQL 未在限定时间内响应")
 }

@@ -132,7 +132,8 @@ func (db *DB) begin(ctx context.Context, c *pgx.Conn, t transaction) error {
 func protect(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			he := hostler.Errorf(hostler.CodeInternal, "an internal fault; the log has its cause", "内部错误，原因见日志")
+			he := hostler.Errorf(hostler.CodeInternal, "an internal fault; the log has its cause",
+				"内部错误，原因见日志")
 			he.Cause = fmt.Errorf("panic in a transaction: %v\n%s", p, debug.Stack())
 			err = he
 		}

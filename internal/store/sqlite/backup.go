@@ -123,7 +123,8 @@ func checkBackup(ctx context.Context, dir string, files []string) error {
 
 func checkFile(ctx context.Context, path string) (err error) {
 	damaged := func(cause error) error {
-		e := hostler.Errorf(hostler.CodeInvalid, "%s is damaged or not a database", "%s 已损坏或不是数据库", path)
+		e := hostler.Errorf(hostler.CodeInvalid, "%s is damaged or not a database",
+			"%s 已损坏或不是数据库", path)
 		e.Cause = cause
 		return e
 	}
@@ -160,7 +161,8 @@ func makeEmpty(dir string) error {
 		return fmt.Errorf("read the data folder: %w", err)
 	}
 	if len(entries) > 0 {
-		return hostler.Errorf(hostler.CodeConflict, "%s is not empty: restore into an empty data folder", "%s 不是空目录：请恢复到空的数据目录", dir)
+		return hostler.Errorf(hostler.CodeConflict, "%s is not empty: restore into an empty data folder",
+			"%s 不是空目录：请恢复到空的数据目录", dir)
 	}
 	return nil
 }

@@ -61,7 +61,8 @@ func describe(err error) *hostler.Error {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID:
 		return hostler.Errorf(hostler.CodeConflict, "it exists already", "已存在")
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-		return hostler.Errorf(hostler.CodeConflict, "it refers to something that does not exist, or is still in use", "引用的对象不存在，或仍在使用中")
+		return hostler.Errorf(hostler.CodeConflict, "it refers to something that does not exist, or is still in use",
+			"引用的对象不存在，或仍在使用中")
 	}
 	switch code(err) & 0xff {
 	case sqlite3.SQLITE_FULL:
@@ -69,10 +70,12 @@ func describe(err error) *hostler.Error {
 	case sqlite3.SQLITE_BUSY:
 		return hostler.Errorf(hostler.CodeUnavailable, "the database is busy; try again", "数据库繁忙，请重试")
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
-		return hostler.Errorf(hostler.CodeUnavailable, "the data folder's disk cannot be read or written; check it", "数据目录所在磁盘无法读写，请检查")
+		return hostler.Errorf(hostler.CodeUnavailable, "the data folder's disk cannot be read or written; check it",
+			"数据目录所在磁盘无法读写，请检查")
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return hostler.Errorf(hostler.CodeTimeout, "the database did not answer in time", "数据库未在限定时间内响应")
+		return hostler.Errorf(hostler.CodeTimeout, "the database did not answer in time",
+			"数据库未在限定时间内响应")
 	}
 	return nil
 }
@@ -89,7 +92,8 @@ func errBusy(cause error) error {
 }
 
 func errFull(cause error) *hostler.Error {
-	e := hostler.Errorf(hostler.CodeDiskFull, "the disk is full: free space for the data folder", "磁盘已满：请为数据目录释放空间")
+	e := hostler.Errorf(hostler.CodeDiskFull, "the disk is full: free space for the data folder",
+		"磁盘已满：请为数据目录释放空间")
 	e.Cause = cause
 	return e
 }

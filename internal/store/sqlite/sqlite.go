@@ -218,7 +218,8 @@ func createPrivate(path string) error {
 
 func checkVersion(v string) error {
 	if versionLess(v, minVersion) {
-		return hostler.Errorf(hostler.CodeInternal, "SQLite %s is too old: %s or newer is needed", "SQLite %s 过旧：需要 %s 或更新版本", v, minVersion)
+		return hostler.Errorf(hostler.CodeInternal, "SQLite %s is too old: %s or newer is needed",
+			"SQLite %s 过旧：需要 %s 或更新版本", v, minVersion)
 	}
 	return nil
 }

@@ -305,7 +305,8 @@ func errClosed() error {
 }
 
 func errFault(cause error) error {
-	e := hostler.Errorf(hostler.CodeInternal, "an internal fault; the log has its cause", "内部错误，原因见日志")
+	e := hostler.Errorf(hostler.CodeInternal, "an internal fault; the log has its cause",
+		"内部错误，原因见日志")
 	e.Cause = cause
 	return e
 }
