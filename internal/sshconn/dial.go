@@ -63,14 +63,20 @@ func (p *Pool) handshake(
 	limited, cancel := context.WithTimeout(ctx, p.opts.ConnectTimeout)
 	defer cancel()
 	stopClosing := context.AfterFunc(limited, func() { _ = nc.Close() })
-	var hostKey ssh.PublicKey
-	var keyErr error // the library wraps the callback's error in text
+	var hostKey ssh.PublicKey // the verified one
+	var keyErr error          // the library wraps the callback's error in text
 	cc, chans, reqs, err := ssh.NewClientConn(nc, r.addr, &ssh.ClientConfig{
 		Config: p.algorithms(),
 		User:   r.user(), Auth: auth,
 		HostKeyCallback: func(_ string, _ net.Addr, k ssh.PublicKey) error {
-			hostKey = k
-			keyErr = verifyHostKey(limited, r, call, k)
+			// The library also calls it when keys are exchanged again, possibly hours after
+			// the job that brought the decisions has ended.
+			if hostKey != nil {
+				return sameHostKey(hostKey, k)
+			}
+			if keyErr = verifyHostKey(limited, r, call, k); keyErr == nil {
+				hostKey = k
+			}
 			return keyErr
 		},
 		HostKeyAlgorithms: p.hostKeyAlgorithms(r.asset),

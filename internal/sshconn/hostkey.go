@@ -56,6 +56,17 @@ func verifyHostKey(ctx context.Context, r *route, c *action.Call, key ssh.Public
 	return nil
 }
 
+var errHostKeyReplaced = errors.New("the server presents another host key than at the login")
+
+// sameHostKey refuses a server that presents another key when keys are exchanged again
+// (RFC 4253, 9) than the one that was verified at the login.
+func sameHostKey(verified, key ssh.PublicKey) error {
+	if !contains([]ssh.PublicKey{verified}, key) {
+		return errHostKeyReplaced
+	}
+	return nil
+}
+
 // hostKeyCommand is the command that lists or decides the host keys of an asset. The
 // keys of an ad-hoc host are recorded by its address, so that an asset with that
 // address must be added first.

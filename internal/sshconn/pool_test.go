@@ -317,6 +317,29 @@ func TestChangedHostKeyNamesBothFingerprints(t *testing.T) {
 	}
 }
 
+// A server may exchange keys again at any time (RFC 4253, 9), long after the job that opened
+// the connection has ended. The host key was decided on at the login.
+func TestRekeyAsksForNoSecondDecision(t *testing.T) {
+	s := startServer(t, sshtest.Options{Config: []string{"RekeyLimit 64K"}})
+	asset := s.Asset()
+	asset.HostKey, asset.HostKeys = hostler.HostKeyAcceptNew, nil
+	a := actiontest.New(asset, m{"command": "head -c 1000000 /dev/zero"})
+	offers := 0
+	a.Call.PinHostKey = func(ctx context.Context, _ hostler.HostKeyOffer) error {
+		offers++
+		return ctx.Err()
+	}
+	a.Start(t.Context(), newEnv(t, sshconn.Options{}).runner)
+	a.Wait(t)
+	if a.Outcome != hostler.OutcomeSucceeded || len(a.Stdout.String()) != 1_000_000 {
+		t.Errorf("got %s with %d bytes of output (%v), want success with all of it",
+			a.Outcome, len(a.Stdout.String()), a.Error)
+	}
+	if offers != 1 {
+		t.Errorf("the host key was offered %d times, want once", offers)
+	}
+}
+
 // A server with several host keys presents the pinned one.
 func TestPinnedTypeIsNegotiated(t *testing.T) {
 	s := startServer(t, sshtest.Options{HostKeyTypes: []string{"ed25519", "ecdsa", "rsa"}})

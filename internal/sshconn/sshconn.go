@@ -45,6 +45,7 @@
 //
 //   - HostKeyFirst: the server's host key is verified before any credential byte is
 //     sent, and again, against the newest decisions, before a connection is reused.
+//     When keys are exchanged again, the server must present the same one.
 //   - SecretKeyed: only a call that brings the same secret shares a connection.
 //   - OneDial: per route at most one dial is in progress for shared connections.
 //   - NoLeak: every goroutine ends with its connection; [Pool.Close] waits for all.
