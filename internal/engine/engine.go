@@ -100,6 +100,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.dueLoop(ctx) })
 	g.Go(func() error { return e.loop(ctx, "rescue", rescueInterval, e.rescueOnce) })
+	g.Go(func() error { return e.loop(ctx, "follow", followInterval, e.followOnce) })
 	g.Go(func() error { return e.loop(ctx, "upkeep", upkeepInterval, e.upkeepOnce) })
 	return g.Wait()
 }

@@ -10,6 +10,7 @@ import (
 
 const (
 	upkeepInterval = 20 * time.Second
+	followInterval = time.Second
 	// eventRetention is how long a client may be disconnected and still resume the
 	// stream of events without a gap.
 	eventRetention = 24 * time.Hour
@@ -50,22 +51,69 @@ func (e *Engine) prune(ctx context.Context, del func(tx *store.Tx) (int64, error
 // promoteStranded promotes jobs that wait in a lane with capacity. By the store's
 // invariants there are none; if there are, they would wait until the lane is used again.
 func (e *Engine) promoteStranded(ctx context.Context) error {
-	var stranded []int64
-	// A read of every lane, apart from the transaction that locks some.
+	var resumed store.ResumedQueues
 	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
-		stranded, err = tx.StrandedLanes(batch)
+		resumed, _, err = tx.PendingQueues()
 		return err
 	})
-	if err != nil || len(stranded) == 0 {
-		return err
+	if err != nil || len(resumed) > 0 {
+		return err // followOnce promotes
 	}
-	var promoted int
-	err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		promoted, err = tx.PromoteStranded(stranded)
-		return err
-	})
+	promoted, err := e.promoteAll(ctx)
 	if promoted > 0 {
 		e.log.ErrorContext(ctx, "jobs were stranded in lanes with capacity; please report this", "jobs", promoted)
 	}
 	return err
+}
+
+// promoteAll promotes what waits in lanes with capacity, in steps, and returns how many
+// jobs.
+func (e *Engine) promoteAll(ctx context.Context) (promoted int, err error) {
+	for {
+		var stranded []int64
+		// A read of every lane, apart from the transaction that locks some.
+		err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+			stranded, err = tx.StrandedLanes(batch)
+			return err
+		})
+		if err != nil || len(stranded) == 0 {
+			return promoted, err
+		}
+		var n int
+		err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			n, err = tx.PromoteStranded(stranded)
+			return err
+		})
+		promoted += n
+		if err != nil || n == 0 || len(stranded) < batch {
+			return promoted, err
+		}
+	}
+}
+
+// followOnce lets the lanes of queues follow a pause or a resume that was too large for
+// one transaction.
+func (e *Engine) followOnce(ctx context.Context) error {
+	var resumed store.ResumedQueues
+	var paused bool
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		resumed, paused, err = tx.PendingQueues()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for paused && err == nil {
+		err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			paused, err = tx.FollowPauses()
+			return err
+		})
+	}
+	if err != nil || len(resumed) == 0 {
+		return err
+	}
+	if _, err := e.promoteAll(ctx); err != nil {
+		return err
+	}
+	return e.store.InTx(ctx, func(tx *store.Tx) error { return tx.FollowedResumes(resumed) })
 }

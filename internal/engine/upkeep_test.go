@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,4 +67,88 @@ func (e *env) deleteAll(table string) (n int64) {
 		return err
 	})
 	return n
+}
+
+// TestPauseAndResumeOfManyLanes pauses a queue with more lanes than one transaction
+// changes, and resumes it: no job of it starts meanwhile, jobs of another queue pass in
+// the lanes that they share, and afterwards every job starts in its order.
+func TestPauseAndResumeOfManyLanes(t *testing.T) {
+	const lanes = 1500 // more than one step, less than two
+	eachEnv(t, func(t *testing.T, e *env, _ *storetest.Harness) {
+		ctx := t.Context()
+		e.tx(func(tx *store.Tx) error {
+			_, err := tx.SetQueue("bulk", store.QueueSettings{})
+			return err
+		})
+		spec := func(queue string, lane int) hostler.JobSpec {
+			s := e.spec()
+			s.Queue, s.LaneKey, s.LaneLimit = queue, fmt.Sprintf("device:%d", lane), 1
+			return s
+		}
+		var specs []hostler.JobSpec
+		for i := range lanes {
+			specs = append(specs, spec("bulk", i))
+		}
+		first := e.enqueue(specs...)
+		w := e.register()
+		e.pause("bulk", true)
+		// Behind a head that is not demoted yet, and in a lane that is free already.
+		others := []hostler.JobID{e.enqueue(spec("default", 0))[0], e.enqueue(spec("default", lanes-1))[0]}
+		if err := e.engine.FollowOnce(ctx); err != nil {
+			t.Fatal(err)
+		}
+		e.wantInvariants()
+		if got := jobsOf(e.lease(w, 10)); !slices.Equal(got, others) {
+			t.Errorf("leased %v, want the jobs of the other queue: %v", got, others)
+		}
+
+		e.pause("bulk", false)
+		behind := e.enqueue(spec("bulk", lanes-2))[0]
+		if err := e.engine.FollowOnce(ctx); err != nil {
+			t.Fatal(err)
+		}
+		e.wantInvariants()
+		started := e.leaseAll(w)
+		if want := lanes - 2; len(started) != want {
+			t.Errorf("%d jobs started, want %d: all but those behind the two that run", len(started), want)
+		}
+		if started[behind] || !started[first[lanes-2]] {
+			t.Error("a job that arrived during the resume passed the one that waited before it")
+		}
+	})
+}
+
+func jobsOf(leases []hostler.Lease) (ids []hostler.JobID) {
+	for _, l := range leases {
+		ids = append(ids, l.Job)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (e *env) pause(queue string, paused bool) {
+	e.t.Helper()
+	e.tx(func(tx *store.Tx) error {
+		_, err := tx.SetQueue(queue, store.QueueSettings{Paused: &paused})
+		return err
+	})
+}
+
+// leaseAll leases every ready job.
+func (e *env) leaseAll(w hostler.WorkerID) map[hostler.JobID]bool {
+	e.t.Helper()
+	started := map[hostler.JobID]bool{}
+	for {
+		var got store.Claimed
+		e.tx(func(tx *store.Tx) (err error) {
+			got, err = tx.Claim(w, 500)
+			return err
+		})
+		for _, l := range got.Leases {
+			started[l.Job] = true
+		}
+		if len(got.Leases) == 0 {
+			return started
+		}
+	}
 }

@@ -15,43 +15,31 @@ type QueueSettings struct {
 	MaxDepth *int
 }
 
-// SetQueue creates or changes a queue and returns it. Pausing moves its lane heads
-// back to wait, so that they do not block lanes that other queues share; resuming
-// promotes them again.
-func (tx *Tx) SetQueue(name string, c QueueSettings) (hostler.Queue, error) {
-	change, err := tx.changeQueueAlone()
+// SetQueue creates or changes a queue and returns it. From its commit on, no job of a
+// paused queue starts. Its lanes follow a pause or a resume in steps; see pause.go.
+func (tx *Tx) SetQueue(name string, set QueueSettings) (hostler.Queue, error) {
+	c, err := tx.changeQueueAlone()
 	if err != nil {
 		return hostler.Queue{}, err
 	}
-	was := change.queues[name]
+	was := c.queues[name]
 	is := was
-	if c.Paused != nil {
-		is.Paused = *c.Paused
+	is.Name = name
+	if set.Paused != nil {
+		is.Paused = *set.Paused
 	}
-	if c.Limit != nil {
-		is.Limit = int64(*c.Limit)
+	if set.Limit != nil {
+		is.Limit = int64(*set.Limit)
 	}
-	if c.MaxDepth != nil {
-		is.MaxDepth = int64(*c.MaxDepth)
+	if set.MaxDepth != nil {
+		is.MaxDepth = int64(*set.MaxDepth)
 	}
-	_, err = tx.Exec(`INSERT INTO queue (name, paused, lim, max_depth, updated_at) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, lim = excluded.lim, max_depth = excluded.max_depth,
-updated_at = excluded.updated_at`,
-		name, is.Paused, is.Limit, is.MaxDepth, sqldb.Micros(tx.now))
-	if err != nil {
-		return hostler.Queue{}, err
+	if is.Paused != was.Paused {
+		if is.LanesPending, err = tx.setPaused(is); err != nil {
+			return hostler.Queue{}, err
+		}
 	}
-	// Read the queues again: the change below must know the new settings.
-	if change, err = tx.readQueues(); err != nil {
-		return hostler.Queue{}, err
-	}
-	switch {
-	case is.Paused && !was.Paused:
-		err = change.demote(name)
-	case !is.Paused && was.Paused:
-		err = change.resume(name)
-	}
-	if err != nil {
+	if err := tx.writeQueue(is); err != nil {
 		return hostler.Queue{}, err
 	}
 	// Jobs without a lane stay in ready while a queue is paused: a resumed queue, or a
@@ -67,37 +55,29 @@ updated_at = excluded.updated_at`,
 	return qs[0], nil
 }
 
-// demote moves the lane heads of a queue that was paused from ready to wait.
-func (c *queueChange) demote(queue string) error {
-	lanes, err := column[laneID](c.tx, `SELECT DISTINCT lane FROM ready WHERE queue = ? AND lane <> 0`, queue)
+// setPaused pauses or resumes a queue and takes the first step for its lanes. It
+// reports whether there may be more to do.
+func (tx *Tx) setPaused(q queueRow) (more bool, err error) {
+	if err := tx.writeQueue(q); err != nil {
+		return false, err
+	}
+	// Read the queues again: the step must know the new setting.
+	c, err := tx.readQueues()
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := c.lockLanes(lanes); err != nil {
-		return err
+	if q.Paused {
+		return c.followPause(q.Name)
 	}
-	heads, err := holding(query[entry](c.tx, `DELETE FROM ready WHERE queue = ? AND lane <> 0 RETURNING @cols`, queue))
-	if err != nil {
-		return err
-	}
-	c.admitAll(heads)
-	return c.flush()
+	return c.followResume(q.Name)
 }
 
-// resume promotes the waiting jobs of a queue that was resumed, where their lanes have
-// capacity.
-func (c *queueChange) resume(queue string) error {
-	lanes, err := column[laneID](c.tx, `SELECT DISTINCT lane FROM wait WHERE queue = ?`, queue)
-	if err != nil {
-		return err
-	}
-	if err := c.lockLanes(lanes); err != nil {
-		return err
-	}
-	for _, l := range c.lanes {
-		l.freed = true
-	}
-	return c.flush()
+func (tx *Tx) writeQueue(q queueRow) error {
+	_, err := tx.Exec(`INSERT INTO queue (name, paused, lim, max_depth, lanes_pending, updated_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, lim = excluded.lim, max_depth = excluded.max_depth,
+lanes_pending = excluded.lanes_pending, updated_at = excluded.updated_at`,
+		q.Name, q.Paused, q.Limit, q.MaxDepth, q.LanesPending, sqldb.Micros(tx.now))
+	return err
 }
 
 // Queues lists every queue by name with its counts.

@@ -89,10 +89,12 @@ type queueChange struct {
 	tx     *Tx
 	queues map[string]queueRow
 	paused []string
-	lanes  map[laneID]*lane
-	live   map[hostler.WorkerID]bool // live workers; read when first needed
-	ready  []readyRow
-	wait   []entry
+	// resuming: some lanes with capacity may have waiting jobs; see pause.go.
+	resuming bool
+	lanes    map[laneID]*lane
+	live     map[hostler.WorkerID]bool // live workers; read when first needed
+	ready    []readyRow
+	wait     []entry
 }
 
 type queueRow struct {
@@ -100,6 +102,8 @@ type queueRow struct {
 	Paused   bool   `db:"paused"`
 	Limit    int64  `db:"lim"`
 	MaxDepth int64  `db:"max_depth"`
+	// LanesPending: its lanes have not all followed its pause or its resume.
+	LanesPending bool `db:"lanes_pending"`
 }
 
 // changeQueue starts a change of the queue: it shares the queue lock and reads the
@@ -126,6 +130,7 @@ func (tx *Tx) readQueues() (*queueChange, error) {
 		if q.Paused {
 			c.paused = append(c.paused, q.Name)
 		}
+		c.resuming = c.resuming || q.LanesPending && !q.Paused
 		c.queues[q.Name] = q
 	}
 	return c, err
@@ -143,9 +148,11 @@ func (c *queueChange) admit(e entry) {
 	case e.HoldsLane:
 		l.release()
 		c.toWait(e)
-	case c.queues[e.Queue].Paused || l.Inflight >= l.Limit || l.freed:
+	case c.queues[e.Queue].Paused || l.Inflight >= l.Limit || l.freed || c.resuming:
 		// A lane with capacity has no waiting jobs (NoIdleLane), unless its capacity
-		// grew in this transaction: then promoteWaiting chooses by rank.
+		// grew in this transaction, or a queue is being resumed: then promoteWaiting
+		// chooses by rank.
+		l.freed = l.freed || c.resuming
 		c.toWait(e)
 	default:
 		l.take()

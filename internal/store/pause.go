@@ -1,0 +1,130 @@
+package store
+
+import (
+	"slices"
+)
+
+// This file lets lanes follow the pause and the resume of a queue. A queue may have
+// a hundred thousand lanes, and a transaction that changed them all would hold up
+// every claim and report for seconds. So the transaction of the pause itself, which
+// no other may overlap, changes pauseStep of them; [Tx.FollowPauses] and
+// [Tx.FollowResumes] change the others in steps that run beside ordinary work. In
+// between:
+//
+//   - a paused queue may have lane heads in ready, which no claim takes;
+//   - a resumed one may have lanes with capacity and waiting jobs. Until they are
+//     promoted, a new job of such a lane queues behind them: see admit.
+
+// pauseStep is how many lane heads, or waiting jobs, one step looks at.
+const pauseStep = 1000
+
+// followPause moves up to pauseStep lane heads of a paused queue from ready to wait,
+// so that they do not block lanes that other queues share. It reports whether there
+// may be more.
+func (c *queueChange) followPause(queue string) (more bool, err error) {
+	heads, err := query[entry](c.tx, `SELECT @cols FROM ready WHERE queue = ? AND lane <> 0 LIMIT ?`, queue, pauseStep)
+	if err != nil || len(heads) == 0 {
+		return false, err
+	}
+	lanes := make([]laneID, len(heads))
+	for i := range heads {
+		lanes[i] = heads[i].Lane
+	}
+	if err := c.lockLanes(lanes); err != nil {
+		return false, err
+	}
+	// Under the locks: a head that was cancelled meanwhile is no longer there.
+	taken, err := c.takeReady(entryIDs(heads))
+	if err != nil {
+		return false, err
+	}
+	c.admitAll(taken)
+	return len(heads) == pauseStep, c.flush()
+}
+
+// followResume promotes the jobs of a resumed queue in the lanes of pauseStep waiting
+// ones, where these have capacity. It reports whether there may be more.
+func (c *queueChange) followResume(queue string) (more bool, err error) {
+	lanes, err := column[laneID](c.tx, `SELECT lane FROM wait WHERE queue = ? LIMIT ?`, queue, pauseStep)
+	if err != nil {
+		return false, err
+	}
+	more = len(lanes) == pauseStep
+	slices.Sort(lanes)
+	if err := c.lockLanes(slices.Compact(lanes)); err != nil {
+		return false, err
+	}
+	for _, l := range c.lanes {
+		l.freed = true
+	}
+	return more, c.flush()
+}
+
+// pendingQueue is a queue whose lanes have not all followed its pause or its resume.
+type pendingQueue struct {
+	Name      string `db:"name"`
+	Paused    bool   `db:"paused"`
+	UpdatedAt int64  `db:"updated_at"`
+}
+
+// followed notes that all lanes have followed, unless the queue was changed since.
+func (tx *Tx) followed(q pendingQueue) error {
+	_, err := tx.Exec(`UPDATE queue SET lanes_pending = 0 WHERE name = ? AND paused = ? AND updated_at = ?`,
+		q.Name, q.Paused, q.UpdatedAt)
+	return err
+}
+
+// FollowPauses takes one step for each paused queue whose lane heads are not all
+// demoted, and reports whether there is more to do.
+func (tx *Tx) FollowPauses() (more bool, err error) {
+	c, err := tx.changeQueue()
+	if err != nil {
+		return false, err
+	}
+	pending, err := query[pendingQueue](tx, `SELECT @cols FROM queue WHERE lanes_pending = 1 AND paused = 1`)
+	for _, q := range pending {
+		left, err := c.followPause(q.Name)
+		if err != nil {
+			return false, err
+		}
+		if more = more || left; left {
+			continue
+		}
+		if err := tx.followed(q); err != nil {
+			return false, err
+		}
+	}
+	return more, err
+}
+
+// ResumedQueues are queues whose lanes have not all followed their resume.
+type ResumedQueues []pendingQueue
+
+// PendingQueues returns the queues whose lanes have not all followed a resume, and
+// whether [Tx.FollowPauses] has anything to do. For the former, promote what
+// [Tx.StrandedLanes] finds until nothing is left, and then call [Tx.FollowedResumes].
+func (tx *Tx) PendingQueues() (resumed ResumedQueues, paused bool, err error) {
+	pending, err := query[pendingQueue](tx, `SELECT @cols FROM queue WHERE lanes_pending = 1`)
+	for _, q := range pending {
+		if q.Paused {
+			paused = true
+		} else {
+			resumed = append(resumed, q)
+		}
+	}
+	return resumed, paused, err
+}
+
+// FollowedResumes notes that all lanes of queues have followed their resume. A queue
+// that was changed since is passed over.
+func (tx *Tx) FollowedResumes(queues ResumedQueues) error {
+	if err := tx.c.Lock(tx.ctx, queueLock, true); err != nil {
+		return err
+	}
+	for _, q := range queues {
+		if err := tx.followed(q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
