@@ -1,4 +1,4 @@
-// Hostler runs operations work on hosts. `hostler --help` says how.
+// Hostler runs operational tasks on hosts and records what ran; see `hostler --help`.
 package main
 
 import (

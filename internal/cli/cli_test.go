@@ -190,13 +190,28 @@ func TestHelpInChinese(t *testing.T) {
 	})
 }
 
+// TestHelpFitsATerminal: examples and use lines are command lines, which are not broken.
+func TestHelpFitsATerminal(t *testing.T) {
+	for _, lang := range []hostler.Lang{hostler.LangEN, hostler.LangZH} {
+		a, _, _ := newApp(lang)
+		eachCommand(a.root(), func(c *cobra.Command) {
+			for line := range strings.Lines(c.Long + "\n" + c.UsageString()) {
+				if term.Width(line) > helpWidth+1 && !strings.HasPrefix(line, "  hostler ") {
+					t.Errorf("%s: %d cells: %s", c.CommandPath(), term.Width(line), line)
+				}
+			}
+		})
+	}
+}
+
 func TestChineseFlagsAreAligned(t *testing.T) {
 	var s string
 	var b bool
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags.StringVarP(&s, "output", "o", "", "输出格式")
 	flags.BoolVar(&b, "wait", false, "等待结果")
-	flags.VisitAll(flagInChinese)
+	a, _, _ := newApp(hostler.LangZH)
+	flags.VisitAll(a.describeFlag)
 	want := "  -o, --output 文本   输出格式\n      --wait          等待结果"
 	if diff := cmp.Diff(want, flagUsages(flags)); diff != "" {
 		t.Errorf("flags (-want +got):\n%s", diff)

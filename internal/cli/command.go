@@ -8,6 +8,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
 // group makes a command that only holds others.
@@ -74,7 +75,7 @@ func (a *app) bare(use string, d doc) *cobra.Command {
 	return &cobra.Command{
 		Use:                   a.useLine(use),
 		Short:                 d.short.In(a.lang),
-		Long:                  d.long.In(a.lang),
+		Long:                  term.Wrap(d.long.In(a.lang), helpWidth),
 		Example:               indent(d.example),
 		DisableFlagsInUseLine: true,
 	}

@@ -147,7 +147,7 @@ hostler context add prod --url https://hostler.example.com --ca-file ca.pem --st
 func (a *app) contextDelete() *cobra.Command {
 	cmd := a.localCmd("delete NAME", doc{
 		short: txt("delete a context", "删除上下文"),
-		long: txt("Delete a saved context. Its key stays valid: to end it, use 'hostler key revoke'.",
+		long: txt("Delete a saved context. Its key stays valid: to revoke it, use 'hostler key revoke'.",
 			"删除已保存的上下文。其中的密钥仍然有效；如需停用，请用 'hostler key revoke'。"),
 		example: "hostler context delete prod",
 	}, func(_ context.Context, args []string) error {

@@ -54,24 +54,21 @@ func (a *app) localise(root *cobra.Command) {
 	// A group only shows its help: its own usage line says nothing.
 	template := strings.Replace(root.UsageTemplate(),
 		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1)
-	nameFlag := flagInEnglish
 	if a.lang == hostler.LangZH {
-		template, nameFlag = chineseTemplate.Replace(template), flagInChinese
+		template = chineseTemplate.Replace(template)
 	}
-	root.SetUsageTemplate(template)
+	template = strings.Replace(template, "for more information about a command.", "for help on a command.", 1)
 	eachCommand(root, func(c *cobra.Command) {
 		c.InitDefaultHelpFlag()
 		c.Flags().Lookup("help").Usage = a.t("show this help", "显示帮助")
-		c.Flags().VisitAll(nameFlag)
-		c.PersistentFlags().VisitAll(nameFlag)
-		if a.lang == hostler.LangZH {
-			c.SetUsageTemplate(alignFlags(template, c))
-		}
+		c.Flags().VisitAll(a.describeFlag)
+		c.PersistentFlags().VisitAll(a.describeFlag)
+		c.SetUsageTemplate(alignFlags(template, c))
 	})
 }
 
 // alignFlags renders the flags of a command into the template. pflag aligns by
-// bytes, which are not the width of Chinese names.
+// bytes, which are not the width of Chinese names, and breaks no lines.
 func alignFlags(template string, c *cobra.Command) string {
 	for name, flags := range map[string]*pflag.FlagSet{
 		"LocalFlags": c.LocalFlags(), "InheritedFlags": c.InheritedFlags(),
@@ -81,6 +78,9 @@ func alignFlags(template string, c *cobra.Command) string {
 	}
 	return template
 }
+
+// helpWidth is how many cells a line of help takes at most, examples apart.
+const helpWidth = 80
 
 // flagUsages lists the flags that are not hidden, with aligned descriptions.
 func flagUsages(flags *pflag.FlagSet) string {
@@ -100,8 +100,11 @@ func flagUsages(flags *pflag.FlagSet) string {
 		widest = max(widest, term.Width(name))
 		left, right = append(left, name), append(right, f.Usage)
 	})
+	column := widest + 3
 	for i := range left {
-		left[i] += strings.Repeat(" ", widest-term.Width(left[i])+3) + right[i]
+		usage := term.Wrap(right[i], helpWidth-column)
+		left[i] += strings.Repeat(" ", column-term.Width(left[i])) +
+			strings.ReplaceAll(usage, "\n", "\n"+strings.Repeat(" ", column))
 	}
 	return strings.Join(left, "\n")
 }
@@ -124,10 +127,13 @@ func eachCommand(c *cobra.Command, f func(*cobra.Command)) {
 	}
 }
 
-// chineseTypes are the types of flags, as pflag names them in help texts.
-var chineseTypes = map[string]string{
-	"string": "文本", "int": "整数", "int64": "整数", "stringSlice": "列表", "stringArray": "文本",
-	"intSlice": "整数列表", "duration": "时长", "time": "时间", "id": "ID", "state": "状态", "key=value": "键=值",
+// flagTypes are the types of flags as help shows them.
+var flagTypes = map[string]hostler.Text{
+	"string": {EN: "string", ZH: "文本"}, "stringArray": {EN: "string", ZH: "文本"},
+	"stringSlice": {EN: "strings", ZH: "列表"}, "intSlice": {EN: "ints", ZH: "整数列表"},
+	"int": {EN: "int", ZH: "整数"}, "int64": {EN: "int", ZH: "整数"},
+	"duration": {EN: "duration", ZH: "时长"}, "time": {EN: "time", ZH: "时间"},
+	"id": {EN: "id", ZH: "ID"}, "state": {EN: "state", ZH: "状态"}, "key=value": {EN: "key=value", ZH: "键=值"},
 }
 
 // renamedType is the value of a flag whose help shows another name for its type.
@@ -138,25 +144,18 @@ type renamedType struct {
 
 func (f renamedType) Type() string { return f.name }
 
-// flagInEnglish shows string as the type of a flag that may be repeated; pflag shows
-// stringArray.
-func flagInEnglish(f *pflag.Flag) {
-	if f.Value.Type() == "stringArray" {
-		f.Value, f.DefValue = renamedType{f.Value, "string"}, ""
-	}
-}
-
-// flagInChinese names the type and the default of a flag in Chinese; pflag has
-// English words only.
-func flagInChinese(f *pflag.Flag) {
+// describeFlag names the type and the default of a flag in the language of the
+// command; pflag has English words only.
+func (a *app) describeFlag(f *pflag.Flag) {
 	kind := f.Value.Type()
+	f.Usage = strings.TrimRight(f.Usage, ".。")
 	zero, ok := map[string]string{"string": "", "int": "0", "intSlice": "[]", "duration": "0s"}[kind]
 	if ok && f.DefValue != zero && f.DefValue != "" {
-		f.Usage = strings.TrimSuffix(f.Usage, "。") + "（默认 " + f.DefValue + "）"
+		f.Usage += fmt.Sprintf(a.t(" (default %s)", "（默认 %s）"), f.DefValue)
 	}
-	if name, ok := chineseTypes[kind]; ok {
-		f.Value = renamedType{f.Value, name}
-		f.DefValue = "" // pflag would add its own words
+	if name, ok := flagTypes[kind]; ok {
+		f.Value = renamedType{f.Value, name.In(a.lang)}
+		f.DefValue = "" // described above
 	}
 }
 
