@@ -302,7 +302,8 @@ func (x *exchange) stop(ctx context.Context) (exit, error) {
 		return exit{}, action.StoppedFault(ctx, "before it started", "尚未开始")
 	}
 	if x.urgent {
-		return exit{}, unverified(ctx, x.host, x.process, "the host does not answer")
+		return exit{}, unverified(ctx, x.host, x.process,
+			hostler.Text{EN: "the host does not answer", ZH: "主机没有应答"})
 	}
 	if !x.started {
 		if end := x.awaitStart(ctx); end != nil {
@@ -310,11 +311,14 @@ func (x *exchange) stop(ctx context.Context) (exit, error) {
 		}
 	}
 	if !x.started {
-		return exit{}, unverified(ctx, x.host, x.process, "the host did not report the process id")
+		return exit{}, unverified(ctx, x.host, x.process,
+			hostler.Text{EN: "the host did not report the process id", ZH: "主机未报告进程号"})
 	}
 	if x.process.pid == 0 {
-		return exit{}, unverified(ctx, x.host, x.process,
-			"the host has no command that gives a program its own process group")
+		return exit{}, unverified(ctx, x.host, x.process, hostler.Text{
+			EN: "the host has no command that gives a program its own process group",
+			ZH: "主机上没有可为程序建立独立进程组的命令",
+		})
 	}
 	outcome, why := x.killWhileReading(ctx)
 	switch outcome {
@@ -365,10 +369,10 @@ func (x *exchange) awaitStart(ctx context.Context) *runEnd {
 
 // killWhileReading kills the program and keeps receiving messages meanwhile, so that the
 // readers of the streams are never blocked.
-func (x *exchange) killWhileReading(ctx context.Context) (killOutcome, string) {
+func (x *exchange) killWhileReading(ctx context.Context) (killOutcome, hostler.Text) {
 	type killed struct {
 		outcome killOutcome
-		why     string
+		why     hostler.Text
 	}
 	done := make(chan killed, 1)
 	go func() {

@@ -66,3 +66,14 @@ func TestClosedSession(t *testing.T) {
 		})
 	}
 }
+
+func TestKillAnswer(t *testing.T) {
+	for answer, want := range map[string]hostler.Text{
+		"running 12 13": {EN: "still running: 12 13", ZH: "仍在运行：12 13"},
+		"":              {EN: "sh: no awk", ZH: "sh: no awk"},
+	} {
+		if got := killAnswer(answer, "sh: no awk"); got != want {
+			t.Errorf("killAnswer(%q) = %+v, want %+v", answer, got, want)
+		}
+	}
+}

@@ -68,13 +68,13 @@ _hst_kill TERM
 _hst_kill CONT
 if _hst_wait %[3]d; then _hst_end killed; fi
 if _hst_wait 50 KILL; then _hst_end killed; fi
-_hst_end "still running: $(_hst_ours)"
+_hst_end "running $(_hst_ours)"
 `
 
 // kill ends a program, as the user that it runs as, and verifies that no process of it is
 // left; otherwise it returns the reason. The job's own context has ended by then, so this
 // has a timeout of its own.
-func (h *host) kill(ctx context.Context, p program, target process) (killOutcome, string) {
+func (h *host) kill(ctx context.Context, p program, target process) (killOutcome, hostler.Text) {
 	grace := h.family.opts.KillGrace
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace+h.family.opts.KillWait)
 	defer cancel()
@@ -89,15 +89,27 @@ func (h *host) kill(ctx context.Context, p program, target process) (killOutcome
 	answer := strings.TrimSpace(out.String())
 	switch {
 	case ctx.Err() != nil:
-		return killUnverified, "no second session could be opened in time"
+		return killUnverified, hostler.Text{
+			EN: "no second session could be opened in time", ZH: "未能及时打开第二个会话",
+		}
 	case err != nil:
-		return killUnverified, action.AsFault(err).Text.EN
+		return killUnverified, action.AsFault(err).Text
 	case answer == "killed":
-		return killDone, ""
+		return killDone, hostler.Text{}
 	case answer == "ended":
-		return killNotNeeded, ""
+		return killNotNeeded, hostler.Text{}
 	}
-	return killUnverified, strings.TrimSpace(answer + " " + errs.String())
+	return killUnverified, killAnswer(answer, strings.TrimSpace(errs.String()))
+}
+
+// killAnswer describes what a kill script printed that left processes running, or did not run
+// to its end.
+func killAnswer(answer, errs string) hostler.Text {
+	if pids, ok := strings.CutPrefix(answer, "running "); ok {
+		return hostler.Textf("still running: %s", "仍在运行：%s", pids)
+	}
+	answer = strings.TrimSpace(answer + " " + errs)
+	return hostler.Text{EN: answer, ZH: answer}
 }
 
 func killScript(target process, grace time.Duration) string {
@@ -119,7 +131,7 @@ func parseProcess(words []string) process {
 }
 
 // unverified returns the fault of a stopped job whose program may still run.
-func unverified(ctx context.Context, h *host, target process, why string) *action.Fault {
+func unverified(ctx context.Context, h *host, target process, why hostler.Text) *action.Fault {
 	stop := hostler.Text{EN: "cancelled", ZH: "已取消"}
 	if action.TimedOut(ctx) {
 		stop = action.TimeoutText(ctx)
@@ -127,9 +139,9 @@ func unverified(ctx context.Context, h *host, target process, why string) *actio
 	f := action.NewUnknownFault(hostler.ErrKindUnverified, "", "")
 	f.Text = hostler.Text{
 		EN: fmt.Sprintf("%s, but process group %d on %s could not be verified to be gone: %s",
-			stop.EN, target.pid, h.HostPort(), why),
+			stop.EN, target.pid, h.HostPort(), why.EN),
 		ZH: fmt.Sprintf("%s，但无法确认 %s 上的进程组 %d 已结束：%s",
-			stop.ZH, h.HostPort(), target.pid, why),
+			stop.ZH, h.HostPort(), target.pid, why.ZH),
 	}
 	return f
 }

@@ -3,6 +3,7 @@ package ssh_test
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -293,6 +294,9 @@ func TestBlockedKillIsUnknown(t *testing.T) {
 	s.StopListening()
 	cancel(action.ErrCancelled)
 	a.Wait(t).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindUnverified)
+	if regexp.MustCompile(`[A-Za-z]{2}`).MatchString(a.Error.Text.ZH) {
+		t.Errorf("English words in %q", a.Error.Text.ZH)
+	}
 	if !sshtest.Running(pid) {
 		t.Error("the test is void: the program died")
 	}
