@@ -529,7 +529,7 @@ func (r *recorder) running() {
 	r.is("beside it", "running", "succeeded")
 	r.job("behind the limit", check("site", map[string]any{"concurrency": map[string]any{"key": "two", "limit": 2}, "lane": ""}))
 	r.is("behind the limit", "queued", "succeeded")
-	// Its ttl is suspended while it runs, and counts again in the paused queue.
+	// Its ttl no longer counts once it has begun, also back in its queue.
 	r.job("returns to its queue", local(again, map[string]any{"on_lost": "retry", "ttl": "8000h", "queue": "halted"}))
 	r.is("returns to its queue", "running", "queued")
 	r.call("POST", "/api/v1/queues/halted/pause", nil)
