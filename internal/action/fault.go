@@ -46,6 +46,12 @@ func (f *Fault) Error() string { return f.Kind + ": " + f.Text.EN }
 // Unwrap returns the underlying error.
 func (f *Fault) Unwrap() error { return f.cause }
 
+// Clone returns a copy, for a second caller: the methods below change their fault.
+func (f *Fault) Clone() *Fault {
+	c := *f
+	return &c
+}
+
 // Because records the underlying error.
 func (f *Fault) Because(err error) *Fault {
 	f.cause = err

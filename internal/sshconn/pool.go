@@ -39,8 +39,8 @@ type routePool struct {
 }
 
 type dialing struct {
-	done chan struct{}
-	err  error
+	done  chan struct{}
+	fault *action.Fault // callers get a copy, to which they may add
 }
 
 // demand is what a caller of acquire needs of a connection.
@@ -247,8 +247,8 @@ func (p *Pool) dialShared(ctx context.Context, rp *routePool, r *route, call *ac
 		p.add(rp, c)
 	}
 	// The end of this caller's context is not shared.
-	if ctx.Err() == nil {
-		d.err = err
+	if err != nil && ctx.Err() == nil {
+		d.fault = action.AsFault(err).Clone()
 	}
 	close(d.done)
 	rp.notify()
@@ -273,8 +273,8 @@ func (p *Pool) await(ctx context.Context, rp *routePool) error {
 	if ctx.Err() != nil {
 		return action.StoppedFault(ctx, "while it waited for a connection", "正在等待连接")
 	}
-	if d != nil && d.finished() && d.err != nil && rp.usable() == 0 {
-		return d.err
+	if d != nil && d.finished() && d.fault != nil && rp.usable() == 0 {
+		return d.fault.Clone()
 	}
 	return nil
 }
