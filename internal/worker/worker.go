@@ -26,11 +26,13 @@
 // # Invariants
 //
 //   - FenceFirst: a session whose heartbeats fail ends hostler.LeaseMargin before its lease
-//     does, by the monotonic clock. The context of every job is cancelled with
+//     does, by the monotonic clock, or within suspensionPoll after a suspension of the
+//     machine that outlasted the lease. The context of every job is cancelled with
 //     action.ErrFenced and none of them is reported.
 //   - HeldUntilAcked: a report is repeated until it is acknowledged or the lease is known to
 //     be lost; the job counts as held until then.
-//   - HandBackUnstarted: a job is handed back only if its action was not started.
+//   - HandBackUnstarted: a job is handed back only if its action was not started; one that
+//     was leased too late for a fenced session too.
 //   - SlotLimit: no more than Slots actions run at once, except abandoned ones.
 package worker
 
