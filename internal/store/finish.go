@@ -79,7 +79,7 @@ func (tx *Tx) acks(w hostler.WorkerID, reports []hostler.Report, byJob map[hostl
 }
 
 // confirms reports whether a repeated report is the one that ended its lease, as far as
-// the attempt tells. A job that was handed back is queued again, or runs under another
+// the attempt shows it. A job that was handed back is queued again, or runs under another
 // lease: a result of the old lease did not count.
 func confirms(attempt string, o hostler.Outcome) bool {
 	return attempt != "handback" || o == hostler.OutcomeHandBack

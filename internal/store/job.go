@@ -168,7 +168,7 @@ func (tx *Tx) Jobs(project hostler.ProjectID, ids []hostler.JobID) ([]hostler.Jo
 	if err := add(selectLiveJobs, ids, project); err != nil {
 		return nil, err
 	}
-	// A job ends after it was created, which its id tells. The bound keeps PostgreSQL
+	// A job ends after it was created, and its id contains when. The bound keeps PostgreSQL
 	// from looking into every partition. A clock that was set back may break the rule,
 	// so what is missing is looked for without.
 	if rest := missing(); len(rest) > 0 {

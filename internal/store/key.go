@@ -47,7 +47,7 @@ func (tx *Tx) InsertKey(k KeyRow) (hostler.Key, error) {
 	}
 	n, err := insertNew(tx, "api_key", "hash", []newKey{{cols, k.Hash}})
 	if err == nil && n == 0 {
-		err = hostler.Errorf(hostler.CodeConflict, "this key exists already", "该密钥已存在")
+		err = hostler.Errorf(hostler.CodeConflict, "this key already exists", "该密钥已存在")
 	}
 	return k.Key, err
 }

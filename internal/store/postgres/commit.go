@@ -18,8 +18,8 @@ import (
 
 // # Commit
 //
-// Once COMMIT is sent, only the server's own answer says what became of the
-// transaction. A connection that breaks in between leaves three possibilities:
+// Once COMMIT is sent, only the server's own answer decides what became of the
+// transaction. A connection that breaks in between allows three outcomes:
 // it was committed, it was not, or the server has yet to read the message. A
 // transaction that writes therefore inserts a row into commit_mark in the same
 // message as its COMMIT. The server reads that message whole or not at all, so the
@@ -28,10 +28,10 @@ import (
 // [DB.resolve] looks for the row by inserting it itself:
 //
 //   - If the transaction is still running, the insert waits for its end.
-//   - If the row is there, the transaction is committed. The look writes too, and
+//   - If the row is there, the transaction is committed. The lookup writes too, and
 //     a commit waits for synchronous standbys in the order of the log: once the
-//     look's own commit is confirmed, so is the transaction's.
-//   - If it is not, the look leaves one that says undone. The COMMIT that may
+//     lookup's own commit is confirmed, so is the transaction's.
+//   - If it is not, the lookup leaves one that is marked undone. The COMMIT that may
 //     still be on its way fails on it: the transaction can be run again.
 //
 // The row moves with the data: after a fail-over to a standby that lost the
@@ -47,7 +47,7 @@ WHERE pg_current_xact_id_if_assigned() IS NOT NULL`
 	// resolveSQL updates a row that exists, for the write that [DB.resolve] needs.
 	resolveSQL = `INSERT INTO commit_mark AS m (at, server, undone) VALUES ($1, $2, true)
 ON CONFLICT (at, server) DO UPDATE SET undone = m.undone RETURNING m.undone`
-	// markLife is how long a mark is kept: far longer than anybody looks for it.
+	// markLife is how long a mark is kept: far longer than [DB.resolve] looks for it.
 	markLife = 10 * time.Minute
 	// markChunk bounds one deletion of old marks.
 	markChunk = 10_000
@@ -126,7 +126,7 @@ func (db *DB) resolve(ctx context.Context, m mark, open *sqldb.AmbiguousError) e
 }
 
 // lookUp looks for a mark once. Its own commit needs a clear answer as well. It may
-// use every connection: whatever waits for it, holds locks in the minds of callers.
+// use every connection: callers wait for the outcome.
 func (db *DB) lookUp(ctx context.Context, m mark) (undone bool, err error) {
 	err = db.with(ctx, sqldb.Leases, func(c *pgxpool.Conn) error {
 		notes := c.Conn().PgConn().CustomData()
@@ -142,7 +142,7 @@ func (db *DB) lookUp(ctx context.Context, m mark) (undone bool, err error) {
 	return undone, err
 }
 
-// dropMarks deletes the marks that nobody looks for any more, in small steps. Each
+// dropMarks deletes the marks that are older than markLife, in small batches. Each
 // call begins where the last one ended, so that rows which a long snapshot keeps
 // from being vacuumed are not read again.
 func (db *DB) dropMarks(ctx context.Context, c *pgx.Conn) error {
@@ -161,7 +161,7 @@ SELECT ctid FROM commit_mark WHERE at >= $1 AND at < $2 ORDER BY at, server LIMI
 	}
 }
 
-// undoneError says that a transaction was undone for certain although its COMMIT
+// undoneError states that a transaction was undone for certain although its COMMIT
 // had no clear answer.
 type undoneError struct{ err error }
 
@@ -204,7 +204,7 @@ func commitError(tag string, err error, warning *pgconn.Notice) error {
 	return &sqldb.AmbiguousError{Err: err}
 }
 
-// undone reports whether an answer to COMMIT says that the transaction is undone
+// undone reports whether an answer to COMMIT means that the transaction is undone
 // for certain.
 func undone(pe *pgconn.PgError) bool {
 	if pe.SeverityUnlocalized != "ERROR" || pe.Code == stateUnknown {

@@ -98,7 +98,7 @@ func describe(err error) *hostler.Error {
 			return hostler.Errorf(hostler.CodeDiskFull, "the disk of the PostgreSQL server is full: free space there",
 				"PostgreSQL 服务器磁盘已满：请释放空间")
 		case stateUnique:
-			return hostler.Errorf(hostler.CodeConflict, "it exists already", "已存在")
+			return hostler.Errorf(hostler.CodeConflict, "it already exists", "已存在")
 		case stateForeignKey:
 			return hostler.Errorf(hostler.CodeConflict, "it refers to something that does not exist, or is still in use",
 				"引用的对象不存在，或仍在使用中")
@@ -118,7 +118,7 @@ func describe(err error) *hostler.Error {
 
 func outcomeUnknown(cause error) *hostler.Error {
 	e := hostler.Errorf(hostler.CodeUnavailable,
-		"PostgreSQL did not confirm the change: it may or may not have been made; look before you repeat it, or repeat it with its Idempotency-Key",
+		"PostgreSQL did not confirm the change: it may or may not have been made; check before you repeat it, or repeat it with its Idempotency-Key",
 		"PostgreSQL 未确认更改：更改可能已生效，也可能没有；请先确认再重试，或使用相同的 Idempotency-Key 重试")
 	e.Cause = cause
 	return e

@@ -79,7 +79,7 @@ func (db *DB) makePartitions(ctx context.Context) error {
 }
 
 // makePartition makes the history's partition of one day, unless it exists. It
-// is made beside the table and then attached, which disturbs nobody.
+// is created apart from the table and then attached, which blocks no query.
 func (db *DB) makePartition(ctx context.Context, d time.Time) error {
 	name := partitionName(d)
 	err := db.with(ctx, sqldb.Work, func(c *pgxpool.Conn) error {
@@ -101,8 +101,8 @@ func attachPartition(ctx context.Context, tx pgx.Tx, name string, d time.Time) e
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(partitionLock)); err != nil {
 		return err
 	}
-	// Another server may have created it while this one waited. The catalog knows;
-	// to_regclass reads a cache that may not know yet.
+	// Another server may have created it while this one waited. The catalog shows it;
+	// to_regclass reads a cache that may be older.
 	var exists bool
 	if err := tx.QueryRow(ctx, tableExists, name).Scan(&exists); err != nil || exists {
 		return err
@@ -124,7 +124,7 @@ const partitionDate = "20060102"
 func partitionName(d time.Time) string { return "done_" + d.UTC().Format(partitionDate) }
 
 // partitionKey is the key at the end of the detail of "no partition found",
-// which a server may say in any language.
+// which a server may write in any language.
 var partitionKey = regexp.MustCompile(`\((\d+)\)\.?$`)
 
 // missingDay returns the day whose partition an insert lacked.
@@ -194,7 +194,7 @@ func dropPartition(ctx context.Context, c *pgx.Conn, p partition) error {
 	return err
 }
 
-// dropLog deletes output that was written before cutoff, in small bites. Jobs
+// dropLog deletes output that was written before cutoff, in small batches. Jobs
 // are ordered by time, so the oldest come first in the primary key.
 func dropLog(ctx context.Context, c *pgx.Conn, cutoff time.Time) error {
 	for {

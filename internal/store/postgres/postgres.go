@@ -74,13 +74,13 @@ const (
 
 // DB implements sqldb.Driver.
 type DB struct {
-	opt   Options
-	sql   *sqldb.Rewriter
-	pool  *pgxpool.Pool
-	clock atomic.Pointer[reading] // the newest that was quick enough
-	slots slots
-	marks marks
-	waker waker
+	opt      Options
+	sql      *sqldb.Rewriter
+	pool     *pgxpool.Pool
+	clock    atomic.Pointer[reading] // the newest that was quick enough
+	slots    slots
+	marks    marks
+	notifier notifier
 }
 
 var _ sqldb.Driver = (*DB)(nil)
@@ -99,7 +99,7 @@ func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
 		return nil, mapError(fmt.Errorf("open the pool: %w", err))
 	}
 	db := &DB{opt: opt, sql: sqldb.NewRewriter(sqldb.Postgres), pool: pool, slots: newSlots(opt.MaxConns), marks: marks{server: rand.Int64()}}
-	db.waker.init(cfg.ConnConfig, opt.Log)
+	db.notifier.init(cfg.ConnConfig, opt.Log)
 	if err := db.prepare(ctx, cfg.ConnConfig); err != nil {
 		pool.Close()
 		return nil, mapError(err)
@@ -260,7 +260,7 @@ func (db *DB) Stats(ctx context.Context) (sqldb.Stats, error) {
 
 // Close implements sqldb.Driver.
 func (db *DB) Close() error {
-	db.waker.close()
+	db.notifier.close()
 	db.pool.Close()
 	return nil
 }

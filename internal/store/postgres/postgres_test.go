@@ -187,7 +187,7 @@ func TestServerAwayAndBack(t *testing.T) {
 	defer c.Stop()
 	dsn := c.DSN("postgres")
 	db := mustOpen(t, dsn, postgres.Options{Patience: 50 * time.Millisecond})
-	woken, stop := db.Subscribe(store.TopicWork)
+	notified, stop := db.Subscribe(store.TopicWork)
 	defer stop()
 	if err := put(t.Context(), db, "before"); err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestServerAwayAndBack(t *testing.T) {
 	if diff := cmp.Diff([]string{"back", "before"}, texts(t, dsn, `SELECT key FROM meta ORDER BY key`)); diff != "" {
 		t.Error(diff)
 	}
-	<-woken // by the poll at the latest
+	<-notified // by the poll at the latest
 }
 
 func TestUnreachable(t *testing.T) {
@@ -236,22 +236,22 @@ func TestStatementsEnd(t *testing.T) {
 	}
 }
 
-// Servers on one database wake each other, and at a bounded rate.
-func TestWakeAcrossServers(t *testing.T) {
+// Servers on one database notify each other, at a bounded rate.
+func TestNotifyAcrossServers(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	a, b := mustOpen(t, dsn, postgres.Options{}), mustOpen(t, dsn, postgres.Options{})
-	woken, stop := b.Subscribe(store.TopicWork)
+	notified, stop := b.Subscribe(store.TopicWork)
 	defer stop()
-	// Both loops run and nothing is pending once a wake-up made it across.
+	// Both loops run and nothing is pending once a notification arrived.
 	deadline := time.After(20 * time.Second)
 	fast := 0
 	for fast < 5 {
 		sent := time.Now()
 		a.Notify(sqldb.AllTopics)
 		select {
-		case <-woken:
+		case <-notified:
 		case <-deadline:
-			t.Fatal("wake-ups do not get across faster than the poll")
+			t.Fatal("notifications do not arrive faster than the poll")
 		}
 		if time.Since(sent) < 200*time.Millisecond {
 			fast++

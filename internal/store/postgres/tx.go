@@ -80,7 +80,7 @@ func (db *DB) again(ctx context.Context, err error) bool {
 }
 
 // once runs a transaction one time and finds out what became of it. By then its
-// connection is back: when all connections break at once, the look needs a place in
+// connection is back: when all connections break at once, the lookup needs a connection of
 // the pool.
 func (db *DB) once(ctx context.Context, t transaction) error {
 	m := db.marks.next(db.Now())

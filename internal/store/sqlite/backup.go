@@ -33,7 +33,7 @@ func Backup(ctx context.Context, dest string, dbs ...*DB) error {
 func (db *DB) Backup(ctx context.Context, dest string) (err error) {
 	target := filepath.Join(dest, filepath.Base(db.path))
 	if _, err := os.Lstat(target); !errors.Is(err, fs.ErrNotExist) {
-		return hostler.Errorf(hostler.CodeConflict, "%s exists already: choose an empty folder for the backup",
+		return hostler.Errorf(hostler.CodeConflict, "%s already exists: choose an empty folder for the backup",
 			"%s 已存在：请为备份选择空目录", target)
 	}
 	part := target + ".part"
@@ -140,14 +140,14 @@ func checkFile(ctx context.Context, path string) (err error) {
 		return damaged(err)
 	}
 	defer r.Close()
-	verdict := ""
+	result := ""
 	for r.Next() {
-		if err := r.Scan(&verdict); err != nil {
+		if err := r.Scan(&result); err != nil {
 			return damaged(err)
 		}
 	}
-	if verdict != "ok" {
-		return damaged(errors.Join(r.Err(), errors.New(verdict)))
+	if result != "ok" {
+		return damaged(errors.Join(r.Err(), errors.New(result)))
 	}
 	return nil
 }

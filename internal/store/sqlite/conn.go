@@ -22,7 +22,7 @@ import (
 // are fewer; what lists build from filters may be more.
 const maxStatements = 500
 
-// conn is a connection with its prepared statements. It stands on the driver's
+// conn is a connection with its prepared statements. It uses the driver's
 // own connection: database/sql would add its locks and conversions to each
 // statement, and may replace a connection whose statement was interrupted.
 type conn struct {
@@ -348,8 +348,7 @@ func (r *rows) Scan(dest ...any) error {
 }
 
 // idSource makes ids that ascend strictly, from the second of the clock and a
-// count. A clock that steps back, or more ids in a second than the sequence has
-// room for, only moves the ids ahead of the clock.
+// count. A clock that steps back, or more ids in a second than fit into the sequence, only moves the ids ahead of the clock.
 type idSource struct {
 	mu   sync.Mutex
 	last int64

@@ -59,7 +59,7 @@ func mapError(err error) error {
 func describe(err error) *hostler.Error {
 	switch code(err) {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID:
-		return hostler.Errorf(hostler.CodeConflict, "it exists already", "已存在")
+		return hostler.Errorf(hostler.CodeConflict, "it already exists", "已存在")
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return hostler.Errorf(hostler.CodeConflict, "it refers to something that does not exist, or is still in use",
 			"引用的对象不存在，或仍在使用中")

@@ -164,8 +164,8 @@ func (db *DB) dropOld(keep time.Duration) error {
 // trimBatch bounds one deletion of log blocks, so that writers wait little.
 const trimBatch = 2000
 
-// trimLog deletes output written before the retention. A job's id tells when the
-// job was made; a block's time, when it was written: a job may run for long.
+// trimLog deletes output written before the retention. A job's id contains when the
+// job was created, a block's time when it was written: a job may run for long.
 func (db *DB) trimLog(ctx context.Context, keep time.Duration) error {
 	if keep <= 0 {
 		return nil

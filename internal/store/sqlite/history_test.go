@@ -112,7 +112,7 @@ func TestManySegments(t *testing.T) {
 }
 
 // After a restart new ids are above those of every table. The regression: webhooks and
-// deliveries were left out ("it exists already" after a restart within a second), and
+// deliveries were left out ("it already exists" after a restart within a second), and
 // the history was scanned for its largest id.
 func TestIDsAfterARestartAreAboveAllTables(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hostler.db")

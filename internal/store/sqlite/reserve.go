@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultReserve is the space kept for finishing what runs when the disk is full.
+// defaultReserve is the space set aside for finishing what runs when the disk is full.
 const defaultReserve = 16 << 20
 
-// reserve is a file that takes up space, to be given back in need.
+// reserve is a file that takes up space, and is deleted when the disk is full.
 type reserve struct {
 	mu   sync.Mutex
 	path string
@@ -34,10 +34,10 @@ func (r *reserve) hold() error {
 		return nil
 	}
 	if free, err := freeBytes(filepath.Dir(r.path)); err != nil || free < 2*r.size {
-		return fmt.Errorf("keep space in reserve: %d bytes are free, %d are needed: %w", free, 2*r.size, errors.Join(err, unix.ENOSPC))
+		return fmt.Errorf("set space aside: %d bytes are free, %d are needed: %w", free, 2*r.size, errors.Join(err, unix.ENOSPC))
 	}
 	if err := allocate(r.path, r.size); err != nil {
-		return fmt.Errorf("keep space in reserve: %w", errors.Join(err, os.Remove(r.path)))
+		return fmt.Errorf("set space aside: %w", errors.Join(err, os.Remove(r.path)))
 	}
 	r.held = true
 	return nil
@@ -77,21 +77,21 @@ func allocate(path string, size int64) (err error) {
 	return nil
 }
 
-// giveUpReserve makes room on a full disk and, from here on, lets no new work in.
+// giveUpReserve frees the reserve on a full disk. From then on new work is refused.
 func (db *DB) giveUpReserve() bool {
 	if db.full.CompareAndSwap(false, true) {
-		db.opt.Log.Error("the disk is full: no new work is taken until there is space again", "path", db.path)
+		db.opt.Log.Error("the disk is full: new work is refused until there is space again", "path", db.path)
 	}
 	return db.reserve.release()
 }
 
-// regainReserve takes new work again once the reserve is back.
+// regainReserve accepts new work again once the reserve is back.
 func (db *DB) regainReserve() {
 	if err := db.reserve.hold(); err != nil {
-		return // still full; the refusals tell
+		return // still full
 	}
 	db.full.Store(false)
-	db.opt.Log.Info("the disk has space again: new work is taken", "path", db.path)
+	db.opt.Log.Info("the disk has space again: new work is accepted", "path", db.path)
 }
 
 func freeBytes(dir string) (int64, error) {

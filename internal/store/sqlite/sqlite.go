@@ -39,7 +39,7 @@ type Options struct {
 	// SegmentRows is how many ended jobs a segment of the history holds; 0 means
 	// 250,000.
 	SegmentRows int64
-	// Reserve is how many bytes of disk are kept for finishing what runs when the
+	// Reserve is how many bytes of disk are set aside for finishing what runs when the
 	// disk is full; 0 means 16 MiB, less than 0 none.
 	Reserve int64
 	// Schema replaces the migrations, for tests; nil means schema.Migrations.
@@ -123,7 +123,7 @@ func Open(path string, opt Options) (*DB, error) {
 	return open(path, opt)
 }
 
-// OpenLog opens the file that keeps the output of jobs.
+// OpenLog opens the file that has the output of jobs.
 func OpenLog(path string, opt Options) (*DB, error) {
 	opt.migrations = "log"
 	return open(path, opt)
@@ -196,7 +196,7 @@ func (db *DB) start(ctx context.Context) (err error) {
 	}
 	if err := db.reserve.hold(); err != nil {
 		db.full.Store(true)
-		db.opt.Log.ErrorContext(ctx, "the disk is nearly full: no new work is taken until there is space", "err", err)
+		db.opt.Log.ErrorContext(ctx, "the disk is nearly full: new work is refused until there is space", "err", err)
 	}
 	return db.load()
 }

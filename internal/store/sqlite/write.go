@@ -164,8 +164,8 @@ func (db *DB) attempt(group []*member) error {
 	return nil
 }
 
-// undo ends the transaction. When SQLite has undone it already, its answer says
-// so, and no more.
+// undo rolls the transaction back. ROLLBACK fails when SQLite has done so already,
+// which changes nothing.
 func (db *DB) undo() {
 	db.writer.closeRows()
 	_ = db.writer.control("ROLLBACK")
@@ -189,7 +189,7 @@ func (db *DB) runGroup(group []*member) error {
 	return nil
 }
 
-// refuse says why a member is not even begun.
+// refuse returns why a member is not run.
 func (db *DB) refuse(m *member) error {
 	if err := m.ctx.Err(); err != nil {
 		return mapError(err)
@@ -242,12 +242,12 @@ const (
 	checkpointEvery = time.Second
 	// walRestart is how many pages the WAL may have before the writer itself
 	// copies the last of them, so that the file starts over; under steady load a
-	// copy beside the writer never sees the end.
+	// copy beside the writer never reaches the end.
 	walRestart = 64 << 20 / 4096
 )
 
 // tend moves the WAL into the database beside the writer, and gets the reserve
-// back when the disk has room again.
+// back when the disk has space again.
 func (db *DB) tend() {
 	t := time.NewTicker(checkpointEvery)
 	defer t.Stop()

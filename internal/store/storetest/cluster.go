@@ -270,7 +270,7 @@ func (c *Cluster) await() error {
 		case <-ctx.Done():
 			log, _ := os.ReadFile(c.logFile())
 			c.Stop()
-			return fmt.Errorf("PostgreSQL does not answer: %w; its log says: %s", err, log)
+			return fmt.Errorf("PostgreSQL does not answer: %w; its log: %s", err, log)
 		}
 	}
 }

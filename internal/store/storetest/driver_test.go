@@ -185,9 +185,9 @@ func TestMemberErrorUndoesOnlyItself(t *testing.T) {
 	})
 }
 
-// The trap that was reproduced: one member's cancelled context must neither undo
+// The regression: one member's cancelled context must neither undo
 // the group nor let what the next member does commit alone.
-func TestCancelledMemberHarmsNobody(t *testing.T) {
+func TestCancelledMemberHarmsNoOther(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
 		for round := range 20 {
@@ -265,7 +265,7 @@ func TestPanicIsAnError(t *testing.T) {
 	})
 }
 
-// A failing test ends the goroutine inside a transaction; nobody else may hang.
+// A failing test ends the goroutine inside a transaction; no other may hang.
 func TestGoexitInATransaction(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
@@ -414,7 +414,7 @@ func received(t *testing.T, c <-chan struct{}, within time.Duration) bool {
 	}
 }
 
-func TestWake(t *testing.T) {
+func TestNotify(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
 		one, stopOne := d.Subscribe(store.TopicWork)
@@ -423,7 +423,7 @@ func TestWake(t *testing.T) {
 		d.Notify(sqldb.AllTopics)
 		d.Notify(sqldb.AllTopics)
 		if !received(t, one, time.Second) || !received(t, two, time.Second) {
-			t.Error("a listener was not woken")
+			t.Error("a subscriber was not notified")
 		}
 		stopOne()
 		stopOne()
@@ -431,7 +431,7 @@ func TestWake(t *testing.T) {
 		}
 		d.Notify(sqldb.AllTopics)
 		if !received(t, two, time.Second) {
-			t.Error("the other listener was not woken")
+			t.Error("the other subscriber was not notified")
 		}
 	})
 }
@@ -539,7 +539,7 @@ func TestCloseRefusesNewWork(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
-		wg.Wait() // nobody hangs
+		wg.Wait() // none hangs
 		if err := d.Close(); err != nil {
 			t.Errorf("a second Close: %v", err)
 		}

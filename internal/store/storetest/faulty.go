@@ -21,7 +21,7 @@ type Faulty struct {
 	before, after float64
 }
 
-// NewFaulty wraps d. Set says how often transactions fail; at first none does.
+// NewFaulty wraps d. Set sets how often transactions fail; at first none does.
 func NewFaulty(d sqldb.Driver, seed uint64) *Faulty {
 	return &Faulty{Driver: d, rand: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // repeatable on purpose
 }

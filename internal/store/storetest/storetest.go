@@ -72,7 +72,7 @@ func openSQLite(tb testing.TB, c *Clock) *store.Store {
 	return s
 }
 
-// Clock is a clock that stands still until it is moved.
+// Clock is a clock that only moves when a test moves it.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
