@@ -118,7 +118,7 @@ type rig struct {
 	seen  map[string]bool // tags that the ledger knew at the last kill
 }
 
-// job is what a producer was told that it made.
+// job is a job whose creation was acknowledged to a producer.
 type job struct {
 	tag      string
 	id       hostler.JobID
@@ -151,7 +151,7 @@ func newRig(t *testing.T, db string, more ...string) *rig {
 	return r
 }
 
-// start starts the server and waits until it says where it is.
+// start starts the server and waits until it prints its address.
 func (r *rig) start() {
 	r.t.Helper()
 	r.cmd = exec.Command(binary, "serve") //nolint:gosec // our own binary
@@ -176,7 +176,7 @@ func (r *rig) start() {
 	}
 	_, addr, ok := strings.Cut(strings.TrimSpace(line), "http://")
 	if !ok {
-		r.t.Fatalf("the server says %q, not where it is", line)
+		r.t.Fatalf("the server printed %q, not its address", line)
 	}
 	r.addr = addr
 }
@@ -186,10 +186,10 @@ func (r *rig) kill() {
 	if err := r.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		r.t.Fatal(err)
 	}
-	_ = r.cmd.Wait() // "killed" is what it is meant to say
+	_ = r.cmd.Wait() // always "killed"
 }
 
-// crash kills the server n times under load and then settles the account.
+// crash kills the server n times under load and then compares the records.
 func (r *rig) crash(n int, invariants func() []string) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -214,7 +214,7 @@ func (r *rig) crash(n int, invariants func() []string) {
 	close(stop)
 	wg.Wait()
 	r.drain()
-	r.settle()
+	r.compare()
 	if bad := invariants(); len(bad) > 0 {
 		r.t.Errorf("in the end: %v", bad)
 	}
@@ -254,7 +254,7 @@ func (r *rig) produce(p int, stop <-chan struct{}) {
 	}
 }
 
-// enqueue repeats the call under one idempotency key until it is answered.
+// enqueue repeats the call under one idempotency key until it gets an answer.
 func (r *rig) enqueue(j job, lane string, stop <-chan struct{}) (hostler.JobID, bool) {
 	script := fmt.Sprintf("echo s %s >>%[2]s; sleep 0.25; echo e %[1]s >>%[2]s", j.tag, r.ledger)
 	args, err := json.Marshal(map[string]any{"argv": []string{"sh", "-c", script}})
@@ -320,7 +320,7 @@ func (r *rig) loaded() bool {
 	return float64(started) >= minRate*life.Seconds() && live >= minLive
 }
 
-// drain waits until nothing is left to run, and decides what is unknown.
+// drain waits until no job is left to run, and resolves unknown ones.
 func (r *rig) drain() {
 	r.t.Helper()
 	ctx := r.t.Context()
@@ -342,9 +342,8 @@ func (r *rig) drain() {
 	r.t.Fatalf("jobs are left after %v", drainTime)
 }
 
-// settle compares what was acknowledged, what the server says and what the ledger
-// has.
-func (r *rig) settle() {
+// compare compares what was acknowledged with the server's jobs and the ledger.
+func (r *rig) compare() {
 	r.t.Helper()
 	starts := map[string]int{}
 	var order []string

@@ -37,8 +37,8 @@ func TestKillServerWhileItDeliversOnPostgres(t *testing.T) {
 	deliverAll(t, storetest.Postgres(t), 3_000, 3)
 }
 
-// deliverAll has a server deliver events to a faulty receiver, and to one that is
-// dead, and kills it in between. Each event must arrive, under one id, with a
+// deliverAll lets a server deliver events to a faulty receiver and to a dead one, and
+// kills the server meanwhile. Each event must arrive, under one id, with a
 // valid signature.
 func deliverAll(t *testing.T, db string, events, kills int) {
 	r := newRig(t, db, "HOSTLER_EGRESS_ALLOW=127.0.0.0/8", "HOSTLER_WEBHOOK_RETRY="+strings.Repeat("200ms,", 15)+"200ms")
@@ -72,7 +72,7 @@ func deliverAll(t *testing.T, db string, events, kills int) {
 		w, err := r.client.Webhook(t.Context(), "faulty")
 		return err == nil && w.Counts == hostler.WebhookCounts{Delivered: events}
 	})
-	rcv.settle(events)
+	rcv.compare(events)
 }
 
 func (r *rig) subscribe(name, url string) (secret string) {
@@ -87,8 +87,8 @@ func (r *rig) subscribe(name, url string) (secret string) {
 	return made.Secret
 }
 
-// makeEvents makes that many scheduled jobs, and so as many events. A call that
-// was not answered is repeated under its key.
+// makeEvents creates that many scheduled jobs, each with an event. A call without an
+// answer is repeated under its key.
 func (r *rig) makeEvents(events int) {
 	req := hostler.JobRequest{Action: "check_port", Labels: map[string]string{"role": "web"}, Delay: hostler.Duration(24 * time.Hour)}
 	for n := range events / fanOut {
@@ -109,13 +109,13 @@ func (r *rig) until(what string, holds func() bool) {
 	r.t.Helper()
 	for deadline := time.Now().Add(deliverTime); !holds(); r.wait(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("waited in vain for %s", what)
+			r.t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
 
-// receiver takes events, but fails three times in ten: it takes one and drops the
-// answer, says 500, or answers too slowly or not to the end.
+// receiver takes events, but fails three times in ten: it accepts one and drops
+// the answer, answers 500, or answers too slowly or incompletely.
 type receiver struct {
 	*httptest.Server
 	t      *testing.T
@@ -202,8 +202,8 @@ func (rc *receiver) note(h http.Header, body []byte) int64 {
 	return m.Pos
 }
 
-// signed checks a request as the specification of Standard Webhooks says, with
-// nothing of ours.
+// signed checks a request by the specification of Standard Webhooks, without
+// code of the server.
 func (rc *receiver) signed(h http.Header, body []byte) bool {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(rc.secret, "whsec_"))
 	if err != nil || len(key) < 24 {
@@ -214,7 +214,7 @@ func (rc *receiver) signed(h http.Header, body []byte) bool {
 	return h.Get("Webhook-Signature") == "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-func (rc *receiver) settle(events int) {
+func (rc *receiver) compare(events int) {
 	rc.t.Helper()
 	rc.mu.Lock()
 	defer rc.mu.Unlock()

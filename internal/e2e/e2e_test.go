@@ -22,7 +22,7 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// binary is the product, built once.
+// binary is the built program; TestMain builds it.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -44,7 +44,7 @@ func eachStore(t *testing.T, fn func(t *testing.T, s *server)) {
 	t.Run("postgres", func(t *testing.T) { fn(t, start(t, t.TempDir(), storetest.Postgres(t))) })
 }
 
-// server is a running server and the command line that finds it.
+// server is a running server, and the environment in which the command line finds it.
 type server struct {
 	t    testing.TB
 	home string
@@ -83,7 +83,7 @@ func join(t testing.TB, first *server, args ...string) *server {
 	return s
 }
 
-// begin is the first start, with an end when the test has one.
+// begin starts the server for the first time and stops it when the test ends.
 func (s *server) begin(t testing.TB) {
 	t.Helper()
 	s.start()
@@ -97,7 +97,7 @@ func (s *server) env() []string {
 	return append(os.Environ(), "HOME="+s.home, "HOSTLER_CONTEXT_FILE="+filepath.Join(s.home, "context.yaml"), "HOSTLER_LANG=en")
 }
 
-// start starts the server; the first start tells the admin key.
+// start starts the server and reads its address; the first start prints the admin key.
 func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(binary, "serve", "--data", s.data, "--listen", "127.0.0.1:0", "--drain", "20s") //nolint:gosec // our own binary
@@ -124,7 +124,7 @@ func (s *server) start() {
 	_, host, ok := strings.Cut(strings.TrimSpace(line), "http://")
 	if err != nil || !ok {
 		text, _ := os.ReadFile(s.log)
-		s.t.Fatalf("the server says %q, %v\n%s", line, err, text)
+		s.t.Fatalf("the server printed %q, %v\n%s", line, err, text)
 	}
 	s.url = "http://" + host
 	if s.key != "" {
@@ -133,7 +133,7 @@ func (s *server) start() {
 	line, err = r.ReadString('\n')
 	_, key, ok := strings.Cut(strings.TrimSpace(line), ": ")
 	if err != nil || !ok {
-		s.t.Fatalf("the first start says %q, not its admin key", line)
+		s.t.Fatalf("the first start printed %q, not its admin key", line)
 	}
 	s.key = key
 }
@@ -222,7 +222,7 @@ func (s *server) await(what string, holds func() bool) {
 		<-tick.C
 	}
 	text, _ := os.ReadFile(s.log)
-	s.t.Fatalf("waited 30 s in vain: %s\n%s", what, text)
+	s.t.Fatalf("not so within 30 s: %s\n%s", what, text)
 }
 
 // addSSH stores the sshd's key as the credential ops.
@@ -307,12 +307,12 @@ func TestFollowAndCancel(t *testing.T) {
 			t.Errorf("the job is %s: %+v", j.State, j.Error)
 		}
 		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-			t.Errorf("process %d lives on: %v", pid, err)
+			t.Errorf("process %d still runs: %v", pid, err)
 		}
 	})
 }
 
-// A host that shows another key gets no credential, until a person accepts it.
+// A host that presents another key gets no credential until the key is accepted.
 func TestChangedHostKey(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	s := start(t, t.TempDir(), "")
@@ -337,7 +337,7 @@ func TestChangedHostKey(t *testing.T) {
 	s.must("job", "run", "ssh_command", "--asset", "web", "--arg", "command=true", "--wait")
 }
 
-// SIGTERM lets a running job end; what was queued runs after the next start.
+// On SIGTERM a running job ends; queued jobs run after the next start.
 func TestDrainAndRestart(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
@@ -357,8 +357,8 @@ func TestDrainAndRestart(t *testing.T) {
 	})
 }
 
-// What ran when the server died is unknown, keeps its lane, and waits for a
-// person.
+// A job that ran when the server died is unknown and occupies its lane until its
+// outcome is set.
 func TestServerDiesUnderACommand(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	s := start(t, t.TempDir(), "")
@@ -382,8 +382,7 @@ func TestServerDiesUnderACommand(t *testing.T) {
 	s.await("the next job's end", func() bool { return s.job(behind).State == hostler.StateSucceeded })
 }
 
-// A backup made while the server runs works elsewhere with the key file, and only
-// with it.
+// A backup of a running server can be restored elsewhere, with the key file only.
 func TestBackupAndRestore(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	s := start(t, t.TempDir(), "")
@@ -413,14 +412,14 @@ func TestBackupAndRestore(t *testing.T) {
 		_ = elsewhere.cmd.Process.Kill()
 		_ = elsewhere.cmd.Wait()
 	})
-	// The first key is kept beside the old data; a new one is made on the new.
+	// The first key is in the home of the old server; create another on the new one.
 	admin := strings.TrimSpace(elsewhere.must("key", "create", "recovery", "--local", "--role", "admin", "--data", elsewhere.data))
 	t.Setenv("HOSTLER_KEY", admin)
 	t.Setenv("HOSTLER_URL", elsewhere.url)
 	elsewhere.must("job", "run", "ssh_command", "--asset", "web", "--arg", "command=true", "--wait")
 }
 
-// A secret that a command prints reaches neither the disk nor anybody's eyes.
+// A secret that a command prints is redacted on disk and in every output.
 func TestSecretsStayInside(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {

@@ -118,7 +118,7 @@ func (st *streaming) load(ctx context.Context, perSecond int, span time.Duration
 	}
 }
 
-// reader follows the stream and resumes wherever it lands.
+// reader follows the stream, and resumes on the other server when it changes it.
 type reader struct {
 	st     *streaming
 	server int

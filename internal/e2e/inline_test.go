@@ -16,7 +16,7 @@ import (
 	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
-// onHost asks for commands on a host that is no asset.
+// onHost returns a request for commands on an ad-hoc host.
 func (s *server) onHost(d *sshtest.Server, enable string, commands ...string) hostler.JobRequest {
 	s.t.Helper()
 	args, err := json.Marshal(map[string]any{"commands": commands})
@@ -54,9 +54,9 @@ func (s *server) prints(id hostler.JobID, text string) {
 	s.await(text+" in the job's output", func() bool { return strings.Contains(s.must("job", "log", id.String()), text) })
 }
 
-// A request brings a host with its login: commands run there, a secret of it that
-// the host prints is masked, and when the job is over nothing of it is left.
-func TestAHostThatTheRequestBrings(t *testing.T) {
+// A request contains a host with its login: commands run there, a secret of it that
+// the host prints is redacted, and nothing of it is left when the job has ended.
+func TestAdHocHost(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
 		const canary = "canary-inline-71d0"
@@ -69,8 +69,8 @@ func TestAHostThatTheRequestBrings(t *testing.T) {
 		if !strings.Contains(string(job.Result), `"hello\n"`) || !strings.Contains(string(job.Result), "***") {
 			t.Errorf("result %s", job.Result)
 		}
-		if told, errOut, code := s.run("", "job", "retry", job.ID.String()); code == 0 || !strings.Contains(told+errOut, "login") {
-			t.Errorf("retry: exit code %d, %s%s", code, told, errOut)
+		if printed, errOut, code := s.run("", "job", "retry", job.ID.String()); code == 0 || !strings.Contains(printed+errOut, "login") {
+			t.Errorf("retry: exit code %d, %s%s", code, printed, errOut)
 		}
 		out := s.must("job", "get", job.ID.String(), "-o", "json") + s.must("job", "log", job.ID.String()) + s.must("audit", "list", "-o", "json")
 		keyLine := strings.Split(d.PrivateKey, "\n")[2]
@@ -87,8 +87,8 @@ func TestAHostThatTheRequestBrings(t *testing.T) {
 	})
 }
 
-// A person closes the kept connection to a host, and then stops the worker: each
-// time the job that runs follows its on_lost, and the next one runs.
+// An admin closes the open connection to a host, and then stops the worker: each time
+// the running job follows its on_lost setting, and the next one runs.
 func TestClosedSessionsAndStoppedWorkers(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
@@ -106,7 +106,7 @@ func TestClosedSessionsAndStoppedWorkers(t *testing.T) {
 			})
 		}
 		s.became(s.request(s.onHost(d, "", "true")).ID, hostler.StateSucceeded)
-		see("the kept connection", func() bool {
+		see("the open connection", func() bool {
 			return len(w.Sessions) == 1 && w.Sessions[0].Address == "127.0.0.1" && w.Sessions[0].User == d.User && w.Sessions[0].Succeeded == 1
 		})
 		if w.MemoryBytes == 0 {
@@ -122,7 +122,7 @@ func TestClosedSessionsAndStoppedWorkers(t *testing.T) {
 		}
 		s.became(first.ID, hostler.StateUnknown)
 		if took := time.Since(asked); took > 5*time.Second {
-			t.Errorf("the order took %v", took)
+			t.Errorf("the command took %v to arrive", took)
 		}
 		s.must("job", "resolve", first.ID.String(), "--as", "failed")
 

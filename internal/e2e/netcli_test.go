@@ -55,8 +55,7 @@ func (s *server) devices(n int) []*devicetest.Device {
 	return all
 }
 
-// onDevices runs net_cli on every device of a dialect and gives the jobs in their
-// last state.
+// onDevices runs net_cli on every device of a dialect and returns the ended jobs.
 func (s *server) onDevices(dialect devicetest.Dialect, args map[string]any) []hostler.Job {
 	s.t.Helper()
 	args["enable"] = "enable"
@@ -83,12 +82,12 @@ func (s *server) onDevices(dialect devicetest.Dialect, args map[string]any) []ho
 	return jobs
 }
 
-// Fifty network devices of two makes are looked at, configured, and refuse what
-// they do not know; their passwords are nowhere to be read.
+// Fifty network devices of two makes show and set their configuration, and reject
+// unknown lines; their passwords are stored and shown nowhere.
 func TestNetworkDevices(t *testing.T) {
 	s := start(t, t.TempDir(), "")
 	devices := s.devices(50)
-	for dialect, says := range map[devicetest.Dialect]struct{ show, rename string }{
+	for dialect, lines := range map[devicetest.Dialect]struct{ show, rename string }{
 		devicetest.IOSXE: {"show version", "hostname"},
 		devicetest.VRP:   {"display version", "sysname"},
 	} {
@@ -104,8 +103,8 @@ func TestNetworkDevices(t *testing.T) {
 				}
 			}
 		}
-		all(map[string]any{"commands": []string{says.show}}, hostler.StateSucceeded, "oftware")
-		all(map[string]any{"config": []string{"vlan 7", says.rename + " core"}, "save": true}, hostler.StateSucceeded, `"saved":true`)
+		all(map[string]any{"commands": []string{lines.show}}, hostler.StateSucceeded, "oftware")
+		all(map[string]any{"config": []string{"vlan 7", lines.rename + " core"}, "save": true}, hostler.StateSucceeded, `"saved":true`)
 		all(map[string]any{"commands": []string{"bogus"}}, hostler.StateFailed, `"failed":true`)
 	}
 	for i, d := range devices {

@@ -14,8 +14,8 @@ import (
 	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
-// NetPulse's clients test, ask and configure a network device through netmiko's
-// names; the login of the request is nowhere to be read.
+// NetPulse's clients test, read and configure a network device by netmiko's names;
+// the login of the request is stored and shown nowhere.
 func TestNetPulseOnANetworkDevice(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.3.1:0")
 	if err != nil {
@@ -57,15 +57,15 @@ func TestNetPulseOnANetworkDevice(t *testing.T) {
 		if !strings.Contains(out, "retval: {") || !strings.Contains(out, "'show version': ") {
 			t.Errorf("show: %s", out)
 		}
-		s.says([]string{"retval:"}, 0, "monitor.py", "wait", exec("config", "hostname core").ID)
-		s.says([]string{"error:"}, 1, "monitor.py", "wait", exec("command", "bogus").ID)
+		s.runScript([]string{"retval:"}, 0, "monitor.py", "wait", exec("config", "hostname core").ID)
+		s.runScript([]string{"error:"}, 1, "monitor.py", "wait", exec("command", "bogus").ID)
 
 		var jobs json.RawMessage
 		s.pulse(http.MethodGet, "/job?limit=1000", nil, &jobs)
-		told := s.files()
-		told["GET /job"] = jobs
-		told["audit"] = []byte(s.must("audit", "list", "-o", "json"))
-		for path, text := range told {
+		texts := s.files()
+		texts["GET /job"] = jobs
+		texts["audit"] = []byte(s.must("audit", "list", "-o", "json"))
+		for path, text := range texts {
 			for _, canary := range []string{deviceLogin, deviceEnable} {
 				if bytes.Contains(text, []byte(canary)) {
 					t.Errorf("%s is in %s", canary, path)
@@ -76,7 +76,7 @@ func TestNetPulseOnANetworkDevice(t *testing.T) {
 }
 
 // A job that waits longer than its ttl fails as expired, and the webhook of its
-// request is told.
+// request is notified.
 func TestNetPulseJobExpires(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	h := newHook(t)
@@ -90,19 +90,19 @@ func TestNetPulseJobExpires(t *testing.T) {
 		"connection_args": map[string]any{"host": "127.0.0.1", "port": d.Port, "username": d.User, "private_key": d.PrivateKey},
 		"webhook":         map[string]any{"url": h.URL, "cookies": map[string]string{"sid": "7"}, "auth": []string{"ops", "pass"}},
 	}, &late)
-	s.says([]string{"error:"}, 1, "monitor.py", "wait", late.ID)
+	s.runScript([]string{"error:"}, 1, "monitor.py", "wait", late.ID)
 	s.became(s.job(late.ID).ID, hostler.StateExpired)
 	s.await("the webhook", func() bool { return len(h.requests()) > 0 })
 	got := h.requests()[0]
-	var told struct{ ID, Status, Result string }
-	if err := json.Unmarshal([]byte(got.body), &told); err != nil || told.ID != late.ID || told.Status != "failed" || told.Result == "" || got.header.Get("Cookie") != "sid=7" || got.header.Get("Authorization") != "Basic b3BzOnBhc3M=" {
+	var texts struct{ ID, Status, Result string }
+	if err := json.Unmarshal([]byte(got.body), &texts); err != nil || texts.ID != late.ID || texts.Status != "failed" || texts.Result == "" || got.header.Get("Cookie") != "sid=7" || got.header.Get("Authorization") != "Basic b3BzOnBhc3M=" {
 		t.Errorf("the webhook got %v %s", got.header, got.body)
 	}
 	s.must("job", "cancel", first.ID)
 }
 
-// One request runs a command on twenty hosts and an asset; a device that cannot
-// be served fails alone.
+// One request runs a command on twenty hosts and an asset; the job of an
+// unsupported device fails alone.
 func TestNetPulseBulkRuns(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{AnyAddress: true, Config: []string{"MaxStartups 100"}})
 	eachStore(t, func(t *testing.T, s *server) {

@@ -16,7 +16,7 @@ import (
 	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
-// script runs one of the scripts that people have for NetPulse, as it is.
+// script runs an unchanged script that was written for NetPulse.
 func (s *server) script(name string, args ...string) (out string, code int) {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), filepath.Join("testdata", "netpulse", name), append([]string{s.url, s.key}, args...)...) //nolint:gosec // our own scripts
@@ -32,8 +32,8 @@ func (s *server) script(name string, args ...string) (out string, code int) {
 	return string(text), code
 }
 
-// says runs a script, which must end with a code and print some texts.
-func (s *server) says(want []string, code int, name string, args ...string) {
+// runScript runs a script and checks its exit code and texts of its output.
+func (s *server) runScript(want []string, code int, name string, args ...string) {
 	s.t.Helper()
 	out, got := s.script(name, args...)
 	if got != code {
@@ -93,8 +93,8 @@ func (s *server) execute(d *sshtest.Server, strategy string, commands ...string)
 	return j
 }
 
-// Scripts for NetPulse's job API see the life of jobs: they wait for results, list
-// what is finished, and cancel what has not started.
+// Scripts for NetPulse's job API wait for results, list ended jobs, and cancel jobs
+// that have not started.
 func TestNetPulseScriptsFollowJobs(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
@@ -102,10 +102,10 @@ func TestNetPulseScriptsFollowJobs(t *testing.T) {
 		if good.Queue != "FifoQ" || good.Result != nil {
 			t.Errorf("made %+v", good)
 		}
-		s.says([]string{"retval:", `'echo hello': 'hello\n'`, `'echo bye': 'bye\n'`}, 0, "monitor.py", "wait", good.ID)
+		s.runScript([]string{"retval:", `'echo hello': 'hello\n'`, `'echo bye': 'bye\n'`}, 0, "monitor.py", "wait", good.ID)
 		bad := s.execute(d, "fifo", "echo lost >&2; exit 3")
-		s.says([]string{"error:", "3"}, 1, "monitor.py", "wait", bad.ID)
-		s.says([]string{good.ID + " took "}, 0, "monitor.py", "finished")
+		s.runScript([]string{"error:", "3"}, 1, "monitor.py", "wait", bad.ID)
+		s.runScript([]string{good.ID + " took "}, 0, "monitor.py", "finished")
 		if out, _ := s.script("monitor.py", "finished"); strings.Contains(out, bad.ID) {
 			t.Errorf("a failed job is listed as finished:\n%s", out)
 		}
@@ -116,10 +116,10 @@ func TestNetPulseScriptsFollowJobs(t *testing.T) {
 			t.Errorf("the queue of a pinned job is %q", second.Queue)
 		}
 		s.prints(s.job(first.ID).ID, "begun")
-		s.says([]string{"cancelled: 0"}, 0, "monitor.py", "cancel", first.ID) // it runs
-		s.says([]string{"cancelled: 1"}, 0, "monitor.py", "cancel", second.ID)
-		s.says([]string{"cancelled: 0"}, 0, "monitor.py", "cancel", second.ID)
-		s.says([]string{"error:"}, 1, "monitor.py", "wait", second.ID)
+		s.runScript([]string{"cancelled: 0"}, 0, "monitor.py", "cancel", first.ID) // it runs
+		s.runScript([]string{"cancelled: 1"}, 0, "monitor.py", "cancel", second.ID)
+		s.runScript([]string{"cancelled: 0"}, 0, "monitor.py", "cancel", second.ID)
+		s.runScript([]string{"error:"}, 1, "monitor.py", "wait", second.ID)
 		if j := s.job(first.ID); j.State != hostler.StateRunning {
 			t.Errorf("the running job is %s", j.State)
 		}
@@ -135,8 +135,8 @@ func TestNetPulseScriptsFollowJobs(t *testing.T) {
 	})
 }
 
-// They watch workers and the connections that these keep, stop either, and raise
-// an alarm when one is dead.
+// Scripts list workers and their open connections, stop either, and raise an alarm
+// when a worker is dead.
 func TestNetPulseScriptsWatchWorkers(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
@@ -146,13 +146,13 @@ func TestNetPulseScriptsWatchWorkers(t *testing.T) {
 			out, _ := s.script("monitor.py", "health")
 			return strings.Contains(out, "health: ok")
 		})
-		s.says([]string{"workers 1, busy 0, dead 0, queued 0, health ok", "alarm: only 0 busy"}, 0, "monitor.sh")
+		s.runScript([]string{"workers 1, busy 0, dead 0, queued 0, health ok", "alarm: only 0 busy"}, 0, "monitor.sh")
 
 		running := s.execute(d, "pinned", "echo begun; sleep 300")
 		next := s.execute(d, "pinned", "true")
 		s.prints(s.job(running.ID).ID, "begun")
 		for _, host := range []string{"host=127.0.0.1", "host=web", "queue=pinned_127.0.0.1"} {
-			s.await("the kept connection in the list", func() bool {
+			s.await("the open connection in the list", func() bool {
 				out, code := s.script("monitor.py", "workers", host)
 				return code == 0 && strings.Contains(out, "_pinned_127.0.0.1 busy 0 0 pinned_127.0.0.1")
 			})
@@ -160,15 +160,15 @@ func TestNetPulseScriptsWatchWorkers(t *testing.T) {
 		if out, _ := s.script("monitor.py", "workers", "queue=FifoQ"); strings.Contains(out, "pinned") || !strings.Contains(out, " busy ") {
 			t.Errorf("workers of FifoQ:\n%s", out)
 		}
-		s.says([]string{"workers 2, busy 2, dead 0, queued 1", "well: "}, 0, "monitor.sh")
+		s.runScript([]string{"workers 2, busy 2, dead 0, queued 1", "well: "}, 0, "monitor.sh")
 
-		s.says([]string{"stopped"}, 0, "monitor.py", "stop", "host=web")
+		s.runScript([]string{"stopped"}, 0, "monitor.py", "stop", "host=web")
 		s.became(s.job(running.ID).ID, hostler.StateUnknown) // a command may have done its work
-		s.says([]string{"error:"}, 1, "monitor.py", "wait", running.ID)
+		s.runScript([]string{"error:"}, 1, "monitor.py", "wait", running.ID)
 		s.must("job", "resolve", running.ID, "--as", "failed")
-		s.says([]string{"retval:"}, 0, "monitor.py", "wait", next.ID)
+		s.runScript([]string{"retval:"}, 0, "monitor.py", "wait", next.ID)
 
-		s.says([]string{"not stopped: 404"}, 1, "monitor.py", "stop", "name=nobody")
+		s.runScript([]string{"not stopped: 404"}, 1, "monitor.py", "stop", "name=nobody")
 		var all []struct {
 			Name string `json:"name"`
 		}
@@ -177,9 +177,9 @@ func TestNetPulseScriptsWatchWorkers(t *testing.T) {
 			t.Fatalf("workers %+v", all)
 		}
 		for _, choice := range []string{"queue=pinned_127.0.0.1", "name=" + all[0].Name, "queue=FifoQ"} {
-			s.says([]string{"stopped"}, 0, "monitor.py", "stop", choice)
+			s.runScript([]string{"stopped"}, 0, "monitor.py", "stop", choice)
 			again := s.execute(d, "pinned", "echo again")
-			s.says([]string{`'echo again': 'again\n'`}, 0, "monitor.py", "wait", again.ID)
+			s.runScript([]string{`'echo again': 'again\n'`}, 0, "monitor.py", "wait", again.ID)
 		}
 
 		if err := s.cmd.Process.Kill(); err != nil {
@@ -194,7 +194,8 @@ func TestNetPulseScriptsWatchWorkers(t *testing.T) {
 	})
 }
 
-// What NetPulse's Python SDK sends is taken on its mount, and what it reads is there.
+// NetPulse's Python SDK works on its mount: its requests are accepted, and the fields
+// that it reads are there.
 func TestNetPulseSDK(t *testing.T) {
 	d := sshtest.Start(t, sshtest.Options{})
 	key := filepath.Join(t.TempDir(), "key")
@@ -202,7 +203,7 @@ func TestNetPulseSDK(t *testing.T) {
 		t.Fatal(err)
 	}
 	eachStore(t, func(_ *testing.T, s *server) {
-		s.says([]string{"all as the SDK expects"}, 0, "sdk.py", strconv.Itoa(d.Port), d.User, key)
+		s.runScript([]string{"all as the SDK expects"}, 0, "sdk.py", strconv.Itoa(d.Port), d.User, key)
 	})
 }
 

@@ -62,7 +62,7 @@ func (h *hook) requests() []request {
 	return append([]request(nil), h.seen...)
 }
 
-// task makes a task on the sample asset by the simple API and returns its id.
+// task creates a task on the sample asset by the simple API and returns its id.
 func (s *server) task(asset hostler.AssetID, action string) int64 {
 	s.t.Helper()
 	body := fmt.Sprintf(`{"asset_id":%d,"action":%q}`, int64(asset), action)
@@ -86,8 +86,8 @@ func (s *server) task(asset hostler.AssetID, action string) int64 {
 	return task.ID
 }
 
-// TestTaskCompleted is the journey of a script that polls nothing: it makes a task
-// and is told of its end, whatever became of the receiver in between.
+// TestTaskCompleted is the journey of a script that does not poll: it creates a task
+// and gets a request when the task has ended, also after its receiver failed.
 func TestTaskCompleted(t *testing.T) {
 	h := newHook(t)
 	t.Setenv("HOSTLER_WEBHOOK_URL", h.URL+"/done?key=canary-url")
@@ -110,7 +110,7 @@ func taskCompleted(t *testing.T, h *hook, s *server) {
 		t.Fatal(err)
 	}
 
-	// Delivered once, with the token, in the words of the simple API.
+	// Delivered once, with the token, in the format of the simple API.
 	id := s.task(asset.ID, "check_port")
 	s.await("the request", func() bool { return len(h.requests()) == before+1 })
 	got := h.requests()[before]
@@ -133,7 +133,7 @@ func taskCompleted(t *testing.T, h *hook, s *server) {
 		t.Errorf("Authorization: %q", auth)
 	}
 
-	// A receiver that fails leaves the task as it is, and is tried again.
+	// A receiver that fails does not change the task, and is tried again.
 	h.answers(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not today", http.StatusBadGateway) })
 	id = s.task(asset.ID, "check_port")
 	var failed hostler.Delivery
@@ -192,7 +192,7 @@ func taskCompleted(t *testing.T, h *hook, s *server) {
 }
 
 // TestServerDiesWhileItDelivers: a request that was in flight when the server was
-// killed is made again, under the same id.
+// killed is sent again under the same id.
 func TestServerDiesWhileItDelivers(t *testing.T) {
 	h := newHook(t)
 	free := make(chan struct{})
