@@ -38,6 +38,7 @@ type mjob struct {
 	place    string // as store.Tx.Places returns it
 	held     bool
 	queuedAt time.Time
+	rank     time.Time // of a ready job
 	runAt    time.Time
 	ttl      bool // expires_at still counts
 	attempt  int
@@ -96,6 +97,11 @@ func (m *model) promote() {
 // lane's connection, if that worker is live and another one is too.
 func (m *model) ready(j *mjob) {
 	j.place, j.affinity, j.affinityUntil = "ready", 0, time.Time{}
+	arrived := j.queuedAt
+	if arrived.After(m.now) { // by a clock that was set back since
+		arrived = m.now
+	}
+	j.rank = arrived.Add(time.Duration(j.spec.Priority-1) * store.AgePerStep)
 	if j.spec.LaneKey == "" {
 		return
 	}
@@ -221,11 +227,7 @@ func (m *model) candidates(queue string, w hostler.WorkerID, n int) []*mjob {
 	return all[:min(max(n, 0), len(all))]
 }
 
-func byRank(a, b *mjob) int { return cmp.Or(rank(a).Compare(rank(b)), cmp.Compare(a.id, b.id)) }
-
-func rank(j *mjob) time.Time {
-	return j.queuedAt.Add(time.Duration(j.spec.Priority-1) * store.AgePerStep)
-}
+func byRank(a, b *mjob) int { return cmp.Or(a.rank.Compare(b.rank), cmp.Compare(a.id, b.id)) }
 
 func (m *model) running(queue string) int {
 	n := 0

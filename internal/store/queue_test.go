@@ -171,6 +171,23 @@ func TestPriorityCannotStarve(t *testing.T) {
 	})
 }
 
+// A lane whose newest job arrived by a clock that was ahead gets its turn like others
+// when that clock is set back: its order lasts, and costs its later jobs no hour.
+func TestClockSetBackStarvesNoLane(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		f.Advance(time.Hour)
+		f.enqueue(job(inLane("device:a")))
+		if err := f.finish(f.worker, f.claim(f.worker, 1)[0], hostler.OutcomeSucceeded); err != nil {
+			t.Fatal(err)
+		}
+		f.Advance(-time.Hour)
+		want := f.enqueue(job(inLane("device:a")))[0]
+		f.Advance(time.Second)
+		other := f.enqueue(job(inLane("device:b")), job())
+		f.wantOrder(want, other[0], other[1])
+	})
+}
+
 // If the answer to a claim is lost, its job would stay running on a healthy worker for
 // ever. The heartbeat lists the jobs that are held; the missing one is handed back.
 func TestLostLeaseReplyIsHandedBack(t *testing.T) {

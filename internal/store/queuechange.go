@@ -29,9 +29,12 @@ const AgePerStep = time.Hour
 // connection before any worker may claim it.
 const affinitySpan = 200 * time.Millisecond
 
-// rankOf orders the ready jobs of a queue; the lowest goes first.
-func rankOf(queuedAt, prio int64) int64 {
-	return queuedAt + (prio-1)*AgePerStep.Microseconds()
+// rankOf orders the ready jobs of a queue; the lowest goes first. An arrival that is
+// later than now counts as now: it was given by a clock that has been set back since,
+// or keeps the order of a lane that had such a clock (see [lane.arrive]), and would
+// else rank behind all jobs of other lanes until the clock has caught up.
+func rankOf(queuedAt, prio int64, now time.Time) int64 {
+	return min(queuedAt, sqldb.Micros(now)) + (prio-1)*AgePerStep.Microseconds()
 }
 
 // entry is a live job as it moves from one table of the queue to another. Its
@@ -172,7 +175,7 @@ func (c *queueChange) admitAll(entries []entry) {
 }
 
 func (c *queueChange) toReady(e entry, l *lane) {
-	row := readyRow{entry: e, Rank: rankOf(e.QueuedAt, e.Prio)}
+	row := readyRow{entry: e, Rank: rankOf(e.QueuedAt, e.Prio, c.tx.now)}
 	if l != nil {
 		row.Owner = l.Owner
 	}
