@@ -64,7 +64,7 @@ func (e *Engine) rescueOnce(ctx context.Context) error {
 	}
 	var lost []hostler.WorkerID
 	if len(silent) > 0 {
-		// LoseWorkers re-checks that no heartbeat came since.
+		// LoseWorkers re-checks that no heartbeat, and no claim, came since.
 		err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
 			lost, err = tx.LoseWorkers(silent)
 			return err

@@ -300,6 +300,50 @@ func TestDeadWorkerIsFenced(t *testing.T) {
 	})
 }
 
+// A worker that was idle when it was observed, and has claimed a job since, is alive:
+// after a stall, its claim may be committed before its heartbeat.
+func TestIdleWorkerThatClaimsIsNotLost(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		idle := f.pulses()
+		id := f.enqueue(job(onLost(hostler.OnLostAsk)))[0]
+		f.claim(f.worker, 1)
+		f.tx(func(tx *store.Tx) error {
+			lost, err := tx.LoseWorkers(idle)
+			if err == nil && len(lost) > 0 {
+				t.Errorf("lost %v, which has claimed a job since", lost)
+			}
+			return err
+		})
+		f.wantPlace(id, "running")
+	})
+}
+
+// The claim of an idle worker that is not committed yet is waited for.
+func TestClaimRacingLoss(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		idle := f.pulses()
+		id := f.enqueue(job(onLost(hostler.OnLostAsk)))[0]
+		var ended <-chan error
+		f.tx(func(tx *store.Tx) error {
+			if _, err := tx.Claim(f.worker, 1); err != nil {
+				return err
+			}
+			ended = f.meanwhile(func(tx *store.Tx) error {
+				lost, err := tx.LoseWorkers(idle)
+				if err == nil && len(lost) > 0 {
+					err = fmt.Errorf("lost %v, which was claiming a job", lost)
+				}
+				return err
+			})
+			return nil
+		})
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		f.wantPlace(id, "running")
+	})
+}
+
 // A claim that races a rescue must not leave a running job on a dead worker: the
 // claim holds the worker's row, so the rescue comes after it and sees the job.
 func TestClaimRacingRescue(t *testing.T) {

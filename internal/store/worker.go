@@ -166,11 +166,25 @@ func (tx *Tx) Pulses() ([]Pulse, error) {
 	return query[Pulse](tx, `SELECT @cols FROM worker w WHERE w.dead = 0`)
 }
 
-// LoseWorkers marks those workers as dead that have sent no other heartbeat since
-// their pulse was taken, and returns them.
+// LoseWorkers marks those workers as dead that have given no sign of life since their
+// pulse was taken, and returns them. A heartbeat is one, and so is the claim of a worker
+// that was idle: after a stall it may be committed before the heartbeat.
 func (tx *Tx) LoseWorkers(silent []Pulse) (lost []hostler.WorkerID, err error) {
+	ids := make([]hostler.WorkerID, len(silent))
+	for i, p := range silent {
+		ids[i] = p.Worker
+	}
+	// A claim holds the row of its worker. The statements after this one see its jobs.
+	const lock = `SELECT id FROM worker WHERE id IN ?* ORDER BY id FOR UPDATE`
+	if _, err := column[hostler.WorkerID](tx, lock, ids); err != nil {
+		return nil, err
+	}
 	for _, p := range silent {
-		dead, err := tx.endWorkers(hostler.EventWorkerLost, `id = ? AND heartbeat_at = ?`, p.Worker, p.Heartbeat)
+		where := `id = ? AND heartbeat_at = ?`
+		if p.Idle {
+			where += ` AND NOT EXISTS (SELECT 1 FROM running r WHERE r.worker = worker.id)`
+		}
+		dead, err := tx.endWorkers(hostler.EventWorkerLost, where, p.Worker, p.Heartbeat)
 		if err != nil {
 			return nil, err
 		}
