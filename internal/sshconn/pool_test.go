@@ -340,6 +340,24 @@ func TestRekeyAsksForNoSecondDecision(t *testing.T) {
 	}
 }
 
+// A login password is often the beginning of the enable password.
+func TestRedactReplacesTheLongestSecret(t *testing.T) {
+	call := actiontest.New(&hostler.LeaseAsset{
+		Address: "192.0.2.1",
+		Credential: &hostler.LeaseCredential{
+			Kind: hostler.CredentialPassword, Username: "ann", Secret: hostler.Secret{Password: "cisco"},
+		},
+	}, m{}).Call
+	target, err := newEnv(t, sshconn.Options{}).pool.Target(call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.Hide("cisco123")
+	if got, want := target.Redact("password cisco, enable cisco123"), "password ***, enable ***"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // A server with several host keys presents the pinned one.
 func TestPinnedTypeIsNegotiated(t *testing.T) {
 	s := startServer(t, sshtest.Options{HostKeyTypes: []string{"ed25519", "ecdsa", "rsa"}})

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,7 +28,7 @@ type Target struct {
 
 	route   *route
 	call    *action.Call
-	secrets []string // values that Redact replaces
+	secrets []string // values that Redact replaces, longest first
 }
 
 // Target resolves the route to a call's asset and adds its secrets to the values that
@@ -59,6 +60,8 @@ func (t *Target) Hide(values ...string) {
 			t.secrets = append(t.secrets, v)
 		}
 	}
+	// A password may be the beginning of another: cisco, cisco123.
+	slices.SortStableFunc(t.secrets, func(a, b string) int { return len(b) - len(a) })
 	if t.call.Redact != nil {
 		t.call.Redact(values...)
 	}
