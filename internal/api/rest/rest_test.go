@@ -187,6 +187,9 @@ func TestLang(t *testing.T) {
 		"": "def", "fr": "def", "*": "def", "xx;q=": "def",
 		"en": "en", "en-GB": "en", "zh": "zh", "zh-CN,zh;q=0.9,en;q=0.8": "zh", "zh-TW": "zh",
 		"en;q=0.2, zh;q=0.4": "zh", "fr, zh;q=0.1": "zh", "en, zh": "en",
+		"zh-Hans": "zh", "zh-Hans-CN, en": "zh", "zh;q=0, en": "en", "en;q=0": "def",
+		"zh-TW, en;q=0.8": "zh", "zh-HK, en": "zh", "zh-Hant, en": "zh", "en, zh-TW": "en",
+		"zh-CN, not_a_tag!": "zh", "en;q=high, zh": "zh", "C, zh": "zh", "zh-CN,, en": "zh",
 	} {
 		if got := Lang(header, "def"); got != want {
 			t.Errorf("%q: %s, want %s", header, got, want)
