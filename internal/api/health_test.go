@@ -1,17 +1,20 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api"
 	"hostler.dev/hostler/internal/api/monitor"
+	"hostler.dev/hostler/internal/store"
 )
 
 // health is the data of GET /health.
@@ -193,4 +196,33 @@ func TestAuditKnowsTheClient(t *testing.T) {
 			t.Errorf("%s with %s: %s: %q, want %q", c.peer, c.header, c.value, got, c.want)
 		}
 	}
+}
+
+// TestHealthDuringBlockedReads: slow requests, more of them than there are
+// connections, do not make a server look as if its store were down.
+func TestHealthDuringBlockedReads(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		reads, end := context.WithCancel(t.Context())
+		holding := make(chan struct{}, 60)
+		var wg sync.WaitGroup
+		for range 60 {
+			wg.Go(func() {
+				_ = w.store.View(reads, func(*store.Tx) error {
+					holding <- struct{}{}
+					<-reads.Done()
+					return nil
+				})
+			})
+		}
+		defer wg.Wait()
+		defer end()
+		for range 3 { // they fill what reads may have
+			<-holding
+		}
+		for _, path := range []string{"/readyz", "/health"} {
+			if a := w.do(t, nobody, "GET", path, ""); a.Status != http.StatusOK {
+				t.Errorf("%s: %d %s", path, a.Status, a.Body)
+			}
+		}
+	})
 }

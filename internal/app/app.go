@@ -60,7 +60,7 @@ type Config struct {
 type App struct {
 	cfg     Config
 	store   *store.Store
-	work    *store.Store // for what workers wait for
+	work    *store.Store // with connections that slow requests do not use up
 	callers callerCache
 }
 

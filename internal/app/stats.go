@@ -28,9 +28,10 @@ type StoreVitals struct {
 }
 
 // Vitals reads the figures of the server. There is no Caller: the configuration
-// decides who may read /health and /metrics.
+// decides who may read /health and /metrics. It does not use the connections of
+// requests: slow requests, however many, must not make the store look unreachable.
 func (a *App) Vitals(ctx context.Context) (Vitals, error) {
-	st, err := a.store.Stats(ctx)
+	st, err := a.work.Stats(ctx)
 	if err != nil {
 		return Vitals{}, err
 	}
@@ -38,7 +39,7 @@ func (a *App) Vitals(ctx context.Context) (Vitals, error) {
 		Kind: st.Kind, Version: st.Version, Latency: st.Latency,
 		PoolInUse: st.PoolInUse, PoolMax: st.PoolMax, SizeBytes: st.SizeBytes, DiskFree: st.DiskFree,
 	}}
-	err = a.store.View(ctx, func(tx *store.Tx) error {
+	err = a.work.View(ctx, func(tx *store.Tx) error {
 		if v.Queues, err = tx.Queues(); err != nil {
 			return err
 		}

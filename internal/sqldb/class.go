@@ -53,3 +53,8 @@ func (d classed) InTx(ctx context.Context, fn func(c Conn) error) error {
 func (d classed) View(ctx context.Context, fn func(c Conn) error) error {
 	return d.Driver.View(WithClass(ctx, d.class), fn)
 }
+
+// Stats implements Driver.
+func (d classed) Stats(ctx context.Context) (Stats, error) {
+	return d.Driver.Stats(WithClass(ctx, d.class))
+}
