@@ -22,7 +22,7 @@
 //   - A request is repeated only when that is safe: it reads, it replaces a whole object,
 //     it has an Idempotency-Key (every POST that creates work has one, the same in each
 //     repetition), or it was not sent.
-//   - Repetitions are bounded and obey Retry-After.
+//   - Repetitions are bounded and respect Retry-After.
 //   - The key is sent to the given address only: redirects are refused.
 //   - A Client is safe for use by many goroutines.
 package client

@@ -122,8 +122,8 @@ func TestBadEventQueries(t *testing.T) {
 	}
 }
 
-// A position that the database never reached, such as after a restore, is told
-// as a gap.
+// A position that the database never reached, as after a restore, is reported as a
+// gap.
 func TestEventsAfterARestore(t *testing.T) {
 	w := newEnv(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -166,8 +166,8 @@ func TestWhoSeesHealth(t *testing.T) {
 	}
 }
 
-// TestAuditKnowsTheClient: what the audit says of where a change came from cannot
-// be made up.
+// TestAuditKnowsTheClient: a client cannot forge the address that the audit record
+// shows for it.
 func TestAuditKnowsTheClient(t *testing.T) {
 	w := newEnv(t)
 	for i, c := range []struct{ peer, header, value, want string }{

@@ -14,7 +14,7 @@ import (
 // TestLimitsAgree compares the limits in the tags of the wire types, which the OpenAPI
 // document shows and Huma enforces, with those that the use cases enforce. A use case
 // accepts a value at the limit of a tag and refuses one beyond it; otherwise a client
-// that obeys the document is refused, or one of two places has a limit of its own.
+// that follows the document is refused, or the two limits differ.
 func TestLimitsAgree(t *testing.T) {
 	w := newEnv(t)
 	ctx, c := t.Context(), w.caller(t, admin)

@@ -224,7 +224,7 @@ func TestNetPulseSDKBody(t *testing.T) {
 	})
 }
 
-// What a client does not set may be null.
+// A parameter that a client does not set may be null.
 func TestNetPulseNulls(t *testing.T) {
 	eachMount(t, func(t *testing.T, w *env, mount string) {
 		body := `{"driver":"paramiko","connection_args":{"host":"192.0.2.1","port":null,"username":"ops","password":null,"timeout":null},

@@ -51,7 +51,7 @@ func TestProblemNamesEveryField(t *testing.T) {
 	}
 }
 
-// What passes the schema and yet does not fit its type is named too.
+// A value that passes the schema and does not fit its type is named too.
 func TestProblemNamesTheFieldThatItsTypeRefuses(t *testing.T) {
 	w := newEnv(t)
 	const id = "not an id of the form run_ + 11 digits of base 32"

@@ -201,7 +201,7 @@ func foreignIDs(t *testing.T, w *env) {
 		t.Errorf("only %d routes take ids", tried)
 	}
 
-	// A key is found by nobody who may not see it; the system's admins may.
+	// A key exists only for those who may see it; the system's admins may.
 	for _, call := range [][2]string{{"DELETE", "/api/v1/keys/" + key.Key.ID.String()}, {"POST", "/api/v1/keys/" + key.Key.ID.String() + "/rotate"}} {
 		if a := w.do(t, operator, call[0], call[1], ""); a.Status != http.StatusNotFound {
 			t.Errorf("%s %s: %d %s, want 404", call[0], call[1], a.Status, a.Body)

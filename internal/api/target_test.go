@@ -12,12 +12,12 @@ import (
 
 const hostSecret = "Kanarien\"vogel+9c1e"
 
-// inlineBody is a request for a job on a host that is no asset. The secret needs
+// inlineBody is a request for a job on an ad-hoc host. The secret needs
 // escapes in every notation.
 const inlineBody = `{"action":"noop","target":{"address":"SW1.example","port":2222,"username":"root","password":"Kanarien\"vogel+9c1e","enable":"Kanarien\"vogel+9c1e"}}`
 
-// TestInlineTarget sends a host along, and looks at everything that the API then
-// says for its secret.
+// TestInlineTarget sends a host in a request, and searches all answers of the API for
+// its secret.
 func TestInlineTarget(t *testing.T) { eachEnv(t, inlineTarget) }
 
 func inlineTarget(t *testing.T, w *env) {

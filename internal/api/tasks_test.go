@@ -227,7 +227,7 @@ func TestSimpleAssets(t *testing.T) {
 	w := newEnv(t)
 	a := w.simpleAsset(t, "web1", 22)
 	path := fmt.Sprintf("/assets/%d", a.ID)
-	// What this API does not know of must survive it.
+	// Fields that this API does not have must survive an update by it.
 	w.mustDo(t, admin, "PUT", "/api/v1/assets/web1", `{"name":"web1","address":"127.0.0.1","port":22,"labels":{"role":"web"},"vars":{"x":"y"},"device_key":"rack1"}`, nil)
 	var got simpleAsset
 	w.mustDo(t, operator, "PUT", path, `{"name":"web1","ip":"192.0.2.7"}`, &got)

@@ -23,7 +23,7 @@ func TestClientOfWebhooks(t *testing.T) {
 		t.Errorf("made %+v", made.Webhook)
 	}
 
-	// What was read, written back, changes nothing.
+	// Writing back what was read changes nothing.
 	same := ok(c.PutWebhook(ctx, "ops", made.Webhook.Input()))(t)
 	if diff := cmp.Diff(made.Webhook, same, cmpopts.IgnoreFields(hostler.Webhook{}, "Updated")); diff != "" {
 		t.Errorf("written back (-before +after):\n%s", diff)

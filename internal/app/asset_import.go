@@ -13,7 +13,7 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// What to do with a row whose asset exists: hostler.ImportOptions.OnConflict.
+// The values of hostler.ImportOptions.OnConflict, for a row whose asset exists.
 const (
 	conflictUpdate = "update"
 	conflictSkip   = "skip"

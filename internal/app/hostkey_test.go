@@ -85,7 +85,7 @@ func TestFirstHostKeyIsPinnedAndOthersWait(t *testing.T) {
 	})
 }
 
-// wantEvents compares what a viewer hears of host keys.
+// wantEvents compares the events of host keys that a viewer receives.
 func wantEvents(t *testing.T, w *env, want ...string) {
 	t.Helper()
 	if err := w.h.Store.InTx(t.Context(), func(tx *store.Tx) error { _, _, err := tx.Publish(100); return err }); err != nil {

@@ -26,8 +26,8 @@ func (g grant) idempotencyKey(route, key string, request any) (*store.IdemKey, e
 	if err != nil {
 		return nil, hostler.Errorf(hostler.CodeMalformed, "the request is not valid JSON", "请求不是合法的 JSON")
 	}
-	// The digest is keyed: the request may hold a password, which somebody who reads
-	// the database could otherwise guess by its plain hash.
+	// The digest is keyed: the request may contain a password, which a reader of the
+	// database could otherwise guess by its plain hash.
 	sum := g.app.cfg.Box.Digest("idempotency", body)
 	return &store.IdemKey{Project: g.project, Route: route, Key: key, Hash: hex.EncodeToString(sum)}, nil
 }

@@ -64,7 +64,7 @@ func TestInlineTargetReachesTheLeaseAndNothingElse(t *testing.T) {
 			t.Fatalf("leases (-want +got): %s", cmp.Diff(want, leases[0].Asset))
 		}
 		if n := w.targets(t); n != 1 {
-			t.Errorf("%d targets are kept, want 1", n)
+			t.Errorf("%d targets are stored, want 1", n)
 		}
 		k.finish(t, leases, hostler.OutcomeFailed)
 		if n := w.targets(t); n != 0 {

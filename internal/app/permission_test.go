@@ -93,8 +93,8 @@ func (w *env) call(ctx context.Context, m reflect.Method, c auth.Caller) error {
 	return err
 }
 
-// TestPermissionComesFirst calls every use case as every role. Who may not is
-// refused as such, whatever else is wrong with the input; who may is not.
+// TestPermissionComesFirst calls every use case as every role. A missing
+// permission is refused as such, whatever else is wrong with the input.
 func TestPermissionComesFirst(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		if got := len(useCases()); got != len(verbs) {

@@ -218,7 +218,7 @@ func (s *scope) recordWebhook(verb string, id hostler.WebhookID) (hostler.Webhoo
 	})
 }
 
-// PutWebhook replaces a webhook. Secret parts that the input leaves out are kept,
+// PutWebhook replaces a webhook. Secret parts that the input omits stay as they are,
 // unless the URL leads to another origin; see [webhook.Replace].
 func (a *App) PutWebhook(
 	ctx context.Context, c auth.Caller, ref string, in hostler.WebhookInput,

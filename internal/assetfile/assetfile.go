@@ -14,9 +14,9 @@
 //
 // # Invariants
 //
-// What Write writes, Read reads back without a change. No cell that Write writes
-// is a formula to a spreadsheet. A column that the file lacks leaves its field as
-// it is; an empty cell clears the field. Errors name the line, and are
+// Read reads back a file of Write without a change. No cell that Write writes
+// is a formula to a spreadsheet. A missing column does not change its
+// field; an empty cell clears the field. Errors name the line, and are
 // hostler.CodeInvalid.
 package assetfile
 

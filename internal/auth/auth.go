@@ -12,7 +12,7 @@
 //
 // # Invariants
 //
-// What the table does not allow is refused: an unknown verb, an unknown role, a missing
+// Everything that the table does not allow is refused: an unknown verb, an unknown role, a missing
 // project. A key never has a higher role than its own, whatever its user has.
 package auth
 

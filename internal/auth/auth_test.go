@@ -16,8 +16,8 @@ const (
 	foreign hostler.ProjectID = 3
 )
 
-// least is the permission table, written a second time: a change of it is a
-// change of two places.
+// least is the permission table, written a second time: every change of it must
+// be made here too.
 var least = map[auth.Verb]hostler.Role{
 	auth.ReadProject: "viewer", auth.OwnKeys: "viewer", auth.ReadAsset: "viewer", auth.ReadHostKey: "viewer",
 	auth.ReadCredential: "viewer", auth.ReadAction: "viewer", auth.ReadJob: "viewer", auth.ReadQueue: "viewer",

@@ -11,16 +11,16 @@ import (
 // invalid UTF-8 nor NUL.
 func Storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
-// SingleLine reports whether a text is one line that shows as what it is: valid
+// SingleLine reports whether a text is one line that is shown as it is: valid
 // UTF-8 without a [Forbidden] character.
 func SingleLine(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, Forbidden)
 }
 
 // Forbidden reports whether a character must not be in a line of text: control
-// characters, which terminals and devices obey; line and paragraph separators; and
+// characters, which terminals and devices interpret; line and paragraph separators; and
 // bidirectional controls (Unicode UAX #9), which show a text in another order than
-// it is read by programs.
+// programs read it.
 func Forbidden(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }

@@ -21,7 +21,7 @@ import (
 // request that the command line has no command for. The steps are taken in order, on
 // a copy of the recorded folder.
 type step struct {
-	// Args are the arguments of the command; $NAME stands for a variable.
+	// Args are the arguments of the command; $NAME is replaced by a variable.
 	Args  []string `json:"args,omitempty"`
 	Stdin string   `json:"stdin,omitempty"`
 	// Save names the variable that takes the command's output, without spaces around.
@@ -224,7 +224,7 @@ func onFolder(t testing.TB, bin string) *server {
 	}
 	newReceiver(t, sqliteNet)
 	s := start(t, bin, home, "", sc.Keys["admin"], sqliteNet.env()...)
-	s.settled(sc)
+	s.awaitRecovery(sc)
 	return s
 }
 

@@ -58,7 +58,7 @@ func openOld(t *testing.T, n network, dir, home, db string) {
 		t.Fatal(err)
 	}
 	o.server = start(t, binary, home, db, o.sc.Keys["admin"], n.env()...)
-	o.settled(o.sc)
+	o.awaitRecovery(o.sc)
 	o.sameAnswers(dir)
 	o.keys()
 	o.idempotency()

@@ -32,7 +32,7 @@ var far = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
 // postdate moves the times that must lie in the future when the folder is opened:
 // what is scheduled or backs off, the ttl of jobs (negative while it is suspended),
-// the answers kept for idempotency keys, and the next tries of two webhooks. The
+// the answers stored for idempotency keys, and the next tries of two webhooks. The
 // next try of a disabled one is due.
 var postdate = []string{
 	`UPDATE sched SET run_at = %[1]d`,
@@ -124,7 +124,7 @@ func answers(t *testing.T, n network, dir string, sc scene, copyOf func() (home,
 			t.Fatal(err)
 		}
 		s := start(t, *oldBinary, home, db, sc.Keys["admin"], n.env()...)
-		s.settled(sc)
+		s.awaitRecovery(sc)
 		seen = append(seen, s.readAll(sc))
 		s.kill()
 	}

@@ -21,8 +21,8 @@ import (
 	"hostler.dev/hostler"
 )
 
-// kept are the headers of a request that are recorded.
-var kept = []string{"Accept", "Content-Type", "Idempotency-Key", "Last-Event-Id", "X-Project"}
+// recorded are the headers of a request that are recorded.
+var recorded = []string{"Accept", "Content-Type", "Idempotency-Key", "Last-Event-Id", "X-Project"}
 
 func TestRecordSteps(t *testing.T) {
 	s := onFolder(t, *oldBinary)
@@ -104,7 +104,7 @@ func newRecordingProxy(t *testing.T, s *server) *recordingProxy {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		r.Header.Del("Accept-Encoding")
 		e := &exchange{Method: r.Method, Path: p.masked(r.URL.RequestURI()), Body: p.masked(string(body)), Header: map[string]string{}}
-		for _, k := range kept {
+		for _, k := range recorded {
 			if v := r.Header.Get(k); v != "" {
 				e.Header[k] = v
 			}
@@ -121,7 +121,7 @@ func newRecordingProxy(t *testing.T, s *server) *recordingProxy {
 	return p
 }
 
-// masked puts variables in the place of ids that are made while recording.
+// masked replaces the ids that are created while recording by variables.
 func (p *recordingProxy) masked(text string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -70,10 +70,10 @@ func (s *server) readAll(sc scene) map[string]any {
 	return out
 }
 
-// settled waits until a server that was started on the folder has dealt with what the
+// awaitRecovery waits until a server that was started on the folder has dealt with what the
 // kill left: every job is in its state, and no delivery waits but those of the
 // disabled webhook.
-func (s *server) settled(sc scene) {
+func (s *server) awaitRecovery(sc scene) {
 	s.t.Helper()
 	for _, name := range sortedKeys(sc.States) {
 		s.became(sc.Jobs[name], sc.States[name])

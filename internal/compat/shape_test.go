@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// anything stands for a value that was not the same in two runs of the older server.
+// anything replaces a value that was not the same in two runs of the older server.
 const anything = "~"
 
 // texts are the keys whose values are texts for people, which may change.

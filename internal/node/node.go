@@ -42,7 +42,7 @@ type Options struct {
 	Queues  []string // that the worker serves; "*" means all of them
 	Slots   int      // jobs that run at once; 0 means no worker
 
-	OutputLimit  int            // bytes of output kept of one job; 0 means runlog.DefaultLimit
+	OutputLimit  int            // bytes of output stored per job; 0 means runlog.DefaultLimit
 	EgressAllow  []netip.Prefix // special ranges that http_request may reach
 	LegacySSH    bool           // offer outdated SSH algorithms too
 	LocalCommand bool           // enable the action local_command

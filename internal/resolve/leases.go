@@ -37,18 +37,18 @@ type batch struct {
 	resolver *Resolver
 	ctx      context.Context //nolint:containedctx // a batch lives inside one call of Leases
 
-	// What the leases refer to.
+	// References of the leases.
 	assetIDs []hostler.AssetID
-	inline   []*hostler.Lease            // of jobs that brought their own host
+	inline   []*hostler.Lease            // of jobs with a host of their own
 	named    map[*hostler.Lease][]string // credentials that the args name
 
-	// What was read.
+	// Rows read from the store.
 	assets      map[hostler.AssetID]*store.AssetRow
 	targets     map[hostler.JobID]store.SealedTarget
 	hostKeys    map[location][]hostler.HostKey
 	credentials []store.SealedCredential
 
-	// What was made of it, once for the batch.
+	// Results, computed once for the batch.
 	opened    map[hostler.CredentialID]*hostler.LeaseCredential
 	completed map[hostler.AssetID]*hostler.LeaseAsset
 }

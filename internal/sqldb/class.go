@@ -2,7 +2,7 @@ package sqldb
 
 import "context"
 
-// Class says what a transaction is for, which decides whose connections it may use
+// Class is the purpose of a transaction, which decides whose connections it may use
 // when they are scarce. A higher class may use all those of the lower ones and some of
 // its own, so that no number of slow requests keeps a worker from renewing its lease.
 type Class int

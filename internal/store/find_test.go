@@ -32,7 +32,7 @@ func TestJobsOfHostsLanesAndWorkers(t *testing.T) {
 				return err
 			}
 			specs := specsOf(project, "a", 5)
-			specs[0].AssetName = "192.0.2.1" // a host that is no asset
+			specs[0].AssetName = "192.0.2.1" // an ad-hoc host
 			specs[1].AssetName, specs[1].Asset = "web", 77
 			specs[1].LaneKey, specs[1].LaneLimit = hostler.AssetLaneKey("192.0.2.1"), 1
 			specs[2].LaneKey, specs[2].LaneLimit = hostler.OwnLaneKey(project, "deploy"), 1

@@ -1,4 +1,4 @@
-// Package wait is the one place that sleeps: until a time has passed, until a
+// Package wait sleeps, for all packages: until a time has passed, until a
 // signal arrives, and between the tries of something that failed.
 //
 // # Model

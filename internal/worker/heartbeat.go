@@ -52,7 +52,7 @@ func (s *session) heartbeatLoop() {
 }
 
 // heartbeat lists the leases that the worker holds. It is not ok once the session is
-// ending: from then on jobs leave the list although they have begun, and the dispatcher
+// ending: from then on jobs are removed from the list although they have begun, and the dispatcher
 // would take them for jobs that never started.
 func (s *session) heartbeat() (hb hostler.Heartbeat, ok bool) {
 	s.mu.Lock()

@@ -26,7 +26,7 @@ type programArgs struct {
 // Ended is the result of a program that ran to its end.
 type Ended struct {
 	ExitCode int `json:"exit_code"`
-	// Signal names the signal that an exit code above 128 stands for, by the shell's
+	// Signal names the signal that an exit code above 128 means, by the shell's
 	// convention.
 	Signal    string  `json:"signal,omitempty"`
 	DurationS float64 `json:"duration_s"`

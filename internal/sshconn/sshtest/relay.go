@@ -76,7 +76,7 @@ func (r *Relay) closeAll() {
 func (r *Relay) Silence() { r.silenced.Store(r.accepted.Load()) }
 
 // CutAt cuts the next connection whose client sends a chunk of at least that many bytes.
-// The size tells what is sent, even when an earlier job's last bytes come late: less than a
+// The size identifies what is sent, even when an earlier job's last bytes come late: less than a
 // hundred bytes open a session, some more ask for the wrapper, and then follows the program.
 func (r *Relay) CutAt(size int64) { r.cut.Store(size) }
 

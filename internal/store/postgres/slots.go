@@ -11,7 +11,7 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// What is left of the pool for the higher classes; see [sqldb.Class].
+// Connections of the pool that are reserved for the higher classes; see [sqldb.Class].
 const (
 	leaseConns = 2 // for Leases alone
 	workConns  = 4 // for Work and Leases

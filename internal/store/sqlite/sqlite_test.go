@@ -76,8 +76,8 @@ func TestVersionLess(t *testing.T) {
 	}
 }
 
-// What was acknowledged is in the files: a copy of them, taken without closing
-// anything as after a crash, has it.
+// Acknowledged transactions are in the files: a copy that is taken without closing
+// anything, as after a crash, has them.
 func TestAcknowledgedIsDurable(t *testing.T) {
 	dir := t.TempDir()
 	db := mustOpen(t, filepath.Join(dir, "hostler.db"), Options{})

@@ -72,7 +72,7 @@ func TestBlockedReadsDelayNoWork(t *testing.T) {
 	})
 }
 
-// What moves jobs may itself be blocked, and still leases are renewed. (On SQLite
+// Leases are renewed also while the transactions that move jobs are blocked. (On SQLite
 // all writes take turns.)
 func TestBlockedWorkDelaysNoLease(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
