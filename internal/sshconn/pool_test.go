@@ -736,8 +736,8 @@ func TestDeadJumpHostConnection(t *testing.T) {
 	s := startServer(t, sshtest.Options{AnyAddress: true})
 	relay := sshtest.NewRelay(t, jump.Addr)
 	e := newEnv(t, sshconn.Options{KeepAlive: time.Hour, ReuseTimeout: 200 * time.Millisecond})
-	for i, goes := range []func(){func() {}, relay.Silence, func() { relay.CutAt(1) }} {
-		goes()
+	for i, fail := range []func(){func() {}, relay.Silence, func() { relay.CutAt(1) }} {
+		fail()
 		asset := s.Asset()
 		asset.Address = fmt.Sprintf("127.0.3.%d", i+1) // the connection to it is a new one
 		asset.Jump = jump.Asset()

@@ -197,7 +197,7 @@ func TestCancelKillsTheProcessGroup(t *testing.T) {
 			cancel(action.ErrCancelled)
 			a.Wait(t).MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
 			if sshtest.Running(pid) {
-				t.Errorf("process %d lives", pid)
+				t.Errorf("process %d still runs", pid)
 			}
 		})
 	}
@@ -233,7 +233,7 @@ func TestTimeoutKills(t *testing.T) {
 	cancel(action.ErrTimeout)
 	a.Wait(t).MustEnd(t, hostler.OutcomeFailed, hostler.ErrKindTimeout)
 	if sshtest.Running(pid) {
-		t.Errorf("process %d lives", pid)
+		t.Errorf("process %d still runs", pid)
 	}
 	if got := a.Stdout.String(); got != "before\n" {
 		t.Errorf("stdout: got %q", got)
@@ -276,7 +276,7 @@ func TestConnectionLostDuringAProgram(t *testing.T) {
 	s.DropConnections()
 	a.Wait(t).MustEnd(t, hostler.OutcomeUnknown, hostler.ErrKindConnLost)
 	if !sshtest.Running(pid) {
-		t.Error("the test is void: the program died with its connection")
+		t.Error("invalid test: the program died with its connection")
 	}
 	e.command(s.Asset(), "true").MustEnd(t, hostler.OutcomeSucceeded, "")
 }
@@ -298,7 +298,7 @@ func TestBlockedKillIsUnknown(t *testing.T) {
 		t.Errorf("English words in %q", a.Error.Text.ZH)
 	}
 	if !sshtest.Running(pid) {
-		t.Error("the test is void: the program died")
+		t.Error("invalid test: the program died")
 	}
 }
 
@@ -314,7 +314,7 @@ func TestKillPassesMaxSessions(t *testing.T) {
 	cancel(action.ErrCancelled)
 	a.Wait(t).MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
 	if sshtest.Running(pid) {
-		t.Errorf("process %d lives", pid)
+		t.Errorf("process %d still runs", pid)
 	}
 }
 

@@ -120,7 +120,7 @@ func TestCancelKillsWhatSudoStarted(t *testing.T) {
 	cancel(action.ErrCancelled)
 	a.Wait(t).MustEnd(t, hostler.OutcomeCancelled, hostler.ErrKindCancelled)
 	if sshtest.Running(pid) {
-		t.Errorf("process %d lives", pid)
+		t.Errorf("process %d still runs", pid)
 	}
 }
 
@@ -138,7 +138,7 @@ func TestCancelOfAForeignProcessIsUnknown(t *testing.T) {
 	pid := f.PID(t)
 	cancel(action.ErrCancelled)
 	a.Wait(t)
-	if living := sshtest.Running(pid); living != (a.Outcome == hostler.OutcomeUnknown) {
-		t.Errorf("running: %v, but %s", living, a)
+	if running := sshtest.Running(pid); running != (a.Outcome == hostler.OutcomeUnknown) {
+		t.Errorf("running: %v, but %s", running, a)
 	}
 }
