@@ -168,12 +168,13 @@ func TestSizes(t *testing.T) {
 	}
 	for in, want := range map[string]int64{
 		"10MiB": 10 << 20, "1.5KiB": 1536, "2GB": 2e9, "4096": 4096, "3 kB": 3000, "3KB": 3000, "2048B": 2048,
+		"1e7": 1e7, "10_000_000": 1e7,
 	} {
 		if c, err := load(in); err != nil || c.BodyLimit != want {
 			t.Errorf("body_limit %q is %d, %v; want %d", in, c.BodyLimit, err, want)
 		}
 	}
-	for _, in := range []string{"", "-1", "x", "2000XB", "NaN", "1e40GiB", "9999999999GiB", "1,5MiB", "7"} {
+	for _, in := range []string{"", "-1", "x", "2000XB", "NaN", "1e40GiB", "9999999999GiB", "1,5MiB", "7", "-1e7", "Inf", "1e40"} {
 		if c, err := load(in); err == nil {
 			t.Errorf("body_limit %q is %d, want an error", in, c.BodyLimit)
 		}

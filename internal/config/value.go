@@ -266,9 +266,8 @@ func parsePrefix(s string) (netip.Prefix, error) {
 func size(field func(*Config) *int64, least int64) value {
 	return value{
 		set: func(c *Config, s string) error {
-			n, err := humanize.ParseBytes(s)
-			// humanize drops commas, and so would read 1,5MiB as 15 MiB.
-			if err != nil || strings.Contains(s, ",") || n < uint64(least) || n > 1<<62 {
+			n, err := parseSize(s)
+			if err != nil || n < uint64(least) || n > 1<<62 {
 				return invalid("must be a size like 10MiB, at least %s",
 					"必须是 10MiB 这样的大小，且不小于 %s",
 					humanize.IBytes(uint64(least)))
@@ -278,6 +277,18 @@ func size(field func(*Config) *int64, least int64) value {
 		},
 		show: func(c *Config) string { return humanize.IBytes(uint64(*field(c))) },
 	}
+}
+
+// parseSize reads a size such as 10MiB, 2GB or a number of bytes. The number may be
+// written as YAML writes them, 1e7 or 10_000_000, which humanize does not read.
+func parseSize(s string) (uint64, error) {
+	if n, err := strconv.ParseFloat(s, 64); err == nil && n >= 0 && n < 1<<63 {
+		return uint64(n), nil
+	}
+	if strings.Contains(s, ",") {
+		return 0, strconv.ErrSyntax // humanize drops commas, and so would read 1,5MiB as 15 MiB
+	}
+	return humanize.ParseBytes(s)
 }
 
 // secret is a text that show hides.
