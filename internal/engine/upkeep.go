@@ -59,7 +59,7 @@ func (e *Engine) promoteStranded(ctx context.Context) error {
 	if err != nil || len(resumed) > 0 {
 		return err // followOnce promotes
 	}
-	promoted, err := e.promoteAll(ctx)
+	promoted, _, err := e.promoteAll(ctx)
 	if promoted > 0 {
 		e.log.ErrorContext(ctx, "jobs were stranded in lanes with capacity; please report this", "jobs", promoted)
 	}
@@ -67,8 +67,8 @@ func (e *Engine) promoteStranded(ctx context.Context) error {
 }
 
 // promoteAll promotes what waits in lanes with capacity, in steps, and returns how many
-// jobs.
-func (e *Engine) promoteAll(ctx context.Context) (promoted int, err error) {
+// jobs. all is false when it stopped early, because another server promotes the same.
+func (e *Engine) promoteAll(ctx context.Context) (promoted int, all bool, err error) {
 	for {
 		var stranded []int64
 		// A read of every lane, apart from the transaction that locks some.
@@ -77,7 +77,7 @@ func (e *Engine) promoteAll(ctx context.Context) (promoted int, err error) {
 			return err
 		})
 		if err != nil || len(stranded) == 0 {
-			return promoted, err
+			return promoted, err == nil, err
 		}
 		var n int
 		err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
@@ -85,8 +85,8 @@ func (e *Engine) promoteAll(ctx context.Context) (promoted int, err error) {
 			return err
 		})
 		promoted += n
-		if err != nil || n == 0 || len(stranded) < batch {
-			return promoted, err
+		if all = err == nil && len(stranded) < batch; all || err != nil || n == 0 {
+			return promoted, all, err
 		}
 	}
 }
@@ -112,7 +112,7 @@ func (e *Engine) followOnce(ctx context.Context) error {
 	if err != nil || len(resumed) == 0 {
 		return err
 	}
-	if _, err := e.promoteAll(ctx); err != nil {
+	if _, all, err := e.promoteAll(ctx); err != nil || !all {
 		return err
 	}
 	return e.store.InTx(ctx, func(tx *store.Tx) error { return tx.FollowedResumes(resumed) })

@@ -3,10 +3,12 @@ package engine_test
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/storetest"
 )
@@ -115,6 +117,50 @@ func TestPauseAndResumeOfManyLanes(t *testing.T) {
 		if started[behind] || !started[first[lanes-2]] {
 			t.Error("a job that arrived during the resume passed the one that waited before it")
 		}
+	})
+}
+
+// TestTwoServersFollowAResume promotes the lanes of a resumed queue on two servers at
+// once. Neither declares the resume complete while the other has lanes left.
+func TestTwoServersFollowAResume(t *testing.T) {
+	storetest.EachDriver(t, func(t *testing.T, d *storetest.Drivers) {
+		if d.Kind != sqldb.Postgres {
+			return // SQLite has one server
+		}
+		var servers []*env
+		for range 2 {
+			one := d.Open(t)
+			servers = append(servers, newEnv(t, store.New(one, one)))
+		}
+		e := servers[0]
+		e.prepare("default")
+		e.pause("default", true)
+		specs := make([]hostler.JobSpec, 5000)
+		for i := range specs {
+			specs[i] = e.spec()
+			specs[i].LaneKey, specs[i].LaneLimit = fmt.Sprintf("device:%d", i), 1
+		}
+		e.enqueue(specs...)
+		e.pause("default", false)
+		var wg sync.WaitGroup
+		for _, s := range servers {
+			wg.Go(func() {
+				if err := s.engine.FollowOnce(t.Context()); err != nil {
+					t.Error(err)
+				}
+				err := s.store.View(t.Context(), func(tx *store.Tx) error {
+					broken, err := tx.CheckInvariants()
+					if len(broken) > 0 {
+						t.Errorf("%d broken, the first: %s", len(broken), broken[0])
+					}
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
 	})
 }
 
