@@ -74,27 +74,23 @@ func (tx *Tx) followed(q pendingQueue) error {
 	return err
 }
 
-// FollowPauses takes one step for each paused queue whose lane heads are not all
-// demoted, and reports whether there is more to do.
+// FollowPauses takes one step for one paused queue whose lane heads are not all demoted,
+// and reports whether there may be more to do. One queue only: its step locks lanes in
+// the order of their ids, and those of a second queue could come before.
 func (tx *Tx) FollowPauses() (more bool, err error) {
 	c, err := tx.changeQueue()
 	if err != nil {
 		return false, err
 	}
-	pending, err := query[pendingQueue](tx, `SELECT @cols FROM queue WHERE lanes_pending = 1 AND paused = 1`)
-	for _, q := range pending {
-		left, err := c.followPause(q.Name)
-		if err != nil {
-			return false, err
-		}
-		if more = more || left; left {
-			continue
-		}
-		if err := tx.followed(q); err != nil {
-			return false, err
-		}
+	q, err := queryOne[pendingQueue](tx, `SELECT @cols FROM queue WHERE lanes_pending = 1 AND paused = 1
+ORDER BY name LIMIT 1`)
+	if err != nil || q == nil {
+		return false, err
 	}
-	return more, err
+	if left, err := c.followPause(q.Name); err != nil || left {
+		return left, err
+	}
+	return true, tx.followed(*q)
 }
 
 // ResumedQueues are queues whose lanes have not all followed their resume.

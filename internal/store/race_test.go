@@ -196,6 +196,51 @@ func TestEnqueueInStepsLocksInOrder(t *testing.T) {
 	})
 }
 
+// The pauses of two queues that both have lane heads left are followed without a
+// deadlock with a transaction that locks the same lanes.
+func TestFollowPausesLocksInOrder(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		low, high := job(inLane("low"), inQueue("bulk")), job(inLane("high"), inQueue("default"))
+		ids := []hostler.JobID{f.enqueue(low)[0], f.enqueue(high)[0]}
+		f.tx(func(tx *store.Tx) error {
+			_, err := tx.Exec(`UPDATE queue SET paused = 1, lanes_pending = 1`)
+			return err
+		})
+		var runs atomic.Int32
+		var following <-chan error
+		f.tx(func(tx *store.Tx) error {
+			runs.Add(1)
+			if err := tx.LockLanes([]hostler.JobSpec{low}); err != nil {
+				return err
+			}
+			if following == nil {
+				following = f.meanwhile(func(tx *store.Tx) error {
+					runs.Add(1)
+					_, err := tx.FollowPauses()
+					return err
+				})
+			}
+			return tx.LockLanes([]hostler.JobSpec{high})
+		})
+		if err := <-following; err != nil {
+			t.Fatal(err)
+		}
+		if n := runs.Load(); n != 2 {
+			t.Errorf("%d runs of two transactions: they deadlocked", n)
+		}
+		for more := true; more; {
+			f.tx(func(tx *store.Tx) (err error) {
+				more, err = tx.FollowPauses()
+				return err
+			})
+		}
+		for _, id := range ids {
+			f.wantPlace(id, "wait")
+		}
+		f.wantInvariants()
+	})
+}
+
 // An asset's lane does not change under a transaction that reads it to enqueue.
 func TestFreezeLanesExcludesRelane(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
