@@ -70,6 +70,7 @@ func TestClosedSession(t *testing.T) {
 func TestKillAnswer(t *testing.T) {
 	for answer, want := range map[string]hostler.Text{
 		"running 12 13": {EN: "still running: 12 13", ZH: "仍在运行：12 13"},
+		"running":       {EN: "processes of another user are still running", ZH: "其他用户的进程仍在运行"},
 		"":              {EN: "sh: no awk", ZH: "sh: no awk"},
 	} {
 		if got := killAnswer(answer, "sh: no awk"); got != want {

@@ -105,8 +105,11 @@ func (h *host) kill(ctx context.Context, p program, target process) (killOutcome
 // killAnswer describes what a kill script printed that left processes running, or did not run
 // to its end.
 func killAnswer(answer, errs string) hostler.Text {
-	if pids, ok := strings.CutPrefix(answer, "running "); ok {
-		return hostler.Textf("still running: %s", "仍在运行：%s", pids)
+	switch pids, ok := strings.CutPrefix(answer, "running"); {
+	case ok && pids == "": // /proc hides processes of another user
+		return hostler.Text{EN: "processes of another user are still running", ZH: "其他用户的进程仍在运行"}
+	case ok:
+		return hostler.Textf("still running: %s", "仍在运行：%s", strings.TrimSpace(pids))
 	}
 	answer = strings.TrimSpace(answer + " " + errs)
 	return hostler.Text{EN: answer, ZH: answer}
