@@ -11,8 +11,8 @@ import (
 	"hostler.dev/hostler"
 )
 
-// TestEventsDocument keeps the tables of docs/events*.md true. To write them
-// anew: UPDATE_DOCS=1 go test -run TestEventsDocument .
+// TestEventsDocument compares the tables of docs/events*.md with the code. To
+// update them: UPDATE_DOCS=1 go test -run TestEventsDocument .
 func TestEventsDocument(t *testing.T) {
 	const begin, end = "<!-- types -->\n", "<!-- end of types -->\n"
 	for file, lang := range map[string]hostler.Lang{"docs/events.md": hostler.LangEN, "docs/events.zh.md": hostler.LangZH} {

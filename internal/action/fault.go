@@ -106,9 +106,9 @@ func AsFault(err error) *Fault {
 // ResultOf returns the result of an attempt that ended with err.
 func ResultOf(err error) Result { return AsFault(err).Result() }
 
-// StoppedFault returns the fault of work that ended because its context did, and of which
-// nothing runs any more: cancelled, or failed after a timeout. The phases complete
-// "cancelled …" and "timed out …"; the Chinese one is put in brackets.
+// StoppedFault returns the fault of work that ended with its context and left
+// nothing running: cancelled, or failed after a timeout. The phases complete
+// "cancelled …" and "timed out …"; the Chinese one is written in brackets.
 func StoppedFault(ctx context.Context, phaseEN, phaseZH string) *Fault {
 	f := &Fault{
 		Outcome: hostler.OutcomeCancelled, Kind: hostler.ErrKindCancelled,

@@ -38,7 +38,7 @@ func (e *DepthError) Text() hostler.Text {
 }
 
 // JSON walks the one JSON value in raw and returns the fields that break a rule
-// which decoding would not report: a member that is given twice, of which the last
+// which decoding would not report: a member that is given twice, where the last
 // would win; NUL, which PostgreSQL cannot store; and numbers beyond the limits.
 //
 // The error is about the value as a whole: a [DepthError], a [json.SyntaxError],

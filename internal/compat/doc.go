@@ -20,6 +20,6 @@
 // tests send the requests again and compare shapes: a field may be added, but none
 // may vanish, change its type or become required.
 //
-// testdata/record.sh makes all of these files anew with a given binary. Record again
+// testdata/record.sh creates all of these files with a given binary. Record again
 // only with a binary that was released: the files show what its users have.
 package compat

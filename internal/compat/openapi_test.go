@@ -111,8 +111,8 @@ func (c *comparison) content(where string, was, is map[string]any, input bool) {
 	}
 }
 
-// schema compares two schemas. An input may ask for no more than it did and must take
-// what it took; an output must have what it had.
+// schema compares two schemas. An input may require no more than before and must
+// accept all that it accepted; an output must have all fields that it had.
 func (c *comparison) schema(where string, was, is map[string]any, input bool) {
 	oldRef, _ := was["$ref"].(string)
 	newRef, _ := is["$ref"].(string)

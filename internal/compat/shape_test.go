@@ -128,7 +128,7 @@ func shapeOf(v any) *shape {
 	return s
 }
 
-// merge is the shape of values of which some have the one and some the other.
+// merge is the shape of a set of values, some of shape a and some of shape b.
 func merge(a, b *shape) *shape {
 	switch {
 	case a == nil || a.Type == "null" && b != nil:

@@ -30,7 +30,7 @@ func Backup(ctx context.Context, cfg config.Config, dest string) (err error) {
 	return sqlite.Backup(ctx, dest, main, output)
 }
 
-// KeyPath is the file of the master key, of which the user needs a copy; "" when the
+// KeyPath is the file of the master key, which the user must copy; "" when the
 // key is in the environment.
 func KeyPath(cfg config.Config) string {
 	if cfg.MasterKey != "" {

@@ -38,7 +38,8 @@
 // They hold after every transaction; [Tx.CheckInvariants] checks them after every
 // scenario of the tests:
 //
-//	I1 NoIdleLane     a lane has waiting jobs of unpaused queues only if it is full
+//	I1 NoIdleLane     a lane has waiting jobs of unpaused queues only if it is full, or
+//	                  while lanes follow a resume (pause.go)
 //	I2 InflightExact  lane.inflight counts the lane's ready and running jobs, and those
 //	                  in sched and parked that hold it
 //	I3 FencedWrite    a write that ends a running job matched (id, worker, fence)

@@ -101,8 +101,8 @@ func decideLost(j *runningJob, t transition, outcome string) transition {
 }
 
 // backoffDelay is the wait after the n-th failed attempt: base·2ⁿ⁻¹ up to max
-// for exponential, base for fixed, of which a random quarter is taken away so
-// that a fan-out that failed together does not come back together. r is in
+// for exponential, base for fixed, minus up to a quarter at
+// random, so that the jobs of a failed fan-out are not retried all at once. r is in
 // [0, 1).
 func backoffDelay(b hostler.Backoff, n int, r float64) time.Duration {
 	base, most := b.Base.D(), b.Max.D()

@@ -76,7 +76,7 @@ type failingTransport struct {
 
 func (t failingTransport) Write([]byte) error { return t.err }
 
-// A line of which a part was sent is not sent again.
+// A line that was sent in part is not sent again.
 func TestPartlyTyped(t *testing.T) {
 	for err, want := range map[error]progress{io.ErrClosedPipe: notSent, errPartlySent: typed} {
 		received := newSignal()

@@ -136,8 +136,8 @@ func sdkType(s hostler.State) int {
 	}
 }
 
-// cut ends an output of which the result has only the beginning. A script that saves
-// a configuration must not take a part of it for all of it.
+// cut is appended to an output that the result has only in part: a script that saves a
+// configuration must not mistake the beginning for the whole.
 var cut = hostler.Text{
 	EN: "\n[truncated here by Hostler; the job's log has all of it]",
 	ZH: "\n[已被 Hostler 截断：完整内容见作业日志]",

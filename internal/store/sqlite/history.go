@@ -42,7 +42,7 @@ func (db *DB) roll() error {
 	return nil
 }
 
-// rebuild changes the segments and makes the view over them anew, in one
+// rebuild changes the segments and creates the view over them again, in one
 // transaction.
 func (db *DB) rebuild(statements []string) error {
 	ctx := db.writer.ctx
