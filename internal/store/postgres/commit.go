@@ -18,36 +18,36 @@ import (
 
 // # Commit
 //
-// Once COMMIT is sent, only the server's own answer decides what became of the
-// transaction. A connection that breaks in between allows three outcomes:
-// it was committed, it was not, or the server has yet to read the message. A
-// transaction that writes therefore inserts a row into commit_mark in the same
-// message as its COMMIT. The server reads that message whole or not at all, so the
-// row is there exactly if the transaction is.
+// After COMMIT is sent, only the server's response determines the outcome of the
+// transaction. If the connection breaks before the response arrives, there are three
+// possibilities: it was committed, it was rolled back, or the server has not read the
+// message yet. A transaction that writes therefore inserts a row into commit_mark in
+// the same message as its COMMIT. The server reads that message completely or not at
+// all, so the row exists if and only if the transaction was committed.
 //
-// [DB.resolve] looks for the row by inserting it itself:
+// [DB.resolve] looks the row up by inserting it itself:
 //
-//   - If the transaction is still running, the insert waits for its end.
-//   - If the row is there, the transaction is committed. The lookup writes too, and
-//     a commit waits for synchronous standbys in the order of the log: once the
-//     lookup's own commit is confirmed, so is the transaction's.
-//   - If it is not, the lookup leaves one that is marked undone. The COMMIT that may
-//     still be on its way fails on it: the transaction can be run again.
+//   - If the transaction is still running, the insert waits for it to finish.
+//   - If the row exists, the transaction is committed. The lookup writes too, and
+//     commits wait for synchronous standbys in the order of the log: when the
+//     lookup's own commit is confirmed, the transaction's is as well.
+//   - If the row does not exist, the lookup inserts one with undone = true. A COMMIT
+//     that is still in transit fails on it, so the transaction can be retried.
 //
-// The row moves with the data: after a fail-over to a standby that lost the
-// transaction the row is lost too. A transaction id would not do, because ids are
-// used again after a crash that lost the log behind them.
+// The row is replicated with the data: a failover to a standby that lost the
+// transaction also loses the row. A transaction id is not sufficient, because ids are
+// reused after a crash that lost the end of the log.
 
 const (
 	markStatement = "hostler_commit_mark"
-	// markSQL writes nothing for a transaction that wrote nothing, whose COMMIT
-	// would otherwise have to wait for the disk.
+	// markSQL inserts no row for a transaction that wrote nothing, whose COMMIT
+	// would otherwise wait for the disk.
 	markSQL = `INSERT INTO commit_mark (at, server, undone) SELECT $1::bigint, $2::bigint, false
 WHERE pg_current_xact_id_if_assigned() IS NOT NULL`
 	// resolveSQL updates a row that exists, for the write that [DB.resolve] needs.
 	resolveSQL = `INSERT INTO commit_mark AS m (at, server, undone) VALUES ($1, $2, true)
 ON CONFLICT (at, server) DO UPDATE SET undone = m.undone RETURNING m.undone`
-	// markLife is how long a mark is kept: far longer than [DB.resolve] looks for it.
+	// markLife is how long a mark is retained: far longer than resolve runs.
 	markLife = 10 * time.Minute
 	// markChunk bounds one deletion of old marks.
 	markChunk = 10_000
@@ -56,8 +56,8 @@ ON CONFLICT (at, server) DO UPDATE SET undone = m.undone RETURNING m.undone`
 // mark identifies a transaction among those of all servers.
 type mark struct{ at, server int64 }
 
-// marks makes marks that ascend with the database's clock, so that the old ones
-// are at the front of the primary key.
+// marks generates marks that ascend with the database's clock, so that the oldest
+// are first in the primary key.
 type marks struct {
 	server  int64 // random, new with each start
 	last    atomic.Int64
@@ -74,9 +74,9 @@ func (m *marks) next(now time.Time) mark {
 	}
 }
 
-// commit sends the mark and COMMIT as one message. The caller's context does not
-// count: giving up would leave the outcome open. A wait for a synchronous standby is
-// not bounded by statement_timeout, hence the limit here.
+// commit sends the mark and COMMIT as one message. It ignores cancellation by the
+// caller, which would leave the outcome unknown. The timeout is necessary because
+// statement_timeout does not bound the wait for a synchronous standby.
 func (db *DB) commit(ctx context.Context, c *pgx.Conn, m mark) error {
 	if c.IsClosed() { // COMMIT is not sent
 		return fmt.Errorf("commit: %w", errClosed)
@@ -102,10 +102,10 @@ func lastTag(results []*pgconn.Result) string {
 	return results[len(results)-1].CommandTag.String()
 }
 
-// resolve finds out what became of a transaction whose COMMIT has no clear
-// answer: nil if it is committed and durable, an error that [isAway] recognises
-// if it is undone for good. When the database cannot be asked in time, the
-// outcome stays open.
+// resolve determines the outcome of a transaction whose COMMIT got no clear answer.
+// It returns nil if the transaction is committed and durable, an error that [isAway]
+// recognises if it was rolled back, and open if the database does not answer within
+// Options.Patience.
 func (db *DB) resolve(ctx context.Context, m mark, open *sqldb.AmbiguousError) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.opt.Patience)
 	defer cancel()
@@ -125,8 +125,9 @@ func (db *DB) resolve(ctx context.Context, m mark, open *sqldb.AmbiguousError) e
 	}
 }
 
-// lookUp looks for a mark once. Its own commit needs a clear answer as well. It may
-// use every connection: callers wait for the outcome.
+// lookUp makes one attempt to look a mark up. Its own commit needs a clear answer as
+// well. It runs in the highest class, which may use every connection: a caller is
+// blocked until the outcome is known.
 func (db *DB) lookUp(ctx context.Context, m mark) (undone bool, err error) {
 	err = db.with(ctx, sqldb.Leases, func(c *pgxpool.Conn) error {
 		notes := c.Conn().PgConn().CustomData()
@@ -142,9 +143,9 @@ func (db *DB) lookUp(ctx context.Context, m mark) (undone bool, err error) {
 	return undone, err
 }
 
-// dropMarks deletes the marks that are older than markLife, in small batches. Each
-// call begins where the last one ended, so that rows which a long snapshot keeps
-// from being vacuumed are not read again.
+// dropMarks deletes the marks older than markLife, in chunks. Each call starts where
+// the last one ended, so that it does not read deleted rows that a long snapshot
+// prevents from being vacuumed.
 func (db *DB) dropMarks(ctx context.Context, c *pgx.Conn) error {
 	cutoff := db.Now().Add(-markLife).UnixMicro()
 	for {
@@ -161,17 +162,17 @@ SELECT ctid FROM commit_mark WHERE at >= $1 AND at < $2 ORDER BY at, server LIMI
 	}
 }
 
-// undoneError states that a transaction was undone for certain although its COMMIT
-// had no clear answer.
+// undoneError reports that a transaction whose COMMIT got no clear answer was
+// certainly rolled back.
 type undoneError struct{ err error }
 
-func (e *undoneError) Error() string { return "the commit was undone: " + e.err.Error() }
+func (e *undoneError) Error() string { return "the transaction was rolled back: " + e.err.Error() }
 func (e *undoneError) Unwrap() error { return e.err }
 
-// errClosed is a connection that ended before COMMIT was sent.
+// errClosed reports a connection that was closed before COMMIT was sent.
 var errClosed = errors.New("conn closed")
 
-// warningKey is where a connection keeps the last WARNING it received.
+// warningKey is the key in CustomData of the last WARNING that a connection received.
 const warningKey = "hostler.warning"
 
 func noteWarning(c *pgconn.PgConn, n *pgconn.Notice) {
@@ -180,13 +181,11 @@ func noteWarning(c *pgconn.PgConn, n *pgconn.Notice) {
 	}
 }
 
-// commitError classifies the answer to COMMIT: the tag of the last command that
-// was answered, and the error. Only the server decides: the tag COMMIT is a
-// success, the tag ROLLBACK or an ERROR is not, and everything else is an
-// AmbiguousError, whatever pgx may think of it. (Its SafeToRetry is true for an
-// answer that was lost, because MultiResultReader.NextResult drops the error of
-// the read.) A WARNING leaves it open too: a wait for a standby that was cancelled
-// reports success with one.
+// commitError classifies the response to COMMIT: the last command tag, and the error.
+// The tag COMMIT is a success, the tag ROLLBACK or an ERROR a failure, and everything
+// else an AmbiguousError. pgx's SafeToRetry is not sufficient: it is true for a lost
+// response, because MultiResultReader.NextResult drops the error of the read. A
+// WARNING is ambiguous too: a cancelled wait for a standby reports success with one.
 func commitError(tag string, err error, warning *pgconn.Notice) error {
 	switch {
 	case warning != nil:
@@ -204,8 +203,8 @@ func commitError(tag string, err error, warning *pgconn.Notice) error {
 	return &sqldb.AmbiguousError{Err: err}
 }
 
-// undone reports whether an answer to COMMIT means that the transaction is undone
-// for certain.
+// undone reports whether an ERROR in response to COMMIT means that the transaction
+// was certainly rolled back.
 func undone(pe *pgconn.PgError) bool {
 	if pe.SeverityUnlocalized != "ERROR" || pe.Code == stateUnknown {
 		return false

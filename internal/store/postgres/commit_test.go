@@ -22,15 +22,16 @@ var cuts = flag.Int("cuts", 300, "connections to reset in TestCutConnections")
 // resets are the ways to break a connection at a message.
 var resets = []storetest.Action{storetest.ResetBefore, storetest.ResetAfter, storetest.ResetClient}
 
-// A connection that is reset at any message of the protocol, in any way, neither
-// repeats nor loses a transaction, and each answer is true.
+// TestCutConnections checks that a connection that is reset at any message of the
+// protocol, in any way, neither duplicates nor loses a transaction, and that InTx
+// returns its true outcome.
 func TestCutConnections(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	proxy := storetest.NewProxy(t, dsn)
 	db := mustOpen(t, proxy.DSN(), postgres.Options{MaxConns: 2})
 	check := connect(t, dsn)
 	var outcomes struct{ ok, failed, ambiguous int }
-	const messages = 40 // more than a transaction on a new connection has
+	const messages = 40 // more than a transaction on a new connection exchanges
 	for i := range *cuts {
 		proxy.Cut(1+i%messages, resets[i/messages%len(resets)])
 		runs := 0
@@ -44,7 +45,7 @@ func TestCutConnections(t *testing.T) {
 		_, ambiguous := errors.AsType[*sqldb.AmbiguousError](err)
 		switch {
 		case len(rows) > 1:
-			t.Errorf("cut %d: doubled: %v, %v", i, rows, err)
+			t.Errorf("cut %d: duplicated: %v, %v", i, rows, err)
 		case err == nil && len(rows) == 1:
 			outcomes.ok++
 		case ambiguous:
@@ -58,12 +59,12 @@ func TestCutConnections(t *testing.T) {
 	t.Logf("%d connections reset: %+v", proxy.Resets(), outcomes)
 }
 
-// A backend that is terminated during COMMIT undoes the transaction, which runs
-// again.
-func TestKilledAtCommitRunsAgain(t *testing.T) {
+// TestKilledAtCommitIsRetried terminates a backend during COMMIT, which rolls the
+// transaction back.
+func TestKilledAtCommitIsRetried(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	db := mustOpen(t, dsn, postgres.Options{})
-	exec(t, dsn, `CREATE SEQUENCE commits`) // which no rollback turns back
+	exec(t, dsn, `CREATE SEQUENCE commits`) // a sequence is not rolled back
 	atCommit(t, dsn, `IF nextval('commits') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF`)
 	if err := put(t.Context(), db, "k"); err != nil {
 		t.Errorf("got %v, want a second run that succeeds", err)
@@ -73,8 +74,9 @@ func TestKilledAtCommitRunsAgain(t *testing.T) {
 	}
 }
 
-// A cancelled wait for a synchronous standby reports success with a WARNING. It
-// counts once a later commit was confirmed without one.
+// TestWarningAtCommitIsResolved covers a cancelled wait for a synchronous standby,
+// which reports success with a WARNING: the commit counts as durable when a later
+// commit is confirmed without one.
 func TestWarningAtCommitIsResolved(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	db := mustOpen(t, dsn, postgres.Options{Patience: 200 * time.Millisecond})
@@ -93,18 +95,18 @@ func TestWarningAtCommitIsResolved(t *testing.T) {
 		t.Errorf("got code %s, want unavailable", he.Code)
 	}
 	if got := texts(t, dsn, `SELECT key FROM meta`); len(got) != 2 {
-		t.Errorf("rows %v: both were committed", got)
+		t.Errorf("rows %v, want both", got)
 	}
 	exec(t, dsn, `DROP TRIGGER at_commit ON meta`)
-	for range 20 { // the warning does not stick to its connection
+	for range 20 { // the connection does not retain the warning
 		if err := db.InTx(t.Context(), func(sqldb.Conn) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// A COMMIT that reaches the server after its transaction was declared undone, and
-// run again, fails.
+// TestLateCommitFails checks that a COMMIT fails if it reaches the server after its
+// transaction was marked as undone and retried.
 func TestLateCommitFails(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	proxy := storetest.NewProxy(t, dsn)
@@ -136,8 +138,9 @@ func TestLateCommitFails(t *testing.T) {
 	}
 }
 
-// Old marks are deleted, also those of servers that are gone; recent ones stay.
-func TestOldMarksGo(t *testing.T) {
+// TestOldMarksAreDeleted checks that old marks are deleted, including those of other
+// servers, and recent ones are not.
+func TestOldMarksAreDeleted(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	clock := storetest.NewClock()
 	db := mustOpen(t, dsn, postgres.Options{Now: clock.Now})
@@ -156,9 +159,9 @@ func TestOldMarksGo(t *testing.T) {
 	}
 }
 
-// A transaction that writes nothing leaves no mark: its COMMIT need not wait for
-// the disk.
-func TestNothingWrittenNoMark(t *testing.T) {
+// TestReadOnlyTransactionWritesNoMark checks that a transaction that writes nothing
+// inserts no mark, so that its COMMIT does not wait for the disk.
+func TestReadOnlyTransactionWritesNoMark(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	db := mustOpen(t, dsn, postgres.Options{})
 	err := db.InTx(t.Context(), func(c sqldb.Conn) error {

@@ -10,9 +10,9 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// conn implements sqldb.Conn on a connection with an open transaction. Its
-// statements run under the transaction's context, which has the deadline; the
-// caller's, which it comes from, may have none.
+// conn implements sqldb.Conn on a connection with an open transaction. Statements run
+// under the transaction's context, which has a deadline; the caller's context may have
+// none.
 type conn struct {
 	db  *DB
 	c   *pgx.Conn
@@ -54,7 +54,7 @@ func (c *conn) Query(_ context.Context, sql string, args ...any) (sqldb.Rows, er
 	return rows{r}, nil
 }
 
-// ExecRows implements sqldb.Conn: each column is sent as one array.
+// ExecRows implements sqldb.Conn. It sends each column as one array.
 func (c *conn) ExecRows(_ context.Context, sql string, rows sqldb.Batch) (int64, error) {
 	if rows.Len == 0 {
 		return 0, nil
@@ -67,14 +67,15 @@ func (c *conn) ExecRows(_ context.Context, sql string, rows sqldb.Batch) (int64,
 	return tag.RowsAffected(), err
 }
 
-// NewIDs implements sqldb.Conn: the seconds of the database's clock and a
-// cycling sequence that all servers share.
+// NewIDs implements sqldb.Conn. An id combines the seconds of the database's clock
+// with a cycling sequence that all servers share.
 func (c *conn) NewIDs(_ context.Context, n int) ([]int64, error) {
 	sec, args := `floor(extract(epoch FROM clock_timestamp()))::bigint`, []any{n}
 	if c.db.opt.Now != nil {
 		sec, args = `$2::bigint`, []any{n, c.db.Now().Unix()}
 	}
-	r, err := c.c.Query(c.ctx, `SELECT (`+sec+` << 21) | (nextval('id_seq') & 2097151) FROM generate_series(1, $1::bigint)`, args...)
+	r, err := c.c.Query(c.ctx, `SELECT (`+sec+` << 21) | (nextval('id_seq') & 2097151)
+FROM generate_series(1, $1::bigint)`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("allocate ids: %w", err)
 	}
@@ -96,13 +97,14 @@ func (c *conn) Lock(_ context.Context, key int64, shared bool) error {
 	return err
 }
 
-// InsertTable implements sqldb.Conn: PostgreSQL finds the partition itself.
+// InsertTable implements sqldb.Conn. PostgreSQL routes rows to partitions itself.
 func (c *conn) InsertTable(table string) string { return table }
 
 // rows implements sqldb.Rows.
 type rows struct{ pgx.Rows }
 
-// Scan also takes *bool and *int for the integers that the neutral SQL has.
+// Scan implements sqldb.Rows. It also accepts *bool, for the integers that represent
+// booleans in the neutral SQL.
 func (r rows) Scan(dest ...any) error {
 	var bools []*bool
 	var ints []int64

@@ -12,7 +12,7 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// SQLSTATEs that matter here (PostgreSQL manual, appendix A).
+// SQLSTATEs that the driver handles (PostgreSQL manual, appendix A).
 const (
 	stateForeignKey   = "23503"
 	stateUnique       = "23505"
@@ -36,14 +36,14 @@ func pgError(err error) *pgconn.PgError {
 	return nil
 }
 
-// isConflict reports whether the database undid a transaction that succeeds
-// when it is run again.
+// isConflict reports whether the database rolled back a transaction that may succeed
+// when it is retried.
 func isConflict(err error) bool {
 	pe := pgError(err)
 	return pe != nil && (pe.Code == stateSerialize || pe.Code == stateDeadlock)
 }
 
-// isAway reports whether the connection, and not the statement, failed.
+// isAway reports whether the connection failed, as opposed to a statement.
 func isAway(err error) bool {
 	if _, ok := errors.AsType[*undoneError](err); ok {
 		return true
@@ -53,7 +53,7 @@ func isAway(err error) bool {
 		case stateConnections, stateIdleInTx, stateTxTimeout:
 			return true
 		}
-		// 57P0x: the server shuts down, crashed or starts.
+		// 57P0x: the server is shutting down, has crashed or is starting.
 		return strings.HasPrefix(pe.Code, "08") || strings.HasPrefix(pe.Code, "57P")
 	}
 	var ce *pgconn.ConnectError
@@ -62,13 +62,14 @@ func isAway(err error) bool {
 		pgconn.SafeToRetry(err) || isLostConn(err)
 }
 
-// isLostConn recognises what pgx returns when a connection ends in the middle.
+// isLostConn recognises the errors that pgx returns when a connection is closed while
+// in use.
 func isLostConn(err error) bool {
 	s := err.Error()
-	return strings.HasSuffix(s, "unexpected EOF") || strings.HasSuffix(s, "conn closed") || strings.HasSuffix(s, "EOF")
+	return strings.HasSuffix(s, "conn closed") || strings.HasSuffix(s, "EOF")
 }
 
-// mapError gives the errors that people can act on their code and text.
+// mapError gives a code and a text to the errors that a user can act on.
 func mapError(err error) error {
 	var he *hostler.Error
 	if err == nil || errors.As(err, &he) {
@@ -84,7 +85,7 @@ func mapError(err error) error {
 	return he
 }
 
-// describe returns nil for an error that needs no words of its own.
+// describe returns the error for the user, or nil if err has none.
 func describe(err error) *hostler.Error {
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -95,13 +96,14 @@ func describe(err error) *hostler.Error {
 	if pe := pgError(err); pe != nil {
 		switch pe.Code {
 		case stateDiskFull:
-			return hostler.Errorf(hostler.CodeDiskFull, "the disk of the PostgreSQL server is full: free space there",
+			return hostler.Errorf(hostler.CodeDiskFull, "the disk of the PostgreSQL server is full: free space on it",
 				"PostgreSQL 服务器磁盘已满：请释放空间")
 		case stateUnique:
-			return hostler.Errorf(hostler.CodeConflict, "it already exists", "已存在")
+			return hostler.Errorf(hostler.CodeConflict, "the object already exists", "对象已存在")
 		case stateForeignKey:
-			return hostler.Errorf(hostler.CodeConflict, "it refers to something that does not exist, or is still in use",
-				"引用的对象不存在，或仍在使用中")
+			return hostler.Errorf(hostler.CodeConflict,
+				"a referenced object does not exist, or the object is still in use",
+				"引用的对象不存在，或该对象仍在使用中")
 		case stateCancelled, stateNotAvailable:
 			return timedOut()
 		case stateSerialize, stateDeadlock:
@@ -110,7 +112,8 @@ func describe(err error) *hostler.Error {
 		}
 	}
 	if isAway(err) {
-		return hostler.Errorf(hostler.CodeUnavailable, "PostgreSQL cannot be reached; check that it runs, its address and the network",
+		return hostler.Errorf(hostler.CodeUnavailable,
+			"cannot connect to PostgreSQL: check that it is running, its address and the network",
 			"无法连接 PostgreSQL：请检查其运行状态、地址和网络")
 	}
 	return nil
@@ -118,7 +121,8 @@ func describe(err error) *hostler.Error {
 
 func outcomeUnknown(cause error) *hostler.Error {
 	e := hostler.Errorf(hostler.CodeUnavailable,
-		"PostgreSQL did not confirm the change: it may or may not have been made; check before you repeat it, or repeat it with its Idempotency-Key",
+		"PostgreSQL did not confirm the change, which may or may not be saved: "+
+			"check before you retry, or retry with the same Idempotency-Key",
 		"PostgreSQL 未确认更改：更改可能已生效，也可能没有；请先确认再重试，或使用相同的 Idempotency-Key 重试")
 	e.Cause = cause
 	return e

@@ -12,9 +12,10 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// A server that stops inside a transaction holds its locks for IdleTimeout, not for
-// minutes; when it goes on, its transaction runs again.
-func TestStoppedServerHoldsNoLocks(t *testing.T) {
+// TestSuspendedServerReleasesLocks checks that a server that is suspended inside a
+// transaction holds its locks for IdleTimeout only, and retries the transaction when
+// it resumes.
+func TestSuspendedServerReleasesLocks(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	proxy := storetest.NewProxy(t, dsn)
 	const idle = 300 * time.Millisecond

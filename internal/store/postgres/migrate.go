@@ -17,8 +17,8 @@ import (
 	"hostler.dev/hostler/internal/store/schema"
 )
 
-// hot are the settings of tables whose few rows change all the time: room on
-// each page so that an update stays there (HOT), and a vacuum that keeps up.
+// hot holds the settings of small tables with frequent updates: free space on each
+// page for heap-only tuple (HOT) updates, and an aggressive autovacuum.
 const hot = ` WITH (fillfactor = 70, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02,
   autovacuum_analyze_threshold = 500, autovacuum_analyze_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 0)`
 
@@ -35,7 +35,7 @@ CREATE TRIGGER audit_keep_all BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUT
 const auditDrop = `DROP TABLE audit;
 DROP FUNCTION audit_append_only();`
 
-// parts are PostgreSQL's words for the ${NAME} parts of the migrations.
+// parts replaces the ${NAME} placeholders of the migrations by PostgreSQL's SQL.
 var parts = strings.NewReplacer(
 	"${AUTO_ID}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 	"${INT}", "BIGINT",
@@ -55,12 +55,13 @@ var parts = strings.NewReplacer(
 	"${AUDIT_DROP}", auditDrop,
 )
 
-// own holds the migrations of what only this driver knows.
+// own holds the migrations of the tables that only this driver uses.
 //
 //go:embed migrations
 var own embed.FS
 
-// migrationSet is a folder of migrations and the table in which goose counts them.
+// migrationSet is a folder of migrations and the table in which goose records the
+// applied ones.
 type migrationSet struct {
 	files fs.FS
 	dir   string
@@ -76,7 +77,8 @@ func migrationSets(store fs.FS) []migrationSet {
 	}
 }
 
-// migrate brings the database up to date. Servers that start at once take turns.
+// migrate brings the database up to date. Servers that start at the same time run it
+// one after another.
 func migrate(ctx context.Context, cfg *pgx.ConnConfig, files fs.FS) error {
 	return locked(ctx, cfg, func(db *sql.DB) error {
 		return eachProvider(db, files, func(p *goose.Provider) error {
@@ -86,8 +88,8 @@ func migrate(ctx context.Context, cfg *pgx.ConnConfig, files fs.FS) error {
 	})
 }
 
-// locked runs fn while holding the migration lock, without the limits on
-// statements and locks.
+// locked runs fn while it holds the migration lock, without statement and lock
+// timeouts.
 func locked(ctx context.Context, cfg *pgx.ConnConfig, fn func(db *sql.DB) error) error {
 	cfg = cfg.Copy()
 	cfg.RuntimeParams["statement_timeout"] = "0"
@@ -99,7 +101,7 @@ func locked(ctx context.Context, cfg *pgx.ConnConfig, fn func(db *sql.DB) error)
 	if err != nil {
 		return fmt.Errorf("connect to migrate: %w", err)
 	}
-	defer c.Close() // and with it the session and its lock: db.Close ends it
+	defer c.Close() // db.Close then ends the session, which releases the lock
 	if _, err := c.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(migrateLock)); err != nil {
 		return fmt.Errorf("lock migrations: %w", err)
 	}
@@ -132,7 +134,7 @@ func eachProvider(db *sql.DB, all fs.FS, fn func(p *goose.Provider) error) error
 	return nil
 }
 
-// MigrateDown undoes every migration: all data is lost.
+// MigrateDown reverts every migration. All data is lost.
 func MigrateDown(ctx context.Context, dsn string) error {
 	cfg, err := config(dsn, withDefaults(Options{}))
 	if err != nil {

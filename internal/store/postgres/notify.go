@@ -20,22 +20,24 @@ const (
 	// notifyEvery bounds the rate of NOTIFY, whose commit takes a lock that the
 	// whole database shares.
 	notifyEvery = 10 * time.Millisecond
-	// pollEvery is the fall-back for notifications that got lost.
+	// pollEvery is the fallback for lost notifications.
 	pollEvery = time.Second
 	reconnect = time.Second
-	quiet     = 30 * time.Second
+	// pingAfter is how long the LISTEN connection may be silent before it is probed.
+	pingAfter = 30 * time.Second
 )
 
-// notifier notifies the subscribers of this process immediately, and other servers
-// through NOTIFY on a connection of its own, after the commit and at most once in
-// notifyEvery. Its loops start when they are first needed.
+// notifier delivers notifications to this process directly, and to the other
+// servers through LISTEN and NOTIFY. NOTIFY is sent after the commit, on a dedicated
+// connection, at most once per notifyEvery; the topics of a period are merged. The
+// loops start on first use.
 type notifier struct {
 	sqldb.Notifier
 	cfg    *pgx.ConnConfig
 	log    *slog.Logger
-	unsent atomic.Uint32   // topics that no NOTIFY was sent for
+	unsent atomic.Uint32   // TopicSet not yet sent to the other servers
 	due    chan struct{}   // signals that unsent is not empty
-	ctx    context.Context //nolint:containedctx // the life of the loops
+	ctx    context.Context //nolint:containedctx // the lifetime of the loops
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	mu     sync.Mutex // guards the start of loops against close
@@ -45,7 +47,8 @@ type notifier struct {
 
 func (n *notifier) init(cfg *pgx.ConnConfig, log *slog.Logger) {
 	n.cfg, n.log, n.due = cfg, log, make(chan struct{}, 1)
-	n.ctx, n.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // the loops live as long as the driver, not as a caller
+	//nolint:forbidigo // the loops live as long as the driver, not as a caller
+	n.ctx, n.cancel = context.WithCancel(context.Background())
 }
 
 // start runs a loop, unless the notifier is closed.
@@ -69,14 +72,14 @@ func (db *DB) Notify(topics sqldb.TopicSet) {
 	n := &db.notifier
 	n.Notify(topics)
 	n.notify.Do(func() { n.start(n.notifyLoop) })
-	n.sendLater(topics)
+	n.queue(topics)
 }
 
 // NotifyLocal implements sqldb.Driver.
 func (db *DB) NotifyLocal(topics sqldb.TopicSet) { db.notifier.Notify(topics) }
 
-// sendLater leaves topics to the notify loop.
-func (n *notifier) sendLater(topics sqldb.TopicSet) {
+// queue adds topics to those that the notify loop sends next.
+func (n *notifier) queue(topics sqldb.TopicSet) {
 	n.unsent.Or(uint32(topics))
 	select {
 	case n.due <- struct{}{}:
@@ -121,7 +124,7 @@ func (n *notifier) send(ctx context.Context, c *pgx.Conn) error {
 	}
 	_, err := c.Exec(ctx, fmt.Sprintf("NOTIFY %s, '%d'", channel, topics))
 	if err != nil {
-		n.sendLater(sqldb.TopicSet(topics)) // with the next connection
+		n.queue(sqldb.TopicSet(topics)) // resend on the next connection
 	}
 	return err
 }
@@ -131,7 +134,7 @@ func (n *notifier) listenLoop(ctx context.Context) {
 		if _, err := c.Exec(ctx, "LISTEN "+channel); err != nil {
 			return err
 		}
-		n.Notify(sqldb.AllTopics) // for notifications sent before LISTEN
+		n.Notify(sqldb.AllTopics) // covers notifications sent before LISTEN
 		for {
 			if err := n.receive(ctx, c); err != nil {
 				return err
@@ -140,10 +143,10 @@ func (n *notifier) listenLoop(ctx context.Context) {
 	})
 }
 
-// receive waits for one notification. After a quiet time it pings the server, because
-// a half-open connection returns no error while it is only read.
+// receive waits for one notification. After pingAfter without one it pings the
+// server, because a half-open connection returns no error on its own.
 func (n *notifier) receive(ctx context.Context, c *pgx.Conn) error {
-	waiting, cancel := context.WithTimeout(ctx, quiet)
+	waiting, cancel := context.WithTimeout(ctx, pingAfter)
 	defer cancel()
 	msg, err := c.WaitForNotification(waiting)
 	if err == nil {
@@ -153,19 +156,21 @@ func (n *notifier) receive(ctx context.Context, c *pgx.Conn) error {
 	if waiting.Err() == nil || ctx.Err() != nil || c.IsClosed() {
 		return err
 	}
-	pinging, cancel := context.WithTimeout(ctx, connectTimeout)
+	ping, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	return c.Ping(pinging)
+	return c.Ping(ping)
 }
 
-// connected runs use with a connection, and again with another one when it fails.
-func (n *notifier) connected(ctx context.Context, what string, use func(c *pgx.Conn) error) {
+// connected runs use with a connection and reconnects whenever use fails, until ctx
+// ends. name identifies the connection in the log.
+func (n *notifier) connected(ctx context.Context, name string, use func(c *pgx.Conn) error) {
 	for ctx.Err() == nil {
 		err := n.connect(ctx, use)
 		if ctx.Err() != nil {
 			return
 		}
-		n.log.WarnContext(ctx, "the connection for notifications failed; polling until it is back", "connection", what, "err", err)
+		n.log.WarnContext(ctx, "notification connection failed; polling until it is restored",
+			"connection", name, "err", err)
 		_ = wait.Sleep(ctx, wait.Jitter(reconnect, 0.5))
 	}
 }
@@ -183,7 +188,8 @@ func (n *notifier) connect(ctx context.Context, use func(c *pgx.Conn) error) err
 	return use(c)
 }
 
-// pollLoop notifies all topics about every second, in case a notification was lost.
+// pollLoop notifies all topics about once per pollEvery, in case a notification was
+// lost.
 func (n *notifier) pollLoop(ctx context.Context) {
 	for wait.Sleep(ctx, wait.Jitter(pollEvery, 0.25)) == nil {
 		n.Notify(sqldb.AllTopics)

@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// daysAhead is how many partitions are kept ready beyond today's.
+	// daysAhead is how many daily partitions exist beyond today's.
 	daysAhead = 7
 	day       = 24 * time.Hour
-	// Advisory locks of the driver, far from those of the store.
+	// Advisory locks of the driver. They do not overlap with those of the store.
 	partitionLock = 0x686f7374_00000001
 	maintainLock  = 0x686f7374_00000002
 	migrateLock   = 0x686f7374_00000003
@@ -29,8 +29,8 @@ const (
 	maintainTimeout = 10 * time.Minute
 )
 
-// Maintain implements sqldb.Driver. One server does it at a time; the others
-// return at once.
+// Maintain implements sqldb.Driver. It runs on one server at a time; on the others it
+// returns immediately.
 func (db *DB) Maintain(ctx context.Context, keep time.Duration) error {
 	return mapError(errors.Join(db.measureClock(ctx), db.maintain(ctx, keep)))
 }
@@ -43,9 +43,9 @@ func (db *DB) maintain(ctx context.Context, keep time.Duration) error {
 		if err != nil || !mine {
 			return err
 		}
-		// Closing the connection gives back the lock and its settings.
+		// Closing the connection releases the lock and discards the settings.
 		defer c.Conn().Close(context.WithoutCancel(ctx))
-		if err := errors.Join(db.makePartitions(ctx), db.dropMarks(ctx, c.Conn())); err != nil {
+		if err := errors.Join(db.createPartitions(ctx), db.dropMarks(ctx, c.Conn())); err != nil {
 			return err
 		}
 		if keep <= 0 {
@@ -67,20 +67,21 @@ func lockMaintenance(ctx context.Context, c *pgxpool.Conn) (mine bool, err error
 	return true, err
 }
 
-// makePartitions makes the partitions of today and the days ahead.
-func (db *DB) makePartitions(ctx context.Context) error {
+// createPartitions creates the partitions of today and the days ahead.
+func (db *DB) createPartitions(ctx context.Context) error {
 	today := db.Now().Truncate(day)
 	for i := range daysAhead + 1 {
-		if err := db.makePartition(ctx, today.Add(time.Duration(i)*day)); err != nil {
+		if err := db.createPartition(ctx, today.Add(time.Duration(i)*day)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// makePartition makes the history's partition of one day, unless it exists. It
-// is created apart from the table and then attached, which blocks no query.
-func (db *DB) makePartition(ctx context.Context, d time.Time) error {
+// createPartition creates the history's partition of one day, unless it exists. It
+// creates a separate table and attaches it, which does not block reads or writes of
+// the history.
+func (db *DB) createPartition(ctx context.Context, d time.Time) error {
 	name := partitionName(d)
 	err := db.with(ctx, sqldb.Work, func(c *pgxpool.Conn) error {
 		var exists bool
@@ -101,8 +102,8 @@ func attachPartition(ctx context.Context, tx pgx.Tx, name string, d time.Time) e
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(partitionLock)); err != nil {
 		return err
 	}
-	// Another server may have created it while this one waited. The catalog shows it;
-	// to_regclass reads a cache that may be older.
+	// Another server may have created the table while this one waited for the lock.
+	// Query the catalog: to_regclass reads a cache that may be stale.
 	var exists bool
 	if err := tx.QueryRow(ctx, tableExists, name).Scan(&exists); err != nil || exists {
 		return err
@@ -115,7 +116,7 @@ func attachPartition(ctx context.Context, tx pgx.Tx, name string, d time.Time) e
 	return err
 }
 
-// tableExists looks beside the table done.
+// tableExists looks for a table in the schema of table done.
 const tableExists = `SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = $1
 AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'done'::regclass))`
 
@@ -123,11 +124,11 @@ const partitionDate = "20060102"
 
 func partitionName(d time.Time) string { return "done_" + d.UTC().Format(partitionDate) }
 
-// partitionKey is the key at the end of the detail of "no partition found",
-// which a server may write in any language.
+// partitionKey matches the key at the end of the detail of the error "no partition
+// found", whose text depends on the server's language.
 var partitionKey = regexp.MustCompile(`\((\d+)\)\.?$`)
 
-// missingDay returns the day whose partition an insert lacked.
+// missingDay returns the day of the partition that an insert did not find.
 func missingDay(err error) (time.Time, bool) {
 	pe := pgError(err)
 	if pe == nil || pe.Code != stateCheck || pe.TableName != "done" || pe.ConstraintName != "" {
@@ -144,20 +145,21 @@ func missingDay(err error) (time.Time, bool) {
 	return time.UnixMicro(us).UTC().Truncate(day), true
 }
 
-// partition is a partition of the history, or what is left of one.
+// partition is a partition of the history, attached or already detached.
 type partition struct {
 	name     string
 	attached bool
-	pending  bool // a detach that was interrupted
+	pending  bool // its detach was interrupted
 }
 
-// dropPartitions drops the partitions of days that ended before cutoff. Each
-// step is repeatable: a partition that was detached but not dropped is found by
-// its name.
+// dropPartitions drops the partitions of days that ended before cutoff. Each step is
+// repeatable: partitions are listed by name, so that one that was detached but not
+// dropped is found again.
 func dropPartitions(ctx context.Context, c *pgx.Conn, cutoff time.Time) error {
 	r, err := c.Query(ctx, `SELECT t.relname, i.inhrelid IS NOT NULL, coalesce(i.inhdetachpending, false)
 FROM pg_class t LEFT JOIN pg_inherits i ON i.inhrelid = t.oid AND i.inhparent = 'done'::regclass
-WHERE t.relkind = 'r' AND t.relname ~ '^done_[0-9]{8}$' AND t.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'done'::regclass)
+WHERE t.relkind = 'r' AND t.relname ~ '^done_[0-9]{8}$'
+AND t.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'done'::regclass)
 ORDER BY t.relname`)
 	if err != nil {
 		return fmt.Errorf("list partitions: %w", err)
@@ -194,8 +196,8 @@ func dropPartition(ctx context.Context, c *pgx.Conn, p partition) error {
 	return err
 }
 
-// dropLog deletes output that was written before cutoff, in small batches. Jobs
-// are ordered by time, so the oldest come first in the primary key.
+// dropLog deletes output written before cutoff, in chunks. Job ids ascend with time, so
+// the oldest are first in the primary key.
 func dropLog(ctx context.Context, c *pgx.Conn, cutoff time.Time) error {
 	for {
 		tag, err := c.Exec(ctx, `DELETE FROM log_block WHERE ctid = ANY(ARRAY(

@@ -1,20 +1,24 @@
 // Package postgres is the store's driver for PostgreSQL 15 and newer, the
 // database of any number of servers.
 //
-// Model: every server has a pool of connections, one connection that listens
-// and one that notifies. The database's clock is the clock of all servers: each
-// reads it from time to time and measures spans from there.
+// # Model
 //
-// Invariants: no call waits without a limit, neither in the database
-// (statement_timeout) nor here (a deadline per transaction); nothing is
-// acknowledged whose commit is not known to be durable: fsync and
-// synchronous_commit are asserted on every connection, and a commit without a
-// clear answer is a *sqldb.AmbiguousError. Transactions are run again only when
-// it is certain that they changed nothing.
+// Every server has a pool of connections, one connection for LISTEN and one for
+// NOTIFY. All servers use the database's clock: each reads it periodically and adds
+// the monotonic time elapsed since.
 //
 // History is partitioned by the UTC day in which a job ended. Partitions are
-// made ahead of time and dropped whole; there is no default partition, because
-// it would forbid DETACH CONCURRENTLY.
+// created ahead of time and dropped whole. There is no default partition, because
+// it would rule out DETACH CONCURRENTLY.
+//
+// # Invariants
+//
+//   - No call waits without a limit, neither in the database (statement_timeout) nor
+//     in this process (a deadline per transaction).
+//   - A transaction is acknowledged only when its commit is durable: fsync and
+//     synchronous_commit are asserted on every connection, and a commit without a
+//     clear answer is a *sqldb.AmbiguousError.
+//   - A transaction is retried only when it certainly changed nothing.
 package postgres
 
 import (
@@ -45,17 +49,17 @@ type Options struct {
 	MaxConns int
 	// Timeout bounds every transaction, commit not included; 0 means 30 s.
 	Timeout time.Duration
-	// ReadTimeout bounds a request's read, the wait for a connection included; 0
+	// ReadTimeout bounds a request's read, including the wait for a connection; 0
 	// means 10 s. It is at most Timeout.
 	ReadTimeout time.Duration
 	// LockTimeout bounds how long a statement waits for a lock; 0 means 10 s.
 	LockTimeout time.Duration
-	// IdleTimeout bounds how long a transaction may wait for its next statement,
-	// after which the database undoes it: a server that is stopped must not hold
+	// IdleTimeout bounds how long a transaction may wait for its next statement.
+	// The database then rolls it back, so that a suspended server does not hold
 	// locks that others need. 0 means 5 s.
 	IdleTimeout time.Duration
-	// Patience is how long a transaction waits for a database that is away, or
-	// for its turn after deadlocks; 0 means 10 s.
+	// Patience is how long a transaction is retried while the database is
+	// unreachable, or after deadlocks; 0 means 10 s.
 	Patience time.Duration
 	// Schema replaces the migrations, for tests; nil means schema.Migrations.
 	Schema fs.FS
@@ -74,20 +78,21 @@ const (
 
 // DB implements sqldb.Driver.
 type DB struct {
-	opt      Options
-	sql      *sqldb.Rewriter
-	pool     *pgxpool.Pool
-	clock    atomic.Pointer[reading] // the newest that was quick enough
-	slots    slots
-	marks    marks
+	opt   Options
+	sql   *sqldb.Rewriter
+	pool  *pgxpool.Pool
+	clock atomic.Pointer[reading] // the latest that was fast enough
+	slots slots
+	marks marks
+
 	notifier notifier
 }
 
 var _ sqldb.Driver = (*DB)(nil)
 
-// Open connects, checks that the database keeps what it acknowledges, migrates
-// it, and makes the partitions of today and the days ahead. Any number of
-// servers may open one database at once.
+// Open connects, checks that commits are durable, migrates the database, and creates
+// the partitions of today and the days ahead. Any number of servers may open one
+// database at the same time.
 func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
 	opt = withDefaults(opt)
 	cfg, err := config(dsn, opt)
@@ -98,7 +103,10 @@ func Open(ctx context.Context, dsn string, opt Options) (*DB, error) {
 	if err != nil {
 		return nil, mapError(fmt.Errorf("open the pool: %w", err))
 	}
-	db := &DB{opt: opt, sql: sqldb.NewRewriter(sqldb.Postgres), pool: pool, slots: newSlots(opt.MaxConns), marks: marks{server: rand.Int64()}}
+	db := &DB{
+		opt: opt, sql: sqldb.NewRewriter(sqldb.Postgres), pool: pool,
+		slots: newSlots(opt.MaxConns), marks: marks{server: rand.Int64()},
+	}
 	db.notifier.init(cfg.ConnConfig, opt.Log)
 	if err := db.prepare(ctx, cfg.ConnConfig); err != nil {
 		pool.Close()
@@ -143,14 +151,14 @@ func (db *DB) prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
 	if err := migrate(ctx, cfg, db.opt.Schema); err != nil {
 		return err
 	}
-	return db.makePartitions(ctx)
+	return db.createPartitions(ctx)
 }
 
 func config(dsn string, opt Options) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		// The parser's message may quote the password.
-		return nil, hostler.Invalid("db", "not a connection string of PostgreSQL, such as postgres://user@host/database",
+		return nil, hostler.Invalid("db", "is not a PostgreSQL connection string, such as postgres://user@host/database",
 			"不是合法的 PostgreSQL 连接串，例如 postgres://user@host/database")
 	}
 	cfg.MaxConns = int32(opt.MaxConns) //nolint:gosec // a handful
@@ -163,9 +171,9 @@ func config(dsn string, opt Options) (*pgxpool.Config, error) {
 	c.RuntimeParams["statement_timeout"] = fmt.Sprint(opt.Timeout.Milliseconds())
 	c.RuntimeParams["lock_timeout"] = fmt.Sprint(opt.LockTimeout.Milliseconds())
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(opt.IdleTimeout.Milliseconds())
-	c.RuntimeParams["jit"] = "off" // compiling costs more than any of our statements
-	// The queue's tables swing between empty and millions of rows, and statistics
-	// lag behind: a plan that scans a table because it was small is a trap.
+	c.RuntimeParams["jit"] = "off" // compiling takes longer than any of our statements
+	// The queue's tables go from empty to millions of rows faster than statistics
+	// follow: a plan that scans a table because it was small would stay in use.
 	c.RuntimeParams["enable_seqscan"] = "off"
 	c.RuntimeParams["TimeZone"] = "UTC"
 	if c.RuntimeParams["application_name"] == "" {
@@ -178,24 +186,27 @@ func config(dsn string, opt Options) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// assertDurable refuses a database that may lose what it has acknowledged.
+// assertDurable returns an error if the database may lose acknowledged commits.
 func assertDurable(ctx context.Context, c *pgx.Conn) error {
 	var version int
 	var fsync, commit string
-	err := c.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('fsync'), current_setting('synchronous_commit')`).
-		Scan(&version, &fsync, &commit)
+	err := c.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('fsync'),
+current_setting('synchronous_commit')`).Scan(&version, &fsync, &commit)
 	if err != nil {
 		return err
 	}
 	switch {
 	case version < minVersion:
-		return hostler.Errorf(hostler.CodeUnavailable, "PostgreSQL 15 or newer is needed, this is %d",
-			"需要 PostgreSQL 15 或更新版本，当前为 %d", version/10000)
+		return hostler.Errorf(hostler.CodeUnavailable,
+			"PostgreSQL %d is too old: use PostgreSQL 15 or newer",
+			"PostgreSQL %d 版本过旧：请使用 PostgreSQL 15 或更新版本", version/10000)
 	case fsync != "on":
-		return hostler.Errorf(hostler.CodeUnavailable, "PostgreSQL runs with fsync = %s and may lose acknowledged jobs: set fsync = on",
+		return hostler.Errorf(hostler.CodeUnavailable,
+			"PostgreSQL runs with fsync = %s and may lose acknowledged jobs: set fsync = on",
 			"PostgreSQL 的 fsync = %s，可能丢失已确认的作业：请设置 fsync = on", fsync)
 	case commit == "off":
-		return hostler.Errorf(hostler.CodeUnavailable, "synchronous_commit = %s may lose acknowledged jobs: set it to on for this database or user",
+		return hostler.Errorf(hostler.CodeUnavailable,
+			"synchronous_commit = %s may lose acknowledged jobs: set it to on for this database or user",
 			"synchronous_commit = %s 可能丢失已确认的作业：请为该数据库或用户设置为 on", commit)
 	}
 	return nil
@@ -204,7 +215,8 @@ func assertDurable(ctx context.Context, c *pgx.Conn) error {
 // Name implements sqldb.Driver.
 func (db *DB) Name() string { return string(sqldb.Postgres) }
 
-// Now implements sqldb.Driver: the database's clock, as measured last.
+// Now implements sqldb.Driver. It returns the database's clock, extrapolated from the
+// last reading.
 func (db *DB) Now() time.Time {
 	if db.opt.Now != nil {
 		return db.opt.Now().UTC()
@@ -212,14 +224,14 @@ func (db *DB) Now() time.Time {
 	return db.clock.Load().now()
 }
 
-// reading is the database's clock at a moment of ours. Spans since then are those
-// of the monotonic clock: a step of this server's wall clock changes nothing.
+// reading pairs the database's clock with the local clock. The time elapsed since is
+// taken from the monotonic clock, so that a step of the local wall clock has no effect.
 type reading struct{ database, local time.Time }
 
 func (r *reading) now() time.Time { return r.database.Add(time.Since(r.local)).UTC() }
 
-// slowReading is how long a reading may take to count once there is another: the
-// database's clock was read at some moment of that span.
+// slowReading is the round trip from which a reading is discarded if there is an
+// earlier one: the error of a reading is up to half its round trip.
 const slowReading = 200 * time.Millisecond
 
 // measureClock reads the database's clock.
@@ -241,8 +253,8 @@ func (db *DB) measureClock(ctx context.Context) error {
 	})
 }
 
-// Stats implements sqldb.Driver. The free disk space of a database server
-// cannot be known from here.
+// Stats implements sqldb.Driver. PostgreSQL does not report the server's free disk
+// space, so DiskFree is always 1.
 func (db *DB) Stats(ctx context.Context) (sqldb.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()

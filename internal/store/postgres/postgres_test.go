@@ -74,17 +74,19 @@ func column(t *testing.T, c *pgx.Conn, sql string) []string {
 	return out
 }
 
-// atCommit makes COMMIT of whatever inserts into meta run PL/pgSQL.
+// atCommit installs a trigger that runs body, in PL/pgSQL, at the COMMIT of every
+// insert into meta.
 func atCommit(t *testing.T, dsn, body string) {
 	t.Helper()
 	exec(t, dsn, `CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN `+body+`; RETURN NULL; END $$;
-CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON meta DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION at_commit()`)
+CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON meta DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION at_commit()`)
 }
 
-// A COMMIT that waits for a synchronous standby which never answers: no
-// statement_timeout ends it, the client's limit does.
+// TestCommitOnAMissingStandbyIsAmbiguous commits while the synchronous standby never
+// answers: statement_timeout does not end the wait, the client's timeout does.
 func TestCommitOnAMissingStandbyIsAmbiguous(t *testing.T) {
-	c, err := storetest.StartCluster("synchronous_standby_names=nobody", "synchronous_commit=local")
+	c, err := storetest.StartCluster("synchronous_standby_names=missing", "synchronous_commit=local")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +102,7 @@ func TestCommitOnAMissingStandbyIsAmbiguous(t *testing.T) {
 	}
 }
 
-func TestKilledBeforeCommitRunsAgain(t *testing.T) {
+func TestKilledBeforeCommitIsRetried(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	db := mustOpen(t, dsn, postgres.Options{})
 	runs := 0
@@ -120,7 +122,7 @@ func TestKilledBeforeCommitRunsAgain(t *testing.T) {
 	}
 }
 
-func TestDeadlocksRunAgain(t *testing.T) {
+func TestDeadlocksAreRetried(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	db := mustOpen(t, dsn, postgres.Options{})
 	for _, k := range []string{"a", "b"} {
@@ -177,9 +179,10 @@ func TestAssertsDurability(t *testing.T) {
 	}
 }
 
-// A server that goes away is CodeUnavailable; when it is back, all works, and
-// what was acknowledged before the crash is there.
-func TestServerAwayAndBack(t *testing.T) {
+// TestServerCrashAndRestart checks that transactions return CodeUnavailable while the
+// server is down and succeed after its restart, and that the ones acknowledged before
+// the crash are durable.
+func TestServerCrashAndRestart(t *testing.T) {
 	c, err := storetest.StartCluster()
 	if err != nil {
 		t.Fatal(err)
@@ -194,16 +197,16 @@ func TestServerAwayAndBack(t *testing.T) {
 	}
 	c.Halt()
 	if err := put(t.Context(), db, "away"); hostler.CodeOf(err) != hostler.CodeUnavailable {
-		t.Errorf("while the server is away: %v", err)
+		t.Errorf("while the server is down: %v", err)
 	}
 	if err := db.View(t.Context(), func(sqldb.Conn) error { return nil }); hostler.CodeOf(err) != hostler.CodeUnavailable {
-		t.Errorf("a view while the server is away: %v", err)
+		t.Errorf("view while the server is down: %v", err)
 	}
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	if err := put(t.Context(), db, "back"); err != nil {
-		t.Errorf("after the server is back: %v", err)
+		t.Errorf("after the restart: %v", err)
 	}
 	if diff := cmp.Diff([]string{"back", "before"}, texts(t, dsn, `SELECT key FROM meta ORDER BY key`)); diff != "" {
 		t.Error(diff)
@@ -223,8 +226,9 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// Statements have a limit even when the caller's context has none.
-func TestStatementsEnd(t *testing.T) {
+// TestStatementTimeout checks that statements time out even when the caller's context
+// has no deadline.
+func TestStatementTimeout(t *testing.T) {
 	db := mustOpen(t, storetest.Postgres(t), postgres.Options{Timeout: 200 * time.Millisecond, Patience: time.Millisecond})
 	start := time.Now()
 	err := db.View(t.Context(), func(c sqldb.Conn) error {
@@ -236,13 +240,14 @@ func TestStatementsEnd(t *testing.T) {
 	}
 }
 
-// Servers on one database notify each other, at a bounded rate.
+// TestNotifyAcrossServers checks that servers on one database notify each other faster
+// than the poll.
 func TestNotifyAcrossServers(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	a, b := mustOpen(t, dsn, postgres.Options{}), mustOpen(t, dsn, postgres.Options{})
 	notified, stop := b.Subscribe(store.TopicWork)
 	defer stop()
-	// Both loops run and nothing is pending once a notification arrived.
+	// The first notifications may be received before both loops run.
 	deadline := time.After(20 * time.Second)
 	fast := 0
 	for fast < 5 {
@@ -251,7 +256,7 @@ func TestNotifyAcrossServers(t *testing.T) {
 		select {
 		case <-notified:
 		case <-deadline:
-			t.Fatal("notifications do not arrive faster than the poll")
+			t.Fatal("notifications are not faster than the poll")
 		}
 		if time.Since(sent) < 200*time.Millisecond {
 			fast++
@@ -261,7 +266,8 @@ func TestNotifyAcrossServers(t *testing.T) {
 
 func tables(t *testing.T, dsn string) []string {
 	t.Helper()
-	return texts(t, dsn, `SELECT c.relkind::text || ' ' || c.relname || ' ' || coalesce(array_to_string(c.reloptions, ','), '') FROM pg_class c
+	return texts(t, dsn, `SELECT c.relkind::text || ' ' || c.relname || ' ' || coalesce(array_to_string(c.reloptions, ','), '')
+FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relname NOT LIKE 'goose%' ORDER BY 1`)
 }
 
@@ -273,9 +279,9 @@ func TestMigrateDownAndUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left := tables(t, dsn); len(left) != 0 {
-		t.Errorf("left over: %v", left)
+		t.Errorf("remaining tables: %v", left)
 	}
-	// Servers that start at once take turns.
+	// Servers that start at the same time migrate one after another.
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -298,8 +304,8 @@ func partitions(t *testing.T, dsn string) []string {
 	return texts(t, dsn, `SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'done'::regclass ORDER BY 1`)
 }
 
-// Partitions exist ahead of time and go after the retention, also one whose
-// removal was interrupted, and beside a view that is held open.
+// TestPartitions checks that partitions are created ahead of time and dropped after
+// the retention, including one whose removal was interrupted, while a view is open.
 func TestPartitions(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	clock := storetest.NewClock()
@@ -338,8 +344,9 @@ func TestPartitions(t *testing.T) {
 	if diff := cmp.Diff(want, partitions(t, dsn)); diff != "" {
 		t.Errorf("partitions (-want +got):\n%s", diff)
 	}
-	if left := texts(t, dsn, `SELECT relname::text FROM pg_class WHERE relname = 'done_`+first.Format("20060102")+`'`); len(left) != 0 {
-		t.Errorf("a detached partition is left: %v", left)
+	query := `SELECT relname::text FROM pg_class WHERE relname = 'done_` + first.Format("20060102") + `'`
+	if left := texts(t, dsn, query); len(left) != 0 {
+		t.Errorf("a detached partition was not dropped: %v", left)
 	}
 }
 
@@ -366,15 +373,17 @@ func TestLogRetention(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	db := mustOpen(t, dsn, postgres.Options{})
 	old, now := time.Now().Add(-72*time.Hour), time.Now()
-	exec(t, dsn, fmt.Sprintf(`INSERT INTO log_block (job, fence, seq, attempt, at, size, data) SELECT %d, 1, i, 1, %d, 0, '' FROM generate_series(1, 2001) i`,
+	exec(t, dsn, fmt.Sprintf(`INSERT INTO log_block (job, fence, seq, attempt, at, size, data)
+SELECT %d, 1, i, 1, %d, 0, '' FROM generate_series(1, 2001) i`,
 		hostler.MakeID(old.Unix(), 1), old.UnixMicro()))
-	exec(t, dsn, fmt.Sprintf(`INSERT INTO log_block (job, fence, seq, attempt, at, size, data) SELECT %d, 2, i, 1, %d, 0, '' FROM generate_series(1, 3) i`,
+	exec(t, dsn, fmt.Sprintf(`INSERT INTO log_block (job, fence, seq, attempt, at, size, data)
+SELECT %d, 2, i, 1, %d, 0, '' FROM generate_series(1, 3) i`,
 		hostler.MakeID(old.Unix(), 1), now.UnixMicro()))
 	if err := db.Maintain(t.Context(), 48*time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"2", "2", "2"}, texts(t, dsn, `SELECT fence::text FROM log_block`)); diff != "" {
-		t.Errorf("what is left (-want +got):\n%s", diff)
+		t.Errorf("remaining output (-want +got):\n%s", diff)
 	}
 }
 
@@ -382,7 +391,7 @@ func TestClockIsTheDatabases(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	db := mustOpen(t, dsn, postgres.Options{})
 	if off := time.Until(db.Now()); off > time.Second || off < -time.Second {
-		t.Errorf("the clock is %v off on one machine", off)
+		t.Errorf("the clock differs by %v on one machine", off)
 	}
 	err := db.InTx(t.Context(), func(c sqldb.Conn) error {
 		ids, err := c.NewIDs(t.Context(), 1)
@@ -396,8 +405,8 @@ func TestClockIsTheDatabases(t *testing.T) {
 	}
 }
 
-// A shared lock lets others share and keeps the exclusive one out, until the end
-// of the transaction.
+// TestLock checks that shared locks are compatible with each other and block an
+// exclusive one until the end of the transaction.
 func TestLock(t *testing.T) {
 	db := mustOpen(t, storetest.Postgres(t), postgres.Options{})
 	err := db.InTx(t.Context(), func(c sqldb.Conn) error {

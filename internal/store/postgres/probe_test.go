@@ -13,8 +13,8 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// Reading an ended job looks into the partitions from the day of its creation on, not
-// into the whole history.
+// TestReadingAJobProbesFewPartitions checks that reading an ended job probes only the
+// partitions from the day of its creation on.
 func TestReadingAJobProbesFewPartitions(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	clock := storetest.NewClock()
@@ -23,10 +23,11 @@ func TestReadingAJobProbesFewPartitions(t *testing.T) {
 	end := func(id int64, at time.Time) {
 		t.Helper()
 		err := db.InTx(t.Context(), func(c sqldb.Conn) error {
-			_, err := c.Exec(t.Context(), `INSERT INTO done (id, project, run, queue, action, asset, asset_name, lane_key, lane_lim, prio,
-state, attempt, max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of, created_by, created_at,
-queued_at, started_at, ended_at, worker, fence, args, result, error, output)
-VALUES (?, 1, 0, 'default', 'noop', 0, '', '', 0, 5, 'succeeded', 1, 1, '', 0, '', '', '', 0, 0, 0, '', 0, 0, 0, ?, 0, 1, '{}', '', '', '')`,
+			_, err := c.Exec(t.Context(), `INSERT INTO done (id, project, run, queue, action, asset, asset_name,
+lane_key, lane_lim, prio, state, attempt, max_attempts, backoff, timeout, on_lost, on_unknown, on_retry,
+run_at, expires_at, retry_of, created_by, created_at, queued_at, started_at, ended_at, worker, fence, args, result, error, output)
+VALUES (?, 1, 0, 'default', 'noop', 0, '',
+'', 0, 5, 'succeeded', 1, 1, '', 0, '', '', '', 0, 0, 0, '', 0, 0, 0, ?, 0, 1, '{}', '', '', '')`,
 				id, at.UnixMicro())
 			return err
 		})
@@ -58,7 +59,7 @@ VALUES (?, 1, 0, 'default', 'noop', 0, '', '', 0, 5, 'succeeded', 1, 1, '', 0, '
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := reader.Close(); err != nil { // which writes its statistics
+		if err := reader.Close(); err != nil { // flushes its statistics
 			t.Fatal(err)
 		}
 		got := texts(t, dsn, `SELECT count(*)::text FROM pg_stat_user_tables WHERE relname LIKE 'done\_%' AND idx_scan > 0`)
@@ -73,6 +74,6 @@ VALUES (?, 1, 0, 'default', 'noop', 0, '', '', 0, 5, 'succeeded', 1, 1, '', 0, '
 		t.Errorf("%d partitions were probed for a job of today, of %d", n, days+daysAhead+1)
 	}
 	if n := read(odd); n < days {
-		t.Errorf("%d partitions were probed for a job that only a look at all of them finds", n)
+		t.Errorf("%d partitions were probed for a job that ended before its creation, want at least %d", n, days)
 	}
 }

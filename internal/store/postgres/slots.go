@@ -11,27 +11,27 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// Connections of the pool that are reserved for the higher classes; see [sqldb.Class].
+// Connections reserved for the higher classes; see [sqldb.Class].
 const (
 	leaseConns = 2 // for Leases alone
 	workConns  = 4 // for Work and Leases
 )
 
 // slots limits how many connections each class of transactions may hold. A
-// transaction takes a slot of each limit that counts it, the narrowest first:
-// reads of requests, requests, everything but leases.
+// transaction takes a slot of each limit that applies to it, the narrowest first:
+// reads of requests, requests, everything except leases.
 type slots struct{ reads, requests, work chan struct{} }
 
 func newSlots(maxConns int) slots {
-	work := max(2, maxConns-leaseConns)  // 2: maintenance takes one beside its own
-	requests := max(1, work-workConns)   // a small pool is shared
-	reads := max(1, requests-requests/4) // so that reads do not keep out writes
+	work := max(2, maxConns-leaseConns)  // 2: maintenance uses a second connection
+	requests := max(1, work-workConns)   // in a small pool classes share connections
+	reads := max(1, requests-requests/4) // leaves slots for writes
 	return slots{
 		reads: make(chan struct{}, reads), requests: make(chan struct{}, requests), work: make(chan struct{}, work),
 	}
 }
 
-// limits returns the limits that count a transaction.
+// limits returns the limits that apply to a transaction.
 func (s *slots) limits(class sqldb.Class, read bool) []chan struct{} {
 	switch {
 	case class >= sqldb.Leases:
@@ -45,8 +45,8 @@ func (s *slots) limits(class sqldb.Class, read bool) []chan struct{} {
 	}
 }
 
-// acquire takes a connection for a transaction of a class. It waits until one is
-// free, or for the end of ctx.
+// acquire returns a connection for a transaction of a class. It waits until one is
+// free or ctx ends.
 func (db *DB) acquire(ctx context.Context, class sqldb.Class, read bool) (c *pgxpool.Conn, release func(), err error) {
 	var taken []chan struct{}
 	free := func() {
@@ -80,12 +80,12 @@ func (db *DB) with(ctx context.Context, class sqldb.Class, fn func(c *pgxpool.Co
 	return fn(c)
 }
 
-// busy is the answer to a transaction that found no connection in time.
+// busy returns the error for a transaction that got no connection in time.
 func busy(cause error) error {
 	if errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	e := hostler.Errorf(hostler.CodeUnavailable, "too many requests wait for the database; try again",
+	e := hostler.Errorf(hostler.CodeUnavailable, "too many requests are waiting for the database; try again",
 		"等待数据库的请求过多，请重试")
 	e.Cause = cause
 	return e

@@ -28,8 +28,8 @@ func (db *DB) InTx(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	})
 }
 
-// View implements sqldb.Driver. A request's read has a shorter limit than what
-// moves jobs.
+// View implements sqldb.Driver. The reads of requests have a shorter timeout than
+// those of the queue.
 func (db *DB) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	t := transaction{
 		begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", fn: fn,
@@ -47,17 +47,17 @@ type transaction struct {
 	fn      func(c sqldb.Conn) error
 	class   sqldb.Class
 	writes  bool
-	timeout time.Duration // of each attempt, commit not included
+	timeout time.Duration // of each attempt, excluding the commit
 }
 
-// run runs a transaction, again when it certainly changed nothing and may do
-// better: after a deadlock, a lost connection, a missing partition.
+// run runs a transaction and retries it when it certainly changed nothing and may
+// succeed: after a deadlock, a lost connection or a missing partition.
 func (db *DB) run(ctx context.Context, t transaction) error {
 	deadline := time.Now().Add(db.opt.Patience)
 	retry := wait.Backoff{First: firstPause, Max: lastPause}
 	for {
-		err := db.once(ctx, t)
-		if err == nil || !db.again(ctx, err) || time.Now().After(deadline) {
+		err := db.runOnce(ctx, t)
+		if err == nil || !db.retryable(ctx, err) || time.Now().After(deadline) {
 			return mapError(err)
 		}
 		if retry.Sleep(ctx) != nil {
@@ -66,23 +66,23 @@ func (db *DB) run(ctx context.Context, t transaction) error {
 	}
 }
 
-// again reports whether a failed transaction is worth another run, and makes
-// what it lacked.
-func (db *DB) again(ctx context.Context, err error) bool {
+// retryable reports whether a failed transaction may succeed when it is retried. It
+// creates the partition if that was missing.
+func (db *DB) retryable(ctx context.Context, err error) bool {
 	var ambiguous *sqldb.AmbiguousError
 	if errors.As(err, &ambiguous) || ctx.Err() != nil {
 		return false
 	}
 	if day, ok := missingDay(err); ok {
-		return db.makePartition(ctx, day) == nil
+		return db.createPartition(ctx, day) == nil
 	}
 	return isConflict(err) || isAway(err)
 }
 
-// once runs a transaction one time and finds out what became of it. By then its
-// connection is back: when all connections break at once, the lookup needs a connection of
-// the pool.
-func (db *DB) once(ctx context.Context, t transaction) error {
+// runOnce runs a transaction without retries and determines its outcome. attempt
+// releases its connection before resolve acquires one: when all connections break
+// together, the lookup needs a free slot in the pool.
+func (db *DB) runOnce(ctx context.Context, t transaction) error {
 	m := db.marks.next(db.Now())
 	err := db.attempt(ctx, t, m)
 	if lost, ok := errors.AsType[*sqldb.AmbiguousError](err); ok {
@@ -104,7 +104,7 @@ func (db *DB) attempt(ctx context.Context, t transaction, m mark) error {
 	}
 	open := true
 	defer func() {
-		if open { // an error, or a goroutine that ends inside fn
+		if open { // an error, or runtime.Goexit inside fn
 			db.rollback(ctx, pc.Conn())
 		}
 	}()
@@ -112,7 +112,7 @@ func (db *DB) attempt(ctx context.Context, t transaction, m mark) error {
 		return err
 	}
 	if !t.writes {
-		return nil // whatever the end of a snapshot returns, its reads are good
+		return nil // the reads are valid even if the rollback fails
 	}
 	open = false
 	return db.commit(ctx, pc.Conn(), m)
@@ -132,8 +132,8 @@ func (db *DB) begin(ctx context.Context, c *pgx.Conn, t transaction) error {
 func protect(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			he := hostler.Errorf(hostler.CodeInternal, "an internal fault; the log has its cause",
-				"内部错误，原因见日志")
+			he := hostler.Errorf(hostler.CodeInternal, "internal error; see the server's log for the cause",
+				"内部错误，原因见服务日志")
 			he.Cause = fmt.Errorf("panic in a transaction: %v\n%s", p, debug.Stack())
 			err = he
 		}
@@ -141,8 +141,8 @@ func protect(fn func() error) (err error) {
 	return fn()
 }
 
-// rollback undoes a transaction. A connection on which even that fails is
-// closed, which undoes it too.
+// rollback rolls a transaction back. If that fails it closes the connection, upon
+// which the server rolls back.
 func (db *DB) rollback(ctx context.Context, c *pgx.Conn) {
 	if c.IsClosed() {
 		return
@@ -150,7 +150,7 @@ func (db *DB) rollback(ctx context.Context, c *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 	defer cancel()
 	if _, err := c.Exec(ctx, "ROLLBACK"); err != nil {
-		db.opt.Log.DebugContext(ctx, "rollback failed; the connection is dropped", "err", err)
+		db.opt.Log.DebugContext(ctx, "rollback failed; closing the connection", "err", err)
 		_ = c.Close(ctx)
 	}
 }
