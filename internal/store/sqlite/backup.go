@@ -14,12 +14,12 @@ import (
 	"hostler.dev/hostler"
 )
 
-// Backup copies databases into the folder dest while they are in use, each as it
-// is at one moment. Give the main database first: what it refers to in the log
-// is then there. No file in dest is replaced.
+// Backup copies databases into the folder dest while they are in use, each as a
+// consistent snapshot. Pass the main database first, so that the output it refers to is
+// in the later snapshot of the log database. Existing files are not replaced.
 func Backup(ctx context.Context, dest string, dbs ...*DB) error {
 	if err := os.MkdirAll(dest, 0o700); err != nil {
-		return fmt.Errorf("make the backup's folder: %w", err)
+		return fmt.Errorf("create the backup folder: %w", err)
 	}
 	for _, db := range dbs {
 		if err := db.Backup(ctx, dest); err != nil {
@@ -46,7 +46,7 @@ func (db *DB) Backup(ctx context.Context, dest string) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	if err := createPrivate(part); err != nil {
-		return fmt.Errorf("make the backup: %w", err)
+		return fmt.Errorf("create the backup file: %w", err)
 	}
 	if err := c.script(ctx, `VACUUM INTO ?`, driver.NamedValue{Ordinal: 1, Value: part}); err != nil {
 		return mapError(fmt.Errorf("back up %s: %w", db.path, errors.Join(err, os.Remove(part))))
@@ -68,8 +68,8 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// Restore puts the files of a backup, whatever they are, into the folder dst,
-// which must be empty or not exist, after checking that its databases are whole.
+// Restore checks that the databases of a backup are intact and copies all regular files
+// of the folder src to dst, which must be empty or not exist.
 func Restore(ctx context.Context, src, dst string) error {
 	files, err := regularFiles(src)
 	if err != nil {
@@ -103,7 +103,7 @@ func regularFiles(dir string) ([]string, error) {
 	return names, nil
 }
 
-// checkBackup refuses a folder without databases, and damaged ones.
+// checkBackup returns an error if the folder has no database or a damaged one.
 func checkBackup(ctx context.Context, dir string, files []string) error {
 	found := false
 	for _, name := range files {
@@ -116,20 +116,21 @@ func checkBackup(ctx context.Context, dir string, files []string) error {
 		}
 	}
 	if !found {
-		return hostler.Errorf(hostler.CodeNotFound, "%s holds no backup", "%s 中没有备份", dir)
+		return hostler.Errorf(hostler.CodeNotFound, "%s contains no backup: give the folder of a backup",
+			"%s 中没有备份：请指定备份所在目录", dir)
 	}
 	return nil
 }
 
 func checkFile(ctx context.Context, path string) (err error) {
 	damaged := func(cause error) error {
-		e := hostler.Errorf(hostler.CodeInvalid, "%s is damaged or not a database",
-			"%s 已损坏或不是数据库", path)
+		e := hostler.Errorf(hostler.CodeInvalid, "%s is damaged or not a database: use another backup",
+			"%s 已损坏或不是数据库：请使用其他备份", path)
 		e.Cause = cause
 		return e
 	}
 	db := newDB(path, Options{})
-	// immutable: nothing is written beside the backup.
+	// immutable: SQLite creates no WAL or lock files in the backup folder.
 	c, err := db.connect(ctx, "mode=ro&immutable=1")
 	if err != nil {
 		return damaged(err)
@@ -154,7 +155,7 @@ func checkFile(ctx context.Context, path string) (err error) {
 
 func makeEmpty(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the data folder: %w", err)
+		return fmt.Errorf("create the data folder: %w", err)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -18,22 +18,22 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// maxStatements bounds the prepared statements of a connection. The store's own
-// are fewer; what lists build from filters may be more.
+// maxStatements bounds the prepared statements of a connection. The fixed statements
+// of the store are fewer; those that lists build from filters may exceed it.
 const maxStatements = 500
 
-// conn is a connection with its prepared statements. It uses the driver's
-// own connection: database/sql would add its locks and conversions to each
-// statement, and may replace a connection whose statement was interrupted.
+// conn is a connection with its prepared statements. It uses the driver's connection
+// directly: database/sql would add locks and conversions to each statement, and may
+// replace a connection whose statement was interrupted.
 type conn struct {
 	db    *DB
 	raw   driver.Conn
 	stmts map[string]driver.Stmt
-	// ctx is the transaction's. The writer's is never cancelled: an interrupt
-	// would undo the whole group.
+	// ctx is the transaction's context. The writer's is never cancelled: an
+	// interrupt would roll back the whole group.
 	ctx  context.Context //nolint:containedctx // set for one transaction
 	args []driver.NamedValue
-	open *rows // not closed yet
+	open *rows // the result that is not closed yet, or nil
 }
 
 func (db *DB) connect(ctx context.Context, params string) (*conn, error) {
@@ -49,11 +49,11 @@ func (db *DB) connect(ctx context.Context, params string) (*conn, error) {
 }
 
 func (c *conn) close() error {
-	return errors.Join(c.forget(), c.raw.Close())
+	return errors.Join(c.closeStatements(), c.raw.Close())
 }
 
-// forget closes all prepared statements.
-func (c *conn) forget() error {
+// closeStatements closes all prepared statements.
+func (c *conn) closeStatements() error {
 	var errs []error
 	for _, s := range c.stmts {
 		errs = append(errs, s.Close())
@@ -70,11 +70,12 @@ func (c *conn) stmt(text string) (driver.Stmt, error) {
 		return s, nil
 	}
 	if len(c.stmts) >= maxStatements {
-		if err := c.forget(); err != nil {
+		if err := c.closeStatements(); err != nil {
 			return nil, err
 		}
 	}
-	// Even if c.ctx is cancelled: the ROLLBACK of a cancelled read must be prepared.
+	// Without the cancellation of c.ctx: a cancelled read must still prepare its
+	// ROLLBACK.
 	s, err := c.raw.(driver.ConnPrepareContext).PrepareContext(context.WithoutCancel(c.ctx), text)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", text, err)
@@ -90,7 +91,7 @@ func (c *conn) closeRows() {
 	}
 }
 
-// control runs a statement that controls the transaction.
+// control runs a transaction statement, such as BEGIN. It ignores cancellation.
 func (c *conn) control(text string) error {
 	s, err := c.stmt(text)
 	if err != nil {
@@ -100,13 +101,13 @@ func (c *conn) control(text string) error {
 	return err
 }
 
-// script runs statements that are not worth preparing.
+// script runs one or more statements without preparing them.
 func (c *conn) script(ctx context.Context, text string, args ...driver.NamedValue) error {
 	_, err := c.raw.(driver.ExecerContext).ExecContext(ctx, text, args)
 	return err
 }
 
-// number runs a query for one number; no row and NULL are 0.
+// number returns the number that a query selects, or 0 for no row and for NULL.
 func (c *conn) number(text string) (int64, error) {
 	list, err := c.numbers(text)
 	if err != nil || len(list) == 0 {
@@ -115,7 +116,7 @@ func (c *conn) number(text string) (int64, error) {
 	return list[0], nil
 }
 
-// numbers runs a query for a column of numbers.
+// numbers returns the numbers in the first column of a query.
 func (c *conn) numbers(text string, args ...any) ([]int64, error) {
 	r, err := c.Query(c.ctx, text, args...)
 	if err != nil {
@@ -134,7 +135,7 @@ func (c *conn) numbers(text string, args ...any) ([]int64, error) {
 	return out, r.Err()
 }
 
-// texts runs a query for a column of text.
+// texts returns the strings in the first column of a query.
 func (c *conn) texts(text string, args ...any) ([]string, error) {
 	r, err := c.Query(c.ctx, text, args...)
 	if err != nil {
@@ -194,7 +195,7 @@ func (c *conn) Query(_ context.Context, text string, args ...any) (sqldb.Rows, e
 	return c.open, nil
 }
 
-// ExecRows implements sqldb.Conn: one prepared statement, run for each row.
+// ExecRows implements sqldb.Conn. It runs one prepared statement per row.
 func (c *conn) ExecRows(_ context.Context, text string, rows sqldb.Batch) (int64, error) {
 	if rows.Len == 0 {
 		return 0, nil
@@ -218,9 +219,9 @@ func (c *conn) ExecRows(_ context.Context, text string, rows sqldb.Batch) (int64
 	return total, nil
 }
 
-// orFail keeps SQLite from opening a statement journal for each row. The journal
-// would undo half a statement; a statement of one row has no half, and an error
-// undoes the member's savepoint.
+// orFail adds OR FAIL to a statement that affects one row, so that SQLite opens no
+// statement journal for it. The journal would roll back a partly executed statement; a
+// statement of one row cannot be, and an error rolls back the member's savepoint.
 func orFail(text string) string {
 	if rest, ok := strings.CutPrefix(text, "INSERT INTO "); ok {
 		return "INSERT OR FAIL INTO " + rest
@@ -231,8 +232,8 @@ func orFail(text string) string {
 	return text
 }
 
-// bind puts arguments into c.args as SQLite takes them; lists become the JSON
-// arrays that json_each reads.
+// bind converts arguments to SQLite's types and stores them in c.args. Lists become
+// JSON arrays for json_each.
 func (c *conn) bind(args []any) error {
 	c.args = c.args[:0]
 	for i, a := range args {
@@ -281,7 +282,7 @@ func (c *conn) NewIDs(_ context.Context, n int) ([]int64, error) {
 	return c.db.ids.next(c.db.Now(), n), nil
 }
 
-// Lock implements sqldb.Conn: the writer is alone.
+// Lock implements sqldb.Conn. It is a no-op because there is only one writer.
 func (c *conn) Lock(context.Context, int64, bool) error { return nil }
 
 // InsertTable implements sqldb.Conn.
@@ -301,8 +302,8 @@ type rows struct {
 	closed bool
 }
 
-// Next implements sqldb.Rows. The interrupt of a cancelled context reaches a
-// query's first step only, so the later ones look for themselves.
+// Next implements sqldb.Rows. The driver interrupts only the first step of a query when
+// its context is cancelled, so Next checks the context itself.
 func (r *rows) Next() bool {
 	if r.closed || r.err != nil {
 		return false
@@ -347,8 +348,9 @@ func (r *rows) Scan(dest ...any) error {
 	return nil
 }
 
-// idSource makes ids that ascend strictly, from the second of the clock and a
-// count. A clock that steps back, or more ids in a second than fit into the sequence, only moves the ids ahead of the clock.
+// idSource generates strictly ascending ids from the seconds of the clock and a counter.
+// If the clock steps back, or the counter overflows within a second, ids run ahead of
+// the clock.
 type idSource struct {
 	mu   sync.Mutex
 	last int64
@@ -366,7 +368,7 @@ func (s *idSource) next(now time.Time, n int) []int64 {
 	return out
 }
 
-// Notify implements sqldb.Driver: there is one server.
+// Notify implements sqldb.Driver. SQLite has one server, so delivery is local.
 func (db *DB) Notify(topics sqldb.TopicSet) { db.notifier.Notify(topics) }
 
 // NotifyLocal implements sqldb.Driver.

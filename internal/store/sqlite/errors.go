@@ -11,7 +11,7 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// code is SQLite's extended result code of an error; 0 for any other error.
+// code returns SQLite's extended result code of an error, or 0 for any other error.
 func code(err error) int {
 	if se, ok := errors.AsType[*sqlite.Error](err); ok {
 		return se.Code()
@@ -21,8 +21,8 @@ func code(err error) int {
 
 func isFull(err error) bool { return code(err)&0xff == sqlite3.SQLITE_FULL }
 
-// fatal reports whether an error makes the whole group void: SQLite may have
-// undone everything.
+// fatal reports whether an error fails the whole group, because SQLite may have rolled
+// back the transaction.
 func fatal(err error) bool {
 	switch code(err) & 0xff {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_NOMEM,
@@ -32,8 +32,8 @@ func fatal(err error) bool {
 	return false
 }
 
-// commitError marks a commit whose outcome is open: after a failed write or sync
-// of the WAL the frames may, or may not, be there for the next start.
+// commitError returns an AmbiguousError for a commit whose outcome is unknown: after a
+// failed write or sync of the WAL, the next start may or may not find the frames.
 func commitError(err error) error {
 	if code(err)&0xff == sqlite3.SQLITE_IOERR {
 		return &sqldb.AmbiguousError{Err: err}
@@ -41,7 +41,7 @@ func commitError(err error) error {
 	return err
 }
 
-// mapError gives the errors that people can act on their code and text.
+// mapError gives a code and a text to the errors that a user can act on.
 func mapError(err error) error {
 	var he *hostler.Error
 	var ambiguous *sqldb.AmbiguousError
@@ -55,14 +55,15 @@ func mapError(err error) error {
 	return he
 }
 
-// describe returns nil for an error that needs no words of its own.
+// describe returns the error for the user, or nil if err has none.
 func describe(err error) *hostler.Error {
 	switch code(err) {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID:
-		return hostler.Errorf(hostler.CodeConflict, "it already exists", "已存在")
+		return hostler.Errorf(hostler.CodeConflict, "the object already exists", "对象已存在")
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-		return hostler.Errorf(hostler.CodeConflict, "it refers to something that does not exist, or is still in use",
-			"引用的对象不存在，或仍在使用中")
+		return hostler.Errorf(hostler.CodeConflict,
+			"a referenced object does not exist, or the object is still in use",
+			"引用的对象不存在，或该对象仍在使用中")
 	}
 	switch code(err) & 0xff {
 	case sqlite3.SQLITE_FULL:
@@ -70,8 +71,9 @@ func describe(err error) *hostler.Error {
 	case sqlite3.SQLITE_BUSY:
 		return hostler.Errorf(hostler.CodeUnavailable, "the database is busy; try again", "数据库繁忙，请重试")
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
-		return hostler.Errorf(hostler.CodeUnavailable, "the data folder's disk cannot be read or written; check it",
-			"数据目录所在磁盘无法读写，请检查")
+		return hostler.Errorf(hostler.CodeUnavailable,
+			"cannot read or write the data folder: check its disk and permissions",
+			"无法读写数据目录：请检查磁盘和权限")
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return hostler.Errorf(hostler.CodeTimeout, "the database did not answer in time",
@@ -80,19 +82,19 @@ func describe(err error) *hostler.Error {
 	return nil
 }
 
-// errBusy is the answer to a read that found no free connection in time.
+// errBusy returns the error for a read that got no connection in time.
 func errBusy(cause error) error {
 	if errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	e := hostler.Errorf(hostler.CodeUnavailable, "too many requests wait for the database; try again",
+	e := hostler.Errorf(hostler.CodeUnavailable, "too many requests are waiting for the database; try again",
 		"等待数据库的请求过多，请重试")
 	e.Cause = cause
 	return e
 }
 
 func errFull(cause error) *hostler.Error {
-	e := hostler.Errorf(hostler.CodeDiskFull, "the disk is full: free space for the data folder",
+	e := hostler.Errorf(hostler.CodeDiskFull, "the disk of the data folder is full: free space on it",
 		"磁盘已满：请为数据目录释放空间")
 	e.Cause = cause
 	return e

@@ -13,16 +13,16 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// segmentPrefix begins the names of the segments of done.
+// segmentPrefix is the prefix of the names of the segments of done.
 const segmentPrefix = "done_"
 
-// segmentAge is how old a segment may grow before a new one is begun, so that
-// what is older than the retention can be dropped on quiet servers too.
+// segmentAge is the age at which a new segment is started even if the current one is
+// not full, so that old rows are dropped on servers with few jobs too.
 const segmentAge = 24 * time.Hour
 
 func segmentName(n int64) string { return segmentPrefix + strconv.FormatInt(n, 10) }
 
-// roll begins a new segment, in the shape of the current one.
+// roll starts a new segment with the columns and indexes of the current one.
 func (db *DB) roll() error {
 	last := db.segment.Load()
 	n := last + 1
@@ -42,8 +42,8 @@ func (db *DB) roll() error {
 	return nil
 }
 
-// rebuild changes the segments and creates the view over them again, in one
-// transaction.
+// rebuild runs statements that change the segments and recreates the view over them, in
+// one transaction.
 func (db *DB) rebuild(statements []string) error {
 	ctx := db.writer.ctx
 	ns, err := db.writer.numbers(`SELECT n FROM segment`)
@@ -63,9 +63,8 @@ func (db *DB) rebuild(statements []string) error {
 	return nil
 }
 
-// segmentDDL returns what creates segment n, with its indexes, like segment last:
-// SQLite keeps the statements that created a table, with every column that was added
-// since.
+// segmentDDL returns the statements that create segment n and its indexes like segment
+// last. sqlite_master has the current statements, including columns added later.
 func (db *DB) segmentDDL(last, n int64) ([]string, error) {
 	name := regexp.MustCompile(`\b` + segmentName(last) + `(_|\b)`)
 	created, err := db.writer.texts(
@@ -79,16 +78,17 @@ func (db *DB) segmentDDL(last, n int64) ([]string, error) {
 	return created, err
 }
 
-// viewArms is how many segments one view spans: SQLite allows 500 terms in a compound
-// SELECT.
+// viewArms is the maximum number of segments in one view. SQLite allows 500 terms in a
+// compound SELECT.
 const viewArms = 400
 
-// partView names a view over some of the segments.
+// partView returns the name of the ith view over a part of the segments.
 func partView(i int) string { return "history_" + strconv.Itoa(i) }
 
-// viewDDL creates the view over the segments. All have the same columns in the same
-// order. More segments than one view may span get views of their own below it; SQLite
-// looks through both levels, so that a query uses the indexes of every segment.
+// viewDDL returns the statements that create the view over the segments, which all have
+// the same columns in the same order. More than viewArms segments are split into part
+// views below the view done. SQLite flattens both levels, so that a query uses the
+// indexes of every segment.
 func viewDDL(ns []int64) string {
 	var ddl strings.Builder
 	var arms []string
@@ -111,7 +111,7 @@ func unionDDL(view string, tables []string) string {
 	return "CREATE VIEW " + view + " AS SELECT * FROM " + strings.Join(tables, " UNION ALL SELECT * FROM ") + ";\n"
 }
 
-// dropViewDDL drops the views over so many segments.
+// dropViewDDL returns the statements that drop the views over a number of segments.
 func dropViewDDL(segments int) string {
 	views := []string{"done"}
 	if segments > viewArms {
@@ -122,8 +122,8 @@ func dropViewDDL(segments int) string {
 	return "DROP VIEW " + strings.Join(views, ";\nDROP VIEW ") + ";\n"
 }
 
-// Maintain implements sqldb.Driver: history older than keep goes, a segment at a
-// time; the log file drops its blocks by the time in the job's id.
+// Maintain implements sqldb.Driver. The main database drops whole segments older than
+// keep; the log database deletes blocks, which it finds by the time in the job's id.
 func (db *DB) Maintain(ctx context.Context, keep time.Duration) error {
 	if db.opt.migrations == "log" {
 		return db.trimLog(ctx, keep)
@@ -144,28 +144,32 @@ func (db *DB) rollOld() error {
 	return db.roll()
 }
 
-// dropOld drops the segments whose newest row ended before the retention: none
-// was added after a segment was sealed.
+// dropOld drops the segments sealed before the retention. A sealed segment gets no new
+// rows, so that all of its jobs ended before that.
 func (db *DB) dropOld(keep time.Duration) error {
 	if keep <= 0 {
 		return nil
 	}
-	old, err := db.writer.numbers(`SELECT n FROM segment WHERE sealed_at <> 0 AND sealed_at < ?`, sqldb.Micros(db.Now().Add(-keep)))
+	old, err := db.writer.numbers(`SELECT n FROM segment WHERE sealed_at <> 0 AND sealed_at < ?`,
+		sqldb.Micros(db.Now().Add(-keep)))
 	if err != nil || len(old) == 0 {
 		return err
 	}
 	var statements []string
 	for _, n := range old {
-		statements = append(statements, "DROP TABLE "+segmentName(n), fmt.Sprintf("DELETE FROM segment WHERE n = %d", n))
+		statements = append(statements,
+			"DROP TABLE "+segmentName(n), fmt.Sprintf("DELETE FROM segment WHERE n = %d", n))
 	}
 	return db.rebuild(statements)
 }
 
-// trimBatch bounds one deletion of log blocks, so that writers wait little.
+// trimBatch bounds one deletion of log blocks, so that it does not block the writer for
+// long.
 const trimBatch = 2000
 
-// trimLog deletes output written before the retention. A job's id contains when the
-// job was created, a block's time when it was written: a job may run for long.
+// trimLog deletes output written before the retention. It compares both the time in the
+// job's id, which is its creation, and the time of the block, because an old job may
+// still be running.
 func (db *DB) trimLog(ctx context.Context, keep time.Duration) error {
 	if keep <= 0 {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// addSegments creates empty segments up to the nth, as that many days would.
+// addSegments creates empty segments up to the nth, as n days of operation do.
 func addSegments(t *testing.T, db *DB, n int64) {
 	t.Helper()
 	err := db.betweenGroups(func() error {
@@ -19,7 +19,8 @@ func addSegments(t *testing.T, db *DB, n int64) {
 			if err != nil {
 				return err
 			}
-			ddl = append(append(ddl, one...), fmt.Sprintf(`INSERT INTO segment (n, created_at, sealed_at) VALUES (%d, %d, 0)`, i, i))
+			ddl = append(append(ddl, one...),
+				fmt.Sprintf(`INSERT INTO segment (n, created_at, sealed_at) VALUES (%d, %d, 0)`, i, i))
 		}
 		db.segment.Store(n)
 		return db.rebuild(ddl)
@@ -33,7 +34,7 @@ func addSegments(t *testing.T, db *DB, n int64) {
 func plan(t *testing.T, db *DB, query string) (steps []string) {
 	t.Helper()
 	err := db.View(t.Context(), func(c sqldb.Conn) error {
-		// EXPLAIN does not notice that the schema has changed; a query does.
+		// A cached EXPLAIN does not detect a changed schema; a query does.
 		if _, err := c.(*conn).number(`SELECT count(*) FROM done`); err != nil {
 			return err
 		}
@@ -58,8 +59,8 @@ func plan(t *testing.T, db *DB, query string) (steps []string) {
 	return steps
 }
 
-// The regression: from 500 segments on, the view over them had too many terms, and no
-// further segment could be created.
+// TestManySegments is a regression test: from 500 segments on, the view over them had
+// too many terms, and no further segment could be created.
 func TestManySegments(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hostler.db")
 	db := mustOpen(t, path, Options{})
@@ -85,7 +86,7 @@ func TestManySegments(t *testing.T) {
 			}
 		}
 		if searches != 601 {
-			t.Errorf("%s: %d searches, want one a segment", query, searches)
+			t.Errorf("%s: %d searches, want one per segment", query, searches)
 		}
 	}
 	if err := db.Close(); err != nil {
@@ -95,7 +96,7 @@ func TestManySegments(t *testing.T) {
 	if got := db.segment.Load(); got != 601 {
 		t.Errorf("segment %d after a restart", got)
 	}
-	// Fewer segments than a view spans are one view again.
+	// Up to viewArms segments need one view only.
 	err := db.betweenGroups(func() error {
 		var ddl []string
 		for i := int64(1); i <= 500; i++ {
@@ -107,13 +108,14 @@ func TestManySegments(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := count(t, db, "sqlite_master WHERE type = 'view'"); got != 1 {
-		t.Errorf("%d views, want done alone", got)
+		t.Errorf("%d views, want only done", got)
 	}
 }
 
-// After a restart new ids are above those of every table. The regression: webhooks and
-// deliveries were left out ("it already exists" after a restart within a second), and
-// the history was scanned for its largest id.
+// TestIDsAfterARestartAreAboveAllTables checks that after a restart new ids are larger
+// than those of every table. It is a regression test: webhooks and deliveries were
+// ignored (a conflict after a restart within a second), and the history was scanned for
+// its largest id.
 func TestIDsAfterARestartAreAboveAllTables(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hostler.db")
 	db := mustOpen(t, path, Options{})

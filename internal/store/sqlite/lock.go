@@ -12,11 +12,11 @@ import (
 	"hostler.dev/hostler"
 )
 
-// LockFolder makes this process the only server on a data folder. The system
-// gives the lock back however the process ends.
+// LockFolder takes the exclusive lock of a data folder, which only one server may use.
+// The operating system releases it when the process exits for any reason.
 func LockFolder(dir string) (release func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
+		return nil, fmt.Errorf("create the data folder: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "hostler.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -41,6 +41,8 @@ func errLocked(dir, file string) error {
 		pid = strings.TrimSpace(string(b))
 	}
 	return hostler.Errorf(hostler.CodeConflict,
-		"another Hostler server (pid %s) uses the data folder %s: stop it, choose another --data, or use PostgreSQL for several servers",
-		"数据目录 %[2]s 正被另一个 Hostler 服务进程（pid %[1]s）使用：请停止它、改用其他 --data，或使用 PostgreSQL 运行多个服务", pid, dir)
+		"another Hostler server (pid %s) is using the data folder %s: "+
+			"stop it, choose another --data, or use PostgreSQL for several servers",
+		"数据目录 %[2]s 正被另一个 Hostler 服务进程（pid %[1]s）使用："+
+			"请停止它、改用其他 --data，或使用 PostgreSQL 运行多个服务", pid, dir)
 }

@@ -14,7 +14,7 @@ import (
 	"hostler.dev/hostler/internal/store/schema"
 )
 
-// parts are SQLite's words for the ${NAME} parts of the migrations.
+// parts replaces the ${NAME} placeholders of the migrations by SQLite's SQL.
 var parts = strings.NewReplacer(
 	"${AUTO_ID}", "INTEGER PRIMARY KEY",
 	"${INT}", "INTEGER",
@@ -27,7 +27,8 @@ var parts = strings.NewReplacer(
 	"${HISTORY_PARTITIONED}", "",
 	"${HISTORY_VIEW}", "CREATE VIEW done AS SELECT * FROM done_1;",
 	"${HISTORY_VIEW_DROP}", "DROP VIEW done;",
-	"${DRIVER_TABLES}", `CREATE TABLE segment (n INTEGER PRIMARY KEY, created_at INTEGER NOT NULL, sealed_at INTEGER NOT NULL);
+	"${DRIVER_TABLES}", `CREATE TABLE segment (n INTEGER PRIMARY KEY, created_at INTEGER NOT NULL,
+  sealed_at INTEGER NOT NULL);
 INSERT INTO segment (n, created_at, sealed_at) VALUES (1, CAST(unixepoch('subsec') * 1000000 AS INTEGER), 0);`,
 	"${DRIVER_TABLES_DROP}", "DROP TABLE segment;",
 	"${AUDIT_APPEND_ONLY}", `-- +goose StatementBegin
@@ -39,11 +40,11 @@ CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 
 	"${AUDIT_DROP}", "DROP TABLE audit;",
 )
 
-// historyWord is replaced by the name of each segment; see package schema.
+// historyWord is the placeholder for the name of each segment; see package schema.
 const historyWord = "${HISTORY}"
 
-// fill renders a migration: it fills in the parts and repeats every statement on the
-// history for each of the segments that the database has.
+// fill renders a migration: it replaces the placeholders and repeats every statement on
+// the history for each segment of the database.
 func fill(text string, segments []int64) string {
 	var out, statement strings.Builder
 	for line := range strings.Lines(parts.Replace(text)) {
@@ -62,9 +63,9 @@ func fill(text string, segments []int64) string {
 	return out.String()
 }
 
-// forSegments repeats a statement for each segment. While segments are altered one
-// after another they differ, and the view over them is invalid: it is dropped before
-// and created again after.
+// forSegments repeats a statement for each segment. While segments are altered one after
+// another their columns differ, which makes the view over them invalid. An ALTER
+// therefore drops the view first and recreates it afterwards.
 func forSegments(statement string, segments []int64) string {
 	if !strings.Contains(statement, historyWord) {
 		return statement
@@ -83,7 +84,8 @@ func forSegments(statement string, segments []int64) string {
 	return out.String()
 }
 
-// listSegments reads the segments of a database; a new one will have the first.
+// listSegments returns the segments of a database. For a new database that is segment 1,
+// which the first migration creates.
 func listSegments(ctx context.Context, pool *sql.DB) ([]int64, error) {
 	var tables int
 	err := pool.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'segment'`).Scan(&tables)
@@ -106,9 +108,9 @@ func listSegments(ctx context.Context, pool *sql.DB) ([]int64, error) {
 	return out, r.Err()
 }
 
-// migrate brings the database to the newest schema.
+// migrate applies all pending migrations.
 func migrate(ctx context.Context, dsn string, files fs.FS) error {
-	return migrating(ctx, dsn, files, func(pool *sql.DB, p *goose.Provider) error {
+	return withProvider(ctx, dsn, files, func(pool *sql.DB, p *goose.Provider) error {
 		var v string
 		if err := pool.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&v); err != nil {
 			return err
@@ -121,21 +123,20 @@ func migrate(ctx context.Context, dsn string, files fs.FS) error {
 	})
 }
 
-// MigrateDown undoes every migration of the main database at path: all data is
-// lost.
+// MigrateDown reverts every migration of the main database at path. All data is lost.
 func MigrateDown(ctx context.Context, path string) error {
 	db := newDB(path, Options{migrations: "main"})
 	files, err := db.opt.files()
 	if err != nil {
 		return err
 	}
-	return migrating(ctx, db.dsn(writerPragmas), files, func(_ *sql.DB, p *goose.Provider) error {
+	return withProvider(ctx, db.dsn(writerPragmas), files, func(_ *sql.DB, p *goose.Provider) error {
 		_, err := p.DownTo(ctx, 0)
 		return err
 	})
 }
 
-// files are the migrations of the database that is opened.
+// files returns the migrations of the database to open, main or log.
 func (o *Options) files() (fs.FS, error) {
 	if o.Schema == nil {
 		return fs.Sub(schema.Migrations, o.migrations)
@@ -143,8 +144,10 @@ func (o *Options) files() (fs.FS, error) {
 	return fs.Sub(o.Schema, o.migrations)
 }
 
-// migrating runs fn with a goose provider for some migrations.
-func migrating(ctx context.Context, dsn string, files fs.FS, fn func(pool *sql.DB, p *goose.Provider) error) (err error) {
+// withProvider runs fn with a goose provider for the migrations in files.
+func withProvider(
+	ctx context.Context, dsn string, files fs.FS, fn func(pool *sql.DB, p *goose.Provider) error,
+) (err error) {
 	pool, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return err

@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultReserve is the space set aside for finishing what runs when the disk is full.
+// defaultReserve is the disk space reserved for recording the results of running jobs
+// when the disk is full.
 const defaultReserve = 16 << 20
 
-// reserve is a file that takes up space, and is deleted when the disk is full.
+// reserve is a file that occupies disk space and is deleted when the disk is full.
 type reserve struct {
 	mu   sync.Mutex
 	path string
@@ -22,7 +23,7 @@ type reserve struct {
 	held bool
 }
 
-// hold takes the space, if the disk has as much again besides.
+// hold allocates the file if at least twice its size is free.
 func (r *reserve) hold() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -34,16 +35,17 @@ func (r *reserve) hold() error {
 		return nil
 	}
 	if free, err := freeBytes(filepath.Dir(r.path)); err != nil || free < 2*r.size {
-		return fmt.Errorf("set space aside: %d bytes are free, %d are needed: %w", free, 2*r.size, errors.Join(err, unix.ENOSPC))
+		return fmt.Errorf("reserve disk space: %d bytes are free, %d are required: %w",
+			free, 2*r.size, errors.Join(err, unix.ENOSPC))
 	}
 	if err := allocate(r.path, r.size); err != nil {
-		return fmt.Errorf("set space aside: %w", errors.Join(err, os.Remove(r.path)))
+		return fmt.Errorf("reserve disk space: %w", errors.Join(err, os.Remove(r.path)))
 	}
 	r.held = true
 	return nil
 }
 
-// release gives the space back and reports whether there was any.
+// release deletes the file and reports whether that freed space.
 func (r *reserve) release() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,8 +57,8 @@ func (r *reserve) release() bool {
 	return err == nil || errors.Is(err, fs.ErrNotExist)
 }
 
-// allocate writes the file, because not every file system can set space aside
-// without writing; the zeros of a sparse file would reserve nothing.
+// allocate creates the file. Where the file system does not support preallocation it
+// writes the file, because a sparse file would reserve nothing.
 func allocate(path string, size int64) (err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -77,21 +79,22 @@ func allocate(path string, size int64) (err error) {
 	return nil
 }
 
-// giveUpReserve frees the reserve on a full disk. From then on new work is refused.
-func (db *DB) giveUpReserve() bool {
+// releaseReserve frees the reserved space of a full disk and rejects new work until
+// [DB.restoreReserve] succeeds.
+func (db *DB) releaseReserve() bool {
 	if db.full.CompareAndSwap(false, true) {
-		db.opt.Log.Error("the disk is full: new work is refused until there is space again", "path", db.path)
+		db.opt.Log.Error("disk full; rejecting new work until space is freed", "path", db.path)
 	}
 	return db.reserve.release()
 }
 
-// regainReserve accepts new work again once the reserve is back.
-func (db *DB) regainReserve() {
+// restoreReserve reserves the space again and accepts new work if that succeeds.
+func (db *DB) restoreReserve() {
 	if err := db.reserve.hold(); err != nil {
-		return // still full
+		return // still full; rejected transactions report it
 	}
 	db.full.Store(false)
-	db.opt.Log.Info("the disk has space again: new work is accepted", "path", db.path)
+	db.opt.Log.Info("disk space available again; accepting new work", "path", db.path)
 }
 
 func freeBytes(dir string) (int64, error) {
@@ -102,8 +105,8 @@ func freeBytes(dir string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:gosec,unconvert // types differ between systems
 }
 
-// diskFree is the share of a folder's disk that is free; 1 when it cannot be
-// known.
+// diskFree returns the free share of a folder's disk, from 0 to 1, or 1 if it cannot be
+// determined.
 func diskFree(dir string) float64 {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {

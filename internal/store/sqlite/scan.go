@@ -6,8 +6,8 @@ import (
 	"reflect"
 )
 
-// assign stores a value of a row in dest. NULL, which only an aggregate over no
-// rows gives, is refused by everything but *any, as PostgreSQL's driver does.
+// assign stores a column's value in dest. NULL, which only an aggregate over no rows
+// returns, is an error for every dest except *any, as in PostgreSQL's driver.
 func assign(dest any, v driver.Value) error {
 	switch v := v.(type) {
 	case int64:
@@ -27,7 +27,7 @@ func assign(dest any, v driver.Value) error {
 			return nil
 		}
 	case *[]byte:
-		if v == nil { // the driver's form of an empty value
+		if v == nil { // the driver returns nil for an empty blob
 			*d = nil
 			return nil
 		}
@@ -83,7 +83,8 @@ func assignBytes(dest any, v []byte) error {
 		*d = v
 	default:
 		r := reflect.ValueOf(dest)
-		if r.Kind() != reflect.Pointer || r.Elem().Kind() != reflect.Slice || r.Elem().Type().Elem().Kind() != reflect.Uint8 {
+		if r.Kind() != reflect.Pointer || r.Elem().Kind() != reflect.Slice ||
+			r.Elem().Type().Elem().Kind() != reflect.Uint8 {
 			return mismatch(dest, v)
 		}
 		r.Elem().SetBytes(v)
@@ -92,5 +93,5 @@ func assignBytes(dest any, v []byte) error {
 }
 
 func mismatch(dest any, v driver.Value) error {
-	return fmt.Errorf("a %T does not fit a %T", v, dest)
+	return fmt.Errorf("cannot assign a %T to a %T", v, dest)
 }

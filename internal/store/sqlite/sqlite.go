@@ -1,17 +1,23 @@
 // Package sqlite is the store's driver for SQLite, the database of one server.
 //
-// Model: one goroutine owns the only writing connection. Transactions are
-// members of a group: the writer drains what is queued, begins, runs each member
-// inside a savepoint, commits once, and only then acknowledges. Readers are a
-// small pool of query-only connections on WAL snapshots.
+// # Model
 //
-// Invariants: a member's own error undoes that member only; an interrupt, a full
-// disk or an I/O error fails the whole group; nothing is acknowledged before the
-// commit is on disk (WAL, synchronous=FULL). A member's context is never passed
-// to the database: cancelling one would roll back the others.
+// One goroutine, the writer, owns the only writing connection. It commits transactions
+// in groups: it drains the queue, begins a transaction, runs each member of the group
+// inside a savepoint, commits, and then acknowledges every member. Readers use a small
+// pool of query-only connections on WAL snapshots.
 //
-// History is kept in segments of bounded size (done_1, done_2, …) behind the
-// view done, because indexes on random keys make a table slower as it grows.
+// History is stored in segments of bounded size (done_1, done_2, …) behind the view
+// done, because inserts into indexes on random keys get slower as a table grows.
+//
+// # Invariants
+//
+//   - A member's error rolls back that member only. An interrupt, a full disk or an I/O
+//     error fails the whole group.
+//   - A transaction is acknowledged only after its commit is on disk (WAL,
+//     synchronous=FULL).
+//   - A member's context is never passed to the database, where its cancellation would
+//     roll back the other members.
 package sqlite
 
 import (
@@ -39,8 +45,8 @@ type Options struct {
 	// SegmentRows is how many ended jobs a segment of the history holds; 0 means
 	// 250,000.
 	SegmentRows int64
-	// Reserve is how many bytes of disk are set aside for finishing what runs when the
-	// disk is full; 0 means 16 MiB, less than 0 none.
+	// Reserve is the disk space, in bytes, reserved for recording the results of
+	// running jobs when the disk is full; 0 means 16 MiB, less than 0 none.
 	Reserve int64
 	// Schema replaces the migrations, for tests; nil means schema.Migrations.
 	Schema fs.FS
@@ -70,17 +76,17 @@ type DB struct {
 	writer   *conn
 	queue    chan *member
 	tasks    chan task
-	inCommit []*member // the group that is being committed; the writer's own
-	rows     int64     // in the current segment; the writer's own
+	inCommit []*member // the group being committed; used by the writer only
+	rows     int64     // in the current segment; used by the writer only
 	segment  atomic.Int64
 	written  atomic.Int64 // groups committed, for checkpoints
 
 	readers     readerPool // for reads of every class
-	workReaders readerPool // further ones for all but requests; see sqldb.Class
+	workReaders readerPool // additional ones for all classes but Requests; see sqldb.Class
 	opened      []readerPool
-	checkpoints *conn // tend's own, so that no reader delays a checkpoint
+	checkpoints *conn // dedicated, so that no reader delays a checkpoint
 	reserve     reserve
-	full        atomic.Bool // the reserve is given up: no new work
+	full        atomic.Bool // the reserve is released: new work is rejected
 
 	wg       sync.WaitGroup
 	closing  chan struct{} // closed by Close
@@ -91,8 +97,8 @@ type DB struct {
 
 var _ sqldb.Driver = (*DB)(nil)
 
-// readerPool holds the reading connections that are free. Its capacity is how many
-// there are in an open database.
+// readerPool holds the idle reading connections. Its capacity is their total number
+// while the database is open.
 type readerPool chan *conn
 
 func (p readerPool) open(ctx context.Context, db *DB) error {
@@ -116,14 +122,14 @@ func (p readerPool) close(n int) error {
 	return errors.Join(errs...)
 }
 
-// Open opens the main database, making and migrating it as needed. One process
-// may have it open at a time: see LockFolder.
+// Open opens the main database, and creates and migrates it as needed. Only one process
+// may open it at a time; see [LockFolder].
 func Open(path string, opt Options) (*DB, error) {
 	opt.migrations = "main"
 	return open(path, opt)
 }
 
-// OpenLog opens the file that has the output of jobs.
+// OpenLog opens the database of job output, and creates and migrates it as needed.
 func OpenLog(path string, opt Options) (*DB, error) {
 	opt.migrations = "log"
 	return open(path, opt)
@@ -144,7 +150,8 @@ func newDB(path string, opt Options) *DB {
 	}
 	return &DB{
 		path: path, opt: opt, sql: sqldb.NewRewriter(sqldb.SQLite),
-		queue: make(chan *member, groupLimit), tasks: make(chan task), readers: make(readerPool, readers), workReaders: make(readerPool, workReaders),
+		queue: make(chan *member, groupLimit), tasks: make(chan task),
+		readers: make(readerPool, readers), workReaders: make(readerPool, workReaders),
 		reserve: reserve{path: path + ".reserve", size: opt.Reserve},
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -152,18 +159,21 @@ func newDB(path string, opt Options) *DB {
 
 func open(path string, opt Options) (*DB, error) {
 	db := newDB(path, opt)
-	if err := db.start(context.Background()); err != nil { //nolint:forbidigo // the connections live as long as the driver
+	ctx := context.Background() //nolint:forbidigo // the connections live as long as the driver
+	if err := db.start(ctx); err != nil {
 		return nil, mapError(fmt.Errorf("open %s: %w", path, errors.Join(err, db.release())))
 	}
 	db.wg.Go(db.write)
-	db.wg.Go(db.tend)
+	db.wg.Go(db.maintainFiles)
 	return db, nil
 }
 
 const (
-	// The WAL is synced at every commit and copied by us, beside the writer. The
-	// statement journals of savepoints stay in memory.
-	writerPragmas = "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(0)&_pragma=journal_size_limit(67108864)" +
+	// The WAL is synced at every commit. Automatic checkpoints are off: maintainFiles
+	// checkpoints concurrently with the writer. The statement journals of savepoints
+	// are in memory.
+	writerPragmas = "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(0)" +
+		"&_pragma=journal_size_limit(67108864)" +
 		"&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-65536)"
 	readerPragmas = "_pragma=query_only(1)&_pragma=cache_size(-8192)"
 )
@@ -196,7 +206,7 @@ func (db *DB) start(ctx context.Context) (err error) {
 	}
 	if err := db.reserve.hold(); err != nil {
 		db.full.Store(true)
-		db.opt.Log.ErrorContext(ctx, "the disk is nearly full: new work is refused until there is space", "err", err)
+		db.opt.Log.ErrorContext(ctx, "disk nearly full; rejecting new work until space is freed", "err", err)
 	}
 	return db.load()
 }
@@ -206,8 +216,8 @@ func (db *DB) dsn(params string) string {
 	return name.String() + "?_pragma=busy_timeout(10000)&" + params
 }
 
-// createPrivate makes an empty file that only its owner can read; the database's
-// other files take over its mode.
+// createPrivate creates a file that only its owner can read, unless it exists. SQLite
+// gives the same mode to the WAL and its index.
 func createPrivate(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -218,7 +228,7 @@ func createPrivate(path string) error {
 
 func checkVersion(v string) error {
 	if versionLess(v, minVersion) {
-		return hostler.Errorf(hostler.CodeInternal, "SQLite %s is too old: %s or newer is needed",
+		return hostler.Errorf(hostler.CodeInternal, "SQLite %s is too old: %s or newer is required",
 			"SQLite %s 过旧：需要 %s 或更新版本", v, minVersion)
 	}
 	return nil
@@ -236,7 +246,8 @@ func versionLess(a, b string) bool {
 	return false
 }
 
-// load reads what the driver keeps in memory: the newest id, the segment.
+// load initializes the driver's state in memory: the newest id, the current segment and
+// its number of rows.
 func (db *DB) load() error {
 	if db.opt.migrations != "main" {
 		return nil
@@ -254,9 +265,10 @@ func (db *DB) load() error {
 	return err
 }
 
-// newestID returns the largest id of every table that has ids, so that the next one is
-// above. Each is one probe of an index: over the view of the history it would be a scan.
-// The id of a run need not be read, because those of its jobs are above it.
+// newestID returns the largest id of all tables with ids; new ids must be larger. It
+// reads the segments, each with one index probe, because max(id) over the view of the
+// history would scan it. The ids of runs are skipped, because the ids of a run's jobs
+// are larger.
 func (db *DB) newestID() (int64, error) {
 	tables, err := db.writer.texts(`SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c
 WHERE m.type = 'table' AND c.name = 'id'`)
@@ -277,11 +289,11 @@ WHERE m.type = 'table' AND c.name = 'id'`)
 // Name implements sqldb.Driver.
 func (db *DB) Name() string { return "sqlite" }
 
-// Now implements sqldb.Driver: SQLite's clock is the process's.
+// Now implements sqldb.Driver. It returns the clock of this process.
 func (db *DB) Now() time.Time { return db.opt.Now().UTC() }
 
-// View implements sqldb.Driver. A request's read has fewer connections and a shorter
-// limit than what moves jobs.
+// View implements sqldb.Driver. The reads of requests have fewer connections and a
+// shorter timeout than those of the queue.
 func (db *DB) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	limit, further := workReadLimit, db.workReaders
 	if sqldb.ClassOf(ctx) == sqldb.Requests {
@@ -301,7 +313,7 @@ func (db *DB) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	return mapError(c.view(fn))
 }
 
-// reader takes a free reading connection, and returns the pool that takes it back.
+// reader returns an idle reading connection, and the pool to return it to.
 func (db *DB) reader(ctx context.Context, further readerPool) (c *conn, back readerPool, err error) {
 	select {
 	case c = <-db.readers:
@@ -315,7 +327,7 @@ func (db *DB) reader(ctx context.Context, further readerPool) (c *conn, back rea
 	}
 }
 
-// view runs fn in a reading transaction, which it ends however fn ends.
+// view runs fn in a read transaction and rolls it back afterwards, also after a panic.
 func (c *conn) view(fn func(c sqldb.Conn) error) (err error) {
 	if err := c.control("BEGIN"); err != nil {
 		return err
@@ -335,9 +347,13 @@ func (c *conn) view(fn func(c sqldb.Conn) error) (err error) {
 // Stats implements sqldb.Driver.
 func (db *DB) Stats(ctx context.Context) (sqldb.Stats, error) {
 	start := time.Now()
-	s := sqldb.Stats{Kind: "sqlite", PoolMax: readers + workReaders + 1, PoolInUse: readers + workReaders - len(db.readers) - len(db.workReaders)}
+	s := sqldb.Stats{
+		Kind: "sqlite", PoolMax: readers + workReaders + 1,
+		PoolInUse: readers + workReaders - len(db.readers) - len(db.workReaders),
+	}
 	err := db.View(ctx, func(c sqldb.Conn) error {
-		rows, err := c.Query(ctx, `SELECT sqlite_version(), (SELECT page_count FROM pragma_page_count()) * (SELECT page_size FROM pragma_page_size())`)
+		rows, err := c.Query(ctx, `SELECT sqlite_version(),
+(SELECT page_count FROM pragma_page_count()) * (SELECT page_size FROM pragma_page_size())`)
 		if err != nil {
 			return err
 		}
@@ -354,7 +370,7 @@ func (db *DB) Stats(ctx context.Context) (sqldb.Stats, error) {
 	return s, err
 }
 
-// Close implements sqldb.Driver: what is queued is still committed.
+// Close implements sqldb.Driver. It commits the queued transactions first.
 func (db *DB) Close() error {
 	db.closed.Do(func() {
 		close(db.closing)
@@ -364,8 +380,8 @@ func (db *DB) Close() error {
 	return db.closeErr
 }
 
-// release closes the connections that were opened; views that run are waited for.
-// The last connection to close copies the WAL.
+// release waits for running views and closes the connections that were opened. SQLite
+// checkpoints the WAL when the last one is closed.
 func (db *DB) release() error {
 	var errs []error
 	for _, pool := range db.opened {

@@ -76,8 +76,8 @@ func TestVersionLess(t *testing.T) {
 	}
 }
 
-// Acknowledged transactions are in the files: a copy that is taken without closing
-// anything, as after a crash, has them.
+// TestAcknowledgedIsDurable checks that acknowledged transactions are in a copy of the
+// files taken while the database is open, as after a crash.
 func TestAcknowledgedIsDurable(t *testing.T) {
 	dir := t.TempDir()
 	db := mustOpen(t, filepath.Join(dir, "hostler.db"), Options{})
@@ -103,7 +103,9 @@ func TestAcknowledgedIsDurable(t *testing.T) {
 
 func TestWriterPragmas(t *testing.T) {
 	db := open1(t)
-	for pragma, want := range map[string]int64{"synchronous": 2, "foreign_keys": 1, "wal_autocheckpoint": 0, "busy_timeout": 10000} {
+	for pragma, want := range map[string]int64{
+		"synchronous": 2, "foreign_keys": 1, "wal_autocheckpoint": 0, "busy_timeout": 10000,
+	} {
 		var got int64
 		err := db.betweenGroups(func() (err error) {
 			got, err = db.writer.number("PRAGMA " + pragma)
@@ -115,7 +117,7 @@ func TestWriterPragmas(t *testing.T) {
 	}
 }
 
-// limitPages makes the database full at its present size plus some pages.
+// limitPages makes the database full at its current size plus some pages.
 func limitPages(t *testing.T, db *DB, more int64) {
 	t.Helper()
 	err := db.betweenGroups(func() error {
@@ -131,8 +133,8 @@ func limitPages(t *testing.T, db *DB, more int64) {
 	}
 }
 
-// On a full disk the reserve is given up, small transactions still fit, new work
-// is refused, and all is well again when there is space.
+// TestFullDisk checks that on a full disk the reserve is released, small transactions
+// still commit and new work is rejected, until there is space again.
 func TestFullDisk(t *testing.T) {
 	db := open1(t)
 	if !db.reserve.held {
@@ -153,13 +155,13 @@ func TestFullDisk(t *testing.T) {
 	})
 	wg.Go(func() {
 		if err := put(t.Context(), db, "small", ""); err != nil {
-			t.Errorf("the group mate of one that did not fit: %v", err)
+			t.Errorf("the other member of the group: %v", err)
 		}
 	})
 	close(release)
 	wg.Wait()
 	if _, err := os.Stat(db.path + ".reserve"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the reserve is still there: %v", err)
+		t.Errorf("the reserve was not released: %v", err)
 	}
 	if err := put(sqldb.Growing(t.Context()), db, "new", ""); hostler.CodeOf(err) != hostler.CodeDiskFull {
 		t.Errorf("new work on a full disk: %v", err)
@@ -168,7 +170,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("a finish on a full disk: %v", err)
 	}
 	limitPages(t, db, 1<<20)
-	db.regainReserve()
+	db.restoreReserve()
 	if err := put(sqldb.Growing(t.Context()), db, "new", big); err != nil {
 		t.Errorf("new work after there is space: %v", err)
 	}
@@ -192,7 +194,8 @@ func TestLockFolder(t *testing.T) {
 	}
 	_, err = LockFolder(dir)
 	var he *hostler.Error
-	if !errors.As(err, &he) || he.Code != hostler.CodeConflict || !strings.Contains(he.Text.EN, strconv.Itoa(os.Getpid())) ||
+	if !errors.As(err, &he) || he.Code != hostler.CodeConflict ||
+		!strings.Contains(he.Text.EN, strconv.Itoa(os.Getpid())) ||
 		!strings.Contains(he.Text.ZH, strconv.Itoa(os.Getpid())) {
 		t.Errorf("the second lock: %v", err)
 	}
@@ -227,7 +230,9 @@ func TestBackupWhileWritingAndRestore(t *testing.T) {
 			// Two rows in one transaction: a backup has both or none.
 			err := db.InTx(t.Context(), func(c sqldb.Conn) error {
 				for _, k := range []string{"a", "b"} {
-					if _, err := c.Exec(t.Context(), `INSERT INTO meta (key, value) VALUES (?, ?)`, k+strconv.Itoa(n), strings.Repeat("v", 500)); err != nil {
+					_, err := c.Exec(t.Context(), `INSERT INTO meta (key, value) VALUES (?, ?)`,
+						k+strconv.Itoa(n), strings.Repeat("v", 500))
+					if err != nil {
 						return err
 					}
 				}
@@ -267,10 +272,12 @@ func TestBackupWhileWritingAndRestore(t *testing.T) {
 	}
 	again := mustOpen(t, filepath.Join(restored, "hostler.db"), Options{})
 	if n := count(t, again, `meta WHERE key = 'before'`); n != 1 {
-		t.Error("what was committed before the backup is not in it")
+		t.Error("a transaction committed before the backup is not in it")
 	}
-	if a, b := count(t, again, `meta WHERE key LIKE 'a%'`), count(t, again, `meta WHERE key LIKE 'b%' AND key <> 'before'`); a != b {
-		t.Errorf("%d and %d rows: the backup cut a transaction in two", a, b)
+	a := count(t, again, `meta WHERE key LIKE 'a%'`)
+	b := count(t, again, `meta WHERE key LIKE 'b%' AND key <> 'before'`)
+	if a != b {
+		t.Errorf("%d and %d rows: the backup has part of a transaction", a, b)
 	}
 	if err := put(t.Context(), again, "after", ""); err != nil {
 		t.Errorf("write to the restored database: %v", err)
@@ -282,7 +289,8 @@ func TestRestoreRefusesDamage(t *testing.T) {
 	if err := Restore(t.Context(), src, filepath.Join(t.TempDir(), "d")); hostler.CodeOf(err) != hostler.CodeNotFound {
 		t.Errorf("an empty folder: %v", err)
 	}
-	if err := os.WriteFile(filepath.Join(src, "hostler.db"), []byte(strings.Repeat("not a database", 1000)), 0o600); err != nil {
+	text := []byte(strings.Repeat("not a database", 1000))
+	if err := os.WriteFile(filepath.Join(src, "hostler.db"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	dst := filepath.Join(t.TempDir(), "d")
@@ -355,7 +363,8 @@ func TestLogRetention(t *testing.T) {
 			rows = append(rows, block{hostler.MakeID(now.Add(made).Unix(), 1), i, now.Add(at).UnixMicro()})
 		}
 		err := log.InTx(t.Context(), func(c sqldb.Conn) error {
-			_, err := c.ExecRows(t.Context(), `INSERT INTO log_block (job, fence, seq, attempt, at, size, data) SELECT v.job, 1, v.seq, 1, v.at, 0, '' FROM @rows`,
+			_, err := c.ExecRows(t.Context(), `INSERT INTO log_block (job, fence, seq, attempt, at, size, data)
+SELECT v.job, 1, v.seq, 1, v.at, 0, '' FROM @rows`,
 				sqldb.NewBatch(rows))
 			return err
 		})
@@ -370,11 +379,11 @@ func TestLogRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := count(t, log, "log_block"); got != 5 {
-		t.Errorf("%d blocks are left, want 5", got)
+		t.Errorf("%d blocks remain, want 5", got)
 	}
 }
 
-// The WAL starts over although the writer never rests.
+// TestCheckpointsKeepTheWALSmall checks that the WAL restarts under continuous writes.
 func TestCheckpointsKeepTheWALSmall(t *testing.T) {
 	db := open1(t)
 	value := strings.Repeat("v", 100_000)
@@ -398,7 +407,7 @@ func TestCheckpointsKeepTheWALSmall(t *testing.T) {
 	}
 }
 
-// A query-only connection may copy the WAL beside the writer.
+// TestCheckpointBesideTheWriter checks that a query-only connection can checkpoint.
 func TestCheckpointBesideTheWriter(t *testing.T) {
 	db := open1(t)
 	if err := put(t.Context(), db, "k", strings.Repeat("v", 1<<20)); err != nil {
@@ -437,7 +446,8 @@ func TestReadLimitReachesQueries(t *testing.T) {
 	db := open1(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	err := db.View(ctx, func(c sqldb.Conn) error {
-		r, err := c.Query(context.Background(), `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n`)
+		r, err := c.Query(context.Background(),
+			`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n`)
 		if err != nil {
 			return err
 		}
@@ -471,6 +481,6 @@ func TestManyStatements(t *testing.T) {
 		t.Error(err)
 	}
 	if n := len(db.writer.stmts); n > maxStatements {
-		t.Errorf("%d statements are kept", n)
+		t.Errorf("%d statements are cached", n)
 	}
 }

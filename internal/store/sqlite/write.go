@@ -13,13 +13,13 @@ import (
 
 // member is one transaction of a group.
 type member struct {
-	ctx  context.Context //nolint:containedctx // asked for cancellation before the member starts
+	ctx  context.Context //nolint:containedctx // checked for cancellation before the member starts
 	fn   func(c sqldb.Conn) error
 	err  error
-	done chan error // holds one answer
+	done chan error // buffers one result
 }
 
-// answer acknowledges a member, once.
+// answer returns the result to the caller of InTx. Only the first call has an effect.
 func (m *member) answer(err error) {
 	select {
 	case m.done <- err:
@@ -42,7 +42,7 @@ func (db *DB) InTx(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	case <-db.closing:
 		return errClosed()
 	}
-	// From here on the member may be committed: only the writer knows.
+	// From here on the member may be committed, so that ctx no longer ends the wait.
 	select {
 	case err := <-m.done:
 		return err
@@ -51,12 +51,12 @@ func (db *DB) InTx(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	select {
 	case err := <-m.done:
 		return err
-	default: // queued after the writer had looked for the last time
+	default: // queued after the writer drained the queue for the last time
 		return errClosed()
 	}
 }
 
-// write is the writer: the only goroutine that changes the database.
+// write is the loop of the writer, the only goroutine that changes the database.
 func (db *DB) write() {
 	defer db.writerEnded()
 	group := make([]*member, 0, groupLimit)
@@ -76,8 +76,8 @@ func (db *DB) write() {
 	}
 }
 
-// writerEnded closes the writer, or starts another when a member ended the
-// goroutine under it (runtime.Goexit, as a failing test does).
+// writerEnded reports the writer as stopped after Close. If a member ended the goroutine
+// (runtime.Goexit, as a failing test does) it fails the group and restarts the writer.
 func (db *DB) writerEnded() {
 	if db.inCommit == nil {
 		close(db.stopped)
@@ -91,7 +91,7 @@ func (db *DB) writerEnded() {
 	db.wg.Go(db.write)
 }
 
-// task is what the writer does between two groups, outside of a transaction.
+// task is a function that the writer runs between two groups, outside of a transaction.
 type task struct {
 	fn   func() error
 	done chan error
@@ -107,7 +107,7 @@ func (db *DB) betweenGroups(fn func() error) error {
 	}
 }
 
-// drain adds what is queued right now.
+// drain adds the members that are queued now, up to groupLimit.
 func (db *DB) drain(group []*member) []*member {
 	for len(group) < groupLimit {
 		select {
@@ -120,14 +120,13 @@ func (db *DB) drain(group []*member) []*member {
 	return group
 }
 
-// commit commits a group and acknowledges it. When the disk is full the reserve
-// is given up and the members go one by one: a small one may fit where the group
-// did not.
+// commit commits a group and acknowledges it. If the disk is full it releases the reserve
+// and commits the members one by one: a small one may fit where the group did not.
 func (db *DB) commit(group []*member) {
 	db.inCommit = group
 	err := db.attempt(group)
 	switch {
-	case isFull(err) && (db.giveUpReserve() || len(group) > 1):
+	case isFull(err) && (db.releaseReserve() || len(group) > 1):
 		for i := range group {
 			acknowledge(group[i:i+1], db.attempt(group[i:i+1]))
 		}
@@ -138,7 +137,7 @@ func (db *DB) commit(group []*member) {
 	db.written.Add(1)
 	if db.rows >= db.opt.SegmentRows {
 		if err := db.roll(); err != nil {
-			db.opt.Log.Error("a new segment of the history could not be made; the next group tries again", "err", err)
+			db.opt.Log.Error("create a history segment failed; retrying after the next commit", "err", err)
 		}
 	}
 }
@@ -164,8 +163,8 @@ func (db *DB) attempt(group []*member) error {
 	return nil
 }
 
-// undo rolls the transaction back. ROLLBACK fails when SQLite has done so already,
-// which changes nothing.
+// undo rolls the transaction back. It ignores the error that SQLite returns if it has
+// rolled back already.
 func (db *DB) undo() {
 	db.writer.closeRows()
 	_ = db.writer.control("ROLLBACK")
@@ -176,7 +175,7 @@ func (db *DB) runGroup(group []*member) error {
 		return err
 	}
 	for _, m := range group {
-		if m.err = db.refuse(m); m.err != nil {
+		if m.err = db.admit(m); m.err != nil {
 			continue
 		}
 		if err := db.runMember(m, len(group) == 1); err != nil {
@@ -189,8 +188,9 @@ func (db *DB) runGroup(group []*member) error {
 	return nil
 }
 
-// refuse returns why a member is not run.
-func (db *DB) refuse(m *member) error {
+// admit returns an error if a member must not run: its context has ended, or it creates
+// jobs while the disk is full.
+func (db *DB) admit(m *member) error {
 	if err := m.ctx.Err(); err != nil {
 		return mapError(err)
 	}
@@ -200,9 +200,9 @@ func (db *DB) refuse(m *member) error {
 	return nil
 }
 
-// runMember runs one member: in a savepoint, unless it is alone and can undo the
-// whole transaction. The error it returns is the group's; the member's own is in
-// m.err.
+// runMember runs one member in a savepoint. A member that is alone needs none, because it
+// can roll back the whole transaction. runMember returns an error that fails the group;
+// it stores the member's own error in m.err.
 func (db *DB) runMember(m *member, alone bool) error {
 	if alone {
 		return db.protect(m.fn)
@@ -226,8 +226,8 @@ func (db *DB) runMember(m *member, alone bool) error {
 	return db.writer.control("RELEASE m")
 }
 
-// protect runs a member. A panic becomes an error: one member's fault must not
-// end the writer.
+// protect runs a member and turns a panic into an error, so that it does not end the
+// writer.
 func (db *DB) protect(fn func(c sqldb.Conn) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -240,15 +240,15 @@ func (db *DB) protect(fn func(c sqldb.Conn) error) (err error) {
 
 const (
 	checkpointEvery = time.Second
-	// walRestart is how many pages the WAL may have before the writer itself
-	// copies the last of them, so that the file starts over; under steady load a
-	// copy beside the writer never reaches the end.
+	// walRestart is the size of the WAL, in pages, from which the writer itself runs
+	// a checkpoint between two groups, so that the file restarts from its beginning.
+	// Under steady load a concurrent checkpoint never reaches the end of the WAL.
 	walRestart = 64 << 20 / 4096
 )
 
-// tend moves the WAL into the database beside the writer, and gets the reserve
-// back when the disk has space again.
-func (db *DB) tend() {
+// maintainFiles checkpoints the WAL concurrently with the writer, and restores the
+// reserve when the disk has space again.
+func (db *DB) maintainFiles() {
 	t := time.NewTicker(checkpointEvery)
 	defer t.Stop()
 	seen := int64(0)
@@ -259,7 +259,7 @@ func (db *DB) tend() {
 		case <-t.C:
 		}
 		if db.full.Load() {
-			db.regainReserve()
+			db.restoreReserve()
 		}
 		n := db.written.Load()
 		if n == seen {
@@ -267,13 +267,13 @@ func (db *DB) tend() {
 		}
 		seen = n
 		if err := db.checkpoint(); err != nil {
-			db.opt.Log.Error("checkpoint failed; the next one tries again", "err", err)
+			db.opt.Log.Error("checkpoint failed; retrying", "err", err)
 		}
 	}
 }
 
-// checkpoint never waits for readers, nor makes the writer wait: what they still
-// need is copied the next time.
+// checkpoint runs a passive checkpoint, which waits neither for readers nor for the
+// writer. Pages that readers still need are copied by a later one.
 func (db *DB) checkpoint() error {
 	if pages, err := db.checkpoints.checkpoint(); err != nil || pages < walRestart {
 		return err
@@ -284,7 +284,7 @@ func (db *DB) checkpoint() error {
 	})
 }
 
-// checkpoint copies what it can and returns how many pages the WAL has.
+// checkpoint runs a passive checkpoint and returns the number of pages in the WAL.
 func (c *conn) checkpoint() (pages int64, err error) {
 	r, err := c.Query(c.ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
 	if err != nil {
@@ -305,8 +305,8 @@ func errClosed() error {
 }
 
 func errFault(cause error) error {
-	e := hostler.Errorf(hostler.CodeInternal, "an internal fault; the log has its cause",
-		"内部错误，原因见日志")
+	e := hostler.Errorf(hostler.CodeInternal, "internal error; see the server's log for the cause",
+		"内部错误，原因见服务日志")
 	e.Cause = cause
 	return e
 }
