@@ -16,7 +16,7 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// published publishes the outbox and returns all events from the first.
+// published publishes the outbox and returns all events.
 func (f *fixture) published() []store.Event {
 	f.t.Helper()
 	for full := true; full; {
@@ -48,7 +48,7 @@ func (f *fixture) eventsAfter(pos int64) []store.Event {
 	}
 }
 
-// stories lists the events of each job, in order.
+// stories returns the events of each job, in order.
 func stories(events []store.Event) map[hostler.JobID][]string {
 	out := map[hostler.JobID][]string{}
 	for _, e := range events {
@@ -59,7 +59,7 @@ func stories(events []store.Event) map[hostler.JobID][]string {
 	return out
 }
 
-// Every way through the state machine emits its events.
+// TestEventsOfJobs checks the events of every path through the state machine.
 func TestEventsOfJobs(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		w := f.register("*")
@@ -76,7 +76,8 @@ func TestEventsOfJobs(t *testing.T) {
 		f.tx(func(tx *store.Tx) error { _, _, err := tx.DueJobs(10); return err })
 		f.tx(func(tx *store.Tx) error { _, _, err := tx.Heartbeat(hostler.Heartbeat{Worker: w}); return err })
 		must(t, f.finish(w, f.claim(w, 1)[0], hostler.OutcomeFailed))
-		add(retried, "job.queued  0", "job.started lease 1", "job.scheduled retry 1", "job.queued due 0", "job.started lease 2", "job.failed finish 2")
+		add(retried, "job.queued  0", "job.started lease 1", "job.scheduled retry 1",
+			"job.queued due 0", "job.started lease 2", "job.failed finish 2")
 
 		back := f.enqueue(job())[0]
 		must(t, f.finish(w, f.claim(w, 1)[0], hostler.OutcomeHandBack))
@@ -88,7 +89,9 @@ func TestEventsOfJobs(t *testing.T) {
 		f.tx(func(tx *store.Tx) error { return tx.ResolveJob(asked, hostler.StateFailed, "olga", "looked") })
 		add(asked, "job.queued  0", "job.started lease 1", "job.unknown lost 1", "job.failed resolve 1")
 
-		late := f.enqueue(job(func(s *hostler.JobSpec) { s.RunAt, s.ExpiresAt = f.Now().Add(time.Second), f.Now().Add(time.Minute) }))[0]
+		late := f.enqueue(job(func(s *hostler.JobSpec) {
+			s.RunAt, s.ExpiresAt = f.Now().Add(time.Second), f.Now().Add(time.Minute)
+		}))[0]
 		f.Advance(2 * time.Minute)
 		f.tx(func(tx *store.Tx) error { _, err := tx.ExpireJobs(10); return err })
 		add(late, "job.scheduled  0", "job.expired expire 0")
@@ -101,7 +104,8 @@ func TestEventsOfJobs(t *testing.T) {
 			if e.Pos != int64(i)+1 {
 				t.Fatalf("event %d has the position %d", i+1, e.Pos)
 			}
-			if e.OfJob() && e.Job.Job == plain && (e.Job.AssetName != "web1" || e.Job.CreatedBy != "olga" || e.Job.Action == "" || e.Job.Queue == "") {
+			if e.OfJob() && e.Job.Job == plain &&
+				(e.Job.AssetName != "web1" || e.Job.CreatedBy != "olga" || e.Job.Action == "" || e.Job.Queue == "") {
 				t.Errorf("it does not describe its job: %+v", e.Job)
 			}
 		}
@@ -118,8 +122,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// A transaction that fails emits nothing.
-func TestNoEventsOfWhatDidNotHappen(t *testing.T) {
+// TestFailedTransactionEmitsNoEvents checks that a transaction that fails emits no events.
+func TestFailedTransactionEmitsNoEvents(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		before := len(f.published())
 		no := errors.New("no")
@@ -138,9 +142,10 @@ func TestNoEventsOfWhatDidNotHappen(t *testing.T) {
 	})
 }
 
-// Transactions that take a number early and commit late are the hard case of an
-// outbox. A reader that follows while many write and several publish sees each event
-// once, in the order of positions, and the events of each writer in their order.
+// TestEventOrderUnderConcurrency follows the events with many concurrent writers and
+// several publishers, including transactions that take a number early and commit late.
+// The reader must receive each event once, in the order of positions, and the events of
+// each writer in their order.
 func TestEventOrderUnderConcurrency(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		const writers, each = 8, 40
@@ -218,7 +223,8 @@ func TestEventOrderUnderConcurrency(t *testing.T) {
 	})
 }
 
-// A large fan-out spans many rows; no event is lost between them.
+// TestEventsOfManyJobs checks that no event of a large fan-out, which spans many rows, is
+// lost.
 func TestEventsOfManyJobs(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		const n = 2345
@@ -244,7 +250,8 @@ func TestEventsOfManyJobs(t *testing.T) {
 	})
 }
 
-// A page may end and begin in the middle of a row, and skip events that do not match.
+// TestPagesOfEvents checks pages that start and end in the middle of a row, and pages that
+// skip events that do not match.
 func TestPagesOfEvents(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		base := int64(len(f.published()))
@@ -293,7 +300,7 @@ func TestPagesOfEvents(t *testing.T) {
 	})
 }
 
-// Old events are deleted; positions continue.
+// TestDeleteEvents checks that old events are deleted and positions continue.
 func TestDeleteEvents(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		for range 5 {

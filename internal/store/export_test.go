@@ -5,10 +5,11 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// Places returns in which tables of the queue each live job is, and with which
-// lane state: "ready", "wait", "sched", "sched+held", "running", "parked",
-// "parked+held". Jobs that ended are "done:<state>".
-func (tx *Tx) Places() (map[int64]string, error) {
+// JobTables returns the table of the queue that each live job is in, with "+held" if it
+// holds its lane there: "ready", "wait", "sched", "sched+held", "running", "parked" or
+// "parked+held". For jobs that ended it returns "done:<state>", and for a job that is in
+// several tables, which breaks an invariant, their names joined with "&".
+func (tx *Tx) JobTables() (map[int64]string, error) {
 	out := map[int64]string{}
 	for _, sql := range []string{
 		`SELECT id, 'ready' FROM ready`,
@@ -20,12 +21,12 @@ func (tx *Tx) Places() (map[int64]string, error) {
 	} {
 		err := tx.each(sql, nil, func(r sqldb.Rows) error {
 			var id int64
-			var where string
-			err := r.Scan(&id, &where)
-			if was, twice := out[id]; twice {
-				where = was + "&" + where
+			var table string
+			err := r.Scan(&id, &table)
+			if other, duplicate := out[id]; duplicate {
+				table = other + "&" + table
 			}
-			out[id] = where
+			out[id] = table
 			return err
 		})
 		if err != nil {
@@ -35,7 +36,7 @@ func (tx *Tx) Places() (map[int64]string, error) {
 	return out, nil
 }
 
-// RunAt is when a scheduled job is due.
+// RunAt returns the time at which a scheduled job is due.
 func (tx *Tx) RunAt(id int64) (at int64, err error) {
 	_, err = tx.one(`SELECT run_at FROM sched WHERE id = ?`, []any{id}, &at)
 	return at, err
@@ -44,12 +45,12 @@ func (tx *Tx) RunAt(id int64) (at int64, err error) {
 // BackoffDelay exports backoffDelay.
 var BackoffDelay = backoffDelay
 
-// Each exports each, for tests that look at rows.
+// Each exports each, for tests that read rows.
 func (tx *Tx) Each(sql string, args []any, scan func(r sqldb.Rows) error) error {
 	return tx.each(sql, args, scan)
 }
 
-// PackEvents makes the body of a row of events.
+// PackEvents encodes events as the body of a row.
 func PackEvents(events ...Event) []byte {
 	var b eventBuffer
 	for i := range events {

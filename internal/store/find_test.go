@@ -92,7 +92,9 @@ func TestJobsOfHostsLanesAndWorkers(t *testing.T) {
 					}
 				}
 				if err == nil && i == 0 {
-					_, err = tx.Finish(w, []hostler.Report{{LeaseRef: l.LeaseRef, Attempt: l.Attempt, Outcome: hostler.OutcomeSucceeded}})
+					_, err = tx.Finish(w, []hostler.Report{
+						{LeaseRef: l.LeaseRef, Attempt: l.Attempt, Outcome: hostler.OutcomeSucceeded},
+					})
 				}
 			}
 			if err == nil && len(leased) != 2 {
@@ -102,9 +104,12 @@ func TestJobsOfHostsLanesAndWorkers(t *testing.T) {
 		})
 		filters("when one has ended and one runs")
 		check("by worker", store.JobQuery{Workers: []int64{int64(w)}}, leased...)
-		check("by worker and state", store.JobQuery{Workers: []int64{int64(w)}, States: []hostler.State{hostler.StateSucceeded}}, leased[0])
-		check("by worker and state", store.JobQuery{Workers: []int64{int64(w)}, States: []hostler.State{hostler.StateRunning}}, leased[1])
-		check("by worker and state", store.JobQuery{Workers: []int64{int64(w)}, States: []hostler.State{hostler.StateQueued, hostler.StateScheduled}})
+		ofWorker := func(states ...hostler.State) store.JobQuery {
+			return store.JobQuery{Workers: []int64{int64(w)}, States: states}
+		}
+		check("by worker and state", ofWorker(hostler.StateSucceeded), leased[0])
+		check("by worker and state", ofWorker(hostler.StateRunning), leased[1])
+		check("by worker and state", ofWorker(hostler.StateQueued, hostler.StateScheduled))
 		check("by another worker", store.JobQuery{Workers: []int64{1}})
 	})
 }

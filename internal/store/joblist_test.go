@@ -113,7 +113,8 @@ func TestAttemptsListEveryAttempt(t *testing.T) {
 				if err != nil || len(got.Leases) != 1 {
 					return fmt.Errorf("%d leases: %w", len(got.Leases), err)
 				}
-				_, err = tx.Finish(w, []hostler.Report{{LeaseRef: got.Leases[0].LeaseRef, Attempt: got.Leases[0].Attempt, Outcome: o}})
+				l := got.Leases[0]
+				_, err = tx.Finish(w, []hostler.Report{{LeaseRef: l.LeaseRef, Attempt: l.Attempt, Outcome: o}})
 				return err
 			})
 		}

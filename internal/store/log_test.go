@@ -159,7 +159,8 @@ func TestLogOverAttempts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(want[max(0, 6-n):], brief(tail), cmp.Transformer("", func(s []string) string { return strings.Join(s, " ") })); d != "" {
+			joined := cmp.Transformer("", func(s []string) string { return strings.Join(s, " ") })
+			if d := cmp.Diff(want[max(0, 6-n):], brief(tail), joined); d != "" {
 				t.Errorf("tail of %d (-want +got):\n%s", n, d)
 			}
 		}

@@ -57,14 +57,16 @@ func TestBlockIsPackedWhenItPays(t *testing.T) {
 	}
 }
 
-// A decoder may be handed anything; what it takes, it must be able to make again.
+// FuzzDecodeBlock decodes arbitrary input. Blocks that decode must survive a round trip.
 func FuzzDecodeBlock(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{blockPlain, 1, 2, 0, 1, 'x'})
 	f.Add([]byte{blockPlain, 255, 255, 255, 255, 15})
 	f.Add([]byte{blockZstd, 0x28, 0xb5, 0x2f, 0xfd})
 	f.Add([]byte{9})
-	f.Add(EncodeBlock([]hostler.LogLine{{At: time.Unix(1, 0), Stream: hostler.StreamStderr, Text: strings.Repeat("no\n", 500)}}))
+	f.Add(EncodeBlock([]hostler.LogLine{
+		{At: time.Unix(1, 0), Stream: hostler.StreamStderr, Text: strings.Repeat("no\n", 500)},
+	}))
 	f.Fuzz(func(t *testing.T, block []byte) {
 		lines, err := DecodeBlock(block)
 		if err != nil {
@@ -111,7 +113,8 @@ func TestPositionsGrow(t *testing.T) {
 			}
 		}
 	}
-	if got[0] <= 0 || got[len(got)-1] >= 1<<53 || !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
+	if got[0] <= 0 || got[len(got)-1] >= 1<<53 || !slices.IsSorted(got) ||
+		len(slices.Compact(slices.Clone(got))) != len(got) {
 		t.Errorf("positions do not grow within (0, 2^53): %v", got)
 	}
 }

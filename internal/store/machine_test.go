@@ -16,9 +16,9 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// TestQueueAgainstModel drives both databases and the model through the same
-// random histories and compares every job's place after each step, the order of
-// every claim, and the invariants.
+// TestQueueAgainstModel runs the same random steps on each database and on the model. It
+// compares the table of every job after each step and the order of every claim, and
+// checks the invariants.
 func TestQueueAgainstModel(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
 		rapid.Check(t, func(rt *rapid.T) {
@@ -36,7 +36,7 @@ func TestQueueAgainstModel(t *testing.T) {
 				"due":        m.due,
 				"expire":     m.expire,
 				"lose":       m.lose,
-				"silence":    m.silence,
+				"timeout":    m.timeOut,
 				"heartbeat":  m.heartbeat,
 				"relane":     m.relane,
 				"step clock": m.step,
@@ -53,7 +53,7 @@ type machine struct {
 	model   *model
 	workers []hostler.WorkerID
 	devices map[hostler.AssetID]string // lane keys
-	last    []hostler.Report           // the last reports that were acknowledged
+	last    []hostler.Report           // the last acknowledged reports
 	lastBy  hostler.WorkerID
 }
 
@@ -94,11 +94,11 @@ func (m *machine) worker(t *rapid.T) hostler.WorkerID {
 	return rapid.SampledFrom(m.workers).Draw(t, "worker")
 }
 
-// pick draws one of the model's jobs in a place.
-func (m *machine) pick(t *rapid.T, places ...string) *mjob {
+// pick draws one of the model's jobs in the given tables.
+func (m *machine) pick(t *rapid.T, tables ...string) *mjob {
 	var in []*mjob
 	for _, j := range m.model.ordered() {
-		if slices.Contains(places, j.place) {
+		if slices.Contains(tables, j.table) {
 			in = append(in, j)
 		}
 	}
@@ -108,15 +108,20 @@ func (m *machine) pick(t *rapid.T, places ...string) *mjob {
 	return rapid.SampledFrom(in).Draw(t, "job")
 }
 
+// draw draws one of the values.
+func draw[T any](t *rapid.T, label string, values ...T) T {
+	return rapid.SampledFrom(values).Draw(t, label)
+}
+
 func (m *machine) spec(t *rapid.T) hostler.JobSpec {
 	s := hostler.JobSpec{
 		Project: testProject, Action: "noop",
 		Queue:       rapid.SampledFrom([]string{"default", "bulk"}).Draw(t, "queue"),
 		Priority:    rapid.SampledFrom([]int{1, 5, 9}).Draw(t, "prio"),
 		MaxAttempts: rapid.IntRange(1, 2).Draw(t, "attempts"),
-		OnLost:      rapid.SampledFrom([]hostler.OnLost{hostler.OnLostRetry, hostler.OnLostFail, hostler.OnLostAsk}).Draw(t, "on_lost"),
-		OnUnknown:   rapid.SampledFrom([]hostler.OnUnknown{hostler.OnUnknownHold, hostler.OnUnknownRelease}).Draw(t, "on_unknown"),
-		OnRetry:     rapid.SampledFrom([]hostler.OnRetry{hostler.OnRetryHold, hostler.OnRetryRelease}).Draw(t, "on_retry"),
+		OnLost:      draw(t, "on_lost", hostler.OnLostRetry, hostler.OnLostFail, hostler.OnLostAsk),
+		OnUnknown:   draw(t, "on_unknown", hostler.OnUnknownHold, hostler.OnUnknownRelease),
+		OnRetry:     draw(t, "on_retry", hostler.OnRetryHold, hostler.OnRetryRelease),
 		Backoff:     hostler.Backoff{Base: hostler.Duration(4 * time.Second)},
 	}
 	switch rapid.IntRange(0, 5).Draw(t, "lane") {
@@ -185,7 +190,7 @@ func (m *machine) claim(t *rapid.T) {
 	}
 }
 
-// checkTargets reads the hosts of leased jobs: each has what was sealed for it.
+// checkTargets checks that the inline targets of leased jobs are those sealed for them.
 func (m *machine) checkTargets(tx *store.Tx, leased []hostler.JobID) error {
 	targets, err := tx.JobTargets(leased)
 	if err != nil {
@@ -214,13 +219,13 @@ func (m *machine) finish(t *rapid.T) {
 	m.model.finish(j, r)
 	m.model.promote()
 	m.last, m.lastBy = []hostler.Report{r}, j.worker
-	if j.place == "sched" {
+	if j.table == "sched" {
 		m.readRunAt(t, j)
 	}
 }
 
-// readRunAt takes over the next attempt's time, which is random, after checking
-// its bounds.
+// readRunAt copies the time of the next attempt, which is random, into the model and
+// checks its bounds.
 func (m *machine) readRunAt(t *rapid.T, j *mjob) {
 	m.tx(t, func(tx *store.Tx) error {
 		at, err := tx.RunAt(int64(j.id))
@@ -242,24 +247,24 @@ func (m *machine) report(t *rapid.T, w hostler.WorkerID, r hostler.Report, ok bo
 	})
 }
 
-// finishStale reports with a fence or a worker that is not the lease's (FencedWrite).
+// finishStale reports a result with a fence or a worker other than the lease's
+// (FencedWrite).
 func (m *machine) finishStale(t *rapid.T) {
 	j := m.pick(t, "running", "ready", "wait")
 	r := hostler.Report{LeaseRef: hostler.LeaseRef{Job: j.id, Fence: j.fence + 1}, Outcome: hostler.OutcomeSucceeded}
 	m.report(t, m.worker(t), r, false)
-	if j.place == "running" {
+	if j.table == "running" {
 		r.Fence = j.fence
 		m.report(t, m.workers[len(m.workers)-1]+1, r, false)
 	}
 }
 
-// finishAgain repeats a report whose answer was lost: acknowledged, and nothing
-// changes.
+// finishAgain repeats a report whose answer was lost. It is acknowledged without effect.
 func (m *machine) finishAgain(t *rapid.T) {
 	if len(m.last) == 0 {
 		t.Skip("nothing reported yet")
 	}
-	// A resolved job keeps its last fence, so its report still counts as known.
+	// A resolved job has its last fence, so that its report is still recognised.
 	m.report(t, m.lastBy, m.last[0], true)
 }
 
@@ -269,7 +274,7 @@ func (m *machine) cancel(t *rapid.T) {
 		_, err := tx.CancelJob(j.id, "alice")
 		return err
 	})
-	switch j.place {
+	switch j.table {
 	case "running":
 		j.cancel = true
 	case "parked":
@@ -329,13 +334,13 @@ func (m *machine) relane(t *rapid.T) {
 	m.model.promote()
 }
 
-// heartbeat lists some of a worker's jobs. Those that it does not list were leased
-// by an answer that got lost: they are handed back.
+// heartbeat lists some of a worker's jobs. The others, as if the answer to their claim
+// was lost, are handed back.
 func (m *machine) heartbeat(t *rapid.T) {
 	hb := hostler.Heartbeat{Worker: m.worker(t)}
 	var cancel, missing []hostler.LeaseRef
 	for _, j := range m.model.ordered() {
-		if j.place != "running" || j.worker != hb.Worker {
+		if j.table != "running" || j.worker != hb.Worker {
 			continue
 		}
 		ref := hostler.LeaseRef{Job: j.id, Fence: j.fence}
@@ -369,15 +374,14 @@ func (m *machine) heartbeat(t *rapid.T) {
 	m.last = nil
 }
 
-// lose kills a worker, rescues its jobs and starts a fresh one.
+// lose retires a worker, rescues its jobs and registers a new worker.
 func (m *machine) lose(t *rapid.T) {
 	w := m.worker(t)
 	m.rescue(t, []hostler.WorkerID{w}, func(tx *store.Tx) ([]hostler.WorkerID, error) { return tx.RetireWorker(w) })
 }
 
-// silence rescues the jobs of a worker that sends no heartbeat; one that the other
-// sends meanwhile does not help it.
-func (m *machine) silence(t *rapid.T) {
+// timeOut rescues the jobs of a worker that sent no heartbeat.
+func (m *machine) timeOut(t *rapid.T) {
 	w := m.worker(t)
 	m.rescue(t, []hostler.WorkerID{w}, func(tx *store.Tx) ([]hostler.WorkerID, error) {
 		all, err := tx.Pulses()
@@ -405,7 +409,7 @@ func (m *machine) rescue(t *rapid.T, want []hostler.WorkerID, lose func(*store.T
 		delete(m.model.workers, w)
 	}
 	for _, j := range m.model.ordered() {
-		if j.place == "running" && slices.Contains(lost, j.worker) {
+		if j.table == "running" && slices.Contains(lost, j.worker) {
 			m.model.lost(j)
 		}
 	}
@@ -449,12 +453,12 @@ func (m *machine) queueLimit(t *rapid.T) {
 
 func (m *machine) check(t *rapid.T) {
 	m.tx(t, func(tx *store.Tx) error {
-		got, err := tx.Places()
+		got, err := tx.JobTables()
 		if err != nil {
 			return err
 		}
-		if diff := cmp.Diff(m.model.places(), got); diff != "" {
-			return fmt.Errorf("places (-model +store):\n%s", diff)
+		if diff := cmp.Diff(m.model.jobTables(), got); diff != "" {
+			return fmt.Errorf("tables (-model +store):\n%s", diff)
 		}
 		broken, err := tx.CheckInvariants()
 		if err == nil && len(broken) > 0 {

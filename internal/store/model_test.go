@@ -11,8 +11,8 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// model is a reference implementation of the queue: plain Go, one map, no indexes,
-// nothing cached. The state machine test compares both databases with it.
+// model is a reference implementation of the queue: plain Go, one map, no indexes and no
+// caches. [TestQueueAgainstModel] compares both databases with it.
 type model struct {
 	now     time.Time
 	jobs    map[hostler.JobID]*mjob
@@ -24,7 +24,7 @@ type model struct {
 type mlane struct {
 	lim     int
 	arrived time.Time        // of the newest job
-	owner   hostler.WorkerID // ran the last job that left running
+	owner   hostler.WorkerID // ran the last job of the lane that stopped running
 }
 
 type mqueue struct {
@@ -35,19 +35,20 @@ type mqueue struct {
 type mjob struct {
 	spec     hostler.JobSpec
 	id       hostler.JobID
-	place    string // as store.Tx.Places returns it
+	table    string // as store.Tx.JobTables returns it, without "+held"
 	held     bool
 	queuedAt time.Time
 	rank     time.Time // of a ready job
 	runAt    time.Time
-	ttl      bool // expires_at still counts
+	ttl      bool // expires_at is in effect
 	attempt  int
 	losses   int
 	fence    int64
 	worker   hostler.WorkerID
 	cancel   bool
 
-	// A ready job is reserved for the worker with its lane's connection until then.
+	// A ready job is reserved for worker affinity, which holds the connection of its
+	// lane, until affinityUntil.
 	affinity      hostler.WorkerID
 	affinityUntil time.Time
 }
@@ -73,12 +74,13 @@ func (m *model) inflight(lane string) int {
 	return n
 }
 
-// promote gives the free capacity of every lane to its best waiting jobs.
+// promote makes waiting jobs ready, best first, up to the free capacity of their lanes.
 func (m *model) promote() {
 	for {
 		var best *mjob
 		for _, j := range m.ordered() {
-			if j.place != "wait" || m.queues[j.spec.Queue].paused || m.inflight(j.spec.LaneKey) >= m.lane(j.spec.LaneKey).lim {
+			if j.table != "wait" || m.queues[j.spec.Queue].paused ||
+				m.inflight(j.spec.LaneKey) >= m.lane(j.spec.LaneKey).lim {
 				continue
 			}
 			if best == nil || laneBefore(j, best) {
@@ -96,7 +98,7 @@ func (m *model) promote() {
 // ready makes a job ready, reserved for a short time for the worker that holds its
 // lane's connection, if that worker is live and another one is too.
 func (m *model) ready(j *mjob) {
-	j.place, j.affinity, j.affinityUntil = "ready", 0, time.Time{}
+	j.table, j.affinity, j.affinityUntil = "ready", 0, time.Time{}
 	arrived := j.queuedAt
 	if arrived.After(m.now) { // by a clock that was set back since
 		arrived = m.now
@@ -118,8 +120,8 @@ func (m *model) lane(key string) *mlane {
 	return m.lanes[key]
 }
 
-// arrive notes when a job arrived: later than all before it in its lane, whatever
-// the clock shows.
+// arrive sets the arrival of a job, which is later than that of all earlier jobs in its
+// lane even if the clock was set back.
 func (m *model) arrive(j *mjob, at time.Time) {
 	j.queuedAt = at
 	if j.spec.LaneKey == "" {
@@ -132,18 +134,22 @@ func (m *model) arrive(j *mjob, at time.Time) {
 	l.arrived = j.queuedAt
 }
 
-// leaves records which worker a running job leaves.
-func (m *model) leaves(j *mjob) {
+// recordOwner sets the owner of the lane to the worker that ran a job.
+func (m *model) recordOwner(j *mjob) {
 	if j.spec.LaneKey != "" {
 		m.lane(j.spec.LaneKey).owner = j.worker
 	}
 }
 
 func laneBefore(a, b *mjob) bool {
-	return cmp.Or(cmp.Compare(a.spec.Priority, b.spec.Priority), a.queuedAt.Compare(b.queuedAt), cmp.Compare(a.id, b.id)) < 0
+	return cmp.Or(
+		cmp.Compare(a.spec.Priority, b.spec.Priority),
+		a.queuedAt.Compare(b.queuedAt),
+		cmp.Compare(a.id, b.id),
+	) < 0
 }
 
-// queue makes a job wait for its lane; promote makes it ready at once if it can.
+// queue makes a job ready, or lets it wait for its lane until promote makes it ready.
 func (m *model) queue(j *mjob) {
 	switch {
 	case j.spec.LaneKey == "":
@@ -152,7 +158,7 @@ func (m *model) queue(j *mjob) {
 	case j.held && !m.queues[j.spec.Queue].paused:
 		m.ready(j)
 	default:
-		j.place, j.held = "wait", false
+		j.table, j.held = "wait", false
 	}
 }
 
@@ -163,7 +169,7 @@ func (m *model) enqueue(id hostler.JobID, s hostler.JobSpec) {
 		m.lane(s.LaneKey).lim = max(1, s.LaneLimit)
 	}
 	if s.RunAt.After(m.now) {
-		j.place, j.runAt = "sched", s.RunAt
+		j.table, j.runAt = "sched", s.RunAt
 		return
 	}
 	m.arrive(j, m.now)
@@ -171,27 +177,27 @@ func (m *model) enqueue(id hostler.JobID, s hostler.JobSpec) {
 }
 
 func (m *model) claim(w hostler.WorkerID, n int) []hostler.JobID {
-	room := map[string]int{}
+	capacity := map[string]int{}
 	for name, q := range m.queues {
-		room[name] = n
+		capacity[name] = n
 		if q.lim > 0 {
-			room[name] = min(n, q.lim-m.running(name))
+			capacity[name] = min(n, q.lim-m.running(name))
 		}
 		if q.paused {
-			room[name] = 0
+			capacity[name] = 0
 		}
 	}
 	var cand []*mjob
 	for name := range m.queues {
-		cand = append(cand, m.candidates(name, w, room[name])...)
+		cand = append(cand, m.candidates(name, w, capacity[name])...)
 	}
 	slices.SortFunc(cand, byRank)
 	var out []hostler.JobID
 	for _, j := range cand[:min(n, len(cand))] {
 		if j.ttl && !j.spec.ExpiresAt.After(m.now) {
-			continue // left for expire
+			continue // expire ends it
 		}
-		j.place, j.worker, j.ttl = "running", w, false
+		j.table, j.worker, j.ttl = "running", w, false
 		j.attempt++
 		j.fence++
 		out = append(out, j.id)
@@ -199,28 +205,28 @@ func (m *model) claim(w hostler.WorkerID, n int) []hostler.JobID {
 	return out
 }
 
-// candidates are the jobs of a queue that a worker may take: up to n that are
-// reserved for no other, and up to n whose reservation for another is over.
+// candidates returns the jobs of a queue that a worker may claim, at most n in order of
+// rank. Jobs reserved for another worker are included when their reservation has expired.
 func (m *model) candidates(queue string, w hostler.WorkerID, n int) []*mjob {
-	var free, own, lapsed []*mjob
+	var free, own, expired []*mjob
 	for _, j := range m.ordered() {
 		switch {
-		case j.place != "ready" || j.spec.Queue != queue:
+		case j.table != "ready" || j.spec.Queue != queue:
 		case j.affinity == 0:
 			free = append(free, j)
 		case j.affinity == w:
 			own = append(own, j)
 		case !j.affinityUntil.After(m.now), j.affinityUntil.After(m.now.Add(400 * time.Millisecond)):
-			lapsed = append(lapsed, j)
+			expired = append(expired, j)
 		}
 	}
 	slices.SortFunc(free, byRank)
 	slices.SortFunc(own, byRank)
-	slices.SortFunc(lapsed, func(a, b *mjob) int {
+	slices.SortFunc(expired, func(a, b *mjob) int {
 		return cmp.Or(a.affinityUntil.Compare(b.affinityUntil), byRank(a, b))
 	})
 	var all []*mjob
-	for _, some := range [][]*mjob{free, own, lapsed} {
+	for _, some := range [][]*mjob{free, own, expired} {
 		all = append(all, some[:min(max(n, 0), len(some))]...)
 	}
 	slices.SortFunc(all, byRank)
@@ -232,19 +238,20 @@ func byRank(a, b *mjob) int { return cmp.Or(a.rank.Compare(b.rank), cmp.Compare(
 func (m *model) running(queue string) int {
 	n := 0
 	for _, j := range m.jobs {
-		if j.place == "running" && j.spec.Queue == queue {
+		if j.table == "running" && j.spec.Queue == queue {
 			n++
 		}
 	}
 	return n
 }
 
+// end moves a job to the history with its final state.
 func (m *model) end(j *mjob, s hostler.State) {
-	j.place, j.held = "done:"+string(s), false
+	j.table, j.held = "done:"+string(s), false
 }
 
 func (m *model) finish(j *mjob, r hostler.Report) {
-	m.leaves(j)
+	m.recordOwner(j)
 	switch r.Outcome {
 	case hostler.OutcomeSucceeded:
 		m.end(j, hostler.StateSucceeded)
@@ -265,7 +272,7 @@ func (m *model) finish(j *mjob, r hostler.Report) {
 			m.end(j, hostler.StateFailed)
 			return
 		}
-		j.place = "sched"
+		j.table = "sched"
 		if j.spec.LaneKey == "" || j.spec.OnRetry == hostler.OnRetryRelease {
 			j.held = false
 		}
@@ -273,7 +280,7 @@ func (m *model) finish(j *mjob, r hostler.Report) {
 }
 
 func (m *model) lost(j *mjob) {
-	m.leaves(j)
+	m.recordOwner(j)
 	switch {
 	case j.spec.OnLost == hostler.OnLostRetry && j.cancel:
 		m.end(j, hostler.StateCancelled)
@@ -282,7 +289,7 @@ func (m *model) lost(j *mjob) {
 		j.losses++
 		m.queue(j)
 	case j.spec.OnLost == hostler.OnLostAsk:
-		j.place = "parked"
+		j.table = "parked"
 		if j.spec.OnUnknown == hostler.OnUnknownRelease {
 			j.held = false
 		}
@@ -291,9 +298,9 @@ func (m *model) lost(j *mjob) {
 	}
 }
 
-// due queues the jobs that are due, each as if it had arrived at its own time.
+// due queues the scheduled jobs that are due. A job's run time is its arrival.
 func (m *model) due() {
-	due := slices.DeleteFunc(m.ordered(), func(j *mjob) bool { return j.place != "sched" || j.runAt.After(m.now) })
+	due := slices.DeleteFunc(m.ordered(), func(j *mjob) bool { return j.table != "sched" || j.runAt.After(m.now) })
 	slices.SortStableFunc(due, func(a, b *mjob) int { return a.runAt.Compare(b.runAt) })
 	for _, j := range due {
 		m.arrive(j, j.runAt)
@@ -301,17 +308,17 @@ func (m *model) due() {
 	}
 }
 
-// relane moves the live jobs of an asset to the lane of another device: jobs that hold
-// a lane hold the new one, the others queue there by their arrival.
+// relane moves the live jobs of an asset to the lane of another device. Jobs that hold
+// the old lane hold the new one, the others queue there in the order of their arrival.
 func (m *model) relane(asset hostler.AssetID, from, to string) {
 	for _, j := range m.ordered() {
-		if j.spec.Asset != asset || j.spec.LaneKey != from || strings.HasPrefix(j.place, "done") {
+		if j.spec.Asset != asset || j.spec.LaneKey != from || strings.HasPrefix(j.table, "done") {
 			continue
 		}
 		j.spec.LaneKey = to
 		m.lane(to).lim = 1
-		if j.place == "wait" || j.place == "ready" {
-			j.place, j.held = "wait", false
+		if j.table == "wait" || j.table == "ready" {
+			j.table, j.held = "wait", false
 			if l := m.lane(to); j.queuedAt.After(l.arrived) {
 				l.arrived = j.queuedAt
 			}
@@ -321,7 +328,7 @@ func (m *model) relane(asset hostler.AssetID, from, to string) {
 
 func (m *model) expire() {
 	for _, j := range m.ordered() {
-		waiting := j.place == "sched" || j.place == "wait" || j.place == "ready"
+		waiting := j.table == "sched" || j.table == "wait" || j.table == "ready"
 		if waiting && j.ttl && !j.spec.ExpiresAt.After(m.now) {
 			m.end(j, hostler.StateExpired)
 		}
@@ -334,21 +341,21 @@ func (m *model) pause(name string, paused bool) {
 		return
 	}
 	for _, j := range m.ordered() {
-		if j.place == "ready" && j.spec.Queue == name && j.spec.LaneKey != "" {
-			j.place, j.held = "wait", false
+		if j.table == "ready" && j.spec.Queue == name && j.spec.LaneKey != "" {
+			j.table, j.held = "wait", false
 		}
 	}
 }
 
-// places is what store.Tx.Places must return. A job without lane "holds" nothing.
-func (m *model) places() map[int64]string {
+// jobTables returns the expected result of store.Tx.JobTables.
+func (m *model) jobTables() map[int64]string {
 	out := map[int64]string{}
 	for id, j := range m.jobs {
-		where := j.place
-		if j.held && j.spec.LaneKey != "" && (where == "sched" || where == "parked") {
-			where += "+held"
+		table := j.table
+		if j.held && j.spec.LaneKey != "" && (table == "sched" || table == "parked") {
+			table += "+held"
 		}
-		out[int64(id)] = where
+		out[int64(id)] = table
 	}
 	return out
 }

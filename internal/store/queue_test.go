@@ -16,7 +16,7 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// fixture is a store with the queues default and bulk and one worker.
+// fixture is a store with the queues default and bulk and one registered worker.
 type fixture struct {
 	*storetest.Harness
 	t      *testing.T
@@ -116,19 +116,19 @@ func (f *fixture) pause(queue string, paused bool) {
 	})
 }
 
-func (f *fixture) place(id hostler.JobID) (where string) {
+func (f *fixture) table(id hostler.JobID) (table string) {
 	f.t.Helper()
 	f.tx(func(tx *store.Tx) error {
-		all, err := tx.Places()
-		where = all[int64(id)]
+		all, err := tx.JobTables()
+		table = all[int64(id)]
 		return err
 	})
-	return where
+	return table
 }
 
-func (f *fixture) wantPlace(id hostler.JobID, want string) {
+func (f *fixture) wantTable(id hostler.JobID, want string) {
 	f.t.Helper()
-	if got := f.place(id); got != want {
+	if got := f.table(id); got != want {
 		f.t.Errorf("job %v is in %q, want %q", id, got, want)
 	}
 }
@@ -151,8 +151,8 @@ func jobsOf(leases []hostler.Lease) (ids []hostler.JobID) {
 	return ids
 }
 
-// More urgent jobs overtake a low priority, but not for ever: an hour of waiting
-// outweighs a step of priority.
+// TestPriorityCannotStarve checks that urgent jobs overtake jobs of low priority only for
+// a limited time: an hour of waiting outweighs a step of priority.
 func TestPriorityCannotStarve(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		low := f.enqueue(job(withPriority(9)))[0]
@@ -171,8 +171,8 @@ func TestPriorityCannotStarve(t *testing.T) {
 	})
 }
 
-// A lane whose newest job arrived by a clock that was ahead gets its turn like others
-// when that clock is set back: its order lasts, and costs its later jobs no hour.
+// TestClockSetBackStarvesNoLane sets the clock back after a job arrived. Later jobs of its
+// lane run after it, but are not delayed relative to other lanes.
 func TestClockSetBackStarvesNoLane(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		f.Advance(time.Hour)
@@ -188,8 +188,9 @@ func TestClockSetBackStarvesNoLane(t *testing.T) {
 	})
 }
 
-// If the answer to a claim is lost, its job would stay running on a healthy worker for
-// ever. The heartbeat lists the jobs that are held; the missing one is handed back.
+// TestLostLeaseReplyIsHandedBack covers a lost answer to a claim, after which the job
+// would stay running on a healthy worker forever. The heartbeat lists the jobs that the
+// worker holds; the missing one is handed back.
 func TestLostLeaseReplyIsHandedBack(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		ids := f.enqueue(job(inLane("device:a")), job())
@@ -206,8 +207,8 @@ func TestLostLeaseReplyIsHandedBack(t *testing.T) {
 			stale := hostler.LeaseRef{Job: held.Job, Fence: held.Fence - 1}
 			return tx.HandBack(f.worker, append(missing, stale))
 		})
-		f.wantPlace(ids[0], "ready")
-		f.wantPlace(ids[1], "running")
+		f.wantTable(ids[0], "ready")
+		f.wantTable(ids[1], "running")
 		f.wantInvariants()
 		again := f.claim(f.worker, 2)
 		if len(again) != 1 || again[0].Attempt != 1 || again[0].Fence <= leases[0].Fence {
@@ -238,7 +239,8 @@ func TestHeartbeatDropsAndCancels(t *testing.T) {
 		})
 		var got hostler.HeartbeatReply
 		f.tx(func(tx *store.Tx) (err error) {
-			got, _, err = tx.Heartbeat(hostler.Heartbeat{Worker: f.worker, Held: []hostler.LeaseRef{leases[0].LeaseRef, leases[1].LeaseRef}})
+			held := []hostler.LeaseRef{leases[0].LeaseRef, leases[1].LeaseRef}
+			got, _, err = tx.Heartbeat(hostler.Heartbeat{Worker: f.worker, Held: held})
 			return err
 		})
 		want := hostler.HeartbeatReply{
@@ -250,8 +252,8 @@ func TestHeartbeatDropsAndCancels(t *testing.T) {
 	})
 }
 
-// A worker that was declared dead is refused everywhere, and its late report
-// changes nothing.
+// TestDeadWorkerIsFenced checks that every call of a worker that was declared dead fails,
+// and that its late report has no effect.
 func TestDeadWorkerIsFenced(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		id := f.enqueue(job(onLost(hostler.OnLostAsk), inLane("device:a")))[0]
@@ -259,7 +261,8 @@ func TestDeadWorkerIsFenced(t *testing.T) {
 		silent := f.pulses()
 		f.Advance(time.Second)
 		f.tx(func(tx *store.Tx) error {
-			if _, _, err := tx.Heartbeat(hostler.Heartbeat{Worker: f.worker, Held: []hostler.LeaseRef{lease.LeaseRef}}); err != nil {
+			held := []hostler.LeaseRef{lease.LeaseRef}
+			if _, _, err := tx.Heartbeat(hostler.Heartbeat{Worker: f.worker, Held: held}); err != nil {
 				return err
 			}
 			lost, err := tx.LoseWorkers(silent)
@@ -280,11 +283,11 @@ func TestDeadWorkerIsFenced(t *testing.T) {
 			_, err := tx.RescueJobs(10)
 			return err
 		})
-		f.wantPlace(id, "parked+held")
+		f.wantTable(id, "parked+held")
 		if err := f.finish(f.worker, lease, hostler.OutcomeSucceeded); hostler.CodeOf(err) != hostler.CodeStale {
 			t.Errorf("late report: %v, want stale", err)
 		}
-		f.wantPlace(id, "parked+held")
+		f.wantTable(id, "parked+held")
 		for what, fn := range map[string]func(tx *store.Tx) error{
 			"claim": func(tx *store.Tx) error { _, err := tx.Claim(f.worker, 1); return err },
 			"heartbeat": func(tx *store.Tx) error {
@@ -300,8 +303,9 @@ func TestDeadWorkerIsFenced(t *testing.T) {
 	})
 }
 
-// A worker that was idle when it was observed, and has claimed a job since, is alive:
-// after a stall, its claim may be committed before its heartbeat.
+// TestIdleWorkerThatClaimsIsNotLost checks that a worker that was idle when it was
+// observed, and has claimed a job since, is not declared dead: after a stall, its claim
+// may be committed before its heartbeat.
 func TestIdleWorkerThatClaimsIsNotLost(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		idle := f.pulses()
@@ -314,11 +318,12 @@ func TestIdleWorkerThatClaimsIsNotLost(t *testing.T) {
 			}
 			return err
 		})
-		f.wantPlace(id, "running")
+		f.wantTable(id, "running")
 	})
 }
 
-// The claim of an idle worker that is not committed yet is waited for.
+// TestClaimRacingLoss checks that declaring an idle worker dead waits for its uncommitted
+// claim.
 func TestClaimRacingLoss(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		idle := f.pulses()
@@ -340,12 +345,13 @@ func TestClaimRacingLoss(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		f.wantPlace(id, "running")
+		f.wantTable(id, "running")
 	})
 }
 
-// A claim that races a rescue must not leave a running job on a dead worker: the
-// claim holds the worker's row, so the rescue comes after it and sees the job.
+// TestClaimRacingRescue checks that a claim concurrent with a rescue leaves no running job
+// on a dead worker: the claim locks the worker's row, so that the rescue runs after it
+// and finds the job.
 func TestClaimRacingRescue(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		id := f.enqueue(job())[0]
@@ -374,30 +380,31 @@ func TestClaimRacingRescue(t *testing.T) {
 		if err := <-rescued; err != nil {
 			t.Fatal(err)
 		}
-		f.wantPlace(id, "ready")
+		f.wantTable(id, "ready")
 		f.wantInvariants()
 	})
 }
 
-// Pausing a queue moves its lane heads out of lanes that other queues share.
+// TestPauseFreesSharedLanes checks that pausing a queue releases the lanes that its ready
+// jobs share with other queues.
 func TestPauseFreesSharedLanes(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		ids := f.enqueue(job(inLane("device:a"), inQueue("bulk")), job(inLane("device:a")))
-		f.wantPlace(ids[0], "ready")
+		f.wantTable(ids[0], "ready")
 		f.pause("bulk", true)
-		f.wantPlace(ids[0], "wait")
-		f.wantPlace(ids[1], "ready")
+		f.wantTable(ids[0], "wait")
+		f.wantTable(ids[1], "ready")
 		if got := f.claim(f.worker, 5); len(got) != 1 || got[0].Job != ids[1] {
 			t.Fatalf("claimed %v, want %v alone", jobsOf(got), ids[1])
 		}
 		f.pause("bulk", false)
-		f.wantPlace(ids[0], "wait") // the lane is taken
+		f.wantTable(ids[0], "wait") // the lane is taken
 		f.wantInvariants()
 	})
 }
 
-// An enqueue, a finish and a pause of the same lane at once must not strand a
-// job behind a free lane.
+// TestLanesAreNeverStranded checks that a concurrent enqueue, finish and pause on one lane
+// leave no job waiting while the lane is free.
 func TestLanesAreNeverStranded(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		const producers, each = 4, 40
@@ -441,7 +448,7 @@ func TestLanesAreNeverStranded(t *testing.T) {
 	})
 }
 
-// work claims and finishes until stop.
+// work claims and finishes jobs until stop is closed.
 func (f *fixture) work(ctx context.Context, w hostler.WorkerID, ended chan<- struct{}, stop <-chan struct{}) {
 	notified, done := f.Store.Subscribe(store.TopicWork)
 	defer done()
@@ -474,7 +481,8 @@ func (f *fixture) work(ctx context.Context, w hostler.WorkerID, ended chan<- str
 	}
 }
 
-// A queue's limit is counted under its row: concurrent claims do not exceed it.
+// TestQueueLimitHoldsUnderRace checks that concurrent claims do not exceed a queue's limit,
+// which is checked under the lock of the queue's row.
 func TestQueueLimitHoldsUnderRace(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		limit := 3
@@ -531,17 +539,17 @@ func TestQueueFull(t *testing.T) {
 			t.Fatalf("got %v, want queue_full with a time to retry", err)
 		}
 		f.tx(func(tx *store.Tx) error {
-			all, err := tx.Places()
+			all, err := tx.JobTables()
 			if err == nil && len(all) != 3 {
-				err = fmt.Errorf("%d jobs exist, want 3: a refused call left something behind", len(all))
+				err = fmt.Errorf("%d jobs exist, want 3: a refused call created jobs", len(all))
 			}
 			return err
 		})
 	})
 }
 
-// on_lost decides about a job whose outcome its worker does not know; a job that keeps
-// crashing its workers fails in the end.
+// TestLossesAreBounded checks that a job that repeatedly crashes its workers fails after
+// MaxLosses, although its on_lost is retry.
 func TestLossesAreBounded(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		id := f.enqueue(job())[0]
@@ -559,13 +567,13 @@ func TestLossesAreBounded(t *testing.T) {
 			})
 			f.worker = f.register("*")
 		}
-		f.wantPlace(id, "done:failed")
+		f.wantTable(id, "done:failed")
 	})
 }
 
-// The next job of a lane is reserved, for a short time, for the worker that ran the
-// last one.
-func TestOwnerHint(t *testing.T) {
+// TestAffinity checks that the next job of a lane is reserved, for a short time, for the
+// worker that ran the last one.
+func TestAffinity(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		other := f.register("*")
 		ids := f.enqueue(job(inLane("device:a")), job(inLane("device:a")), job(inLane("device:a")))
@@ -605,11 +613,11 @@ func TestRelaneAsset(t *testing.T) {
 		running := f.claim(f.worker, 1)[0]
 		f.tx(func(tx *store.Tx) error { return tx.Relane(42, "device:a", "device:b") })
 		f.wantInvariants()
-		f.wantPlace(ids[1], "wait") // behind device:b's
+		f.wantTable(ids[1], "wait") // behind device:b's
 		if err := f.finish(f.worker, running, hostler.OutcomeSucceeded); err != nil {
 			t.Fatal(err)
 		}
-		f.wantPlace(ids[4], "ready") // device:a moves on with what is left of it
+		f.wantTable(ids[4], "ready") // device:a moves on with what is left of it
 		f.wantInvariants()
 		for range 5 {
 			for _, l := range f.claim(f.worker, 5) {
@@ -620,14 +628,15 @@ func TestRelaneAsset(t *testing.T) {
 			f.Advance(time.Second)
 		}
 		for _, id := range ids {
-			f.wantPlace(id, "done:succeeded")
+			f.wantTable(id, "done:succeeded")
 		}
 		f.wantInvariants()
 	})
 }
 
-// A job that runs on a device, is unknown there, or holds it between two attempts
-// keeps later ones waiting when the device's key changes.
+// TestRelaneKeepsTheDevice checks that a job that runs on a device, has an unknown outcome
+// there, or holds it between two attempts still blocks later jobs when the device's key
+// changes.
 func TestRelaneKeepsTheDevice(t *testing.T) {
 	for name, hold := range map[string]func(f *fixture, l hostler.Lease){
 		"running": func(*fixture, hostler.Lease) {},
@@ -654,14 +663,15 @@ func TestRelaneKeepsTheDevice(t *testing.T) {
 				f.tx(func(tx *store.Tx) error { return tx.UpdateAsset(asset) })
 				spec.LaneKey = "device:b"
 				later := f.enqueue(spec)[0]
-				f.wantPlace(later, "wait")
+				f.wantTable(later, "wait")
 				f.wantInvariants()
 			})
 		})
 	}
 }
 
-// Jobs that come due together start in the order of their times, not of their ids.
+// TestDueTogetherStartByTime checks that jobs that become due in one call start in the
+// order of their run times, not of their ids.
 func TestDueTogetherStartByTime(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		at := func(d time.Duration) hostler.JobSpec {
@@ -677,8 +687,8 @@ func TestDueTogetherStartByTime(t *testing.T) {
 	})
 }
 
-// Jobs of a lane start in the order in which they were acknowledged, although the
-// clock was set back between them.
+// TestArrivalOrderSurvivesClockSteps checks that the jobs of a lane start in the order in
+// which they were acknowledged, even if the clock was set back in between.
 func TestArrivalOrderSurvivesClockSteps(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		var ids []hostler.JobID
@@ -692,7 +702,7 @@ func TestArrivalOrderSurvivesClockSteps(t *testing.T) {
 	})
 }
 
-// pulses reads the pulses of the live workers.
+// pulses returns the pulses of the live workers.
 func (f *fixture) pulses() (all []store.Pulse) {
 	f.t.Helper()
 	f.tx(func(tx *store.Tx) (err error) {
@@ -702,7 +712,7 @@ func (f *fixture) pulses() (all []store.Pulse) {
 	return all
 }
 
-// wantOrder runs the jobs of a lane and compares the order in which they start.
+// wantOrder runs the jobs of a lane and checks the order in which they start.
 func (f *fixture) wantOrder(want ...hostler.JobID) {
 	f.t.Helper()
 	var got []hostler.JobID
@@ -848,7 +858,7 @@ func TestExplainUnknownAndBackoff(t *testing.T) {
 		f.tx(func(tx *store.Tx) error {
 			return tx.ResolveJob(ids[0], hostler.StateSucceeded, "li", "checked by hand")
 		})
-		f.wantPlace(ids[1], "ready")
+		f.wantTable(ids[1], "ready")
 		err := f.Store.InTx(t.Context(), func(tx *store.Tx) error {
 			return tx.ResolveJob(ids[0], hostler.StateFailed, "wang", "")
 		})
@@ -860,7 +870,8 @@ func TestExplainUnknownAndBackoff(t *testing.T) {
 
 func TestIdleLanesAreDeleted(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
-		ids := f.enqueue(job(inLane("own:x:once")), job(inLane("device:a"), func(s *hostler.JobSpec) { s.RunAt = f.Now().Add(72 * time.Hour) }))
+		inThreeDays := func(s *hostler.JobSpec) { s.RunAt = f.Now().Add(72 * time.Hour) }
+		ids := f.enqueue(job(inLane("own:x:once")), job(inLane("device:a"), inThreeDays))
 		if err := f.finish(f.worker, f.claim(f.worker, 1)[0], hostler.OutcomeSucceeded); err != nil {
 			t.Fatal(err)
 		}
@@ -872,6 +883,6 @@ func TestIdleLanesAreDeleted(t *testing.T) {
 			}
 			return err
 		})
-		f.wantPlace(ids[1], "sched")
+		f.wantTable(ids[1], "sched")
 	})
 }

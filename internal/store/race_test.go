@@ -15,8 +15,8 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// meanwhile starts a transaction from inside another one, gives it time to run
-// into the locks of the first, and returns how it will have ended.
+// meanwhile starts a transaction from inside another one, gives it time to block on the
+// locks of the first, and returns a channel with its result.
 func (f *fixture) meanwhile(fn func(tx *store.Tx) error) (ended <-chan error) {
 	c := make(chan error, 1)
 	go func() { c <- f.Store.InTx(context.WithoutCancel(f.t.Context()), fn) }()
@@ -28,8 +28,8 @@ func (f *fixture) meanwhile(fn func(tx *store.Tx) error) (ended <-chan error) {
 	return c
 }
 
-// A cancel that comes while a job moves to another lane gives that lane back,
-// not the one that the job was in before.
+// TestCancelRacingRelane checks that a cancel concurrent with a move to another lane
+// releases the new lane, not the previous one.
 func TestCancelRacingRelane(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		onAsset := func(s *hostler.JobSpec) { s.Asset = 42 }
@@ -48,15 +48,17 @@ func TestCancelRacingRelane(t *testing.T) {
 		if err := <-cancelled; err != nil {
 			t.Fatal(err)
 		}
-		f.wantPlace(id, "done:cancelled")
+		f.wantTable(id, "done:cancelled")
 		f.wantInvariants()
 	})
 }
 
-// A scheduled job that comes due while it moves to another lane queues there.
+// TestDueRacingRelane checks that a scheduled job that becomes due while it moves to
+// another lane is queued there.
 func TestDueRacingRelane(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
-		id := f.enqueue(job(inLane("device:a"), func(s *hostler.JobSpec) { s.Asset, s.RunAt = 42, f.Now().Add(time.Second) }))[0]
+		onAsset := func(s *hostler.JobSpec) { s.Asset, s.RunAt = 42, f.Now().Add(time.Second) }
+		id := f.enqueue(job(inLane("device:a"), onAsset))[0]
 		f.Advance(2 * time.Second)
 		var due <-chan error
 		f.tx(func(tx *store.Tx) error {
@@ -72,13 +74,13 @@ func TestDueRacingRelane(t *testing.T) {
 		if err := <-due; err != nil {
 			t.Fatal(err)
 		}
-		f.wantPlace(id, "ready")
+		f.wantTable(id, "ready")
 		f.wantInvariants()
 	})
 }
 
-// A ttl limits the wait for the first start: it counts again if that start did not
-// happen, and no longer if it did.
+// TestTTLAndHandBack checks that a ttl limits the wait for the first start only: it is in
+// effect again if the job is handed back before it started, and not afterwards.
 func TestTTLAndHandBack(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		id := f.enqueue(job(func(s *hostler.JobSpec) { s.ExpiresAt, s.MaxAttempts = f.Now().Add(time.Minute), 2 }))[0]
@@ -104,8 +106,8 @@ func TestTTLAndHandBack(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%d jobs expired, want 1", n)
 		}
-		f.wantPlace(id, "done:expired")
-		f.wantPlace(other, "ready")
+		f.wantTable(id, "done:expired")
+		f.wantTable(other, "ready")
 		again := f.claim(f.worker, 1)
 		if len(again) != 1 {
 			t.Fatalf("leased %v", again)
@@ -124,7 +126,8 @@ func TestTTLAndHandBack(t *testing.T) {
 	})
 }
 
-// A result that is not valid text does not fail the jobs that finish with it.
+// TestResultThatIsNoText checks that a result that is not valid UTF-8 does not fail the
+// other jobs of the same call.
 func TestResultThatIsNoText(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		ids := f.enqueue(job(), job(onLost(hostler.OnLostAsk)))
@@ -143,7 +146,9 @@ func TestResultThatIsNoText(t *testing.T) {
 		for _, id := range ids {
 			var j *hostler.Job
 			f.tx(func(tx *store.Tx) (err error) {
-				if _, err := tx.Exec(`INSERT INTO project (id, name, created_at) VALUES (?, ?, 1) ON CONFLICT DO NOTHING`, testProject, "p"); err != nil {
+				_, err = tx.Exec(`INSERT INTO project (id, name, created_at) VALUES (?, ?, 1) ON CONFLICT DO NOTHING`,
+					testProject, "p")
+				if err != nil {
 					return err
 				}
 				j, err = tx.Job(testProject, id)
@@ -159,8 +164,8 @@ func TestResultThatIsNoText(t *testing.T) {
 	})
 }
 
-// A transaction that enqueues in several steps, and locks the lanes before, does not
-// deadlock with one that enqueues in a single step.
+// TestEnqueueInStepsLocksInOrder checks that a transaction that locks lanes and then
+// enqueues in several steps does not deadlock with one that enqueues in a single step.
 func TestEnqueueInStepsLocksInOrder(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		f.enqueue(job(inLane("a")))
@@ -196,7 +201,7 @@ func TestEnqueueInStepsLocksInOrder(t *testing.T) {
 	})
 }
 
-// The pauses of two queues that both have lane heads left are followed without a
+// TestFollowPausesLocksInOrder checks that following the pauses of two queues does not
 // deadlock with a transaction that locks the same lanes.
 func TestFollowPausesLocksInOrder(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
@@ -235,13 +240,14 @@ func TestFollowPausesLocksInOrder(t *testing.T) {
 			})
 		}
 		for _, id := range ids {
-			f.wantPlace(id, "wait")
+			f.wantTable(id, "wait")
 		}
 		f.wantInvariants()
 	})
 }
 
-// An asset's lane does not change under a transaction that reads it to enqueue.
+// TestFreezeLanesExcludesRelane checks that an asset's lane does not change during a
+// transaction that reads it to enqueue.
 func TestFreezeLanesExcludesRelane(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		f.enqueue(job(inLane("device:a"), func(s *hostler.JobSpec) { s.Asset = 42 }))
@@ -271,8 +277,8 @@ func TestFreezeLanesExcludesRelane(t *testing.T) {
 	})
 }
 
-// A claim that began before a pause was acknowledged leases nothing of the queue
-// afterwards.
+// TestClaimRacingPause checks that a claim that started before a pause was acknowledged
+// leases no job of the queue afterwards.
 func TestClaimRacingPause(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		f.enqueue(job(inQueue("bulk")))
@@ -299,8 +305,8 @@ func TestClaimRacingPause(t *testing.T) {
 	})
 }
 
-// Two updates that change an asset's device key at once leave its jobs in the lane
-// of the key that was written last.
+// TestUpdateAssetRacingUpdateAsset checks that after two concurrent updates of an asset's
+// device key its jobs are in the lane of the key that was written last.
 func TestUpdateAssetRacingUpdateAsset(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		asset := f.asset("web", "a")

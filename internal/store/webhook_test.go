@@ -84,7 +84,8 @@ func (f *fixture) delivery(id hostler.DeliveryID) hostler.Delivery {
 	return *d
 }
 
-// DueWebhooks finds the webhooks with due deliveries, however many others wait.
+// TestDueWebhooks checks that DueWebhooks returns the webhooks with due deliveries,
+// regardless of how many others wait.
 func TestDueWebhooks(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		if ids, next := f.due(); len(ids) != 0 || next != 0 {
@@ -120,7 +121,8 @@ func TestDueWebhooks(t *testing.T) {
 	})
 }
 
-// A test is sent before the other deliveries of its webhook: a person waits for it.
+// TestTestsComeFirst checks that a test delivery is sent before the other deliveries of its
+// webhook, because a user waits for it.
 func TestTestsComeFirst(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
@@ -136,8 +138,8 @@ func TestTestsComeFirst(t *testing.T) {
 	})
 }
 
-// A claimed delivery is claimed by no other sender until the claim ends. If a person
-// asks to send it again meanwhile, it stays due, whatever the outcome of the try.
+// TestClaimDeliveries checks that a claimed delivery is not claimed again until the claim
+// expires. If it is resent in the meantime, it stays due regardless of the outcome.
 func TestClaimDeliveries(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
@@ -151,7 +153,8 @@ func TestClaimDeliveries(t *testing.T) {
 		}
 
 		f.endTry(first[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered, Body: "{}"})
-		if d := f.delivery(ids[0]); d.State != hostler.DeliveryDelivered || d.Tries != 1 || d.Body != "{}" || d.Ended == nil || d.Last == nil {
+		if d := f.delivery(ids[0]); d.State != hostler.DeliveryDelivered || d.Tries != 1 ||
+			d.Body != "{}" || d.Ended == nil || d.Last == nil {
 			t.Errorf("delivered: %+v", d)
 		}
 		f.tx(func(tx *store.Tx) error { return tx.ResendDelivery(ids[1]) })
@@ -166,7 +169,7 @@ func TestClaimDeliveries(t *testing.T) {
 	})
 }
 
-// A rate holds across claims and servers.
+// TestRateOfClaims checks that a rate applies across claims and servers.
 func TestRateOfClaims(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
@@ -188,7 +191,8 @@ func TestRateOfClaims(t *testing.T) {
 	})
 }
 
-// Names of other projects and unknown names find nothing; a taken name is refused.
+// TestWebhookRows checks that lookups ignore webhooks of other projects and that names are
+// unique.
 func TestWebhookRows(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		a, b := f.hook("a"), f.hook("b")
@@ -227,7 +231,7 @@ func TestWebhookRows(t *testing.T) {
 	})
 }
 
-// A listing by state returns the deliveries in that state.
+// TestDeliveriesByState checks that a list by state returns the deliveries in that state.
 func TestDeliveriesByState(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
@@ -235,7 +239,9 @@ func TestDeliveriesByState(t *testing.T) {
 		got := f.claimDeliveries(hook, 2)
 		f.endTry(got[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered})
 		f.endTry(got[1], store.DeliveryOutcome{State: hostler.DeliveryFailed})
-		for i, state := range []hostler.DeliveryState{hostler.DeliveryDelivered, hostler.DeliveryFailed, hostler.DeliveryPending} {
+		for i, state := range []hostler.DeliveryState{
+			hostler.DeliveryDelivered, hostler.DeliveryFailed, hostler.DeliveryPending,
+		} {
 			f.tx(func(tx *store.Tx) error {
 				list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{0, 1}, State: state}, 0, 10)
 				if err == nil && (len(list) != 1 || list[0].ID != ids[i]) {
@@ -247,14 +253,15 @@ func TestDeliveriesByState(t *testing.T) {
 	})
 }
 
-// Retention deletes deliveries that have ended, not those that wait for their next try,
-// and then the webhooks of runs.
+// TestDropDeliveries checks that retention deletes completed deliveries, but not those
+// waiting for their next try, and then the webhooks of runs.
 func TestDropDeliveries(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		hook := f.hook("a")
 		ids := f.queueEvents(hook, "asset.created", "asset.updated")
 		f.endTry(f.claimDeliveries(hook, 1)[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered})
-		f.endTry(f.claimDeliveries(hook, 1)[0], store.DeliveryOutcome{State: hostler.DeliveryPending, Next: f.Now().Add(90 * time.Minute)})
+		f.endTry(f.claimDeliveries(hook, 1)[0],
+			store.DeliveryOutcome{State: hostler.DeliveryPending, Next: f.Now().Add(90 * time.Minute)})
 		var bound hostler.WebhookID
 		f.tx(func(tx *store.Tx) (err error) {
 			bound, err = tx.InsertWebhook(store.WebhookRow{ProjectID: 1, Run: 7, Webhook: hostler.Webhook{Name: "run"}},
@@ -299,8 +306,9 @@ func TestDropDeliveries(t *testing.T) {
 	})
 }
 
-// Deliveries of a disabled webhook, or of a receiver that is down, wait until retention
-// deletes them; those of a run's webhook, which cannot be enabled, fail at once.
+// TestDeliveriesOfDisabledWebhooks checks that deliveries of a disabled webhook, or of a
+// receiver that is down, wait until retention deletes them. Those of a run's webhook,
+// which cannot be enabled, fail immediately.
 func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		named, bound := f.hook("a"), hostler.WebhookID(0)
@@ -325,7 +333,8 @@ func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 		f.endTry(flying[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered})
 		f.endTry(flying[1], store.DeliveryOutcome{State: hostler.DeliveryPending, Next: f.Now().Add(time.Minute)})
 		states := map[hostler.DeliveryID]hostler.DeliveryState{
-			waits: hostler.DeliveryPending, runs[0]: hostler.DeliveryDelivered, runs[1]: hostler.DeliveryPending, runs[2]: hostler.DeliveryFailed,
+			waits: hostler.DeliveryPending, runs[0]: hostler.DeliveryDelivered,
+			runs[1]: hostler.DeliveryPending, runs[2]: hostler.DeliveryFailed,
 		}
 		for id, want := range states {
 			if d := f.delivery(id); d.State != want || (d.Ended == nil) != (want == hostler.DeliveryPending) {

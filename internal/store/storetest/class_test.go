@@ -13,16 +13,16 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// block begins n transactions and returns once all that get a connection hold it.
-// They end with the test, or are refused.
+// block starts n transactions that block until the test ends, and returns when running of
+// them hold a connection. The others wait, or fail for lack of a connection.
 func block(t *testing.T, n, running int, begin func(fn func(c sqldb.Conn) error) error) {
 	t.Helper()
-	release, holding := make(chan struct{}), make(chan struct{}, n)
+	release, connected := make(chan struct{}), make(chan struct{}, n)
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
 			err := begin(func(sqldb.Conn) error {
-				holding <- struct{}{}
+				connected <- struct{}{}
 				<-release
 				return nil
 			})
@@ -33,22 +33,22 @@ func block(t *testing.T, n, running int, begin func(fn func(c sqldb.Conn) error)
 	}
 	t.Cleanup(func() { close(release); wg.Wait() })
 	for range running {
-		<-holding
+		<-connected
 	}
 }
 
-// quick fails the test unless fn ends in a moment: long before a lease does.
-func quick(t *testing.T, what string, fn func(ctx context.Context) error) {
+// quick fails the test unless fn returns within 3 s, well before a lease expires.
+func quick(t *testing.T, name string, fn func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if err := fn(ctx); err != nil {
-		t.Errorf("%s: %v", what, err)
+		t.Errorf("%s: %v", name, err)
 	}
 }
 
-// The regression: 60 blocked reads on PostgreSQL, or 8 on SQLite, took every
-// connection, and workers lost their leases.
+// TestBlockedReadsDelayNoWork is a regression test: 60 blocked reads on PostgreSQL, or 8
+// on SQLite, occupied every connection, and workers lost their leases.
 func TestBlockedReadsDelayNoWork(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
@@ -58,12 +58,12 @@ func TestBlockedReadsDelayNoWork(t *testing.T) {
 		for range 3 {
 			for name, class := range map[string]sqldb.Class{"work": sqldb.Work, "leases": sqldb.Leases} {
 				d := sqldb.Classed(d, class)
-				look := func(c sqldb.Conn) error {
+				read := func(c sqldb.Conn) error {
 					_, err := strs(t.Context(), c, metaKeys)
 					return err
 				}
-				quick(t, "a read of "+name, func(ctx context.Context) error { return d.View(ctx, look) })
-				quick(t, "a write of "+name, func(ctx context.Context) error { return d.InTx(ctx, look) })
+				quick(t, "a read of "+name, func(ctx context.Context) error { return d.View(ctx, read) })
+				quick(t, "a write of "+name, func(ctx context.Context) error { return d.InTx(ctx, read) })
 			}
 			quick(t, "a request's write", func(ctx context.Context) error {
 				return d.InTx(ctx, func(c sqldb.Conn) error { _, err := strs(ctx, c, metaKeys); return err })
@@ -72,8 +72,8 @@ func TestBlockedReadsDelayNoWork(t *testing.T) {
 	})
 }
 
-// Leases are renewed also while the transactions that move jobs are blocked. (On SQLite
-// all writes take turns.)
+// TestBlockedWorkDelaysNoLease checks that leases are renewed while the transactions of
+// the queue are blocked. On SQLite, where all writes are serialized, nothing is blocked.
 func TestBlockedWorkDelaysNoLease(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
@@ -98,9 +98,9 @@ func TestBlockedWorkDelaysNoLease(t *testing.T) {
 	})
 }
 
-// The regression: a connection whose very first read was cancelled kept its
-// transaction open, and every later read on it failed.
-func TestCancelledReadsLeaveNothingBehind(t *testing.T) {
+// TestCancelledReadsEndTheirTransaction is a regression test: if the first read of a
+// connection was cancelled, its transaction stayed open and every later read failed.
+func TestCancelledReadsEndTheirTransaction(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
 		for range 20 {

@@ -25,15 +25,14 @@ import (
 	"hostler.dev/hostler/internal/store/postgres"
 )
 
-// Cluster is a temporary PostgreSQL server with fsync on, in a folder of its
-// own, on a free port of the loopback address. It ends with this process,
-// however that ends: a watching shell stops it and removes its folder when its
-// standard input closes.
+// Cluster is a temporary PostgreSQL server with fsync on, in its own folder, on a free
+// port of the loopback address. A watcher process, a shell, stops it and removes the
+// folder when its standard input is closed, which happens however this process exits.
 type Cluster struct {
 	dir      string
 	port     int
 	bin      string
-	owner    *user.User // whom the server runs as; nil: as this process
+	owner    *user.User // the user that the server runs as; nil: the user of this process
 	watch    *exec.Cmd
 	stdin    io.Closer
 	made     atomic.Int64
@@ -43,7 +42,7 @@ type Cluster struct {
 // admin is the superuser of a cluster.
 const admin = "hostler"
 
-// shared is the cluster of this process's tests, started when first needed.
+// shared is the cluster of this process's tests, started on first use.
 var (
 	shared = sync.OnceValues(func() (*Cluster, error) {
 		c, err := StartCluster()
@@ -56,8 +55,8 @@ var (
 	started atomic.Pointer[Cluster]
 )
 
-// Postgres makes an empty, migrated database in this process's cluster and
-// returns its connection string. The database goes with the test.
+// Postgres creates an empty, migrated database in this process's cluster and returns
+// its connection string. The database is dropped when the test ends.
 func Postgres(tb testing.TB) string {
 	tb.Helper()
 	c, err := shared()
@@ -67,8 +66,8 @@ func Postgres(tb testing.TB) string {
 	return c.Database(tb)
 }
 
-// Main runs a package's tests and then stops the cluster, if they used one. It
-// is for TestMain; without it the cluster stops a moment after the process.
+// Main runs a package's tests and then stops the cluster, if they used one. Call it from
+// TestMain; without it the cluster is stopped shortly after the process exits.
 func Main(m *testing.M) {
 	code := m.Run()
 	if c := started.Load(); c != nil {
@@ -92,12 +91,12 @@ func (c *Cluster) makeTemplate() error {
 	return db.Close()
 }
 
-// Database makes a database from the migrated template.
+// Database creates a database from the migrated template.
 func (c *Cluster) Database(tb testing.TB) string {
 	tb.Helper()
 	name := fmt.Sprintf("t%d", c.made.Add(1))
 	if err := c.exec(tb.Context(), fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, template)); err != nil {
-		tb.Fatalf("make a database: %v", err)
+		tb.Fatalf("create a database: %v", err)
 	}
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -109,7 +108,7 @@ func (c *Cluster) Database(tb testing.TB) string {
 	return c.DSN(name)
 }
 
-// DSN is the connection string of one of the cluster's databases.
+// DSN returns the connection string of one of the cluster's databases.
 func (c *Cluster) DSN(database string) string {
 	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", admin, c.port, database)
 }
@@ -124,8 +123,8 @@ func (c *Cluster) exec(ctx context.Context, sql string) error {
 	return err
 }
 
-// StartCluster makes and starts a cluster, with settings such as "fsync=off" if
-// a test needs them. Most tests share one cluster: see Postgres.
+// StartCluster creates and starts a cluster with settings such as "fsync=off". Most tests
+// share one cluster; see [Postgres].
 func StartCluster(settings ...string) (*Cluster, error) {
 	bin, err := findBinaries()
 	if err != nil {
@@ -146,8 +145,8 @@ func StartCluster(settings ...string) (*Cluster, error) {
 	return c, nil
 }
 
-// findBinaries looks where Debian puts the server's programs, newest first, and
-// then in the PATH.
+// findBinaries looks for the server's programs in Debian's folders, newest version
+// first, and then in the PATH.
 func findBinaries() (string, error) {
 	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	slices.SortFunc(dirs, func(a, b string) int { return majorVersion(b) - majorVersion(a) })
@@ -220,8 +219,8 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// watcher runs the server ("$1" …) and waits for a line or the end of its input:
-// "keep" stops the server and keeps its files; the end removes them too.
+// watcher runs the server ("$1" …) and waits for its standard input: the line "keep"
+// stops the server, the end of the input stops it and removes its files.
 const watcher = `dir=$1; shift
 "$@" </dev/null >>"$dir/log" 2>&1 &
 pid=$!
@@ -275,7 +274,7 @@ func (c *Cluster) await() error {
 	}
 }
 
-// PID is the process id of the running server, for tests that kill it.
+// PID returns the process id of the running server, for tests that kill it.
 func (c *Cluster) PID() (int, error) {
 	b, err := os.ReadFile(filepath.Join(c.data(), "postmaster.pid"))
 	if err != nil {
@@ -285,8 +284,7 @@ func (c *Cluster) PID() (int, error) {
 	return strconv.Atoi(first)
 }
 
-// Halt stops the server at once, as a crash would, and keeps its files for
-// Start.
+// Halt stops the server immediately, like a crash, and keeps its files for Start.
 func (c *Cluster) Halt() {
 	if w, ok := c.stdin.(io.Writer); ok {
 		_, _ = io.WriteString(w, "keep\n")

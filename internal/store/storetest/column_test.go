@@ -12,7 +12,7 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// addNote is a migration as a later version would bring it.
+// addNote is a migration of a hypothetical later version.
 const addNote = `-- +goose Up
 ALTER TABLE job ADD COLUMN note TEXT NOT NULL DEFAULT 'old';
 ALTER TABLE ${HISTORY} ADD COLUMN note TEXT NOT NULL DEFAULT 'old';
@@ -24,7 +24,7 @@ ALTER TABLE ${HISTORY} DROP COLUMN note;
 ALTER TABLE job DROP COLUMN note;
 `
 
-// nextSchema holds this version's migrations and addNote.
+// nextSchema returns this version's migrations and addNote.
 func nextSchema(t *testing.T) fs.FS {
 	t.Helper()
 	next := fstest.MapFS{"main/90000_note.sql": {Data: []byte(addNote)}}
@@ -42,8 +42,8 @@ func nextSchema(t *testing.T) fs.FS {
 	return next
 }
 
-// A column is added to live and ended jobs by an ordinary migration: in a database
-// with several segments or partitions, and in a new one.
+// TestAddColumnToJobs adds a column to live and ended jobs by an ordinary migration, in a
+// database with several segments or partitions, and in a new one.
 func TestAddColumnToJobs(t *testing.T) {
 	for name, old := range map[string]bool{"old database": true, "new database": false} {
 		t.Run(name, func(t *testing.T) {

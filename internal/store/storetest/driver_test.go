@@ -148,8 +148,8 @@ func TestLists(t *testing.T) {
 	})
 }
 
-// A transaction's error undoes it and nothing else, whatever it is committed
-// together with.
+// TestMemberErrorUndoesOnlyItself checks that the error of a transaction rolls back only
+// that transaction, not the others of its group.
 func TestMemberErrorUndoesOnlyItself(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
@@ -169,7 +169,7 @@ func TestMemberErrorUndoesOnlyItself(t *testing.T) {
 					switch {
 					case i%6 == 0:
 						return errBad
-					case i%6 == 3: // a statement's own error
+					case i%6 == 3: // an error of the statement
 						return put(t.Context(), c, key, "again")
 					}
 					return nil
@@ -185,8 +185,8 @@ func TestMemberErrorUndoesOnlyItself(t *testing.T) {
 	})
 }
 
-// The regression: one member's cancelled context must neither undo
-// the group nor let what the next member does commit alone.
+// TestCancelledMemberHarmsNoOther is a regression test: cancelling the context of one
+// member must neither roll back its group nor commit a part of the next member.
 func TestCancelledMemberHarmsNoOther(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
@@ -195,7 +195,7 @@ func TestCancelledMemberHarmsNoOther(t *testing.T) {
 			running, queued := make(chan struct{}), make(chan struct{})
 			var wg sync.WaitGroup
 			var aErr, bErr error
-			wg.Go(func() { // holds the writer, so that the next two are one group
+			wg.Go(func() { // blocks the writer, so that the next two form one group
 				_ = d.InTx(t.Context(), func(sqldb.Conn) error {
 					close(running)
 					<-queued
@@ -265,7 +265,8 @@ func TestPanicIsAnError(t *testing.T) {
 	})
 }
 
-// A failing test ends the goroutine inside a transaction; no other may hang.
+// TestGoexitInATransaction ends the goroutine inside a transaction, as a failing test
+// does. The next transaction must not hang.
 func TestGoexitInATransaction(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
@@ -293,12 +294,12 @@ func TestViewIsASnapshotAndReadsOnly(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			for i := range 200 { // writers do not wait for a held snapshot
+			for i := range 200 { // writers do not wait for an open snapshot
 				mustPut(t, d, fmt.Sprintf("new%03d", i), "")
 			}
 			after, err := strs(t.Context(), c, metaKeys)
 			if diff := cmp.Diff(before, after); diff != "" {
-				t.Errorf("the snapshot moved (-before +after):\n%s", diff)
+				t.Errorf("the snapshot changed (-before +after):\n%s", diff)
 			}
 			return err
 		})
@@ -306,7 +307,7 @@ func TestViewIsASnapshotAndReadsOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := d.View(t.Context(), func(c sqldb.Conn) error { return put(t.Context(), c, "written", "") }); err == nil {
-			t.Error("a view wrote")
+			t.Error("a view could write")
 		}
 		wantStrings(t, d, nil, `SELECT key FROM meta WHERE key = 'written'`)
 	})
@@ -345,7 +346,7 @@ func TestIDsAscend(t *testing.T) {
 		}
 		newest := all[len(all)-1]
 		if sec := hostler.IDTime(newest).Sub(ds.Clock.Now()); sec > time.Second || sec < -time.Second {
-			t.Errorf("the newest id is %v off the clock", sec)
+			t.Errorf("the newest id differs from the clock by %v", sec)
 		}
 		mustTx(t, d, func(ctx context.Context, c sqldb.Conn) error {
 			_, err := c.Exec(ctx, `INSERT INTO project (id, name, created_at) VALUES (?, 'p', 0)`, newest)
@@ -427,7 +428,7 @@ func TestNotify(t *testing.T) {
 		}
 		stopOne()
 		stopOne()
-		for range one { // what is left, until it is closed
+		for range one { // drain the channel until it is closed
 		}
 		d.Notify(sqldb.AllTopics)
 		if !received(t, two, time.Second) {
@@ -436,7 +437,7 @@ func TestNotify(t *testing.T) {
 	})
 }
 
-// doneRow ends a job at a time.
+// doneRow inserts a job that ended at a time.
 func doneRow(t *testing.T, d sqldb.Driver, id int64, at time.Time) {
 	t.Helper()
 	mustTx(t, d, func(ctx context.Context, c sqldb.Conn) error {
@@ -449,8 +450,8 @@ FROM @rows`, sqldb.BatchOf(sqldb.Ints("id", id), sqldb.Ints("at", at.UnixMicro()
 	})
 }
 
-// History spans segments or partitions, reads go across them, and what is older
-// than the retention goes.
+// TestHistory checks that reads span segments or partitions, and that rows older than
+// the retention are dropped.
 func TestHistory(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)
@@ -484,7 +485,8 @@ func TestHistory(t *testing.T) {
 	})
 }
 
-// The regression: a job that ends on a day without a partition.
+// TestHistoryOfAnyDay is a regression test for a job that ends on a day without a
+// partition.
 func TestHistoryOfAnyDay(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		d := ds.Open(t)

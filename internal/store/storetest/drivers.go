@@ -26,8 +26,8 @@ func (d *Drivers) Open(tb testing.TB) sqldb.Driver {
 	return d.open(tb, d.Schema)
 }
 
-// EachEmptyDriver runs fn once per database, each without any table: the first Open
-// migrates it.
+// EachEmptyDriver runs fn once per database without any tables. The first Open migrates
+// it.
 func EachEmptyDriver(t *testing.T, fn func(t *testing.T, d *Drivers)) {
 	t.Helper()
 	EachDriver(t, func(t *testing.T, d *Drivers) {

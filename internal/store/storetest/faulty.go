@@ -10,7 +10,7 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// ErrInjected is the cause of the errors that Faulty makes.
+// ErrInjected is the cause of the errors that [Faulty] returns.
 var ErrInjected = errors.New("injected fault")
 
 // Faulty wraps a driver and makes some of its transactions fail.
@@ -21,14 +21,13 @@ type Faulty struct {
 	before, after float64
 }
 
-// NewFaulty wraps d. Set sets how often transactions fail; at first none does.
+// NewFaulty wraps d. No transaction fails until [Faulty.Set] is called.
 func NewFaulty(d sqldb.Driver, seed uint64) *Faulty {
 	return &Faulty{Driver: d, rand: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // repeatable on purpose
 }
 
-// Set makes the share before of all writing transactions fail without effect,
-// with CodeUnavailable, and the share after fail with effect: they commit and
-// return a *sqldb.AmbiguousError.
+// Set sets the rates, from 0 to 1, at which writing transactions fail: before the commit,
+// without effect and with CodeUnavailable, and after it, with a *sqldb.AmbiguousError.
 func (f *Faulty) Set(before, after float64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -61,7 +60,7 @@ func (f *Faulty) InTx(ctx context.Context, fn func(c sqldb.Conn) error) error {
 }
 
 func injected() error {
-	e := hostler.Errorf(hostler.CodeUnavailable, "the store is away", "存储不可用")
+	e := hostler.Errorf(hostler.CodeUnavailable, "the store is unavailable", "存储不可用")
 	e.Cause = ErrInjected
 	return e
 }

@@ -11,8 +11,8 @@ import (
 	"hostler.dev/hostler/internal/store/postgres"
 )
 
-// OpenPostgres opens a driver on a database that Postgres made: once for each
-// server of a test.
+// OpenPostgres opens a driver on a database that [Postgres] created. Each driver
+// represents one server.
 func OpenPostgres(tb testing.TB, dsn string, now func() time.Time) *postgres.DB {
 	tb.Helper()
 	return openPostgresDriver(tb, dsn, postgres.Options{Now: now})
@@ -28,7 +28,7 @@ func openPostgresDriver(tb testing.TB, dsn string, opt postgres.Options) *postgr
 	return db
 }
 
-// Proxied makes a fresh store on PostgreSQL whose connections go through a proxy.
+// Proxied creates a fresh store on PostgreSQL whose connections go through a proxy.
 func Proxied(tb testing.TB) (*Harness, *Proxy) {
 	tb.Helper()
 	c, p := NewClock(), NewProxy(tb, Postgres(tb))
@@ -36,7 +36,8 @@ func Proxied(tb testing.TB) (*Harness, *Proxy) {
 	return &Harness{Store: store.New(db, db), Kind: db.Name(), clock: c}, p
 }
 
-// wipe empties a migrated database, which is much faster than making another.
+// wipe deletes all rows of a migrated database, which is much faster than creating
+// another.
 func wipe(tb testing.TB, dsn string) {
 	tb.Helper()
 	ctx := context.Background()
@@ -45,7 +46,7 @@ func wipe(tb testing.TB, dsn string) {
 		tb.Fatalf("connect to wipe: %v", err)
 	}
 	defer func() { _ = c.Close(ctx) }()
-	// Without triggers: the audit guards itself.
+	// Without triggers: the audit table rejects deletions.
 	_, err = c.Exec(ctx, `DO $$
 DECLARE t text;
 BEGIN
@@ -59,8 +60,8 @@ END $$`)
 	}
 }
 
-// openPostgres returns what opens an empty store on PostgreSQL, each time on the
-// same database.
+// openPostgres returns a function that opens an empty store on PostgreSQL, on the same
+// database each time.
 func openPostgres() func(tb testing.TB, c *Clock) *store.Store {
 	dsn, used := "", false
 	return func(tb testing.TB, c *Clock) *store.Store {

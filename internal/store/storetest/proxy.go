@@ -22,11 +22,11 @@ type Proxy struct {
 	mu      sync.Mutex
 	decide  func(m Message) Action
 	links   map[*link]bool
-	release chan struct{} // closed to pass on what is held
+	release chan struct{} // closed to forward the held messages
 	resets  int
 }
 
-// Message is one message on its way through a [Proxy].
+// Message is one message passing through a [Proxy].
 type Message struct {
 	// Conn numbers the connections of the proxy from 1.
 	Conn       int
@@ -44,21 +44,21 @@ type Action int
 // The actions. A reset is a bare RST, as a firewall or a crashed machine sends
 // it, without the error that PostgreSQL sends before it closes a connection.
 const (
-	// Forward passes the message on.
+	// Forward forwards the message.
 	Forward Action = iota
-	// ResetBefore resets both sides instead of passing the message on.
+	// ResetBefore resets both sides instead of forwarding the message.
 	ResetBefore
-	// ResetAfter passes the message on and then resets both sides at once.
+	// ResetAfter forwards the message and then resets both sides.
 	ResetAfter
-	// ResetClient passes the message on and resets the client; the server may
-	// finish what it has received.
+	// ResetClient forwards the message and resets the client. The server may still
+	// process the messages that it has received.
 	ResetClient
-	// Hold stops the message's direction and leaves the connections open, as a
-	// process that is stopped does, until [Proxy.Release].
+	// Hold stops the message's direction until [Proxy.Release] and leaves the
+	// connections open, like a suspended process.
 	Hold
 )
 
-// NewProxy starts a proxy in front of the server of dsn. It ends with the test.
+// NewProxy starts a proxy in front of the server of dsn. It is closed when the test ends.
 func NewProxy(tb testing.TB, dsn string) *Proxy {
 	tb.Helper()
 	u, err := url.Parse(dsn)
@@ -77,11 +77,11 @@ func NewProxy(tb testing.TB, dsn string) *Proxy {
 	return p
 }
 
-// DSN is the connection string that goes through the proxy.
+// DSN returns the connection string of the proxy.
 func (p *Proxy) DSN() string { return p.dsn }
 
-// Decide sets what happens to each message from now on; nil forwards all. The
-// proxy calls fn for one message at a time.
+// Decide sets the function that chooses the action for each message from now on; nil
+// forwards all. The proxy calls fn for one message at a time.
 func (p *Proxy) Decide(fn func(m Message) Action) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,7 +107,7 @@ func (p *Proxy) Resets() int {
 	return p.resets
 }
 
-// Release passes on the messages that are held.
+// Release forwards the held messages.
 func (p *Proxy) Release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,7 +158,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// link is one connection through the proxy.
+// link is one proxied connection.
 type link struct {
 	p              *Proxy
 	n              int
@@ -178,7 +178,7 @@ func (l *link) run() {
 	l.p.mu.Unlock()
 }
 
-// reset ends the link: with a RST to the client, and to the server if hard.
+// reset closes the link, with a RST to the client, and to the server if hard.
 func (l *link) reset(hard bool) {
 	l.once.Do(func() {
 		_ = l.client.SetLinger(0)
@@ -191,7 +191,7 @@ func (l *link) reset(hard bool) {
 	})
 }
 
-// pump passes the messages of one direction on until the link ends.
+// pump forwards the messages of one direction until the link is closed.
 func (l *link) pump(from, to *net.TCPConn, fromServer bool) {
 	typed := fromServer // a client's first message has no type
 	for {
@@ -206,14 +206,15 @@ func (l *link) pump(from, to *net.TCPConn, fromServer bool) {
 		}
 		typed = true
 		m.Conn, m.FromServer = l.n, fromServer
-		if !l.pass(m, raw, to) {
+		if !l.apply(m, raw, to) {
 			return
 		}
 	}
 }
 
-// pass does with one message what the test decides; false ends its direction.
-func (l *link) pass(m Message, raw []byte, to *net.TCPConn) bool {
+// apply applies the test's action to one message. It returns false if the direction is
+// closed.
+func (l *link) apply(m Message, raw []byte, to *net.TCPConn) bool {
 	action, release := l.p.action(m)
 	if action == Hold {
 		select {

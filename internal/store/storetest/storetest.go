@@ -1,5 +1,5 @@
-// Package storetest runs one suite against every database that the store speaks
-// to: real ones, fresh for each test, with a clock that the test moves.
+// Package storetest runs the same tests against every supported database: real servers
+// and files, fresh for each test, with a clock that the test sets.
 package storetest
 
 import (
@@ -20,13 +20,13 @@ type Harness struct {
 	open  func(tb testing.TB, c *Clock) *store.Store
 }
 
-// Now is the test's clock.
+// Now returns the time of the test's clock.
 func (h *Harness) Now() time.Time { return h.clock.Now() }
 
-// Advance moves the test's clock.
+// Advance advances the test's clock.
 func (h *Harness) Advance(d time.Duration) { h.clock.Advance(d) }
 
-// Reset replaces the store by an empty one.
+// Reset replaces the store with an empty one.
 func (h *Harness) Reset(tb testing.TB) {
 	tb.Helper()
 	if err := h.Store.Close(); err != nil {
@@ -72,23 +72,23 @@ func openSQLite(tb testing.TB, c *Clock) *store.Store {
 	return s
 }
 
-// Clock is a clock that only moves when a test moves it.
+// Clock is a manual clock: its time changes only by [Clock.Advance].
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock makes a clock at the real time, to the microsecond.
+// NewClock returns a clock set to the current time, truncated to a microsecond.
 func NewClock() *Clock { return &Clock{now: time.Now().UTC().Truncate(time.Microsecond)} }
 
-// Now is the clock's time.
+// Now returns the clock's time.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-// Advance moves the clock.
+// Advance moves the clock by d, back if d is negative.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

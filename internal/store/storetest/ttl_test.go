@@ -11,7 +11,7 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// schemaUpTo holds the migrations whose file names are not after last.
+// schemaUpTo returns the migrations up to the file last.
 func schemaUpTo(t *testing.T, last string) fs.FS {
 	t.Helper()
 	old := fstest.MapFS{}
@@ -29,7 +29,8 @@ func schemaUpTo(t *testing.T, last string) fs.FS {
 	return old
 }
 
-// A ttl that an earlier version suspended by its sign gets the column of its own.
+// TestSuspendedTTLConverts checks that the migration moves a ttl that an earlier version
+// suspended by a negative sign to its own column.
 func TestSuspendedTTLConverts(t *testing.T) {
 	storetest.EachEmptyDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		const jobs = `SELECT CAST(id AS TEXT) || ': ' || CAST(expires_at AS TEXT)`
