@@ -90,7 +90,7 @@ func TestKillServerOnPostgres(t *testing.T) {
 	r.crash(cycles(t), func() []string { return broken(t, st) })
 }
 
-// broken checks I1, I2 and I4.
+// broken returns the broken invariants of the store.
 func broken(t *testing.T, st *store.Store) (out []string) {
 	t.Helper()
 	err := st.View(t.Context(), func(tx *store.Tx) (err error) {
@@ -133,7 +133,8 @@ func newRig(t *testing.T, db string, more ...string) *rig {
 	dir, key := t.TempDir(), auth.NewKey()
 	r := &rig{t: t, dir: filepath.Join(dir, "data"), ledger: filepath.Join(dir, "ledger"), seen: map[string]bool{}}
 	r.env = append(os.Environ(), "HOME="+dir, "HOSTLER_CONTEXT_FILE="+filepath.Join(dir, "context.yaml"),
-		"HOSTLER_ADMIN_KEY="+key, "HOSTLER_ENABLE_LOCAL_COMMAND=true", "HOSTLER_SLOTS=64", "HOSTLER_DATA="+r.dir, "HOSTLER_LISTEN=127.0.0.1:0")
+		"HOSTLER_ADMIN_KEY="+key, "HOSTLER_ENABLE_LOCAL_COMMAND=true", "HOSTLER_SLOTS=64",
+		"HOSTLER_DATA="+r.dir, "HOSTLER_LISTEN=127.0.0.1:0")
 	r.env = append(r.env, more...)
 	if db != "" {
 		r.env = append(r.env, "HOSTLER_DB="+db)
@@ -156,7 +157,8 @@ func (r *rig) start() {
 	r.t.Helper()
 	r.cmd = exec.Command(binary, "serve") //nolint:gosec // our own binary
 	r.cmd.Env = r.env
-	errFile, err := os.OpenFile(filepath.Join(filepath.Dir(r.dir), "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	logPath := filepath.Join(filepath.Dir(r.dir), "server.log")
+	errFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -199,7 +201,7 @@ func (r *rig) crash(n int, invariants func() []string) {
 	counted := 0
 	for try := 0; counted < n; try++ {
 		if try == 3*n {
-			r.t.Fatalf("%d of %d cycles had enough load to count", counted, n)
+			r.t.Fatalf("%d of %d cycles had enough load", counted, n)
 		}
 		r.wait(life)
 		r.kill()
@@ -216,7 +218,7 @@ func (r *rig) crash(n int, invariants func() []string) {
 	r.drain()
 	r.compare()
 	if bad := invariants(); len(bad) > 0 {
-		r.t.Errorf("in the end: %v", bad)
+		r.t.Errorf("after the last cycle: %v", bad)
 	}
 }
 
@@ -226,8 +228,8 @@ func (r *rig) wait(d time.Duration) {
 	<-t.C
 }
 
-// produce enqueues jobs one after the other. Every other one is in the producer's
-// lane; those must run in the order in which they were acknowledged.
+// produce enqueues jobs one after the other. Every eighth job is in the producer's lane;
+// those must run in the order in which they were acknowledged.
 func (r *rig) produce(p int, stop <-chan struct{}) {
 	t := time.NewTicker(pace)
 	defer t.Stop()
@@ -264,8 +266,8 @@ func (r *rig) enqueue(j job, lane string, stop <-chan struct{}) (hostler.JobID, 
 	}
 	for {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.t.Context()), 5*time.Second)
-		made, err := r.client.CreateJobs(ctx, hostler.JobRequest{Action: "local_command", Args: args, Lane: lane, OnLost: j.onLost},
-			client.CreateOptions{IdempotencyKey: j.tag})
+		req := hostler.JobRequest{Action: "local_command", Args: args, Lane: lane, OnLost: j.onLost}
+		made, err := r.client.CreateJobs(ctx, req, client.CreateOptions{IdempotencyKey: j.tag})
 		cancel()
 		if err == nil && len(made.Jobs) == 1 {
 			return made.Jobs[0], true
@@ -290,14 +292,14 @@ func (r *rig) readLedger() (out []entry) {
 	for line := range bytes.Lines(text) {
 		what, tag, ok := strings.Cut(strings.TrimSpace(string(line)), " ")
 		if !ok {
-			r.t.Fatalf("the ledger has the line %q", line)
+			r.t.Fatalf("unexpected line in the ledger: %q", line)
 		}
 		out = append(out, entry{what, tag})
 	}
 	return out
 }
 
-// loaded reports whether the cycle that has just ended counts.
+// loaded reports whether the last cycle had enough load to count.
 func (r *rig) loaded() bool {
 	started, live := 0, 0
 	ended := map[string]bool{}
@@ -326,7 +328,8 @@ func (r *rig) drain() {
 	ctx := r.t.Context()
 	for deadline := time.Now().Add(drainTime); time.Now().Before(deadline); r.wait(200 * time.Millisecond) {
 		filter := hostler.JobFilter{States: []hostler.State{hostler.StateUnknown}}
-		if _, err := r.client.ResolveJobs(ctx, hostler.BulkRequest{Filter: &filter, State: hostler.StateFailed, Note: "killed"}); err != nil {
+		req := hostler.BulkRequest{Filter: &filter, State: hostler.StateFailed, Note: "killed"}
+		if _, err := r.client.ResolveJobs(ctx, req); err != nil {
 			r.t.Fatal(err)
 		}
 		left, err := r.client.Jobs(ctx, hostler.JobFilter{States: []hostler.State{
@@ -365,18 +368,18 @@ func (r *rig) compare() {
 		}
 		states[got.State]++
 		if ids[j.id] {
-			r.t.Errorf("two calls were answered with job %v", j.id)
+			r.t.Errorf("two calls returned job %v", j.id)
 		}
 		ids[j.id] = true
 		switch n := starts[j.tag]; {
 		case !got.State.Terminal():
-			r.t.Errorf("job %s is %s in the end", j.tag, got.State)
+			r.t.Errorf("job %s is still %s", j.tag, got.State)
 		case j.onLost == hostler.OnLostAsk && n > 1:
-			r.t.Errorf("job %s may not be repeated and ran %d times", j.tag, n)
+			r.t.Errorf("job %s must not be repeated but ran %d times", j.tag, n)
 		case got.State == hostler.StateSucceeded && n == 0:
-			r.t.Errorf("job %s succeeded and never ran", j.tag)
+			r.t.Errorf("job %s succeeded but never ran", j.tag)
 		case j.onLost == hostler.OnLostRetry && got.State != hostler.StateSucceeded:
-			r.t.Errorf("job %s may be repeated and is %s", j.tag, got.State)
+			r.t.Errorf("job %s may be repeated but is %s", j.tag, got.State)
 		}
 		if j.lane {
 			lanes[j.producer] = append(lanes[j.producer], j.tag)

@@ -37,19 +37,19 @@ func TestKillServerWhileItDeliversOnPostgres(t *testing.T) {
 	deliverAll(t, storetest.Postgres(t), 3_000, 3)
 }
 
-// deliverAll lets a server deliver events to a faulty receiver and to a dead one, and
-// kills the server meanwhile. Each event must arrive, under one id, with a
-// valid signature.
+// deliverAll runs a server that delivers events to a faulty receiver and to one that never
+// answers, and kills it repeatedly. Each event must arrive, under one id, with a valid
+// signature.
 func deliverAll(t *testing.T, db string, events, kills int) {
 	r := newRig(t, db, "HOSTLER_EGRESS_ALLOW=127.0.0.0/8", "HOSTLER_WEBHOOK_RETRY="+strings.Repeat("200ms,", 15)+"200ms")
 	rcv := newReceiver(t)
 	rcv.secret = r.subscribe("faulty", rcv.URL)
-	deaf := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	unresponsive := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // else the server does not see that the client has gone
 		<-r.Context().Done()
 	}))
-	t.Cleanup(deaf.Close)
-	r.subscribe("deaf", deaf.URL)
+	t.Cleanup(unresponsive.Close)
+	r.subscribe("unresponsive", unresponsive.URL)
 	for i := range fanOut {
 		_, err := r.client.CreateAsset(t.Context(), hostler.AssetInput{
 			Name: fmt.Sprintf("web%d", i), Address: "127.0.0.1", Labels: map[string]string{"role": "web"},
@@ -58,15 +58,15 @@ func deliverAll(t *testing.T, db string, events, kills int) {
 			t.Fatal(err)
 		}
 	}
-	var making sync.WaitGroup
-	making.Go(func() { r.makeEvents(events) })
+	var producer sync.WaitGroup
+	producer.Go(func() { r.createEvents(events) })
 	for n := range kills {
-		// Each kill comes while requests are on their way.
+		// Kill the server while requests are in flight.
 		r.until("more deliveries", func() bool { return rcv.taken() >= (n+1)*events/(kills+2) })
 		r.kill()
 		r.start()
 	}
-	making.Wait()
+	producer.Wait()
 	r.until("all deliveries", func() bool { return rcv.taken() == events })
 	r.until("the last answers", func() bool {
 		w, err := r.client.Webhook(t.Context(), "faulty")
@@ -87,10 +87,12 @@ func (r *rig) subscribe(name, url string) (secret string) {
 	return made.Secret
 }
 
-// makeEvents creates that many scheduled jobs, each with an event. A call without an
-// answer is repeated under its key.
-func (r *rig) makeEvents(events int) {
-	req := hostler.JobRequest{Action: "check_port", Labels: map[string]string{"role": "web"}, Delay: hostler.Duration(24 * time.Hour)}
+// createEvents creates scheduled jobs, one per event. It repeats a call without an answer
+// under the same idempotency key.
+func (r *rig) createEvents(events int) {
+	req := hostler.JobRequest{
+		Action: "check_port", Labels: map[string]string{"role": "web"}, Delay: hostler.Duration(24 * time.Hour),
+	}
 	for n := range events / fanOut {
 		for deadline := time.Now().Add(time.Minute); ; r.wait(20 * time.Millisecond) {
 			made, err := r.client.CreateJobs(r.t.Context(), req, client.CreateOptions{IdempotencyKey: fmt.Sprint("fan-out ", n)})
@@ -123,7 +125,7 @@ type receiver struct {
 	faults [4]atomic.Int64
 
 	mu   sync.Mutex
-	took map[int64]bool            // events that were answered well
+	took map[int64]bool            // events answered with success
 	ids  map[int64]map[string]bool // by event
 	of   map[string]int64          // event by id
 	body map[string]string         // by id
@@ -131,7 +133,10 @@ type receiver struct {
 }
 
 func newReceiver(t *testing.T) *receiver {
-	rc := &receiver{t: t, took: map[int64]bool{}, ids: map[int64]map[string]bool{}, of: map[string]int64{}, body: map[string]string{}}
+	rc := &receiver{
+		t: t, took: map[int64]bool{}, ids: map[int64]map[string]bool{}, of: map[string]int64{},
+		body: map[string]string{},
+	}
 	rc.Server = httptest.NewServer(rc)
 	t.Cleanup(rc.Close)
 	return rc
@@ -189,9 +194,9 @@ func (rc *receiver) note(h http.Header, body []byte) int64 {
 	case err != nil || m.Type != "job.scheduled" || m.Pos == 0 || id == "":
 		rc.bad = append(rc.bad, fmt.Sprintf("not an event: %q %s", id, body))
 	case known && other != m.Pos:
-		rc.bad = append(rc.bad, fmt.Sprintf("events %d and %d came under the id %s", other, m.Pos, id))
+		rc.bad = append(rc.bad, fmt.Sprintf("events %d and %d have the same id %s", other, m.Pos, id))
 	case known && rc.body[id] != string(body):
-		rc.bad = append(rc.bad, fmt.Sprintf("%s came as %s and as %s", id, rc.body[id], body))
+		rc.bad = append(rc.bad, fmt.Sprintf("event id %s was received with the bodies %s and %s", id, rc.body[id], body))
 	case !rc.signed(h, body):
 		rc.bad = append(rc.bad, fmt.Sprintf("event %d is not signed: %v", m.Pos, h))
 	}
@@ -222,11 +227,11 @@ func (rc *receiver) compare(events int) {
 		rc.t.Error(what)
 	}
 	if len(rc.ids) != events {
-		rc.t.Errorf("%d events came, want %d", len(rc.ids), events)
+		rc.t.Errorf("received %d events, want %d", len(rc.ids), events)
 	}
 	for pos, ids := range rc.ids {
 		if len(ids) != 1 {
-			rc.t.Errorf("event %d came under %d ids", pos, len(ids))
+			rc.t.Errorf("event %d was received under %d ids", pos, len(ids))
 		}
 	}
 	total := int64(0)

@@ -222,7 +222,7 @@ func (s *server) await(what string, holds func() bool) {
 		<-tick.C
 	}
 	text, _ := os.ReadFile(s.log)
-	s.t.Fatalf("not so within 30 s: %s\n%s", what, text)
+	s.t.Fatalf("timed out after 30 s waiting for: %s\n%s", what, text)
 }
 
 // addSSH stores the sshd's key as the credential ops.
@@ -245,7 +245,7 @@ func TestFanOutOverSSH(t *testing.T) {
 		s.addSSH(d)
 		hosts := 200
 		if s.db != "" {
-			hosts = 40 // the hosts are the same; the store is what differs
+			hosts = 40 // fewer on the second store, which is the only difference
 		}
 		api, err := client.New(s.url, s.key)
 		if err != nil {

@@ -18,12 +18,12 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// streaming is many readers of the events of two servers on one database, under
-// a steady load of events that both of them make.
+// streaming runs many readers of the event streams of two servers on one database, under
+// a constant load on both.
 type streaming struct {
 	tb      testing.TB
 	servers [2]*server
-	last    atomic.Int64 // position of the newest event; 0 until all are made
+	last    atomic.Int64 // position of the last event; 0 until all are created
 	mu      sync.Mutex
 	waits   []time.Duration // from the change to the reader, of a sample
 }
@@ -54,9 +54,8 @@ func (s *server) client() *client.Client {
 	return c
 }
 
-// run has readers follow both servers while they make events at a rate for a
-// span. Each reader must see each event once and in order, though some of them
-// reconnect now and then.
+// run follows both servers with readers while it creates events at a rate for a time. Each
+// reader must receive each event once and in order, including those that reconnect.
 func (st *streaming) run(readers, perSecond int, span time.Duration) {
 	st.tb.Helper()
 	ctx, cancel := context.WithTimeout(st.tb.Context(), span+time.Minute)
@@ -74,7 +73,7 @@ func (st *streaming) run(readers, perSecond int, span time.Duration) {
 	ready.Wait()
 	st.load(ctx, perSecond, span)
 	st.last.Store(st.newest(ctx))
-	st.load(ctx, eventsPerCall, time.Second) // one more call, so that every reader wakes and sees the end
+	st.load(ctx, eventsPerCall, time.Second) // one more call, after which every reader reaches the end
 	reading.Wait()
 	for i, err := range errs {
 		if err != nil {
@@ -83,7 +82,7 @@ func (st *streaming) run(readers, perSecond int, span time.Duration) {
 	}
 }
 
-// newest waits until all is published and returns the last position.
+// newest waits until all events are published and returns the last position.
 func (st *streaming) newest(ctx context.Context) (pos int64) {
 	st.tb.Helper()
 	for s, err := range st.servers[0].client().StoredEvents(ctx, hostler.EventFilter{}, st.last.Load()) {
@@ -95,8 +94,8 @@ func (st *streaming) newest(ctx context.Context) (pos int64) {
 	return pos
 }
 
-// load makes events at a rate, on both servers in turn: a call each makes that
-// many scheduled jobs.
+// load creates events at a rate, on both servers in turn. Each call creates eventsPerCall
+// scheduled jobs.
 func (st *streaming) load(ctx context.Context, perSecond int, span time.Duration) {
 	st.tb.Helper()
 	every := time.Second * eventsPerCall / time.Duration(perSecond)
@@ -118,12 +117,12 @@ func (st *streaming) load(ctx context.Context, perSecond int, span time.Duration
 	}
 }
 
-// reader follows the stream, and resumes on the other server when it changes it.
+// reader follows the stream and resumes on the other server when it roams.
 type reader struct {
 	st     *streaming
 	server int
 	pos    int64
-	roam   bool // it changes the server now and then
+	roam   bool // switches between the servers
 	ready  func()
 }
 
@@ -137,7 +136,7 @@ func (r *reader) follow(ctx context.Context) error {
 	}
 }
 
-// connect reads one connection: to the end of all, or until it roams.
+// connect reads from one connection until the last event, or until the reader roams.
 func (r *reader) connect(ctx context.Context) (over bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -154,7 +153,7 @@ func (r *reader) connect(ctx context.Context) (over bool, err error) {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("the stream answers %s", res.Status)
+		return false, fmt.Errorf("the stream returned %s", res.Status)
 	}
 	if r.ready != nil {
 		r.ready()
@@ -189,11 +188,11 @@ func (r *reader) take(data []byte) error {
 	digits, rest, _ := bytes.Cut(rest, []byte(","))
 	pos, err := strconv.ParseInt(string(digits), 10, 64)
 	if err != nil || pos != r.pos+1 {
-		return fmt.Errorf("event %d came behind %d: %s", pos, r.pos, data)
+		return fmt.Errorf("event %d after %d: %s", pos, r.pos, data)
 	}
 	r.pos = pos
 	if pos%16 != 0 || r.roam {
-		return nil // the time is of a sample; who reconnects comes late by himself
+		return nil // not in the sample, or delayed by its own reconnect
 	}
 	_, rest, _ = bytes.Cut(rest, []byte(`"at":"`))
 	text, _, _ := bytes.Cut(rest, []byte(`"`))
@@ -207,17 +206,19 @@ func (r *reader) take(data []byte) error {
 	return nil
 }
 
-// Each reader of two servers on one PostgreSQL sees each event once, in one
-// order, also when it moves from server to server.
+// Each reader of two servers on one PostgreSQL receives each event once, in the same
+// order, also when it switches between the servers.
 func TestEventStreamOfTwoServers(t *testing.T) {
 	newStreaming(t).run(60, 1000, 4*time.Second)
 }
 
-// Output is followed on a server that does not run the job.
+// The output of a job can be followed on a server that does not run it.
 func TestFollowAcrossServers(t *testing.T) {
 	a := start(t, t.TempDir(), storetest.Postgres(t), "--enable-local-command")
 	b := join(t, a, "--slots", "0")
-	made, err := a.client().CreateJobs(t.Context(), hostler.JobRequest{Action: "local_command", Args: []byte(`{"argv":["sh","-c","echo one; sleep 1; echo two"]}`)}, client.CreateOptions{})
+	made, err := a.client().CreateJobs(t.Context(), hostler.JobRequest{
+		Action: "local_command", Args: []byte(`{"argv":["sh","-c","echo one; sleep 1; echo two"]}`),
+	}, client.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
