@@ -82,20 +82,24 @@ func TestRows(t *testing.T) {
 			Key  string `db:"key"`
 		}{{1, []byte("a"), "k1"}, {2, []byte{}, "k2"}, {3, nil, "k'?3"}})
 		mustTx(t, d, func(ctx context.Context, c sqldb.Conn) error {
-			if n, err := c.ExecRows(ctx, `INSERT INTO meta (key, value) SELECT v.key, '' FROM @rows`, rows); err != nil || n != 3 {
+			n, err := c.ExecRows(ctx, `INSERT INTO meta (key, value) SELECT v.key, '' FROM @rows`, rows)
+			if err != nil || n != 3 {
 				return fmt.Errorf("insert: %d rows, %w", n, err)
 			}
-			if _, err := c.ExecRows(ctx, `UPDATE meta SET value = 'job ' || v.job FROM @rows WHERE meta.key = v.key`, rows); err != nil {
+			update := `UPDATE meta SET value = 'job ' || v.job FROM @rows WHERE meta.key = v.key`
+			if _, err := c.ExecRows(ctx, update, rows); err != nil {
 				return err
 			}
-			n, err := c.ExecRows(ctx, `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`, sqldb.BatchOf(sqldb.Texts("key", "k2", "none")))
+			remove := `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`
+			n, err = c.ExecRows(ctx, remove, sqldb.BatchOf(sqldb.Texts("key", "k2", "none")))
 			if err != nil || n != 1 {
 				return fmt.Errorf("delete: %d rows, %w", n, err)
 			}
-			if n, err := c.ExecRows(ctx, `DELETE FROM meta WHERE key IN (SELECT v.key FROM @rows)`, sqldb.BatchOf(sqldb.Texts("key"))); err != nil || n != 0 {
+			if n, err := c.ExecRows(ctx, remove, sqldb.BatchOf(sqldb.Texts("key"))); err != nil || n != 0 {
 				return fmt.Errorf("no rows: %d, %w", n, err)
 			}
-			_, err = c.ExecRows(ctx, `INSERT INTO meta (key, value) SELECT v.key || '+', m.value FROM @rows JOIN meta m ON m.key = v.key WHERE true ON CONFLICT (key) DO NOTHING`, rows)
+			_, err = c.ExecRows(ctx, `INSERT INTO meta (key, value) SELECT v.key || '+', m.value
+FROM @rows JOIN meta m ON m.key = v.key WHERE true ON CONFLICT (key) DO NOTHING`, rows)
 			return err
 		})
 		wantStrings(t, d, []string{"k'?3=job 3", "k'?3+=job 3", "k1=job 1", "k1+=job 1"},
@@ -111,7 +115,8 @@ func TestEmptyBytesAreNotNull(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			n, err := c.Exec(ctx, `INSERT INTO credential (id, project, name, kind, sealed, created_at, updated_at) SELECT 1, p.id, 'c', 'token', ?, 0, 0 FROM project p`, []byte(nil))
+			n, err := c.Exec(ctx, `INSERT INTO credential (id, project, name, kind, sealed, created_at, updated_at)
+SELECT 1, p.id, 'c', 'token', ?, 0, 0 FROM project p`, []byte(nil))
 			if err != nil || n != 1 {
 				return fmt.Errorf("%d rows: %w", n, err)
 			}
@@ -175,7 +180,9 @@ func TestMemberErrorUndoesOnlyItself(t *testing.T) {
 					return nil
 				})
 				switch {
-				case i%6 == 0 && !errors.Is(err, errBad), i%6 == 3 && hostler.CodeOf(err) != hostler.CodeConflict, i%3 != 0 && err != nil:
+				case i%6 == 0 && !errors.Is(err, errBad),
+					i%6 == 3 && hostler.CodeOf(err) != hostler.CodeConflict,
+					i%3 != 0 && err != nil:
 					t.Errorf("transaction %d: %v", i, err)
 				}
 			})
@@ -254,7 +261,8 @@ func TestPanicIsAnError(t *testing.T) {
 			}
 			panic("boom")
 		}
-		if err := d.InTx(t.Context(), boom); hostler.CodeOf(err) != hostler.CodeInternal || !strings.Contains(fmt.Sprint(errors.Unwrap(err)), "boom") {
+		err := d.InTx(t.Context(), boom)
+		if hostler.CodeOf(err) != hostler.CodeInternal || !strings.Contains(fmt.Sprint(errors.Unwrap(err)), "boom") {
 			t.Errorf("InTx: %v", err)
 		}
 		if err := d.View(t.Context(), func(sqldb.Conn) error { panic("boom") }); hostler.CodeOf(err) != hostler.CodeInternal {
@@ -554,7 +562,8 @@ func TestStats(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Kind != string(ds.Kind) || s.Version == "" || s.SizeBytes == 0 || s.Latency <= 0 || s.PoolMax == 0 || s.DiskFree <= 0 || s.DiskFree > 1 {
+		if s.Kind != string(ds.Kind) || s.Version == "" || s.SizeBytes == 0 || s.Latency <= 0 ||
+			s.PoolMax == 0 || s.DiskFree <= 0 || s.DiskFree > 1 {
 			t.Errorf("got %+v", s)
 		}
 	})
