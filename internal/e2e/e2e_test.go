@@ -94,7 +94,8 @@ func (s *server) begin(t testing.TB) {
 }
 
 func (s *server) env() []string {
-	return append(os.Environ(), "HOME="+s.home, "HOSTLER_CONTEXT_FILE="+filepath.Join(s.home, "context.yaml"), "HOSTLER_LANG=en")
+	return append(os.Environ(), "HOME="+s.home, "HOSTLER_LANG=en",
+		"HOSTLER_CONTEXT_FILE="+filepath.Join(s.home, "context.yaml"))
 }
 
 // start starts the server and reads its address; the first start prints the admin key.
@@ -235,7 +236,8 @@ func (s *server) addSSH(d *sshtest.Server) {
 
 func (s *server) addAsset(d *sshtest.Server, name, address string) {
 	s.t.Helper()
-	s.must("asset", "add", name, "--address", address, "--port", strconv.Itoa(d.Port), "--credential", "ops", "--label", "role=web")
+	s.must("asset", "add", name, "--address", address, "--port", strconv.Itoa(d.Port),
+		"--credential", "ops", "--label", "role=web")
 }
 
 // One command on two hundred hosts: one job each, a summary, an exit code.
@@ -265,7 +267,8 @@ func TestFanOutOverSSH(t *testing.T) {
 			t.Fatalf("exit code %d\n%s%s", code, out, errOut)
 		}
 		var list hostler.List[hostler.Job]
-		if err := json.Unmarshal([]byte(s.must("job", "list", "--action", "ssh_command", "--state", "succeeded", "--limit", "1000", "-o", "json")), &list.Items); err != nil {
+		listed := s.must("job", "list", "--action", "ssh_command", "--state", "succeeded", "--limit", "1000", "-o", "json")
+		if err := json.Unmarshal([]byte(listed), &list.Items); err != nil {
 			t.Fatal(err)
 		}
 		seen := map[string]bool{}

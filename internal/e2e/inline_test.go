@@ -72,7 +72,8 @@ func TestAdHocHost(t *testing.T) {
 		if printed, errOut, code := s.run("", "job", "retry", job.ID.String()); code == 0 || !strings.Contains(printed+errOut, "login") {
 			t.Errorf("retry: exit code %d, %s%s", code, printed, errOut)
 		}
-		out := s.must("job", "get", job.ID.String(), "-o", "json") + s.must("job", "log", job.ID.String()) + s.must("audit", "list", "-o", "json")
+		out := s.must("job", "get", job.ID.String(), "-o", "json") +
+			s.must("job", "log", job.ID.String()) + s.must("audit", "list", "-o", "json")
 		keyLine := strings.Split(d.PrivateKey, "\n")[2]
 		for _, form := range []string{canary, base64.StdEncoding.EncodeToString([]byte(canary)), keyLine} {
 			if strings.Contains(out, form) {
@@ -107,7 +108,8 @@ func TestClosedSessionsAndStoppedWorkers(t *testing.T) {
 		}
 		s.became(s.request(s.onHost(d, "", "true")).ID, hostler.StateSucceeded)
 		see("the open connection", func() bool {
-			return len(w.Sessions) == 1 && w.Sessions[0].Address == "127.0.0.1" && w.Sessions[0].User == d.User && w.Sessions[0].Succeeded == 1
+			return len(w.Sessions) == 1 && w.Sessions[0].Address == "127.0.0.1" &&
+				w.Sessions[0].User == d.User && w.Sessions[0].Succeeded == 1
 		})
 		if w.MemoryBytes == 0 {
 			t.Error("the worker uses no memory")

@@ -134,7 +134,7 @@ func taskCompleted(t *testing.T, h *hook, s *server) {
 	}
 
 	// A receiver that fails does not change the task, and is tried again.
-	h.answers(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not today", http.StatusBadGateway) })
+	h.answers(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "unavailable", http.StatusBadGateway) })
 	id = s.task(asset.ID, "check_port")
 	var failed hostler.Delivery
 	s.await("the delivery to be given up", func() bool {
@@ -158,7 +158,8 @@ func taskCompleted(t *testing.T, h *hook, s *server) {
 		t.Errorf("the delivery has %d attempts and the body %q", len(failed.Attempts), failed.Body)
 	}
 	for _, at := range failed.Attempts {
-		if at.Status != http.StatusBadGateway || !strings.Contains(at.Response, "not today") || at.Millis <= 0 || at.Error == nil || at.At.IsZero() {
+		if at.Status != http.StatusBadGateway || !strings.Contains(at.Response, "unavailable") ||
+			at.Millis <= 0 || at.Error == nil || at.At.IsZero() {
 			t.Errorf("attempt %+v", at)
 		}
 		for name, value := range at.Request {
@@ -206,7 +207,8 @@ func TestServerDiesWhileItDelivers(t *testing.T) {
 	t.Setenv("HOSTLER_EGRESS_ALLOW", "127.0.0.0/8")
 	s := start(t, t.TempDir(), "")
 	s.must("asset", "add", "me", "--address", "127.0.0.1")
-	s.must("job", "run", "check_port", "--asset", "me", "--arg", "port="+s.url[strings.LastIndex(s.url, ":")+1:], "--webhook", h.URL+"/done", "--wait")
+	port := s.url[strings.LastIndex(s.url, ":")+1:]
+	s.must("job", "run", "check_port", "--asset", "me", "--arg", "port="+port, "--webhook", h.URL+"/done", "--wait")
 	s.await("the request", func() bool { return len(h.requests()) == 1 })
 	if err := s.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
