@@ -1,6 +1,7 @@
 package hostler
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 )
@@ -53,6 +54,21 @@ type Backoff struct {
 	Kind string   `json:"kind,omitempty" enum:"fixed,exponential" doc:"fixed, or exponential (default)"`
 	Base Duration `json:"base,omitempty" doc:"first delay, such as 5s (default 5s)"`
 	Max  Duration `json:"max,omitempty" doc:"longest delay (default 10m)"`
+}
+
+// Delay is the wait after the n-th failed attempt: Base·2ⁿ⁻¹ up to Max, or Base when
+// the kind is fixed. Up to a quarter of it is taken away at random, so that the jobs of
+// a failed fan-out are not retried all at once; r is a random number in [0, 1).
+func (b Backoff) Delay(n int, r float64) time.Duration {
+	base, most := cmp.Or(b.Base.D(), 5*time.Second), cmp.Or(b.Max.D(), 10*time.Minute)
+	d := base
+	if b.Kind != "fixed" {
+		for i := 1; i < n && d < most; i++ {
+			d *= 2
+		}
+	}
+	d = min(d, most)
+	return d - time.Duration(r*float64(d)/4)
 }
 
 // Values of JobRequest.Lane: "" is the action's default, "none" no lane, "asset" the

@@ -42,9 +42,6 @@ func (tx *Tx) RunAt(id int64) (at int64, err error) {
 	return at, err
 }
 
-// BackoffDelay exports backoffDelay.
-var BackoffDelay = backoffDelay
-
 // Each exports each, for tests that read rows.
 func (tx *Tx) Each(sql string, args []any, scan func(r sqldb.Rows) error) error {
 	return tx.each(sql, args, scan)

@@ -64,7 +64,7 @@ func decide(j *runningJob, r hostler.Report) transition {
 		t.to = hostler.StateFailed
 		if j.Attempt < j.policy.maxAttempts && !r.NoRetry && !j.cancelled() {
 			t.to, t.cause, t.outcome = hostler.StateScheduled, hostler.CauseRetry, "retry"
-			t.delay = backoffDelay(j.policy.backoff, int(j.Attempt), rand.Float64())
+			t.delay = j.policy.backoff.Delay(int(j.Attempt), rand.Float64())
 			t.release = j.policy.onRetry == hostler.OnRetryRelease
 		}
 	default:
@@ -98,26 +98,4 @@ func decideLost(j *runningJob, t transition, outcome string) transition {
 		t.to = hostler.StateFailed
 	}
 	return t
-}
-
-// backoffDelay is the wait after the n-th failed attempt: base·2ⁿ⁻¹ up to max
-// for exponential, base for fixed, minus up to a quarter at
-// random, so that the jobs of a failed fan-out are not retried all at once. r is in
-// [0, 1).
-func backoffDelay(b hostler.Backoff, n int, r float64) time.Duration {
-	base, most := b.Base.D(), b.Max.D()
-	if base == 0 {
-		base = 5 * time.Second
-	}
-	if most == 0 {
-		most = 10 * time.Minute
-	}
-	d := base
-	if b.Kind != "fixed" {
-		for i := 1; i < n && d < most; i++ {
-			d *= 2
-		}
-	}
-	d = min(d, most)
-	return d - time.Duration(r*float64(d)/4)
 }
