@@ -13,20 +13,25 @@ import (
 // workerKeep is how long a dead worker is listed.
 const workerKeep = 24 * time.Hour
 
+// workerColumns are the columns of table worker that its registration sets.
+type workerColumns struct {
+	ID          hostler.WorkerID `db:"id"`
+	Name        string           `db:"name"`
+	Hostname    string           `db:"hostname"`
+	PID         int              `db:"pid"`
+	Version     string           `db:"version"`
+	Queues      []byte           `db:"queues,text"`
+	Slots       int              `db:"slots"`
+	StartedAt   time.Time        `db:"started_at"`
+	HeartbeatAt time.Time        `db:"heartbeat_at"`
+}
+
 // RegisterWorker creates a worker. (Its lease_until is for servers of the previous
 // version, which still decide by it.)
 func (tx *Tx) RegisterWorker(w hostler.WorkerInfo) (hostler.WorkerID, error) {
 	type newWorker struct {
-		ID          hostler.WorkerID `db:"id"`
-		Name        string           `db:"name"`
-		Hostname    string           `db:"hostname"`
-		PID         int              `db:"pid"`
-		Version     string           `db:"version"`
-		Queues      []byte           `db:"queues,text"`
-		Slots       int              `db:"slots"`
-		StartedAt   time.Time        `db:"started_at"`
-		HeartbeatAt time.Time        `db:"heartbeat_at"`
-		LeaseUntil  time.Time        `db:"lease_until"`
+		workerColumns
+		LeaseUntil time.Time `db:"lease_until"`
 	}
 	id, err := tx.NewID()
 	if err != nil {
@@ -38,8 +43,10 @@ func (tx *Tx) RegisterWorker(w hostler.WorkerInfo) (hostler.WorkerID, error) {
 	}
 	tx.emitWorker(hostler.EventWorkerStarted, w.Name)
 	return hostler.WorkerID(id), insert(tx, "worker", []newWorker{{
-		hostler.WorkerID(id), w.Name, w.Hostname, w.PID, w.Version, queues, w.Slots,
-		tx.now, tx.now, tx.now.Add(hostler.LeaseTTL),
+		workerColumns{
+			hostler.WorkerID(id), w.Name, w.Hostname, w.PID, w.Version, queues, w.Slots, tx.now, tx.now,
+		},
+		tx.now.Add(hostler.LeaseTTL),
 	}})
 }
 
@@ -214,22 +221,14 @@ func (tx *Tx) SetProgress(w hostler.WorkerID, l hostler.LeaseRef, p hostler.Prog
 
 // workerRow is a row of table worker as it is listed.
 type workerRow struct {
-	ID          hostler.WorkerID `db:"id"`
-	Name        string           `db:"name"`
-	Hostname    string           `db:"hostname"`
-	PID         int              `db:"pid"`
-	Version     string           `db:"version"`
-	Queues      []byte           `db:"queues,text"`
-	Slots       int              `db:"slots"`
-	StartedAt   time.Time        `db:"started_at"`
-	HeartbeatAt time.Time        `db:"heartbeat_at"`
-	Dead        bool             `db:"dead"`
-	Draining    bool             `db:"draining"`
-	Succeeded   int64            `db:"succeeded"`
-	Failed      int64            `db:"failed"`
-	Sessions    string           `db:"sessions"`
-	CPUMilli    int64            `db:"cpu_milli"`
-	Memory      int64            `db:"memory"`
+	workerColumns
+	Dead      bool   `db:"dead"`
+	Draining  bool   `db:"draining"`
+	Succeeded int64  `db:"succeeded"`
+	Failed    int64  `db:"failed"`
+	Sessions  string `db:"sessions"`
+	CPUMilli  int64  `db:"cpu_milli"`
+	Memory    int64  `db:"memory"`
 }
 
 func (r *workerRow) worker(running int) (hostler.Worker, error) {
