@@ -260,7 +260,7 @@ func setEnabled(enabled bool) func(*scope, *store.WebhookRow, *webhook.Secrets) 
 
 // RotateWebhook sets a new signing secret: the given one, or a generated one, which
 // is in the answer and can not be read again. The old one signs too until the
-// overlap is over.
+// overlap has ended.
 func (a *App) RotateWebhook(
 	ctx context.Context, c auth.Caller, ref string, in hostler.WebhookRotation,
 ) (hostler.WebhookCreated, error) {

@@ -47,7 +47,7 @@ type Process struct {
 const shutdownLimit = 5 * time.Second
 
 // Run runs a server. It returns after ctx is done and the running jobs have ended, or
-// the drain time is over.
+// the drain time has passed.
 func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
 	log := newLog(cfg, os.Stderr)
 	for _, w := range cfg.Warnings() {
@@ -217,7 +217,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	return g.Wait()
 }
 
-// stop stops leasing, waits for running jobs until the drain time is over or the
+// stop stops leasing, waits for running jobs until the drain time has passed or the
 // second signal arrives, and then gives up the worker's lease, so that on_lost is
 // applied to the jobs that still run.
 func (s *server) stop(ctx context.Context, srv *http.Server) error {

@@ -14,7 +14,7 @@ import (
 // Claimed is the result of one claim.
 type Claimed struct {
 	Leases []hostler.Lease // assets and credentials are not filled in yet
-	// Overdue reports that the claim passed over jobs whose ttl is over: run
+	// Overdue reports that the claim passed over jobs whose ttl has expired: run
 	// [Tx.ExpireJobs].
 	Overdue bool
 	// AffinityUntil is when this worker may claim the first of the jobs that are
@@ -68,7 +68,7 @@ func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
 }
 
 // affinityUntil returns when the next job that is reserved for another worker may
-// be claimed. A reservation that is over is not counted: another claim has the job.
+// be claimed. A reservation that has lapsed is not counted: another claim has the job.
 func (tx *Tx) affinityUntil(open []openQueue, worker hostler.WorkerID) (time.Time, error) {
 	names := make([]string, len(open))
 	for i, q := range open {
@@ -159,7 +159,7 @@ func (tx *Tx) openLimited(open []openQueue, limited []string, n int) ([]openQueu
 }
 
 // candidates adds the best ready jobs of a queue: those that any worker may claim,
-// those reserved for this worker, and those whose reservation for another is over.
+// those reserved for this worker, and those whose reservation for another lapsed.
 func (tx *Tx) candidates(found []candidate, q openQueue, worker hostler.WorkerID) ([]candidate, error) {
 	first := len(found)
 	for _, owner := range []hostler.WorkerID{0, worker} {
@@ -171,7 +171,7 @@ ORDER BY rank, id LIMIT ? FOR UPDATE SKIP LOCKED`, q.name, owner, q.capacity)
 		found = append(found, more...)
 	}
 	// A reservation that lasts longer than affinitySpan was made before the clock was
-	// set back: it is over.
+	// set back: it has lapsed.
 	more, err := query[candidate](tx, `SELECT @cols FROM ready WHERE owner <> 0 AND owner <> ?
 AND (free_at <= ? OR free_at > ?) AND queue = ? ORDER BY free_at, rank, id LIMIT ? FOR UPDATE SKIP LOCKED`,
 		worker, sqldb.Micros(tx.now), sqldb.Micros(tx.now.Add(2*affinitySpan)), q.name, q.capacity)

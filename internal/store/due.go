@@ -10,7 +10,7 @@ import (
 )
 
 // This file moves jobs whose time has come: delayed jobs into the queue, and jobs
-// whose ttl is over out of it.
+// whose ttl has expired out of it.
 
 // DueJobs queues up to limit scheduled jobs whose time has come. It returns how
 // many, and when the next one after them is due (zero when there is none).

@@ -74,7 +74,7 @@ func (s Secrets) Endpoint() Endpoint {
 	return e
 }
 
-// Rotate makes a secret the newest one. The others sign until the overlap is over,
+// Rotate makes a secret the newest one. The others sign until the overlap ends,
 // or until their own earlier end.
 func (s *Secrets) Rotate(newest string, now time.Time, overlap time.Duration) {
 	signing := []SigningSecret{{Secret: newest}}

@@ -15,7 +15,7 @@ const (
 	batchDelay = time.Millisecond
 )
 
-// deliver reports jobs that have ended, in batches, until the session is over.
+// deliver reports jobs that have ended, in batches, until the session ends.
 func (s *session) deliver() {
 	timer := time.NewTimer(batchDelay)
 	defer timer.Stop()
@@ -104,7 +104,7 @@ func (s *session) deliverBatch(batch []hostler.Report) (left []hostler.Report) {
 	}
 }
 
-// handBackUnstarted returns, when the session is over, the leases of jobs that never
+// handBackUnstarted returns, when the session has ended, the leases of jobs that never
 // started: a rescue would take them for jobs that ran. It tries once; what it does not
 // deliver in time is rescued.
 func (s *session) handBackUnstarted(ctx context.Context) {

@@ -67,7 +67,7 @@ func newSession(ctx context.Context, w *Worker, id hostler.WorkerID, sent moment
 	return s
 }
 
-// run works until the session is over. It returns false when the session was fenced and the
+// run works until the session ends. It returns false when the session was fenced and the
 // worker should start another one.
 func (s *session) run(ctx context.Context) (over bool, err error) {
 	defer s.fence.Stop()

@@ -203,7 +203,7 @@ func (f *follower) finish(ctx context.Context, job hostler.Job) {
 	f.out.Flush()
 }
 
-// sendLines sends one page of new lines; ok is false when the stream is over.
+// sendLines sends one page of new lines; ok is false when the stream has ended.
 func (f *follower) sendLines(ctx context.Context) (sent, ok bool) {
 	entries, next, err := f.api.ReadLog(ctx, f.call.Caller, f.job, f.pos, followPage)
 	if err != nil {
