@@ -43,6 +43,10 @@ type Limits struct {
 	Jobs    int           // jobs of one RunJobs; default 100,000
 	Bulk    int           // jobs of one bulk change; default 1,000
 	Timeout time.Duration // of an attempt, when the request has none; default 5 minutes
+
+	// Bytes of the args of the jobs that one call creates: each job counted, default
+	// 1 GiB, and args that jobs have in common counted once, default 64 MiB.
+	Args, DistinctArgs int64
 }
 
 // Config configures an App.
@@ -68,6 +72,8 @@ type App struct {
 func New(cfg Config) *App {
 	cfg.Limits.Jobs = cmp.Or(cfg.Limits.Jobs, 100_000)
 	cfg.Limits.Bulk = cmp.Or(cfg.Limits.Bulk, 1000)
+	cfg.Limits.Args = cmp.Or(cfg.Limits.Args, 1<<30)
+	cfg.Limits.DistinctArgs = cmp.Or(cfg.Limits.DistinctArgs, 64<<20)
 	cfg.Limits.Timeout = cmp.Or(cfg.Limits.Timeout, 5*time.Minute)
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -24,6 +24,7 @@ type env struct {
 	*app.App
 	resolver *resolve.Resolver
 	h        *storetest.Harness
+	cfg      app.Config
 	log      *logBuffer
 
 	admin    auth.Caller // of the default project
@@ -56,10 +57,11 @@ func newEnv(t *testing.T, h *storetest.Harness) *env {
 	}
 	actions, logger := testActions(t), slog.New(slog.NewJSONHandler(w.log, nil))
 	w.resolver = resolve.New(resolve.Config{Store: h.Store, Actions: actions, Box: box, Log: logger})
-	w.App = app.New(app.Config{
+	w.cfg = app.Config{
 		Store: h.Store, Actions: actions, Box: box, Now: h.Now, Stream: outbox.NewStream(outbox.StreamConfig{Store: h.Store}),
 		Log: logger,
-	})
+	}
+	w.App = app.New(w.cfg)
 	adminKey, created, err := w.Bootstrap(t.Context(), "")
 	if err != nil || !created {
 		t.Fatalf("bootstrap: %v, created %v", err, created)
@@ -71,6 +73,13 @@ func newEnv(t *testing.T, h *storetest.Harness) *env {
 	w.viewer = w.person(t, "vera", "default", hostler.RoleViewer)
 	w.stranger = w.person(t, "sven", "other", hostler.RoleAdmin)
 	return w
+}
+
+// limited is the App with other limits.
+func (w *env) limited(l app.Limits) *app.App {
+	cfg := w.cfg
+	cfg.Limits = l
+	return app.New(cfg)
 }
 
 // must unwraps a result that cannot fail.

@@ -65,7 +65,7 @@ func (a *App) Jobs(
 	})
 }
 
-// A page of jobs ends early when its results have more than pageBytes. The jobs are
+// A page of jobs ends early when its args and results have more than pageBytes. The jobs are
 // read pageStep at a time.
 const (
 	pageBytes = 16 << 20
@@ -86,7 +86,7 @@ func (s *scope) page(ids []hostler.JobID, next hostler.JobID) (hostler.List[host
 		}
 		l.Items = append(l.Items, jobs...)
 		for _, j := range jobs {
-			size += len(j.Result)
+			size += len(j.Args) + len(j.Result)
 		}
 		if len(ids) > 0 && size >= pageBytes {
 			next = some[len(some)-1]

@@ -27,6 +27,13 @@ func (a *App) RunBatch(ctx context.Context, c auth.Caller, reqs []hostler.JobReq
 		return nil, hostler.Invalid("devices", "must be at most %d in one call",
 			"每次调用最多 %d 个", a.cfg.Limits.Bulk)
 	}
+	var args argsTotal
+	for _, req := range reqs {
+		args.add(req.Args)
+	}
+	if err := a.checkArgs("devices", args); err != nil {
+		return nil, err
+	}
 	out := make([]Outcome, len(reqs))
 	for from := 0; from < len(reqs); from += enqueueStep {
 		to := min(from+enqueueStep, len(reqs))

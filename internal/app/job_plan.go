@@ -125,6 +125,50 @@ func checkArgs(fields *check.Fields, args json.RawMessage) bool {
 	return good
 }
 
+// argsTotal counts the args of the jobs that one call creates.
+type argsTotal struct {
+	jobs            int
+	bytes, distinct int64          // in all; with common args counted once
+	seen            map[*byte]bool // args in memory
+}
+
+// add counts the args of one job. Jobs with the same args have the same slice.
+func (t *argsTotal) add(args json.RawMessage) {
+	t.jobs++
+	if len(args) == 0 {
+		return
+	}
+	t.bytes += int64(len(args))
+	if !t.seen[&args[0]] {
+		if t.seen == nil {
+			t.seen = map[*byte]bool{}
+		}
+		t.seen[&args[0]] = true
+		t.distinct += int64(len(args))
+	}
+}
+
+// checkArgs refuses a call whose jobs have too large args together. The field is where
+// the call says which jobs it creates.
+func (a *App) checkArgs(field string, t argsTotal) error {
+	const mb = 1 << 20
+	switch {
+	case t.bytes > a.cfg.Limits.Args:
+		return hostler.Invalid(field,
+			"the args of %d jobs have %d MB together, one call may have %d MB: "+
+				"use smaller args, or create fewer jobs in each call",
+			"%d 个作业的参数合计 %d MB，每次调用最多 %d MB：请减小参数，或每次调用创建更少的作业",
+			t.jobs, t.bytes/mb, a.cfg.Limits.Args/mb)
+	case t.distinct > a.cfg.Limits.DistinctArgs:
+		return hostler.Invalid(field,
+			"the different args of %d jobs have %d MB together, one call may have %d MB: "+
+				"use smaller args, or create fewer jobs in each call",
+			"%d 个作业的不同参数合计 %d MB，每次调用最多 %d MB：请减小参数，或每次调用创建更少的作业",
+			t.jobs, t.distinct/mb, a.cfg.Limits.DistinctArgs/mb)
+	}
+	return nil
+}
+
 // enabledAction returns an action by its name, and checks the args against it.
 func (a *App) enabledAction(name string, args json.RawMessage) (*action.Action, error) {
 	act, ok := a.cfg.Actions.Lookup(name)

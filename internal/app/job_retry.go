@@ -111,7 +111,7 @@ type retried struct {
 // retry creates new jobs like ended ones, in one run. An error of one of them is in
 // its result; the others are created all the same.
 func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
-	specs, err := s.JobSpecs(s.project, ids)
+	specs, err := s.specsToRetry(ids)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +155,30 @@ func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
 		s.unchanged()
 	}
 	return out, nil
+}
+
+// specsStep is how many jobs, with their args, specsToRetry reads before it looks at the
+// size of these.
+const specsStep = 32
+
+// specsToRetry reads what ended jobs were created from.
+func (s *scope) specsToRetry(ids []hostler.JobID) (map[hostler.JobID]hostler.JobSpec, error) {
+	specs := make(map[hostler.JobID]hostler.JobSpec, len(ids))
+	var total argsTotal
+	for some := range slices.Chunk(ids, specsStep) {
+		read, err := s.JobSpecs(s.project, some)
+		if err != nil {
+			return nil, err
+		}
+		for id, spec := range read {
+			specs[id] = spec
+			total.add(spec.Args)
+		}
+		if err := s.app.checkArgs("ids", total); err != nil {
+			return nil, err
+		}
+	}
+	return specs, nil
 }
 
 // deviceKeys returns the current device keys of the jobs' assets.

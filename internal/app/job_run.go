@@ -83,8 +83,13 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 func (s *scope) enqueue(p *plan, targets []store.Target, created *hostler.JobsCreated) error {
 	common := s.specOf(p, created.Run)
 	specs := make([]hostler.JobSpec, len(targets))
+	var args argsTotal
 	for i, t := range targets {
 		specs[i] = specFor(common, t, p.lane)
+		args.add(p.spec.Args)
+	}
+	if err := s.app.checkArgs("args", args); err != nil {
+		return err
 	}
 	if len(specs) > enqueueStep {
 		// All locks first, in one order: two calls that take them chunk by chunk could

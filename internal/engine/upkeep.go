@@ -14,11 +14,13 @@ const (
 	// eventRetention is how long a client may be disconnected and still resume the
 	// stream of events without a gap.
 	eventRetention = 24 * time.Hour
+	// argsBatch is how many args one transaction deletes, which may have a megabyte each.
+	argsBatch = 50
 )
 
 // upkeepOnce promotes stranded jobs, and deletes what is no longer needed: idle lanes,
-// dead workers, old events, idempotency keys and attempts, and the history beyond the
-// retention. However much of it there is, it is gone at the end: a limit for each round
+// dead workers, old events, idempotency keys and attempts, args of runs whose jobs are gone, and
+// the history beyond the retention. However much of it there is, it is gone at the end: a limit for each round
 // is a rate that a busy server outgrows.
 func (e *Engine) upkeepOnce(ctx context.Context) error {
 	now := e.store.Now()
@@ -29,6 +31,9 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteEvents(now.Add(-eventRetention), batch) }),
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteIdem(batch) }),
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteAttempts(now.Add(-e.cfg.Retention), batch) }),
+		e.pruneBy(ctx, argsBatch, func(tx *store.Tx) (int64, error) {
+			return tx.DeleteRunArgs(now.Add(-e.cfg.Retention), argsBatch)
+		}),
 		e.store.Maintain(ctx, e.cfg.Retention),
 	)
 }
@@ -36,6 +41,11 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 // prune calls del in short transactions until it deletes less than a batch: heartbeats
 // and claims go in between.
 func (e *Engine) prune(ctx context.Context, del func(tx *store.Tx) (int64, error)) error {
+	return e.pruneBy(ctx, batch, del)
+}
+
+// pruneBy is prune for a batch of its own size.
+func (e *Engine) pruneBy(ctx context.Context, batch int64, del func(tx *store.Tx) (int64, error)) error {
 	for {
 		var n int64
 		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {

@@ -207,6 +207,7 @@ type leaseSource struct {
 	OnLost      hostler.OnLost    `db:"on_lost"`
 	ExpiresAt   time.Time         `db:"expires_at"`
 	Args        json.RawMessage   `db:"args,text"`
+	SharedArgs  int64             `db:"shared_args"`
 }
 
 // leasing collects the rows that the leases of one claim write.
@@ -215,6 +216,7 @@ type leasing struct {
 	ids     []hostler.JobID // of the leased jobs
 	withTTL []hostler.JobID // of those that have a ttl
 	rows    []runningRow
+	shared  sharedArgs // of the leased jobs
 }
 
 // lease moves candidates from ready to running.
@@ -235,6 +237,9 @@ func (tx *Tx) lease(worker hostler.WorkerID, found []candidate) (Claimed, error)
 		return nil
 	})
 	if err != nil || len(l.ids) == 0 {
+		return l.claimed, err
+	}
+	if err := l.readArgs(tx); err != nil {
 		return l.claimed, err
 	}
 	slices.SortFunc(l.claimed.Leases, func(a, b hostler.Lease) int { return byRank(*byID[a.Job], *byID[b.Job]) })
@@ -260,12 +265,24 @@ func (l *leasing) add(tx *Tx, worker hostler.WorkerID, j *leaseSource, c *candid
 		l.withTTL = append(l.withTTL, j.ID)
 	}
 	l.rows = append(l.rows, runningRow{c.entry, worker, tx.now})
+	l.shared.add(j.ID, j.SharedArgs)
 	tx.emitJob(j.Project, hostler.JobEvent{
 		Job: j.ID, Run: j.Run, Action: j.Action, Queue: c.Queue,
 		Asset: assetID(j.Asset), AssetName: j.AssetName,
 		State: hostler.StateRunning, Cause: hostler.CauseLease,
 		Attempt: lease.Attempt, Worker: worker, CreatedBy: j.CreatedBy,
 	})
+}
+
+// readArgs adds the args that the jobs share with others of their run.
+func (l *leasing) readArgs(tx *Tx) error {
+	args, err := l.shared.read(tx)
+	for i := range l.claimed.Leases {
+		if lease := &l.claimed.Leases[i]; l.shared[lease.Job] != 0 {
+			lease.Args = args[lease.Job]
+		}
+	}
+	return err
 }
 
 func (l *leasing) write(tx *Tx) error {

@@ -35,6 +35,7 @@ type jobRow struct {
 	CreatedBy   string            `db:"created_by"`
 	CreatedAt   time.Time         `db:"created_at"`
 	Args        json.RawMessage   `db:"args,text"`
+	SharedArgs  int64             `db:"shared_args"` // id in run_args, and no Args; 0 for none
 }
 
 // Enqueue creates jobs, in order, in this transaction; acknowledge them once it is
@@ -144,6 +145,10 @@ func (tx *Tx) depth(queue string, limit int64) (int64, error) {
 }
 
 func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, lanes map[string]laneID) error {
+	shared, err := c.tx.shareArgs(specs)
+	if err != nil {
+		return err
+	}
 	rows := make([]jobRow, len(specs))
 	for i := range specs {
 		s := &specs[i]
@@ -152,7 +157,10 @@ func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, l
 			return err
 		}
 		args := s.Args
-		if len(args) == 0 {
+		switch {
+		case shared[i] != 0:
+			args = nil
+		case len(args) == 0:
 			args = json.RawMessage("{}")
 		}
 		rows[i] = jobRow{
@@ -162,7 +170,7 @@ func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, l
 			MaxAttempts: max(1, s.MaxAttempts), Backoff: backoff, Timeout: s.Timeout.Microseconds(),
 			OnLost: s.OnLost, OnUnknown: s.OnUnknown, OnRetry: s.OnRetry,
 			RunAt: s.RunAt, ExpiresAt: s.ExpiresAt, RetryOf: s.RetryOf,
-			CreatedBy: s.CreatedBy, CreatedAt: c.tx.now, Args: args,
+			CreatedBy: s.CreatedBy, CreatedAt: c.tx.now, Args: args, SharedArgs: shared[i],
 		}
 	}
 	return insert(c.tx, "job", rows)

@@ -14,6 +14,7 @@ const (
 	InvariantFencedWrite   Invariant = "I3 FencedWrite"
 	InvariantOnePlace      Invariant = "I4 OnePlace"
 	InvariantTargetLives   Invariant = "I5 TargetLives"
+	InvariantArgsLive      Invariant = "I6 ArgsLive"
 )
 
 // invariantChecks select the ids that break an invariant.
@@ -62,6 +63,11 @@ WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.id = x.id)`,
 	{
 		InvariantTargetLives, "the host that job %d brought outlives the job",
 		`SELECT t.job FROM job_target t WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.id = t.job AND j.asset < 0)`,
+	},
+	{
+		InvariantArgsLive, "the args of job %d, which it shares with its run, are missing",
+		`SELECT x.id FROM (SELECT id, run, shared_args FROM job UNION ALL SELECT id, run, shared_args FROM done) x
+WHERE x.shared_args <> 0 AND NOT EXISTS (SELECT 1 FROM run_args a WHERE a.id = x.shared_args AND a.run = x.run)`,
 	},
 }
 

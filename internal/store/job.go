@@ -22,6 +22,7 @@ type jobView struct {
 	Run         hostler.RunID     `db:"run"`
 	Action      string            `db:"action"`
 	Args        json.RawMessage   `db:"args,text"`
+	SharedArgs  int64             `db:"shared_args"`
 	Queue       string            `db:"queue"`
 	Asset       int64             `db:"asset"`
 	AssetName   string            `db:"asset_name"`
@@ -141,6 +142,7 @@ func decodeProgress(s string) (*hostler.Progress, error) {
 // unknown, or of another project, are left out.
 func (tx *Tx) Jobs(project hostler.ProjectID, ids []hostler.JobID) ([]hostler.Job, error) {
 	var out []hostler.Job
+	var shared sharedArgs
 	found := map[hostler.JobID]bool{}
 	add := func(sql string, args ...any) error {
 		views, err := query[jobView](tx, sql, args...)
@@ -152,6 +154,7 @@ func (tx *Tx) Jobs(project hostler.ProjectID, ids []hostler.JobID) ([]hostler.Jo
 				continue
 			}
 			found[views[i].ID] = true
+			shared.add(views[i].ID, views[i].SharedArgs)
 			j, err := views[i].job()
 			if err != nil {
 				return err
@@ -182,8 +185,14 @@ func (tx *Tx) Jobs(project hostler.ProjectID, ids []hostler.JobID) ([]hostler.Jo
 			return nil, err
 		}
 	}
+	args, err := shared.read(tx)
+	for i := range out {
+		if shared[out[i].ID] != 0 {
+			out[i].Args = args[out[i].ID]
+		}
+	}
 	slices.SortFunc(out, func(a, b hostler.Job) int { return cmp.Compare(b.ID, a.ID) })
-	return out, nil
+	return out, err
 }
 
 // Job reads one job of a project; nil when there is none.
@@ -233,12 +242,23 @@ func (tx *Tx) Attempts(job hostler.JobID) ([]hostler.Attempt, error) {
 func (tx *Tx) JobSpecs(project hostler.ProjectID, ids []hostler.JobID) (map[hostler.JobID]hostler.JobSpec, error) {
 	out := make(map[hostler.JobID]hostler.JobSpec, len(ids))
 	const ended = `SELECT @cols FROM done WHERE id IN ?* AND project = ?`
+	var shared sharedArgs
 	err := queryEach(tx, ended, []any{ids, project}, func(r *specRow) error {
 		s, err := r.spec(tx.now)
 		s.Project = project
 		out[r.ID] = s
+		shared.add(r.ID, r.SharedArgs)
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	args, err := shared.read(tx)
+	for id := range shared {
+		s := out[id]
+		s.Args = args[id]
+		out[id] = s
+	}
 	return out, err
 }
 
@@ -248,6 +268,7 @@ type specRow struct {
 	Queue       string            `db:"queue"`
 	Action      string            `db:"action"`
 	Args        json.RawMessage   `db:"args,text"`
+	SharedArgs  int64             `db:"shared_args"`
 	Asset       int64             `db:"asset"`
 	AssetName   string            `db:"asset_name"`
 	LaneKey     string            `db:"lane_key"`

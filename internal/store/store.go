@@ -46,6 +46,7 @@
 //	I4 OnePlace       every job is in exactly one of ready, wait, sched, running, parked
 //	                  and done
 //	I5 TargetLives    job_target has the jobs that brought a host, as long as they live
+//	I6 ArgsLive       run_args has the args that the jobs of a run share, live or ended
 //
 // # Locks
 //
@@ -102,6 +103,8 @@ type Tx struct {
 	notify sqldb.TopicSet
 	// events are those of the transaction that are not in the outbox yet.
 	events eventBuffer
+	// args are the large args of the jobs that the transaction created; see runargs.go.
+	args map[argsKey]*commonArgs
 }
 
 // Now returns the time of the transaction by the database's clock.

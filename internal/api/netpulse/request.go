@@ -53,11 +53,15 @@ func (c Common) check(f *check.Fields) driver {
 func (e Exec) Request() (hostler.JobRequest, error) {
 	var f check.Fields
 	d := e.check(&f)
-	req := e.request(&f, d, e.Conn, e.Asset, e.Command, e.Config)
+	config := d.lines(e.Config)
+	req := e.request(&f, d, e.Conn, e.Asset, e.Command, config, e.args(d, e.Command, config))
 	return req, f.Err()
 }
 
-func (c Common) request(f *check.Fields, d driver, conn *Conn, asset string, command, config Lines) hostler.JobRequest {
+// request is the request for one job; its args are those of the command or the config.
+func (c Common) request(f *check.Fields, d driver, conn *Conn, asset string, command, config Lines,
+	args json.RawMessage,
+) hostler.JobRequest {
 	req := hostler.JobRequest{
 		Action: d.run, Lane: hostler.LaneNone, Webhook: c.Webhook.jobWebhook(),
 		TTL: seconds(c.TTL), Timeout: seconds(c.Timeout),
@@ -66,12 +70,23 @@ func (c Common) request(f *check.Fields, d driver, conn *Conn, asset string, com
 		req.Lane = hostler.LaneAsset
 	}
 	setTarget(f, &req, conn, asset)
-	if d.network {
-		config = config.split()
-	}
 	if (len(command) > 0) == (len(config) > 0) {
 		f.Add("command", "give either command or config", "command 与 config 须且只能提供一个")
 	}
+	req.Args = args
+	return req
+}
+
+// lines returns the lines of a config.
+func (d driver) lines(config Lines) Lines {
+	if d.network {
+		return config.split()
+	}
+	return config
+}
+
+// args encodes the args of a job.
+func (c Common) args(d driver, command, config Lines) json.RawMessage {
 	args := map[string]any{"commands": command}
 	switch {
 	case len(config) > 0 && d.network:
@@ -82,8 +97,8 @@ func (c Common) request(f *check.Fields, d driver, conn *Conn, asset string, com
 	if c.DriverArgs != nil && c.DriverArgs.ReadTimeout > 0 && d.network {
 		args["timeout"] = c.DriverArgs.ReadTimeout
 	}
-	req.Args, _ = json.Marshal(args) // texts and a finite number always encode
-	return req
+	out, _ := json.Marshal(args) // texts and a finite number always encode
+	return out
 }
 
 // setTarget sets the host that the job runs on.
@@ -134,6 +149,9 @@ func (b Bulk) Requests() ([]DeviceRequest, error) {
 	if err := shared.Err(); err != nil {
 		return nil, err
 	}
+	// Devices without commands of their own have the same args in memory.
+	lines := d.lines(b.Config)
+	common := b.args(d, b.Command, lines)
 	out := make([]DeviceRequest, len(b.Devices))
 	for i, dev := range b.Devices {
 		var f check.Fields
@@ -147,11 +165,12 @@ func (b Bulk) Requests() ([]DeviceRequest, error) {
 				asset = b.Asset
 			}
 		}
-		command, config := dev.Command, dev.Config
-		if len(command) == 0 && len(config) == 0 {
-			command, config = b.Command, b.Config
+		command, config, args := b.Command, lines, common
+		if len(dev.Command) > 0 || len(dev.Config) > 0 {
+			command, config = dev.Command, d.lines(dev.Config)
+			args = b.args(d, command, config)
 		}
-		out[i].Request = b.request(&f, d, &conn, asset, command, config)
+		out[i].Request = b.request(&f, d, &conn, asset, command, config, args)
 		out[i].Host, out[i].Err = conn.Host, f.Err()
 		if out[i].Host == "" {
 			out[i].Host = asset
