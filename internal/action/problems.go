@@ -69,6 +69,9 @@ func collect(v *jsonschema.ValidationError, f *check.Fields) {
 	switch k := v.ErrorKind.(type) {
 	case *kind.Schema, *kind.Group, *kind.Reference, *kind.AllOf:
 		for _, c := range v.Causes {
+			if f.Full() {
+				return
+			}
 			collect(c, f)
 		}
 		return
@@ -83,7 +86,7 @@ func collect(v *jsonschema.ValidationError, f *check.Fields) {
 		}
 		return
 	case *kind.AdditionalProperties:
-		for _, name := range k.Properties {
+		for _, name := range k.Properties[:min(len(k.Properties), check.MaxFaults)] {
 			f.Add(check.Member(path, name), "is not a known field", "未知字段")
 		}
 		return

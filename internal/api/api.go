@@ -35,6 +35,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	OpenHealth     string        // who may read /health and /metrics without a key; see monitor.Config
 	BodyLimit      int64         // see rest.Config
+	TLS            bool          // likewise
 	Followers      int           // see native.Config
 	Listeners      int           // likewise
 	StreamWait     time.Duration // see rest.Config
@@ -59,7 +60,7 @@ func New(cfg Config) (http.Handler, error) {
 	return rest.New(rest.Config{
 		Authenticate: cfg.App.Authenticate, Default: native.Dialect,
 		Document: native.Prefix + "/openapi.json", Title: "Hostler", Version: cfg.Version,
-		TrustedProxies: cfg.TrustedProxies, BodyLimit: cfg.BodyLimit,
+		TrustedProxies: cfg.TrustedProxies, BodyLimit: cfg.BodyLimit, TLS: cfg.TLS,
 		AnswerTime: native.MaxWait + slack, StreamWait: cfg.StreamWait,
 		Draining: cfg.Draining, Observe: watch.Observe, Log: cfg.Log,
 	}, Routes(cfg), plains)

@@ -126,6 +126,7 @@ func (w *env) server(t *testing.T, change ...func(*api.Config)) (*httptest.Serve
 	}
 	s := httptest.NewUnstartedServer(h)
 	rest.Harden(s.Config)
+	s.Listener = rest.LimitConns(s.Listener, rest.ConnLimits{Most: 512, Log: log})
 	s.Start()
 	t.Cleanup(s.Close)
 	return s, a

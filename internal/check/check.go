@@ -71,6 +71,9 @@ func (f *Fields) Merge(err error) {
 	}
 }
 
+// Full reports whether further faults would be dropped.
+func (f *Fields) Full() bool { return len(f.faults) >= MaxFaults }
+
 // Faults returns the faults in the order in which they were reported.
 func (f *Fields) Faults() []hostler.FieldError { return f.faults }
 

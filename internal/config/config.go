@@ -45,6 +45,7 @@ type Config struct {
 	SSHAlgorithms      string // safe or legacy
 	OutputLimit        int64  // bytes of one job's output
 	BodyLimit          int64  // bytes of one request's body
+	MaxConnections     int    // of clients; 0 depends on the limit of open files
 	EgressAllow        []netip.Prefix
 	WebhookURL         Secret // may hold a token
 	WebhookFormat      hostler.WebhookFormat

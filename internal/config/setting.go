@@ -34,11 +34,12 @@ func (s Setting) Flag() string {
 
 // Limits of the settings.
 const (
-	maxSlots      = 10_000
-	minRetention  = time.Hour
-	minSize       = 1 << 10
-	maxRetries    = 30
-	maxRetryDelay = 7 * 24 * time.Hour
+	maxSlots       = 10_000
+	maxConnections = 100_000
+	minRetention   = time.Hour
+	minSize        = 1 << 10
+	maxRetries     = 30
+	maxRetryDelay  = 7 * 24 * time.Hour
 )
 
 // Settings lists every setting in the order of the documents.
@@ -156,6 +157,15 @@ func jobSettings() []Setting {
 			Key: "body_limit", Default: "8MiB",
 			Help:  txt("Largest request body.", "请求体的大小上限。"),
 			value: size(func(c *Config) *int64 { return &c.BodyLimit }, minSize),
+		},
+		{
+			Key: "max_connections", Default: "0",
+			Help: txt("Connections of clients at once, of which one address has at most half; 0 is half of the files "+
+				"that the process may open, at most 4096. When they are used up, a new connection replaces the "+
+				"one that has waited longest for its client.",
+				"客户端的最大并发连接数，单个地址最多占一半；0 表示进程可打开文件数的一半，最多 4096。"+
+					"用尽时，新连接会取代等待客户端时间最长的连接。"),
+			value: count(func(c *Config) *int { return &c.MaxConnections }, 0, maxConnections),
 		},
 		{
 			Key: "egress_allow",

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api"
@@ -58,7 +59,7 @@ func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	l, err := listen(ctx, cfg)
+	l, err := listen(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	}
 	s.handler, err = api.New(api.Config{
 		App: s.app, Version: p.Version, TrustedProxies: cfg.TrustedProxies, OpenHealth: cfg.OpenHealth,
-		BodyLimit: cfg.BodyLimit, Log: log, Draining: s.draining,
+		BodyLimit: cfg.BodyLimit, TLS: cfg.TLS(), Log: log, Draining: s.draining,
 	})
 	return s, err
 }
@@ -154,7 +155,7 @@ func openWebhook(box *secret.Box) func(hostler.WebhookID, []byte) (webhook.Secre
 	}
 }
 
-func listen(ctx context.Context, cfg config.Config) (net.Listener, error) {
+func listen(ctx context.Context, cfg config.Config, log *slog.Logger) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
@@ -164,6 +165,7 @@ func listen(ctx context.Context, cfg config.Config) (net.Listener, error) {
 		e.Cause = err
 		return nil, e
 	}
+	l = rest.LimitConns(l, rest.ConnLimits{Most: mostConnections(cfg), Shared: cfg.TrustedProxies, Log: log})
 	if !cfg.TLS() {
 		return l, nil
 	}
@@ -174,6 +176,24 @@ func listen(ctx context.Context, cfg config.Config) (net.Listener, error) {
 	return tls.NewListener(l, &tls.Config{
 		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 	}), nil
+}
+
+const (
+	fewConnections  = 32
+	manyConnections = 4096
+)
+
+// mostConnections is how many connections clients may have. By default it leaves half of
+// the files that the process may open to the database and to the connections of jobs.
+func mostConnections(cfg config.Config) int {
+	if cfg.MaxConnections > 0 {
+		return cfg.MaxConnections
+	}
+	var lim unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
+		return manyConnections
+	}
+	return int(min(max(lim.Cur/2, fewConnections), manyConnections))
 }
 
 // serve runs the parts until ctx is done or one of them fails, and then stops them in

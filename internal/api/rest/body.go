@@ -2,26 +2,22 @@ package rest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"os"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
 )
 
-const (
-	// bodyTime is how long a client may take to send its body.
-	bodyTime = 30 * time.Second
-	// maxDepth is how deep JSON may nest.
-	maxDepth = 64
-)
+// maxDepth is how deep JSON may nest.
+const maxDepth = 64
 
 // MediaCSV is the media type of a CSV file.
 const MediaCSV = "text/csv"
@@ -35,32 +31,72 @@ const (
 	csvBody
 )
 
-// readBody reads a request's body within the limits of size and time. It removes the
-// read deadline from the connection afterwards: the deadline would end a long answer.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if r.Body == nil || r.ContentLength == 0 {
+// mostEmpty is how many bytes a call reads that takes no body: an empty object and
+// some white space.
+const mostEmpty = 64
+
+// readBody reads a request's body within the limits of size and time, and of the
+// memory of all bodies. It reads no body where none belongs.
+func (s *core) readBody(r *http.Request, kind bodyKind, c auth.Caller) ([]byte, error) {
+	in, _ := r.Body.(*inflow)
+	if in == nil {
 		return nil, nil
 	}
+	if kind == noBody {
+		if r.ContentLength > mostEmpty {
+			return nil, errNoBody()
+		}
+		body, err := in.readAll(mostEmpty, func(int64) error { return nil })
+		if errors.Is(err, errOverLimit) {
+			err = errNoBody()
+		}
+		return body, readError(err)
+	}
+	limit := s.cfg.BodyLimit
 	if r.ContentLength > limit {
 		return nil, errTooLarge(limit)
 	}
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTime)) // the recorder of a test has none
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	_ = rc.SetReadDeadline(time.Time{})
-	if err == nil {
-		return body, nil
-	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+	body, err := in.readAll(limit, func(n int64) error {
+		release, err := s.bodies.acquire(c.UserID, n)
+		if err != nil {
+			if n, now := s.alerts.due("bodies"); now {
+				s.cfg.Log.WarnContext(r.Context(), "request bodies in memory reached a limit; some were refused",
+					"user", c.User, "limit", s.bodies.most, "times", n)
+			}
+			return err
+		}
+		in.onFinish(release)
+		return nil
+	})
+	if errors.Is(err, errOverLimit) {
 		return nil, errTooLarge(limit)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if n, now := s.alerts.due("slow"); now {
+			s.cfg.Log.WarnContext(r.Context(), "a request body arrived too slowly and was refused",
+				"user", c.User, "client", c.Remote, "times", n)
+		}
+	}
+	return body, readError(err)
+}
+
+// readError describes why a body could not be read.
+func readError(err error) error {
+	if _, ok := errors.AsType[*hostler.Error](err); ok || err == nil {
+		return err
 	}
 	e := hostler.Errorf(hostler.CodeMalformed, "the request body could not be read", "无法读取请求体")
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		e = hostler.Errorf(hostler.CodeMalformed, "the request body did not arrive in time",
-			"请求体未能及时到达")
+		e = hostler.Errorf(hostler.CodeMalformed,
+			"the request body arrived too slowly: at least %d KiB per second are required",
+			"请求体到达过慢：每秒至少须达到 %d KiB", leastRate>>10)
 	}
 	e.Cause = err
-	return nil, e
+	return e
+}
+
+func errNoBody() error {
+	return hostler.Invalid("body", "must be empty: this call takes no body", "此调用不接受请求体")
 }
 
 func errTooLarge(limit int64) error {
@@ -68,11 +104,14 @@ func errTooLarge(limit int64) error {
 		"the request body is over the limit of %d bytes", "请求体超过 %d 字节的上限", limit)
 }
 
-// checkBody refuses a body that is not of the kind.
-func checkBody(kind bodyKind, contentType string, body []byte) error {
-	switch kind {
+// checkBody refuses a body that is not of the route's kind, or has not the shape.
+func checkBody(r *http.Request, rt Route, body []byte, shape check.Shape) error {
+	contentType := r.Header.Get("Content-Type")
+	switch rt.Operation.body {
 	case jsonBody:
-		return checkJSON(contentType, body)
+		return checkJSON(contentType, body, check.JSONLimits{
+			Depth: maxDepth, Shape: shape, NullAbsent: rt.Dialect.Lenient, Done: r.Context().Done(),
+		})
 	case csvBody:
 		return checkCSV(contentType, body)
 	default:
@@ -82,7 +121,7 @@ func checkBody(kind bodyKind, contentType string, body []byte) error {
 
 // checkJSON refuses a body that is not one JSON value in UTF-8 of the declared type,
 // and values that no field may hold; see [check.JSON].
-func checkJSON(contentType string, body []byte) error {
+func checkJSON(contentType string, body []byte, limits check.JSONLimits) error {
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		return hostler.Errorf(hostler.CodeMalformed, "a JSON body is required", "需要 JSON 请求体")
@@ -93,7 +132,10 @@ func checkJSON(contentType string, body []byte) error {
 	case !utf8.Valid(body):
 		return hostler.Errorf(hostler.CodeMalformed, "the body is not valid UTF-8", "请求体不是合法的 UTF-8")
 	}
-	faults, err := check.JSON(body, check.JSONLimits{Depth: maxDepth})
+	faults, err := check.JSON(body, limits)
+	if errors.Is(err, check.ErrStopped) {
+		return context.Canceled
+	}
 	if err != nil {
 		return malformed(err)
 	}
@@ -142,7 +184,7 @@ func checkCSV(contentType string, body []byte) error {
 // send.
 func checkNoBody(body []byte) error {
 	if b := bytes.TrimSpace(body); len(b) > 0 && !bytes.Equal(b, []byte("{}")) {
-		return hostler.Invalid("body", "must be empty: this call takes no body", "此调用不接受请求体")
+		return errNoBody()
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 )
 
 func FuzzCheckJSON(f *testing.F) {
@@ -17,7 +18,7 @@ func FuzzCheckJSON(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		err := checkJSON("application/json", b)
+		err := checkJSON("application/json", b, check.JSONLimits{Depth: maxDepth})
 		var v any
 		if parsed := unmarshal(b, &v); err == nil && parsed != nil {
 			t.Errorf("%q passes, and then does not decode: %v", b, parsed)
@@ -43,7 +44,7 @@ func TestErrorsRepeatNoValue(t *testing.T) {
 		if err := unmarshal([]byte(body), &into); err == nil || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %v", body, err)
 		}
-		if err := checkJSON("application/json", []byte(body)); err != nil && strings.Contains(err.Error(), canary) {
+		if err := checkJSON("application/json", []byte(body), check.JSONLimits{Depth: maxDepth}); err != nil && strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %v", body, err)
 		}
 	}

@@ -67,7 +67,15 @@ func (c *Call) Pause(ctx context.Context, d time.Duration) {
 func (c *Call) problem(err error) *Problem { return c.core.problem(c.Request, c.dialect, err) }
 
 // core is what every call shares.
-type core struct{ cfg Config }
+type core struct {
+	cfg    Config
+	bodies *budget // bytes of request bodies in memory
+	alerts *alerts
+}
+
+func newCore(cfg Config) core {
+	return core{cfg: cfg, bodies: newBudget(bodiesInFlight(cfg.BodyLimit)), alerts: &alerts{}}
+}
 
 // authenticate returns the caller whose key the request carries.
 func (s *core) authenticate(ctx context.Context, r *http.Request, d *Dialect) (auth.Caller, error) {

@@ -23,6 +23,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// BodyLimit is the largest request body in bytes; 0 means 8 MiB.
 	BodyLimit int64
+	// TLS is set when clients connect with TLS: browsers then use nothing else.
+	TLS bool
 	// AnswerTime bounds an answer that is not a stream, so that a client which does not
 	// read cannot hold memory for ever; 0 means 90 s.
 	AnswerTime time.Duration

@@ -72,11 +72,12 @@ func (r Route) operation(admission func(huma.Context, func(huma.Context))) huma.
 	op := huma.Operation{
 		OperationID: r.operationID(), Method: r.Method, Path: r.Path,
 		Summary: r.Title.EN, Description: r.Title.ZH, Tags: []string{r.tag()},
-		DefaultStatus:   r.Operation.status,
-		MaxBodyBytes:    -1,
-		BodyReadTimeout: -1,
-		Middlewares:     huma.Middlewares{admission},
-		Extensions:      map[string]any{"x-hostler-permission": "public"},
+		DefaultStatus:    r.Operation.status,
+		MaxBodyBytes:     -1,
+		SkipValidateBody: true, // the admission has validated it; see shape
+		BodyReadTimeout:  -1,
+		Middlewares:      huma.Middlewares{admission},
+		Extensions:       map[string]any{"x-hostler-permission": "public"},
 
 		RejectUnknownQueryParameters: !r.Dialect.Lenient,
 	}

@@ -7,12 +7,14 @@ type recorder struct {
 	http.ResponseWriter
 	status int  // 0 until the answer begins
 	held   bool // see Answer.Held
+	body   *inflow
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
+		w.body.closing(w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -21,6 +23,7 @@ func (w *recorder) WriteHeader(status int) {
 func (w *recorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
+		w.body.closing(w.Header())
 	}
 	return w.ResponseWriter.Write(b)
 }

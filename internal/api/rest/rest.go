@@ -27,7 +27,11 @@
 //   - Every error is a [Problem] with a stable code, in the caller's language. None
 //     repeats a value of the input or names an internal cause.
 //   - A key is read from headers, never from the URL.
-//   - A body is bounded in size, time and depth before it is decoded.
+//   - A body is bounded in size, rate and depth, and validated with at most
+//     [check.MaxFaults] faults, before it is decoded. None is read where none belongs.
+//     All bodies in memory, and those of one user, are bounded together.
+//   - A client that waits, or that the server waits for, keeps no other one out: see
+//     [LimitConns].
 //   - GET changes nothing, and neither does a request that a page of another site made.
 //   - A stream ends within a second after its key is revoked.
 package rest
@@ -66,7 +70,7 @@ type server struct {
 // document. It starts nothing.
 func New(cfg Config, routes []Route, plains []Plain) (http.Handler, error) {
 	s := &server{
-		core:     core{cfg.withDefaults()},
+		core:     newCore(cfg.withDefaults()),
 		csrf:     http.NewCrossOriginProtection(),
 		mux:      http.NewServeMux(),
 		dialects: map[string]*Dialect{},
@@ -84,11 +88,12 @@ func New(cfg Config, routes []Route, plains []Plain) (http.Handler, error) {
 
 // Harden sets the limits of a server that is open to strangers: slow headers, huge
 // headers, idle connections. Bodies and answers have deadlines of their own, since
-// output may be followed for days.
+// output may be followed for days. Its listener is to be one of [LimitConns].
 func Harden(srv *http.Server) {
 	srv.ReadHeaderTimeout = 10 * time.Second
 	srv.IdleTimeout = 2 * time.Minute
 	srv.MaxHeaderBytes = 32 << 10
+	srv.ConnContext = withConn
 }
 
 // register registers the operations, and makes the document that describes them.
@@ -102,11 +107,13 @@ func (s *server) register(routes []Route) error {
 	}
 	api := newAPI(s.mux, s.cfg, dialects)
 	for _, r := range routes {
-		op := r.operation(s.admission(r))
+		var shape check.Shape
+		op := r.operation(s.admission(r, &shape))
 		if r.Operation.describe != nil {
 			r.Operation.describe(api, &op)
 		}
 		r.Operation.register(api, op)
+		shape = bodyShape(api.OpenAPI(), r)
 	}
 	describeErrors(api.OpenAPI(), routes)
 	var err error
@@ -136,9 +143,14 @@ func (s *server) outermost(next http.Handler) http.Handler {
 		began := time.Now()
 		rec := &recorder{ResponseWriter: w}
 		_ = http.NewResponseController(w).SetWriteDeadline(began.Add(s.cfg.AnswerTime))
-		secure(w.Header())
+		s.secure(w.Header())
+		conn := connOf(r.Context())
+		conn.begin()
+		r, rec.body = takeBody(w, r, conn)
 		defer func() {
 			s.recovered(rec, r, recover())
+			rec.body.finish()
+			conn.end()
 			s.observe(rec, r, time.Since(began))
 		}()
 		next.ServeHTTP(rec, r)
@@ -146,8 +158,11 @@ func (s *server) outermost(next http.Handler) http.Handler {
 }
 
 // secure sets the headers of every answer: a browser must not run, frame or store
-// what the API sends, nor guess its type.
-func secure(h http.Header) {
+// what the API sends, nor guess its type, nor ask for it without TLS again.
+func (s *server) secure(h http.Header) {
+	if s.cfg.TLS {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
@@ -279,10 +294,10 @@ func (s *server) admitPlain(r *http.Request, p Plain) error {
 
 // admission is the middleware of an operation: it decides whether Huma may look at
 // the input.
-func (s *server) admission(rt Route) func(huma.Context, func(huma.Context)) {
+func (s *server) admission(rt Route, shape *check.Shape) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
-		c, err := s.admit(w, r, rt)
+		c, err := s.admit(r, w, rt, *shape)
 		if err != nil {
 			s.fail(w, r, rt.Dialect, err)
 			return
@@ -292,7 +307,7 @@ func (s *server) admission(rt Route) func(huma.Context, func(huma.Context)) {
 }
 
 // admit authenticates the caller, checks the permission, and reads the body.
-func (s *server) admit(w http.ResponseWriter, r *http.Request, rt Route) (*Call, error) {
+func (s *server) admit(r *http.Request, w http.ResponseWriter, rt Route, shape check.Shape) (*Call, error) {
 	c := &Call{Request: r, core: &s.core, dialect: rt.Dialect}
 	c.answer, _ = w.(*recorder)
 	if !rt.Access.Public {
@@ -304,12 +319,12 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request, rt Route) (*Call,
 			return nil, err
 		}
 	}
-	body, err := readBody(w, r, s.cfg.BodyLimit)
+	kind := rt.Operation.body
+	body, err := s.readBody(r, kind, c.Caller)
 	if err != nil {
 		return nil, err
 	}
-	kind := rt.Operation.body
-	if err := checkBody(kind, r.Header.Get("Content-Type"), body); err != nil {
+	if err := checkBody(r, rt, body, shape); err != nil {
 		return nil, err
 	}
 	switch kind {

@@ -10,7 +10,7 @@ import (
 )
 
 // call returns a call for tests of streams.
-func call(cfg Config) *Call { return &Call{core: &core{cfg}, dialect: &Dialect{}} }
+func call(cfg Config) *Call { return &Call{core: &core{cfg: cfg}, dialect: &Dialect{}} }
 
 // stuckClient is the connection of a client that does not read.
 type stuckClient struct {
