@@ -41,6 +41,8 @@ func (a *app) serverFlags(cmd *cobra.Command, only ...string) func() (config.Con
 				given[f.Name] = f.Value.String()
 			}
 		})
-		return config.Load(config.Source{File: *file, Environ: os.Environ(), Flags: given})
+		cfg, err := config.Load(config.Source{File: *file, Environ: os.Environ(), Flags: given})
+		cfg.Version = version
+		return cfg, err
 	}
 }

@@ -29,6 +29,7 @@ import (
 
 // Config is a valid configuration, as [Load] returns it.
 type Config struct {
+	Version            string // of the program; not a setting
 	Listen             string
 	Data               string
 	DB                 string // sqlite:PATH or postgres://…; may hold a password

@@ -97,8 +97,8 @@ var actions = []Rule{
 
 // The store and its drivers, over what both drivers need.
 var stores = []Rule{
-	{Package: "internal/store", May: []string{"internal/sqldb"}},
-	{Package: "internal/store/schema"},
+	{Package: "internal/store", May: []string{"internal/sqldb", "internal/store/schema"}},
+	{Package: "internal/store/schema", May: []string{"internal/sqldb"}},
 	{Package: "internal/store/sqlite", May: []string{"internal/sqldb", "internal/store/schema"}},
 	{Package: "internal/store/postgres", May: []string{"internal/sqldb", "internal/store/schema", "internal/wait"}},
 	{Package: "internal/store/storetest", May: []string{

@@ -22,7 +22,7 @@ func Backup(ctx context.Context, cfg config.Config, dest string) (err error) {
 	if err != nil {
 		return err
 	}
-	main, output, err := openSQLite(path, slog.New(slog.DiscardHandler))
+	main, output, err := openSQLite(cfg, path, opening{existing: true}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -52,12 +52,18 @@ func Restore(ctx context.Context, cfg config.Config, src string) error {
 // LocalAdminKey creates a key of an administrator directly in the database: access to
 // the database is the permission. A running server accepts the key at once.
 func LocalAdminKey(ctx context.Context, cfg config.Config, name string) (secret string, err error) {
+	var o opening
 	if _, embedded := cfg.SQLitePath(); embedded {
 		if _, err := existing(cfg); err != nil {
 			return "", err
 		}
+		release, err := sqlite.LockFolder(cfg.Data)
+		if err == nil {
+			defer release()
+		}
+		o.existing = err != nil // a server is running, perhaps of another version
 	}
-	st, err := openStore(ctx, cfg, slog.New(slog.DiscardHandler))
+	st, _, err := openStore(ctx, cfg, o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return "", err
 	}

@@ -169,7 +169,7 @@ func checkPostgres(ctx context.Context, cfg config.Config) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	began := time.Now()
-	db, err := postgres.Open(ctx, cfg.DB, postgres.Options{Log: slog.New(slog.DiscardHandler)})
+	db, err := postgres.Open(ctx, cfg.DB, postgres.Options{Log: slog.New(slog.DiscardHandler), Version: cfg.Version, Existing: true})
 	if err != nil {
 		text := hostler.Textf("the database cannot be used", "无法使用数据库")
 		if e, is := errors.AsType[*hostler.Error](err); is {

@@ -146,7 +146,7 @@ func TestBackupAndRestoreCarryTheDatabases(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer release()
-	st, err := openStore(ctx, cfg, nil)
+	st, _, err := openStore(ctx, cfg, opening{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestBackupAndRestoreCarryTheDatabases(t *testing.T) {
 	if hostler.CodeOf(Restore(ctx, elsewhere, dest)) == "" {
 		t.Error("Restore replaced a data folder that is in use")
 	}
-	again, err := openStore(ctx, elsewhere, nil)
+	again, _, err := openStore(ctx, elsewhere, opening{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

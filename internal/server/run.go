@@ -76,6 +76,7 @@ type server struct {
 	log       *slog.Logger
 	unlock    func()
 	store     *store.Store
+	watch     func(context.Context) error // nil: no other server uses the database
 	app       *app.App
 	engine    *engine.Engine
 	stream    *outbox.Stream
@@ -111,7 +112,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	} else if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("create the data folder: %w", err)
 	}
-	if s.store, err = openStore(ctx, cfg, log); err != nil {
+	if s.store, s.watch, err = openStore(ctx, cfg, opening{server: true}, log); err != nil {
 		return nil, err
 	}
 	box, err := openBox(ctx, cfg, s.store)
@@ -212,6 +213,9 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	}
 	rest.Harden(srv)
 	g, failed := errgroup.WithContext(life)
+	if s.watch != nil {
+		g.Go(func() error { return s.watch(failed) })
+	}
 	g.Go(func() error { return s.engine.Run(failed) })
 	g.Go(func() error { return s.publisher.Run(failed) })
 	g.Go(func() error { return s.stream.Run(failed) })

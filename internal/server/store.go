@@ -17,7 +17,9 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -27,26 +29,43 @@ import (
 	"hostler.dev/hostler/internal/store/sqlite"
 )
 
-// openStore opens and migrates the database that the configuration names. On SQLite,
-// job output has a file of its own, so that its writes do not wait for the queue's.
-func openStore(ctx context.Context, cfg config.Config, log *slog.Logger) (*store.Store, error) {
-	path, embedded := cfg.SQLitePath()
-	if !embedded {
-		db, err := postgres.Open(ctx, cfg.DB, postgres.Options{Log: log})
-		if err != nil {
-			return nil, err
-		}
-		return store.New(db, db), nil
-	}
-	main, output, err := openSQLite(path, log)
-	if err != nil {
-		return nil, err
-	}
-	return store.New(main, output), nil
+// opening says how a store is opened.
+type opening struct {
+	existing bool // without migrations: a server of another version may use it
+	server   bool // the caller is a server, and runs the store's watch
 }
 
-func openSQLite(path string, log *slog.Logger) (main, output *sqlite.DB, err error) {
-	opt := sqlite.Options{Log: log}
+// openStore opens and migrates the database that the configuration names. On SQLite,
+// job output has a file of its own, so that its writes do not wait for the queue's.
+// A server runs watch, which returns an error once the data requires a newer version.
+func openStore(
+	ctx context.Context, cfg config.Config, o opening, log *slog.Logger,
+) (st *store.Store, watch func(context.Context) error, err error) {
+	path, embedded := cfg.SQLitePath()
+	if embedded {
+		main, output, err := openSQLite(cfg, path, o, log)
+		if err != nil {
+			return nil, nil, err
+		}
+		return store.New(main, output), nil, nil
+	}
+	opt := postgres.Options{Log: log, Version: cfg.Version, Existing: o.existing}
+	if o.server {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, nil, fmt.Errorf("the name of this machine: %w", err)
+		}
+		opt.Server = &postgres.Server{Hostname: host, PID: os.Getpid()}
+	}
+	db, err := postgres.Open(ctx, cfg.DB, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	return store.New(db, db), db.Watch, nil
+}
+
+func openSQLite(cfg config.Config, path string, o opening, log *slog.Logger) (main, output *sqlite.DB, err error) {
+	opt := sqlite.Options{Log: log, Version: cfg.Version, Existing: o.existing}
 	if main, err = sqlite.Open(path, opt); err != nil {
 		return nil, nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 // workerKeep is how long a dead worker is listed.
@@ -26,12 +27,24 @@ type workerColumns struct {
 	HeartbeatAt time.Time        `db:"heartbeat_at"`
 }
 
-// RegisterWorker creates a worker. (Its lease_until is for servers of the previous
-// version, which still decide by it.)
+// RegisterWorker creates a worker. CodeConflict: the data requires a newer version than
+// this program, which was suspended during an upgrade. (The worker's lease_until is for
+// servers of an earlier version, which decide by it.)
 func (tx *Tx) RegisterWorker(w hostler.WorkerInfo) (hostler.WorkerID, error) {
 	type newWorker struct {
 		workerColumns
 		LeaseUntil time.Time `db:"lease_until"`
+		Level      int64     `db:"level"`
+	}
+	level := schema.Current().Known
+	var floor int64
+	var by string
+	_, err := tx.one(`SELECT level, raised_by FROM `+schema.FloorTable, nil, &floor, &by)
+	if err == nil && floor > level {
+		err = schema.Outdated(w.Version, by, floor)
+	}
+	if err != nil {
+		return 0, err
 	}
 	id, err := tx.NewID()
 	if err != nil {
@@ -47,6 +60,7 @@ func (tx *Tx) RegisterWorker(w hostler.WorkerInfo) (hostler.WorkerID, error) {
 			hostler.WorkerID(id), w.Name, w.Hostname, w.PID, w.Version, queues, w.Slots, tx.now, tx.now,
 		},
 		tx.now.Add(hostler.LeaseTTL),
+		level,
 	}})
 }
 

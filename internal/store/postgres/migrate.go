@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -51,6 +52,7 @@ var parts = strings.NewReplacer(
 	"${HISTORY_VIEW_DROP}", "",
 	"${DRIVER_TABLES}", "CREATE SEQUENCE id_seq CYCLE MINVALUE 0 MAXVALUE 9007199254740991;",
 	"${DRIVER_TABLES_DROP}", "DROP SEQUENCE id_seq;",
+	"${WORKER_LEVEL_REQUIRED}", "ALTER TABLE worker ALTER COLUMN level DROP DEFAULT;",
 	"${AUDIT_APPEND_ONLY}", auditAppendOnly,
 	"${AUDIT_DROP}", auditDrop,
 )
@@ -71,7 +73,7 @@ type migrationSet struct {
 // migrationSets returns the store's migrations and the driver's.
 func migrationSets(store fs.FS) []migrationSet {
 	return []migrationSet{
-		{store, "main", "goose_db_version"},
+		{store, "main", schema.VersionTable},
 		{store, "log", "goose_log_version"},
 		{own, "migrations", "goose_postgres_version"},
 	}
@@ -79,13 +81,35 @@ func migrationSets(store fs.FS) []migrationSet {
 
 // migrate brings the database up to date. Servers that start at the same time run it
 // one after another.
-func migrate(ctx context.Context, cfg *pgx.ConnConfig, files fs.FS) error {
-	return locked(ctx, cfg, func(db *sql.DB) error {
-		return eachProvider(db, files, func(p *goose.Provider) error {
+func (db *DB) migrate(ctx context.Context, cfg *pgx.ConnConfig) error {
+	return locked(ctx, cfg, func(conn *sql.DB) error {
+		program, err := db.program(conn)
+		if err != nil {
+			return err
+		}
+		if err := program.Enter(ctx, conn); err != nil {
+			return err
+		}
+		err = eachProvider(conn, migrationSets(db.opt.Schema), func(p *goose.Provider) error {
 			_, err := p.Up(ctx)
 			return err
 		})
+		if err != nil {
+			return err
+		}
+		return db.register(ctx, conn)
 	})
+}
+
+// checkLevel is migrate for a database that must stay as it is.
+func (db *DB) checkLevel(ctx context.Context, cfg *pgx.ConnConfig) error {
+	conn := stdlib.OpenDB(*cfg)
+	defer conn.Close()
+	program, err := db.program(conn)
+	if err != nil {
+		return err
+	}
+	return program.Check(ctx, conn)
 }
 
 // locked runs fn while it holds the migration lock, without statement and lock
@@ -112,8 +136,8 @@ func locked(ctx context.Context, cfg *pgx.ConnConfig, fn func(db *sql.DB) error)
 	return err
 }
 
-func eachProvider(db *sql.DB, all fs.FS, fn func(p *goose.Provider) error) error {
-	for _, set := range migrationSets(all) {
+func eachProvider(db *sql.DB, sets []migrationSet, fn func(p *goose.Provider) error) error {
+	for _, set := range sets {
 		files, err := fs.Sub(set.files, set.dir)
 		if err != nil {
 			return err
@@ -140,10 +164,17 @@ func MigrateDown(ctx context.Context, dsn string) error {
 	if err != nil {
 		return err
 	}
+	sets := migrationSets(schema.Migrations)
+	slices.Reverse(sets)
 	return mapError(locked(ctx, cfg.ConnConfig, func(db *sql.DB) error {
-		return eachProvider(db, schema.Migrations, func(p *goose.Provider) error {
+		err := eachProvider(db, sets, func(p *goose.Provider) error {
 			_, err := p.DownTo(ctx, 0)
 			return err
 		})
+		if err != nil {
+			return err
+		}
+		_, err = db.ExecContext(ctx, `DROP TABLE IF EXISTS `+schema.FloorTable)
+		return err
 	}))
 }

@@ -61,6 +61,17 @@ type Options struct {
 	// Patience is how long a transaction is retried while the database is
 	// unreachable, or after deadlocks; 0 means 10 s.
 	Patience time.Duration
+	// Version is that of the program, for the texts that compare it with the data's.
+	Version string
+	// Server registers a server, which must then call [DB.Watch]. Nil: a program that
+	// uses the database for a moment.
+	Server *Server
+	// OlderPatience is how long to wait for live servers that are too old to work with
+	// the data of this version; 0 means 40 s.
+	OlderPatience time.Duration
+	// Existing opens the database as it is, without migrations: servers of another
+	// version may be using it.
+	Existing bool
 	// Schema replaces the migrations, for tests; nil means schema.Migrations.
 	Schema fs.FS
 }
@@ -84,6 +95,7 @@ type DB struct {
 	clock atomic.Pointer[reading] // the latest that was fast enough
 	slots slots
 	marks marks
+	level int64 // the newest migration that this program knows
 
 	notifier notifier
 }
@@ -138,6 +150,9 @@ func withDefaults(opt Options) Options {
 	if opt.IdleTimeout == 0 {
 		opt.IdleTimeout = defaultIdleTimeout
 	}
+	if opt.OlderPatience == 0 {
+		opt.OlderPatience = olderPatience
+	}
 	if opt.Patience == 0 {
 		opt.Patience = defaultPatience
 	}
@@ -148,7 +163,10 @@ func (db *DB) prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
 	if err := db.measureClock(ctx); err != nil {
 		return err
 	}
-	if err := migrate(ctx, cfg, db.opt.Schema); err != nil {
+	if db.opt.Existing {
+		return db.checkLevel(ctx, cfg)
+	}
+	if err := db.upgrade(ctx, cfg); err != nil {
 		return err
 	}
 	return db.createPartitions(ctx)

@@ -22,6 +22,17 @@
 //	ALTER TABLE job ADD COLUMN note TEXT NOT NULL DEFAULT '';
 //	ALTER TABLE ${HISTORY} ADD COLUMN note TEXT NOT NULL DEFAULT '';
 //
+// # Levels
+//
+// The number of the newest migration of main is the level of a program. Programs of a
+// lower level do not open data that a migration has changed, and a newer server does not
+// start beside live ones of a lower level, unless the migration says which level can go
+// on, in a line of its own:
+//
+//	-- floor: 11
+//
+// See level.go and ADR 15.
+//
 // A migration that was released is never edited: it is what old databases have run.
 package schema
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 
 	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store/schema"
@@ -31,6 +32,7 @@ var parts = strings.NewReplacer(
   sealed_at INTEGER NOT NULL);
 INSERT INTO segment (n, created_at, sealed_at) VALUES (1, CAST(unixepoch('subsec') * 1000000 AS INTEGER), 0);`,
 	"${DRIVER_TABLES_DROP}", "DROP TABLE segment;",
+	"${WORKER_LEVEL_REQUIRED}", "",
 	"${AUDIT_APPEND_ONLY}", `-- +goose StatementBegin
 CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
 -- +goose StatementEnd
@@ -108,9 +110,13 @@ func listSegments(ctx context.Context, pool *sql.DB) ([]int64, error) {
 	return out, r.Err()
 }
 
-// migrate applies all pending migrations.
-func migrate(ctx context.Context, dsn string, files fs.FS) error {
-	return withProvider(ctx, dsn, files, func(pool *sql.DB, p *goose.Provider) error {
+// migrate applies all pending migrations. It refuses data that a newer version needs.
+func (db *DB) migrate(ctx context.Context) error {
+	program, err := db.program()
+	if err != nil {
+		return err
+	}
+	return db.withProvider(ctx, func(pool *sql.DB, p *goose.Provider) error {
 		var v string
 		if err := pool.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&v); err != nil {
 			return err
@@ -118,20 +124,50 @@ func migrate(ctx context.Context, dsn string, files fs.FS) error {
 		if err := checkVersion(v); err != nil {
 			return err
 		}
+		if program != nil {
+			if err := program.Enter(ctx, pool); err != nil {
+				return err
+			}
+		}
 		_, err := p.Up(ctx)
 		return err
 	})
 }
 
+// checkLevel is migrate for data that must stay as it is: the caller must be able to use
+// it without another migration.
+func (db *DB) checkLevel(ctx context.Context) error {
+	program, err := db.program()
+	if err != nil || program == nil {
+		return err
+	}
+	return db.withPool(func(pool *sql.DB) error { return program.Check(ctx, pool) })
+}
+
+// program describes this program to the data; nil for the database of output, which has
+// no level of its own.
+func (db *DB) program() (*schema.Program, error) {
+	if db.opt.migrations != "main" {
+		return nil, nil
+	}
+	level := schema.Current()
+	if db.opt.Schema != nil {
+		var err error
+		if level, err = schema.LevelOf(db.opt.Schema); err != nil {
+			return nil, err
+		}
+	}
+	return &schema.Program{Level: level, Dialect: sqldb.SQLite, Version: db.opt.Version}, nil
+}
+
 // MigrateDown reverts every migration of the main database at path. All data is lost.
 func MigrateDown(ctx context.Context, path string) error {
 	db := newDB(path, Options{migrations: "main"})
-	files, err := db.opt.files()
-	if err != nil {
-		return err
-	}
-	return withProvider(ctx, db.dsn(writerPragmas), files, func(_ *sql.DB, p *goose.Provider) error {
-		_, err := p.DownTo(ctx, 0)
+	return db.withProvider(ctx, func(pool *sql.DB, p *goose.Provider) error {
+		if _, err := p.DownTo(ctx, 0); err != nil {
+			return err
+		}
+		_, err := pool.ExecContext(ctx, `DROP TABLE IF EXISTS `+schema.FloorTable)
 		return err
 	})
 }
@@ -144,27 +180,45 @@ func (o *Options) files() (fs.FS, error) {
 	return fs.Sub(o.Schema, o.migrations)
 }
 
-// withProvider runs fn with a goose provider for the migrations in files.
-func withProvider(
-	ctx context.Context, dsn string, files fs.FS, fn func(pool *sql.DB, p *goose.Provider) error,
-) (err error) {
-	pool, err := sql.Open("sqlite", dsn)
+// withPool runs fn with a connection that can change the tables.
+func (db *DB) withPool(fn func(pool *sql.DB) error) (err error) {
+	pool, err := sql.Open("sqlite", db.dsn(writerPragmas))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, pool.Close()) }()
 	pool.SetMaxOpenConns(1)
-	segments, err := listSegments(ctx, pool)
-	if err != nil {
-		return fmt.Errorf("list the segments of the history: %w", err)
-	}
-	rendered := sqldb.Rendered(files, func(text string) string { return fill(text, segments) })
-	p, err := goose.NewProvider(goose.DialectSQLite3, pool, rendered, goose.WithDisableGlobalRegistry(true))
+	return fn(pool)
+}
+
+// withProvider runs fn with a goose provider for the migrations of the database.
+func (db *DB) withProvider(ctx context.Context, fn func(pool *sql.DB, p *goose.Provider) error) error {
+	files, err := db.opt.files()
 	if err != nil {
 		return err
 	}
-	if err := fn(pool, p); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	table := goose.DefaultTablename
+	if db.opt.migrations == "main" {
+		table = schema.VersionTable
 	}
-	return nil
+	versions, err := database.NewStore(goose.DialectSQLite3, table)
+	if err != nil {
+		return err
+	}
+	return db.withPool(func(pool *sql.DB) error {
+		segments, err := listSegments(ctx, pool)
+		if err != nil {
+			return fmt.Errorf("list the segments of the history: %w", err)
+		}
+		rendered := sqldb.Rendered(files, func(text string) string { return fill(text, segments) })
+		p, err := goose.NewProvider(goose.DialectCustom, pool, rendered,
+			goose.WithStore(versions), goose.WithDisableGlobalRegistry(true))
+		if err != nil {
+			return err
+		}
+		if err := fn(pool, p); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+		return nil
+	})
 }

@@ -48,6 +48,11 @@ type Options struct {
 	// Reserve is the disk space, in bytes, reserved for recording the results of
 	// running jobs when the disk is full; 0 means 16 MiB, less than 0 none.
 	Reserve int64
+	// Version is that of the program, for the texts that compare it with the data's.
+	Version string
+	// Existing opens the database as it is, without migrations: a server of another
+	// version may be using it.
+	Existing bool
 	// Schema replaces the migrations, for tests; nil means schema.Migrations.
 	Schema fs.FS
 	// migrations is the folder of the schema: main or log.
@@ -185,11 +190,12 @@ func (db *DB) start(ctx context.Context) (err error) {
 	if err := createPrivate(db.path); err != nil {
 		return err
 	}
-	files, err := db.opt.files()
-	if err != nil {
-		return err
+	if db.opt.Existing {
+		err = db.checkLevel(ctx)
+	} else {
+		err = db.migrate(ctx)
 	}
-	if err := migrate(ctx, db.dsn(writerPragmas), files); err != nil {
+	if err != nil {
 		return err
 	}
 	if db.writer, err = db.connect(ctx, writerPragmas); err != nil {

@@ -12,19 +12,28 @@ import (
 
 // Drivers opens drivers of one kind on one database.
 type Drivers struct {
-	Kind   sqldb.Dialect
-	Clock  *Clock
-	Schema fs.FS  // replaces the migrations when set before Open
-	dsn    string // of PostgreSQL
-	open   func(tb testing.TB, schema fs.FS) sqldb.Driver
+	Kind    sqldb.Dialect
+	Clock   *Clock
+	Schema  fs.FS  // replaces the migrations when set before Open
+	Version string // of the program that opens the database
+	dsn     string // of PostgreSQL
+	try     func() (sqldb.Driver, error)
 }
 
 // Open opens the main database. On PostgreSQL each call is another server; on
 // SQLite the last driver must be closed first.
 func (d *Drivers) Open(tb testing.TB) sqldb.Driver {
 	tb.Helper()
-	return d.open(tb, d.Schema)
+	db, err := d.try()
+	if err != nil {
+		tb.Fatalf("open %s: %v", d.Kind, err)
+	}
+	tb.Cleanup(func() { _ = db.Close() })
+	return db
 }
+
+// Try is Open for a database that may refuse; the caller closes it.
+func (d *Drivers) Try() (sqldb.Driver, error) { return d.try() }
 
 // EachEmptyDriver runs fn once per database without any tables. The first Open migrates
 // it.
@@ -44,22 +53,22 @@ func EachEmptyDriver(t *testing.T, fn func(t *testing.T, d *Drivers)) {
 func EachDriver(t *testing.T, fn func(t *testing.T, d *Drivers)) {
 	t.Helper()
 	t.Run(string(sqldb.SQLite), func(t *testing.T) {
-		c, path := NewClock(), filepath.Join(t.TempDir(), "hostler.db")
-		fn(t, &Drivers{Kind: sqldb.SQLite, Clock: c, open: func(tb testing.TB, schema fs.FS) sqldb.Driver {
-			tb.Helper()
-			db, err := sqlite.Open(path, sqlite.Options{Now: c.Now, SegmentRows: 100, Schema: schema})
-			if err != nil {
-				tb.Fatalf("open sqlite: %v", err)
-			}
-			tb.Cleanup(func() { _ = db.Close() })
-			return db
-		}})
+		d := &Drivers{Kind: sqldb.SQLite, Clock: NewClock()}
+		path := filepath.Join(t.TempDir(), "hostler.db")
+		d.try = func() (sqldb.Driver, error) {
+			return sqlite.Open(path, sqlite.Options{
+				Now: d.Clock.Now, SegmentRows: 100, Schema: d.Schema, Version: d.Version,
+			})
+		}
+		fn(t, d)
 	})
 	t.Run(string(sqldb.Postgres), func(t *testing.T) {
-		c, dsn := NewClock(), Postgres(t)
-		fn(t, &Drivers{Kind: sqldb.Postgres, Clock: c, dsn: dsn, open: func(tb testing.TB, schema fs.FS) sqldb.Driver {
-			tb.Helper()
-			return openPostgresDriver(tb, dsn, postgres.Options{Now: c.Now, Schema: schema})
-		}})
+		d := &Drivers{Kind: sqldb.Postgres, Clock: NewClock(), dsn: Postgres(t)}
+		d.try = func() (sqldb.Driver, error) {
+			return postgres.Open(t.Context(), d.dsn, postgres.Options{
+				Now: d.Clock.Now, Schema: d.Schema, Version: d.Version,
+			})
+		}
+		fn(t, d)
 	})
 }

@@ -1,0 +1,113 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store/postgres"
+	"hostler.dev/hostler/internal/store/schema"
+	"hostler.dev/hostler/internal/store/storetest"
+)
+
+// laterSchema returns the migrations of a later version, with which this one cannot work.
+func laterSchema(t *testing.T) fs.FS {
+	t.Helper()
+	later := fstest.MapFS{"main/90000_later.sql": {Data: []byte("-- +goose Up\nCREATE TABLE later (n BIGINT);\n")}}
+	err := fs.WalkDir(schema.Migrations, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := schema.Migrations.ReadFile(path)
+		later[path] = &fstest.MapFile{Data: text}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return later
+}
+
+func serverOptions(host, version string, files fs.FS) postgres.Options {
+	return postgres.Options{
+		Version: version, Schema: files, OlderPatience: time.Nanosecond,
+		Server: &postgres.Server{Hostname: host, PID: 42},
+	}
+}
+
+// watch runs the watch of a server.
+func watch(t *testing.T, db *postgres.DB) (ended <-chan error, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- db.Watch(ctx) }()
+	t.Cleanup(cancel)
+	return done, cancel
+}
+
+// TestNewerServerWaitsForOlderOnes is a regression test: a server migrated the database
+// under live servers that could not work with the result.
+func TestNewerServerWaitsForOlderOnes(t *testing.T) {
+	dsn := storetest.Postgres(t)
+	older := mustOpen(t, dsn, serverOptions("old-host", "1.0", nil))
+	ended, stop := watch(t, older)
+	_, err := postgres.Open(t.Context(), dsn, serverOptions("new-host", "2.0", laterSchema(t)))
+	if hostler.CodeOf(err) != hostler.CodeConflict || !strings.Contains(err.Error(), "old-host (pid 42, version 1.0)") {
+		t.Fatalf("beside an older server: %v", err)
+	}
+	if n := texts(t, dsn, `SELECT count(*)::text FROM pg_tables WHERE tablename = 'later'`); n[0] != "0" {
+		t.Fatal("the database was migrated")
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, dsn, serverOptions("new-host", "2.0", laterSchema(t)))
+	_, err = postgres.Open(t.Context(), dsn, serverOptions("old-host", "1.0", nil))
+	if hostler.CodeOf(err) != hostler.CodeConflict || !strings.Contains(err.Error(), "Hostler 1.0 is too old") {
+		t.Errorf("the older one after the upgrade: %v", err)
+	}
+}
+
+// TestServersWithoutACheckAreSeen checks that the start of this version waits for live
+// servers of those that have no table of servers; their workers show them.
+func TestServersWithoutACheckAreSeen(t *testing.T) {
+	dsn := storetest.Postgres(t)
+	mustOpen(t, dsn, postgres.Options{})
+	exec(t, dsn, `DROP TABLE schema_floor; DROP TABLE server; DELETE FROM goose_postgres_version WHERE version_id = 2;
+INSERT INTO worker (id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, lease_until, level)
+VALUES (1, 'w', 'earlier-host', 7, '0.1', '[]', 1, 0, extract(epoch FROM clock_timestamp()) * 1000000, 0, 0)`)
+	_, err := postgres.Open(t.Context(), dsn, serverOptions("new-host", "2.0", nil))
+	if hostler.CodeOf(err) != hostler.CodeConflict || !strings.Contains(fmt.Sprint(err), "earlier-host (pid 7") {
+		t.Fatalf("beside an earlier server: %v", err)
+	}
+	exec(t, dsn, `UPDATE worker SET heartbeat_at = 0`)
+	mustOpen(t, dsn, serverOptions("new-host", "2.0", nil))
+	if dead := texts(t, dsn, `SELECT dead::text FROM worker WHERE id = 1`); dead[0] != "1" {
+		t.Error("the worker of a silent earlier server may go on")
+	}
+	c := connect(t, dsn)
+	_, err = c.Exec(t.Context(), `INSERT INTO worker (id, name, hostname, pid, version, queues, slots, started_at,
+heartbeat_at, lease_until) VALUES (2, 'w', 'h', 7, '0.1', '[]', 1, 0, 0, 0)`)
+	if err == nil {
+		t.Error("an earlier server that was suspended can register a worker")
+	}
+}
+
+// TestServerBelowTheFloorStops: a server that was suspended while the data was upgraded
+// finds out and stops.
+func TestServerBelowTheFloorStops(t *testing.T) {
+	dsn := storetest.Postgres(t)
+	older := mustOpen(t, dsn, serverOptions("old-host", "1.0", nil))
+	exec(t, dsn, `UPDATE server SET heartbeat_at = 0`) // as after a suspension
+	mustOpen(t, dsn, serverOptions("new-host", "2.0", laterSchema(t)))
+	ended, _ := watch(t, older)
+	if err := <-ended; hostler.CodeOf(err) != hostler.CodeConflict || !strings.Contains(err.Error(), "2.0") {
+		t.Errorf("the older server's watch ended with %v", err)
+	}
+}
