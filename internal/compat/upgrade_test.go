@@ -242,7 +242,7 @@ func (c *cluster) check() {
 		c.t.Fatal(err)
 	}
 	runs := map[string]int{}
-	for _, tag := range strings.Fields(string(raw)) {
+	for tag := range strings.FieldsSeq(string(raw)) {
 		runs[tag]++
 	}
 	for id, tag := range jobs {
