@@ -200,8 +200,8 @@ type EventFilter struct {
 // EventGap is the data of the event "gap" of the live stream: events that a reader
 // missed.
 type EventGap struct {
-	Missed int64 `json:"missed" doc:"events that are no longer stored"`
-	// Reset reports that this database never reached the reader's position, so that
-	// the number of missed events is unknown.
-	Reset bool `json:"reset"`
+	Missed int64 `json:"missed" doc:"events that are no longer stored, or cannot be read"`
+	// Reset reports that the reader's position is not one of this database, or that the
+	// database lost events that the reader got. The number of missed events is unknown.
+	Reset bool `json:"reset" doc:"the position is not one of this database, or the database lost events that were sent"`
 }

@@ -36,8 +36,12 @@ func (a *App) Deliveries(
 		if err != nil || !ok {
 			return cut[hostler.Delivery](nil, limit, nil), err
 		}
-		items, err := s.Tx.Deliveries(q, before, limit+1)
-		return cut(items, limit, func(d hostler.Delivery) string { return d.ID.String() }), err
+		items, next, err := s.Tx.Deliveries(q, before, limit+1)
+		l := cut(items, limit, func(d hostler.Delivery) string { return d.ID.String() })
+		if l.Next == "" && next != 0 { // the scan was bounded: others may match
+			l.Next = cursor(next.String())
+		}
+		return l, err
 	})
 }
 
@@ -206,17 +210,22 @@ func (a *App) selectDeliveries(
 	f := *sel.Filter
 	f.State = cmp.Or(f.State, hostler.DeliveryFailed)
 	limit := a.cfg.Limits.Bulk
-	found, err := view(ctx, g, func(s *scope) ([]hostler.Delivery, error) {
+	type page struct {
+		found []hostler.Delivery
+		next  hostler.DeliveryID
+	}
+	got, err := view(ctx, g, func(s *scope) (p page, err error) {
 		q, ok, err := s.deliveryQuery(f)
 		if err != nil || !ok {
-			return nil, err
+			return p, err
 		}
-		return s.Tx.Deliveries(q, 0, limit+1)
+		p.found, p.next, err = s.Tx.Deliveries(q, 0, limit+1)
+		return p, err
 	})
 	if err != nil {
 		return nil, false, err
 	}
-	more := len(found) > limit
+	found, more := got.found, got.next != 0
 	if more && f.State != hostler.DeliveryFailed {
 		return nil, false, hostler.Invalid("filter",
 			"selects more than the %d deliveries that one call may resend; narrow it, for example by since and until",

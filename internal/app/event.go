@@ -127,6 +127,7 @@ type EventBatch struct {
 	Frames [][]byte // the events in the form of a text/event-stream
 	Missed int64    // events before them that were deleted already
 	Behind int64    // events after them that exist already
+	Reset  bool     // the database lost events that were sent
 }
 
 // OpenEvents opens a stream after a position, or at [EventsFromNow]. The caller closes
@@ -171,7 +172,7 @@ func (s *EventStream) Renew(c auth.Caller) error {
 // have advanced all the same: past events that are not for this caller.
 func (s *EventStream) Next(ctx context.Context, timeout time.Duration) (EventBatch, error) {
 	got, err := s.reader.Next(ctx, timeout)
-	b := EventBatch{Missed: got.Missed, Behind: got.Behind}
+	b := EventBatch{Missed: got.Missed, Behind: got.Behind, Reset: got.Reset}
 	for _, e := range got.Events {
 		b.Frames = append(b.Frames, e.Frame)
 	}

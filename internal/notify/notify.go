@@ -4,16 +4,19 @@
 //
 // A delivery is one event on its way to one webhook. It passes four steps:
 //
-//	Deliver   queues it, in the transaction that publishes the event
+//	maker     makes it of a published event, behind a durable cursor
 //	runOnce   finds the webhooks with deliveries that are due
 //	start     claims as many as the limiter admits, for a limited time
 //	try       sends one, and records the response and when to retry
 //
 // A claim expires, so that another server takes over what a dead one had claimed.
-// Any number of servers deliver from one database.
+// Any number of servers deliver from one database; one at a time makes deliveries.
 //
 // # Invariants
 //
+//   - The deliveries of an event are made once: the transaction that makes them moves
+//     the cursor. However many events and webhooks there are, it makes few of them.
+//   - What cannot be made into deliveries is set aside and reported; the rest goes on.
 //   - A delivery is sent at least once, and has the same id in every try.
 //   - A server runs no more requests of a webhook at once than its Limit. Its Rate
 //     holds for all servers together, since the claim checks it in the database.
@@ -40,7 +43,6 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/store"
-	"hostler.dev/hostler/internal/wait"
 )
 
 const (
@@ -55,13 +57,11 @@ const (
 	maxIdle = 30 * time.Second
 	// roundPause is how many times as long as a round the loop waits after it: with
 	// very many webhooks due, most of them of dead receivers, a round is long, and
-	// must not occupy the database.
-	roundPause = 4
-	errorPause = time.Second
-	// dropInterval is the time between two deletions of old deliveries, dropRows the
-	// size of one transaction.
-	dropInterval = 10 * time.Minute
-	dropRows     = 1000
+	// must not occupy the database. maxRoundPause bounds it: a round may also be long
+	// because the database was slow for once.
+	roundPause    = 4
+	maxRoundPause = time.Second
+	errorPause    = time.Second
 )
 
 // Config is what a [Notifier] needs.
@@ -88,6 +88,7 @@ type Config struct {
 type Notifier struct {
 	cfg       Config
 	store     *store.Store
+	work      *store.Store // for the loops that make and delete deliveries
 	log       *slog.Logger
 	transport *http.Transport
 	limiter   *limiter
@@ -132,7 +133,9 @@ func (n *Notifier) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	n.sending.Go(func() { n.retentionLoop(ctx) })
+	n.work = n.store.ForWork()
+	n.sending.Go(func() { n.makeLoop(ctx) })
+	n.sending.Go(func() { n.sweepLoop(ctx) })
 	var earliest time.Time // when the next round may start
 	next := time.NewTimer(0)
 	defer next.Stop()
@@ -150,7 +153,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 		case <-next.C:
 			began := time.Now()
 			pause, err = n.runOnce(ctx)
-			earliest = time.Now().Add(roundPause * time.Since(began))
+			earliest = time.Now().Add(pauseAfter(time.Since(began)))
 		}
 		if err != nil && ctx.Err() == nil {
 			n.log.ErrorContext(ctx, "start deliveries; will retry", "err", err)
@@ -160,28 +163,8 @@ func (n *Notifier) Run(ctx context.Context) error {
 	}
 }
 
-// retentionLoop deletes deliveries that are older than the retention, until ctx is
-// done.
-func (n *Notifier) retentionLoop(ctx context.Context) {
-	for n.dropOnce(ctx); wait.Sleep(ctx, dropInterval) == nil; {
-		n.dropOnce(ctx)
-	}
-}
-
-func (n *Notifier) dropOnce(ctx context.Context) {
-	for more := true; more; {
-		err := n.store.InTx(ctx, func(tx *store.Tx) (err error) {
-			more, err = tx.DeleteDeliveries(tx.Now().Add(-n.cfg.Retention), dropRows)
-			return err
-		})
-		if err != nil {
-			if ctx.Err() == nil {
-				n.log.ErrorContext(ctx, "delete old deliveries; will retry", "err", err)
-			}
-			return
-		}
-	}
-}
+// pauseAfter returns how long the loop waits after a round.
+func pauseAfter(took time.Duration) time.Duration { return min(roundPause*took, maxRoundPause) }
 
 // runOnce starts all deliveries that are due and admitted. It returns how long the
 // loop may wait for the next round, unless it is notified.

@@ -79,7 +79,7 @@ func (e *env) run(allow string, retry ...time.Duration) (stop func()) {
 			return s, json.Unmarshal(sealed, &s)
 		},
 	})
-	p := &outbox.Publisher{Store: e.h.Store, Deliver: n.Deliver, Log: slog.New(slog.DiscardHandler)}
+	p := &outbox.Publisher{Store: e.h.Store, Log: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(e.t.Context()))
 	done := make(chan error, 2)
 	go func() { done <- n.Run(ctx) }()
@@ -138,7 +138,7 @@ func (e *env) deliveries(id hostler.WebhookID, state hostler.DeliveryState) []ho
 	e.t.Helper()
 	var out []hostler.Delivery
 	err := e.h.Store.View(e.t.Context(), func(tx *store.Tx) error {
-		list, err := tx.Deliveries(e.query(id, state), 0, 10_000)
+		list, _, err := tx.Deliveries(e.query(id, state), 0, 10_000)
 		if err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func (e *env) count(id hostler.WebhookID, state hostler.DeliveryState) int {
 	e.t.Helper()
 	n := 0
 	err := e.h.Store.View(e.t.Context(), func(tx *store.Tx) error {
-		list, err := tx.Deliveries(e.query(id, state), 0, 10_000)
+		list, _, err := tx.Deliveries(e.query(id, state), 0, 10_000)
 		n = len(list)
 		return err
 	})

@@ -9,13 +9,13 @@
 // an event passes two stages:
 //
 //	transaction ──▶ outbox ──Publisher──▶ event ──Stream──▶ Reader ──▶ a client
-//	                             └─Deliver──▶ delivery ──▶ package notify
+//	                                        └──▶ package notify ──▶ webhooks
 //
 // The Publisher moves rows from the outbox to the event table and numbers them.
 // Positions are given here and not by the writing transactions, because these
 // commit in another order than they take numbers from a sequence: a reader that
-// had passed position 8 would never see a 7 that commits later. Deliveries to
-// webhooks are queued in the same transaction as the move.
+// had passed position 8 would never see a 7 that commits later. It reads
+// no event, and does nothing else: no webhook delays the readers.
 //
 // A Stream follows the event table on behalf of all readers of a server. One loop,
 // which runs only while there are readers, reads and renders each new event once
@@ -25,8 +25,9 @@
 // # Invariants
 //
 //   - Positions grow in the order in which events become readable.
-//   - An event is published once, and the deliveries of it are queued with it.
+//   - An event is published once.
 //   - A Reader gets each event after its position that passes its filter once, in
-//     the order of positions, or the number of those that are no longer stored.
+//     the order of positions, or the number of those that are no longer stored. When the
+//     database loses events that it has read, it is told, and gets all that are new.
 //   - A slow Reader delays no other, and holds one small batch of memory.
 package outbox

@@ -19,15 +19,13 @@ const (
 	publishRetry = time.Second
 )
 
-// Publisher publishes the events of the outbox. Every server runs one; a lock in
-// the database lets one of them publish at a time.
+// Publisher publishes the events of the outbox: it gives them their positions. Every
+// server runs one; a lock in the database lets one of them publish at a time.
 type Publisher struct {
 	Store *store.Store
-	// Deliver queues deliveries of events in the transaction that publishes them;
-	// nil queues none. It runs again for the same events when that transaction does
-	// not commit.
-	Deliver func(tx *store.Tx, p store.Published) error
-	Log     *slog.Logger
+	Log   *slog.Logger
+
+	rows int // of the next transaction; 0: publishRows
 }
 
 // Run publishes until ctx is done. A failing store is logged, and tried again.
@@ -56,7 +54,8 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-// runOnce publishes everything in the outbox, in transactions of publishRows. It
+// runOnce publishes everything in the outbox, in transactions of publishRows, or of
+// fewer after one that failed: it may have been too large for a slow database. It
 // reads before it locks, because the publisher of another server may have done the
 // work.
 func (p *Publisher) runOnce(ctx context.Context) error {
@@ -70,17 +69,18 @@ func (p *Publisher) runOnce(ctx context.Context) error {
 		if err != nil || !pending {
 			return err
 		}
-		err = st.InTx(ctx, func(tx *store.Tx) error {
-			published, full, err := tx.Publish(publishRows)
-			more = full
-			if err != nil || published.N == 0 || p.Deliver == nil {
-				return err
-			}
-			return p.Deliver(tx, published)
+		if p.rows == 0 {
+			p.rows = publishRows
+		}
+		err = st.InTx(ctx, func(tx *store.Tx) (err error) {
+			_, more, err = tx.Publish(p.rows)
+			return err
 		})
 		if err != nil {
+			p.rows = max(1, p.rows/2)
 			return err
 		}
+		p.rows = min(publishRows, 2*p.rows)
 	}
 	return nil
 }

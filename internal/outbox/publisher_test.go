@@ -2,7 +2,6 @@ package outbox_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -14,8 +13,8 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-func newPublisher(h *storetest.Harness, deliver func(*store.Tx, store.Published) error) *outbox.Publisher {
-	return &outbox.Publisher{Store: h.Store, Deliver: deliver, Log: slog.New(slog.DiscardHandler)}
+func newPublisher(h *storetest.Harness) *outbox.Publisher {
+	return &outbox.Publisher{Store: h.Store, Log: slog.New(slog.DiscardHandler)}
 }
 
 func commitEvent(t *testing.T, h *storetest.Harness, object string) {
@@ -63,7 +62,7 @@ func TestPublishersOfTwoServers(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var loops sync.WaitGroup
 		for range 2 {
-			p := newPublisher(h, nil)
+			p := newPublisher(h)
 			loops.Go(func() {
 				if err := p.Run(ctx); err != nil {
 					t.Errorf("Run: %v", err)
@@ -75,7 +74,7 @@ func TestPublishersOfTwoServers(t *testing.T) {
 		}
 		stop()
 		loops.Wait()
-		if err := newPublisher(h, nil).RunOnce(t.Context()); err != nil { // what the two had not come to
+		if err := newPublisher(h).RunOnce(t.Context()); err != nil { // what the two had not come to
 			t.Fatal(err)
 		}
 		seen := map[string]bool{}
@@ -87,34 +86,6 @@ func TestPublishersOfTwoServers(t *testing.T) {
 		}
 		if len(seen) != events {
 			t.Errorf("%d events were published, want %d", len(seen), events)
-		}
-	})
-}
-
-// TestFailedDeliveryPublishesNothing lets Deliver fail: the events of its transaction
-// stay in the outbox, and are published with their deliveries by the next round.
-func TestFailedDeliveryPublishesNothing(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
-		commitEvent(t, h, "a")
-		commitEvent(t, h, "b")
-		broken := errors.New("deliveries cannot be queued")
-		p := newPublisher(h, func(*store.Tx, store.Published) error { return broken })
-		if err := p.RunOnce(t.Context()); !errors.Is(err, broken) {
-			t.Fatalf("RunOnce = %v, want %v", err, broken)
-		}
-		if got := published(t, h); len(got) != 0 {
-			t.Errorf("%v were published without their deliveries", got)
-		}
-		delivered := 0
-		p.Deliver = func(_ *store.Tx, p store.Published) error {
-			delivered = p.N
-			return nil
-		}
-		if err := p.RunOnce(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if got := published(t, h); len(got) != 2 || delivered != 2 {
-			t.Errorf("published %v, delivered %d; want two events", got, delivered)
 		}
 	})
 }

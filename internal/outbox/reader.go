@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,6 +15,9 @@ type Batch struct {
 	Page
 	// Behind counts the events that are known to be published after Last.
 	Behind int64
+	// Reset reports that the database lost events that were read, and that the Reader
+	// continues after those that remained.
+	Reset bool
 }
 
 // Reader reads a [Stream] from a position on. It is used by one goroutine.
@@ -21,6 +25,7 @@ type Reader struct {
 	stream   *Stream
 	filter   Filter
 	pos      int64
+	forks    int // of the stream that the Reader knows of
 	diverged bool
 	closing  sync.Once
 }
@@ -28,7 +33,7 @@ type Reader struct {
 // Open returns a Reader of the events after a position, or of those published
 // from now on with [FromNow]. The caller closes it.
 func (s *Stream) Open(ctx context.Context, after int64, filter Filter) (*Reader, error) {
-	head, err := s.last(ctx)
+	head, _, err := s.last(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +46,7 @@ func (s *Stream) Open(ctx context.Context, after int64, filter Filter) (*Reader,
 	}
 	s.mu.Lock()
 	s.readers++
+	r.forks = len(s.forks)
 	s.mu.Unlock()
 	select {
 	case s.opened <- struct{}{}:
@@ -71,6 +77,9 @@ func (r *Reader) Next(ctx context.Context, d time.Duration) (Batch, error) {
 	timeout := time.NewTimer(d)
 	defer timeout.Stop()
 	for {
+		if r.reset() {
+			return Batch{Page: Page{Last: r.pos}, Reset: true}, nil
+		}
 		events, head, moved := r.fromBuffer()
 		switch {
 		case len(events) > 0:
@@ -81,7 +90,7 @@ func (r *Reader) Next(ctx context.Context, d time.Duration) (Batch, error) {
 				return r.moveTo(p, head), err
 			}
 			// The position is before head, but the database has nothing after it: it
-			// lost events that were read, as a standby may that takes over. moved is
+			// lost events that were read, which the loop has yet to find out. moved is
 			// nil, so that the select below waits for the timeout and does not spin.
 		}
 		select {
@@ -92,6 +101,21 @@ func (r *Reader) Next(ctx context.Context, d time.Duration) (Batch, error) {
 			return Batch{}, ctx.Err()
 		}
 	}
+}
+
+// reset goes back to the newest event that remained, if the database has lost events
+// since the last call and the Reader has read some of them.
+func (r *Reader) reset() bool {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost := s.forks[r.forks:]
+	r.forks = len(s.forks)
+	if len(lost) == 0 || r.pos <= slices.Min(lost) {
+		return false
+	}
+	r.pos = slices.Min(lost)
+	return true
 }
 
 // fromBuffer returns the buffered events after the position. It returns a channel
@@ -107,14 +131,20 @@ func (r *Reader) fromBuffer() (events []buffered, head int64, moved <-chan struc
 	if len(s.buffer) == 0 || s.buffer[0].Pos > r.pos+1 {
 		return nil, s.head, nil
 	}
-	first := int(r.pos + 1 - s.buffer[0].Pos) // positions have no gaps
+	first := s.buffered(r.pos)
 	return s.buffer[first:min(first+batchScan, len(s.buffer))], s.head, nil
 }
 
 // choose returns the page of buffered events that pass the filter.
 func (r *Reader) choose(events []buffered) Page {
-	var p Page
+	p := Page{Last: r.pos}
 	for i := range events {
+		if missed := events[i].Pos - p.Last - 1; missed > 0 { // damaged events
+			if i > 0 {
+				break
+			}
+			p.Missed = missed
+		}
 		p.Last = events[i].Pos
 		if r.filter == nil || r.filter(events[i].stored) {
 			p.Events = append(p.Events, events[i].Event)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -57,7 +58,7 @@ type Page struct {
 	// filter or not: the position to continue from.
 	Last int64
 	// Missed counts the events right after the position that were deleted by
-	// retention.
+	// retention, or are damaged.
 	Missed int64
 }
 
@@ -77,8 +78,12 @@ type Stream struct {
 	live    bool // buffer holds every event up to head that it has room for
 	buffer  []buffered
 	head    int64         // position of the newest event that was read
+	headAt  time.Time     // of that event; zero when it is not known
 	moved   chan struct{} // closed, and replaced, when head has moved
 	names   map[hostler.ProjectID]string
+	// forks are the positions up to which the events of before remained, each time that
+	// the database lost some.
+	forks []int64
 }
 
 // NewStream returns a Stream. It reads nothing before [Stream.Run].
@@ -134,35 +139,45 @@ func (s *Stream) active() bool {
 // first reader only finds the newest position.
 func (s *Stream) runOnce(ctx context.Context) error {
 	s.mu.Lock()
-	live, pos := s.live, s.head
+	live, pos, at := s.live, s.head, s.headAt
 	s.mu.Unlock()
 	if !live {
-		head, err := s.last(ctx)
+		head, at, err := s.last(ctx)
 		if err != nil {
 			return err
 		}
-		s.advance(nil, head)
+		s.advance(nil, head, at)
 		return nil
+	}
+	forked, err := s.checkFork(ctx, pos, at)
+	if err != nil {
+		return err
+	}
+	if forked {
+		s.mu.Lock()
+		pos = s.head
+		s.mu.Unlock()
 	}
 	for {
 		page, events, err := s.read(ctx, pos, loopRows, loopEvents, nil)
 		if err != nil || page.Last == pos {
 			return err
 		}
-		pos = page.Last
+		pos, at = page.Last, time.Time{}
 		added := make([]buffered, len(events))
 		for i := range events {
 			added[i] = buffered{events[i], &page.Events[i]}
+			at = page.Events[i].At
 		}
-		s.advance(added, pos)
+		s.advance(added, pos, at)
 	}
 }
 
 // advance appends events to the buffer, moves head, and notifies the readers.
-func (s *Stream) advance(events []buffered, head int64) {
+func (s *Stream) advance(events []buffered, head int64, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live, s.head = true, head
+	s.live, s.head, s.headAt = true, head, at
 	s.buffer = append(s.buffer, events...)
 	if excess := len(s.buffer) - s.cfg.Buffer; excess > 0 {
 		// Readers may hold slices of the old array, so the rest is copied to a new
@@ -170,17 +185,95 @@ func (s *Stream) advance(events []buffered, head int64) {
 		kept := s.buffer[excess+s.cfg.Buffer/4:]
 		s.buffer = append(make([]buffered, 0, s.cfg.Buffer+loopEvents), kept...)
 	}
+	s.notify()
+}
+
+// notify notifies the readers that wait. s.mu is held.
+func (s *Stream) notify() {
 	close(s.moved)
 	s.moved = make(chan struct{})
 }
 
-// last returns the position of the newest event in the database.
-func (s *Stream) last(ctx context.Context) (pos int64, err error) {
+// checkFork finds out whether the database still has the event that was read last. A
+// database that fails over to a standby may lose the newest events, and their positions
+// are then given again. The stream goes back to the newest event that remained, and the
+// readers with it.
+func (s *Stream) checkFork(ctx context.Context, head int64, at time.Time) (forked bool, err error) {
+	var fork int64
 	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		pos, err = tx.LastEvent()
+		same, err := sameEvent(tx, head, at)
+		if forked = !same; err != nil || same {
+			return err
+		}
+		fork, err = s.findFork(tx, head)
 		return err
 	})
-	return pos, err
+	if err != nil || !forked {
+		return false, err
+	}
+	s.cfg.Log.WarnContext(ctx, "the database lost events that were read; readers are told", "head", head, "left", fork)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buffer = slices.Clip(s.buffer[:s.buffered(fork)]) // readers may hold slices of the array
+	s.head, s.headAt = fork, time.Time{}
+	if n := len(s.buffer); n > 0 {
+		s.headAt = s.buffer[n-1].stored.At
+	}
+	s.forks = append(s.forks, fork)
+	s.notify()
+	return true, nil
+}
+
+// sameEvent reports whether an event that was read may still be there.
+func sameEvent(tx *store.Tx, pos int64, at time.Time) (bool, error) {
+	now, lost, err := tx.EventTime(pos)
+	return !lost && (at.IsZero() || now.IsZero() || now.Equal(at)), err
+}
+
+// findFork returns the position of the newest event that was read and is still there, as
+// far as the buffer tells; else that before the buffer.
+func (s *Stream) findFork(tx *store.Tx, head int64) (int64, error) {
+	s.mu.Lock()
+	buffer := s.buffer // of which only this loop changes elements
+	s.mu.Unlock()
+	last, err := tx.LastEvent()
+	if err != nil {
+		return 0, err
+	}
+	n := sort.Search(len(buffer), func(i int) bool {
+		if err != nil {
+			return true
+		}
+		var same bool
+		same, err = sameEvent(tx, buffer[i].Pos, buffer[i].stored.At)
+		return !same
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case n > 0:
+		return buffer[n-1].Pos, nil
+	case len(buffer) > 0:
+		return min(last, buffer[0].Pos-1), nil
+	default:
+		return min(last, head-1), nil
+	}
+}
+
+// buffered returns how many buffered events are at or before a position. s.mu is held.
+func (s *Stream) buffered(pos int64) int {
+	return sort.Search(len(s.buffer), func(i int) bool { return s.buffer[i].Pos > pos })
+}
+
+// last returns the position of the newest event in the database, and its time.
+func (s *Stream) last(ctx context.Context) (pos int64, at time.Time, err error) {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		if pos, err = tx.LastEvent(); err == nil {
+			at, _, err = tx.EventTime(pos)
+		}
+		return err
+	})
+	return pos, at, err
 }
 
 // read reads and renders events; see [store.Tx.EventsAfter] for the bounds.

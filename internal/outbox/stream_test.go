@@ -240,6 +240,12 @@ func TestGaps(t *testing.T) {
 		e.h.Advance(time.Hour)
 		e.emit(t, 5)
 		err := e.h.Store.InTx(t.Context(), func(tx *store.Tx) error {
+			if done, err := tx.SkipEvents(); err != nil || !done { // the second call makes the row
+				done, err = tx.SkipEvents()
+				if err != nil || !done {
+					return fmt.Errorf("skip events: %v, %w", done, err)
+				}
+			}
 			_, err := tx.DeleteEvents(e.h.Now().Add(-time.Minute), 100)
 			return err
 		})
@@ -254,6 +260,81 @@ func TestGaps(t *testing.T) {
 		}
 		e.emit(t, 1)
 		wantNext(t, diverged, 11, 11, 0)
+	})
+}
+
+// TestLostEvents lets the database lose events that were read, as a fail-over may, and
+// give their positions to others. A reader that has read lost events is told, and gets all
+// that are new; one that has not is not disturbed.
+func TestLostEvents(t *testing.T) {
+	eachStream(t, 50, func(t *testing.T, e *streamEnv) {
+		ahead, behind := e.open(t, outbox.FromNow), e.open(t, outbox.FromNow)
+		for range 6 {
+			e.h.Advance(time.Second)
+			e.emit(t, 2)
+		}
+		wantNext(t, ahead, 1, 12, 0)
+		lose := func(after int64, emit int) {
+			t.Helper()
+			e.h.Advance(time.Second)
+			err := e.h.Store.InTx(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Exec(`DELETE FROM event WHERE last > ?`, after)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.n = int(after)
+			e.emit(t, emit)
+		}
+		reset := func(rd *outbox.Reader, left int64) {
+			t.Helper()
+			for deadline := time.Now().Add(20 * time.Second); ; {
+				b, err := rd.Next(t.Context(), 50*time.Millisecond)
+				switch {
+				case err != nil || len(b.Events) > 0:
+					t.Fatalf("got %d events, %v; want a reset first", len(b.Events), err)
+				case b.Reset && rd.Pos() == left:
+					return
+				case b.Reset || time.Now().After(deadline):
+					t.Fatalf("reset %v to %d, want a reset to %d", b.Reset, rd.Pos(), left)
+				}
+			}
+		}
+		lose(8, 9) // the positions come further than before
+		reset(ahead, 8)
+		wantNext(t, ahead, 9, 17, 0)
+		wantNext(t, behind, 1, 17, 0)
+		lose(17, 1)
+		wantNext(t, ahead, 18, 18, 0)
+		lose(16, 1) // and less far
+		reset(ahead, 16)
+		wantNext(t, ahead, 17, 17, 0)
+	})
+}
+
+// TestDamagedEvents damages a row of events. Readers are told how many they miss, whether
+// they follow or resume, and get the others.
+func TestDamagedEvents(t *testing.T) {
+	eachStream(t, 50, func(t *testing.T, e *streamEnv) {
+		following, idle := e.open(t, outbox.FromNow), e.open(t, outbox.FromNow)
+		e.emit(t, 3)
+		wantNext(t, following, 1, 3, 0)
+		e.commit(t, 4)
+		damage := `UPDATE outbox SET body = ?`
+		err := e.h.Store.InTx(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(damage, []byte{9, 9, 9})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.publish(t)
+		e.emit(t, 2)
+		wantNext(t, following, 8, 9, 4)
+		wantNext(t, idle, 1, 3, 0)
+		wantNext(t, idle, 8, 9, 4)
+		wantNext(t, e.open(t, 2), 3, 3, 0)
 	})
 }
 

@@ -133,7 +133,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 		Store: s.store, Open: openWebhook(box), Egress: egress.New(cfg.EgressAllow...),
 		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, Log: log,
 	})
-	s.publisher = &outbox.Publisher{Store: s.store, Deliver: s.notifier.Deliver, Log: log}
+	s.publisher = &outbox.Publisher{Store: s.store, Log: log}
 	resolver := resolve.New(resolve.Config{Store: s.store.ForWork(), Actions: s.node.Actions(), Box: box, Log: log})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey,

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"hostler.dev/hostler"
@@ -26,8 +25,8 @@ type NewDelivery struct {
 	Event   *Event
 }
 
-// QueueDeliveries creates deliveries that are due at once. Call it in the transaction
-// of Publish: an event is published once, so its deliveries are created once.
+// QueueDeliveries creates deliveries that are due at once. For published events, call it
+// in the transaction that moves the cursor; see [Tx.OpenWindow].
 func (tx *Tx) QueueDeliveries(list []NewDelivery) ([]hostler.DeliveryID, error) {
 	if len(list) == 0 {
 		return nil, nil
@@ -69,17 +68,6 @@ type newDeliveryRow struct {
 	CreatedAt time.Time             `db:"created_at"`
 }
 
-// DeliveryQuery is a hostler.DeliveryFilter whose names are resolved.
-type DeliveryQuery struct {
-	Projects []hostler.ProjectID
-	Webhook  hostler.WebhookID
-	State    hostler.DeliveryState
-	Type     hostler.EventType
-	Job      hostler.JobID
-	Since    time.Time
-	Until    time.Time
-}
-
 // deliveryRow is a delivery as it is listed.
 type deliveryRow struct {
 	ID        hostler.DeliveryID    `db:"d.id"`
@@ -115,41 +103,6 @@ func (r *deliveryRow) delivery() (hostler.Delivery, error) {
 	return d, err
 }
 
-// Deliveries lists deliveries, newest first, before an id (0 for the first),
-// without their bodies and with their last attempts.
-func (tx *Tx) Deliveries(q DeliveryQuery, before hostler.DeliveryID, limit int) ([]hostler.Delivery, error) {
-	where, args := []string{`d.project IN ?*`}, []any{q.Projects}
-	and := func(is bool, condition string, arg any) {
-		if is {
-			where, args = append(where, condition), append(args, arg)
-		}
-	}
-	and(q.Webhook != 0, `d.webhook = ?`, q.Webhook)
-	and(q.State == hostler.DeliveryDelivered, `d.state = ?`, q.State)
-	// The first condition is that of the index delivery_open.
-	and(q.State != "" && q.State != hostler.DeliveryDelivered, `d.state <> 'delivered' AND d.state = ?`, q.State)
-	and(q.Type != "", `d.type = ?`, q.Type)
-	and(q.Job != 0, `d.job <> 0 AND d.job = ?`, q.Job)
-	and(!q.Since.IsZero(), `d.created_at >= ?`, sqldb.Micros(q.Since))
-	and(!q.Until.IsZero(), `d.created_at < ?`, sqldb.Micros(q.Until))
-	and(before != 0, `d.id < ?`, before)
-	rows, err := query[deliveryRow](tx, `SELECT @cols FROM delivery d WHERE `+strings.Join(where, ` AND `)+`
-ORDER BY d.id DESC LIMIT ?`, append(args, limit)...)
-	if err != nil {
-		return nil, err
-	}
-	var out []hostler.Delivery
-	for i := range rows {
-		d, err := rows[i].delivery()
-		if err != nil {
-			return nil, err
-		}
-		d.Attempts = nil
-		out = append(out, d)
-	}
-	return out, nil
-}
-
 // Delivery reads one delivery of the projects with body and attempts; nil when
 // there is none.
 func (tx *Tx) Delivery(projects []hostler.ProjectID, id hostler.DeliveryID) (*hostler.Delivery, error) {
@@ -157,7 +110,8 @@ func (tx *Tx) Delivery(projects []hostler.ProjectID, id hostler.DeliveryID) (*ho
 		deliveryRow
 		Body string `db:"d.body"`
 	}
-	r, err := queryOne[full](tx, `SELECT @cols FROM delivery d WHERE d.project IN ?* AND d.id = ?`, projects, id)
+	r, err := queryOne[full](tx, `SELECT @cols FROM delivery d WHERE d.project IN ?* AND d.id = ?
+AND NOT EXISTS (SELECT 1 FROM webhook w WHERE w.id = d.webhook AND w.sweep = 2)`, projects, id)
 	if err != nil || r == nil {
 		return nil, err
 	}
@@ -208,7 +162,7 @@ SELECT w.id, COALESCE(CASE WHEN w.enabled = 1
 THEN (SELECT min(d.next_at) FROM delivery d WHERE d.state = 'pending' AND d.webhook = w.id)
 ELSE (SELECT min(d.next_at) FROM delivery d
 WHERE d.state = 'pending' AND d.type = 'webhook.ping' AND d.webhook = w.id) END, 0)
-FROM p JOIN webhook w ON w.id = p.id`
+FROM p JOIN webhook w ON w.id = p.id WHERE w.sweep <> 2`
 
 // DueWebhooks lists the webhooks that have deliveries due, and when the next delivery
 // after these is due; zero when there is none. A disabled webhook only sends tests.
@@ -276,7 +230,7 @@ RETURNING @cols`, claim, w.ID, sqldb.Micros(tx.now), w.Enabled, limit)
 // ReleaseDeliveries ends every claim. A server that is alone calls it when it starts:
 // the process that claimed them is dead.
 func (tx *Tx) ReleaseDeliveries() error {
-	_, err := tx.Exec(`UPDATE delivery SET claimed = 0, next_at = ? WHERE state = 'pending' AND claimed = 1`,
+	_, err := tx.Exec(`UPDATE delivery SET claimed = 0, next_at = ? WHERE claimed = 1 AND state = 'pending'`,
 		sqldb.Micros(tx.now))
 	return err
 }
@@ -320,35 +274,4 @@ func (tx *Tx) EndTry(c ClaimedDelivery, o DeliveryOutcome) error {
 body = ?, attempts = ? WHERE id = ?`,
 		o.State, o.Attempt.N, next, ended, o.Body, string(text), c.ID)
 	return err
-}
-
-// DeleteDeliveries deletes up to limit deliveries that ended before a time, as many
-// that have been due since before it (the webhook is disabled or its receiver is down),
-// and then the webhooks of older runs that have no delivery left. more reports that
-// there may be more.
-func (tx *Tx) DeleteDeliveries(before time.Time, limit int) (more bool, err error) {
-	at := sqldb.Micros(before)
-	for _, drop := range []struct {
-		sql  string
-		args []any
-	}{
-		{`DELETE FROM delivery WHERE id IN (
-SELECT d.id FROM delivery d WHERE d.ended_at <> 0 AND d.ended_at < ? ORDER BY d.ended_at LIMIT ?)`, []any{at, limit}},
-		{
-			`DELETE FROM delivery WHERE id IN (
-SELECT d.id FROM delivery d WHERE d.state = 'pending' AND d.next_at < ? AND d.created_at < ? LIMIT ?)`,
-			[]any{at, at, limit},
-		},
-		{`DELETE FROM webhook WHERE id IN (
-SELECT w.id FROM webhook w WHERE w.run <> 0 AND w.created_at < ?
-AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.webhook = w.id)
-AND NOT EXISTS (SELECT 1 FROM job j WHERE j.run = w.run) ORDER BY w.id LIMIT ?)`, []any{at, limit}},
-	} {
-		n, err := tx.Exec(drop.sql, drop.args...)
-		if err != nil {
-			return false, err
-		}
-		more = more || n == int64(limit)
-	}
-	return more, nil
 }

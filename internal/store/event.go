@@ -1,10 +1,9 @@
 package store
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
+	"math"
 	"strings"
 	"time"
 
@@ -124,30 +123,12 @@ func (tx *Tx) flushEvents() error {
 	return nil
 }
 
-// Published are the events that one call of Publish gave positions.
-type Published struct {
-	N    int // events
-	rows []eventRow
-}
-
 // eventRow is a row of table event: N events, the last of them at position Last.
 type eventRow struct {
 	Last int64     `db:"last"`
 	N    int64     `db:"n"`
 	At   time.Time `db:"at"`
 	Body []byte    `db:"body"`
-}
-
-// Events unpacks the events, in order.
-func (p *Published) Events() ([]Event, error) {
-	out := make([]Event, 0, p.N)
-	for i := range p.rows {
-		var err error
-		if out, err = p.rows[i].unpack(out); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }
 
 func (r *eventRow) unpack(to []Event) ([]Event, error) {
@@ -165,36 +146,51 @@ func (r *eventRow) unpack(to []Event) ([]Event, error) {
 	return to, nil
 }
 
-// Publish gives positions to the events of up to limit rows of the outbox. It waits
-// until another publisher has committed. full reports that there may be more.
-func (tx *Tx) Publish(limit int) (p Published, full bool, err error) {
+// publishBytes bounds the size of the rows that one call of Publish moves.
+const publishBytes = 4 << 20
+
+// Publish gives positions to the events of up to limit rows of the outbox, and returns
+// how many events these are. It waits until another publisher has committed. more
+// reports that there may be more. The events are moved unread, so that none of them can
+// stop the others.
+func (tx *Tx) Publish(limit int) (n int64, more bool, err error) {
 	type outboxRow struct {
-		ID   int64     `db:"id"`
-		At   time.Time `db:"at"`
-		N    int64     `db:"n"`
-		Body []byte    `db:"body"`
+		ID   int64 `db:"id"`
+		N    int64 `db:"n"`
+		Size int64 `db:"length(body)"`
 	}
 	if err := tx.c.Lock(tx.ctx, publishLock, false); err != nil {
-		return p, false, err
+		return 0, false, err
 	}
-	waiting, err := query[outboxRow](tx, `DELETE FROM outbox WHERE id IN (SELECT o.id FROM outbox o ORDER BY o.id LIMIT ?)
-RETURNING @cols`, limit)
+	waiting, err := query[outboxRow](tx, `SELECT @cols FROM outbox ORDER BY id LIMIT ?`, limit)
 	if err != nil || len(waiting) == 0 {
-		return p, false, err
+		return 0, false, err
 	}
-	slices.SortFunc(waiting, func(a, b outboxRow) int { return cmp.Compare(a.ID, b.ID) })
 	last, err := tx.LastEvent()
 	if err != nil {
-		return p, false, err
+		return 0, false, err
 	}
-	p.rows = make([]eventRow, len(waiting))
-	for i, w := range waiting {
-		last += w.N
-		p.N += int(w.N)
-		p.rows[i] = eventRow{last, w.N, w.At, w.Body}
+	type move struct {
+		ID   int64 `db:"id"`
+		Last int64 `db:"last"`
+	}
+	var moves []move
+	var ids []int64
+	size := int64(0)
+	for _, w := range waiting {
+		if size += w.Size; size > publishBytes && len(moves) > 0 {
+			break
+		}
+		n += w.N
+		moves, ids = append(moves, move{w.ID, last + n}), append(ids, w.ID)
+	}
+	if _, err := execRows(tx, `INSERT INTO event (last, n, at, body)
+SELECT v.last, o.n, o.at, o.body FROM @rows JOIN outbox o ON o.id = v.id`, moves); err != nil {
+		return 0, false, err
 	}
 	tx.Notify(TopicEvents)
-	return p, len(waiting) == limit, insert(tx, "event", p.rows)
+	_, err = tx.Exec(`DELETE FROM outbox WHERE id IN ?*`, ids)
+	return n, len(moves) < len(waiting) || len(waiting) == limit, err
 }
 
 // Unpublished reports whether the outbox holds events.
@@ -208,32 +204,85 @@ func (tx *Tx) LastEvent() (pos int64, err error) {
 	return pos, err
 }
 
+// EventTime returns when the transaction of the event at a position began, by which one
+// event at a position differs from another: a fail-over may lose events, and their
+// positions are then given again. It is zero when the event was deleted, and lost is true
+// when the positions have not come so far.
+func (tx *Tx) EventTime(pos int64) (at time.Time, lost bool, err error) {
+	type row struct {
+		Last int64     `db:"last"`
+		N    int64     `db:"n"`
+		At   time.Time `db:"at"`
+	}
+	r, err := queryOne[row](tx, `SELECT @cols FROM event WHERE last >= ? ORDER BY last LIMIT 1`, pos)
+	switch {
+	case err != nil || r == nil:
+		return time.Time{}, err == nil && pos > 0, err
+	case r.Last-r.N >= pos:
+		return time.Time{}, false, nil
+	default:
+		return r.At, false, nil
+	}
+}
+
 // EventPage is a part of the published events.
 type EventPage struct {
 	Events []Event // that match, in order
 	Last   int64   // the position up to which the events were read
-	Missed int64   // events right after the position that were deleted already
+	// Missed counts events right after the position that were deleted already, or
+	// cannot be read.
+	Missed int64
 }
 
 // EventsAfter reads the published events after a position that match (nil: all): up to
 // limit of them, out of up to so many rows. Last does not move when there are none at
-// all.
+// all. A page ends before a row that is damaged; the next one counts its events as
+// missed.
 func (tx *Tx) EventsAfter(pos int64, rows, limit int, match func(*Event) bool) (EventPage, error) {
 	p := EventPage{Last: pos}
+	needed := limit
+	if match != nil {
+		needed = math.MaxInt // of which some match
+	}
+	list, err := tx.eventRows(pos, rows, needed)
+	if err != nil {
+		return p, err
+	}
 	var all []Event // of a row
-	const after = `SELECT @cols FROM event WHERE last > ? ORDER BY last LIMIT ?`
-	err := queryEach(tx, after, []any{pos, rows}, func(r *eventRow) error {
-		if len(p.Events) == limit {
-			return nil
-		}
-		var err error
+	for i := range list {
+		r := &list[i]
 		if all, err = r.unpack(all[:0]); err != nil {
-			return err
+			if p.Last > pos {
+				break
+			}
+			p.Missed, p.Last = r.Last-pos, r.Last
+			break
 		}
-		p.add(all, limit, match)
-		return nil
-	})
-	return p, err
+		if p.add(all, limit, match); len(p.Events) == limit {
+			break
+		}
+	}
+	return p, nil
+}
+
+// eventRows reads the rows of events after a position: up to limit rows, and no more
+// than it takes to have so many events.
+func (tx *Tx) eventRows(pos int64, limit, events int) ([]eventRow, error) {
+	type head struct {
+		Last int64 `db:"last"`
+	}
+	heads, err := query[head](tx, `SELECT @cols FROM event WHERE last > ? ORDER BY last LIMIT ?`, pos, limit)
+	if err != nil || len(heads) == 0 {
+		return nil, err
+	}
+	through := heads[len(heads)-1].Last
+	for _, h := range heads {
+		if h.Last-pos >= int64(events) {
+			through = h.Last
+			break
+		}
+	}
+	return query[eventRow](tx, `SELECT @cols FROM event WHERE last > ? AND last <= ? ORDER BY last`, pos, through)
 }
 
 // add adds the events of a row that are after Last and match.
@@ -262,13 +311,14 @@ const EventsKept = 2_000_000
 
 // DeleteEvents deletes, of the oldest limit rows of events, those from before a time
 // or beyond EventsKept, and returns how many. The newest row stays: the next positions
-// follow from it.
+// follow from it. So do those whose deliveries are not made yet.
 func (tx *Tx) DeleteEvents(before time.Time, limit int) (int64, error) {
 	last, err := tx.LastEvent()
 	if err != nil {
 		return 0, err
 	}
-	return tx.Exec(`DELETE FROM event WHERE last < ? AND last IN
+	return tx.Exec(`DELETE FROM event WHERE last < ?
+AND last <= COALESCE((SELECT c.pos FROM delivery_cursor c WHERE c.id = 1), 0) AND last IN
 (SELECT o.last FROM (SELECT e.last, e.at FROM event e ORDER BY e.last LIMIT ?) o WHERE o.at < ? OR o.last < ?)`,
 		last, limit, sqldb.Micros(before), last-EventsKept)
 }

@@ -71,18 +71,16 @@ ORDER BY r.id LIMIT ?`, limit)
 
 // onDeadWorker returns a function that reports whether a running job's worker is
 // dead. Call it under the job's lock: another server may have rescued the job, and a
-// live worker may run it by now. A dead worker stays dead, so each is read once; an
-// error fails the transaction with its next statement.
-func (tx *Tx) onDeadWorker() func(*runningJob) bool {
+// live worker may run it by now. A dead worker stays dead, so each is read once.
+func (tx *Tx) onDeadWorker() func(*runningJob) (bool, error) {
 	known := map[hostler.WorkerID]bool{}
-	return func(j *runningJob) bool {
-		is, seen := known[j.Worker]
-		if !seen {
-			live, err := tx.exists(`SELECT id FROM worker WHERE id = ? AND dead = 0`, j.Worker)
-			is = err == nil && !live
-			known[j.Worker] = is
+	return func(j *runningJob) (bool, error) {
+		if is, seen := known[j.Worker]; seen {
+			return is, nil
 		}
-		return is
+		live, err := tx.exists(`SELECT id FROM worker WHERE id = ? AND dead = 0`, j.Worker)
+		known[j.Worker] = !live
+		return !live, err
 	}
 }
 
@@ -98,7 +96,7 @@ func lostText(j *runningJob) hostler.Text {
 
 // takeBack locks running jobs, selects those that still qualify, and applies a
 // transition to each.
-func (tx *Tx) takeBack(ids []hostler.JobID, still func(*runningJob) bool,
+func (tx *Tx) takeBack(ids []hostler.JobID, still func(*runningJob) (bool, error),
 	decide func(*runningJob) transition,
 ) (int, error) {
 	c, err := tx.changeQueue()
@@ -111,7 +109,11 @@ func (tx *Tx) takeBack(ids []hostler.JobID, still func(*runningJob) bool,
 	}
 	lost := jobs[:0]
 	for i := range jobs {
-		if still(&jobs[i]) {
+		is, err := still(&jobs[i])
+		if err != nil {
+			return 0, err
+		}
+		if is {
 			lost = append(lost, jobs[i])
 		}
 	}

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"hostler.dev/hostler"
@@ -16,6 +19,7 @@ type WebhookRow struct {
 	hostler.Webhook
 	ProjectID hostler.ProjectID // 0 for the configured one
 	Run       hostler.RunID     // it receives only the events of this run; 0: of all
+	Since     int64             // it receives only events after this position
 	Sealed    []byte
 }
 
@@ -27,6 +31,11 @@ func (tx *Tx) InsertWebhook(w WebhookRow, seal func(id hostler.WebhookID) ([]byt
 		return 0, err
 	}
 	w.ID, w.Created, w.Updated = hostler.WebhookID(raw), tx.now, tx.now
+	if w.Run == 0 { // the events of a run are later than its webhook
+		if w.Since, err = tx.LastEvent(); err != nil {
+			return 0, err
+		}
+	}
 	if w.Sealed, err = seal(w.ID); err != nil {
 		return 0, err
 	}
@@ -52,6 +61,7 @@ type webhookColumns struct {
 	Sealed    []byte            `db:"sealed"`
 	CreatedAt time.Time         `db:"created_at"`
 	UpdatedAt time.Time         `db:"updated_at"`
+	Since     int64             `db:"since"`
 }
 
 func (w *WebhookRow) columns() (webhookColumns, error) {
@@ -62,11 +72,11 @@ func (w *WebhookRow) columns() (webhookColumns, error) {
 	if err != nil {
 		return webhookColumns{}, fmt.Errorf("encode a webhook: %w", err)
 	}
-	return webhookColumns{w.ID, w.ProjectID, w.Name, w.Run, w.Enabled, spec, w.Sealed, w.Created, w.Updated}, nil
+	return webhookColumns{w.ID, w.ProjectID, w.Name, w.Run, w.Enabled, spec, w.Sealed, w.Created, w.Updated, w.Since}, nil
 }
 
 func (c *webhookColumns) row(project string) (WebhookRow, error) {
-	w := WebhookRow{ProjectID: c.Project, Run: c.Run, Sealed: c.Sealed}
+	w := WebhookRow{ProjectID: c.Project, Run: c.Run, Since: c.Since, Sealed: c.Sealed}
 	if err := json.Unmarshal(c.Spec, &w.Webhook); err != nil {
 		return w, fmt.Errorf("decode webhook %v: %w", c.ID, err)
 	}
@@ -78,7 +88,8 @@ func (c *webhookColumns) row(project string) (WebhookRow, error) {
 	return w, nil
 }
 
-// UpdateWebhook replaces a webhook. CodeConflict: the name is taken.
+// UpdateWebhook replaces a webhook. If that enables it, it receives the events from now
+// on. CodeConflict: the name is taken.
 func (tx *Tx) UpdateWebhook(w WebhookRow) error {
 	cols, err := w.columns()
 	if err != nil {
@@ -91,36 +102,40 @@ func (tx *Tx) UpdateWebhook(w WebhookRow) error {
 	if taken {
 		return errTaken(webhookWord, w.Name)
 	}
-	_, err = tx.Exec(`UPDATE webhook SET name = ?, enabled = ?, spec = ?, sealed = ?, updated_at = ? WHERE id = ?`,
-		w.Name, w.Enabled, string(cols.Spec), w.Sealed, sqldb.Micros(tx.now), w.ID)
+	last, err := tx.LastEvent()
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`UPDATE webhook SET since = CASE WHEN enabled = 0 AND ? = 1 THEN ? ELSE since END,
+name = ?, enabled = ?, spec = ?, sealed = ?, updated_at = ? WHERE id = ?`,
+		w.Enabled, last, w.Name, w.Enabled, string(cols.Spec), w.Sealed, sqldb.Micros(tx.now), w.ID)
 	tx.Notify(TopicDeliveries)
 	return err
 }
 
 // DisableWebhook disables a webhook for a reason and emits an event; a second call
 // does nothing. Pending deliveries are sent when it is enabled again. Those of a run's
-// webhook fail: it cannot be enabled.
+// webhook fail, by and by: it cannot be enabled.
 func (tx *Tx) DisableWebhook(id hostler.WebhookID, why hostler.Text) error {
-	w, err := first(tx.webhooks(`WHERE w.id = ? AND w.enabled = 1 FOR UPDATE`, id))
+	w, err := first(tx.webhooks(`WHERE w.id = ? AND w.enabled = 1 AND w.sweep = 0 FOR UPDATE`, id))
 	if err != nil || w == nil {
 		return err
 	}
 	w.Enabled, w.Reason = false, &why
 	if w.Run == 0 {
 		tx.Emit(w.ProjectID, hostler.EventWebhookDisabled, hostler.ObjectEvent{Object: w.Name})
-	} else if _, err := tx.Exec(`UPDATE delivery SET state = 'failed', next_at = 0, ended_at = ?
-WHERE webhook = ? AND state = 'pending' AND claimed = 0`, sqldb.Micros(tx.now), id); err != nil {
+	} else if _, err := tx.Exec(`UPDATE webhook SET sweep = ? WHERE id = ?`, sweepFail, id); err != nil {
 		return err
 	}
 	return tx.UpdateWebhook(*w)
 }
 
-// DeleteWebhook deletes a webhook with its deliveries.
+// DeleteWebhook deletes a webhook with its deliveries: nobody finds them any more, and
+// [Tx.SweepWebhook] removes the rows.
 func (tx *Tx) DeleteWebhook(id hostler.WebhookID) error {
-	if _, err := tx.Exec(`DELETE FROM delivery WHERE webhook = ?`, id); err != nil {
-		return err
-	}
-	_, err := tx.Exec(`DELETE FROM webhook WHERE id = ?`, id)
+	// No name has the form of an id.
+	_, err := tx.Exec(`UPDATE webhook SET sweep = ?, enabled = 0, name = ?, sealed = ?, updated_at = ? WHERE id = ?`,
+		sweepDelete, id.String(), []byte{}, sqldb.Micros(tx.now), id)
 	return err
 }
 
@@ -137,39 +152,66 @@ func (tx *Tx) LockWebhook(projects []hostler.ProjectID, id hostler.WebhookID, na
 
 func (tx *Tx) findWebhook(projects []hostler.ProjectID, id hostler.WebhookID, name, lock string) ([]WebhookRow, error) {
 	if id != 0 {
-		return tx.webhooks(`WHERE w.project IN ?* AND w.id = ? AND w.run = 0`+lock, projects, id)
+		return tx.webhooks(`WHERE w.project IN ?* AND w.id = ? AND w.run = 0 AND w.sweep = 0`+lock, projects, id)
 	}
-	return tx.webhooks(`WHERE w.project IN ?* AND w.name = ? AND w.run = 0`+lock, projects, name)
+	return tx.webhooks(`WHERE w.project IN ?* AND w.name = ? AND w.run = 0 AND w.sweep = 0`+lock, projects, name)
 }
 
 // Webhooks lists webhooks of the projects by name after a name, without those of runs.
 func (tx *Tx) Webhooks(projects []hostler.ProjectID, after string, limit int) ([]WebhookRow, error) {
-	return tx.withCounts(tx.webhooks(`WHERE w.project IN ?* AND w.run = 0 AND w.name > ? ORDER BY w.name LIMIT ?`,
-		projects, after, limit))
+	return tx.withCounts(tx.webhooks(`WHERE w.project IN ?* AND w.run = 0 AND w.sweep = 0 AND w.name > ?
+ORDER BY w.name LIMIT ?`, projects, after, limit))
 }
 
 // WebhooksByID finds webhooks of any project and of any run.
 func (tx *Tx) WebhooksByID(ids []hostler.WebhookID) ([]WebhookRow, error) {
-	return tx.webhooks(`WHERE w.id IN ?*`, ids)
+	return tx.webhooks(`WHERE w.id IN ?* AND w.sweep <> 2`, ids)
 }
 
 // DueOf finds those of the webhooks that have deliveries due.
 func (tx *Tx) DueOf(ids []hostler.WebhookID) ([]WebhookRow, error) {
-	return tx.webhooks(`WHERE w.id IN ?* AND EXISTS
+	return tx.webhooks(`WHERE w.id IN ?* AND w.sweep <> 2 AND EXISTS
 (SELECT 1 FROM delivery d WHERE d.state = 'pending' AND d.webhook = w.id AND d.next_at <= ?)`,
 		ids, sqldb.Micros(tx.now))
 }
 
-// Subscribers lists the enabled webhooks that may receive events: those that belong to
-// no run, and those of these runs. They are locked: no other transaction deletes them
+// AnyWebhook reports whether a webhook is enabled.
+func (tx *Tx) AnyWebhook() (bool, error) {
+	return tx.exists(`SELECT id FROM webhook WHERE enabled = 1 LIMIT 1`)
+}
+
+// Subscribers lists enabled webhooks that may receive events, by id from one on: up to
+// limit of those that belong to no run, and of those of these runs. more reports that
+// there are others with larger ids. They are locked: no other transaction deletes them
 // before this one ends.
-func (tx *Tx) Subscribers(runs []hostler.RunID) ([]WebhookRow, error) {
-	all, err := tx.webhooks(`WHERE w.run = 0 AND w.enabled = 1 ORDER BY w.id FOR KEY SHARE`)
-	if err != nil || len(runs) == 0 {
-		return all, err
+func (tx *Tx) Subscribers(from hostler.WebhookID, runs []hostler.RunID, limit int) (list []WebhookRow, more bool, err error) {
+	list, err = tx.webhooks(`WHERE w.run = 0 AND w.enabled = 1 AND w.id >= ? ORDER BY w.id LIMIT ? FOR KEY SHARE`,
+		from, limit)
+	if err != nil {
+		return nil, false, err
 	}
-	own, err := tx.webhooks(`WHERE w.run <> 0 AND w.run IN ?* AND w.enabled = 1 ORDER BY w.id FOR KEY SHARE`, runs)
-	return append(all, own...), err
+	through := lastOf(list, limit)
+	if len(runs) > 0 {
+		own, err := tx.webhooks(`WHERE w.run <> 0 AND w.run IN ?* AND w.enabled = 1 AND w.id >= ?
+ORDER BY w.id LIMIT ? FOR KEY SHARE`, runs, from, limit)
+		if err != nil {
+			return nil, false, err
+		}
+		through = min(through, lastOf(own, limit))
+		list = append(list, own...)
+		slices.SortFunc(list, func(a, b WebhookRow) int { return cmp.Compare(a.ID, b.ID) })
+	}
+	all := len(list)
+	list = slices.DeleteFunc(list, func(w WebhookRow) bool { return w.ID > through })
+	return list, through != math.MaxInt64 || len(list) < all, nil
+}
+
+// lastOf returns the id up to which a list is complete.
+func lastOf(list []WebhookRow, limit int) hostler.WebhookID {
+	if len(list) < limit {
+		return math.MaxInt64
+	}
+	return list[len(list)-1].ID
 }
 
 const selectWebhooks = `SELECT w.@cols, COALESCE((SELECT p.name FROM project p WHERE p.id = w.project), '')
@@ -191,33 +233,32 @@ func (tx *Tx) webhooks(where string, args ...any) ([]WebhookRow, error) {
 	return out, err
 }
 
+// Deliveries are counted up to so many in each state, for one webhook and for those of a
+// list: a webhook may have millions.
+const (
+	countedDeliveries       = 10_000
+	countedDeliveriesInList = 1_000
+)
+
 // withCounts adds the counts of deliveries.
 func (tx *Tx) withCounts(rows []WebhookRow, err error) ([]WebhookRow, error) {
-	if err != nil || len(rows) == 0 {
+	if err != nil {
 		return rows, err
 	}
-	type count struct {
-		Webhook hostler.WebhookID     `db:"webhook"`
-		State   hostler.DeliveryState `db:"state"`
-		N       int                   `db:"count(*)"`
+	limit := countedDeliveriesInList
+	if len(rows) == 1 {
+		limit = countedDeliveries
 	}
-	byID := make(map[hostler.WebhookID]*hostler.WebhookCounts, len(rows))
-	ids := make([]hostler.WebhookID, len(rows))
 	for i := range rows {
-		ids[i] = rows[i].ID
-		byID[rows[i].ID] = &rows[i].Counts
-	}
-	counts, err := query[count](tx, `SELECT @cols FROM delivery WHERE webhook IN ?* GROUP BY webhook, state`, ids)
-	for _, n := range counts {
-		c := byID[n.Webhook]
-		switch n.State {
-		case hostler.DeliveryPending:
-			c.Pending = n.N
-		case hostler.DeliveryDelivered:
-			c.Delivered = n.N
-		case hostler.DeliveryFailed:
-			c.Failed = n.N
+		c := &rows[i].Counts
+		for state, n := range map[hostler.DeliveryState]*int{
+			hostler.DeliveryPending: &c.Pending, hostler.DeliveryDelivered: &c.Delivered, hostler.DeliveryFailed: &c.Failed,
+		} {
+			if _, err := tx.one(`SELECT count(*) FROM
+(SELECT 1 FROM delivery d WHERE d.webhook = ? AND d.state = ? LIMIT ?) c`, []any{rows[i].ID, state, limit}, n); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return rows, err
+	return rows, nil
 }

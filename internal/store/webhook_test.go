@@ -71,6 +71,56 @@ func (f *fixture) endTry(c store.ClaimedDelivery, o store.DeliveryOutcome) {
 	f.tx(func(tx *store.Tx) error { return tx.EndTry(c, o) })
 }
 
+// sweep deals with the deliveries of swept webhooks, in transactions of so many.
+func (f *fixture) sweep(rows int) {
+	f.t.Helper()
+	var hooks []store.SweptWebhook
+	f.tx(func(tx *store.Tx) (err error) {
+		hooks, err = tx.SweptWebhooks(0, 100)
+		return err
+	})
+	for _, w := range hooks {
+		var at, next store.SweepCursor
+		for more := true; more; at = next {
+			f.tx(func(tx *store.Tx) (err error) {
+				next, more, err = tx.SweepWebhook(w, at, rows)
+				return err
+			})
+		}
+	}
+}
+
+// dropRunWebhooks deletes the webhooks of runs that are older than the retention and
+// that nothing is left of.
+func (f *fixture) dropRunWebhooks(retention time.Duration) {
+	f.t.Helper()
+	f.published()
+	f.makeAll()
+	f.tx(func(tx *store.Tx) error {
+		ids, err := tx.EndedRunWebhooks(f.Now().Add(-retention), 0, 100)
+		if err != nil {
+			return err
+		}
+		return tx.DeleteRunWebhooks(ids)
+	})
+}
+
+// makeAll moves the cursor behind which deliveries are made to the newest event.
+func (f *fixture) makeAll() {
+	f.t.Helper()
+	for w := (*store.Window)(nil); ; {
+		f.tx(func(tx *store.Tx) (err error) {
+			if w, err = tx.OpenWindow(100); err != nil || w == nil {
+				return err
+			}
+			return tx.CloseWindow(w)
+		})
+		if w == nil {
+			return
+		}
+	}
+}
+
 func (f *fixture) delivery(id hostler.DeliveryID) hostler.Delivery {
 	f.t.Helper()
 	var d *hostler.Delivery
@@ -243,7 +293,7 @@ func TestDeliveriesByState(t *testing.T) {
 			hostler.DeliveryDelivered, hostler.DeliveryFailed, hostler.DeliveryPending,
 		} {
 			f.tx(func(tx *store.Tx) error {
-				list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{0, 1}, State: state}, 0, 10)
+				list, _, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{0, 1}, State: state}, 0, 10)
 				if err == nil && (len(list) != 1 || list[0].ID != ids[i]) {
 					t.Errorf("%s: %+v, want %v", state, list, ids[i])
 				}
@@ -270,7 +320,7 @@ func TestDropDeliveries(t *testing.T) {
 		})
 		left := func() (n int, run bool) {
 			f.tx(func(tx *store.Tx) error {
-				list, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{1}}, 0, 10)
+				list, _, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{1}}, 0, 10)
 				n = len(list)
 				if err != nil {
 					return err
@@ -286,6 +336,7 @@ func TestDropDeliveries(t *testing.T) {
 				more, err = tx.DeleteDeliveries(f.Now().Add(-time.Hour), limit)
 				return err
 			})
+			f.dropRunWebhooks(time.Hour)
 			return more
 		}
 		drop(10)
@@ -308,7 +359,7 @@ func TestDropDeliveries(t *testing.T) {
 
 // TestDeliveriesOfDisabledWebhooks checks that deliveries of a disabled webhook, or of a
 // receiver that is down, wait until retention deletes them. Those of a run's webhook,
-// which cannot be enabled, fail immediately.
+// which cannot be enabled, fail at the next sweep.
 func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 	eachFixture(t, func(t *testing.T, f *fixture) {
 		named, bound := f.hook("a"), hostler.WebhookID(0)
@@ -330,6 +381,7 @@ func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 			}
 			return nil
 		})
+		f.sweep(1)
 		f.endTry(flying[0], store.DeliveryOutcome{State: hostler.DeliveryDelivered})
 		f.endTry(flying[1], store.DeliveryOutcome{State: hostler.DeliveryPending, Next: f.Now().Add(time.Minute)})
 		states := map[hostler.DeliveryID]hostler.DeliveryState{
@@ -350,7 +402,11 @@ func TestDeliveriesOfDisabledWebhooks(t *testing.T) {
 					return err
 				}
 			}
-			left, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{1}}, 0, 10)
+			return nil
+		})
+		f.dropRunWebhooks(time.Hour)
+		f.tx(func(tx *store.Tx) error {
+			left, _, err := tx.Deliveries(store.DeliveryQuery{Projects: []hostler.ProjectID{1}}, 0, 10)
 			if err != nil || len(left) != 2 || left[1].ID <= waits {
 				t.Errorf("after the retention %+v are left, %v; want the new ones only", left, err)
 			}

@@ -168,7 +168,7 @@ func (tx *Tx) HandBack(w hostler.WorkerID, leases []hostler.LeaseRef) error {
 		ids[i], fences[l.Job] = l.Job, l.Fence
 	}
 	_, err := tx.takeBack(ids,
-		func(j *runningJob) bool { return j.Worker == w && j.Fence == fences[j.ID] },
+		func(j *runningJob) (bool, error) { return j.Worker == w && j.Fence == fences[j.ID], nil },
 		func(j *runningJob) transition { return decide(j, hostler.Report{Outcome: hostler.OutcomeHandBack}) })
 	return err
 }

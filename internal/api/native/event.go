@@ -153,10 +153,13 @@ func (l *listener) run(ctx context.Context) {
 // send writes a batch with one write, and the position when a heartbeat is due: a
 // client whose filter matches little then does not resume from far back.
 func (l *listener) send(b app.EventBatch) bool {
-	if b.Missed > 0 {
+	switch {
+	case b.Reset: // with the position, from which a client resumes that disconnects now
+		l.out.Event("gap", strconv.FormatInt(l.events.Pos(), 10), hostler.EventGap{Reset: true})
+	case b.Missed > 0:
 		l.out.Event("gap", "", hostler.EventGap{Missed: b.Missed})
 	}
-	if len(b.Frames) == 0 && b.Missed == 0 {
+	if len(b.Frames) == 0 && b.Missed == 0 && !b.Reset {
 		if !l.out.Quiet() {
 			return true
 		}
