@@ -36,47 +36,50 @@ type idKind interface{ prefix() string }
 
 // The kinds of id.
 type (
-	ProjectID    = ID[projectKind]
-	AssetID      = ID[assetKind]
-	CredentialID = ID[credentialKind]
-	JobID        = ID[jobKind]
-	RunID        = ID[runKind]
-	WorkerID     = ID[workerKind]
-	UserID       = ID[userKind]
-	KeyID        = ID[keyKind]
-	HostKeyID    = ID[hostKeyKind]
-	AuditID      = ID[auditKind]
-	WebhookID    = ID[webhookKind]
-	DeliveryID   = ID[deliveryKind]
+	ProjectID       = ID[projectKind]
+	AssetID         = ID[assetKind]
+	CredentialID    = ID[credentialKind]
+	CredentialUseID = ID[credentialUseKind]
+	JobID           = ID[jobKind]
+	RunID           = ID[runKind]
+	WorkerID        = ID[workerKind]
+	UserID          = ID[userKind]
+	KeyID           = ID[keyKind]
+	HostKeyID       = ID[hostKeyKind]
+	AuditID         = ID[auditKind]
+	WebhookID       = ID[webhookKind]
+	DeliveryID      = ID[deliveryKind]
 )
 
 type (
-	projectKind    struct{}
-	assetKind      struct{}
-	credentialKind struct{}
-	jobKind        struct{}
-	runKind        struct{}
-	workerKind     struct{}
-	userKind       struct{}
-	keyKind        struct{}
-	hostKeyKind    struct{}
-	auditKind      struct{}
-	webhookKind    struct{}
-	deliveryKind   struct{}
+	projectKind       struct{}
+	assetKind         struct{}
+	credentialKind    struct{}
+	credentialUseKind struct{}
+	jobKind           struct{}
+	runKind           struct{}
+	workerKind        struct{}
+	userKind          struct{}
+	keyKind           struct{}
+	hostKeyKind       struct{}
+	auditKind         struct{}
+	webhookKind       struct{}
+	deliveryKind      struct{}
 )
 
-func (projectKind) prefix() string    { return "prj" }
-func (assetKind) prefix() string      { return "ast" }
-func (credentialKind) prefix() string { return "crd" }
-func (jobKind) prefix() string        { return "job" }
-func (runKind) prefix() string        { return "run" }
-func (workerKind) prefix() string     { return "wrk" }
-func (userKind) prefix() string       { return "usr" }
-func (keyKind) prefix() string        { return "key" }
-func (hostKeyKind) prefix() string    { return "hky" }
-func (auditKind) prefix() string      { return "aud" }
-func (webhookKind) prefix() string    { return "whk" }
-func (deliveryKind) prefix() string   { return "dlv" }
+func (projectKind) prefix() string       { return "prj" }
+func (assetKind) prefix() string         { return "ast" }
+func (credentialKind) prefix() string    { return "crd" }
+func (credentialUseKind) prefix() string { return "use" }
+func (jobKind) prefix() string           { return "job" }
+func (runKind) prefix() string           { return "run" }
+func (workerKind) prefix() string        { return "wrk" }
+func (userKind) prefix() string          { return "usr" }
+func (keyKind) prefix() string           { return "key" }
+func (hostKeyKind) prefix() string       { return "hky" }
+func (auditKind) prefix() string         { return "aud" }
+func (webhookKind) prefix() string       { return "whk" }
+func (deliveryKind) prefix() string      { return "dlv" }
 
 // crockford is Crockford's base 32 alphabet in lower case: its byte order is
 // its digit order.

@@ -84,6 +84,9 @@ type Lease struct {
 	AssetMissing bool        `json:"asset_missing,omitempty"`
 	// Credentials are those that the args refer to, by name.
 	Credentials map[string]LeaseCredential `json:"credentials,omitempty"`
+	// Refused is why a credential that the job needs is withheld: the job fails with it
+	// and does not run.
+	Refused *JobError `json:"refused,omitempty"`
 }
 
 // LeaseAsset is the asset at the time of the lease, not of the request.

@@ -41,3 +41,9 @@ func (c *Client) PutAsset(ctx context.Context, asset string, in hostler.AssetInp
 func (c *Client) DeleteAsset(ctx context.Context, asset string) error {
 	return c.do(ctx, del("assets", asset), nil)
 }
+
+// ConfirmAsset confirms where an asset is, with its labels, and the use of its credential
+// there.
+func (c *Client) ConfirmAsset(ctx context.Context, asset string) (hostler.Asset, error) {
+	return fetch[hostler.Asset](ctx, c, post(nil, "assets", asset, "confirm"))
+}

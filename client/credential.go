@@ -30,3 +30,23 @@ func (c *Client) PutCredential(ctx context.Context, name string, in hostler.Cred
 func (c *Client) DeleteCredential(ctx context.Context, name string) error {
 	return c.do(ctx, del("credentials", name), nil)
 }
+
+// AddCredentialRule allows uses of a credential by a rule.
+func (c *Client) AddCredentialRule(
+	ctx context.Context, name string, in hostler.CredentialRuleInput,
+) (hostler.CredentialRule, error) {
+	return fetch[hostler.CredentialRule](ctx, c, post(in, "credentials", name, "rules"))
+}
+
+// CredentialUses fetches one page of the single uses of a credential that are allowed.
+func (c *Client) CredentialUses(
+	ctx context.Context, name string, p hostler.Page,
+) (hostler.List[hostler.CredentialUse], error) {
+	return list[hostler.CredentialUse](ctx, c, p, "credentials", name, "uses")
+}
+
+// ForbidCredential removes a rule of a credential, by its number, or an allowed use, by
+// its id.
+func (c *Client) ForbidCredential(ctx context.Context, name, ref string) error {
+	return c.do(ctx, del("credentials", name, "uses", ref), nil)
+}

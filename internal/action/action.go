@@ -56,13 +56,25 @@ type Action struct {
 	// Check refuses args that the schema cannot, with paths below "args"; nil when the
 	// schema is sufficient.
 	Check func(args json.RawMessage) []hostler.FieldError
-	// Credentials returns the names of the credentials that the args refer to, such as a
-	// sudo password; nil when there are none.
-	Credentials func(args json.RawMessage) []string
+	// LogsIn: it logs in to its asset, with the asset's credential. Other actions do not
+	// get it.
+	LogsIn bool
+	// Credentials returns the credentials that the args refer to, such as a sudo password,
+	// and what for; nil when there are none.
+	Credentials func(args json.RawMessage) []CredentialUse
 	// Enabled is false for an action that the configuration must enable.
 	Enabled bool
 	// Run does the work. It returns when the work has ended, or soon after its context.
 	Run func(ctx context.Context, c *Call) Result
+}
+
+// CredentialUse is a use of a credential that args ask for.
+type CredentialUse struct {
+	Name string // of the credential
+	Use  string // hostler.UseSudo, …
+	// Origin is that of the request, for hostler.UseHTTP; "" when its URL is a path on the
+	// asset.
+	Origin string
 }
 
 // AssetNeed is whether an action works on an asset.

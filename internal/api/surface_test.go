@@ -173,6 +173,7 @@ func foreignIDs(t *testing.T, w *env) {
 		"PUT /api/v1/webhooks/{webhook}": `{"name":"x","url":"https://ops.example.com/"}`,
 
 		"POST /api/v1/webhooks/{webhook}/rotate": `{}`,
+		"POST /api/v1/credentials/{name}/rules":  `{"uses":["ssh"],"addresses":["*"]}`,
 	}
 	w.makeAsset(t, operator, "ours")
 	tried := 0

@@ -98,17 +98,24 @@ func (a *App) CreateAsset(ctx context.Context, c auth.Caller, in hostler.AssetIn
 		if err := s.bind(&row, in); err != nil {
 			return hostler.Asset{}, err
 		}
+		use, err := s.checkPlace(&row, nil, true)
+		if err != nil {
+			return hostler.Asset{}, err
+		}
 		id, err := s.InsertAsset(row)
 		if err != nil {
+			return hostler.Asset{}, err
+		}
+		if err := s.allowUse(use); err != nil {
 			return hostler.Asset{}, err
 		}
 		return s.recordAsset("asset.create", id)
 	})
 }
 
-// PutAsset replaces an asset as a whole, including its credential: an asset whose
-// address changes keeps its credential only if the request names it. Otherwise the
-// right to edit an asset would be the right to send its password to any host.
+// PutAsset replaces an asset as a whole, including its credential. Where the credential
+// may be used is decided by [scope.checkPlace]: otherwise the right to edit an asset would
+// be the right to send its password to any host.
 func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in hostler.AssetInput) (hostler.Asset, error) {
 	g, err := a.allow(c, auth.WriteAsset)
 	if err != nil {
@@ -129,10 +136,62 @@ func (a *App) PutAsset(ctx context.Context, c auth.Caller, ref string, in hostle
 		if err := s.bind(&row, in); err != nil {
 			return hostler.Asset{}, err
 		}
-		if err := s.UpdateAsset(row); err != nil {
+		use, err := s.checkPlace(&row, old, !in.CredentialKept)
+		if err != nil {
+			return hostler.Asset{}, err
+		}
+		if err := s.updateAsset(row, old, use); err != nil {
 			return hostler.Asset{}, err
 		}
 		return s.recordAsset("asset.change", row.ID)
+	})
+}
+
+// updateAsset writes an asset over old, with the use of its credential that the change
+// allows.
+func (s *scope) updateAsset(row store.AssetRow, old *store.AssetRow, use *store.UseRow) error {
+	if err := s.UpdateAsset(row); err != nil {
+		return err
+	}
+	if !samePlace(&row, old) {
+		if err := s.left(old); err != nil {
+			return err
+		}
+	}
+	return s.allowUse(use)
+}
+
+// allowUse allows one use of a credential; nil is none.
+func (s *scope) allowUse(use *store.UseRow) error {
+	if use == nil {
+		return nil
+	}
+	return s.AllowUses([]store.UseRow{*use})
+}
+
+// ConfirmAsset confirms the place and the labels of an asset as they are, and the use of
+// its credential there: an admin has looked at what an operator changed.
+func (a *App) ConfirmAsset(ctx context.Context, c auth.Caller, ref string) (hostler.Asset, error) {
+	g, err := a.allow(c, auth.WriteCredential)
+	if err != nil {
+		return hostler.Asset{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Asset, error) {
+		row, err := s.asset(ref)
+		if err != nil {
+			return hostler.Asset{}, err
+		}
+		use, err := s.confirmByAdmin(row, nil, true)
+		if err != nil {
+			return hostler.Asset{}, err
+		}
+		if err := s.Tx.ConfirmAsset(*row); err != nil {
+			return hostler.Asset{}, err
+		}
+		if err := s.allowUse(use); err != nil {
+			return hostler.Asset{}, err
+		}
+		return s.recordAsset("asset.confirm", row.ID)
 	})
 }
 
@@ -171,7 +230,13 @@ func (a *App) DeleteAsset(ctx context.Context, c auth.Caller, ref string) (hostl
 		if err != nil {
 			return hostler.Asset{}, err
 		}
+		if err := s.checkStrict(row, nil); err != nil {
+			return hostler.Asset{}, err
+		}
 		if err := s.DeleteAsset(s.project, row.ID); err != nil {
+			return hostler.Asset{}, err
+		}
+		if err := s.left(row); err != nil {
 			return hostler.Asset{}, err
 		}
 		return row.Asset, s.audit("asset.delete", row.Name, map[string]any{"id": row.ID})

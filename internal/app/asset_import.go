@@ -69,6 +69,7 @@ type assetImport struct {
 	byName  map[string]int             // the first row of each name
 	old     map[string]*store.AssetRow // the assets before the import, by name
 	created []store.AssetRow           // not inserted yet; flush inserts them together
+	uses    []store.UseRow             // of credentials, that flush allows
 }
 
 func newAssetImport(s *scope, o hostler.ImportOptions, rows []assetfile.Row) *assetImport {
@@ -204,15 +205,25 @@ func (im *assetImport) create(i int) error {
 	if err := im.bind(&asset, in); err != nil {
 		return err
 	}
+	use, err := im.checkPlace(&asset, nil, true)
+	if err != nil {
+		return err
+	}
+	if use != nil {
+		im.uses = append(im.uses, *use)
+	}
 	im.results[i].Result = hostler.ImportCreate
 	im.created = append(im.created, asset)
 	return nil
 }
 
-// flush inserts the new assets.
+// flush inserts the new assets, and allows the uses of their credentials.
 func (im *assetImport) flush() error {
 	err := im.InsertAssets(im.project, im.created)
-	im.created = nil
+	if err == nil {
+		err = im.AllowUses(im.uses)
+	}
+	im.created, im.uses = nil, nil
 	return err
 }
 
@@ -238,26 +249,15 @@ func (im *assetImport) update(i int, old *store.AssetRow) error {
 		im.results[i].Result = hostler.ImportUnchanged
 		return nil
 	}
-	if err := im.checkCredentialMove(i, old, asset); err != nil {
-		return err
-	}
 	if err := im.bind(&asset, in); err != nil {
 		return err
 	}
-	im.results[i].Result, im.results[i].Changes = hostler.ImportUpdate, changes
-	return im.UpdateAsset(asset)
-}
-
-// checkCredentialMove refuses to use a credential at another address unless the file
-// names it: see [App.PutAsset].
-func (im *assetImport) checkCredentialMove(i int, old *store.AssetRow, asset store.AssetRow) error {
-	sameAddress := old.Address == asset.Address && old.Port == asset.Port
-	if im.rows[i].Names("credential") || old.Credential == "" || sameAddress {
-		return nil
+	use, err := im.checkPlace(&asset, old, im.rows[i].Names("credential"))
+	if err != nil {
+		return err
 	}
-	return hostler.Invalid("credential",
-		"must be named when the address or the port changes: add a column credential",
-		"更改地址或端口时须重新指定凭据：请添加“凭据”（credential）列")
+	im.results[i].Result, im.results[i].Changes = hostler.ImportUpdate, changes
+	return im.updateAsset(asset, old, use)
 }
 
 // summary counts the rows by result.

@@ -49,6 +49,9 @@ func results(r hostler.AssetImport) string {
 func TestImportAssets(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		w.password(t, "root-pw", "canary")
+		w.allow(t, "root-pw", hostler.CredentialRuleInput{
+			Uses: []string{hostler.UseSSH}, Addresses: []string{"192.0.2.0/24"},
+		})
 		w.asset(t, hostler.AssetInput{
 			Name: "old", Address: "192.0.2.1", Port: 22, Credential: "root-pw",
 			Labels: map[string]string{"a": "1", "b": "2"}, Vars: map[string]string{"v": "x"},

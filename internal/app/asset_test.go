@@ -110,11 +110,11 @@ func TestAssetIsReadAsWritten(t *testing.T) {
 			Labels: map[string]string{"role": "core", "site/rack": "a 7"}, Vars: map[string]string{"enable": "行\n2"},
 			Credential: "pw", DeviceKey: "core-1", HostKey: "strict", Jump: "door",
 		}
-		made := must(w.CreateAsset(ctx, w.operator, in))(t)
+		made := must(w.CreateAsset(ctx, w.admin, in))(t)
 		want := hostler.Asset{
 			ID: made.ID, Project: "default", Name: in.Name, Address: in.Address, Port: 2222, Kind: "device", Platform: in.Platform,
 			Labels: in.Labels, Vars: in.Vars, Credential: "pw", DeviceKey: "core-1", HostKey: "strict", Jump: "door",
-			CreatedAt: w.h.Now(), UpdatedAt: w.h.Now(),
+			Confirmed: true, CreatedAt: w.h.Now(), UpdatedAt: w.h.Now(),
 		}
 		for _, ref := range []string{in.Name, made.ID.String()} {
 			if diff := cmp.Diff(want, must(w.Asset(ctx, w.viewer, ref))(t)); diff != "" {
@@ -185,7 +185,10 @@ func TestANewAddressGetsNoCredentialUnasked(t *testing.T) {
 		if a := must(w.PutAsset(ctx, w.operator, "web1", hostler.AssetInput{Name: "web1", Address: "192.0.2.66"}))(t); a.Credential != "" {
 			t.Errorf("the credential %q went along to the new address", a.Credential)
 		}
-		if a := must(w.PutAsset(ctx, w.operator, "web1", hostler.AssetInput{Name: "web1", Address: "192.0.2.66", Credential: "pw"}))(t); a.Credential != "pw" {
+		named := hostler.AssetInput{Name: "web1", Address: "192.0.2.66", Credential: "pw"}
+		_, err := w.PutAsset(ctx, w.operator, "web1", named)
+		wantCode(t, err, hostler.CodeForbidden)
+		if a := must(w.PutAsset(ctx, w.admin, "web1", named))(t); a.Credential != "pw" {
 			t.Errorf("bound to %q", a.Credential)
 		}
 	})
@@ -300,6 +303,9 @@ func TestLeasesCarryWhatTheJobNeeds(t *testing.T) {
 		ctx := t.Context()
 		w.password(t, "pw", "secret-1")
 		w.password(t, "sudo", "secret-2")
+		w.allow(t, "sudo", hostler.CredentialRuleInput{
+			Uses: []string{hostler.UseSudo}, Addresses: []string{"10.0.0.0/8", "192.0.2.1"},
+		})
 		door := w.asset(t, hostler.AssetInput{Name: "door", Address: "192.0.2.1", Credential: "pw"})
 		behind := w.asset(
 			t,

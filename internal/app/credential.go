@@ -71,7 +71,7 @@ func (a *App) CreateCredential(
 		return hostler.Credential{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Credential, error) {
-		_, err := s.InsertCredential(s.project, hostler.Credential{Name: in.Name, Kind: in.Kind, Username: in.Username},
+		_, err := s.InsertCredential(s.project, credentialOf(in, ""),
 			func(id hostler.CredentialID) ([]byte, error) {
 				return a.cfg.Box.SealSecret(secret.CredentialOwner(id), secretOf(in))
 			})
@@ -111,11 +111,20 @@ func (a *App) PutCredential(
 		if err != nil {
 			return old, err
 		}
-		if err := s.UpdateCredential(old.ID, in.Kind, in.Username, sealed); err != nil {
+		if err := s.UpdateCredential(old.ID, credentialOf(in, old.HostKey), sealed); err != nil {
 			return old, err
 		}
 		return s.recordCredential("credential.change", name)
 	})
+}
+
+// credentialOf is the part of an input that is not secret. hostKey is the policy when the
+// input has none.
+func credentialOf(in hostler.CredentialInput, hostKey string) hostler.Credential {
+	if in.HostKey != nil {
+		hostKey = *in.HostKey
+	}
+	return hostler.Credential{Name: in.Name, Kind: in.Kind, Username: in.Username, HostKey: hostKey}
 }
 
 // recordCredential reads what was written, which never includes the secret, and
@@ -125,7 +134,9 @@ func (s *scope) recordCredential(verb, name string) (hostler.Credential, error) 
 	if err != nil {
 		return c, err
 	}
-	return c, s.audit(verb, name, map[string]any{"kind": c.Kind, "username": c.Username, "version": c.Version})
+	return c, s.audit(verb, name, map[string]any{
+		"kind": c.Kind, "username": c.Username, "version": c.Version, "host_key": c.HostKey,
+	})
 }
 
 // DeleteCredential deletes a credential that no asset uses.
@@ -154,6 +165,9 @@ func checkCredential(in hostler.CredentialInput) error {
 	fields.Name("name", in.Name, 128)
 	fields.Line("username", in.Username, 128)
 	check.OneOf(&fields, "kind", in.Kind, hostler.CredentialSSHKey, hostler.CredentialPassword, hostler.CredentialToken)
+	if in.HostKey != nil {
+		check.OneOf(&fields, "host_key", *in.HostKey, "", hostler.HostKeyStrict)
+	}
 	fields.Text("private_key", in.PrivateKey, 64<<10)
 	fields.Text("passphrase", in.Passphrase, 4096)
 	fields.Text("password", in.Password, 4096)

@@ -134,6 +134,12 @@ func (w *env) password(t *testing.T, name, value string) hostler.Credential {
 	}))(t)
 }
 
+// allow adds a rule to a credential.
+func (w *env) allow(t *testing.T, credential string, rule hostler.CredentialRuleInput) hostler.CredentialRule {
+	t.Helper()
+	return must(w.AddCredentialRule(t.Context(), w.admin, credential, rule))(t)
+}
+
 func (w *env) run(t *testing.T, req hostler.JobRequest) hostler.JobsCreated {
 	t.Helper()
 	return must(w.RunJobs(t.Context(), w.operator, req, ""))(t)
@@ -221,16 +227,30 @@ func testActions(t *testing.T) *action.Registry {
 			Run:     run,
 		},
 		action.Action{
+			Name: "fetch", Schema: json.RawMessage(`{"type":"object","properties":{"credential":{"type":"string"}}}`),
+			Asset: action.AssetOptional, Traits: looks, Enabled: true, Run: run,
+			Credentials: func(args json.RawMessage) []action.CredentialUse {
+				var in struct{ Credential string }
+				if json.Unmarshal(args, &in) != nil || in.Credential == "" {
+					return nil
+				}
+				return []action.CredentialUse{{
+					Name: in.Credential, Use: hostler.UseHTTP, Origin: "https://api.corp.example:443",
+				}}
+			},
+		},
+		action.Action{
 			Name: "change", Traits: changes, Enabled: true, Run: run,
 			Schema: json.RawMessage(
 				`{"type":"object","properties":{"sudo":{"type":"string"}},"additionalProperties":false}`,
 			),
-			Credentials: func(args json.RawMessage) []string {
+			LogsIn: true,
+			Credentials: func(args json.RawMessage) []action.CredentialUse {
 				var in struct{ Sudo string }
 				if json.Unmarshal(args, &in) != nil || in.Sudo == "" {
 					return nil
 				}
-				return []string{in.Sudo}
+				return []action.CredentialUse{{Name: in.Sudo, Use: hostler.UseSudo}}
 			},
 		},
 	)

@@ -134,14 +134,14 @@ func (b *jobBatch) run(plans []*plan) error {
 func (b *jobBatch) add(i int, p *plan, run hostler.RunID) error {
 	targets, err := b.findTargets(p)
 	if err == nil {
-		err = b.checkCredentials(p.act, p.spec.Args)
+		err = b.checkUses(p.act, p.spec.Args, targets, p.inline)
 	}
 	switch hostler.CodeOf(err) {
 	case "":
 		b.specs = append(b.specs, specFor(b.specOf(p, run), targets[0], p.lane))
 		b.planOf, b.webhook = append(b.planOf, i), p.webhook
 		return nil
-	case hostler.CodeNotFound, hostler.CodeInvalid:
+	case hostler.CodeNotFound, hostler.CodeInvalid, hostler.CodeForbidden:
 		b.errs[i] = err
 		return nil
 	default:

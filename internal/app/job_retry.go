@@ -7,6 +7,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
 )
 
 // RetryJob creates a new job like one that has ended.
@@ -216,13 +217,13 @@ func (s *scope) retrySpec(
 	if err != nil {
 		return spec, err
 	}
-	if err := s.checkCredentials(act, spec.Args); err != nil {
-		return spec, err
-	}
 	key, ok := keys[spec.Asset]
 	if spec.Asset != 0 && !ok {
 		return spec, hostler.Errorf(hostler.CodeConflict,
 			"its asset %q was deleted", "其资产 %q 已被删除", spec.AssetName)
+	}
+	if err := s.checkUses(act, spec.Args, []store.Target{{ID: spec.Asset}}, nil); err != nil {
+		return spec, err
 	}
 	if strings.HasPrefix(spec.LaneKey, hostler.AssetLaneKey("")) {
 		spec.LaneKey = hostler.AssetLaneKey(key)

@@ -3,13 +3,11 @@ package app
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
@@ -60,7 +58,7 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
-	if err := s.checkCredentials(p.act, p.spec.Args); err != nil {
+	if err := s.checkUses(p.act, p.spec.Args, targets, p.inline); err != nil {
 		return hostler.JobsCreated{}, err
 	}
 	id, err := s.NewID()
@@ -212,29 +210,6 @@ func (p *plan) checkMissing(targets []store.Target) error {
 		list += fmt.Sprintf(" … (%d)", len(missing))
 	}
 	return hostler.Errorf(hostler.CodeNotFound, "these assets do not exist: %s", "以下资产不存在：%s", list)
-}
-
-// checkCredentials refuses args that name a credential which the project does not
-// have.
-func (s *scope) checkCredentials(act *action.Action, args json.RawMessage) error {
-	if act.Credentials == nil {
-		return nil
-	}
-	names := act.Credentials(args)
-	if len(names) == 0 {
-		return nil
-	}
-	have, err := s.CredentialNames(s.project, names)
-	if err != nil {
-		return err
-	}
-	var fields check.Fields
-	for _, name := range names {
-		fields.Require(have[name], "args",
-			"names the credential %q, which does not exist in this project",
-			"引用的凭据 %q 在本项目中不存在", name)
-	}
-	return fields.Err()
 }
 
 // insertRunWebhook creates the webhook of the jobs of one run. It is not listed; its

@@ -10,6 +10,7 @@ var (
 	assetKind      = hostler.Text{EN: "asset", ZH: "资产"}
 	hostKeyKind    = hostler.Text{EN: "host key", ZH: "主机密钥"}
 	credentialKind = hostler.Text{EN: "credential", ZH: "凭据"}
+	useKind        = hostler.Text{EN: "use or rule", ZH: "用途或规则"}
 	actionKind     = hostler.Text{EN: "action", ZH: "动作"}
 	jobKind        = hostler.Text{EN: "job", ZH: "作业"}
 	runKind        = hostler.Text{EN: "run", ZH: "批次"}

@@ -29,6 +29,8 @@ var verbs = map[string]auth.Verb{
 	"ImportAssets": auth.WriteAsset,
 	"HostKeys":     auth.ReadHostKey, "AcceptHostKey": auth.DecideHostKey, "RevokeHostKey": auth.DecideHostKey,
 	"Credentials": auth.ReadCredential, "Credential": auth.ReadCredential, "CreateCredential": auth.WriteCredential,
+	"AddCredentialRule": auth.WriteCredential, "ForbidCredential": auth.WriteCredential,
+	"CredentialUses": auth.ReadCredential, "ConfirmAsset": auth.WriteCredential,
 	"PutCredential": auth.WriteCredential, "DeleteCredential": auth.WriteCredential,
 
 	"Actions": auth.ReadAction, "Action": auth.ReadAction, "ActionStats": auth.ReadJob,
@@ -173,6 +175,14 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"Credential":       func() error { return second(w.Credential(ctx, c, "root-pw")) },
 			"PutCredential":    func() error { return second(w.PutCredential(ctx, c, "root-pw", secretInput)) },
 			"DeleteCredential": func() error { return w.DeleteCredential(ctx, c, "root-pw") },
+			"AddCredentialRule": func() error {
+				return second(w.AddCredentialRule(ctx, c, "root-pw", hostler.CredentialRuleInput{
+					Uses: []string{hostler.UseSSH}, Addresses: []string{"*"},
+				}))
+			},
+			"ForbidCredential": func() error { return w.ForbidCredential(ctx, c, "root-pw", "1") },
+			"CredentialUses":   func() error { return second(w.CredentialUses(ctx, c, "root-pw", hostler.Page{})) },
+			"ConfirmAsset":     func() error { return second(w.ConfirmAsset(ctx, c, asset.ID.String())) },
 			"RunJobs": func() error {
 				return second(
 					w.RunJobs(

@@ -50,6 +50,9 @@ func TestSecretsStayInside(t *testing.T) {
 		collect(w.Credential(ctx, w.admin, "pw"))
 		collect(w.Credentials(ctx, w.admin, hostler.Page{}))
 		collect(w.CreateAsset(ctx, w.admin, hostler.AssetInput{Name: "web1", Address: "192.0.2.1", Credential: "pw"}))
+		w.allow(t, "pw", hostler.CredentialRuleInput{
+			Uses: []string{hostler.UseSudo}, Addresses: []string{"192.0.2.1"},
+		})
 		collect(
 			w.RunJobs(
 				ctx,

@@ -82,6 +82,7 @@ const (
 	DecideHostKey   Verb = "hostkey.decide"
 	ReadCredential  Verb = "credential.read" // never its secret
 	WriteCredential Verb = "credential.write"
+	UseCredential   Verb = "credential.use" // where its rules and allowed uses let it go
 	ReadAction      Verb = "action.read"
 	ReadJob         Verb = "job.read"
 	RunJob          Verb = "job.run"
@@ -118,6 +119,7 @@ var rules = map[Verb]Rule{
 	DecideHostKey:   {Role: hostler.RoleAdmin},
 	ReadCredential:  {Role: hostler.RoleViewer},
 	WriteCredential: {Role: hostler.RoleAdmin},
+	UseCredential:   {Role: hostler.RoleOperator},
 	ReadAction:      {Role: hostler.RoleViewer},
 	ReadJob:         {Role: hostler.RoleViewer},
 	RunJob:          {Role: hostler.RoleOperator},

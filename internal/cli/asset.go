@@ -21,7 +21,7 @@ and the credential to log in with.`,
 			`管理资产。资产是主机、设备或端点：名称、地址、标签，以及登录所用的凭据。`),
 		example: `hostler asset add web1 --address 192.0.2.10 --label role=web --credential ops
 hostler asset list --label role=web`,
-	}, a.assetList(), a.assetGet(), a.assetAdd(), a.assetSet(), a.assetDelete(),
+	}, a.assetList(), a.assetGet(), a.assetAdd(), a.assetSet(), a.assetDelete(), a.assetConfirm(),
 		a.assetImport(), a.assetExport(), a.hostKeyCmd())
 }
 
@@ -39,12 +39,13 @@ func assetColumns() []column[hostler.Asset] {
 }
 
 // assetDetails are the columns of a single asset.
-func assetDetails() []column[hostler.Asset] {
+func (a *app) assetDetails() []column[hostler.Asset] {
 	return append(assetColumns(),
 		col("variables", "变量", func(x hostler.Asset) string { return dash(keyValues(x.Vars)) }),
 		col("device key", "设备标识", func(x hostler.Asset) string { return x.DeviceKey }),
 		col("host key", "主机密钥策略", func(x hostler.Asset) string { return x.HostKey }),
 		col("jump", "跳板资产", func(x hostler.Asset) string { return dash(x.Jump) }),
+		col("confirmed", "已确认", func(x hostler.Asset) string { return a.yesNo(x.Confirmed) }),
 		col("id", "ID", func(x hostler.Asset) string { return x.ID.String() }),
 		col("created", "创建时间", func(x hostler.Asset) string { return localTime(x.CreatedAt) }),
 		col("changed", "修改时间", func(x hostler.Asset) string { return localTime(x.UpdatedAt) }),
@@ -87,7 +88,7 @@ func (a *app) assetGet() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return one(a, x, assetDetails())
+		return one(a, x, a.assetDetails())
 	})
 	a.complete(cmd, "", assetNames())
 	return cmd
@@ -136,7 +137,7 @@ func (a *app) assetAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return one(a, x, assetDetails())
+		return one(a, x, a.assetDetails())
 	})
 	a.assetFlags(cmd, &in)
 	return cmd
@@ -158,16 +159,36 @@ label or variable.`,
 		if err != nil {
 			return err
 		}
+		if err := askCredentialAgain(x, cmd.Flags()); err != nil {
+			return err
+		}
 		x, err = c.PutAsset(ctx, x.ID.String(), mergeAsset(x.Input(), in, cmd.Flags()))
 		if err != nil {
 			return err
 		}
-		return one(a, x, assetDetails())
+		return one(a, x, a.assetDetails())
 	})
 	a.assetFlags(cmd, &in)
 	cmd.Flags().StringVar(&in.Name, "name", "", a.t("new name", "新名称"))
 	a.complete(cmd, "", assetNames())
 	return cmd
+}
+
+// askCredentialAgain refuses to move an asset with a credential unless --credential names
+// it: the secret would go to another host.
+func askCredentialAgain(x hostler.Asset, flags *pflag.FlagSet) error {
+	if x.Credential == "" || flags.Changed("credential") {
+		return nil
+	}
+	for _, flag := range []string{"address", "port", "jump", "host-key"} {
+		if flags.Changed(flag) && (flag != "host-key" || x.HostKey == hostler.HostKeyStrict) {
+			return hostler.Invalid("credential",
+				"asset %s has a credential; with --%s, name it again: --credential %s (or --credential '' to remove it)",
+				"资产 %s 绑定了凭据；使用 --%s 时须重新指定：--credential %s（或用 --credential '' 解除）",
+				x.Name, flag, x.Credential)
+		}
+	}
+	return nil
 }
 
 // mergeAsset returns old with the fields of in whose flags were given.

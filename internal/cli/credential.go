@@ -16,11 +16,14 @@ func (a *app) credentialCmd() *cobra.Command {
 		short: txt("manage credentials: keys, passwords and tokens for assets",
 			"管理凭据：登录资产的密钥、密码和令牌"),
 		long: txt(`Manage credentials. A credential is an SSH key, a password or a token. Its secret
-is encrypted when it is stored and can never be read back.`,
-			`管理凭据。凭据是 SSH 密钥、密码或令牌，其内容在存储时加密，且无法再读出。`),
+is encrypted when it is stored and can never be read back. It is used only where an
+admin has used it before, or where a rule allows it: see credential allow.`,
+			`管理凭据。凭据是 SSH 密钥、密码或令牌，其内容在存储时加密，且无法再读出。
+凭据只能用于管理员用过之处，或规则放行之处：参见 credential allow。`),
 		example: `hostler credential add ops --kind ssh_key --username ops --file ~/.ssh/id_ed25519
 hostler credential list`,
-	}, a.credentialList(), a.credentialGet(), a.credentialAdd(), a.credentialSet(), a.credentialDelete())
+	}, a.credentialList(), a.credentialGet(), a.credentialAdd(), a.credentialSet(), a.credentialDelete(),
+		a.credentialAllow(), a.credentialUses(), a.credentialForbid())
 }
 
 // credentialColumns show the version, which tells whether a new secret is in place.
@@ -29,6 +32,7 @@ func credentialColumns() []column[hostler.Credential] {
 		col("name", "名称", func(x hostler.Credential) string { return x.Name }),
 		col("kind", "类型", func(x hostler.Credential) string { return x.Kind }),
 		col("username", "用户名", func(x hostler.Credential) string { return dash(x.Username) }),
+		col("host key", "主机密钥策略", func(x hostler.Credential) string { return dash(x.HostKey) }),
 		col("version", "版本", func(x hostler.Credential) string { return number(x.Version) }),
 		col("changed", "修改时间", func(x hostler.Credential) string { return localTime(x.UpdatedAt) }),
 	}
@@ -127,6 +131,27 @@ func (a *app) readPrivateKey(in *hostler.CredentialInput, s *credentialSecrets) 
 	return err
 }
 
+// strictFlag adds the flag for the host key policy of a credential; without the flag the
+// policy stays.
+func (a *app) strictFlag(cmd *cobra.Command, in *hostler.CredentialInput) {
+	cmd.Flags().Func("host-key",
+		a.t("strict: send it only to hosts whose key a person accepted; accept-new: to any",
+			"strict：仅发送给密钥已经人工接受的主机；accept-new：不限"),
+		func(s string) error {
+			policy := ""
+			switch s {
+			case hostler.HostKeyStrict:
+				policy = s
+			case hostler.HostKeyAcceptNew:
+			default:
+				return hostler.Invalid("host-key", "must be strict or accept-new", "应为 strict 或 accept-new")
+			}
+			in.HostKey = &policy
+			return nil
+		})
+	a.complete(cmd, "host-key", fixed(hostler.HostKeyAcceptNew, hostler.HostKeyStrict))
+}
+
 func (a *app) credentialAdd() *cobra.Command {
 	var in hostler.CredentialInput
 	var s *credentialSecrets
@@ -155,6 +180,7 @@ hostler credential add sudo --kind password --username ops`,
 	fs.StringVar(&in.Kind, "kind", hostler.CredentialSSHKey,
 		a.t("ssh_key, password or token", "类型：ssh_key、password 或 token"))
 	fs.StringVar(&in.Username, "username", "", a.t("login name", "登录名"))
+	a.strictFlag(cmd, &in)
 	a.complete(cmd, "kind", fixed(hostler.CredentialSSHKey, hostler.CredentialPassword, hostler.CredentialToken))
 	return cmd
 }
@@ -163,6 +189,7 @@ hostler credential add sudo --kind password --username ops`,
 // is given.
 func (a *app) credentialSet() *cobra.Command {
 	var username string
+	var given hostler.CredentialInput
 	var s *credentialSecrets
 	cmd := a.cmd("set NAME [flags]", doc{
 		short: txt("replace the secret of a credential", "更换凭据内容"),
@@ -175,7 +202,9 @@ use the new secret.`,
 		if err != nil {
 			return err
 		}
-		in := hostler.CredentialInput{Name: old.Name, Kind: old.Kind, Username: cmp.Or(username, old.Username)}
+		in := hostler.CredentialInput{
+			Name: old.Name, Kind: old.Kind, Username: cmp.Or(username, old.Username), HostKey: given.HostKey,
+		}
 		if err := a.readCredentialSecrets(&in, s); err != nil {
 			return err
 		}
@@ -187,6 +216,7 @@ use the new secret.`,
 	})
 	s = a.credentialSecretFlags(cmd)
 	cmd.Flags().StringVar(&username, "username", "", a.t("new login name", "新登录名"))
+	a.strictFlag(cmd, &given)
 	a.complete(cmd, "", credentialNames())
 	return cmd
 }

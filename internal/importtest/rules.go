@@ -52,11 +52,11 @@ var apis = []Rule{
 // Use cases with a Caller, and what a lease needs without one.
 var useCases = []Rule{
 	{Package: "internal/app", May: []string{
-		"internal/action", "internal/assetfile", "internal/auth", "internal/check", "internal/outbox",
-		"internal/secret", "internal/store", "internal/webhook",
+		"internal/action", "internal/assetfile", "internal/auth", "internal/check", "internal/destination",
+		"internal/outbox", "internal/resolve", "internal/secret", "internal/store", "internal/webhook",
 	}},
 	{Package: "internal/resolve", May: []string{
-		"internal/action", "internal/check", "internal/secret", "internal/store",
+		"internal/action", "internal/check", "internal/destination", "internal/secret", "internal/store",
 	}},
 }
 
@@ -85,7 +85,9 @@ var workers = []Rule{
 var actions = []Rule{
 	{Package: "internal/action", May: []string{"internal/check"}},
 	{Package: "internal/action/...", May: []string{"internal/action"}},
-	{Package: "internal/action/http", May: []string{"internal/action", "internal/check", "internal/egress"}},
+	{Package: "internal/action/http", May: []string{
+		"internal/action", "internal/check", "internal/destination", "internal/egress",
+	}},
 	{Package: "internal/action/netcli", May: []string{"internal/action", "internal/check", "internal/sshconn"}},
 	{Package: "internal/action/netcli/devicetest"},
 	{Package: "internal/action/ssh", May: []string{
@@ -112,6 +114,7 @@ var pureRules = []Rule{
 	{Package: "internal/assetfile", May: []string{"internal/check"}},
 	{Package: "internal/webhook", May: []string{"internal/check", "internal/secret"}},
 	{Package: "internal/auth"},
+	{Package: "internal/destination"},
 }
 
 // Tools that import nothing.

@@ -24,7 +24,7 @@ func (r *Resolver) PinHostKey(ctx context.Context, job store.LeasedJob, offer ho
 	// The decision is an error, but must not roll back the record of the offered key.
 	var refused error
 	err = r.cfg.Store.InTx(ctx, func(tx *store.Tx) error {
-		policy, err := policyAt(tx, job, key.Address)
+		policy, err := r.policyAt(tx, job, key.Address)
 		if err != nil {
 			return err
 		}
@@ -52,8 +52,11 @@ func parseOffer(o hostler.HostKeyOffer) (hostler.HostKey, error) {
 
 // policyAt returns the policy for a job at an address: the address of its asset, of
 // one of the jump hosts before it, or of the host that it brought.
-func policyAt(tx *store.Tx, job store.LeasedJob, address string) (string, error) {
+func (r *Resolver) policyAt(tx *store.Tx, job store.LeasedJob, address string) (string, error) {
 	if t := job.Target; t != nil && hostler.SSHAddress(t.Address, t.Port) == address {
+		if strict, err := r.namesStrict(tx, job); err != nil || strict {
+			return hostler.HostKeyStrict, err
+		}
 		return strictest(tx, job.Project, t.Address, address)
 	}
 	id := job.Asset
@@ -65,13 +68,55 @@ func policyAt(tx *store.Tx, job store.LeasedJob, address string) (string, error)
 		if row == nil {
 			break
 		}
-		if hostler.SSHAddress(row.Address, row.Port) == address {
-			return strictest(tx, job.Project, row.Address, address)
+		if hostler.SSHAddress(row.Address, row.Port) != address {
+			id = row.JumpID
+			continue
 		}
-		id = row.JumpID
+		if strict, err := r.demandsStrict(tx, job, row); err != nil || strict {
+			return hostler.HostKeyStrict, err
+		}
+		return strictest(tx, job.Project, row.Address, address)
 	}
 	return "", hostler.Errorf(hostler.CodeForbidden,
 		"the job's asset is not reached at this address", "该作业的资产不经过此地址")
+}
+
+// demandsStrict reports whether a credential that the job sends to an asset is only for
+// hosts whose key a person accepted.
+func (r *Resolver) demandsStrict(tx *store.Tx, job store.LeasedJob, row *store.AssetRow) (bool, error) {
+	act, ok := r.cfg.Actions.Lookup(job.Action)
+	if ok && act.LogsIn && row.CredentialID != 0 {
+		found, err := tx.CredentialsByID(job.Project, []hostler.CredentialID{row.CredentialID})
+		if err != nil || found[row.CredentialID].HostKey == hostler.HostKeyStrict {
+			return err == nil, err
+		}
+	}
+	if row.ID != job.Asset {
+		return false, nil
+	}
+	return r.namesStrict(tx, job)
+}
+
+// namesStrict reports whether the args name such a credential.
+func (r *Resolver) namesStrict(tx *store.Tx, job store.LeasedJob) (bool, error) {
+	act, ok := r.cfg.Actions.Lookup(job.Action)
+	if !ok || act.Credentials == nil {
+		return false, nil
+	}
+	var names []string
+	for _, use := range act.Credentials(job.Args) {
+		names = append(names, use.Name)
+	}
+	if len(names) == 0 {
+		return false, nil
+	}
+	found, err := tx.CredentialsNamed(job.Project, names)
+	for _, c := range found {
+		if c.HostKey == hostler.HostKeyStrict {
+			return true, err
+		}
+	}
+	return false, err
 }
 
 // strictest returns strict when any asset of the project at the address is strict.
@@ -116,7 +161,7 @@ func pin(tx *store.Tx, project hostler.ProjectID, policy string, key hostler.Hos
 			tx.Emit(project, hostler.EventHostKeyOffered, hostler.ObjectEvent{Object: key.Address})
 		}
 	case known.State != hostler.HostKeyOffered:
-		key.State = known.State
+		key.State, key.DecidedBy = known.State, known.DecidedBy
 	case first:
 		if err := tx.DecideHostKey(known.ID, key.State, key.DecidedBy); err != nil {
 			return nil, err
@@ -134,6 +179,10 @@ func pin(tx *store.Tx, project hostler.ProjectID, policy string, key hostler.Hos
 // refusal is why a key is not trusted; nil when it is.
 func refusal(key hostler.HostKey, policy string) error {
 	switch {
+	case policy == hostler.HostKeyStrict && pinnedUnseen(key):
+		return hostler.Errorf(hostler.CodeConflict,
+			"the host key %s of %s was pinned without a person, and strict checking is required; a person must accept it",
+			"%[2]s 的主机密钥 %[1]s 未经人工确认即被固定，而此处要求严格校验；需人工接受", key.Fingerprint, key.Address)
 	case key.State == hostler.HostKeyPinned:
 		return nil
 	case key.State == hostler.HostKeyRevoked:

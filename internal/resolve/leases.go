@@ -2,10 +2,11 @@ package resolve
 
 import (
 	"context"
-	"maps"
 	"slices"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/destination"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 )
@@ -14,43 +15,65 @@ import (
 // credentials, and the credentials that their args name. It reads the database a
 // handful of times for the whole batch, and not at all when no lease refers to
 // anything. A credential that cannot be opened is left out and logged; the job then
-// fails for the lack of it.
+// fails for the lack of it. One that may not be used where the job would use it is left
+// out, and the lease is refused.
 func (r *Resolver) Leases(ctx context.Context, leases []*hostler.Lease) error {
-	b := &batch{resolver: r, ctx: ctx, named: map[*hostler.Lease][]string{}}
+	b := &batch{resolver: r, ctx: ctx}
 	for _, l := range leases {
 		b.collect(l)
 	}
-	if len(b.assetIDs) == 0 && len(b.inline) == 0 && len(b.named) == 0 {
+	if len(b.assetIDs) == 0 && len(b.inline) == 0 && !b.named {
 		return nil
 	}
 	if err := r.cfg.Store.View(ctx, b.read); err != nil {
 		return err
 	}
-	for _, l := range leases {
-		b.complete(l)
+	for i := range b.items {
+		b.complete(&b.items[i])
 	}
 	return nil
+}
+
+// item is a lease, and what its action does with credentials.
+type item struct {
+	lease  *hostler.Lease
+	logsIn bool
+	uses   []action.CredentialUse // that the args ask for
 }
 
 // batch is one call of Leases.
 type batch struct {
 	resolver *Resolver
 	ctx      context.Context //nolint:containedctx // a batch lives inside one call of Leases
+	items    []item
 
 	// References of the leases.
 	assetIDs []hostler.AssetID
-	inline   []*hostler.Lease            // of jobs with a host of their own
-	named    map[*hostler.Lease][]string // credentials that the args name
+	inline   []*hostler.Lease // of jobs with a host of their own
+	named    bool             // some args name a credential
 
 	// Rows read from the store.
 	assets      map[hostler.AssetID]*store.AssetRow
 	targets     map[hostler.JobID]store.SealedTarget
 	hostKeys    map[location][]hostler.HostKey
+	strict      map[location]bool // addresses of strict assets
 	credentials []store.SealedCredential
+	uses        Uses
 
 	// Results, computed once for the batch.
 	opened    map[hostler.CredentialID]*hostler.LeaseCredential
-	completed map[hostler.AssetID]*hostler.LeaseAsset
+	completed map[completedKey]completed
+}
+
+type completedKey struct {
+	asset  hostler.AssetID
+	logsIn bool
+}
+
+// completed is an asset as its leases have it.
+type completed struct {
+	asset   *hostler.LeaseAsset
+	refused *hostler.JobError
 }
 
 // location is an address in a project: host keys are pinned per project.
@@ -61,24 +84,28 @@ type location struct {
 
 // collect notes what a lease refers to.
 func (b *batch) collect(l *hostler.Lease) {
+	it := item{lease: l}
 	switch {
 	case store.InlineLease(l):
 		b.inline = append(b.inline, l)
 	case l.Asset != nil:
 		b.assetIDs = append(b.assetIDs, l.Asset.ID)
 	}
-	act, ok := b.resolver.cfg.Actions.Lookup(l.Action)
-	if !ok || act.Credentials == nil {
-		return
+	if act, ok := b.resolver.cfg.Actions.Lookup(l.Action); ok {
+		it.logsIn = act.LogsIn
+		if act.Credentials != nil {
+			it.uses = act.Credentials(l.Args)
+			b.named = b.named || len(it.uses) > 0
+		}
 	}
-	if names := act.Credentials(l.Args); len(names) > 0 {
-		b.named[l] = names
-	}
+	b.items = append(b.items, it)
 }
 
 // read reads the rows. The store may run it again from the start.
 func (b *batch) read(tx *store.Tx) error {
-	for _, read := range []func(*store.Tx) error{b.readAssets, b.readTargets, b.readHostKeys, b.readCredentials} {
+	for _, read := range []func(*store.Tx) error{
+		b.readAssets, b.readTargets, b.readHostKeys, b.readCredentials, b.readUses,
+	} {
 		if err := read(tx); err != nil {
 			return err
 		}
@@ -86,23 +113,9 @@ func (b *batch) read(tx *store.Tx) error {
 	return nil
 }
 
-// readAssets reads the assets and their jump hosts, one level at a time.
-func (b *batch) readAssets(tx *store.Tx) error {
-	b.assets = map[hostler.AssetID]*store.AssetRow{}
-	for next, n := b.assetIDs, 0; len(next) > 0 && n <= hostler.MaxJumps; n++ {
-		rows, err := tx.AssetsByID(next)
-		if err != nil {
-			return err
-		}
-		maps.Copy(b.assets, rows)
-		next = nil
-		for _, row := range rows {
-			if row.JumpID != 0 && b.assets[row.JumpID] == nil {
-				next = append(next, row.JumpID)
-			}
-		}
-	}
-	return nil
+func (b *batch) readAssets(tx *store.Tx) (err error) {
+	b.assets, err = Assets(tx, b.assetIDs)
+	return err
 }
 
 // readTargets reads the hosts that jobs brought.
@@ -119,13 +132,14 @@ func (b *batch) readTargets(tx *store.Tx) (err error) {
 }
 
 func (b *batch) readHostKeys(tx *store.Tx) error {
-	b.hostKeys = map[location][]hostler.HostKey{}
+	b.hostKeys, b.strict = map[location][]hostler.HostKey{}, map[location]bool{}
 	var projects []hostler.ProjectID
-	var addresses []string
+	var hosts, addresses []string
 	add := func(p hostler.ProjectID, address string, port int) {
 		if !slices.Contains(projects, p) {
 			projects = append(projects, p)
 		}
+		hosts = append(hosts, address)
 		addresses = append(addresses, hostler.SSHAddress(address, port))
 	}
 	for _, row := range b.assets {
@@ -137,6 +151,13 @@ func (b *batch) readHostKeys(tx *store.Tx) error {
 	}
 	if len(addresses) == 0 {
 		return nil
+	}
+	strict, err := tx.StrictAddresses(projects, hosts)
+	if err != nil {
+		return err
+	}
+	for _, s := range strict {
+		b.strict[location{s.Project, hostler.SSHAddress(s.Address, s.Port)}] = true
 	}
 	keys, err := tx.HostKeys(projects, addresses)
 	for _, k := range keys {
@@ -156,9 +177,11 @@ func (b *batch) readCredentials(tx *store.Tx) (err error) {
 	}
 	var projects []hostler.ProjectID
 	var names []string
-	for l, wanted := range b.named {
-		projects = append(projects, l.Project)
-		names = append(names, wanted...)
+	for _, it := range b.items {
+		for _, use := range it.uses {
+			projects = append(projects, it.lease.Project)
+			names = append(names, use.Name)
+		}
 	}
 	if len(ids) == 0 && len(names) == 0 {
 		return nil
@@ -167,35 +190,107 @@ func (b *batch) readCredentials(tx *store.Tx) (err error) {
 	return err
 }
 
+// readUses reads what the credentials may be used for.
+func (b *batch) readUses(tx *store.Tx) (err error) {
+	ids := make([]hostler.CredentialID, len(b.credentials))
+	for i, c := range b.credentials {
+		ids[i] = c.ID
+	}
+	var targets []string
+	for _, row := range b.assets {
+		targets = append(targets, row.Address)
+	}
+	for _, it := range b.items {
+		way := b.way(it.lease)
+		if len(way) > 0 {
+			targets = append(targets, way[0].Address)
+		}
+		for _, use := range it.uses {
+			targets = append(targets, DestinationOf(use, way).Origin)
+		}
+	}
+	b.uses, err = ReadUses(tx, ids, targets)
+	return err
+}
+
+// way returns the way to the host of a lease; none for a job without a host.
+func (b *batch) way(l *hostler.Lease) []destination.Host {
+	switch {
+	case store.InlineLease(l):
+		t, ok := b.targets[l.Job]
+		if !ok {
+			return nil
+		}
+		// The request itself named the host; nobody can have moved it.
+		at := destination.Place{Address: t.Address, Port: t.Port}
+		return []destination.Host{{Place: at, Was: at}}
+	case l.Asset != nil:
+		if row := b.assets[l.Asset.ID]; row != nil && row.ProjectID == l.Project {
+			return Way(b.assets, row.ID)
+		}
+	}
+	return nil
+}
+
 // complete fills in one lease.
-func (b *batch) complete(l *hostler.Lease) {
+func (b *batch) complete(it *item) {
+	l := it.lease
+	way := b.way(l)
 	switch {
 	case store.InlineLease(l):
 		b.completeInline(l)
+	case l.Asset != nil && len(way) == 0:
+		l.Asset, l.AssetMissing = nil, true
 	case l.Asset != nil:
-		row := b.assets[l.Asset.ID]
-		if row == nil || row.ProjectID != l.Project {
-			l.Asset, l.AssetMissing = nil, true
-		} else {
-			l.Asset = b.asset(row, 0)
-		}
+		c := b.asset(l.Asset.ID, it.logsIn)
+		l.Asset, l.Refused = c.asset, c.refused
 	}
-	for _, name := range b.named[l] {
-		if opened := b.credential(l.Project, name); opened != nil {
-			if l.Credentials == nil {
-				l.Credentials = map[string]hostler.LeaseCredential{}
-			}
-			l.Credentials[name] = *opened
-		}
+	for _, use := range it.uses {
+		b.addNamed(l, use, DestinationOf(use, way))
 	}
 }
 
-// credential opens a credential of the project; nil when there is none or it cannot
-// be opened.
-func (b *batch) credential(project hostler.ProjectID, name string) *hostler.LeaseCredential {
+// addNamed adds a credential that the args name to a lease.
+func (b *batch) addNamed(l *hostler.Lease, use action.CredentialUse, d destination.Destination) {
+	c := b.credential(l.Project, use.Name)
+	if c == nil {
+		return
+	}
+	if !b.uses.Allow(c.ID, c.Rules, d) {
+		l.Refused = refused(c, d)
+		return
+	}
+	opened := b.open(c)
+	if opened == nil {
+		return
+	}
+	if l.Credentials == nil {
+		l.Credentials = map[string]hostler.LeaseCredential{}
+	}
+	l.Credentials[use.Name] = *opened
+	if c.Strict && use.Use != hostler.UseHTTP && l.Asset != nil {
+		strict := *l.Asset // other leases share it
+		makeStrict(&strict)
+		l.Asset = &strict
+	}
+}
+
+// refused is the error of a job that needs a credential which may not be used there.
+func refused(c *store.SealedCredential, d destination.Destination) *hostler.JobError {
+	if d.Use == hostler.UseHTTP && d.Origin == "" || d.Use != hostler.UseHTTP && len(d.Way) == 0 {
+		return &hostler.JobError{Kind: hostler.ErrKindCredential, Text: hostler.Textf(
+			"the credential %q was not sent: the job has no host", "未发送凭据 %q：作业没有目标主机", c.Name)}
+	}
+	return &hostler.JobError{
+		Kind: hostler.ErrKindCredential, Text: destination.Refusal(c.Name, c.ProjectName, d),
+	}
+}
+
+// credential finds a credential of the project; nil when there is none.
+func (b *batch) credential(project hostler.ProjectID, name string) *store.SealedCredential {
 	for i := range b.credentials {
 		if c := &b.credentials[i]; c.Project == project && c.Name == name {
-			return b.open(c)
+			return c
 		}
 	}
 	return nil
@@ -208,10 +303,13 @@ func (b *batch) completeInline(l *hostler.Lease) {
 		l.Asset, l.AssetMissing = nil, true
 		return
 	}
+	at := location{l.Project, hostler.SSHAddress(t.Address, t.Port)}
 	l.Asset = &hostler.LeaseAsset{
 		Name: t.Address, Address: t.Address, Port: t.Port, Platform: t.Platform,
-		HostKeys: b.hostKeys[location{l.Project, hostler.SSHAddress(t.Address, t.Port)}],
-		HostKey:  hostler.HostKeyAcceptNew,
+		HostKeys: b.hostKeys[at], HostKey: hostler.HostKeyAcceptNew,
+	}
+	if b.strict[at] {
+		makeStrict(l.Asset)
 	}
 	login, err := b.resolver.cfg.Box.OpenSecret(secret.JobOwner(l.Job), t.Sealed)
 	switch {
@@ -230,33 +328,77 @@ func (b *batch) completeInline(l *hostler.Lease) {
 	}
 }
 
-// asset makes the lease's view of an asset and of the jump hosts before it; depth is
-// how many jump hosts were followed.
-func (b *batch) asset(row *store.AssetRow, depth int) *hostler.LeaseAsset {
-	if depth == 0 && b.completed[row.ID] != nil {
-		return b.completed[row.ID]
+// asset makes the lease's view of an asset and of the jump hosts before it. Only an
+// action that logs in gets their credentials.
+func (b *batch) asset(id hostler.AssetID, logsIn bool) completed {
+	key := completedKey{id, logsIn}
+	if c, done := b.completed[key]; done {
+		return c
 	}
+	var c completed
+	way := Way(b.assets, id)
+	row, place := b.assets[id], &c.asset
+	for n := range way {
+		out := b.host(row)
+		if cred := b.credentialOf(row); cred != nil && logsIn {
+			d := destination.Destination{Use: hostler.UseSSH, Way: way[n:]}
+			switch {
+			case b.uses.Allow(cred.ID, cred.Rules, d):
+				out.Credential = b.open(cred)
+			case c.refused == nil:
+				c.refused = refused(cred, d)
+			}
+			if cred.Strict {
+				makeStrict(out)
+			}
+		}
+		*place, place = out, &out.Jump
+		row = b.assets[row.JumpID]
+	}
+	if b.completed == nil {
+		b.completed = map[completedKey]completed{}
+	}
+	b.completed[key] = c
+	return c
+}
+
+// host makes the lease's view of one asset, without its credential.
+func (b *batch) host(row *store.AssetRow) *hostler.LeaseAsset {
+	at := location{row.ProjectID, hostler.SSHAddress(row.Address, row.Port)}
 	out := &hostler.LeaseAsset{
 		ID: row.ID, Name: row.Name, Address: row.Address, Port: row.Port, Platform: row.Platform, Vars: row.Vars,
-		HostKeys: b.hostKeys[location{row.ProjectID, hostler.SSHAddress(row.Address, row.Port)}], HostKey: row.HostKey,
+		HostKeys: b.hostKeys[at], HostKey: row.HostKey,
 	}
-	for i := range b.credentials {
-		if c := &b.credentials[i]; c.ID == row.CredentialID {
-			out.Credential = b.open(c)
-		}
-	}
-	// One more than is allowed: the action then refuses the way as too long, instead of
-	// connecting to a host in the middle of it.
-	if jump := b.assets[row.JumpID]; jump != nil && depth <= hostler.MaxJumps {
-		out.Jump = b.asset(jump, depth+1)
-	}
-	if depth == 0 {
-		if b.completed == nil {
-			b.completed = map[hostler.AssetID]*hostler.LeaseAsset{}
-		}
-		b.completed[row.ID] = out
+	if row.HostKey == hostler.HostKeyStrict || b.strict[at] {
+		makeStrict(out)
 	}
 	return out
+}
+
+func (b *batch) credentialOf(row *store.AssetRow) *store.SealedCredential {
+	for i := range b.credentials {
+		if c := &b.credentials[i]; c.ID == row.CredentialID {
+			return c
+		}
+	}
+	return nil
+}
+
+// makeStrict demands that a person accepted the host key: a key that was pinned because
+// it was the first one does not count.
+func makeStrict(a *hostler.LeaseAsset) {
+	a.HostKey = hostler.HostKeyStrict
+	a.HostKeys = slices.Clone(a.HostKeys)
+	for i := range a.HostKeys {
+		if pinnedUnseen(a.HostKeys[i]) {
+			a.HostKeys[i].State = hostler.HostKeyOffered
+		}
+	}
+}
+
+// pinnedUnseen reports whether a key was pinned without a person.
+func pinnedUnseen(k hostler.HostKey) bool {
+	return k.State == hostler.HostKeyPinned && k.DecidedBy == hostler.HostKeyAcceptNew
 }
 
 // open opens a credential, once for the batch; nil when that fails.

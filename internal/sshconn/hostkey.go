@@ -40,8 +40,9 @@ func verifyHostKey(ctx context.Context, r *route, c *action.Call, key ssh.Public
 		_ = offer(ctx, r, c, key)
 		do := hostKeyCommand(r.asset, "accept")
 		return action.NewFault(hostler.ErrKindHostKey,
-			"the host key of %s is unknown: it presents %s (%s), and the asset is strict; no credential was sent",
-			"%s 的主机密钥未知：当前为 %s（%s），该资产要求严格校验；未发送任何凭据",
+			"the host key of %s is unknown: it presents %s (%s), which no person has accepted, and the asset is strict "+
+				"or its credential demands it; no credential was sent",
+			"%s 的主机密钥未知：当前为 %s（%s），尚无人接受，而该资产或其凭据要求严格校验；未发送任何凭据",
 			r.where(), print, key.Type()).
 			WithRemedy("compare the fingerprint and %[1]s", "请核对指纹后%[2]s", do.EN, do.ZH).Final()
 	}

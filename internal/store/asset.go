@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -20,6 +21,28 @@ type AssetRow struct {
 	ProjectID    hostler.ProjectID
 	CredentialID hostler.CredentialID
 	JumpID       hostler.AssetID
+	// Was is the place of the asset as an admin set or confirmed it; its address is ""
+	// when none did.
+	Was ConfirmedPlace
+}
+
+// ConfirmedPlace is the place and the labels of an asset that an admin set or confirmed.
+type ConfirmedPlace struct {
+	Address string
+	Port    int
+	JumpID  hostler.AssetID
+	Labels  map[string]string
+}
+
+// Confirm makes the place of the asset the confirmed one.
+func (a *AssetRow) Confirm() {
+	a.Was = ConfirmedPlace{a.Address, a.Port, a.JumpID, a.Labels}
+}
+
+// isConfirmed reports whether the asset is where it was confirmed to be.
+func (a *AssetRow) isConfirmed() bool {
+	return a.Was.Address == a.Address && a.Was.JumpID == a.JumpID &&
+		cmp.Or(a.Was.Port, sshPort) == cmp.Or(a.Port, sshPort)
 }
 
 // assetColumns are the columns of table asset.
@@ -39,11 +62,20 @@ type assetColumns struct {
 	Jump       hostler.AssetID      `db:"jump"`
 	CreatedAt  time.Time            `db:"created_at"`
 	UpdatedAt  time.Time            `db:"updated_at"`
+
+	ConfirmedAddress string          `db:"confirmed_address"`
+	ConfirmedPort    int             `db:"confirmed_port"`
+	ConfirmedJump    hostler.AssetID `db:"confirmed_jump"`
+	ConfirmedLabels  string          `db:"confirmed_labels"` // JSON
 }
 
 // columns returns the asset as it is stored.
 func (a *AssetRow) columns() (assetColumns, error) {
 	labels, err := encodeMap(a.Labels)
+	if err != nil {
+		return assetColumns{}, err
+	}
+	confirmed, err := encodeMap(a.Was.Labels)
 	if err != nil {
 		return assetColumns{}, err
 	}
@@ -53,6 +85,8 @@ func (a *AssetRow) columns() (assetColumns, error) {
 		Kind: a.Kind, Platform: a.Platform, Labels: labels, Vars: vars,
 		Credential: a.CredentialID, DeviceKey: a.DeviceKey, HostKey: a.HostKey, Jump: a.JumpID,
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
+		ConfirmedAddress: a.Was.Address, ConfirmedPort: a.Was.Port, ConfirmedJump: a.Was.JumpID,
+		ConfirmedLabels: confirmed,
 	}, err
 }
 
@@ -70,8 +104,13 @@ func (a *assetColumns) row(names assetNames) (AssetRow, error) {
 			HostKey: a.HostKey, Jump: names.jump, CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
 		},
 		ProjectID: a.Project, CredentialID: a.Credential, JumpID: a.Jump,
+		Was: ConfirmedPlace{Address: a.ConfirmedAddress, Port: a.ConfirmedPort, JumpID: a.ConfirmedJump},
 	}
+	out.Confirmed = out.isConfirmed()
 	var err error
+	if out.Was.Labels, err = decodeMap(a.ConfirmedLabels); err != nil {
+		return out, err
+	}
 	if out.Labels, err = decodeMap(a.Labels); err != nil {
 		return out, err
 	}
@@ -217,6 +256,31 @@ func (tx *Tx) AddressesOn(project hostler.ProjectID, host string) ([]string, err
 ORDER BY address LIMIT 1000`, project, host, host)
 }
 
+// ConfirmAsset stores the confirmed place of an asset.
+func (tx *Tx) ConfirmAsset(a AssetRow) error {
+	labels, err := encodeMap(a.Was.Labels)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`UPDATE asset SET confirmed_address = ?, confirmed_port = ?, confirmed_jump = ?,
+confirmed_labels = ?, updated_at = ? WHERE id = ? AND project = ?`,
+		a.Was.Address, a.Was.Port, a.Was.JumpID, labels, sqldb.Micros(tx.now), a.ID, a.ProjectID)
+	return err
+}
+
+// StrictAddress is the place of a strict asset.
+type StrictAddress struct {
+	Project hostler.ProjectID `db:"project"`
+	Address string            `db:"address"`
+	Port    int               `db:"port"` // 0 is the default one
+}
+
+// StrictAddresses lists which of the addresses have strict assets in the projects.
+func (tx *Tx) StrictAddresses(projects []hostler.ProjectID, addresses []string) ([]StrictAddress, error) {
+	return query[StrictAddress](tx, `SELECT DISTINCT @cols FROM asset
+WHERE project IN ?* AND address IN ?* AND host_key = 'strict'`, projects, addresses)
+}
+
 // StrictPorts lists the ports of a project's assets with an address and the host
 // key policy strict; 0 is the default one.
 func (tx *Tx) StrictPorts(project hostler.ProjectID, address string) ([]int, error) {
@@ -303,7 +367,8 @@ func (tx *Tx) UpdateAsset(a AssetRow) error {
 	cols.UpdatedAt = tx.now
 	_, err = execRows(tx, `UPDATE asset SET name = v.name, address = v.address, port = v.port, kind = v.kind,
 platform = v.platform, labels = v.labels, vars = v.vars, credential = v.credential, device_key = v.device_key,
-host_key = v.host_key, jump = v.jump, updated_at = v.updated_at
+host_key = v.host_key, jump = v.jump, updated_at = v.updated_at, confirmed_address = v.confirmed_address,
+confirmed_port = v.confirmed_port, confirmed_jump = v.confirmed_jump, confirmed_labels = v.confirmed_labels
 FROM @rows WHERE asset.id = v.id AND asset.project = v.project`, []assetColumns{cols})
 	if err != nil {
 		return err

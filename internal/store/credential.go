@@ -1,6 +1,8 @@
 package store
 
 import (
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"hostler.dev/hostler"
@@ -18,6 +20,8 @@ type credentialRow struct {
 	Version   int                  `db:"version"`
 	CreatedAt time.Time            `db:"created_at"`
 	UpdatedAt time.Time            `db:"updated_at"`
+	Rules     string               `db:"rules"` // JSON
+	HostKey   string               `db:"host_key"`
 }
 
 // InsertCredential creates a credential; seal seals its secret for the id that it
@@ -39,7 +43,7 @@ func (tx *Tx) InsertCredential(project hostler.ProjectID, c hostler.Credential,
 	if err != nil {
 		return 0, err
 	}
-	row := credentialRow{id, c.Name, c.Kind, c.Username, 1, tx.now, tx.now}
+	row := credentialRow{id, c.Name, c.Kind, c.Username, 1, tx.now, tx.now, "[]", c.HostKey}
 	n, err := insertNew(tx, "credential", "project, name", []newCredential{{row, project, sealed}})
 	if err == nil && n == 0 {
 		err = errTaken(credentialWord, c.Name)
@@ -48,11 +52,31 @@ func (tx *Tx) InsertCredential(project hostler.ProjectID, c hostler.Credential,
 }
 
 // UpdateCredential replaces the content of a credential; its version grows.
-func (tx *Tx) UpdateCredential(id hostler.CredentialID, kind, username string, sealed []byte) error {
-	_, err := tx.Exec(`UPDATE credential SET kind = ?, username = ?, sealed = ?, version = version + 1, updated_at = ?
-WHERE id = ?`,
-		kind, username, sealed, sqldb.Micros(tx.now), id)
+func (tx *Tx) UpdateCredential(id hostler.CredentialID, c hostler.Credential, sealed []byte) error {
+	_, err := tx.Exec(`UPDATE credential SET kind = ?, username = ?, host_key = ?, sealed = ?, version = version + 1,
+updated_at = ? WHERE id = ?`, c.Kind, c.Username, c.HostKey, sealed, sqldb.Micros(tx.now), id)
 	return err
+}
+
+// SetCredentialRules replaces the rules of a credential.
+func (tx *Tx) SetCredentialRules(id hostler.CredentialID, rules []hostler.CredentialRule) error {
+	text, err := json.Marshal(rules)
+	if err != nil {
+		return fmt.Errorf("encode rules: %w", err)
+	}
+	_, err = tx.Exec(`UPDATE credential SET rules = ?, updated_at = ? WHERE id = ?`,
+		string(text), sqldb.Micros(tx.now), id)
+	return err
+}
+
+func decodeRules(text string) (rules []hostler.CredentialRule, err error) {
+	if text == "" || text == "[]" {
+		return nil, nil
+	}
+	if err := json.Unmarshal([]byte(text), &rules); err != nil {
+		return nil, fmt.Errorf("decode rules: %w", err)
+	}
+	return rules, nil
 }
 
 // Credential finds a credential of a project by name, without its secret; nil
@@ -79,22 +103,38 @@ func (tx *Tx) credentials(where string, args ...any) ([]hostler.Credential, erro
 		func(r sqldb.Rows, s *sqldb.Scanner[credentialRow]) error {
 			var row credentialRow
 			var project string
-			err := s.Scan(r, &row, &project)
+			if err := s.Scan(r, &row, &project); err != nil {
+				return err
+			}
+			rules, err := decodeRules(row.Rules)
 			out = append(out, hostler.Credential{
 				ID: row.ID, Project: project, Name: row.Name, Kind: row.Kind, Username: row.Username,
 				Version: row.Version, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+				Rules: rules, HostKey: row.HostKey,
 			})
 			return err
 		})
 	return out, err
 }
 
-// CredentialNames returns which of the names are credentials of the project.
-func (tx *Tx) CredentialNames(project hostler.ProjectID, names []string) (map[string]bool, error) {
-	found, err := column[string](tx, `SELECT name FROM credential WHERE project = ? AND name IN ?*`, project, names)
-	have := make(map[string]bool, len(found))
-	for _, name := range found {
-		have[name] = true
+// CredentialsNamed finds credentials of a project, by name.
+func (tx *Tx) CredentialsNamed(project hostler.ProjectID, names []string) (map[string]hostler.Credential, error) {
+	found, err := tx.credentials(`WHERE c.project = ? AND c.name IN ?*`, project, names)
+	have := make(map[string]hostler.Credential, len(found))
+	for _, c := range found {
+		have[c.Name] = c
+	}
+	return have, err
+}
+
+// CredentialsByID finds credentials of a project, by id.
+func (tx *Tx) CredentialsByID(
+	project hostler.ProjectID, ids []hostler.CredentialID,
+) (map[hostler.CredentialID]hostler.Credential, error) {
+	found, err := tx.credentials(`WHERE c.project = ? AND c.id IN ?*`, project, ids)
+	have := make(map[hostler.CredentialID]hostler.Credential, len(found))
+	for _, c := range found {
+		have[c.ID] = c
 	}
 	return have, err
 }
@@ -119,9 +159,12 @@ func (tx *Tx) DeleteCredential(id hostler.CredentialID) error {
 // SealedCredential is a credential with its sealed secret; for leases.
 type SealedCredential struct {
 	hostler.LeaseCredential
-	Project hostler.ProjectID
-	Name    string
-	Sealed  []byte
+	Project     hostler.ProjectID
+	ProjectName string
+	Name        string
+	Sealed      []byte
+	Rules       []hostler.CredentialRule
+	Strict      bool // only for hosts whose key a person accepted
 }
 
 // SealedCredentials finds credentials by id, and by name in the projects. Names of a
@@ -137,12 +180,23 @@ func (tx *Tx) SealedCredentials(ids []hostler.CredentialID, projects []hostler.P
 		Username string               `db:"username"`
 		Version  int                  `db:"version"`
 		Sealed   []byte               `db:"sealed"`
+		Rules    string               `db:"rules"`
+		HostKey  string               `db:"host_key"`
+		Named    string               `db:"(SELECT p.name FROM project p WHERE p.id = credential.project)"`
 	}
 	rows, err := query[sealedRow](tx, `SELECT @cols FROM credential WHERE id IN ?* OR (project IN ?* AND name IN ?*)`,
 		ids, projects, names)
 	var out []SealedCredential
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range rows {
-		c := SealedCredential{Project: r.Project, Name: r.Name, Sealed: r.Sealed}
+		c := SealedCredential{
+			Project: r.Project, ProjectName: r.Named, Name: r.Name, Sealed: r.Sealed, Strict: r.HostKey == hostler.HostKeyStrict,
+		}
+		if c.Rules, err = decodeRules(r.Rules); err != nil {
+			return nil, err
+		}
 		c.ID, c.Kind, c.Username, c.Version = r.ID, r.Kind, r.Username, r.Version
 		out = append(out, c)
 	}

@@ -1,6 +1,10 @@
 package store
 
-import "hostler.dev/hostler"
+import (
+	"encoding/json"
+
+	"hostler.dev/hostler"
+)
 
 // This file holds the hosts that jobs bring along instead of naming an asset: address
 // and sealed login are in table job_target for as long as the job lives.
@@ -73,6 +77,8 @@ type LeasedJob struct {
 	// Target is the host that the job brought along, without its login; nil for
 	// none.
 	Target *SealedTarget
+	Action string
+	Args   json.RawMessage
 }
 
 // LeasedJob finds a leased job. CodeStale: the lease is lost.
@@ -82,6 +88,9 @@ func (tx *Tx) LeasedJob(w hostler.WorkerID, l hostler.LeaseRef) (LeasedJob, erro
 		Asset   int64             `db:"j.asset"`
 		Address string            `db:"COALESCE(t.address, '')"`
 		Port    int               `db:"COALESCE(t.port, 0)"`
+		Action  string            `db:"j.action"`
+		Args    string            `db:"j.args"`
+		Shared  int64             `db:"j.shared_args"`
 	}
 	r, err := queryOne[leasedRow](tx, `SELECT @cols FROM running r JOIN job j ON j.id = r.id
 LEFT JOIN job_target t ON t.job = j.id WHERE r.id = ? AND r.worker = ? AND r.fence = ?`, l.Job, w, l.Fence)
@@ -91,7 +100,18 @@ LEFT JOIN job_target t ON t.job = j.id WHERE r.id = ? AND r.worker = ? AND r.fen
 	if r == nil {
 		return LeasedJob{}, errFenceLost()
 	}
-	j := LeasedJob{Project: r.Project, Asset: assetID(r.Asset)}
+	j := LeasedJob{
+		Project: r.Project, Asset: assetID(r.Asset), Action: r.Action, Args: json.RawMessage(r.Args),
+	}
+	if r.Shared != 0 {
+		var shared sharedArgs
+		shared.add(l.Job, r.Shared)
+		args, err := shared.read(tx)
+		if err != nil {
+			return j, err
+		}
+		j.Args = args[l.Job]
+	}
 	if r.Asset == inlineAsset {
 		j.Target = &SealedTarget{Address: r.Address, Port: r.Port}
 	}

@@ -27,6 +27,8 @@ func (j *job) prepare() (*action.Action, *action.Result) {
 	case j.lease.AssetMissing:
 		return nil, refusal(hostler.ErrKindAssetMissing, "the asset was deleted while the job was waiting",
 			"资产在作业等待期间已被删除")
+	case j.lease.Refused != nil:
+		return nil, &action.Result{Outcome: hostler.OutcomeFailed, NoRetry: true, Error: j.lease.Refused}
 	case act.Asset == action.AssetRequired && j.lease.Asset == nil:
 		return nil, refusal(hostler.ErrKindBadArgs, "the action %s needs an asset, but the job has none",
 			"动作 %s 需要资产，而作业未指定", j.lease.Action)

@@ -16,6 +16,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/destination"
 )
 
 // Result is the result of http_request.
@@ -189,10 +190,4 @@ func (x *exchange) sameOrigin(next *nethttp.Request, via []*nethttp.Request) boo
 }
 
 // origin returns scheme, host and port (RFC 6454).
-func origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
-}
+func origin(u *url.URL) string { return destination.Origin(u) }

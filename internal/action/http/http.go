@@ -244,11 +244,16 @@ func (a *args) safe() bool {
 	return a.Method == nethttp.MethodGet || a.Method == nethttp.MethodHead || a.Method == nethttp.MethodOptions
 }
 
-func credentials(raw json.RawMessage) []string {
-	if a, _ := parse(raw); a.Credential != "" {
-		return []string{a.Credential}
+func credentials(raw json.RawMessage) []action.CredentialUse {
+	a, _ := parse(raw)
+	if a.Credential == "" {
+		return nil
 	}
-	return nil
+	use := action.CredentialUse{Name: a.Credential, Use: hostler.UseHTTP}
+	if a.destination != nil && a.destination.Host != "" {
+		use.Origin = origin(a.destination)
+	}
+	return []action.CredentialUse{use}
 }
 
 // statusSet is a set of status codes, as closed ranges.

@@ -583,7 +583,8 @@ func TestTraits(t *testing.T) {
 			t.Errorf("%s: %+v", args, got)
 		}
 	}
-	if got := credentials(json.RawMessage(`{"url":"http://a/","credential":"c"}`)); !slices.Equal(got, []string{"c"}) {
+	want := []action.CredentialUse{{Name: "c", Use: hostler.UseHTTP, Origin: "http://a:80"}}
+	if got := credentials(json.RawMessage(`{"url":"http://a/","credential":"c"}`)); !slices.Equal(got, want) {
 		t.Errorf("credentials %q", got)
 	}
 }

@@ -59,7 +59,7 @@ func (f *Family) cliAction() action.Action {
 				"Platforms: " + list + ".",
 			ZH: "在网络设备上执行命令或下发配置；commands 与 config 二选一。支持的平台：" + list + "。",
 		},
-		Schema: cliSchema, Asset: action.AssetRequired, Enabled: true,
+		Schema: cliSchema, Asset: action.AssetRequired, LogsIn: true, Enabled: true,
 		Traits: cliTraits, Check: checkArgs, Credentials: enableCredential, Run: f.runCLI,
 	}
 }
@@ -73,7 +73,7 @@ func (f *Family) checkAction() action.Action {
 			EN: "Logs in to a network device and waits for its prompt; it changes nothing. Platforms: " + list + ".",
 			ZH: "登录网络设备并等待提示符；不做任何更改。支持的平台：" + list + "。",
 		},
-		Schema: checkSchema, Asset: action.AssetRequired, Enabled: true,
+		Schema: checkSchema, Asset: action.AssetRequired, LogsIn: true, Enabled: true,
 		Traits: func(json.RawMessage) action.Traits { return action.Traits{Idempotent: true} },
 		Check:  checkArgs, Credentials: enableCredential, Run: f.runCheck,
 	}
@@ -116,12 +116,12 @@ func filters(pipe string) bool {
 	return word != "" && slices.ContainsFunc(known, abbreviates) && !slices.ContainsFunc(files, abbreviates)
 }
 
-func enableCredential(raw json.RawMessage) []string {
+func enableCredential(raw json.RawMessage) []action.CredentialUse {
 	var a cliArgs
 	if json.Unmarshal(raw, &a) != nil || a.Enable == "" {
 		return nil
 	}
-	return []string{a.Enable}
+	return []action.CredentialUse{{Name: a.Enable, Use: hostler.UseEnable}}
 }
 
 func checkArgs(raw json.RawMessage) []hostler.FieldError {

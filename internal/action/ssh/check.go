@@ -29,7 +29,7 @@ func (f *Family) checkAction() action.Action {
 			EN: "Connects to the asset over SSH, verifies its host key and logs in; it runs nothing and changes nothing.",
 			ZH: "通过 SSH 连接资产，校验主机密钥并登录；不执行任何命令，不做任何更改。",
 		},
-		Schema: checkSchema, Asset: action.AssetRequired, Enabled: true,
+		Schema: checkSchema, Asset: action.AssetRequired, LogsIn: true, Enabled: true,
 		Traits: func(json.RawMessage) action.Traits { return action.Traits{Idempotent: true} },
 		Run:    f.runCheck,
 	}

@@ -50,7 +50,7 @@ func (f *Family) commandAction() action.Action {
 			EN: "Runs a command line in the login shell of the asset's user, over SSH, or several one after another.",
 			ZH: "通过 SSH，在资产用户的登录 shell 中执行一行命令，或依次执行多行命令。",
 		},
-		Schema: commandSchema, Asset: action.AssetRequired, Enabled: true,
+		Schema: commandSchema, Asset: action.AssetRequired, LogsIn: true, Enabled: true,
 		Traits: anyChange, Check: checkCommand, Credentials: sudoCredential,
 		Run: f.runCommand,
 	}

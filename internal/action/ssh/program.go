@@ -35,12 +35,12 @@ type Ended struct {
 // anyChange returns the traits of an action whose args can do anything.
 func anyChange(json.RawMessage) action.Traits { return action.Traits{Changes: true} }
 
-func sudoCredential(args json.RawMessage) []string {
+func sudoCredential(args json.RawMessage) []action.CredentialUse {
 	var p programArgs
 	if json.Unmarshal(args, &p) != nil || p.SudoCredential == "" {
 		return nil
 	}
-	return []string{p.SudoCredential}
+	return []action.CredentialUse{{Name: p.SudoCredential, Use: hostler.UseSudo}}
 }
 
 // maxArgvBytes limits argv and environment, each. Systems in use allow a program that

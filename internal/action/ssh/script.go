@@ -29,7 +29,7 @@ func (f *Family) scriptAction() action.Action {
 			EN: "Runs a script on the asset over SSH, with arguments, environment and standard input.",
 			ZH: "通过 SSH 在资产上运行脚本，可带参数、环境变量和标准输入。",
 		},
-		Schema: scriptSchema, Asset: action.AssetRequired, Enabled: true,
+		Schema: scriptSchema, Asset: action.AssetRequired, LogsIn: true, Enabled: true,
 		Traits: anyChange, Check: checkScript, Credentials: sudoCredential, Run: f.runScript,
 	}
 }

@@ -59,7 +59,7 @@ func (f *Family) serviceAction() action.Action {
 			EN: "Starts, stops, restarts, reloads or shows a systemd service over SSH, and verifies its state.",
 			ZH: "通过 SSH 启动、停止、重启、重载或查看 systemd 服务，并校验其状态。",
 		},
-		Schema: serviceSchema, Asset: action.AssetRequired, Enabled: true,
+		Schema: serviceSchema, Asset: action.AssetRequired, LogsIn: true, Enabled: true,
 		Traits: serviceTraits, Credentials: sudoCredential, Run: f.runService,
 	}
 }

@@ -384,7 +384,7 @@ func TestChecks(t *testing.T) {
 	if len(errs) != 1 || errs[0].Path != "args" {
 		t.Errorf("got %v", errs)
 	}
-	if got := sudoCredential(json.RawMessage(`{"sudo_credential":"s"}`)); len(got) != 1 || got[0] != "s" {
+	if got := sudoCredential(json.RawMessage(`{"sudo_credential":"s"}`)); len(got) != 1 || got[0].Name != "s" || got[0].Use != "sudo" {
 		t.Errorf("credentials: got %v", got)
 	}
 }

@@ -21,6 +21,8 @@ func (a *api) assetRoutes() []rest.Route {
 			"Replace an asset", "替换资产"),
 		route("DELETE /assets/{asset}", auth.WriteAsset, rest.At[AssetRef](a.DeleteAsset),
 			"Delete an asset; its history is retained", "删除资产，保留其历史"),
+		route("POST /assets/{asset}/confirm", auth.WriteCredential, rest.At[AssetRef](a.ConfirmAsset),
+			"Confirm where an asset is, and the use of its credential there", "确认资产的现状及其凭据在此处的使用"),
 	}
 }
 

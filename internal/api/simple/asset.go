@@ -135,6 +135,7 @@ func (s *api) putAsset(ctx context.Context, c *rest.Call, in *AssetBody) (Asset,
 		a.DeviceKey = "" // the default, which follows the address
 	}
 	in.Body.apply(&a)
+	a.CredentialKept = in.Body.Credential == nil
 	return shown(s.PutAsset(ctx, c.Caller, old.ID.String(), a))
 }
 
