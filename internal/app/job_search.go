@@ -234,11 +234,10 @@ func (a *App) AssetAddresses(ctx context.Context, c auth.Caller, host string) ([
 	})
 }
 
-// statsNewest is how many ended jobs one call of ActionStats reads.
+// statsNewest is about how many ended jobs one call of ActionStats reads.
 const statsNewest = 100_000
 
-// ActionStats counts the ended jobs of the acting project by action, among the newest
-// statsNewest jobs of all projects.
+// ActionStats counts the newest statsNewest ended jobs of the acting project by action.
 func (a *App) ActionStats(ctx context.Context, c auth.Caller) (map[string]store.ActionStats, error) {
 	g, err := a.allow(c, auth.ReadJob)
 	if err != nil {

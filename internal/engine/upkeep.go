@@ -35,6 +35,7 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 			return tx.DeleteRunArgs(now.Add(-e.cfg.Retention), argsBatch)
 		}),
 		e.store.Maintain(ctx, e.cfg.Retention),
+		e.spanHistory(ctx),
 	)
 }
 
@@ -56,6 +57,28 @@ func (e *Engine) pruneBy(ctx context.Context, batch int64, del func(tx *store.Tx
 			return err
 		}
 	}
+}
+
+// spanHistory notes which jobs the parts of the history have that get no more, so that
+// reads pass over most of them. There is one such part a day, and all of them when the
+// server was upgraded.
+func (e *Engine) spanHistory(ctx context.Context) error {
+	var parts []string
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		parts, err = tx.UnspannedParts(batch)
+		return err
+	})
+	for i := 0; err == nil && i < len(parts); i++ {
+		var spans []store.HistorySpan
+		err = e.store.View(ctx, func(tx *store.Tx) (err error) {
+			spans, err = tx.SpansOf(parts[i])
+			return err
+		})
+		if err == nil {
+			err = e.store.InTx(ctx, func(tx *store.Tx) error { return tx.InsertSpans(spans) })
+		}
+	}
+	return err
 }
 
 // promoteStranded promotes jobs that wait in a lane with capacity. By the store's

@@ -99,11 +99,14 @@ func (tx *Tx) refuseCancel(id hostler.JobID) error {
 	if err != nil || live {
 		return err
 	}
-	ended, err := tx.exists(`SELECT id FROM done WHERE id = ?`, id)
+	type endedRow struct {
+		ID hostler.JobID `db:"id"`
+	}
+	ended, err := endedJob[endedRow](tx, id, ``)
 	if err != nil {
 		return err
 	}
-	if ended {
+	if ended != nil {
 		return hostler.Errorf(hostler.CodeConflict, "the job has already ended", "作业已经结束")
 	}
 	return hostler.NotFound(jobWord, id.String())

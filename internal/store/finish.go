@@ -97,7 +97,12 @@ func (tx *Tx) countedLeases(w hostler.WorkerID, jobs []hostler.JobID) (map[hostl
 		Fence   int64         `db:"fence"`
 		Outcome string        `db:"outcome"`
 	}
-	ended, err := query[done](tx, `SELECT @cols FROM done WHERE id IN ?* AND worker = ?`, jobs, w)
+	var ended []done
+	err := tx.eachEnded(anyProject, jobs, func() bool { return len(ended) == len(jobs) }, func(part string) error {
+		some, err := query[done](tx, `SELECT @cols FROM `+part+` WHERE id IN ?* AND worker = ?`, jobs, w)
+		ended = append(ended, some...)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -92,13 +92,17 @@ func viewColumns(table string, but map[string]string) string {
 	return strings.Join(cols, ", ")
 }
 
-// The statements that read jobs by id, of one project.
-var (
-	selectLiveJobs = `SELECT ` + viewColumns("j", liveColumns) + liveJoins +
-		`JOIN project p ON p.id = j.project WHERE j.id IN ?* AND j.project = ?`
-	selectEndedJobs = `SELECT ` + viewColumns("d", endedColumns) +
-		` FROM done d JOIN project p ON p.id = d.project WHERE d.id IN ?* AND d.project = ?`
-)
+// selectLiveJobs reads live jobs by id, of one project.
+var selectLiveJobs = `SELECT ` + viewColumns("j", liveColumns) + liveJoins +
+	`JOIN project p ON p.id = j.project WHERE j.id IN ?* AND j.project = ?`
+
+var endedViewColumns = viewColumns("d", endedColumns)
+
+// selectEndedJobs reads jobs by id, of one project, from a part of the history.
+func selectEndedJobs(part string) string {
+	return `SELECT ` + endedViewColumns + ` FROM ` + part +
+		` d JOIN project p ON p.id = d.project WHERE d.id IN ?* AND d.project = ?`
+}
 
 func (v *jobView) job() (hostler.Job, error) {
 	kind, _, _ := cutLane(v.LaneKey)
@@ -171,19 +175,14 @@ func (tx *Tx) Jobs(project hostler.ProjectID, ids []hostler.JobID) ([]hostler.Jo
 	if err := add(selectLiveJobs, ids, project); err != nil {
 		return nil, err
 	}
-	// A job ends after it was created, and its id contains when. The bound keeps PostgreSQL
-	// from looking into every partition. A clock that was set back may break the rule,
-	// so what is missing is looked for without.
-	if rest := missing(); len(rest) > 0 {
-		since := hostler.IDTime(int64(slices.Min(rest))).Add(-time.Hour)
-		if err := add(selectEndedJobs+` AND d.ended_at >= ?`, rest, project, sqldb.Micros(since)); err != nil {
-			return nil, err
-		}
-	}
-	if rest := missing(); len(rest) > 0 {
-		if err := add(selectEndedJobs, rest, project); err != nil {
-			return nil, err
-		}
+	rest := missing()
+	err := tx.eachEnded(project, rest, func() bool { return len(rest) == 0 }, func(part string) error {
+		err := add(selectEndedJobs(part), rest, project)
+		rest = missing()
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	args, err := shared.read(tx)
 	for i := range out {
@@ -215,7 +214,7 @@ func (tx *Tx) Attempts(job hostler.JobID) ([]hostler.Attempt, error) {
 	if err != nil {
 		return nil, err
 	}
-	last, err := queryOne[ended](tx, `SELECT @cols FROM done WHERE id = ? AND started_at <> 0`, job)
+	last, err := endedJob[ended](tx, job, ` AND started_at <> 0`)
 	if err != nil {
 		return nil, err
 	}
@@ -241,14 +240,16 @@ func (tx *Tx) Attempts(job hostler.JobID) ([]hostler.Attempt, error) {
 // not ended are left out.
 func (tx *Tx) JobSpecs(project hostler.ProjectID, ids []hostler.JobID) (map[hostler.JobID]hostler.JobSpec, error) {
 	out := make(map[hostler.JobID]hostler.JobSpec, len(ids))
-	const ended = `SELECT @cols FROM done WHERE id IN ?* AND project = ?`
 	var shared sharedArgs
-	err := queryEach(tx, ended, []any{ids, project}, func(r *specRow) error {
-		s, err := r.spec(tx.now)
-		s.Project = project
-		out[r.ID] = s
-		shared.add(r.ID, r.SharedArgs)
-		return err
+	err := tx.eachEnded(project, ids, func() bool { return len(out) == len(ids) }, func(part string) error {
+		ended := `SELECT @cols FROM ` + part + ` WHERE id IN ?* AND project = ?`
+		return queryEach(tx, ended, []any{ids, project}, func(r *specRow) error {
+			s, err := r.spec(tx.now)
+			s.Project = project
+			out[r.ID] = s
+			shared.add(r.ID, r.SharedArgs)
+			return err
+		})
 	})
 	if err != nil {
 		return nil, err

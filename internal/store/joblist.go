@@ -58,14 +58,20 @@ func (tx *Tx) ListJobIDs(q JobQuery, before hostler.JobID, limit int) (
 	var all []int64
 	// horizon is the id down to which every source has been searched.
 	horizon := int64(0)
-	for _, src := range q.sources() {
-		found, down, err := tx.scanSource(src, q, top, limit)
+	for _, src := range q.liveSources() {
+		found, down, _, err := tx.scanSource(src, q, top, limit, scanBudget)
 		if err != nil {
 			return nil, 0, err
 		}
 		all = append(all, found...)
 		horizon = max(horizon, down)
 	}
+	found, down, err := tx.scanHistory(q, top, limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	all = append(all, found...)
+	horizon = max(horizon, down)
 	slices.SortFunc(all, func(a, b int64) int { return cmp.Compare(b, a) })
 	all = slices.Compact(all)
 	for _, id := range all {
@@ -113,92 +119,162 @@ func (q JobQuery) matchArgs() []any {
 	}
 }
 
-// liveSources are the tables that hold the live jobs of each state.
-var liveSources = map[hostler.State][]string{
-	hostler.StateScheduled: {"sched"},
-	hostler.StateQueued:    {"ready", "wait"},
-	hostler.StateRunning:   {"running"},
-	hostler.StateUnknown:   {"parked"},
+// stateTables are the tables that hold the live jobs of a state, but for queued ones.
+var stateTables = map[hostler.State]string{
+	hostler.StateScheduled: "sched",
+	hostler.StateRunning:   "running",
+	hostler.StateUnknown:   "parked",
 }
 
-// sources are the tables that may hold what the query asks for, each with a condition
-// that has an index.
-func (q JobQuery) sources() []source {
+// isQueued selects the queued of the live jobs.
+const isQueued = `NOT EXISTS (SELECT 1 FROM running y WHERE y.id = x.id)
+AND NOT EXISTS (SELECT 1 FROM parked y WHERE y.id = x.id) AND NOT EXISTS (SELECT 1 FROM sched y WHERE y.id = x.id)`
+
+// liveSources are the tables that may hold live jobs that the query asks for, each with a
+// condition that has an index.
+func (q JobQuery) liveSources() []source {
 	var out []source
 	args := q.matchArgs()
-	live := func(from, id, where string, more ...any) {
+	live := func(from, id, also, where string, more ...any) {
 		out = append(out, source{
-			`SELECT x.id, ` + match + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, id,
+			`SELECT x.id, ` + match + also + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, id,
 			append(slices.Clone(args), more...),
 		})
 	}
-	switch {
-	case len(q.Workers) > 0:
-		for _, state := range []hostler.State{hostler.StateRunning, hostler.StateUnknown} {
-			if len(q.States) == 0 || slices.Contains(q.States, state) {
-				live(liveSources[state][0]+` y JOIN job x ON x.id = y.id`, `y.id`, `y.worker IN ?* AND `, q.Workers)
-			}
-		}
-	case q.Run != 0 && len(q.States) == 0:
-		live(`job x`, `x.id`, `x.run = ? AND x.run <> 0 AND `, q.Run)
-	case len(q.States) == 0:
-		live(`job x`, `x.id`, ``)
-	}
-	for state, tables := range liveSources {
-		if !slices.Contains(q.States, state) || len(q.Workers) > 0 {
-			continue
-		}
-		for _, t := range tables {
-			live(t+` y JOIN job x ON x.id = y.id`, `y.id`, ``)
+	// jobs are the jobs of the query by the best index of table job.
+	jobs := func(also string) {
+		switch {
+		case q.Run != 0:
+			live(`job x`, `x.id`, also, `x.run = ? AND x.run <> 0 AND `, q.Run)
+		case q.Asset > 0:
+			live(`job x`, `x.id`, also, `x.asset = ? AND x.asset > 0 AND `, q.Asset)
+		default:
+			live(`job x`, `x.id`, also, `x.project = ? AND `, q.Project)
 		}
 	}
-	if s, ok := q.doneSource(args); ok {
-		out = append(out, s)
+	any := len(q.States) == 0
+	if any && len(q.Workers) == 0 {
+		jobs(``)
+		return out
+	}
+	if slices.Contains(q.States, hostler.StateQueued) && len(q.Workers) == 0 {
+		jobs(` AND ` + isQueued)
+	}
+	for state, table := range stateTables {
+		from := table + ` y JOIN job x ON x.id = y.id`
+		switch {
+		case !any && !slices.Contains(q.States, state):
+		case len(q.Workers) == 0:
+			live(from, `y.id`, ``, ``)
+		case state != hostler.StateScheduled:
+			live(from, `y.id`, ``, `y.worker IN ?* AND `, q.Workers)
+		}
 	}
 	return out
 }
 
-func (q JobQuery) doneSource(args []any) (source, bool) {
-	states := make([]string, 0, len(q.States))
+// doneSources are the searches of one part of the history for what the query asks for,
+// each by an index of the part.
+func (q JobQuery) doneSources(part string) []source {
+	var states []string
 	for _, s := range q.States {
 		if s.Terminal() {
 			states = append(states, string(s))
 		}
 	}
 	if len(q.States) > 0 && len(states) == 0 {
-		return source{}, false
+		return nil
 	}
-	args = append(slices.Clone(args), len(states) == 0, states, len(q.Workers) == 0, q.Workers)
-	where := ``
+	args := append(q.matchArgs(), len(states) == 0, states, len(q.Workers) == 0, q.Workers)
+	by := func(where string, more ...any) source {
+		return source{`SELECT x.id, ` + match + ` AND (? = 1 OR x.state IN ?*) AND (? = 1 OR x.worker IN ?*)
+THEN 1 ELSE 0 END FROM ` + part + ` x WHERE ` + where, `x.id`, append(slices.Clone(args), more...)}
+	}
 	switch {
 	case q.Run != 0:
-		where = `x.run = ? AND x.run <> 0 AND `
-		args = append(args, q.Run)
+		return []source{by(`x.run = ? AND x.run <> 0 AND `, q.Run)}
 	case q.Asset != 0:
-		where = `x.asset = ? AND x.asset <> 0 AND `
-		args = append(args, q.Asset)
-	case len(states) == 1 && states[0] != string(hostler.StateSucceeded):
-		where = `x.state = ? AND x.state <> 'succeeded' AND `
-		args = append(args, states[0])
+		return []source{by(`x.asset = ? AND x.asset <> 0 AND `, q.Asset)}
+	case len(states) > 0 && !slices.Contains(states, string(hostler.StateSucceeded)):
+		var out []source
+		for _, state := range states {
+			out = append(out, by(`x.project = ? AND x.state = ? AND x.state <> 'succeeded' AND `, q.Project, state))
+		}
+		return out
+	case q.Queue != "":
+		return []source{by(`x.project = ? AND x.queue = ? AND `, q.Project, q.Queue)}
+	case q.Action != "":
+		return []source{by(`x.project = ? AND x.action = ? AND `, q.Project, q.Action)}
 	}
-	return source{`SELECT x.id, ` + match + ` AND (? = 1 OR x.state IN ?*) AND (? = 1 OR x.worker IN ?*)
-THEN 1 ELSE 0 END FROM done x WHERE ` + where, `x.id`, args}, true
+	return []source{by(`x.project = ? AND `, q.Project)}
 }
 
-// scanSource searches one table down from an id. It returns the ids that match, and
-// the id down to which it has searched: 0 when there are no more.
-func (tx *Tx) scanSource(src source, q JobQuery, top int64, limit int) (found []int64, down int64, err error) {
-	bottom := int64(0)
-	if !q.Since.IsZero() {
-		bottom = hostler.MakeID(q.Since.Add(-idSlack).Unix(), 0)
+// partBudget limits how many parts of the history one listing reads, beside the open
+// ones.
+const partBudget = 32
+
+// scanHistory searches the history as scanSource does one table: part by part, until
+// those that are left have older jobs only, or the budget is spent.
+func (tx *Tx) scanHistory(q JobQuery, top int64, limit int) (found []int64, down int64, err error) {
+	if len(q.doneSources("")) == 0 {
+		return nil, 0, nil
 	}
+	parts, err := tx.parts(q.Project, max(q.bottom(), int64(q.Run)), top-1)
+	if err != nil {
+		return nil, 0, err
+	}
+	read, budget := 0, scanBudget
+	for i, p := range parts {
+		for _, src := range q.doneSources(p.Name) {
+			some, to, n, err := tx.scanSource(src, q, top, limit, max(budget, 2*limit))
+			if err != nil {
+				return nil, 0, err
+			}
+			found = append(found, some...)
+			down = max(down, to)
+			budget -= n
+		}
+		if !p.open() {
+			read++
+		}
+		if i+1 == len(parts) || parts[i+1].open() {
+			continue
+		}
+		// What is left has ids up to this.
+		left := min(parts[i+1].MaxID, top-1)
+		above := 0
+		for _, id := range found {
+			if id > left {
+				above++
+			}
+		}
+		if above >= limit || down > left || left < top-1 && (read >= partBudget || budget <= 0) {
+			return found, max(down, left+1), nil
+		}
+	}
+	return found, down, nil
+}
+
+// bottom is the smallest id of the jobs that the query may ask for.
+func (q JobQuery) bottom() int64 {
+	if q.Since.IsZero() {
+		return 0
+	}
+	return hostler.MakeID(q.Since.Add(-idSlack).Unix(), 0)
+}
+
+// scanSource searches one table down from an id, in about as many rows as the budget. It
+// returns the ids that match, the id down to which it has searched, 0 when there are no
+// more, and how many rows it read.
+func (tx *Tx) scanSource(src source, q JobQuery, top int64, limit, budget int) (
+	found []int64, down int64, read int, err error,
+) {
 	sql := src.sql + src.id + ` < ? AND ` + src.id + ` >= ? ORDER BY ` + src.id + ` DESC LIMIT ?`
 	// The first chunk is small: most listings match all that they read.
-	for left, chunk := scanBudget, limit+1; left > 0 && len(found) < limit; chunk *= 8 {
-		chunk = min(chunk, left)
-		left -= chunk
+	for chunk := limit + 1; read < budget && len(found) < limit; chunk *= 8 {
+		chunk = min(chunk, budget-read)
 		seen := 0
-		err := tx.each(sql, append(slices.Clone(src.args), top, bottom, chunk), func(r sqldb.Rows) error {
+		err := tx.each(sql, append(slices.Clone(src.args), top, q.bottom(), chunk), func(r sqldb.Rows) error {
 			var hit int64
 			seen++
 			if err := r.Scan(&top, &hit); err != nil {
@@ -209,12 +285,13 @@ func (tx *Tx) scanSource(src source, q JobQuery, top int64, limit int) (found []
 			}
 			return nil
 		})
+		read += seen
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, read, err
 		}
 		if seen < chunk {
-			return found, 0, nil
+			return found, 0, read, nil
 		}
 	}
-	return found, top, nil
+	return found, top, read, nil
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"time"
 
 	"hostler.dev/hostler"
@@ -15,8 +16,8 @@ type ActionStats struct {
 	Last                    time.Time     // the latest end
 }
 
-// ActionStats counts the ended jobs of a project by action. It reads no more than the
-// newest jobs of all projects, so that its cost is bounded.
+// ActionStats counts the ended jobs of a project by action. It reads about as many of the
+// newest as it is asked to, so that its cost is bounded.
 func (tx *Tx) ActionStats(project hostler.ProjectID, newest int) (map[string]ActionStats, error) {
 	type stats struct {
 		Action  string    `db:"action"`
@@ -25,16 +26,23 @@ func (tx *Tx) ActionStats(project hostler.ProjectID, newest int) (map[string]Act
 		Micros  int64     `db:"CAST(sum(CASE WHEN started_at > 0 THEN ended_at - started_at ELSE 0 END) AS BIGINT)"`
 		Last    time.Time `db:"max(ended_at)"`
 	}
-	rows, err := query[stats](tx, `SELECT @cols FROM
-(SELECT project, action, state, started_at, ended_at FROM done ORDER BY id DESC LIMIT ?) d
-WHERE project = ? GROUP BY action`,
-		newest, project)
-	out := make(map[string]ActionStats, len(rows))
-	for _, r := range rows {
-		out[r.Action] = ActionStats{
-			Count: r.Count, Success: r.Success, Failure: r.Count - r.Success,
-			Total: time.Duration(r.Micros) * time.Microsecond, Last: r.Last,
-		}
+	out := map[string]ActionStats{}
+	parts, err := tx.parts(project, 0, math.MaxInt64)
+	for i := 0; err == nil && i < len(parts) && newest > 0; i++ {
+		err = queryEach(tx, `SELECT @cols FROM (SELECT action, state, started_at, ended_at FROM `+parts[i].Name+`
+WHERE project = ? ORDER BY id DESC LIMIT ?) d GROUP BY action`, []any{project, newest}, func(r *stats) error {
+			s := out[r.Action]
+			s.Count += r.Count
+			s.Success += r.Success
+			s.Failure += r.Count - r.Success
+			s.Total += time.Duration(r.Micros) * time.Microsecond
+			if r.Last.After(s.Last) {
+				s.Last = r.Last
+			}
+			out[r.Action] = s
+			newest -= r.Count
+			return nil
+		})
 	}
 	return out, err
 }

@@ -189,7 +189,7 @@ func (s *Store) inlineBlock(ctx context.Context, job hostler.JobID) (*logBlock, 
 	}
 	var e *ended
 	err := s.View(ctx, func(tx *Tx) (err error) {
-		e, err = queryOne[ended](tx, `SELECT @cols FROM done WHERE id = ?`, job)
+		e, err = endedJob[ended](tx, job, ``)
 		return err
 	})
 	if err != nil || e == nil || len(e.Output) == 0 {

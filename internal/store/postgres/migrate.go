@@ -53,6 +53,8 @@ var parts = strings.NewReplacer(
 	"${DRIVER_TABLES}", "CREATE SEQUENCE id_seq CYCLE MINVALUE 0 MAXVALUE 9007199254740991;",
 	"${DRIVER_TABLES_DROP}", "DROP SEQUENCE id_seq;",
 	"${WORKER_LEVEL_REQUIRED}", "ALTER TABLE worker ALTER COLUMN level DROP DEFAULT;",
+	"${HISTORY_PARTS}", "",
+	"${HISTORY_PARTS_DROP}", "",
 	"${AUDIT_APPEND_ONLY}", auditAppendOnly,
 	"${AUDIT_DROP}", auditDrop,
 )

@@ -25,6 +25,12 @@ const (
 	migrateLock   = 0x686f7374_00000003
 	// logChunk bounds one deletion of old output.
 	logChunk = 1000
+	// sealDelay is how long after its day a partition may still get rows, from a server
+	// whose clock is behind.
+	sealDelay = 48 * time.Hour
+	// hideTime is how long a partition that is no longer listed exists, because reads
+	// that began before may need it. They end within Options.Timeout.
+	hideTime = 2 * time.Minute
 	// maintainTimeout bounds one statement of Maintain.
 	maintainTimeout = 10 * time.Minute
 )
@@ -52,7 +58,7 @@ func (db *DB) maintain(ctx context.Context, keep time.Duration) error {
 			return nil
 		}
 		cutoff := db.Now().Add(-keep)
-		return errors.Join(dropPartitions(ctx, c.Conn(), cutoff), dropLog(ctx, c.Conn(), cutoff))
+		return errors.Join(db.dropPartitions(ctx, c.Conn(), cutoff), dropLog(ctx, c.Conn(), cutoff))
 	})
 }
 
@@ -75,8 +81,38 @@ func (db *DB) createPartitions(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return db.listPartitions(ctx)
 }
+
+// listPartitions adds partitions that are missing in done_part to it: those that were
+// created before there was such a table.
+func (db *DB) listPartitions(ctx context.Context) error {
+	return db.with(ctx, sqldb.Work, func(c *pgxpool.Conn) error {
+		r, err := c.Query(ctx, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'done'::regclass AND NOT EXISTS (SELECT 1 FROM done_part p WHERE p.name = c.relname)`)
+		if err != nil {
+			return fmt.Errorf("list partitions: %w", err)
+		}
+		names, err := pgx.CollectRows(r, pgx.RowTo[string])
+		if err != nil {
+			return fmt.Errorf("list partitions: %w", err)
+		}
+		for _, name := range names {
+			d, err := partitionDay(name)
+			if err != nil {
+				return err
+			}
+			if _, err := c.Exec(ctx, listPartition, name, d.UnixMicro(), d.Add(day+sealDelay).UnixMicro()); err != nil {
+				return fmt.Errorf("list partition %s: %w", name, err)
+			}
+		}
+		return nil
+	})
+}
+
+const listPartition = `INSERT INTO done_part (name, since, sealed_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING`
+
+func partitionDay(name string) (time.Time, error) { return time.Parse("done_"+partitionDate, name) }
 
 // createPartition creates the history's partition of one day, unless it exists. It
 // creates a separate table and attaches it, which does not block reads or writes of
@@ -113,6 +149,10 @@ func attachPartition(ctx context.Context, tx pgx.Tx, name string, d time.Time) e
 	}
 	_, err := tx.Exec(ctx, fmt.Sprintf(`ALTER TABLE done ATTACH PARTITION %s FOR VALUES FROM (%d) TO (%d)`,
 		name, d.UnixMicro(), d.Add(day).UnixMicro()))
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, listPartition, name, d.UnixMicro(), d.Add(day+sealDelay).UnixMicro())
 	return err
 }
 
@@ -149,15 +189,18 @@ func missingDay(err error) (time.Time, bool) {
 type partition struct {
 	name     string
 	attached bool
-	pending  bool // its detach was interrupted
+	pending  bool  // its detach was interrupted
+	hidden   int64 // since when nothing reads it, in microseconds; 0: not yet
 }
 
 // dropPartitions drops the partitions of days that ended before cutoff. Each step is
 // repeatable: partitions are listed by name, so that one that was detached but not
 // dropped is found again.
-func dropPartitions(ctx context.Context, c *pgx.Conn, cutoff time.Time) error {
-	r, err := c.Query(ctx, `SELECT t.relname, i.inhrelid IS NOT NULL, coalesce(i.inhdetachpending, false)
-FROM pg_class t LEFT JOIN pg_inherits i ON i.inhrelid = t.oid AND i.inhparent = 'done'::regclass
+func (db *DB) dropPartitions(ctx context.Context, c *pgx.Conn, cutoff time.Time) error {
+	r, err := c.Query(ctx, `SELECT t.relname, i.inhrelid IS NOT NULL, coalesce(i.inhdetachpending, false),
+coalesce(p.dropped_at, 0) FROM pg_class t
+LEFT JOIN pg_inherits i ON i.inhrelid = t.oid AND i.inhparent = 'done'::regclass
+LEFT JOIN done_part p ON p.name = t.relname
 WHERE t.relkind = 'r' AND t.relname ~ '^done_[0-9]{8}$'
 AND t.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'done'::regclass)
 ORDER BY t.relname`)
@@ -165,24 +208,32 @@ ORDER BY t.relname`)
 		return fmt.Errorf("list partitions: %w", err)
 	}
 	all, err := pgx.CollectRows(r, func(row pgx.CollectableRow) (p partition, err error) {
-		return p, row.Scan(&p.name, &p.attached, &p.pending)
+		return p, row.Scan(&p.name, &p.attached, &p.pending, &p.hidden)
 	})
 	if err != nil {
 		return fmt.Errorf("list partitions: %w", err)
 	}
 	for _, p := range all {
-		d, err := time.Parse("done_"+partitionDate, p.name)
+		d, err := partitionDay(p.name)
 		if err != nil || d.Add(day).After(cutoff) {
 			continue
 		}
-		if err := dropPartition(ctx, c, p); err != nil {
+		if err := db.dropPartition(ctx, c, p, d); err != nil {
 			return fmt.Errorf("drop partition %s: %w", p.name, err)
 		}
 	}
 	return nil
 }
 
-func dropPartition(ctx context.Context, c *pgx.Conn, p partition) error {
+// dropPartition takes a partition out of the history. It drops the table hideTime later,
+// because reads name the partitions that they have listed.
+func (db *DB) dropPartition(ctx context.Context, c *pgx.Conn, p partition, d time.Time) error {
+	if p.hidden == 0 {
+		p.hidden = db.Now().UnixMicro()
+		if err := hidePartition(ctx, c, p, d); err != nil {
+			return err
+		}
+	}
 	how := "CONCURRENTLY"
 	if p.pending {
 		how = "FINALIZE"
@@ -192,8 +243,28 @@ func dropPartition(ctx context.Context, c *pgx.Conn, p partition) error {
 			return err
 		}
 	}
-	_, err := c.Exec(ctx, `DROP TABLE `+p.name)
+	if db.Now().Sub(time.UnixMicro(p.hidden)) < hideTime {
+		return nil
+	}
+	if _, err := c.Exec(ctx, `DROP TABLE `+p.name); err != nil {
+		return err
+	}
+	_, err := c.Exec(ctx, `DELETE FROM done_part WHERE name = $1`, p.name)
 	return err
+}
+
+// hidePartition takes a partition from the list that reads use.
+func hidePartition(ctx context.Context, c *pgx.Conn, p partition, d time.Time) error {
+	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO done_part (name, since, sealed_at, dropped_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (name) DO UPDATE SET dropped_at = excluded.dropped_at`,
+			p.name, d.UnixMicro(), d.Add(day+sealDelay).UnixMicro(), p.hidden)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM history_span WHERE part = $1`, p.name)
+		return err
+	})
 }
 
 // dropLog deletes output written before cutoff, in chunks. Job ids ascend with time, so

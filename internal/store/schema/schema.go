@@ -22,6 +22,8 @@
 //	ALTER TABLE job ADD COLUMN note TEXT NOT NULL DEFAULT '';
 //	ALTER TABLE ${HISTORY} ADD COLUMN note TEXT NOT NULL DEFAULT '';
 //
+// The view history_part lists the parts, and history_span tells which ids they have.
+//
 // # Levels
 //
 // The number of the newest migration of main is the level of a program. Programs of a

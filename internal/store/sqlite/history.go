@@ -158,7 +158,8 @@ func (db *DB) dropOld(keep time.Duration) error {
 	var statements []string
 	for _, n := range old {
 		statements = append(statements,
-			"DROP TABLE "+segmentName(n), fmt.Sprintf("DELETE FROM segment WHERE n = %d", n))
+			"DROP TABLE "+segmentName(n), fmt.Sprintf("DELETE FROM segment WHERE n = %d", n),
+			fmt.Sprintf("DELETE FROM history_span WHERE part = '%s'", segmentName(n)))
 	}
 	return db.rebuild(statements)
 }

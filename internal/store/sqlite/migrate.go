@@ -33,6 +33,8 @@ var parts = strings.NewReplacer(
 INSERT INTO segment (n, created_at, sealed_at) VALUES (1, CAST(unixepoch('subsec') * 1000000 AS INTEGER), 0);`,
 	"${DRIVER_TABLES_DROP}", "DROP TABLE segment;",
 	"${WORKER_LEVEL_REQUIRED}", "",
+	"${HISTORY_PARTS}", "CREATE VIEW history_part AS SELECT 'done_' || n AS name, n AS since, sealed_at FROM segment;",
+	"${HISTORY_PARTS_DROP}", "DROP VIEW history_part;",
 	"${AUDIT_APPEND_ONLY}", `-- +goose StatementBegin
 CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
 -- +goose StatementEnd

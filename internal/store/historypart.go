@@ -1,0 +1,141 @@
+package store
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/sqldb"
+)
+
+// This file finds the parts of the history that a read needs. The history is in many
+// parts, one for each day on PostgreSQL and for each 250,000 jobs on SQLite; a read that
+// asked all of them would cost more with each day. Table history_span has the smallest
+// and the largest id of each project in the parts that get no more rows; the few others
+// are open.
+
+// part is a part of the history that may have what a read looks for.
+type part struct {
+	Name  string `db:"part"`
+	MaxID int64  `db:"max_id"` // of the project; unknown for an open part
+	Since int64  `db:"since"`  // orders the open parts
+}
+
+func (p *part) open() bool { return p.MaxID == math.MaxInt64 }
+
+// anyProject is the project of history_span that stands for all.
+const anyProject = 0
+
+// clockSlack covers the clocks of other servers that are ahead.
+const clockSlack = 24 * time.Hour
+
+// parts lists the parts of the history that may have jobs of a project with ids from low
+// to high: first the open ones, the newest first, then the others by their largest id.
+func (tx *Tx) parts(project hostler.ProjectID, low, high int64) ([]part, error) {
+	now := sqldb.Micros(tx.now.Add(clockSlack))
+	all, err := query[part](tx, `SELECT p.name, CAST(? AS BIGINT), p.since FROM history_part p
+WHERE p.since <= ? AND NOT EXISTS (SELECT 1 FROM history_span a WHERE a.project = ? AND a.part = p.name)
+UNION ALL SELECT s.part, s.max_id, 0 FROM history_span s WHERE s.project = ? AND s.min_id <= ? AND s.max_id >= ?`,
+		int64(math.MaxInt64), now, anyProject, project, high, low)
+	slices.SortFunc(all, func(a, b part) int {
+		return cmp.Or(cmp.Compare(b.MaxID, a.MaxID), cmp.Compare(b.Since, a.Since))
+	})
+	return all, err
+}
+
+// eachEnded runs a query of ended jobs in the parts of the history that may have some of
+// them, until found reports that it has all. The query is built from the name of a part.
+func (tx *Tx) eachEnded(project hostler.ProjectID, ids []hostler.JobID, found func() bool,
+	read func(part string) error,
+) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	parts, err := tx.parts(project, int64(slices.Min(ids)), int64(slices.Max(ids)))
+	if err != nil {
+		return err
+	}
+	// The closed ones first, whose ids are known, and of them the one that ends first: most
+	// jobs end soon.
+	open := slices.IndexFunc(parts, func(p part) bool { return !p.open() })
+	if open < 0 {
+		open = len(parts)
+	}
+	slices.Reverse(parts[open:])
+	for _, p := range slices.Concat(parts[open:], parts[:open]) {
+		if err := read(p.Name); err != nil || found() {
+			return err
+		}
+	}
+	return nil
+}
+
+// endedJob reads columns of one ended job of any project; nil when there is none.
+func endedJob[T any](tx *Tx, id hostler.JobID, where string, args ...any) (row *T, err error) {
+	args = append([]any{id}, args...)
+	err = tx.eachEnded(anyProject, []hostler.JobID{id}, func() bool { return row != nil },
+		func(part string) (err error) {
+			row, err = queryOne[T](tx, `SELECT @cols FROM `+part+` WHERE id = ?`+where, args...)
+			return err
+		})
+	return row, err
+}
+
+// UnspannedParts lists up to limit parts of the history that get no more rows and that
+// [Tx.SpanOf] was not stored for.
+func (tx *Tx) UnspannedParts(limit int) ([]string, error) {
+	return column[string](tx, `SELECT p.name FROM history_part p WHERE p.sealed_at <> 0 AND p.sealed_at <= ?
+AND NOT EXISTS (SELECT 1 FROM history_span a WHERE a.project = ? AND a.part = p.name) ORDER BY p.since DESC LIMIT ?`,
+		sqldb.Micros(tx.now), anyProject, limit)
+}
+
+// HistorySpan has the smallest and the largest id of a project in a part of the history.
+type HistorySpan struct {
+	Project hostler.ProjectID `db:"project"`
+	Part    string            `db:"part"`
+	MinID   int64             `db:"min_id"`
+	MaxID   int64             `db:"max_id"`
+}
+
+// SpansOf reads the spans of a part, that of all projects first. It reads the ends of an
+// index, not the jobs.
+func (tx *Tx) SpansOf(name string) ([]HistorySpan, error) {
+	all := HistorySpan{Project: anyProject, Part: name, MinID: 1} // of no job
+	spans := []HistorySpan{all}
+	for project := hostler.ProjectID(math.MinInt64); ; {
+		found, err := tx.one(`SELECT project FROM `+name+` WHERE project > ? ORDER BY project LIMIT 1`,
+			[]any{project}, &project)
+		if err != nil || !found {
+			spans[0] = all
+			return spans, err
+		}
+		s := HistorySpan{Project: project, Part: name}
+		for _, end := range []struct {
+			order string
+			id    *int64
+		}{{`ORDER BY project, id`, &s.MinID}, {`ORDER BY project DESC, id DESC`, &s.MaxID}} {
+			_, err := tx.one(`SELECT id FROM `+name+` WHERE project = ? `+end.order+` LIMIT 1`, []any{project}, end.id)
+			if err != nil {
+				return nil, err
+			}
+		}
+		if all.MaxID == 0 || s.MinID < all.MinID {
+			all.MinID = s.MinID
+		}
+		all.MaxID = max(all.MaxID, s.MaxID)
+		spans = append(spans, s)
+	}
+}
+
+// InsertSpans stores the spans of a part, unless the part was dropped meanwhile or
+// another server did it.
+func (tx *Tx) InsertSpans(spans []HistorySpan) error {
+	exists, err := tx.exists(`SELECT name FROM history_part WHERE name = ? FOR SHARE`, spans[0].Part)
+	if err != nil || !exists {
+		return err
+	}
+	_, err = insertNew(tx, "history_span", "project, part", spans)
+	return err
+}
