@@ -30,6 +30,12 @@ var entryPoints = []Rule{
 		"internal/action", "internal/engine", "internal/outbox", "internal/runlog", "internal/secret",
 		"internal/sqldb", "internal/store/...", "internal/wait", "internal/worker",
 	}},
+	{Package: "internal/soak", May: []string{
+		"internal/action", "internal/app", "internal/auth", "internal/egress", "internal/engine",
+		"internal/notify", "internal/outbox", "internal/runlog", "internal/secret", "internal/sqldb",
+		"internal/store", "internal/store/postgres", "internal/store/sqlite", "internal/wait",
+		"internal/webhook", "internal/worker",
+	}},
 	{Package: "internal/config", May: []string{"internal/check"}},
 	{Package: "internal/clicontext"},
 }
