@@ -12,6 +12,7 @@ type Audit struct {
 	At      time.Time       `json:"at"`
 	Project string          `json:"project,omitempty"`
 	User    string          `json:"user"`
+	UserID  UserID          `json:"user_id,omitzero" doc:"none in records of earlier versions"`
 	Key     KeyID           `json:"key,omitzero"`
 	Remote  string          `json:"remote,omitempty"`
 	Verb    string          `json:"verb"`

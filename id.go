@@ -49,6 +49,7 @@ type (
 	AuditID         = ID[auditKind]
 	WebhookID       = ID[webhookKind]
 	DeliveryID      = ID[deliveryKind]
+	CustomRoleID    = ID[customRoleKind]
 )
 
 type (
@@ -65,6 +66,7 @@ type (
 	auditKind         struct{}
 	webhookKind       struct{}
 	deliveryKind      struct{}
+	customRoleKind    struct{}
 )
 
 func (projectKind) prefix() string       { return "prj" }
@@ -80,6 +82,7 @@ func (hostKeyKind) prefix() string       { return "hky" }
 func (auditKind) prefix() string         { return "aud" }
 func (webhookKind) prefix() string       { return "whk" }
 func (deliveryKind) prefix() string      { return "dlv" }
+func (customRoleKind) prefix() string    { return "rol" }
 
 // crockford is Crockford's base 32 alphabet in lower case: its byte order is
 // its digit order.

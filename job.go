@@ -103,6 +103,7 @@ type Job struct {
 	OnRetry     OnRetry         `json:"on_retry"`
 	RetryOf     JobID           `json:"retry_of,omitzero"`
 	CreatedBy   string          `json:"created_by,omitempty"`
+	CreatedByID UserID          `json:"created_by_id,omitzero" doc:"none in jobs of earlier versions"`
 	CreatedAt   time.Time       `json:"created_at"`
 	RunAt       *time.Time      `json:"run_at,omitempty"`
 	QueuedAt    *time.Time      `json:"queued_at,omitempty"`
@@ -178,6 +179,7 @@ type Waiting struct {
 
 // Reasons of Waiting.
 const (
+	WaitForbidden   = "forbidden"    // its user is disabled, or may no longer run it
 	WaitScheduled   = "scheduled"    // its start time is in the future
 	WaitBackoff     = "backoff"      // between two attempts
 	WaitPaused      = "queue_paused" // its queue is paused

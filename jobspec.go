@@ -28,6 +28,7 @@ type JobSpec struct {
 	ExpiresAt   time.Time     // zero means never; not started by then → expired
 	RetryOf     JobID
 	CreatedBy   string // user name, for people
+	CreatedByID UserID // whose rights are checked when the job starts; 0: the server's own
 	// Target is the ad-hoc host of the job; Asset is then 0. Its secrets are deleted when
 	// the job ends.
 	Target *JobTarget

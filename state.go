@@ -37,6 +37,7 @@ type Cause string
 const (
 	CauseDue      Cause = "due"      // its start time has come
 	CauseLease    Cause = "lease"    // a worker leased it
+	CauseHold     Cause = "hold"     // its user may not run it now
 	CauseFinish   Cause = "finish"   // the worker reported the end
 	CauseRetry    Cause = "retry"    // it failed and has attempts left
 	CauseHandBack Cause = "handback" // the worker returned it unstarted
@@ -60,6 +61,7 @@ func Transitions() []Transition {
 		{StateScheduled, CauseCancel, StateCancelled},
 		{StateScheduled, CauseExpire, StateExpired},
 		{StateQueued, CauseLease, StateRunning},
+		{StateQueued, CauseHold, StateScheduled},
 		{StateQueued, CauseCancel, StateCancelled},
 		{StateQueued, CauseExpire, StateExpired},
 		{StateRunning, CauseFinish, StateSucceeded},

@@ -42,8 +42,13 @@ type UserChange struct {
 // Me answers GET /api/v1/me: the caller and its permissions.
 type Me struct {
 	User     string          `json:"user"`
+	UserID   UserID          `json:"user_id"`
 	Key      KeyID           `json:"key"`
 	Project  string          `json:"project"`
-	Role     Role            `json:"role"`
+	Role     Role            `json:"role" doc:"in the acting project: a built-in role or one of the project"`
 	Projects map[string]Role `json:"projects"`
+	// Actions and Labels are the limits of the role and of the key in the acting project.
+	Actions   []string            `json:"actions,omitempty" doc:"the only actions that the caller may run; none: all"`
+	Labels    map[string][]string `json:"labels,omitempty" doc:"the labels of the only assets that the caller may see"`
+	ExpiresAt *time.Time          `json:"expires_at,omitempty" doc:"when the key expires"`
 }

@@ -31,3 +31,8 @@ func (c *Client) CreateUser(ctx context.Context, name string, roles map[string]h
 func (c *Client) ChangeUser(ctx context.Context, name string, ch hostler.UserChange) (hostler.User, error) {
 	return fetch[hostler.User](ctx, c, call{method: http.MethodPatch, path: []string{"users", name}, body: ch})
 }
+
+// CancelJobsOfUser cancels jobs of a user in all projects; repeat it while there are more.
+func (c *Client) CancelJobsOfUser(ctx context.Context, name string) (hostler.JobsCancelled, error) {
+	return fetch[hostler.JobsCancelled](ctx, c, post(nil, "users", name, "cancel-jobs"))
+}

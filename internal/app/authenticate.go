@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -73,7 +72,7 @@ func (a *App) Authenticate(ctx context.Context, rawKey, project, remote string) 
 		}
 		a.callers.put(hash, c, now.Add(callerTTL))
 	}
-	c.Roles, c.Projects = maps.Clone(c.Roles), maps.Clone(c.Projects)
+	c = c.Clone()
 	c.Remote = remote
 	return inProject(c, project)
 }
@@ -84,7 +83,7 @@ func inProject(c auth.Caller, name string) (auth.Caller, error) {
 		return c, nil
 	}
 	for id, n := range c.Projects {
-		if n == name {
+		if n == name && c.RoleIn(id) != hostler.RoleNone {
 			c.Project, c.ProjectName = id, n
 			return c, nil
 		}
@@ -103,23 +102,54 @@ func (a *App) lookUpCaller(ctx context.Context, hash string) (auth.Caller, error
 		if err := refuseKey(k, disabled, tx.Now()); err != nil {
 			return err
 		}
-		c = auth.Caller{
-			User: k.User, UserID: k.UserID, Key: k.ID, KeyRole: k.Role,
-			Project: k.ProjectID, ProjectName: k.Project,
+		roles, err := tx.RolesOf(k.UserID)
+		if err != nil {
+			return err
 		}
+		c = callerOf(k, roles)
 		stale = k.LastUsed == nil || tx.Now().Sub(*k.LastUsed) > touchEvery
 		ids, err := tx.ProjectIDs([]string{hostler.DefaultProject})
 		if err != nil {
 			return err
 		}
 		c.Default = ids[hostler.DefaultProject]
-		c.Roles, c.Projects, err = tx.RolesOf(k.UserID)
-		return err
+		return nil
 	})
 	if err == nil && stale {
 		a.touch(ctx, c.Key)
 	}
 	return outcome(c, err)
+}
+
+// callerOf returns the caller of a valid key, whose user has the roles.
+func callerOf(k *store.KeyRow, roles []store.UserRole) auth.Caller {
+	c := auth.Caller{
+		User: k.User, UserID: k.UserID, Key: k.ID, KeyRole: k.Base,
+		Project: k.ProjectID, ProjectName: k.Project, Scope: scopeOf(k),
+		KeyLimit: auth.LimitOf(k.Limit, hostler.RoleLimit{Actions: k.Actions}),
+		Roles:    map[hostler.ProjectID]hostler.Role{}, Projects: map[hostler.ProjectID]string{},
+		UserLimits: map[hostler.ProjectID]auth.Limit{}, Custom: map[hostler.ProjectID]string{},
+	}
+	if k.Custom != 0 {
+		c.KeyCustom = string(k.Role)
+	}
+	for _, r := range roles {
+		c.Roles[r.Project], c.Projects[r.Project] = r.Role, r.ProjectName
+		c.UserLimits[r.Project], c.Custom[r.Project] = auth.LimitOf(r.Limit), r.Custom
+	}
+	return c
+}
+
+// scopeOf is what a key permits. A custom role belongs to the key's project, so the key
+// acts in no other.
+func scopeOf(k *store.KeyRow) auth.KeyScope {
+	s := auth.KeyScope{
+		Role: k.Base, Custom: k.Custom, Projects: k.ProjectIDs, Actions: k.Actions, Expires: k.ExpiresAt,
+	}
+	if k.Custom != 0 {
+		s.Projects = []hostler.ProjectID{k.ProjectID}
+	}
+	return s
 }
 
 // touch records that a key is in use. A failure does not refuse the request: with a
@@ -154,11 +184,14 @@ func (a *App) Me(_ context.Context, c auth.Caller) (hostler.Me, error) {
 		return hostler.Me{}, err
 	}
 	me := hostler.Me{
-		User: g.caller.User, Key: c.Key, Project: c.ProjectName, Role: c.RoleIn(c.Project),
-		Projects: map[string]hostler.Role{},
+		User: g.caller.User, Key: c.Key, Project: c.ProjectName, Role: c.RoleNameIn(c.Project),
+		UserID: c.UserID, Projects: map[string]hostler.Role{}, Actions: c.LimitIn(c.Project).Actions(),
+		Labels: c.LimitIn(c.Project).Labels(), ExpiresAt: c.Scope.Expires,
 	}
 	for id, name := range c.Projects {
-		me.Projects[name] = c.RoleIn(id)
+		if role := c.RoleNameIn(id); role != hostler.RoleNone {
+			me.Projects[name] = role
+		}
 	}
 	return me, nil
 }

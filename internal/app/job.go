@@ -154,7 +154,23 @@ func (a *App) Attempts(ctx context.Context, c auth.Caller, id hostler.JobID) ([]
 // Waiting lists the reasons why a job is not running yet; none for a job that is not
 // waiting.
 func (a *App) Waiting(ctx context.Context, c auth.Caller, id hostler.JobID) ([]hostler.Waiting, error) {
-	return readOfJob(ctx, a, c, id, func(s *scope) ([]hostler.Waiting, error) { return s.Explain(id, s.project) })
+	return readOfJob(ctx, a, c, id, func(s *scope) ([]hostler.Waiting, error) { return s.explain(id) })
+}
+
+func (s *scope) explain(id hostler.JobID) ([]hostler.Waiting, error) {
+	all, err := s.Explain(id, s.project)
+	if err != nil || len(all) == 0 {
+		return all, err
+	}
+	if err := s.hideHolders(all); err != nil {
+		return nil, err
+	}
+	j, err := s.job(id)
+	if err != nil {
+		return nil, err
+	}
+	forbidden, err := s.explainForbidden(j)
+	return append(forbidden, all...), err
 }
 
 // readOfJob reads a list that belongs to a job of the acting project.

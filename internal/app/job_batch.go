@@ -5,6 +5,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/webhook"
 )
 
@@ -132,7 +133,11 @@ func (b *jobBatch) run(plans []*plan) error {
 // add adds the job of one plan. What is at fault in the plan is in errs afterwards;
 // any other error is returned.
 func (b *jobBatch) add(i int, p *plan, run hostler.RunID) error {
-	targets, err := b.findTargets(p)
+	var targets []store.Target
+	err := b.checkLimit(p.spec.Action, p.onAssets)
+	if err == nil {
+		targets, err = b.findTargets(p)
+	}
 	if err == nil {
 		err = b.checkUses(p.act, p.spec.Args, targets, p.inline)
 	}

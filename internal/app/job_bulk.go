@@ -79,7 +79,7 @@ func itemOf(id fmt.Stringer, err error) (hostler.ItemOutcome, error) {
 	switch hostler.CodeOf(err) {
 	case "":
 		return item, nil
-	case hostler.CodeNotFound, hostler.CodeConflict, hostler.CodeInvalid:
+	case hostler.CodeNotFound, hostler.CodeConflict, hostler.CodeInvalid, hostler.CodeForbidden:
 		if e, ok := errors.AsType[*hostler.Error](err); ok {
 			text := e.Text
 			for _, f := range e.Fields {

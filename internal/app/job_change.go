@@ -19,7 +19,7 @@ func (a *App) CancelJob(ctx context.Context, c auth.Caller, id hostler.JobID) (h
 }
 
 func (s *scope) cancelJob(id hostler.JobID) (hostler.Job, error) {
-	if _, err := s.job(id); err != nil {
+	if err := s.mayChange(id); err != nil {
 		return hostler.Job{}, err
 	}
 	state, err := s.CancelJob(id, s.caller.User)
@@ -30,6 +30,16 @@ func (s *scope) cancelJob(id hostler.JobID) (hostler.Job, error) {
 		return hostler.Job{}, err
 	}
 	return s.job(id)
+}
+
+// mayChange refuses to change a job that does not exist for the caller, or whose action
+// the caller's limits exclude.
+func (s *scope) mayChange(id hostler.JobID) error {
+	j, err := s.job(id)
+	if err != nil {
+		return err
+	}
+	return s.checkLimit(j.Action, j.Asset != 0)
 }
 
 // ResolveJob sets the outcome of an unknown job.
@@ -54,7 +64,7 @@ func checkResolution(in hostler.ResolveInput) error {
 }
 
 func (s *scope) resolveJob(id hostler.JobID, in hostler.ResolveInput) (hostler.Job, error) {
-	if _, err := s.job(id); err != nil {
+	if err := s.mayChange(id); err != nil {
 		return hostler.Job{}, err
 	}
 	if err := s.ResolveJob(id, in.State, s.caller.User, in.Note); err != nil {

@@ -139,7 +139,8 @@ func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
 		if out[i].err = err; err != nil {
 			continue
 		}
-		spec.Run, spec.CreatedBy = hostler.RunID(run), s.caller.User
+		spec.Run = hostler.RunID(run)
+		spec.CreatedBy, spec.CreatedByID = s.caller.User, s.caller.UserID
 		retries, at = append(retries, spec), append(at, i)
 	}
 	made, err := s.Enqueue(retries)
@@ -212,6 +213,9 @@ func (s *scope) retrySpec(
 	}
 	if spec.Target != nil {
 		return spec, errLoginDeleted(spec.AssetName)
+	}
+	if err := s.checkLimit(spec.Action, spec.Asset != 0); err != nil {
+		return spec, err
 	}
 	act, err := s.app.enabledAction(spec.Action, spec.Args)
 	if err != nil {

@@ -51,6 +51,9 @@ func (a *App) RunJobs(
 
 // runPlan creates the jobs of a plan, as one run.
 func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
+	if err := s.checkLimit(p.spec.Action, p.onAssets); err != nil {
+		return hostler.JobsCreated{}, err
+	}
 	if err := s.FreezeLanes(); err != nil {
 		return hostler.JobsCreated{}, err
 	}
@@ -129,7 +132,8 @@ func runDetail(p *plan, targets []store.Target, created hostler.JobsCreated) map
 // known.
 func (s *scope) specOf(p *plan, run hostler.RunID) hostler.JobSpec {
 	spec := p.spec
-	spec.Project, spec.Run, spec.CreatedBy = s.project, run, s.caller.User
+	spec.Project, spec.Run = s.project, run
+	spec.CreatedBy, spec.CreatedByID = s.caller.User, s.caller.UserID
 	if spec.LaneKey != "" {
 		spec.LaneKey = hostler.OwnLaneKey(s.project, spec.LaneKey)
 	}

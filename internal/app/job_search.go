@@ -204,9 +204,11 @@ func (s *scope) cancelWaiting(ids []hostler.JobID) ([]hostler.JobID, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := make([]hostler.JobID, len(jobs))
-	for i, j := range jobs {
-		own[i] = j.ID
+	own := make([]hostler.JobID, 0, len(jobs))
+	for _, j := range jobs {
+		if s.limit().AllowsAction(j.Action) {
+			own = append(own, j.ID)
+		}
 	}
 	cancelled, err := s.CancelWaiting(own, s.caller.User)
 	if err != nil {

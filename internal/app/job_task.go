@@ -44,6 +44,9 @@ func (a *App) runUnknown(
 	if len(args) == 0 {
 		args = json.RawMessage(`{}`)
 	}
+	if err := g.checkLimit(action, true); err != nil {
+		return hostler.Job{}, err
+	}
 	return change(ctx, g, func(s *scope) (hostler.Job, error) {
 		targets, err := s.Targets(s.project, []hostler.AssetID{asset}, nil, nil)
 		if err != nil {
@@ -61,7 +64,7 @@ func (a *App) runUnknown(
 			Action: action, Args: args, Asset: asset, AssetName: targets[0].Name,
 			Priority: hostler.PriorityDefault, MaxAttempts: 1, Timeout: a.cfg.Limits.Timeout,
 			OnLost: hostler.OnLostRetry, OnUnknown: hostler.OnUnknownHold, OnRetry: hostler.OnRetryHold,
-			CreatedBy: s.caller.User,
+			CreatedBy: s.caller.User, CreatedByID: s.caller.UserID,
 		}})
 		if err != nil {
 			return hostler.Job{}, err

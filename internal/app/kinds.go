@@ -6,6 +6,7 @@ import "hostler.dev/hostler"
 var (
 	projectKind    = hostler.Text{EN: "project", ZH: "项目"}
 	userKind       = hostler.Text{EN: "user", ZH: "用户"}
+	roleKind       = hostler.Text{EN: "role", ZH: "角色"}
 	keyKind        = hostler.Text{EN: "key", ZH: "密钥"}
 	assetKind      = hostler.Text{EN: "asset", ZH: "资产"}
 	hostKeyKind    = hostler.Text{EN: "host key", ZH: "主机密钥"}

@@ -1,8 +1,6 @@
 package app
 
 import (
-	"cmp"
-
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 )
@@ -33,19 +31,8 @@ func (a *App) allow(c auth.Caller, v auth.Verb) (grant, error) {
 // shows or accepts.
 func (g grant) may(v auth.Verb) bool { return auth.Allow(g.caller, v, g.caller.Project) }
 
+// limit is what narrows the caller's role in its project.
+func (g grant) limit() auth.Limit { return g.caller.LimitIn(g.caller.Project) }
+
 // refusal is the error for a caller without the role that a verb requires.
-func refusal(c auth.Caller, v auth.Verb) error {
-	if c.UserID == 0 {
-		return hostler.Errorf(hostler.CodeUnauthenticated, "an API key is required", "需要 API 密钥")
-	}
-	r, _ := auth.RuleOf(v)
-	if r.System {
-		return hostler.Errorf(hostler.CodeForbidden,
-			"this requires the role %s in the project %s",
-			"此操作需要项目 %[2]s 中的 %[1]s 角色", r.Role, hostler.DefaultProject)
-	}
-	return hostler.Errorf(hostler.CodeForbidden,
-		"this requires the role %s in the project %s; you have %s",
-		"此操作需要项目 %[2]s 中的 %[1]s 角色；当前角色为 %[3]s",
-		r.Role, c.ProjectName, cmp.Or(c.RoleIn(c.Project), "none"))
-}
+func refusal(c auth.Caller, v auth.Verb) error { return auth.Refusal(c, v) }

@@ -18,7 +18,9 @@ import (
 // verbs lists the permission that each use case requires. Every method of App that
 // takes a Caller must be in it.
 var verbs = map[string]auth.Verb{
-	"Me": auth.OwnKeys, "Audit": auth.ReadAudit,
+	"Me": auth.OwnKeys, "Can": auth.OwnKeys, "Audit": auth.ReadAudit,
+	"CustomRoles": auth.ReadRole, "CustomRole": auth.ReadRole, "CreateCustomRole": auth.WriteRole,
+	"PutCustomRole": auth.WriteRole, "DeleteCustomRole": auth.WriteRole, "CancelJobsOfUser": auth.ManageAllUsers,
 	"Projects": auth.ReadProject, "CreateProject": auth.CreateProject,
 	"Users": auth.ManageUsers, "User": auth.ManageUsers, "CreateUser": auth.ManageUsers, "ChangeUser": auth.ManageUsers,
 	"UserIDs": auth.ReadJob,
@@ -139,6 +141,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		ctx, c := t.Context(), w.stranger
 		asset := w.asset(t, hostler.AssetInput{Name: "web1", Address: "192.0.2.1"})
 		w.password(t, "root-pw", "canary")
+		w.role(t, "web-ops", nil, map[string][]string{"env": {"test"}})
 		if err := w.resolver.PinHostKey(ctx, store.LeasedJob{Project: w.admin.Project, Asset: asset.ID}, offer(t, 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -163,6 +166,12 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 					),
 				)
 			},
+			"CustomRole": func() error { return second(w.CustomRole(ctx, c, "web-ops")) },
+			"PutCustomRole": func() error {
+				in := hostler.CustomRoleInput{Base: hostler.RoleViewer, Actions: []string{"x"}}
+				return second(w.PutCustomRole(ctx, c, "web-ops", in))
+			},
+			"DeleteCustomRole": func() error { return second(w.DeleteCustomRole(ctx, c, "web-ops")) },
 			"CreateKey":        func() error { return second(w.CreateKey(ctx, c, hostler.KeyInput{Name: "k", Project: "default"})) },
 			"RotateKey":        func() error { return second(w.RotateKey(ctx, c, key)) },
 			"RevokeKey":        func() error { return second(w.RevokeKey(ctx, c, key)) },
@@ -224,7 +233,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		// These name no object, or only what belongs to no project; listings and
 		// bulk changes are looked at below.
 		other := strings.FieldsSeq(
-			`Me Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
+			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch AssetAddresses ActionStats`,
 		)

@@ -22,7 +22,9 @@ func (a *App) Projects(ctx context.Context, c auth.Caller, p hostler.Page) (host
 		return hostler.List[hostler.Project]{}, err
 	}
 	return view(ctx, g, func(s *scope) (hostler.List[hostler.Project], error) {
-		items, err := s.Projects(slices.Collect(maps.Keys(c.Roles)), g.may(auth.CreateProject), after, limit+1)
+		mine := slices.Collect(maps.Keys(c.Roles))
+		mine = slices.DeleteFunc(mine, func(id hostler.ProjectID) bool { return c.RoleIn(id) == hostler.RoleNone })
+		items, err := s.Projects(mine, g.may(auth.CreateProject), after, limit+1)
 		return cut(items, limit, func(p hostler.Project) string { return p.Name }), err
 	})
 }
@@ -44,7 +46,7 @@ func (a *App) CreateProject(ctx context.Context, c auth.Caller, in hostler.Proje
 		if err != nil {
 			return p, err
 		}
-		if err := s.SetRole(c.UserID, p.ID, hostler.RoleAdmin); err != nil {
+		if err := s.SetRole(c.UserID, p.ID, hostler.RoleAdmin, 0); err != nil {
 			return p, err
 		}
 		return p, s.audit("project.create", p.Name, nil)

@@ -73,14 +73,14 @@ func createAdminKey(tx *store.Tx, p hostler.Project, keyName, secret string) err
 	if err := tx.SetUserDisabled(id, false); err != nil {
 		return err
 	}
-	if err := tx.SetRole(id, p.ID, hostler.RoleAdmin); err != nil {
+	if err := tx.SetRole(id, p.ID, hostler.RoleAdmin, 0); err != nil {
 		return err
 	}
 	key, err := tx.InsertKey(store.KeyRow{
 		Key: hostler.Key{
 			Name: keyName, User: adminUser, Project: p.Name, Role: hostler.RoleAdmin, Prefix: auth.KeyPrefix(secret),
 		},
-		UserID: id, ProjectID: p.ID, Hash: auth.HashKey(secret),
+		UserID: id, ProjectID: p.ID, Base: hostler.RoleAdmin, Hash: auth.HashKey(secret),
 	})
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ type scope struct {
 // view runs fn on a consistent snapshot.
 func view[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (out T, err error) {
 	err = g.app.store.View(ctx, func(tx *store.Tx) error {
+		tx.SeeOnly(g.limit().Labels())
 		out, err = fn(&scope{Tx: tx, grant: g})
 		return err
 	})
@@ -41,6 +42,7 @@ func change[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (
 		inTx = g.app.store.InGrowingTx
 	}
 	err = inTx(ctx, func(tx *store.Tx) error {
+		tx.SeeOnly(g.limit().Labels())
 		s := &scope{Tx: tx, grant: g}
 		out, err = fn(s)
 		if err == nil && !s.recorded {
@@ -77,8 +79,16 @@ func outcome[T any](out T, err error) (T, error) {
 // verb has one. The object is a name or an id; the detail describes what changed and
 // never holds a secret.
 func (s *scope) audit(verb, object string, detail any) error {
+	return s.auditIn(s.project, verb, object, detail)
+}
+
+// auditIn is [scope.audit] in the audit of another project.
+func (s *scope) auditIn(project hostler.ProjectID, verb, object string, detail any) error {
 	s.recorded = true
-	row := hostler.Audit{User: s.caller.User, Key: s.caller.Key, Remote: s.caller.Remote, Verb: verb, Object: object}
+	row := hostler.Audit{
+		User: s.caller.User, UserID: s.caller.UserID, Key: s.caller.Key, Remote: s.caller.Remote,
+		Verb: verb, Object: object,
+	}
 	if t, ok := eventOf[verb]; ok {
 		s.emit(t, object)
 	}
@@ -89,7 +99,7 @@ func (s *scope) audit(verb, object string, detail any) error {
 		}
 		row.Detail = b
 	}
-	return s.AppendAudit(s.project, row)
+	return s.AppendAudit(project, row)
 }
 
 // emit emits the event of a change. A change of what belongs to no project is an

@@ -8,6 +8,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/store"
 )
 
 // An admin of the default project manages every user. An admin of another project
@@ -109,14 +110,13 @@ func (a *App) CreateUser(ctx context.Context, c auth.Caller, in hostler.UserInpu
 	})
 }
 
-// checkRoles checks roles by project; none allows to remove a role.
+// checkRoles checks the names of roles by project; none allows to remove a role.
 func checkRoles(fields *check.Fields, roles map[string]hostler.Role, none bool) {
-	allowed := hostler.Roles()
-	if none {
-		allowed = append(allowed, hostler.RoleNone)
-	}
 	for _, project := range slices.Sorted(maps.Keys(roles)) {
-		check.OneOf(fields, "roles."+project, roles[project], allowed...)
+		if none && roles[project] == hostler.RoleNone {
+			continue
+		}
+		fields.Name("roles."+check.Key(project), string(roles[project]), 64)
 	}
 }
 
@@ -143,11 +143,32 @@ func (s *scope) setRoles(user hostler.UserID, roles map[string]hostler.Role) err
 		if !ok {
 			return hostler.NotFound(projectKind, name)
 		}
-		if err := s.SetRole(user, id, roles[name]); err != nil {
+		if err := s.setRole(user, id, "roles."+check.Key(name), roles[name]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// setRole gives a user a built-in role, or one of the project; the path is that of the
+// field in the input.
+func (s *scope) setRole(user hostler.UserID, project hostler.ProjectID, path string, role hostler.Role) error {
+	if role == hostler.RoleNone || slices.Contains(hostler.Roles(), role) {
+		return s.SetRole(user, project, role, 0)
+	}
+	if err := s.LockProject(project); err != nil { // the role must not be deleted meanwhile
+		return err
+	}
+	custom, err := s.CustomRole(project, string(role))
+	if err != nil {
+		return err
+	}
+	if custom == nil {
+		return hostler.Invalid(path,
+			"must be viewer, operator, approver, admin or a role of the project; see: hostler role list",
+			"须为 viewer、operator、approver、admin 或该项目自定义的角色；参见：hostler role list")
+	}
+	return s.SetRole(user, project, custom.Base, custom.ID)
 }
 
 // reread reads a user after a change, as the caller may see it.
@@ -214,4 +235,69 @@ func (s *scope) changeUser(name string, ch hostler.UserChange) (hostler.User, er
 		return hostler.User{}, err
 	}
 	return s.reread(u.Name)
+}
+
+// cancelStepOfUser is how many jobs of a user one transaction cancels, cancelScan how many
+// live jobs it reads to find them, and cancelRounds how many transactions one call makes.
+const (
+	cancelStepOfUser = 200
+	cancelScan       = 5000
+	cancelRounds     = 50
+)
+
+// CancelJobsOfUser cancels the jobs of a user in all projects: waiting ones at once, and
+// running ones by request. A call cancels a bounded number; repeat it while there are
+// more.
+func (a *App) CancelJobsOfUser(ctx context.Context, c auth.Caller, name string) (hostler.JobsCancelled, error) {
+	g, err := a.allow(c, auth.ManageAllUsers)
+	if err != nil {
+		return hostler.JobsCancelled{}, err
+	}
+	u, err := view(ctx, g, func(s *scope) (*hostler.User, error) { return s.user(name) })
+	if err != nil {
+		return hostler.JobsCancelled{}, err
+	}
+	var out hostler.JobsCancelled
+	after := hostler.JobID(0)
+	for range cancelRounds {
+		found, err := change(ctx, g, func(s *scope) (store.JobsOfUser, error) { return s.cancelJobsOf(u, after) })
+		if err != nil {
+			return out, err
+		}
+		out.Cancelled += len(found.Jobs)
+		if after = found.Next; after == 0 {
+			return out, nil
+		}
+	}
+	out.More = true
+	return out, nil
+}
+
+// cancelJobsOf cancels the next live jobs of a user, and records it in their projects.
+func (s *scope) cancelJobsOf(u *hostler.User, after hostler.JobID) (store.JobsOfUser, error) {
+	found, err := s.LiveJobsOf(u.ID, u.Name, after, cancelStepOfUser, cancelScan)
+	if err != nil {
+		return found, err
+	}
+	s.unchanged() // unless a job was cancelled
+	cancelled := map[hostler.ProjectID]int{}
+	jobs := found.Jobs
+	found.Jobs = nil
+	for _, j := range jobs {
+		_, err := s.CancelJob(j.ID, s.caller.User)
+		switch hostler.CodeOf(err) {
+		case "":
+			found.Jobs = append(found.Jobs, j)
+			cancelled[j.Project]++
+		case hostler.CodeConflict, hostler.CodeNotFound: // it has ended, or its outcome is unknown
+		default:
+			return found, err
+		}
+	}
+	for _, project := range slices.Sorted(maps.Keys(cancelled)) {
+		if err := s.auditIn(project, "job.cancel_all", u.Name, map[string]any{"count": cancelled[project]}); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
 }

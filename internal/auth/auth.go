@@ -14,9 +14,17 @@
 //
 // Everything that the table does not allow is refused: an unknown verb, an unknown role, a missing
 // project. A key never has a higher role than its own, whatever its user has.
+//
+// # Limits
+//
+// A custom role is a built-in one with a [Limit]: the actions that it may run, and the
+// assets, by their labels, that exist for it. A key may have a limit of its own. What
+// would lead around a limit is refused as a whole: the verbs that the table marks need a
+// role without limits, or one that includes every asset.
 package auth
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -29,6 +37,14 @@ type Caller struct {
 	UserID  hostler.UserID
 	Key     hostler.KeyID
 	KeyRole hostler.Role // the highest role of the key in any project
+	// Scope is what the key permits; keys that it creates permit no more.
+	Scope KeyScope
+	// KeyLimit narrows the key, and UserLimits the user's role in each project.
+	KeyLimit   Limit
+	UserLimits map[hostler.ProjectID]Limit
+	// KeyCustom and Custom name the custom roles of the key, and of the user by project.
+	KeyCustom string
+	Custom    map[hostler.ProjectID]string
 
 	Project     hostler.ProjectID // the project that the call acts in
 	ProjectName string
@@ -47,6 +63,9 @@ type Caller struct {
 // RoleIn is the caller's role in a project: the lower one of the user's role and the
 // key's.
 func (c Caller) RoleIn(p hostler.ProjectID) hostler.Role {
+	if len(c.Scope.Projects) > 0 && !slices.Contains(c.Scope.Projects, p) {
+		return hostler.RoleNone
+	}
 	role := c.Roles[p]
 	if !AtLeast(c.KeyRole, role) {
 		role = c.KeyRole
@@ -59,10 +78,7 @@ func (c Caller) RoleIn(p hostler.ProjectID) hostler.Role {
 
 // AtLeast reports whether a role includes another. Roles other than the four include
 // none.
-func AtLeast(have, need hostler.Role) bool {
-	h, n := slices.Index(hostler.Roles(), have), slices.Index(hostler.Roles(), need)
-	return h >= n && h >= 0
-}
+func AtLeast(have, need hostler.Role) bool { return have.Includes(need) }
 
 // Verb is a kind of access.
 type Verb string
@@ -76,6 +92,8 @@ const (
 	OwnKeys         Verb = "key.own"
 	ManageKeys      Verb = "key.manage" // see and revoke keys of the acting project
 	ManageAllKeys   Verb = "key.all"    // system: keys of any user
+	ReadRole        Verb = "role.read"
+	WriteRole       Verb = "role.write"
 	ReadAsset       Verb = "asset.read"
 	WriteAsset      Verb = "asset.write"
 	ReadHostKey     Verb = "hostkey.read"
@@ -102,37 +120,43 @@ const (
 type Rule struct {
 	Role   hostler.Role
 	System bool // in the default project, not in the acting one
+	// Unlimited verbs need a role without any limit, AllAssets verbs one that includes
+	// every asset of the project.
+	Unlimited bool
+	AllAssets bool
 }
 
 // rules is the one table of permissions.
 var rules = map[Verb]Rule{
 	ReadProject:     {Role: hostler.RoleViewer},
-	CreateProject:   {Role: hostler.RoleAdmin, System: true},
-	ManageUsers:     {Role: hostler.RoleAdmin},
-	ManageAllUsers:  {Role: hostler.RoleAdmin, System: true},
+	CreateProject:   {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ManageUsers:     {Role: hostler.RoleAdmin, Unlimited: true},
+	ManageAllUsers:  {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	OwnKeys:         {Role: hostler.RoleViewer},
-	ManageKeys:      {Role: hostler.RoleAdmin},
-	ManageAllKeys:   {Role: hostler.RoleAdmin, System: true},
+	ManageKeys:      {Role: hostler.RoleAdmin, Unlimited: true},
+	ManageAllKeys:   {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReadRole:        {Role: hostler.RoleViewer},
+	WriteRole:       {Role: hostler.RoleAdmin, Unlimited: true},
 	ReadAsset:       {Role: hostler.RoleViewer},
-	WriteAsset:      {Role: hostler.RoleOperator},
+	WriteAsset:      {Role: hostler.RoleOperator, AllAssets: true},
 	ReadHostKey:     {Role: hostler.RoleViewer},
-	DecideHostKey:   {Role: hostler.RoleAdmin},
+	DecideHostKey:   {Role: hostler.RoleAdmin, AllAssets: true},
 	ReadCredential:  {Role: hostler.RoleViewer},
-	WriteCredential: {Role: hostler.RoleAdmin},
+	WriteCredential: {Role: hostler.RoleAdmin, Unlimited: true},
 	UseCredential:   {Role: hostler.RoleOperator},
 	ReadAction:      {Role: hostler.RoleViewer},
 	ReadJob:         {Role: hostler.RoleViewer},
 	RunJob:          {Role: hostler.RoleOperator},
 	ChangeJob:       {Role: hostler.RoleOperator},
 	ReadQueue:       {Role: hostler.RoleViewer},
-	WriteQueue:      {Role: hostler.RoleAdmin, System: true},
+	WriteQueue:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ReadWorker:      {Role: hostler.RoleViewer},
-	StopWorker:      {Role: hostler.RoleAdmin, System: true},
-	ReadAudit:       {Role: hostler.RoleAdmin},
-	ReadEvent:       {Role: hostler.RoleViewer},
-	ReadWebhook:     {Role: hostler.RoleOperator},
-	WriteWebhook:    {Role: hostler.RoleAdmin},
-	SendDelivery:    {Role: hostler.RoleOperator},
+	StopWorker:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReadAudit:       {Role: hostler.RoleAdmin, AllAssets: true},
+	ReadEvent:       {Role: hostler.RoleViewer, AllAssets: true},
+	ReadWebhook:     {Role: hostler.RoleOperator, AllAssets: true},
+	WriteWebhook:    {Role: hostler.RoleAdmin, Unlimited: true},
+	SendDelivery:    {Role: hostler.RoleOperator, AllAssets: true},
 }
 
 // Verbs lists every verb, sorted.
@@ -154,5 +178,37 @@ func Allow(c Caller, v Verb, p hostler.ProjectID) bool {
 	if r.System {
 		p = c.Default
 	}
-	return p != 0 && AtLeast(c.RoleIn(p), r.Role)
+	return p != 0 && AtLeast(c.RoleIn(p), r.Role) && !r.refuses(c.LimitIn(p))
+}
+
+// refuses reports whether the rule refuses a role with these limits.
+func (r Rule) refuses(l Limit) bool {
+	return r.Unlimited && (l.LimitsActions() || l.LimitsAssets()) || r.AllAssets && l.LimitsAssets()
+}
+
+// Refusal is the error for a caller whom [Allow] refuses: it names what the verb
+// requires.
+func Refusal(c Caller, v Verb) *hostler.Error {
+	if c.UserID == 0 {
+		return hostler.Errorf(hostler.CodeUnauthenticated, "an API key is required", "需要 API 密钥")
+	}
+	r := rules[v]
+	p, name := c.Project, c.ProjectName
+	if r.System {
+		p, name = c.Default, hostler.DefaultProject
+	}
+	have := c.RoleNameIn(p)
+	switch {
+	case AtLeast(c.RoleIn(p), r.Role):
+		return hostler.Errorf(hostler.CodeForbidden,
+			"this requires the role %s in the project %s without a limit to certain actions or assets; you have %s",
+			"此操作需要项目 %[2]s 中不限动作和资产的 %[1]s 角色；当前角色为 %[3]s", r.Role, name, have)
+	case r.System:
+		return hostler.Errorf(hostler.CodeForbidden,
+			"this requires the role %s in the project %s",
+			"此操作需要项目 %[2]s 中的 %[1]s 角色", r.Role, name)
+	}
+	return hostler.Errorf(hostler.CodeForbidden,
+		"this requires the role %s in the project %s; you have %s",
+		"此操作需要项目 %[2]s 中的 %[1]s 角色；当前角色为 %[3]s", r.Role, name, cmp.Or(have, "none"))
 }

@@ -104,7 +104,7 @@ hostler job run check_port --asset web1 --arg port=22 --wait`,
 		a.serveCmd(),
 		a.assetCmd(), a.credentialCmd(), a.actionCmd(), a.jobCmd(), a.runCmd(), a.queueCmd(), a.workerCmd(),
 		a.eventsCmd(), a.webhookCmd(), a.deliveryCmd(),
-		a.userCmd(), a.keyCmd(), a.projectCmd(), a.auditCmd(),
+		a.userCmd(), a.roleCmd(), a.keyCmd(), a.whoamiCmd(), a.canCmd(), a.projectCmd(), a.auditCmd(),
 		a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.benchCmd(),
 		a.contextCmd(), a.completionCmd(), a.versionCmd(),
 	)

@@ -14,19 +14,15 @@ func (a *app) userCmd() *cobra.Command {
 	return a.group("user", doc{
 		short: txt("manage users and their roles", "管理用户及其角色"),
 		long: txt(`Manage users and their roles. A user is a person or a service, with one role in each
-project: viewer, operator, approver or admin. Each role includes the ones before it.`,
+project: viewer, operator, approver or admin, each of which includes the ones before it,
+or a role that the project defines (see 'hostler role').`,
 			`管理用户及其角色。用户是人或服务，在每个项目中有一个角色：viewer（查看）、operator（操作）、
-approver（审批）或 admin（管理），后者包含前者。`),
+approver（审批）或 admin（管理），后者包含前者；也可以是项目自定义的角色（参见 'hostler role'）。`),
 		example: `hostler user create alice --role default=operator
 hostler user set alice --role lab=admin
 hostler user disable alice`,
 	}, a.userList(), a.userCreate(), a.userSet(),
-		a.userSwitch("disable", true, doc{
-			short: txt("disable a user and its keys", "停用用户及其密钥"),
-			long: txt("Disable a user. The server rejects all its keys at once.",
-				"停用用户，其密钥立即失效。"),
-			example: "hostler user disable alice",
-		}),
+		a.userDisable(),
 		a.userSwitch("enable", false, doc{
 			short: txt("enable a disabled user", "启用用户"),
 			long: txt("Enable a disabled user. Its keys work again.",
@@ -112,7 +108,50 @@ func asRoles(m map[string]string) map[string]hostler.Role {
 	return roles
 }
 
-// userSwitch makes the commands disable and enable.
+// userDisable is 'hostler user disable'.
+func (a *app) userDisable() *cobra.Command {
+	var cancel bool
+	cmd := a.cmd("disable NAME [flags]", doc{
+		short: txt("disable a user and its keys", "停用用户及其密钥"),
+		long: txt(`Disable a user. The server rejects all its keys at once, and its waiting jobs do not
+start until the user is enabled again. With --cancel-jobs they are cancelled, and its
+running jobs are stopped.`,
+			`停用用户。其密钥立即失效，等待中的作业在重新启用之前不会开始。--cancel-jobs 会取消这些作业并停止运行中的作业。`),
+		example: "hostler user disable alice --cancel-jobs",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		disabled := true
+		u, err := c.ChangeUser(ctx, args[0], hostler.UserChange{Disabled: &disabled})
+		if err != nil {
+			return err
+		}
+		if cancel {
+			if err := a.cancelJobsOf(ctx, c, args[0]); err != nil {
+				return err
+			}
+		}
+		return one(a, u, a.userColumns())
+	})
+	cmd.Flags().BoolVar(&cancel, "cancel-jobs", false,
+		a.t("also cancel the user's jobs in all projects", "同时取消该用户在所有项目中的作业"))
+	return cmd
+}
+
+// cancelJobsOf cancels all jobs of a user.
+func (a *app) cancelJobsOf(ctx context.Context, c *client.Client, name string) error {
+	for total := 0; ; {
+		res, err := c.CancelJobsOfUser(ctx, name)
+		if err != nil {
+			return err
+		}
+		total += res.Cancelled
+		if !res.More || res.Cancelled == 0 {
+			a.note("cancelled %d jobs of %s", "已取消 %[2]s 的 %[1]d 个作业", total, name)
+			return nil
+		}
+	}
+}
+
+// userSwitch makes the command enable.
 func (a *app) userSwitch(verb string, disabled bool, d doc) *cobra.Command {
 	return a.cmd(verb+" NAME", d, func(ctx context.Context, c *client.Client, args []string) error {
 		u, err := c.ChangeUser(ctx, args[0], hostler.UserChange{Disabled: &disabled})

@@ -59,8 +59,9 @@ func (e *Engine) nextPoll(wait time.Duration, affinityUntil time.Time) time.Dura
 	return wait
 }
 
-// claim leases ready jobs and resolves them. When it found only overdue jobs, it
-// expires these and claims again, since the jobs behind them cause no notification.
+// claim leases ready jobs and resolves them. When it found only jobs that are overdue or
+// may not start, it takes these out of the queue and claims again, since the jobs behind
+// them cause no notification.
 func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) (claimed store.Claimed, err error) {
 	for {
 		began := e.cfg.Now()
@@ -80,9 +81,26 @@ func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) (claimed s
 				e.log.ErrorContext(ctx, "expire overdue jobs; will retry", "err", err)
 			}
 		}
+		if len(claimed.Forbidden) > 0 {
+			err := e.holdForbidden(ctx, claimed.Forbidden)
+			if err == nil && len(claimed.Leases) == 0 {
+				continue
+			}
+			if err != nil {
+				e.log.ErrorContext(ctx, "hold jobs that may not start; will retry", "err", err)
+			}
+		}
 		claimed.Leases, err = e.resolve(ctx, req.Worker, began, claimed.Leases)
 		return claimed, err
 	}
+}
+
+// holdForbidden delays jobs whose users may not run them now.
+func (e *Engine) holdForbidden(ctx context.Context, ids []hostler.JobID) error {
+	return e.store.InTx(ctx, func(tx *store.Tx) error {
+		_, err := tx.HoldJobs(ids)
+		return err
+	})
 }
 
 // resolve fills in the assets and credentials of leases whose claim began at a time.

@@ -142,10 +142,11 @@ func (tx *Tx) assets(where string, args ...any) ([]AssetRow, error) {
 // Asset finds an asset of a project by its id, or by its name when the id is 0;
 // nil when there is none.
 func (tx *Tx) Asset(project hostler.ProjectID, id hostler.AssetID, name string) (*AssetRow, error) {
+	seen, args := tx.seen(`a.id`)
 	if id != 0 {
-		return first(tx.assets(`WHERE a.project = ? AND a.id = ?`, project, id))
+		return first(tx.assets(`WHERE a.project = ? AND a.id = ?`+seen, append([]any{project, id}, args...)...))
 	}
-	return first(tx.assets(`WHERE a.project = ? AND a.name = ?`, project, name))
+	return first(tx.assets(`WHERE a.project = ? AND a.name = ?`+seen, append([]any{project, name}, args...)...))
 }
 
 // AssetsByID finds assets of any project, by id; for leases.
@@ -161,15 +162,17 @@ func (tx *Tx) AssetsByID(ids []hostler.AssetID) (map[hostler.AssetID]*AssetRow, 
 // Assets lists the assets of a project that have all the labels, by name after a
 // name.
 func (tx *Tx) Assets(project hostler.ProjectID, labels map[string]string, after string, limit int) ([]AssetRow, error) {
+	seen, args := tx.seen(`a.id`)
 	if len(labels) == 0 {
-		return tx.assets(`WHERE a.project = ? AND a.name > ? ORDER BY a.name LIMIT ?`, project, after, limit)
+		return tx.assets(`WHERE a.project = ? AND a.name > ?`+seen+` ORDER BY a.name LIMIT ?`,
+			append(append([]any{project, after}, args...), limit)...)
 	}
 	ids, err := tx.labelled(project, labels)
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
-	return tx.assets(`WHERE a.project = ? AND a.id IN ?* AND a.name > ? ORDER BY a.name LIMIT ?`,
-		project, ids, after, limit)
+	return tx.assets(`WHERE a.project = ? AND a.id IN ?* AND a.name > ?`+seen+` ORDER BY a.name LIMIT ?`,
+		append(append([]any{project, ids, after}, args...), limit)...)
 }
 
 // labelled finds the assets that have all the labels, in the order of their ids.
@@ -216,6 +219,7 @@ func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []
 		}
 		want = append(want, more...)
 	}
+	seen, args := tx.seen(`asset.id`)
 	byID := map[hostler.AssetID]Target{}
 	for _, q := range []struct {
 		sql  string
@@ -228,7 +232,7 @@ func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []
 		if q.n == 0 {
 			continue
 		}
-		targets, err := query[Target](tx, q.sql, project, q.list)
+		targets, err := query[Target](tx, q.sql+seen, append([]any{project, q.list}, args...)...)
 		if err != nil {
 			return nil, err
 		}
@@ -246,14 +250,16 @@ func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []
 // AssetsAt finds the assets of a project with a name or an address, with the keys
 // of their devices.
 func (tx *Tx) AssetsAt(project hostler.ProjectID, host string) ([]Target, error) {
-	return query[Target](tx, `SELECT @cols FROM asset WHERE project = ? AND (name = ? OR address = ?)
-ORDER BY id LIMIT 1000`, project, host, host)
+	seen, args := tx.seen(`asset.id`)
+	return query[Target](tx, `SELECT @cols FROM asset WHERE project = ? AND (name = ? OR address = ?)`+seen+`
+ORDER BY id LIMIT 1000`, append([]any{project, host, host}, args...)...)
 }
 
 // AddressesOn finds the addresses of a project's assets with a name or on a device.
 func (tx *Tx) AddressesOn(project hostler.ProjectID, host string) ([]string, error) {
-	return column[string](tx, `SELECT DISTINCT address FROM asset WHERE project = ? AND (name = ? OR device_key = ?)
-ORDER BY address LIMIT 1000`, project, host, host)
+	seen, args := tx.seen(`asset.id`)
+	return column[string](tx, `SELECT DISTINCT address FROM asset WHERE project = ? AND (name = ? OR device_key = ?)`+
+		seen+` ORDER BY address LIMIT 1000`, append([]any{project, host, host}, args...)...)
 }
 
 // ConfirmAsset stores the confirmed place of an asset.

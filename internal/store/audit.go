@@ -13,6 +13,7 @@ type auditRow struct {
 	At      time.Time         `db:"at"`
 	Project hostler.ProjectID `db:"project"`
 	User    string            `db:"user_name"`
+	UserID  hostler.UserID    `db:"user_id"`
 	Key     hostler.KeyID     `db:"key_id"`
 	Remote  string            `db:"remote"`
 	Verb    string            `db:"verb"`
@@ -27,7 +28,7 @@ func (tx *Tx) AppendAudit(project hostler.ProjectID, a hostler.Audit) error {
 		return err
 	}
 	return insert(tx, "audit", []auditRow{{
-		hostler.AuditID(id), tx.now, project, a.User, a.Key, a.Remote, a.Verb, a.Object, a.Detail,
+		hostler.AuditID(id), tx.now, project, a.User, a.UserID, a.Key, a.Remote, a.Verb, a.Object, a.Detail,
 	}})
 }
 
@@ -43,7 +44,7 @@ ORDER BY id DESC LIMIT ?`, project, before == 0, before, limit)
 	var out []hostler.Audit
 	for _, r := range rows {
 		a := hostler.Audit{
-			ID: r.ID, At: r.At, Project: r.ProjectName, User: r.User, Key: r.Key,
+			ID: r.ID, At: r.At, Project: r.ProjectName, User: r.User, UserID: r.UserID, Key: r.Key,
 			Remote: r.Remote, Verb: r.Verb, Object: r.Object,
 		}
 		if len(r.Detail) > 0 {

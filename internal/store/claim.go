@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -17,6 +18,9 @@ type Claimed struct {
 	// Overdue reports that the claim passed over jobs whose ttl has expired: run
 	// [Tx.ExpireJobs].
 	Overdue bool
+	// Forbidden are the jobs that the claim passed over because their users may not run
+	// them now: run [Tx.HoldJobs].
+	Forbidden []hostler.JobID
 	// AffinityUntil is when this worker may claim the first of the jobs that are
 	// reserved for another worker. It is set when the claim found nothing, because
 	// no notification is sent at that time; zero: no job is reserved.
@@ -42,7 +46,7 @@ func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
 	if err := tx.c.Lock(tx.ctx, queueLock, true); err != nil {
 		return Claimed{}, err
 	}
-	serves, err := tx.lockClaimant(w)
+	serves, rights, err := tx.lockClaimant(w)
 	if err != nil {
 		return Claimed{}, err
 	}
@@ -64,7 +68,7 @@ func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
 		until, err := tx.affinityUntil(open, w)
 		return Claimed{AffinityUntil: until}, err
 	}
-	return tx.lease(w, found)
+	return tx.lease(w, rights, found)
 }
 
 // affinityUntil returns when the next job that is reserved for another worker may
@@ -80,24 +84,25 @@ ORDER BY free_at LIMIT 1`, []any{worker, sqldb.Micros(tx.now), names}, &at)
 	return sqldb.Time(at), err
 }
 
-// lockClaimant locks the row of a live worker and returns the queues it serves.
-func (tx *Tx) lockClaimant(w hostler.WorkerID) ([]string, error) {
+// lockClaimant locks the row of a live worker and returns the queues it serves, and the
+// number of the rights; see rights.go.
+func (tx *Tx) lockClaimant(w hostler.WorkerID) (queues []string, rights string, err error) {
 	type claimant struct {
 		Queues string `db:"queues"` // JSON
 		Dead   bool   `db:"dead"`
+		Rights string `db:"COALESCE((SELECT m.value FROM meta m WHERE m.key = 'rights'), '')"`
 	}
 	row, err := queryOne[claimant](tx, `SELECT @cols FROM worker WHERE id = ? FOR SHARE`, w)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if row == nil || row.Dead {
-		return nil, errFenced()
+		return nil, "", errFenced()
 	}
-	var names []string
-	if err := json.Unmarshal([]byte(row.Queues), &names); err != nil {
-		return nil, fmt.Errorf("decode the queues of worker %v: %w", w, err)
+	if err := json.Unmarshal([]byte(row.Queues), &queues); err != nil {
+		return nil, "", fmt.Errorf("decode the queues of worker %v: %w", w, err)
 	}
-	return names, nil
+	return queues, row.Rights, nil
 }
 
 func errFenced() error {
@@ -195,19 +200,15 @@ type runningRow struct {
 
 // leaseSource is what a lease takes from the job.
 type leaseSource struct {
-	ID          hostler.JobID     `db:"id"`
-	Project     hostler.ProjectID `db:"project"`
-	Run         hostler.RunID     `db:"run"`
-	Action      string            `db:"action"`
-	Asset       int64             `db:"asset"`
-	AssetName   string            `db:"asset_name"`
-	CreatedBy   string            `db:"created_by"`
-	MaxAttempts int               `db:"max_attempts"`
-	Timeout     int64             `db:"timeout"`
-	OnLost      hostler.OnLost    `db:"on_lost"`
-	ExpiresAt   time.Time         `db:"expires_at"`
-	Args        json.RawMessage   `db:"args,text"`
-	SharedArgs  int64             `db:"shared_args"`
+	jobOrigin
+	Run         hostler.RunID   `db:"run"`
+	AssetName   string          `db:"asset_name"`
+	MaxAttempts int             `db:"max_attempts"`
+	Timeout     int64           `db:"timeout"`
+	OnLost      hostler.OnLost  `db:"on_lost"`
+	ExpiresAt   time.Time       `db:"expires_at"`
+	Args        json.RawMessage `db:"args,text"`
+	SharedArgs  int64           `db:"shared_args"`
 }
 
 // leasing collects the rows that the leases of one claim write.
@@ -220,30 +221,49 @@ type leasing struct {
 }
 
 // lease moves candidates from ready to running.
-func (tx *Tx) lease(worker hostler.WorkerID, found []candidate) (Claimed, error) {
+func (tx *Tx) lease(worker hostler.WorkerID, rights string, found []candidate) (Claimed, error) {
 	ids := make([]hostler.JobID, len(found))
 	byID := make(map[hostler.JobID]*candidate, len(found))
 	for i := range found {
 		ids[i] = found[i].ID
 		byID[found[i].ID] = &found[i]
 	}
+	jobs, err := query[leaseSource](tx, `SELECT @cols FROM job WHERE id IN ?*`, ids)
+	if err != nil {
+		return Claimed{}, err
+	}
 	var l leasing
-	err := queryEach(tx, `SELECT @cols FROM job WHERE id IN ?*`, []any{ids}, func(j *leaseSource) error {
-		if hasTTL(j.ExpiresAt) && !j.ExpiresAt.After(tx.now) {
+	if err := l.forbid(tx, rights, jobs); err != nil {
+		return Claimed{}, err
+	}
+	for i := range jobs {
+		switch j := &jobs[i]; {
+		case slices.Contains(l.claimed.Forbidden, j.ID):
+		case hasTTL(j.ExpiresAt) && !j.ExpiresAt.After(tx.now):
 			l.claimed.Overdue = true
-			return nil
+		default:
+			l.add(tx, worker, j, byID[j.ID])
 		}
-		l.add(tx, worker, j, byID[j.ID])
-		return nil
-	})
-	if err != nil || len(l.ids) == 0 {
-		return l.claimed, err
+	}
+	if len(l.ids) == 0 {
+		return l.claimed, nil
 	}
 	if err := l.readArgs(tx); err != nil {
 		return l.claimed, err
 	}
 	slices.SortFunc(l.claimed.Leases, func(a, b hostler.Lease) int { return byRank(*byID[a.Job], *byID[b.Job]) })
 	return l.claimed, l.write(tx)
+}
+
+// forbid sets the jobs that may not start.
+func (l *leasing) forbid(tx *Tx, rights string, jobs []leaseSource) error {
+	origins := make([]jobOrigin, len(jobs))
+	for i := range jobs {
+		origins[i] = jobs[i].jobOrigin
+	}
+	forbidden, err := tx.forbidden(rights, origins)
+	l.claimed.Forbidden = slices.Sorted(maps.Keys(forbidden))
+	return err
 }
 
 // add leases one job: a new fence, and the next attempt.

@@ -12,8 +12,9 @@ import (
 // This file moves jobs whose time has come: delayed jobs into the queue, and jobs
 // whose ttl has expired out of it.
 
-// DueJobs queues up to limit scheduled jobs whose time has come. It returns how
-// many, and when the next one after them is due (zero when there is none).
+// DueJobs queues up to limit scheduled jobs whose time has come, but for those that may
+// not start. It returns how many were due, and when the next one after them is (zero
+// when there is none).
 func (tx *Tx) DueJobs(limit int) (n int, next time.Time, err error) {
 	c, err := tx.changeQueue()
 	if err != nil {
@@ -24,8 +25,12 @@ func (tx *Tx) DueJobs(limit int) (n int, next time.Time, err error) {
 	if err != nil {
 		return 0, next, err
 	}
-	if len(due) > 0 {
-		if n, err = c.queueDue(due); err != nil {
+	n = len(due)
+	if n > 0 {
+		if due, err = c.keepHeld(due); err != nil {
+			return 0, next, err
+		}
+		if _, err = c.queueDue(due); err != nil {
 			return 0, next, err
 		}
 	}

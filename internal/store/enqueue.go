@@ -33,6 +33,7 @@ type jobRow struct {
 	ExpiresAt   time.Time         `db:"expires_at"`
 	RetryOf     hostler.JobID     `db:"retry_of"`
 	CreatedBy   string            `db:"created_by"`
+	CreatedByID hostler.UserID    `db:"created_by_id"`
 	CreatedAt   time.Time         `db:"created_at"`
 	Args        json.RawMessage   `db:"args,text"`
 	SharedArgs  int64             `db:"shared_args"` // id in run_args, and no Args; 0 for none
@@ -170,7 +171,8 @@ func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, l
 			MaxAttempts: max(1, s.MaxAttempts), Backoff: backoff, Timeout: s.Timeout.Microseconds(),
 			OnLost: s.OnLost, OnUnknown: s.OnUnknown, OnRetry: s.OnRetry,
 			RunAt: s.RunAt, ExpiresAt: s.ExpiresAt, RetryOf: s.RetryOf,
-			CreatedBy: s.CreatedBy, CreatedAt: c.tx.now, Args: args, SharedArgs: shared[i],
+			CreatedBy: s.CreatedBy, CreatedByID: s.CreatedByID, CreatedAt: c.tx.now,
+			Args: args, SharedArgs: shared[i],
 		}
 	}
 	return insert(c.tx, "job", rows)

@@ -39,6 +39,7 @@ type jobView struct {
 	OnRetry     hostler.OnRetry   `db:"on_retry"`
 	RetryOf     hostler.JobID     `db:"retry_of"`
 	CreatedBy   string            `db:"created_by"`
+	CreatedByID hostler.UserID    `db:"created_by_id"`
 	CreatedAt   time.Time         `db:"created_at"`
 	RunAt       *time.Time        `db:"run_at"`
 	QueuedAt    *time.Time        `db:"queued_at"`
@@ -113,7 +114,7 @@ func (v *jobView) job() (hostler.Job, error) {
 		Priority: v.Priority, State: v.State, Attempt: v.Attempt, MaxAttempts: v.MaxAttempts,
 		TimeoutS: (time.Duration(v.Timeout) * time.Microsecond).Seconds(),
 		OnLost:   v.OnLost, OnUnknown: v.OnUnknown, OnRetry: v.OnRetry,
-		RetryOf: v.RetryOf, CreatedBy: v.CreatedBy, CreatedAt: v.CreatedAt,
+		RetryOf: v.RetryOf, CreatedBy: v.CreatedBy, CreatedByID: v.CreatedByID, CreatedAt: v.CreatedAt,
 		RunAt: v.RunAt, QueuedAt: v.QueuedAt, StartedAt: v.StartedAt, EndedAt: v.EndedAt,
 		CancelAt: v.CancelAt, Worker: v.Worker, Error: decodeError(v.Error),
 	}
@@ -148,8 +149,9 @@ func (tx *Tx) Jobs(project hostler.ProjectID, ids []hostler.JobID) ([]hostler.Jo
 	var out []hostler.Job
 	var shared sharedArgs
 	found := map[hostler.JobID]bool{}
-	add := func(sql string, args ...any) error {
-		views, err := query[jobView](tx, sql, args...)
+	add := func(column, sql string, args ...any) error {
+		seen, seenArgs := tx.seen(column)
+		views, err := query[jobView](tx, sql+seen, append(args, seenArgs...)...)
 		if err != nil {
 			return err
 		}
@@ -172,12 +174,12 @@ func (tx *Tx) Jobs(project hostler.ProjectID, ids []hostler.JobID) ([]hostler.Jo
 	}
 	// Live jobs first: a job that ends between two statements is then found twice
 	// rather than not at all.
-	if err := add(selectLiveJobs, ids, project); err != nil {
+	if err := add(`j.asset`, selectLiveJobs, ids, project); err != nil {
 		return nil, err
 	}
 	rest := missing()
 	err := tx.eachEnded(project, rest, func() bool { return len(rest) == 0 }, func(part string) error {
-		err := add(selectEndedJobs(part), rest, project)
+		err := add(`d.asset`, selectEndedJobs(part), rest, project)
 		rest = missing()
 		return err
 	})
@@ -240,10 +242,11 @@ func (tx *Tx) Attempts(job hostler.JobID) ([]hostler.Attempt, error) {
 // not ended are left out.
 func (tx *Tx) JobSpecs(project hostler.ProjectID, ids []hostler.JobID) (map[hostler.JobID]hostler.JobSpec, error) {
 	out := make(map[hostler.JobID]hostler.JobSpec, len(ids))
+	seen, seenArgs := tx.seen(`h.asset`)
 	var shared sharedArgs
 	err := tx.eachEnded(project, ids, func() bool { return len(out) == len(ids) }, func(part string) error {
-		ended := `SELECT @cols FROM ` + part + ` WHERE id IN ?* AND project = ?`
-		return queryEach(tx, ended, []any{ids, project}, func(r *specRow) error {
+		ended := `SELECT @cols FROM ` + part + ` h WHERE id IN ?* AND project = ?` + seen
+		return queryEach(tx, ended, append([]any{ids, project}, seenArgs...), func(r *specRow) error {
 			s, err := r.spec(tx.now)
 			s.Project = project
 			out[r.ID] = s

@@ -32,6 +32,9 @@ type JobQuery struct {
 	Workers []int64  // that run or ran the job; jobs that have not started are left out
 	Since   time.Time
 	Until   time.Time
+
+	seen     string // a further condition on the asset, with its arguments
+	seenArgs []any
 }
 
 // scanBudget limits how many rows one listing reads from each table.
@@ -58,6 +61,7 @@ func (tx *Tx) ListJobIDs(q JobQuery, before hostler.JobID, limit int) (
 	var all []int64
 	// horizon is the id down to which every source has been searched.
 	horizon := int64(0)
+	q.seen, q.seenArgs = tx.seen(`x.asset`)
 	for _, src := range q.liveSources() {
 		found, down, _, err := tx.scanSource(src, q, top, limit, scanBudget)
 		if err != nil {
@@ -110,13 +114,13 @@ func (q JobQuery) matchArgs() []any {
 	if !q.Until.IsZero() {
 		until = sqldb.Micros(q.Until)
 	}
-	return []any{
+	return append([]any{
 		q.Project, q.Queue == "", q.Queue, q.Action == "", q.Action,
 		q.Asset == 0, q.Asset, q.AssetName == "", q.AssetName,
 		q.Lane == "", hostler.AssetLaneKey(q.Lane), hostler.OwnLaneKey(q.Project, q.Lane), q.Run == 0, q.Run,
 		q.Host == "", q.Host, q.Hosts, len(q.Lanes) == 0, q.Lanes,
 		!q.NoLane, sqldb.Micros(q.Since), until,
-	}
+	}, q.seenArgs...)
 }
 
 // stateTables are the tables that hold the live jobs of a state, but for queued ones.
@@ -137,7 +141,7 @@ func (q JobQuery) liveSources() []source {
 	args := q.matchArgs()
 	live := func(from, id, also, where string, more ...any) {
 		out = append(out, source{
-			`SELECT x.id, ` + match + also + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, id,
+			`SELECT x.id, ` + match + q.seen + also + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, id,
 			append(slices.Clone(args), more...),
 		})
 	}
@@ -187,7 +191,7 @@ func (q JobQuery) doneSources(part string) []source {
 	}
 	args := append(q.matchArgs(), len(states) == 0, states, len(q.Workers) == 0, q.Workers)
 	by := func(where string, more ...any) source {
-		return source{`SELECT x.id, ` + match + ` AND (? = 1 OR x.state IN ?*) AND (? = 1 OR x.worker IN ?*)
+		return source{`SELECT x.id, ` + match + q.seen + ` AND (? = 1 OR x.state IN ?*) AND (? = 1 OR x.worker IN ?*)
 THEN 1 ELSE 0 END FROM ` + part + ` x WHERE ` + where, `x.id`, append(slices.Clone(args), more...)}
 	}
 	switch {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"hostler.dev/hostler"
@@ -25,24 +26,31 @@ func (tx *Tx) ActionStats(project hostler.ProjectID, newest int) (map[string]Act
 		Success int       `db:"sum(CASE WHEN state = 'succeeded' THEN 1 ELSE 0 END)"`
 		Micros  int64     `db:"CAST(sum(CASE WHEN started_at > 0 THEN ended_at - started_at ELSE 0 END) AS BIGINT)"`
 		Last    time.Time `db:"max(ended_at)"`
+		Visible bool      `db:"visible"` // to the caller; see sight.go
 	}
 	out := map[string]ActionStats{}
+	seen, args := tx.seen(`h.asset`)
 	parts, err := tx.parts(project, 0, math.MaxInt64)
 	for i := 0; err == nil && i < len(parts) && newest > 0; i++ {
-		err = queryEach(tx, `SELECT @cols FROM (SELECT action, state, started_at, ended_at FROM `+parts[i].Name+`
-WHERE project = ? ORDER BY id DESC LIMIT ?) d GROUP BY action`, []any{project, newest}, func(r *stats) error {
-			s := out[r.Action]
-			s.Count += r.Count
-			s.Success += r.Success
-			s.Failure += r.Count - r.Success
-			s.Total += time.Duration(r.Micros) * time.Microsecond
-			if r.Last.After(s.Last) {
-				s.Last = r.Last
-			}
-			out[r.Action] = s
-			newest -= r.Count
-			return nil
-		})
+		err = queryEach(tx, `SELECT @cols FROM (SELECT action, state, started_at, ended_at,
+CASE WHEN 1 = 1`+seen+` THEN 1 ELSE 0 END AS visible FROM `+parts[i].Name+` h
+WHERE project = ? ORDER BY id DESC LIMIT ?) d GROUP BY action, visible`,
+			append(slices.Clone(args), project, newest), func(r *stats) error {
+				newest -= r.Count
+				if !r.Visible {
+					return nil
+				}
+				s := out[r.Action]
+				s.Count += r.Count
+				s.Success += r.Success
+				s.Failure += r.Count - r.Success
+				s.Total += time.Duration(r.Micros) * time.Microsecond
+				if r.Last.After(s.Last) {
+					s.Last = r.Last
+				}
+				out[r.Action] = s
+				return nil
+			})
 	}
 	return out, err
 }
@@ -55,15 +63,17 @@ func (tx *Tx) RunSummary(project hostler.ProjectID, run hostler.RunID) (hostler.
 		N     int           `db:"n"`
 	}
 	sum := hostler.RunSummary{Run: run, States: map[hostler.State]int{}, Done: true}
+	seenLive, args := tx.seen(`j.asset`)
+	seenDone, _ := tx.seen(`x.asset`)
 	for _, sql := range []string{
 		`SELECT ` + liveState + ` AS state, count(*)` + liveJoins +
-			`WHERE j.run = ? AND j.run <> 0 AND j.project = ? GROUP BY 1`,
+			`WHERE j.run = ? AND j.run <> 0 AND j.project = ?` + seenLive + ` GROUP BY 1`,
 		// Materialized, because SQLite would group the segments before it uses their
 		// indexes.
-		`WITH d AS MATERIALIZED (SELECT state FROM done WHERE run = ? AND run <> 0 AND project = ?)
+		`WITH d AS MATERIALIZED (SELECT x.state FROM done x WHERE x.run = ? AND x.run <> 0 AND x.project = ?` + seenDone + `)
 SELECT state, count(*) FROM d GROUP BY state`,
 	} {
-		counts, err := query[count](tx, sql, run, project)
+		counts, err := query[count](tx, sql, append([]any{run, project}, args...)...)
 		if err != nil {
 			return sum, err
 		}

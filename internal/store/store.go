@@ -73,13 +73,14 @@ import (
 
 // Store is the database behind one server, or one of several.
 type Store struct {
-	db  sqldb.Driver
-	log sqldb.Driver
+	db     sqldb.Driver
+	log    sqldb.Driver
+	rights *rightsCache
 }
 
 // New makes a Store over a driver for the main tables and one for the job
 // output; they are the same for PostgreSQL.
-func New(db, log sqldb.Driver) *Store { return &Store{db: db, log: log} }
+func New(db, log sqldb.Driver) *Store { return &Store{db: db, log: log, rights: &rightsCache{}} }
 
 // ForWork returns the store with the database connections that move jobs: claim,
 // report, resolve, publish. Requests, however many and slow, do not use them up.
@@ -90,7 +91,7 @@ func (s *Store) ForWork() *Store { return s.classed(sqldb.Work) }
 func (s *Store) ForLeases() *Store { return s.classed(sqldb.Leases) }
 
 func (s *Store) classed(c sqldb.Class) *Store {
-	return &Store{db: sqldb.Classed(s.db, c), log: sqldb.Classed(s.log, c)}
+	return &Store{db: sqldb.Classed(s.db, c), log: sqldb.Classed(s.log, c), rights: s.rights}
 }
 
 // Tx is one transaction. It is used by one goroutine, inside the function that InTx or
@@ -101,6 +102,10 @@ type Tx struct {
 	now time.Time
 	// notify holds the topics to notify after the commit.
 	notify sqldb.TopicSet
+	// rights are the cached rights of the users who created jobs.
+	rights *rightsCache
+	// sight limits what is read for people; see sight.go.
+	sight map[string][]string
 	// events are those of the transaction that are not in the outbox yet.
 	events eventBuffer
 	// args are the large args of the jobs that the transaction created; see runargs.go.
@@ -120,13 +125,13 @@ func (s *Store) Kind() string { return s.db.Name() }
 // [sqldb.Driver] for what fn may do. After the commit it notifies the topics that fn
 // named with [Tx.Notify].
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
-	return inTx(ctx, s.db, fn)
+	return inTx(ctx, s.db, s.rights, fn)
 }
 
 // InGrowingTx is InTx for transactions that create new work: while the disk is full
 // they fail with CodeDiskFull, so that the remaining space serves what runs.
 func (s *Store) InGrowingTx(ctx context.Context, fn func(tx *Tx) error) error {
-	return inTx(sqldb.Growing(ctx), s.db, fn)
+	return inTx(sqldb.Growing(ctx), s.db, s.rights, fn)
 }
 
 // IsAmbiguous reports whether err leaves it unknown if the transaction was committed:
@@ -136,14 +141,14 @@ func IsAmbiguous(err error) bool { return sqldb.IsAmbiguous(err) }
 // View runs fn on one consistent snapshot.
 func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
 	return s.db.View(ctx, func(c sqldb.Conn) error {
-		return fn(&Tx{ctx: ctx, c: c, now: s.db.Now()})
+		return fn(&Tx{ctx: ctx, c: c, now: s.db.Now(), rights: s.rights})
 	})
 }
 
-func inTx(ctx context.Context, d sqldb.Driver, fn func(tx *Tx) error) error {
+func inTx(ctx context.Context, d sqldb.Driver, rights *rightsCache, fn func(tx *Tx) error) error {
 	var topics sqldb.TopicSet
 	err := d.InTx(ctx, func(c sqldb.Conn) error {
-		tx := &Tx{ctx: ctx, c: c, now: d.Now()}
+		tx := &Tx{ctx: ctx, c: c, now: d.Now(), rights: rights}
 		if err := fn(tx); err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ func (tx *Tx) users(where string, args ...any) ([]hostler.User, error) {
 	type roleRow struct {
 		User    hostler.UserID `db:"x.user_id"`
 		Project string         `db:"p.name"`
-		Role    hostler.Role   `db:"x.role"`
+		Role    hostler.Role   `db:"COALESCE(r.name, x.role)"`
 	}
 	rows, err := query[userRow](tx, `SELECT @cols FROM users `+where, args...)
 	if err != nil || len(rows) == 0 {
@@ -63,8 +63,7 @@ func (tx *Tx) users(where string, args ...any) ([]hostler.User, error) {
 		}
 		ids[i], at[r.ID] = r.ID, &out[i]
 	}
-	roles, err := query[roleRow](tx, `SELECT @cols FROM user_role x JOIN project p ON p.id = x.project
-WHERE x.user_id IN ?*`, ids)
+	roles, err := query[roleRow](tx, `SELECT @cols`+fromUserRole+`WHERE x.user_id IN ?*`, ids)
 	for _, r := range roles {
 		at[r.User].Roles[r.Project] = r.Role
 	}
@@ -73,18 +72,16 @@ WHERE x.user_id IN ?*`, ids)
 
 // SetUserDisabled disables or enables a user.
 func (tx *Tx) SetUserDisabled(id hostler.UserID, disabled bool) error {
-	_, err := tx.Exec(`UPDATE users SET disabled = ? WHERE id = ?`, disabled, id)
-	return err
-}
-
-// SetRole gives a user a role in a project; RoleNone removes it.
-func (tx *Tx) SetRole(id hostler.UserID, project hostler.ProjectID, role hostler.Role) error {
-	if role == hostler.RoleNone {
-		_, err := tx.Exec(`DELETE FROM user_role WHERE user_id = ? AND project = ?`, id, project)
+	if _, err := tx.Exec(`UPDATE users SET disabled = ? WHERE id = ?`, disabled, id); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO user_role (user_id, project, role) VALUES (?, ?, ?)
-ON CONFLICT (user_id, project) DO UPDATE SET role = excluded.role`, id, project, role)
+	return tx.rightsChanged()
+}
+
+// LockUser locks a user, so that two transactions cannot both count the user's keys
+// before they create one.
+func (tx *Tx) LockUser(id hostler.UserID) error {
+	_, err := tx.exists(`SELECT id FROM users WHERE id = ? FOR UPDATE`, id)
 	return err
 }
 

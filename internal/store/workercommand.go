@@ -70,9 +70,13 @@ WHERE r.worker = ? AND COALESCE(a.address, t.address, '') IN ?*`, []any{w, addre
 // AddressesOf returns at which of the addresses the project works: it has an asset
 // there, or a live job that brought the host along.
 func (tx *Tx) AddressesOf(project hostler.ProjectID, addresses []string) (map[string]bool, error) {
-	own, err := column[string](tx, `SELECT a.address FROM asset a WHERE a.project = ? AND a.address IN ?*
-UNION SELECT t.address FROM job_target t JOIN job j ON j.id = t.job WHERE j.project = ? AND t.address IN ?*`,
-		project, addresses, project, addresses)
+	seen, seenArgs := tx.seen(`a.id`)
+	args := append([]any{project, addresses}, seenArgs...)
+	seenJob, _ := tx.seen(`j.asset`)
+	args = append(append(args, project, addresses), seenArgs...)
+	own, err := column[string](tx, `SELECT a.address FROM asset a WHERE a.project = ? AND a.address IN ?*`+seen+`
+UNION SELECT t.address FROM job_target t JOIN job j ON j.id = t.job WHERE j.project = ? AND t.address IN ?*`+seenJob,
+		args...)
 	out := make(map[string]bool, len(own))
 	for _, address := range own {
 		out[address] = true

@@ -56,22 +56,23 @@ func (a *api) createJobs(ctx context.Context, c *rest.Call, in *createJobsInput)
 	}
 	ctx, cancel := c.Hold(ctx, d)
 	defer cancel()
-	return a.awaitJobs(ctx, c.Caller, made), nil
+	return a.awaitJobs(ctx, c, made), nil
 }
 
-// awaitJobs returns the jobs as they are when they have ended or the context is done.
-// It returns no error: the jobs exist, and the answer must name them.
-func (a *api) awaitJobs(ctx context.Context, c auth.Caller, made hostler.JobsCreated) hostler.JobsCreated {
+// awaitJobs returns the jobs as they are when they have ended, the context is done or the
+// caller may no longer read them. It returns no error: the jobs exist, and the answer
+// must name them.
+func (a *api) awaitJobs(ctx context.Context, c *rest.Call, made hostler.JobsCreated) hostler.JobsCreated {
 	poll := wait.Backoff{First: 10 * time.Millisecond, Max: 500 * time.Millisecond, Factor: 1.5}
-	for poll.Sleep(ctx) == nil {
+	for c.Poll(ctx, &poll) {
 		if made.Job == nil {
-			sum, err := a.Run(ctx, c, made.Run)
+			sum, err := a.Run(ctx, c.Caller, made.Run)
 			if err != nil || sum.Done {
 				return made
 			}
 			continue
 		}
-		job, err := a.Job(ctx, c, made.Job.ID)
+		job, err := a.Job(ctx, c.Caller, made.Job.ID)
 		if err != nil {
 			return made
 		}

@@ -61,7 +61,7 @@ func Routes(cfg Config) []rest.Route {
 		listeners: rest.NewLimiter(cfg.Listeners, hostler.Text{EN: "streams of events", ZH: "事件流"}),
 	}
 	return slices.Concat(
-		a.callerRoutes(), a.projectRoutes(), a.userRoutes(), a.keyRoutes(),
+		a.callerRoutes(), a.projectRoutes(), a.userRoutes(), a.roleRoutes(), a.keyRoutes(),
 		a.assetRoutes(), a.assetFileRoutes(), a.hostKeyRoutes(), a.credentialRoutes(),
 		a.actionRoutes(), a.jobRoutes(), a.logRoutes(), a.eventRoutes(),
 		a.queueRoutes(), a.workerRoutes(), a.webhookRoutes(), a.deliveryRoutes(), a.auditRoutes(),

@@ -15,5 +15,7 @@ func (a *api) userRoutes() []rest.Route {
 		route("GET /users/{name}", auth.ManageUsers, rest.At[Named](a.User), "Get a user", "查看用户"),
 		route("PATCH /users/{name}", auth.ManageUsers, rest.AtBody[NamedBody[hostler.UserChange]](a.ChangeUser),
 			"Disable or enable a user, or change its roles", "停用、启用用户或修改其角色"),
+		route("POST /users/{name}/cancel-jobs", auth.ManageAllUsers, rest.At[Named](a.CancelJobsOfUser),
+			"Cancel the jobs of a user in all projects", "取消用户在所有项目中的作业"),
 	}
 }

@@ -53,7 +53,7 @@ func (a *api) testWebhook(ctx context.Context, c *rest.Call, in *WebhookRef) (ho
 	ctx, cancel := c.Hold(ctx, testWait)
 	defer cancel()
 	poll := wait.Backoff{First: 10 * time.Millisecond, Max: 250 * time.Millisecond, Factor: 1.5}
-	for poll.Sleep(ctx) == nil {
+	for c.Poll(ctx, &poll) {
 		now, err := a.Delivery(ctx, c.Caller, d.ID)
 		if err != nil {
 			return d, nil //nolint:nilerr // deleted with its webhook meanwhile

@@ -191,7 +191,7 @@ func (a *api) awaitJob(ctx context.Context, c *rest.Call, job hostler.Job) hostl
 	ctx, cancel := c.Hold(ctx, testTime)
 	defer cancel()
 	poll := wait.Backoff{First: 10 * time.Millisecond, Max: 500 * time.Millisecond, Factor: 1.5}
-	for !job.State.Settled() && poll.Sleep(ctx) == nil {
+	for !job.State.Settled() && c.Poll(ctx, &poll) {
 		now, err := a.Job(ctx, c.Caller, job.ID)
 		if err != nil {
 			return job

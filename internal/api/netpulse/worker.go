@@ -248,7 +248,7 @@ func (a *api) awaitClosed(ctx context.Context, c *rest.Call, rows []Row) error {
 	ctx, cancel := c.Hold(ctx, closeTime)
 	defer cancel()
 	poll := wait.Backoff{First: 20 * time.Millisecond, Max: 250 * time.Millisecond, Factor: 1.5}
-	for len(rows) > 0 && poll.Sleep(ctx) == nil {
+	for len(rows) > 0 && c.Poll(ctx, &poll) {
 		workers, err := a.Workers(ctx, c.Caller)
 		switch {
 		case ctx.Err() != nil:

@@ -43,6 +43,12 @@ func (c *Call) Renew(ctx context.Context) error {
 	return nil
 }
 
+// Poll waits for the next look of an answer that is held back, and reports whether there
+// is one: until the context is done, or the caller may no longer use its key.
+func (c *Call) Poll(ctx context.Context, b *wait.Backoff) bool {
+	return b.Sleep(ctx) == nil && c.Renew(ctx) == nil
+}
+
 // Hold returns the context of an answer that is held back. It ends after d, with the
 // request, or when the server drains.
 func (c *Call) Hold(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
@@ -117,14 +123,7 @@ func permit(c auth.Caller, v auth.Verb) error {
 	if auth.Allow(c, v, c.Project) {
 		return nil
 	}
-	rule, _ := auth.RuleOf(v)
-	project := c.ProjectName
-	if rule.System {
-		project = hostler.DefaultProject
-	}
-	return hostler.Errorf(hostler.CodeForbidden,
-		"this needs the role %s in the project %s",
-		"此操作需要项目 %[2]s 中的 %[1]s 角色", rule.Role, project)
+	return auth.Refusal(c, v)
 }
 
 func langOf(r *http.Request, d *Dialect) hostler.Lang {
