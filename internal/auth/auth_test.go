@@ -21,7 +21,7 @@ const (
 var least = map[auth.Verb]hostler.Role{
 	auth.ReadProject: "viewer", auth.OwnKeys: "viewer", auth.ReadAsset: "viewer", auth.ReadHostKey: "viewer",
 	auth.ReadCredential: "viewer", auth.ReadAction: "viewer", auth.ReadJob: "viewer", auth.ReadQueue: "viewer",
-	auth.ReadWorker: "viewer", auth.ReadRole: "viewer", auth.WriteRole: "admin",
+	auth.ReadWorker: "viewer", auth.ReadRole: "viewer", auth.WriteRole: "admin", auth.UseCredential: "operator",
 	auth.WriteAsset: "operator", auth.RunJob: "operator", auth.ChangeJob: "operator",
 	auth.ReadEvent: "viewer", auth.ReadWebhook: "operator", auth.SendDelivery: "operator", auth.WriteWebhook: "admin",
 	auth.ManageUsers: "admin", auth.ManageKeys: "admin", auth.DecideHostKey: "admin", auth.WriteCredential: "admin",

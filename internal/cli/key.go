@@ -201,7 +201,7 @@ another one than the key itself to prolong a key that expires.`,
 // keyRevoke is 'hostler key revoke'. It cannot be undone.
 func (a *app) keyRevoke() *cobra.Command {
 	return a.keyAction("revoke KEY", doc{
-		short:   txt("revoke a key", "吊销密钥"),
+		short: txt("revoke a key", "吊销密钥"),
 		long: txt("Revoke a key, and the keys that it created. The server rejects them from now on.",
 			"吊销密钥及由它创建的密钥，服务器立即拒绝它们。"),
 		example: "hostler key revoke key_0001a2b3c4d",
