@@ -36,14 +36,28 @@ func (a *App) Assets(
 	if err := fields.Err(); err != nil {
 		return hostler.List[hostler.Asset]{}, err
 	}
-	return view(ctx, g, func(s *scope) (hostler.List[hostler.Asset], error) {
-		rows, err := s.Assets(s.project, labels, after, limit+1)
-		items := make([]hostler.Asset, len(rows))
-		for i := range rows {
-			items[i] = rows[i].Asset
+	return list(ctx, g, func(s *scope) (hostler.List[hostler.Asset], error) {
+		read := func(after string, n int) ([]hostler.Asset, error) {
+			rows, err := s.Assets(s.project, labels, after, n)
+			items := make([]hostler.Asset, len(rows))
+			for i := range rows {
+				items[i] = rows[i].Asset
+			}
+			return items, err
 		}
-		return cut(items, limit, func(a hostler.Asset) string { return a.Name }), err
+		return readPage(after, limit, read, func(a hostler.Asset) string { return a.Name }, assetSize)
 	})
+}
+
+// assetSize is the size of what an asset may have much of.
+func assetSize(a hostler.Asset) int {
+	n := 0
+	for _, m := range []map[string]string{a.Labels, a.Vars} {
+		for k, v := range m {
+			n += len(k) + len(v)
+		}
+	}
+	return n
 }
 
 // Asset reads one asset by name or id.

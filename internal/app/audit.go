@@ -22,7 +22,7 @@ func (a *App) Audit(ctx context.Context, c auth.Caller, p hostler.Page) (hostler
 	if before.UnmarshalText([]byte(after)) != nil {
 		return hostler.List[hostler.Audit]{}, errCursor()
 	}
-	return view(ctx, g, func(s *scope) (hostler.List[hostler.Audit], error) {
+	return list(ctx, g, func(s *scope) (hostler.List[hostler.Audit], error) {
 		items, err := s.Audits(s.project, before, limit+1)
 		return cut(items, limit, func(a hostler.Audit) string { return a.ID.String() }), err
 	})

@@ -24,7 +24,7 @@ func (a *App) Credentials(
 	if err != nil {
 		return hostler.List[hostler.Credential]{}, err
 	}
-	return view(ctx, g, func(s *scope) (hostler.List[hostler.Credential], error) {
+	return list(ctx, g, func(s *scope) (hostler.List[hostler.Credential], error) {
 		items, err := s.Credentials(s.project, after, limit+1)
 		return cut(items, limit, func(c hostler.Credential) string { return c.Name }), err
 	})

@@ -119,7 +119,7 @@ func (a *App) CredentialUses(
 	if after.UnmarshalText([]byte(cursor)) != nil {
 		return hostler.List[hostler.CredentialUse]{}, errCursor()
 	}
-	return view(ctx, g, func(s *scope) (hostler.List[hostler.CredentialUse], error) {
+	return list(ctx, g, func(s *scope) (hostler.List[hostler.CredentialUse], error) {
 		cred, err := found(s.Credential, s, credentialKind, name)
 		if err != nil {
 			return hostler.List[hostler.CredentialUse]{}, err

@@ -31,7 +31,7 @@ func (a *App) Deliveries(
 	if err := checkDeliveryFilter("", f); err != nil {
 		return hostler.List[hostler.Delivery]{}, err
 	}
-	return view(ctx, g, func(s *scope) (hostler.List[hostler.Delivery], error) {
+	return list(ctx, g, func(s *scope) (hostler.List[hostler.Delivery], error) {
 		q, ok, err := s.deliveryQuery(f)
 		if err != nil || !ok {
 			return cut[hostler.Delivery](nil, limit, nil), err
@@ -214,7 +214,7 @@ func (a *App) selectDeliveries(
 		found []hostler.Delivery
 		next  hostler.DeliveryID
 	}
-	got, err := view(ctx, g, func(s *scope) (p page, err error) {
+	got, err := list(ctx, g, func(s *scope) (p page, err error) {
 		q, ok, err := s.deliveryQuery(f)
 		if err != nil || !ok {
 			return p, err

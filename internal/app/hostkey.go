@@ -14,7 +14,7 @@ func (a *App) HostKeys(ctx context.Context, c auth.Caller, asset string) ([]host
 	if err != nil {
 		return nil, err
 	}
-	return view(ctx, g, func(s *scope) ([]hostler.HostKey, error) {
+	return list(ctx, g, func(s *scope) ([]hostler.HostKey, error) {
 		row, err := s.asset(asset)
 		if err != nil {
 			return nil, err

@@ -52,7 +52,7 @@ func (a *App) Jobs(
 	if err := checkFilter("", f); err != nil {
 		return hostler.List[hostler.Job]{}, err
 	}
-	return view(ctx, g, func(s *scope) (hostler.List[hostler.Job], error) {
+	return list(ctx, g, func(s *scope) (hostler.List[hostler.Job], error) {
 		q, err := s.query(f)
 		if err != nil {
 			return hostler.List[hostler.Job]{}, err
@@ -65,20 +65,13 @@ func (a *App) Jobs(
 	})
 }
 
-// A page of jobs ends early when its args and results have more than pageBytes. The jobs are
-// read pageStep at a time.
-const (
-	pageBytes = 16 << 20
-	pageStep  = 32
-)
-
-// page reads a page of jobs by their ids. The id next is where the following page
+// page reads a page of jobs by their ids; see [pageBytes]. The id next is where the following page
 // begins, unless this one ends early.
 func (s *scope) page(ids []hostler.JobID, next hostler.JobID) (hostler.List[hostler.Job], error) {
 	l := hostler.List[hostler.Job]{Items: []hostler.Job{}}
 	size := 0
-	for len(ids) > 0 && size < pageBytes {
-		some := ids[:min(pageStep, len(ids))]
+	for step := pageFirst; len(ids) > 0 && size < pageBytes; step = stepFor(size, len(l.Items)) {
+		some := ids[:min(step, len(ids))]
 		ids = ids[len(some):]
 		jobs, err := s.Tx.Jobs(s.project, some)
 		if err != nil {
@@ -181,7 +174,7 @@ func readOfJob[T any](
 	if err != nil {
 		return nil, err
 	}
-	return view(ctx, g, func(s *scope) ([]T, error) {
+	return list(ctx, g, func(s *scope) ([]T, error) {
 		if _, err := s.job(id); err != nil {
 			return nil, err
 		}
@@ -199,7 +192,7 @@ func (a *App) Run(ctx context.Context, c auth.Caller, id hostler.RunID) (hostler
 	if err != nil {
 		return hostler.RunSummary{}, err
 	}
-	return view(ctx, g, func(s *scope) (hostler.RunSummary, error) {
+	return list(ctx, g, func(s *scope) (hostler.RunSummary, error) {
 		sum, err := s.RunSummary(s.project, id)
 		if err == nil && sum.Total == 0 {
 			err = hostler.NotFound(runKind, id.String())

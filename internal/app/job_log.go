@@ -7,6 +7,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/store"
 )
 
 // Lines of one read of a job's output.
@@ -16,8 +17,8 @@ const (
 )
 
 // ReadLog reads a job's output after a position, 0 for the start. It returns the
-// position to continue from. Fewer lines than limit (default 1,000) means that there
-// are no more for now.
+// position to continue from. Fewer lines than limit (default 1,000), unless [IsFullLog],
+// means that there are no more for now.
 func (a *App) ReadLog(
 	ctx context.Context, c auth.Caller, id hostler.JobID, after int64, limit int,
 ) ([]hostler.LogEntry, int64, error) {
@@ -25,19 +26,40 @@ func (a *App) ReadLog(
 	if err := a.checkLogRead(ctx, c, id, limit); err != nil {
 		return nil, 0, err
 	}
-	entries, next, err := a.store.ReadLog(ctx, id, max(after, 0), limit)
+	entries, next, err := a.logStore(limit).ReadLog(ctx, id, max(after, 0), limit)
 	if entries == nil {
 		entries = []hostler.LogEntry{}
 	}
 	return entries, next, err
 }
 
-// TailLog reads the last n lines of a job's output, in order.
+// IsFullLog reports whether there may be lines after those that a read for limit lines
+// returned: it has as many, or ended early because of their size.
+func IsFullLog(entries []hostler.LogEntry, limit int) bool {
+	size := 0
+	for _, e := range entries {
+		size += len(e.Text)
+	}
+	return len(entries) == cmp.Or(limit, defaultLogLines) || size >= store.LogBytes
+}
+
+// fewLines is how many lines a follower reads at once; it must not wait for long reads.
+const fewLines = 256
+
+func (a *App) logStore(lines int) *store.Store {
+	if lines <= fewLines {
+		return a.store
+	}
+	return a.store.ForLists()
+}
+
+// TailLog reads the last n lines of a job's output, in order: the first of them, if they
+// are many and long; see [IsFullLog].
 func (a *App) TailLog(ctx context.Context, c auth.Caller, id hostler.JobID, n int) ([]hostler.LogEntry, error) {
 	if err := a.checkLogRead(ctx, c, id, n); err != nil {
 		return nil, err
 	}
-	entries, err := a.store.TailLog(ctx, id, n)
+	entries, err := a.store.ForLists().TailLog(ctx, id, n)
 	if entries == nil {
 		entries = []hostler.LogEntry{}
 	}

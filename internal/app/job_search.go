@@ -48,7 +48,7 @@ func (a *App) FindJobs(ctx context.Context, c auth.Caller, f JobSearch, p hostle
 	if before.UnmarshalText([]byte(after)) != nil {
 		return JobsFound{}, errCursor()
 	}
-	return view(ctx, g, func(s *scope) (JobsFound, error) {
+	return list(ctx, g, func(s *scope) (JobsFound, error) {
 		var out JobsFound
 		ids, next, err := s.search(f, before, limit)
 		if err != nil {
@@ -68,7 +68,7 @@ func (a *App) FindJob(ctx context.Context, c auth.Caller, id hostler.JobID) (Job
 	if err != nil {
 		return JobsFound{}, err
 	}
-	return view(ctx, g, func(s *scope) (JobsFound, error) {
+	return list(ctx, g, func(s *scope) (JobsFound, error) {
 		l, err := s.page([]hostler.JobID{id}, 0)
 		if err != nil {
 			return JobsFound{}, err
@@ -171,7 +171,7 @@ func (a *App) CancelWaiting(
 	}
 	cancelled := []hostler.JobID{}
 	for p := (page{}); len(cancelled) < cancelMost; {
-		p, err = view(ctx, g, func(s *scope) (page, error) {
+		p, err = list(ctx, g, func(s *scope) (page, error) {
 			ids, next, err := s.search(f, p.next, a.cfg.Limits.Bulk)
 			return page{ids, next}, err
 		})
@@ -245,7 +245,7 @@ func (a *App) ActionStats(ctx context.Context, c auth.Caller) (map[string]store.
 	if err != nil {
 		return nil, err
 	}
-	return view(ctx, g, func(s *scope) (map[string]store.ActionStats, error) {
+	return list(ctx, g, func(s *scope) (map[string]store.ActionStats, error) {
 		return s.Tx.ActionStats(s.project, statsNewest)
 	})
 }

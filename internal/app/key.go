@@ -41,7 +41,7 @@ func (a *App) Keys(ctx context.Context, c auth.Caller, p hostler.Page) (hostler.
 	if before.UnmarshalText([]byte(after)) != nil {
 		return hostler.List[hostler.Key]{}, errCursor()
 	}
-	return view(ctx, g, func(s *scope) (hostler.List[hostler.Key], error) {
+	return list(ctx, g, func(s *scope) (hostler.List[hostler.Key], error) {
 		project := hostler.ProjectID(0)
 		if g.may(auth.ManageKeys) {
 			project = c.Project

@@ -37,6 +37,51 @@ func errCursor() error {
 // cursor encodes the key after which a page begins.
 func cursor(key string) string { return base64.RawURLEncoding.EncodeToString([]byte(key)) }
 
+// pageBytes is the size of the texts of a page, such as args, results and variables,
+// beyond which it ends early: its next page continues. The first read has pageFirst
+// rows, and no read has more than pageRead, so that a page exceeds the limit by little
+// even when every row is as large as rows may be.
+const (
+	pageBytes = 4 << 20
+	pageFirst = 4
+	pageRead  = 256
+)
+
+// readPage reads a page of limit rows, which begins after the key after, in steps that
+// are small while rows are large.
+func readPage[T any](
+	after string, limit int, read func(after string, n int) ([]T, error), key func(T) string, size func(T) int,
+) (hostler.List[T], error) {
+	l := hostler.List[T]{Items: []T{}}
+	bytes := 0
+	for step := pageFirst; ; {
+		n := min(step, limit-len(l.Items)+1) // one more tells if there is a next page
+		rows, err := read(after, n)
+		if err != nil {
+			return l, err
+		}
+		for _, row := range rows {
+			if len(l.Items) == limit || bytes > pageBytes {
+				l.Next = cursor(key(l.Items[len(l.Items)-1]))
+				return l, nil
+			}
+			bytes += size(row)
+			l.Items = append(l.Items, row)
+		}
+		if len(rows) < n {
+			return l, nil
+		}
+		after = key(l.Items[len(l.Items)-1])
+		step = stepFor(bytes, len(l.Items))
+	}
+}
+
+// stepFor is how many rows to read next, after rows of that size.
+func stepFor(bytes, rows int) int {
+	mean := bytes/max(rows, 1) + 1
+	return min(max((pageBytes-bytes)/mean, 1), pageRead)
+}
+
 // cut makes a page of limit items from a query for limit+1: one item more means that
 // there is a next page.
 func cut[T any](items []T, limit int, key func(T) string) hostler.List[T] {

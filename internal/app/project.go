@@ -21,7 +21,7 @@ func (a *App) Projects(ctx context.Context, c auth.Caller, p hostler.Page) (host
 	if err != nil {
 		return hostler.List[hostler.Project]{}, err
 	}
-	return view(ctx, g, func(s *scope) (hostler.List[hostler.Project], error) {
+	return list(ctx, g, func(s *scope) (hostler.List[hostler.Project], error) {
 		mine := slices.Collect(maps.Keys(c.Roles))
 		mine = slices.DeleteFunc(mine, func(id hostler.ProjectID) bool { return c.RoleIn(id) == hostler.RoleNone })
 		items, err := s.Projects(mine, g.may(auth.CreateProject), after, limit+1)

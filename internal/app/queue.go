@@ -15,7 +15,7 @@ func (a *App) Queues(ctx context.Context, c auth.Caller) ([]hostler.Queue, error
 	if err != nil {
 		return nil, err
 	}
-	return view(ctx, g, func(s *scope) ([]hostler.Queue, error) { return s.Queues() })
+	return list(ctx, g, func(s *scope) ([]hostler.Queue, error) { return s.Queues() })
 }
 
 // Queue reads one queue.

@@ -28,6 +28,16 @@ func view[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (ou
 	return outcome(out, err)
 }
 
+// list is view for what reads many rows: it does not use up the database connections
+// that read single ones.
+func list[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (out T, err error) {
+	err = g.app.store.ForLists().View(ctx, func(tx *store.Tx) error {
+		out, err = fn(&scope{Tx: tx, grant: g})
+		return err
+	})
+	return outcome(out, err)
+}
+
 // growing are the verbs that add rows. They are refused while the disk is full;
 // what ends work, or makes the system safer, is not.
 var growing = map[auth.Verb]bool{

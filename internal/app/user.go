@@ -26,7 +26,7 @@ func (a *App) Users(ctx context.Context, c auth.Caller, p hostler.Page) (hostler
 	if err != nil {
 		return hostler.List[hostler.User]{}, err
 	}
-	return view(ctx, g, func(s *scope) (hostler.List[hostler.User], error) {
+	return list(ctx, g, func(s *scope) (hostler.List[hostler.User], error) {
 		project := s.project
 		if g.may(auth.ManageAllUsers) {
 			project = 0

@@ -24,7 +24,7 @@ func (a *App) Webhooks(ctx context.Context, c auth.Caller, p hostler.Page) (host
 	if err != nil {
 		return hostler.List[hostler.Webhook]{}, err
 	}
-	return view(ctx, g, func(s *scope) (hostler.List[hostler.Webhook], error) {
+	return list(ctx, g, func(s *scope) (hostler.List[hostler.Webhook], error) {
 		rows, err := s.Tx.Webhooks(s.webhookProjects(), after, limit+1)
 		items := make([]hostler.Webhook, len(rows))
 		for i := range rows {

@@ -24,7 +24,7 @@ func (a *App) Workers(ctx context.Context, c auth.Caller) ([]hostler.Worker, err
 	if err != nil {
 		return nil, err
 	}
-	return view(ctx, g, func(s *scope) ([]hostler.Worker, error) {
+	return list(ctx, g, func(s *scope) ([]hostler.Worker, error) {
 		workers, err := s.Workers()
 		if err != nil || auth.AtLeast(c.RoleIn(c.Default), hostler.RoleOperator) {
 			return workers, err

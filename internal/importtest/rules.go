@@ -143,7 +143,7 @@ var tests = []Rule{
 func Homes() []Home {
 	return []Home{
 		{Library: "github.com/danielgtaylor/huma/v2", Packages: []string{
-			"internal/api/rest", "internal/api/native", "internal/api/netpulse",
+			"internal/api/rest", "internal/api/native", "internal/api/netpulse", "internal/api/simple",
 		}},
 		{Library: "github.com/jackc/pgx/v5", Packages: []string{"internal/store/postgres", "internal/store/storetest"}},
 		{Library: "github.com/scrapli/scrapligo", Packages: []string{"internal/action/netcli"}},

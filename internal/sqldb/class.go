@@ -9,9 +9,12 @@ type Class int
 
 // The classes, lowest first.
 const (
+	// Lists are requests that read many rows. They use a part of the connections of
+	// Requests, so that what reads one row never waits for them.
+	Lists Class = iota - 1
 	// Requests is what people and programs ask for; the class of a context without
 	// one. A driver limits how many run at once and how long a read may take.
-	Requests Class = iota
+	Requests
 	// Work moves jobs: claim, report, resolve, rescue, publish.
 	Work
 	// Leases is what a worker loses its jobs without: the heartbeat.

@@ -4,15 +4,19 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// readAhead is how many blocks one statement reads.
-const readAhead = 16
+const (
+	// readAhead is how many blocks one statement reads at most.
+	readAhead = 16
+	// linesPerBlock is how many lines a block has at least, as a guess: a reader of few
+	// lines reads few blocks.
+	linesPerBlock = 64
+)
 
 // AppendLog stores one block of a job's output; nil means that it is durable. A
 // block that exists is left as it is. The caller checks that the lease still holds.
@@ -60,9 +64,13 @@ func textSize(lines []hostler.LogLine) int {
 	return n
 }
 
+// LogBytes is the size of the lines beyond which [Store.ReadLog] reads no further.
+const LogBytes = 2 << 20
+
 // ReadLog reads a job's output in order, over all its attempts: at most limit
-// lines after the position after (0 for the start). It returns the position to
-// go on from; fewer lines than limit means that there are no more by now.
+// lines after the position after (0 for the start), and not much more than LogBytes. It
+// returns the position to go on from; fewer lines, of fewer bytes, mean that there are no
+// more by now.
 func (s *Store) ReadLog(ctx context.Context, job hostler.JobID, after int64, limit int) (
 	entries []hostler.LogEntry, next int64, err error,
 ) {
@@ -72,16 +80,18 @@ func (s *Store) ReadLog(ctx context.Context, job hostler.JobID, after int64, lim
 		return nil, after, err
 	}
 	fence, seq, _ := splitPosition(max(after, 0))
-	for len(entries) < limit {
+	ahead := min(max(limit/linesPerBlock, 1), readAhead)
+	for size := 0; len(entries) < limit && size < LogBytes; {
 		blocks, err := s.logBlocks(ctx, `SELECT @cols FROM log_block
-WHERE job = ? AND (fence, seq) >= (?, ?) ORDER BY fence, seq LIMIT ?`, job, fence, seq, readAhead)
+WHERE job = ? AND (fence, seq) >= (?, ?) ORDER BY fence, seq LIMIT ?`, job, fence, seq, ahead)
 		if err != nil {
 			return nil, after, err
 		}
-		full := len(blocks) == readAhead
+		full := len(blocks) == ahead
 		if !full && last != nil {
 			blocks = append(blocks, *last)
 		}
+		have := len(entries)
 		for i := range blocks {
 			if entries, err = blocks[i].appendAfter(entries, after); err != nil {
 				return nil, after, fmt.Errorf("output of job %v: %w", job, err)
@@ -91,6 +101,9 @@ WHERE job = ? AND (fence, seq) >= (?, ?) ORDER BY fence, seq LIMIT ?`, job, fenc
 			break
 		}
 		fence, seq = blocks[len(blocks)-1].Fence, blocks[len(blocks)-1].Seq+1
+		for _, e := range entries[have:] {
+			size += len(e.Text)
+		}
 	}
 	if len(entries) > limit {
 		entries = entries[:limit]
@@ -101,48 +114,61 @@ WHERE job = ? AND (fence, seq) >= (?, ?) ORDER BY fence, seq LIMIT ?`, job, fenc
 	return entries, entries[len(entries)-1].Pos, nil
 }
 
-// TailLog reads the last n lines of a job's output, in order.
-func (s *Store) TailLog(ctx context.Context, job hostler.JobID, n int) ([]hostler.LogEntry, error) {
+// TailStart returns the position after which the last n lines of a job's output begin.
+func (s *Store) TailStart(ctx context.Context, job hostler.JobID, n int) (after int64, err error) {
 	last, err := s.inlineBlock(ctx, job)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	var parts [][]hostler.LogEntry // last first
-	have := 0
-	add := func(b *logBlock) error {
-		part, err := b.appendAfter(nil, 0)
+	// skip counts the lines of a block; it is done when the tail begins in it.
+	skip := func(b *logBlock) (done bool, err error) {
+		lines, err := b.appendAfter(nil, 0)
 		if err != nil {
-			return fmt.Errorf("output of job %v: %w", job, err)
+			return false, fmt.Errorf("output of job %v: %w", job, err)
 		}
-		parts = append(parts, part)
-		have += len(part)
-		return nil
+		if len(lines) < n {
+			n -= len(lines)
+			return false, nil
+		}
+		after = lines[len(lines)-n].Pos - 1
+		return true, nil
 	}
 	if last != nil {
-		if err := add(last); err != nil {
-			return nil, err
+		if done, err := skip(last); done || err != nil {
+			return after, err
 		}
 	}
 	fence, seq := int64(math.MaxInt64), int64(0)
-	for have < n {
+	for {
 		blocks, err := s.logBlocks(ctx, `SELECT @cols FROM log_block
 WHERE job = ? AND (fence, seq) < (?, ?) ORDER BY fence DESC, seq DESC LIMIT ?`, job, fence, seq, readAhead)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		for i := range blocks {
-			if err := add(&blocks[i]); err != nil {
-				return nil, err
+			if done, err := skip(&blocks[i]); done || err != nil {
+				return after, err
 			}
 			fence, seq = blocks[i].Fence, blocks[i].Seq
 		}
 		if len(blocks) < readAhead {
-			break
+			return 0, nil
 		}
 	}
-	slices.Reverse(parts)
-	all := slices.Concat(parts...)
-	return all[max(0, len(all)-max(n, 0)):], nil
+}
+
+// TailLog reads the last n lines of a job's output, in order: those at their beginning
+// when they have more than LogBytes, see ReadLog.
+func (s *Store) TailLog(ctx context.Context, job hostler.JobID, n int) ([]hostler.LogEntry, error) {
+	if n < 1 {
+		return nil, nil
+	}
+	after, err := s.TailStart(ctx, job, n)
+	if err != nil {
+		return nil, err
+	}
+	entries, _, err := s.ReadLog(ctx, job, after, n)
+	return entries, err
 }
 
 // logBlock is one stored block of output.

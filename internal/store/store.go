@@ -82,6 +82,10 @@ type Store struct {
 // output; they are the same for PostgreSQL.
 func New(db, log sqldb.Driver) *Store { return &Store{db: db, log: log, rights: &rightsCache{}} }
 
+// ForLists returns the store with a part of the database connections of requests, for
+// reads of many rows.
+func (s *Store) ForLists() *Store { return s.classed(sqldb.Lists) }
+
 // ForWork returns the store with the database connections that move jobs: claim,
 // report, resolve, publish. Requests, however many and slow, do not use them up.
 func (s *Store) ForWork() *Store { return s.classed(sqldb.Work) }

@@ -60,6 +60,9 @@ func (a *api) exportAssets(ctx context.Context, c *rest.Call, in *LabelQuery) (r
 	if err != nil {
 		return nil, err
 	}
+	if err := c.ShareLists(ctx); err != nil {
+		return nil, err
+	}
 	write, err := a.ExportAssets(ctx, c.Caller, labels)
 	if err != nil {
 		return nil, err
@@ -67,7 +70,7 @@ func (a *api) exportAssets(ctx context.Context, c *rest.Call, in *LabelQuery) (r
 	return func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", rest.MediaCSV+"; charset=utf-8")
 		w.Header().Set("Content-Disposition", `attachment; filename="assets.csv"`)
-		if write(w) != nil {
+		if write(c.NewWriter(w)) != nil {
 			panic(http.ErrAbortHandler) // an incomplete answer must not look complete
 		}
 	}, nil

@@ -116,6 +116,9 @@ func (a *api) pageOfEvents(ctx context.Context, c *rest.Call, in *eventQuery) (r
 	if in.Limit == 0 {
 		in.Limit = eventPage
 	}
+	if err := c.ShareLists(ctx); err != nil {
+		return nil, err
+	}
 	events, next, err := a.Events(ctx, c.Caller, in.filter(), max(0, in.start()), in.Limit)
 	l, err := rest.ListOf(events, err)
 	if err != nil {
@@ -166,7 +169,7 @@ func (l *listener) send(b app.EventBatch) bool {
 		l.out.WriteText("id: " + strconv.FormatInt(l.events.Pos(), 10) + "\n\n")
 	}
 	l.out.Sent()
-	l.out.Write(bytes.Join(b.Frames, nil))
+	l.out.WriteText(string(bytes.Join(b.Frames, nil)))
 	return l.out.Flush()
 }
 

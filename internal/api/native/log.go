@@ -1,8 +1,10 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"math"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -12,6 +14,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api/rest"
+	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/wait"
 )
@@ -61,6 +64,9 @@ func (a *api) readLog(ctx context.Context, c *rest.Call, in *logInput) (rest.Sen
 	case in.Format == "text":
 		return a.downloadLog(ctx, c, in)
 	}
+	if err := c.ShareLists(ctx); err != nil {
+		return nil, err
+	}
 	l, err := a.pageOfLog(ctx, c, in)
 	if err != nil {
 		return nil, err
@@ -77,42 +83,52 @@ func sendJSON(v any) rest.Send {
 }
 
 func (a *api) pageOfLog(ctx context.Context, c *rest.Call, in *logInput) (hostler.List[hostler.LogEntry], error) {
-	if in.Tail > 0 {
-		return rest.ListOf(a.TailLog(ctx, c.Caller, in.ID.V, in.Tail))
-	}
-	limit := in.Limit
-	if limit == 0 {
-		limit = logPage
-	}
-	entries, next, err := a.ReadLog(ctx, c.Caller, in.ID.V, in.After, limit)
+	limit := cmp.Or(in.Tail, in.Limit, logPage)
+	entries, next, err := a.firstLines(ctx, c, in, limit)
 	l, err := rest.ListOf(entries, err)
-	if len(entries) == limit {
+	if app.IsFullLog(entries, limit) && (in.Tail == 0 || len(entries) < limit) {
 		l.Next = strconv.FormatInt(next, 10)
 	}
 	return l, err
 }
 
-// downloadLog sends the output as it was written.
-func (a *api) downloadLog(ctx context.Context, c *rest.Call, in *logInput) (rest.Send, error) {
-	read := func(after int64) ([]hostler.LogEntry, int64, error) {
-		if err := c.Renew(ctx); err != nil { // the key may have been revoked since
-			return nil, after, err
-		}
-		return a.ReadLog(ctx, c.Caller, in.ID.V, after, logPage)
+// firstLines reads the lines with which an answer begins, and the position to go on
+// from.
+func (a *api) firstLines(ctx context.Context, c *rest.Call, in *logInput, limit int) (
+	entries []hostler.LogEntry, next int64, err error,
+) {
+	if in.Tail == 0 {
+		return a.ReadLog(ctx, c.Caller, in.ID.V, in.After, limit)
 	}
-	var entries []hostler.LogEntry
-	var next int64
-	var err error
-	if in.Tail > 0 {
-		entries, err = a.TailLog(ctx, c.Caller, in.ID.V, in.Tail)
-		read = func(after int64) ([]hostler.LogEntry, int64, error) { return nil, after, nil }
-	} else {
-		entries, next, err = read(in.After)
+	entries, err = a.TailLog(ctx, c.Caller, in.ID.V, in.Tail)
+	if len(entries) > 0 {
+		next = entries[len(entries)-1].Pos
 	}
+	return entries, next, err
+}
+
+// downloadLog sends the output as it was written. It has a few lines in memory at a
+// time, and counts as a follower: a client may read it as slowly as it likes.
+func (a *api) downloadLog(ctx context.Context, c *rest.Call, in *logInput) (_ rest.Send, err error) {
+	release, err := a.followers.Acquire(c.Caller)
 	if err != nil {
 		return nil, err
 	}
+	left := cmp.Or(in.Tail, math.MaxInt)
+	entries, next, err := a.firstLines(ctx, c, in, followPage)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	read := func() error {
+		if err := c.Renew(ctx); err != nil { // the key may have been revoked since
+			return err
+		}
+		entries, next, err = a.ReadLog(ctx, c.Caller, in.ID.V, next, min(left, followPage))
+		return err
+	}
 	return func(w http.ResponseWriter) {
+		defer release()
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Content-Disposition", `attachment; filename="`+in.ID.V.String()+`.log"`)
 		out := c.NewWriter(w)
@@ -120,10 +136,10 @@ func (a *api) downloadLog(ctx context.Context, c *rest.Call, in *logInput) (rest
 			for _, e := range entries {
 				out.WriteText(e.Text)
 			}
-			if !out.Flush() {
+			if left -= len(entries); !out.Flush() || left <= 0 {
 				return
 			}
-			entries, next, err = read(next)
+			err = read()
 		}
 		if err != nil {
 			panic(http.ErrAbortHandler) // an incomplete answer must not look complete

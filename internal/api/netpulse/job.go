@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 
@@ -278,6 +277,9 @@ func (a *api) listJobs(ctx context.Context, c *rest.Call, in *jobQuery) (Envelop
 		if in.Status != "" {
 			f.States = StatesOf(in.Status)
 		}
+		if err := c.ShareLists(ctx); err != nil {
+			return Envelope[[]Job]{}, nil, err
+		}
 		found, err = a.FindJobs(ctx, c.Caller, f, in.Page())
 	}
 	if err != nil {
@@ -287,7 +289,7 @@ func (a *api) listJobs(ctx context.Context, c *rest.Call, in *jobQuery) (Envelop
 	for _, j := range found.Items {
 		jobs = append(jobs, JobOf(j, found.Names[j.Worker], a.version, c.Lang))
 	}
-	return Success(http.StatusOK, jobs), Link(*c.Request.URL, found.Next), nil
+	return Success(http.StatusOK, jobs), rest.NextLink(*c.Request.URL, found.Next), nil
 }
 
 // errNothingSelected refuses a change that names no object. NetPulse answers it with
@@ -328,15 +330,4 @@ func (a *api) taskStats(ctx context.Context, c *rest.Call, _ *rest.None) (map[st
 		out[name] = Stats{Count: s.Count, Success: s.Success, Failure: s.Failure, Total: s.Total.Seconds(), LastTime: stamp(&s.Last)}
 	}
 	return out, err
-}
-
-// Link returns the values of the header Link, which leads to the next page.
-func Link(u url.URL, cursor string) []string {
-	if cursor == "" {
-		return nil
-	}
-	q := u.Query()
-	q.Set("cursor", cursor)
-	u.RawQuery = q.Encode()
-	return []string{"<" + u.RequestURI() + `>; rel="next"`}
 }

@@ -64,7 +64,7 @@ type api struct {
 func Routes(a *app.App) []rest.Route {
 	page, sdk := &api{a, Page}, &api{a, SDK}
 	return append(slices.Concat(page.routes(), sdk.routes()),
-		statsDialect.Route("GET /task-stats", auth.ReadJob, rest.Do(page.taskStats),
+		statsDialect.Route("GET /task-stats", auth.ReadJob, rest.List(rest.Do(page.taskStats)),
 			"Count ended jobs by action", "按动作统计已结束的作业"))
 }
 
@@ -76,7 +76,7 @@ func (a *api) routes() []rest.Route {
 		route("GET", "/job", auth.ReadJob, rest.DoLinked(a.listJobs), "Find jobs", "查询作业"),
 		route("DELETE", "/job", auth.ChangeJob, rest.Do(a.cancelJobs), "Cancel jobs that have not started",
 			"取消尚未开始的作业"),
-		route("GET", "/worker", auth.ReadWorker, rest.Do(a.listWorkers),
+		route("GET", "/worker", auth.ReadWorker, rest.List(rest.Do(a.listWorkers)),
 			"List workers and their open connections", "列出工作节点及保持的连接"),
 		route("DELETE", "/worker", auth.StopWorker, rest.Do(a.stopWorkers),
 			"Stop workers, or close open connections", "停止工作节点或关闭保持的连接"),

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"net/url"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
@@ -22,16 +23,16 @@ func Read[O any](use func(context.Context, auth.Caller) (O, error)) Operation {
 
 // All calls a use case that lists everything at once.
 func All[T any](use func(context.Context, auth.Caller) ([]T, error)) Operation {
-	return Do(func(ctx context.Context, c *Call, _ *None) (hostler.List[T], error) {
+	return List(Do(func(ctx context.Context, c *Call, _ *None) (hostler.List[T], error) {
 		return ListOf(use(ctx, c.Caller))
-	})
+	}))
 }
 
 // Paged calls a use case that lists page by page.
 func Paged[T any](use func(context.Context, auth.Caller, hostler.Page) (hostler.List[T], error)) Operation {
-	return Do(func(ctx context.Context, c *Call, in *PageQuery) (hostler.List[T], error) {
+	return List(Do(func(ctx context.Context, c *Call, in *PageQuery) (hostler.List[T], error) {
 		return use(ctx, c.Caller, in.Page())
-	})
+	}))
 }
 
 // Search calls a use case that lists page by page what a filter selects. The query I
@@ -41,13 +42,13 @@ func Search[I any, P interface {
 	Filter() (F, error)
 	Page() hostler.Page
 }, F, T any](use func(context.Context, auth.Caller, F, hostler.Page) (hostler.List[T], error)) Operation {
-	return Do(func(ctx context.Context, c *Call, in *I) (hostler.List[T], error) {
+	return List(Do(func(ctx context.Context, c *Call, in *I) (hostler.List[T], error) {
 		f, err := P(in).Filter()
 		if err != nil {
 			return hostler.List[T]{}, err
 		}
 		return use(ctx, c.Caller, f, P(in).Page())
-	})
+	}))
 }
 
 // Body calls a use case with the JSON body.
@@ -82,9 +83,9 @@ func AtAll[I any, P interface {
 	*I
 	Ref() K
 }, K, T any](use func(context.Context, auth.Caller, K) ([]T, error)) Operation {
-	return Do(func(ctx context.Context, c *Call, in *I) (hostler.List[T], error) {
+	return List(Do(func(ctx context.Context, c *Call, in *I) (hostler.List[T], error) {
 		return ListOf(use(ctx, c.Caller, P(in).Ref()))
-	})
+	}))
 }
 
 // AtEmpty is At for a use case that returns nothing.
@@ -125,4 +126,16 @@ func ListOf[T any](items []T, err error) (hostler.List[T], error) {
 		items = []T{}
 	}
 	return hostler.List[T]{Items: items}, err
+}
+
+// NextLink returns the values of the header Link, which leads to the next page after the
+// cursor (RFC 8288); none at the end.
+func NextLink(u url.URL, cursor string) []string {
+	if cursor == "" {
+		return nil
+	}
+	q := u.Query()
+	q.Set("cursor", cursor)
+	u.RawQuery = q.Encode()
+	return []string{"<" + u.RequestURI() + `>; rel="next"`}
 }

@@ -37,7 +37,7 @@ const mostEmpty = 64
 
 // readBody reads a request's body within the limits of size and time, and of the
 // memory of all bodies. It reads no body where none belongs.
-func (s *core) readBody(r *http.Request, kind bodyKind, c auth.Caller) ([]byte, error) {
+func (s *core) readBody(r *http.Request, answer *recorder, kind bodyKind, c auth.Caller) ([]byte, error) {
 	in, _ := r.Body.(*inflow)
 	if in == nil {
 		return nil, nil
@@ -65,7 +65,7 @@ func (s *core) readBody(r *http.Request, kind bodyKind, c auth.Caller) ([]byte, 
 			}
 			return err
 		}
-		in.onFinish(release)
+		answer.onFinish(release)
 		return nil
 	})
 	if errors.Is(err, errOverLimit) {

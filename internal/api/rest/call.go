@@ -49,6 +49,21 @@ func (c *Call) Poll(ctx context.Context, b *wait.Backoff) bool {
 	return b.Sleep(ctx) == nil && c.Renew(ctx) == nil
 }
 
+// ShareLists waits for a share of the memory for lists, which the call holds until it is
+// answered; see [List].
+func (c *Call) ShareLists(ctx context.Context) error {
+	release, err := c.core.lists.wait(ctx, c.UserID, listBytes, c.core.cfg.StreamWait)
+	if err == nil {
+		c.answer.onFinish(release)
+		return nil
+	}
+	if n, now := c.core.alerts.due("lists"); now && ctx.Err() == nil {
+		c.core.cfg.Log.WarnContext(ctx, "lists in memory reached a limit; some were refused",
+			"user", c.User, "times", n)
+	}
+	return err
+}
+
 // Hold returns the context of an answer that is held back. It ends after d, with the
 // request, or when the server drains.
 func (c *Call) Hold(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
@@ -76,11 +91,15 @@ func (c *Call) problem(err error) *Problem { return c.core.problem(c.Request, c.
 type core struct {
 	cfg    Config
 	bodies *budget // bytes of request bodies in memory
+	lists  *budget // bytes of lists in memory
 	alerts *alerts
 }
 
 func newCore(cfg Config) core {
-	return core{cfg: cfg, bodies: newBudget(bodiesInFlight(cfg.BodyLimit)), alerts: &alerts{}}
+	return core{
+		cfg: cfg, alerts: &alerts{},
+		bodies: newBudget(bodiesInFlight(cfg.BodyLimit)), lists: newBudget(listsInFlight),
+	}
 }
 
 // authenticate returns the caller whose key the request carries.

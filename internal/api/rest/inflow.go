@@ -34,7 +34,6 @@ type inflow struct {
 	began time.Time
 	got   int64
 	ended bool // at its end
-	after []func()
 }
 
 // takeBody returns the request with its body replaced by an inflow. It is a copy:
@@ -99,9 +98,6 @@ func (in *inflow) readAll(limit int64, reserve func(n int64) error) ([]byte, err
 	}
 }
 
-// onFinish calls f when the request has been answered.
-func (in *inflow) onFinish(f func()) { in.after = append(in.after, f) }
-
 // closing announces that the connection is closed after the answer, unless the body was
 // read to its end. It also closes one whose request had a Transfer-Encoding: net/http
 // does not report if it had a Content-Length as well, which is how requests are
@@ -120,8 +116,5 @@ func (in *inflow) finish() {
 	if !in.ended {
 		in.deadline(longPast)
 		in.conn.discardOnClose()
-	}
-	for _, f := range in.after {
-		f()
 	}
 }

@@ -15,6 +15,7 @@ import (
 type Operation struct {
 	status int // of success; 0 means 200
 	body   bodyKind
+	list   bool // see List
 	// describe completes the description; nil when the types describe it.
 	describe func(api huma.API, op *huma.Operation)
 	register func(api huma.API, op huma.Operation)
@@ -23,6 +24,13 @@ type Operation struct {
 // Created is the operation with the status 201 on success.
 func Created(o Operation) Operation {
 	o.status = http.StatusCreated
+	return o
+}
+
+// List is the operation with a share of the memory for lists: each user has only so many
+// at once, and others wait. Operations that read one object never do.
+func List(o Operation) Operation {
+	o.list = true
 	return o
 }
 

@@ -141,15 +141,15 @@ func (s *server) dialect(r *http.Request) *Dialect {
 func (s *server) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		rec := &recorder{ResponseWriter: w}
-		_ = http.NewResponseController(w).SetWriteDeadline(began.Add(s.cfg.AnswerTime))
+		rec := &recorder{ResponseWriter: w, wait: s.cfg.StreamWait, end: began.Add(s.cfg.AnswerTime)}
+		_ = http.NewResponseController(w).SetWriteDeadline(rec.end)
 		s.secure(w.Header())
 		conn := connOf(r.Context())
 		conn.begin()
 		r, rec.body = takeBody(w, r, conn)
 		defer func() {
 			s.recovered(rec, r, recover())
-			rec.body.finish()
+			rec.finish()
 			conn.end()
 			s.observe(rec, r, time.Since(began))
 		}()
@@ -320,12 +320,17 @@ func (s *server) admit(r *http.Request, w http.ResponseWriter, rt Route, shape c
 		}
 	}
 	kind := rt.Operation.body
-	body, err := s.readBody(r, kind, c.Caller)
+	body, err := s.readBody(r, c.answer, kind, c.Caller)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkBody(r, rt, body, shape); err != nil {
 		return nil, err
+	}
+	if rt.Operation.list {
+		if err := c.ShareLists(r.Context()); err != nil {
+			return nil, err
+		}
 	}
 	switch kind {
 	case csvBody:

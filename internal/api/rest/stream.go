@@ -33,18 +33,18 @@ func (c *Call) NewWriter(w http.ResponseWriter) *Writer {
 }
 
 // Write writes one piece. After an error it writes nothing.
-func (s *Writer) Write(b []byte) {
+func (s *Writer) Write(b []byte) (int, error) {
 	if s.failed {
-		return
+		return 0, http.ErrAbortHandler
 	}
 	_ = s.rc.SetWriteDeadline(time.Now().Add(s.wait)) // the recorder of a test has none
-	if _, err := s.w.Write(b); err != nil {
-		s.failed = true
-	}
+	n, err := s.w.Write(b)
+	s.failed = err != nil
+	return n, err
 }
 
-// WriteText writes one piece of text.
-func (s *Writer) WriteText(text string) { s.Write([]byte(text)) }
+// WriteText writes one piece of text; see Flush for a failure.
+func (s *Writer) WriteText(text string) { _, _ = s.Write([]byte(text)) }
 
 // Flush sends what was written. It reports false when the client no longer reads.
 func (s *Writer) Flush() bool {

@@ -2,7 +2,12 @@ package simple
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api/rest"
@@ -12,7 +17,8 @@ import (
 func (s *api) assetRoutes() []rest.Route {
 	route := Dialect.Route
 	return []rest.Route{
-		route("GET /assets", auth.ReadAsset, rest.Do(s.listAssets), "List assets", "列出资产"),
+		route("GET /assets", auth.ReadAsset, rest.Stream(describeAssets, s.listAssets),
+			"List assets: all of them, or a page", "列出资产：全部或一页"),
 		route("POST /assets", auth.WriteAsset, rest.Do(s.createAsset), "Create an asset", "创建资产"),
 		route("GET /assets/{id}", auth.ReadAsset, rest.Do(s.readAsset), "Get an asset", "查看资产"),
 		route("PUT /assets/{id}", auth.WriteAsset, rest.Do(s.putAsset), "Change an asset", "修改资产"),
@@ -91,21 +97,57 @@ func assetOf(a hostler.Asset) Asset {
 	return out
 }
 
-func (s *api) listAssets(ctx context.Context, c *rest.Call, _ *rest.None) ([]Asset, error) {
-	all := []Asset{}
-	p := hostler.Page{Limit: 1000}
-	for {
-		l, err := s.Assets(ctx, c.Caller, nil, p)
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range l.Items {
-			all = append(all, assetOf(a))
-		}
-		if p.Cursor = l.Next; l.Next == "" {
-			return all, nil
-		}
+func describeAssets(api huma.API, op *huma.Operation) {
+	list := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[[]Asset](), true, "")
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "Assets; the header Link leads to the next page, if a page was asked for",
+		Content:     map[string]*huma.MediaType{"application/json": {Schema: list}},
+	}}
+}
+
+// listedAtOnce is how many assets the whole list reads at a time.
+const listedAtOnce = 200
+
+// listAssets sends a page, or the whole list when the request asks for none, as clients
+// that know of no pages do. It never has more than a page in memory.
+func (s *api) listAssets(ctx context.Context, c *rest.Call, in *rest.PageQuery) (rest.Send, error) {
+	if err := c.ShareLists(ctx); err != nil {
+		return nil, err
 	}
+	whole := *in == (rest.PageQuery{})
+	p := in.Page()
+	if whole {
+		p.Limit = listedAtOnce
+	}
+	l, err := s.Assets(ctx, c.Caller, nil, p)
+	if err != nil {
+		return nil, err
+	}
+	return func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "application/json")
+		if !whole && l.Next != "" {
+			w.Header()["Link"] = rest.NextLink(*c.Request.URL, l.Next)
+		}
+		out := c.NewWriter(w)
+		out.WriteText("[")
+		sep := ""
+		for err == nil {
+			for _, a := range l.Items {
+				b, _ := json.Marshal(assetOf(a)) // texts, numbers and times have a JSON form
+				out.WriteText(sep + string(b))
+				sep = ","
+			}
+			if !whole || l.Next == "" || !out.Flush() {
+				break
+			}
+			p.Cursor = l.Next
+			l, err = s.Assets(ctx, c.Caller, nil, p)
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler) // an incomplete answer must not look complete
+		}
+		out.WriteText("]\n")
+	}, nil
 }
 
 func (s *api) createAsset(ctx context.Context, c *rest.Call, in *rest.Payload[AssetInput]) (Asset, error) {

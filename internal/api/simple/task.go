@@ -17,7 +17,7 @@ func (s *api) taskRoutes() []rest.Route {
 	return []rest.Route{
 		route("POST /tasks", auth.RunJob, rest.Do(s.createTask), "Run one operation on one asset",
 			"对一个资产执行一项操作"),
-		route("GET /tasks", auth.ReadJob, rest.Do(s.listTasks), "List the newest 50 tasks",
+		route("GET /tasks", auth.ReadJob, rest.List(rest.Do(s.listTasks)), "List the newest 50 tasks",
 			"列出最新的 50 个任务"),
 		route("GET /tasks/{id}", auth.ReadJob, rest.Do(s.readTask), "Get a task", "查看任务"),
 	}

@@ -19,14 +19,15 @@ const (
 
 // slots limits how many connections each class of transactions may hold. A
 // transaction takes a slot of each limit that applies to it, the narrowest first:
-// reads of requests, requests, everything except leases.
-type slots struct{ reads, requests, work chan struct{} }
+// lists, reads of requests, requests, everything except leases.
+type slots struct{ lists, reads, requests, work chan struct{} }
 
 func newSlots(maxConns int) slots {
 	work := max(2, maxConns-leaseConns)  // 2: maintenance uses a second connection
 	requests := max(1, work-workConns)   // in a small pool classes share connections
 	reads := max(1, requests-requests/4) // leaves slots for writes
 	return slots{
+		lists: make(chan struct{}, max(1, reads/2)),
 		reads: make(chan struct{}, reads), requests: make(chan struct{}, requests), work: make(chan struct{}, work),
 	}
 }
@@ -38,6 +39,8 @@ func (s *slots) limits(class sqldb.Class, read bool) []chan struct{} {
 		return nil
 	case class == sqldb.Work:
 		return []chan struct{}{s.work}
+	case class <= sqldb.Lists:
+		return []chan struct{}{s.lists, s.reads, s.requests, s.work}
 	case read:
 		return []chan struct{}{s.reads, s.requests, s.work}
 	default:

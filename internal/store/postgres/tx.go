@@ -35,7 +35,7 @@ func (db *DB) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
 		begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", fn: fn,
 		class: sqldb.ClassOf(ctx), timeout: db.opt.Timeout,
 	}
-	if t.class == sqldb.Requests {
+	if t.class <= sqldb.Requests {
 		t.timeout = db.opt.ReadTimeout
 	}
 	return db.run(ctx, t)

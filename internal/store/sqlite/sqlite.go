@@ -86,8 +86,9 @@ type DB struct {
 	segment  atomic.Int64
 	written  atomic.Int64 // groups committed, for checkpoints
 
-	readers     readerPool // for reads of every class
-	workReaders readerPool // additional ones for all classes but Requests; see sqldb.Class
+	readers     readerPool    // for reads of every class
+	lists       chan struct{} // one for each list that reads; see sqldb.Class
+	workReaders readerPool    // additional ones for all classes but Requests; see sqldb.Class
 	opened      []readerPool
 	checkpoints *conn // dedicated, so that no reader delays a checkpoint
 	reserve     reserve
@@ -156,7 +157,7 @@ func newDB(path string, opt Options) *DB {
 	return &DB{
 		path: path, opt: opt, sql: sqldb.NewRewriter(sqldb.SQLite),
 		queue: make(chan *member, groupLimit), tasks: make(chan task),
-		readers: make(readerPool, readers), workReaders: make(readerPool, workReaders),
+		lists: make(chan struct{}, readers/2), readers: make(readerPool, readers), workReaders: make(readerPool, workReaders),
 		reserve: reserve{path: path + ".reserve", size: opt.Reserve},
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -302,11 +303,20 @@ func (db *DB) Now() time.Time { return db.opt.Now().UTC() }
 // shorter timeout than those of the queue.
 func (db *DB) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
 	limit, further := workReadLimit, db.workReaders
-	if sqldb.ClassOf(ctx) == sqldb.Requests {
+	class := sqldb.ClassOf(ctx)
+	if class <= sqldb.Requests {
 		limit, further = requestReadLimit, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	if class <= sqldb.Lists {
+		select {
+		case db.lists <- struct{}{}:
+			defer func() { <-db.lists }()
+		case <-ctx.Done():
+			return errBusy(ctx.Err())
+		}
+	}
 	c, back, err := db.reader(ctx, further)
 	if err != nil {
 		return err
