@@ -57,8 +57,11 @@ type Config struct {
 	Box     *secret.Box    // seals credentials
 	Stream  *outbox.Stream // of events; nil without event streams
 	Limits  Limits
-	Now     func() time.Time // for caches; rows are stamped by the database's clock
-	Log     *slog.Logger
+	// Restricted are actions that only admins of the default project may run, and the
+	// operators of the projects that are named; see [store.Store.Restrict].
+	Restricted map[string][]string
+	Now        func() time.Time // for caches; rows are stamped by the database's clock
+	Log        *slog.Logger
 }
 
 // App offers the use cases.

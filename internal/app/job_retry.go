@@ -214,7 +214,7 @@ func (s *scope) retrySpec(
 	if spec.Target != nil {
 		return spec, errLoginDeleted(spec.AssetName)
 	}
-	if err := s.checkLimit(spec.Action, spec.Asset != 0); err != nil {
+	if err := s.checkRun(spec.Action, spec.Asset != 0); err != nil {
 		return spec, err
 	}
 	act, err := s.app.enabledAction(spec.Action, spec.Args)

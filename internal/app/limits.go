@@ -30,6 +30,23 @@ func (g grant) checkLimit(action string, onAsset bool) error {
 	return nil
 }
 
+// checkRun refuses a new job that the caller's limits exclude, or whose action is one of
+// [Config.Restricted].
+func (g grant) checkRun(action string, onAsset bool) error {
+	if err := g.checkLimit(action, onAsset); err != nil {
+		return err
+	}
+	projects, restricted := g.app.cfg.Restricted[action]
+	if !restricted || slices.Contains(projects, g.caller.ProjectName) ||
+		auth.Allow(g.caller, auth.RunRestricted, g.project) {
+		return nil
+	}
+	return hostler.Errorf(hostler.CodeForbidden,
+		"the action %s requires the role admin in the project %s, or a project that local_command_projects names "+
+			"in the server's configuration",
+		"动作 %s 需要项目 %s 的 admin 角色，或由服务器配置 local_command_projects 指定当前项目", action, hostler.DefaultProject)
+}
+
 // hideHolders counts the jobs that the caller may not see instead of naming them.
 func (s *scope) hideHolders(all []hostler.Waiting) error {
 	if !s.limit().LimitsAssets() {
@@ -139,7 +156,7 @@ func (s *scope) canRun(q hostler.CanQuery) error {
 		return hostler.Errorf(hostler.CodeForbidden,
 			"the action %s is disabled in the server's configuration", "动作 %s 已在服务器配置中停用", act.Name)
 	}
-	if err := s.checkLimit(act.Name, q.Asset != ""); err != nil {
+	if err := s.checkRun(act.Name, q.Asset != ""); err != nil {
 		return err
 	}
 	if q.Asset == "" {

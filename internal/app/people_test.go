@@ -9,6 +9,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -511,4 +512,53 @@ func TestIDsStandBesideNames(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRestrictedActions: what runs on the server itself is for admins of the installation
+// and for the projects that the configuration names, on every path and when it starts.
+func TestRestrictedActions(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx, k := t.Context(), w.worker(t)
+		restricted := map[string][]string{"ping": {"other"}}
+		w.h.Store.Restrict(restricted)
+		a := app.New(app.Config{
+			Store: w.h.Store, Actions: testActions(t), Box: testBox(t), Now: w.h.Now, Restricted: restricted,
+		})
+		ping := hostler.JobRequest{Action: "ping"}
+		before := w.run(t, ping).Jobs[0] // by a server that restricts nothing
+		if got := k.claim(t, 10); len(got) != 0 {
+			t.Fatalf("leased %v", got)
+		}
+		w.asset(t, hostler.AssetInput{Name: "web1"})
+		batch := must(a.RunBatch(ctx, w.operator, []hostler.JobRequest{ping}))(t)
+		asset := must(a.Asset(ctx, w.operator, "web1"))(t)
+		for name, err := range map[string]error{
+			"run":   second(a.RunJobs(ctx, w.operator, ping, "")),
+			"batch": batch[0].Err,
+			"task":  second(a.RunTask(ctx, w.operator, asset.ID, "ping", nil)),
+		} {
+			if hostler.CodeOf(err) != hostler.CodeForbidden {
+				t.Errorf("%s: %v, want forbidden", name, err)
+			}
+		}
+		if can := must(a.Can(ctx, w.operator, hostler.CanQuery{Action: "ping"}))(t); can.Allowed {
+			t.Errorf("can: %+v", can)
+		}
+		must(a.CancelJob(ctx, w.operator, before))(t)
+		_, err := a.RetryJob(ctx, w.operator, before, "")
+		wantCode(t, err, hostler.CodeForbidden)
+
+		must(a.RunJobs(ctx, w.admin, ping, ""))(t)
+		must(a.RunJobs(ctx, w.stranger, ping, ""))(t)
+		if got := k.claim(t, 10); len(got) != 2 {
+			t.Errorf("leased %d jobs, want those of the admin and of the named project", len(got))
+		}
+	})
+}
+
+func testBox(t *testing.T) *secret.Box {
+	t.Helper()
+	key := make([]byte, 32)
+	key[0] = 7
+	return must(secret.NewBox(key))(t)
 }

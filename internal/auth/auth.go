@@ -104,7 +104,8 @@ const (
 	ReadAction      Verb = "action.read"
 	ReadJob         Verb = "job.read"
 	RunJob          Verb = "job.run"
-	ChangeJob       Verb = "job.change" // cancel, retry, resolve
+	RunRestricted   Verb = "job.run_restricted" // system: actions on the server itself
+	ChangeJob       Verb = "job.change"         // cancel, retry, resolve
 	ReadQueue       Verb = "queue.read"
 	WriteQueue      Verb = "queue.write" // system
 	ReadWorker      Verb = "worker.read"
@@ -147,6 +148,7 @@ var rules = map[Verb]Rule{
 	ReadAction:      {Role: hostler.RoleViewer},
 	ReadJob:         {Role: hostler.RoleViewer},
 	RunJob:          {Role: hostler.RoleOperator},
+	RunRestricted:   {Role: hostler.RoleAdmin, System: true},
 	ChangeJob:       {Role: hostler.RoleOperator},
 	ReadQueue:       {Role: hostler.RoleViewer},
 	WriteQueue:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},

@@ -35,6 +35,7 @@ var system = []auth.Verb{
 	auth.ManageAllKeys,
 	auth.WriteQueue,
 	auth.StopWorker,
+	auth.RunRestricted,
 }
 
 func TestEveryVerbIsInTheMatrix(t *testing.T) {

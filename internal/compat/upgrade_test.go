@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -89,6 +90,10 @@ func newCluster(t *testing.T, bin string, n int) *cluster {
 	c := &cluster{t: t, ledger: filepath.Join(t.TempDir(), "ledger"), urls: make([]string, n)}
 	db, key := storetest.Postgres(t), auth.NewKey()
 	var master []byte
+	own, err := user.Current() // the jobs write to the ledger
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range n {
 		home := t.TempDir()
 		if i > 0 {
@@ -100,7 +105,7 @@ func newCluster(t *testing.T, bin string, n int) *cluster {
 				t.Fatal(err)
 			}
 		}
-		s := start(t, bin, home, db, key)
+		s := start(t, bin, home, db, key, "HOSTLER_LOCAL_COMMAND_USER="+own.Username)
 		c.servers, c.urls[i] = append(c.servers, s), s.url
 		var err error
 		if master, err = os.ReadFile(filepath.Join(home, "data", "master.key")); err != nil {

@@ -43,10 +43,13 @@ type Config struct {
 	OpenHealth         string // none, loopback or all
 	Retention          time.Duration
 	EnableLocalCommand bool
-	SSHAlgorithms      string // safe or legacy
-	OutputLimit        int64  // bytes of one job's output
-	BodyLimit          int64  // bytes of one request's body
-	MaxConnections     int    // of clients; 0 depends on the limit of open files
+	LocalCommandUser   string   // of this machine; "" for the default
+	LocalProjects      []string // whose operators may use local_command
+	ForwardedHeader    string   // see the Forwarded constants
+	SSHAlgorithms      string   // safe or legacy
+	OutputLimit        int64    // bytes of one job's output
+	BodyLimit          int64    // bytes of one request's body
+	MaxConnections     int      // of clients; 0 depends on the limit of open files
 	EgressAllow        []netip.Prefix
 	WebhookURL         Secret // may hold a token
 	WebhookFormat      hostler.WebhookFormat
@@ -58,6 +61,13 @@ type Config struct {
 	MasterKey          Secret
 	SeedSample         bool
 }
+
+// Values of ForwardedHeader.
+const (
+	ForwardedForHeader = "x-forwarded-for"
+	ForwardedHeader    = "forwarded"
+	RealIPHeader       = "x-real-ip"
+)
 
 // Values of OpenHealth.
 const (
@@ -138,6 +148,11 @@ func (c Config) Warnings() []hostler.Text {
 				"set tls_cert and tls_key, or listen on 127.0.0.1 behind a TLS proxy",
 			"在 %s 上监听但未启用 TLS：密钥和输出将以明文传输；"+
 				"请设置 tls_cert 和 tls_key，或只监听 127.0.0.1 并在前面放置 TLS 代理", c.Listen))
+	}
+	if c.EnableLocalCommand && len(c.LocalProjects) > 0 {
+		ws = append(ws, hostler.Textf(
+			"operators of %s may run any program on this machine (local_command_projects)",
+			"%s 的操作员可以在本机运行任意程序（local_command_projects）", strings.Join(c.LocalProjects, ", ")))
 	}
 	if c.OpenHealth == OpenHealthAll {
 		ws = append(ws, hostler.Text{

@@ -109,10 +109,17 @@ func serverSettings() []Setting {
 		},
 		{
 			Key: "trusted_proxies",
-			Help: txt("CIDRs of the proxies whose `Forwarded` and `X-Forwarded-For` headers are trusted; "+
-				"from other addresses these headers are ignored.",
-				"其 `Forwarded` 与 `X-Forwarded-For` 头可信的代理网段（CIDR）；其他来源的这些头会被忽略。"),
+			Help: txt("CIDRs of the proxies whose `forwarded_header` is trusted; from other addresses it is ignored.",
+				"其 `forwarded_header` 可信的代理网段（CIDR）；其他来源的该头会被忽略。"),
 			value: prefixes(func(c *Config) *[]netip.Prefix { return &c.TrustedProxies }),
+		},
+		{
+			Key: "forwarded_header", Default: ForwardedForHeader,
+			Help: txt("The one header in which the trusted proxies write the address of the client: `x-forwarded-for`, "+
+				"`forwarded` or `x-real-ip`. Others are ignored: clients can send them through a proxy.",
+				"可信代理写入客户端地址的唯一请求头：`x-forwarded-for`、`forwarded` 或 `x-real-ip`。其他头会被忽略，因为客户端可以经代理自行发送。"),
+			value: oneOf(func(c *Config) *string { return &c.ForwardedHeader },
+				ForwardedForHeader, ForwardedHeader, RealIPHeader),
 		},
 		{
 			Key: "open_health", Default: OpenHealthLoopback,
@@ -136,9 +143,24 @@ func jobSettings() []Setting {
 		},
 		{
 			Key: "enable_local_command", Default: "false", Bool: true,
-			Help: txt("Allow the action `local_command`, which runs commands on the server itself.",
-				"允许 `local_command` 动作，即在服务器本机执行命令。"),
+			Help: txt("Allow the action `local_command`, which runs commands on the server itself, to admins of the "+
+				"project `default`.",
+				"允许 default 项目的 admin 使用 `local_command` 动作，即在服务器本机执行命令。"),
 			value: boolean(func(c *Config) *bool { return &c.EnableLocalCommand }),
+		},
+		{
+			Key: "local_command_projects",
+			Help: txt("Projects whose operators may use `local_command` too.",
+				"其操作员也可使用 `local_command` 的项目。"),
+			value: list(func(c *Config) *[]string { return &c.LocalProjects }),
+		},
+		{
+			Key: "local_command_user",
+			Help: txt("User of this machine that `local_command` runs as, which must not be able to read the data folder. "+
+				"Default: `nobody` if the server runs as root, else the server's own user, and then only for admins.",
+				"`local_command` 以本机的哪个用户运行；该用户不得能读取数据目录。"+
+					"默认：服务器以 root 运行时为 `nobody`，否则为服务器自身的用户（仅限 admin）。"),
+			value: textOf(func(c *Config) *string { return &c.LocalCommandUser }),
 		},
 		{
 			Key: "ssh_algorithms", Default: SSHAlgorithmsSafe,

@@ -340,6 +340,17 @@ func webhookFormat(field func(*Config) *hostler.WebhookFormat) value {
 	}
 }
 
+// list is a list of words.
+func list(field func(*Config) *[]string) value {
+	return value{
+		set: func(c *Config, s string) error {
+			*field(c) = slices.Collect(items(s))
+			return nil
+		},
+		show: func(c *Config) string { return strings.Join(*field(c), ",") },
+	}
+}
+
 // items yields the items of a list that is written with commas.
 func items(list string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {

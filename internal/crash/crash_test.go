@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -127,6 +128,16 @@ type job struct {
 	lane     bool
 }
 
+// ownUser is the user of this process.
+func ownUser(t *testing.T) string {
+	t.Helper()
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Username
+}
+
 // newRig starts a server; more are settings of its environment.
 func newRig(t *testing.T, db string, more ...string) *rig {
 	t.Helper()
@@ -135,6 +146,7 @@ func newRig(t *testing.T, db string, more ...string) *rig {
 	r.env = append(os.Environ(), "HOME="+dir, "HOSTLER_CONTEXT_FILE="+filepath.Join(dir, "context.yaml"),
 		"HOSTLER_ADMIN_KEY="+key, "HOSTLER_ENABLE_LOCAL_COMMAND=true", "HOSTLER_SLOTS=64",
 		"HOSTLER_DATA="+r.dir, "HOSTLER_LISTEN=127.0.0.1:0")
+	r.env = append(r.env, "HOSTLER_LOCAL_COMMAND_USER="+ownUser(t)) // the jobs write to the ledger
 	r.env = append(r.env, more...)
 	if db != "" {
 		r.env = append(r.env, "HOSTLER_DB="+db)

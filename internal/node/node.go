@@ -46,6 +46,7 @@ type Options struct {
 	EgressAllow  []netip.Prefix // special ranges that http_request may reach
 	LegacySSH    bool           // offer outdated SSH algorithms too
 	LocalCommand bool           // enable the action local_command
+	LocalAccount local.Account  // that it runs as
 
 	Log *slog.Logger // nil discards
 }
@@ -83,7 +84,9 @@ func (n *Node) register() (*action.Registry, error) {
 	all = append(all, n.netcli.Actions()...)
 	all = append(all, netaction.Actions()...)
 	all = append(all, httpaction.Actions(httpaction.Options{Allow: n.opts.EgressAllow})...)
-	all = append(all, local.Actions(local.Options{Enabled: n.opts.LocalCommand})...)
+	all = append(all, local.Actions(local.Options{
+		Enabled: n.opts.LocalCommand, Account: n.opts.LocalAccount,
+	})...)
 	return action.NewRegistry(all...)
 }
 

@@ -119,16 +119,24 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	account, err := s.localAccount(ctx)
+	if err != nil {
+		return nil, err
+	}
+	restricted := map[string][]string{localAction: cfg.LocalProjects}
+	s.store.Restrict(restricted)
 	s.node, err = node.New(node.Options{
 		Version: p.Version, Queues: []string{"*"}, Slots: cfg.Slots,
 		OutputLimit: int(cfg.OutputLimit), EgressAllow: cfg.EgressAllow,
-		LegacySSH: cfg.SSHAlgorithms == config.SSHAlgorithmsLegacy, LocalCommand: cfg.EnableLocalCommand, Log: log,
+		LegacySSH: cfg.SSHAlgorithms == config.SSHAlgorithmsLegacy, LocalCommand: account != nil, LocalAccount: accountOf(account), Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.stream = outbox.NewStream(outbox.StreamConfig{Store: s.store, Log: log})
-	s.app = app.New(app.Config{Store: s.store, Actions: s.node.Actions(), Box: box, Stream: s.stream, Log: log})
+	s.app = app.New(app.Config{
+		Restricted: restricted, Store: s.store, Actions: s.node.Actions(), Box: box, Stream: s.stream, Log: log,
+	})
 	s.notifier = notify.New(notify.Config{
 		Store: s.store, Open: openWebhook(box), Egress: egress.New(cfg.EgressAllow...),
 		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, Log: log,

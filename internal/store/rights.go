@@ -38,6 +38,8 @@ const maxCreators = 10_000
 
 // rightsCache caches the rights of users who created jobs.
 type rightsCache struct {
+	restricted map[string][]string // see [Store.Restrict]; never changed after that
+
 	mu     sync.Mutex
 	number string
 	all    map[creator]creatorRights
@@ -54,14 +56,25 @@ type creator struct {
 type creatorRights struct {
 	missing  bool // no such user: the server's own job
 	disabled bool
+	admin    bool // of the default project
+	project  string
 	role     hostler.Role
 	limit    hostler.RoleLimit
 }
 
 // forbids reports whether a job may not start: for its user, or for the action.
-func (r creatorRights) forbids(action string) bool {
-	return !r.missing && (r.disabled || !r.role.Includes(hostler.RoleOperator) || !r.limit.AllowsAction(action))
+func (rc *rightsCache) forbids(r creatorRights, action string) bool {
+	if r.missing {
+		return false
+	}
+	projects, restricted := rc.restricted[action]
+	return r.disabled || !r.role.Includes(hostler.RoleOperator) || !r.limit.AllowsAction(action) ||
+		restricted && !r.admin && !slices.Contains(projects, r.project)
 }
+
+// Restrict names actions whose jobs start only for admins of the default project, and in
+// the named projects. It is called before the store is used.
+func (s *Store) Restrict(actions map[string][]string) { s.rights.restricted = actions }
 
 // get returns the cached rights of creators, by the number that the caller has read, and
 // those that are not cached.
@@ -131,7 +144,7 @@ func (tx *Tx) forbidden(number string, jobs []jobOrigin) (map[hostler.JobID]bool
 		c, ok := jobs[i].creator()
 		switch r := rights[c]; {
 		case !ok:
-		case r.forbids(jobs[i].Action):
+		case tx.rights.forbids(r, jobs[i].Action):
 			out[jobs[i].ID] = true
 		case !r.missing && len(r.limit.Labels) > 0:
 			limited = append(limited, jobs[i])
@@ -204,7 +217,11 @@ func (tx *Tx) readRights(all []creator) (map[creator]creatorRights, error) {
 	for i, u := range users {
 		found[i] = u.ID
 	}
-	roles, err := tx.rolesIn(found, projects)
+	installation, err := tx.defaultProject()
+	if err != nil {
+		return nil, err
+	}
+	roles, err := tx.rolesIn(found, append(projects, installation))
 	if err != nil {
 		return nil, err
 	}
@@ -214,12 +231,21 @@ func (tx *Tx) readRights(all []creator) (map[creator]creatorRights, error) {
 		for _, u := range users {
 			if c.id == u.ID || c.id == 0 && c.name == u.Name {
 				role := roles[userProject{u.ID, c.project}]
-				r = creatorRights{disabled: u.Disabled, role: role.Role, limit: role.Limit}
+				r = creatorRights{
+					disabled: u.Disabled, role: role.Role, limit: role.Limit, project: role.ProjectName,
+					admin: roles[userProject{u.ID, installation}].Role == hostler.RoleAdmin,
+				}
 			}
 		}
 		out[c] = r
 	}
 	return out, nil
+}
+
+// defaultProject is the id of the default project.
+func (tx *Tx) defaultProject() (id hostler.ProjectID, err error) {
+	_, err = tx.one(`SELECT id FROM project WHERE name = ?`, []any{hostler.DefaultProject}, &id)
+	return id, err
 }
 
 type userProject struct {

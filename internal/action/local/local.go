@@ -1,7 +1,8 @@
 // Package local has the action that runs a program on the worker itself.
 //
-// Everyone who may run jobs can do with it what the worker's user can, so it is disabled
-// unless the configuration enables it.
+// It is disabled unless the configuration enables it. Then only admins of the installation
+// may run it, and the operators of the projects that the configuration names (package app
+// decides), as a user of its own: see [AccountFor].
 //
 // # Model
 //
@@ -44,6 +45,7 @@ const drainTime = 2 * time.Second
 // Options configure the family.
 type Options struct {
 	Enabled bool // configuration: enable_local_command
+	Account Account
 	// KillGrace is the time between TERM and KILL (5 s).
 	KillGrace time.Duration
 }
@@ -107,7 +109,7 @@ func (o Options) run(ctx context.Context, c *action.Call) action.Result {
 	if errs := action.Decode(c.Args, &a); errs != nil || len(a.Argv) == 0 {
 		return action.Failed(nil, hostler.ErrKindBadArgs, "the args cannot be read", "无法读取参数")
 	}
-	cmd, err := command(a, c)
+	cmd, err := o.command(a, c)
 	if err != nil {
 		return action.Failed(nil, hostler.ErrKindCommand,
 			"the program %q cannot be started: it is not in the PATH, or not executable",
@@ -134,14 +136,14 @@ func (o Options) run(ctx context.Context, c *action.Call) action.Result {
 
 // command prepares a program with a process group of its own and an environment that
 // contains nothing of the server's.
-func command(a args, c *action.Call) (*exec.Cmd, error) {
+func (o Options) command(a args, c *action.Call) (*exec.Cmd, error) {
 	path, err := exec.LookPath(a.Argv[0])
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(path, a.Argv[1:]...) //nolint:noctx // killed as a group, with a grace, by kill
 	cmd.Dir = cmp.Or(a.Dir, "/")
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home(), "LANG=C.UTF-8"}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + o.Account.homeFolder(), "LANG=C.UTF-8"}
 	for k, v := range a.Env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
@@ -149,6 +151,7 @@ func command(a args, c *action.Call) (*exec.Cmd, error) {
 	cmd.Stdout, cmd.Stderr = c.Stdout, c.Stderr
 	cmd.WaitDelay = drainTime
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	o.Account.apply(cmd)
 	return cmd, nil
 }
 

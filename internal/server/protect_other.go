@@ -1,0 +1,6 @@
+//go:build !linux
+
+package server
+
+// protectProcess does nothing on this system.
+func protectProcess() {}
