@@ -214,3 +214,24 @@ func TestExampleLoads(t *testing.T) {
 		t.Errorf("the example gives %v", c)
 	}
 }
+
+func TestPasswordInFlagIsWarnedOf(t *testing.T) {
+	const with, without = "postgres://u:c4nary@h/d", "postgres://u@h/d"
+	for name, tt := range map[string]struct {
+		src  config.Source
+		want bool
+	}{
+		"flag":             {config.Source{Flags: map[string]string{"db": with}}, true},
+		"parameter":        {config.Source{Flags: map[string]string{"db": without + "?password=c4nary"}}, true},
+		"flag without one": {config.Source{Flags: map[string]string{"db": without}}, false},
+		"environment":      {config.Source{Environ: []string{"HOSTLER_DB=" + with}}, false},
+	} {
+		texts := fmt.Sprint(mustLoad(t, tt.src).Warnings())
+		if got := strings.Contains(texts, "--db contains a password"); got != tt.want {
+			t.Errorf("%s: warned %v, want %v: %s", name, got, tt.want, texts)
+		}
+		if strings.Contains(texts, "c4nary") {
+			t.Errorf("%s: the warning repeats the password", name)
+		}
+	}
+}

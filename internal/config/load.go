@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -56,6 +57,7 @@ func Load(src Source) (Config, error) {
 	l.file(cmp.Or(src.File, env[ConfigEnv]))
 	l.env(env)
 	l.flags(src.Flags)
+	c.PasswordInFlag = hasPassword(src.Flags["db"])
 	c.complete()
 	c.validate(&l.fields)
 	if faults := l.fields.Faults(); len(faults) > 0 {
@@ -64,6 +66,16 @@ func Load(src Source) (Config, error) {
 		return Config{}, e
 	}
 	return c, nil
+}
+
+// hasPassword reports whether the address of a database contains a password.
+func hasPassword(db string) bool {
+	u, err := url.Parse(db)
+	if err != nil {
+		return false
+	}
+	_, inUser := u.User.Password()
+	return inUser || u.Query().Has("password")
 }
 
 // loader reads the sources into one Config. The path of a fault is the place where

@@ -80,9 +80,9 @@ func (p *pieces) addPiece(at time.Time, stream string, text []byte) {
 
 func (p *pieces) addLine(stream, text string) { p.addPiece(time.Now(), stream, []byte(text)) }
 
-// compact moves the queue to the front when that frees half of the buffer.
+// compact moves the queue to the front when that frees a fifth of the buffer.
 func (p *pieces) compact() {
-	if p.from > 0 && p.from >= p.size() {
+	if p.from > 0 && p.from >= p.size()/4 {
 		p.buf = p.buf[:copy(p.buf, p.buf[p.from:])]
 		p.from = 0
 	}

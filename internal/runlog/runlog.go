@@ -18,7 +18,8 @@
 // # Invariants
 //
 //   - BoundedMemory: the head waits in at most maxPending bytes, the tail in half of the
-//     limit, whatever is written.
+//     limit, whatever is written. The tails of all jobs have a bound together ([Tails]):
+//     once it is reached, a tail keeps what it has, but at least leastTail.
 //   - BoundedWait: a write waits for the Sink for at most stallTime. If the Sink stores
 //     nothing in that time, the rest of the output goes to the tail.
 //   - Ordered: lines are stored in the order in which they were written. Chunks are numbered
@@ -78,6 +79,9 @@ type Config struct {
 	// Limit is how many bytes are stored: half from the beginning, half from the end. 0
 	// means DefaultLimit.
 	Limit int
+	// Tails is shared by the Logs of a process, and bounds their tails together; nil does
+	// not.
+	Tails *Tails
 	// Stale is called when the Sink returns CodeStale.
 	Stale func()
 }
@@ -96,6 +100,7 @@ type Log struct {
 	tail     pieces // what follows the head; its front is dropped over the limit
 	taken    int    // bytes that went to the head so far
 	headFull bool
+	held     int   // what the tail counts for in Config.Tails
 	dropped  int64 // bytes dropped between head and tail
 	refused  int   // bytes of chunks that the Sink refused for good
 	inFlight int   // bytes of the chunk that send is storing
@@ -232,8 +237,16 @@ func (l *Log) limit(stream string, p []byte) {
 	}
 	if len(p) > 0 {
 		l.tail.add(now, stream, p)
-		l.dropped += l.tail.dropOver(l.cfg.Limit - l.cfg.Limit/2)
+		l.dropped += l.tail.dropOver(l.cfg.Tails.limit(l.cfg.Limit-l.cfg.Limit/2, l.held))
+		l.countTail()
 	}
+}
+
+// countTail counts the size of the tail in what the tails of all Logs share.
+func (l *Log) countTail() {
+	size := l.tail.cost()
+	l.cfg.Tails.add(size - l.held)
+	l.held = size
 }
 
 // endHead directs all further output to the tail, and adds a line for people who follow the
@@ -311,6 +324,7 @@ func (l *Log) recordStored(chunk hostler.LogChunk, err error) {
 func (l *Log) abandon() {
 	l.dead = true
 	l.head, l.tail = pieces{}, pieces{}
+	l.countTail()
 	if l.sending {
 		l.stop()
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -53,6 +54,9 @@ func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
 	log := newLog(cfg, os.Stderr)
 	for _, w := range cfg.Warnings() {
 		log.WarnContext(ctx, "configuration", "warning", w.In(cfg.Lang))
+	}
+	if limit := limitMemory(os.DirFS("/"), debug.SetMemoryLimit); limit > 0 {
+		log.InfoContext(ctx, "memory is limited by the control group", "limit", limit)
 	}
 	s, err := open(ctx, cfg, p, log)
 	if err != nil {

@@ -48,7 +48,7 @@ func newJob(s *session, l *hostler.Lease, old *job) *job {
 	j.ctx, j.cancel = context.WithCancelCause(s.ctx)
 	j.log.Init(s.ctx, runlog.Config{
 		Ref: l.LeaseRef, Attempt: l.Attempt, Limit: s.w.cfg.OutputLimit,
-		Sink: j.sink, Redactor: j.redactor, Stale: j.stale,
+		Tails: s.w.tails, Sink: j.sink, Redactor: j.redactor, Stale: j.stale,
 	})
 	if old != nil {
 		if old.ended == nil {

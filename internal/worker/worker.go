@@ -106,7 +106,11 @@ type Worker struct {
 	drain    sync.Once
 	kill     sync.Once
 	meter    meter
+	tails    *runlog.Tails
 }
+
+// tailBytes is the memory for the ends of long outputs, of all jobs together.
+const tailBytes = 128 << 20
 
 // New returns a Worker that is not started.
 func New(cfg Config) (*Worker, error) {
@@ -128,6 +132,7 @@ func New(cfg Config) (*Worker, error) {
 		draining: make(chan struct{}),
 		killed:   make(chan struct{}),
 		done:     make(chan struct{}),
+		tails:    runlog.NewTails(tailBytes),
 	}, nil
 }
 
