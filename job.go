@@ -179,16 +179,17 @@ type Waiting struct {
 
 // Reasons of Waiting.
 const (
-	WaitForbidden   = "forbidden"    // its user is disabled, or may no longer run it
-	WaitScheduled   = "scheduled"    // its start time is in the future
-	WaitBackoff     = "backoff"      // between two attempts
-	WaitPaused      = "queue_paused" // its queue is paused
-	WaitLane        = "lane"         // another job holds the lane
-	WaitLaneUnknown = "lane_unknown" // an unknown job holds the lane until a person resolves it
-	WaitLimit       = "queue_limit"  // its queue runs as many jobs as its limit
-	WaitNoWorker    = "no_worker"    // no live worker serves its queue
-	WaitBusy        = "workers_busy" // every slot that serves its queue is taken
-	WaitSoon        = "soon"         // nothing prevents it from starting
+	WaitForbidden   = "forbidden"     // its user is disabled, or may no longer run it
+	WaitScheduled   = "scheduled"     // its start time is in the future
+	WaitBackoff     = "backoff"       // between two attempts
+	WaitHeld        = "dispatch_held" // no job starts; see [Dispatch]
+	WaitPaused      = "queue_paused"  // its queue is paused
+	WaitLane        = "lane"          // another job holds the lane
+	WaitLaneUnknown = "lane_unknown"  // an unknown job holds the lane until a person resolves it
+	WaitLimit       = "queue_limit"   // its queue runs as many jobs as its limit
+	WaitNoWorker    = "no_worker"     // no live worker serves its queue
+	WaitBusy        = "workers_busy"  // every slot that serves its queue is taken
+	WaitSoon        = "soon"          // nothing prevents it from starting
 )
 
 // JobFilter selects jobs; an empty field selects all. It is the query of GET

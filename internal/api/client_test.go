@@ -96,6 +96,9 @@ func TestClientAndServerAgree(t *testing.T) {
 	if q := ok(c.PutQueue(ctx, "slow", hostler.QueueLimits{Limit: &limit}))(t); q.Limit != 3 {
 		t.Errorf("queue %+v", q)
 	}
+	ok(c.HoldDispatch(ctx))(t)
+	ok(c.Dispatch(ctx))(t)
+	ok(c.ReleaseDispatch(ctx, hostler.ReleaseRequest{}))(t)
 	ok(c.PauseQueue(ctx, "slow"))(t)
 	ok(c.ResumeQueue(ctx, "slow"))(t)
 	ok(c.Queue(ctx, "slow"))(t)

@@ -45,6 +45,7 @@ var verbs = map[string]auth.Verb{
 
 	"Queues": auth.ReadQueue, "Queue": auth.ReadQueue, "PutQueue": auth.WriteQueue,
 	"PauseQueue": auth.WriteQueue, "ResumeQueue": auth.WriteQueue,
+	"Dispatch": auth.ReadQueue, "HoldDispatch": auth.WriteQueue, "ReleaseDispatch": auth.WriteQueue,
 	"Workers": auth.ReadWorker, "StopWorkers": auth.StopWorker, "CloseSessions": auth.StopWorker,
 
 	"Events": auth.ReadEvent, "OpenEvents": auth.ReadEvent,
@@ -58,7 +59,7 @@ var verbs = map[string]auth.Verb{
 // withoutCaller lists the methods of App that act on the authority of the process: its
 // configuration or its data folder.
 var withoutCaller = []string{
-	"Authenticate", "Bootstrap", "ConfigureWebhook", "LocalAdminKey", "SeedSample", "StoreKind", "Vitals",
+	"Authenticate", "Bootstrap", "ConfigureWebhook", "LocalAdminKey", "SeedSample", "StartDispatch", "StoreKind", "Vitals",
 }
 
 // TestUseCasesTakeACaller: a new method takes a Caller, or is listed deliberately.
@@ -234,7 +235,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		// bulk changes are looked at below.
 		other := strings.FieldsSeq(
 			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
-			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Workers Audit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
+			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch AssetAddresses ActionStats`,
 		)
 		for name := range other {

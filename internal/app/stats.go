@@ -14,6 +14,8 @@ type Vitals struct {
 	Store   StoreVitals
 	Queues  []hostler.Queue
 	Workers []hostler.Worker
+	// Held says why dispatch is held; empty while it is not.
+	Held hostler.Text
 }
 
 // StoreVitals describes the database.
@@ -43,7 +45,13 @@ func (a *App) Vitals(ctx context.Context) (Vitals, error) {
 		if v.Queues, err = tx.Queues(); err != nil {
 			return err
 		}
-		v.Workers, err = tx.Workers()
+		if v.Workers, err = tx.Workers(); err != nil {
+			return err
+		}
+		h, err := tx.Hold()
+		if h != nil {
+			v.Held = store.HoldText(*h)
+		}
 		return err
 	})
 	return v, err

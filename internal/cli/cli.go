@@ -102,7 +102,7 @@ hostler asset add web1 --address 192.0.2.10 --label role=web
 hostler job run check_port --asset web1 --arg port=22 --wait`,
 	},
 		a.serveCmd(),
-		a.assetCmd(), a.credentialCmd(), a.actionCmd(), a.jobCmd(), a.runCmd(), a.queueCmd(), a.workerCmd(),
+		a.assetCmd(), a.credentialCmd(), a.actionCmd(), a.jobCmd(), a.runCmd(), a.queueCmd(), a.dispatchCmd(), a.workerCmd(),
 		a.eventsCmd(), a.webhookCmd(), a.deliveryCmd(),
 		a.userCmd(), a.roleCmd(), a.keyCmd(), a.whoamiCmd(), a.canCmd(), a.projectCmd(), a.auditCmd(),
 		a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.benchCmd(),

@@ -19,9 +19,11 @@ func (a *app) doctorCmd() *cobra.Command {
 		short: txt("check the requirements of a server and suggest fixes",
 			"检查服务的运行条件并给出建议"),
 		long: txt(`Check configuration, data folder, master key, store, disk, clock, address, TLS,
-webhook and limits, and suggest fixes. It changes nothing. The exit code is 1 when
+webhook and limits, and suggest fixes. The database is opened, and the pages of a SQLite
+file are checked for damage. It changes nothing. The exit code is 1 when
 there is a problem.`,
 			`检查配置、数据目录、主密钥、存储、磁盘、时钟、监听地址、TLS、回调和系统限制，并给出建议。
+会打开数据库，并检查 SQLite 文件的页是否损坏。
 不做任何修改；存在问题时退出码为 1。`),
 		example: "hostler doctor --data /var/lib/hostler\nhostler doctor --config /etc/hostler/hostler.yaml -o json",
 	}, func(ctx context.Context, _ []string) error {
@@ -53,7 +55,7 @@ func (a *app) printFindings(findings []server.Finding) error {
 }
 
 var chineseChecks = map[string]string{
-	"configuration": "配置", "data": "数据目录", "key": "主密钥", "store": "存储", "disk": "磁盘", "clock": "时钟",
+	"configuration": "配置", "data": "数据目录", "key": "主密钥", "store": "存储", "dispatch": "作业分派", "disk": "磁盘", "clock": "时钟",
 	"listen": "监听地址", "tls": "TLS", "limits": "系统限制", "webhook": "回调",
 }
 

@@ -148,6 +148,11 @@ func (a *app) jobList() *cobra.Command {
 			return err
 		}
 		a.noteMore(more, limit)
+		if slices.ContainsFunc(jobs, func(j hostler.Job) bool {
+			return j.State == hostler.StateQueued || j.State == hostler.StateScheduled
+		}) {
+			a.noteHeld(ctx, c)
+		}
 		return list(a, jobs, a.jobColumns())
 	})
 	a.jobFilterFlags(cmd, &f, true)

@@ -38,10 +38,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve":   serve,
-			"stop":    stop,
-			"capture": capture,
-			"receive": receive,
+			"serve":    serve,
+			"shutdown": stop,
+			"capture":  capture,
+			"receive":  receive,
 		},
 	})
 }

@@ -419,6 +419,7 @@ func TestBackupAndRestore(t *testing.T) {
 	admin := strings.TrimSpace(elsewhere.must("key", "create", "recovery", "--local", "--role", "admin", "--data", elsewhere.data))
 	t.Setenv("HOSTLER_KEY", admin)
 	t.Setenv("HOSTLER_URL", elsewhere.url)
+	elsewhere.must("dispatch", "release")
 	elsewhere.must("job", "run", "ssh_command", "--asset", "web", "--arg", "command=true", "--wait")
 }
 

@@ -21,7 +21,9 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/config"
 	"hostler.dev/hostler/internal/egress"
+	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/postgres"
+	"hostler.dev/hostler/internal/store/schema"
 	"hostler.dev/hostler/internal/store/sqlite"
 )
 
@@ -48,6 +50,8 @@ const (
 	certSoon     = 30 * 24 * time.Hour
 	clockSkew    = time.Second
 	resolveLimit = 5 * time.Second
+	// quickCheckLimit bounds how long the pages of a SQLite database are checked.
+	quickCheckLimit = 30 * time.Second
 )
 
 // Doctor checks the requirements of a server with this configuration, and suggests a
@@ -146,7 +150,45 @@ func checkStore(ctx context.Context, cfg config.Config, running bool) []Finding 
 	if running {
 		what = ok("store", "SQLite at %s; a running server uses it", "SQLite，位于 %s；服务正在使用", path)
 	}
-	return []Finding{what, checkDisk(filepath.Dir(path))}
+	return append(inspect(ctx, cfg, path, what), checkDisk(filepath.Dir(path)))
+}
+
+// inspect opens the database and checks its pages. what is the finding if all is well.
+func inspect(ctx context.Context, cfg config.Config, path string, what Finding) []Finding {
+	in, err := sqlite.Inspect(ctx, path, cfg.Version, quickCheckLimit)
+	if err != nil {
+		return []Finding{unusable(err).at(LevelProblem,
+			"check the permissions and the disk, or restore a backup", "请检查权限和磁盘，或恢复备份")}
+	}
+	out := []Finding{what}
+	switch {
+	case in.Damage != "":
+		out[0] = ok("store", "%[2]s is damaged: %[1]s", "%[2]s 已损坏：%[1]s", in.Damage, path).
+			at(LevelProblem, "stop the server and restore a backup", "请停止服务并恢复备份")
+	case in.Partial:
+		out[0] = ok("store", "%s is too large to check all of it in %v", "%s 过大，无法在 %v 内检查完", path, quickCheckLimit).
+			at(LevelWarning, "check a backup of it with 'hostler restore'", "请用 'hostler restore' 检查它的备份")
+	}
+	return append(out, checkHold(in.Hold)...)
+}
+
+// checkHold reports dispatch that is held.
+func checkHold(h *schema.Hold) []Finding {
+	if h == nil {
+		return nil
+	}
+	f := Finding{Check: "dispatch", Text: store.HoldText(*h)}
+	return []Finding{f.at(LevelWarning, "run 'hostler dispatch release' once nothing waits that must not run",
+		"确认没有不应执行的作业后，执行 'hostler dispatch release'")}
+}
+
+// unusable is the finding of a database that cannot be used; the caller adds the remedy.
+func unusable(err error) Finding {
+	text := hostler.Textf("the database cannot be used: %v", "无法使用数据库：%v", err)
+	if e, is := errors.AsType[*hostler.Error](err); is {
+		text = e.Text
+	}
+	return Finding{Check: "store", Text: text}
 }
 
 func checkDisk(dir string) Finding {
@@ -171,11 +213,7 @@ func checkPostgres(ctx context.Context, cfg config.Config) []Finding {
 	began := time.Now()
 	db, err := postgres.Open(ctx, cfg.DB, postgres.Options{Log: slog.New(slog.DiscardHandler), Version: cfg.Version, Existing: true})
 	if err != nil {
-		text := hostler.Textf("the database cannot be used", "无法使用数据库")
-		if e, is := errors.AsType[*hostler.Error](err); is {
-			text = e.Text
-		}
-		return []Finding{Finding{Check: "store", Text: text}.at(LevelProblem,
+		return []Finding{unusable(err).at(LevelProblem,
 			"check --db, the network, and the permissions of the user", "请检查 --db、网络和用户权限")}
 	}
 	defer func() { _ = db.Close() }() // nothing was written
@@ -184,17 +222,40 @@ func checkPostgres(ctx context.Context, cfg config.Config) []Finding {
 		return []Finding{ok("store", "PostgreSQL does not answer: %v", "PostgreSQL 无响应：%v", err).
 			at(LevelProblem, "read the log of the database", "请查看数据库日志")}
 	}
+	found := []Finding{}
+	switch hold, pending, err := examine(ctx, db); {
+	case err != nil:
+		found = append(found, unusable(err).at(LevelProblem, "read the log of the database", "请查看数据库日志"))
+	case pending:
+		found = append(found, ok("store", "no server has used the database yet, or one of an older version",
+			"尚无服务使用过该数据库，或使用它的是旧版本").
+			at(LevelWarning, "the start of a server creates or upgrades it", "启动服务时会创建或升级它"))
+	default:
+		found = append(found, checkHold(hold)...)
+	}
 	skew := time.Until(db.Now())
 	clock := ok("clock", "%v from the database's clock", "与数据库时钟相差 %v", skew.Round(time.Millisecond))
 	if math.Abs(skew.Seconds()) > clockSkew.Seconds() {
 		clock = clock.at(LevelWarning, "run NTP on both machines; Hostler uses the clock of the database",
 			"请在两台机器上启用 NTP；Hostler 以数据库时钟为准")
 	}
-	return []Finding{
+	return append(found,
 		ok("store", "PostgreSQL %s, opened in %v", "PostgreSQL %s，打开耗时 %v",
 			stats.Version, time.Since(began).Round(time.Millisecond)),
-		clock,
+		clock)
+}
+
+// examine asks a PostgreSQL database what a server will find. pending reports that its
+// tables are missing or older than this program.
+func examine(ctx context.Context, db *postgres.DB) (hold *schema.Hold, pending bool, err error) {
+	if pending, err = db.Pending(ctx); err != nil || pending {
+		return nil, pending, err
 	}
+	err = store.New(db, db).View(ctx, func(tx *store.Tx) error {
+		hold, err = tx.Hold()
+		return err
+	})
+	return hold, false, err
 }
 
 func checkListen(ctx context.Context, cfg config.Config, running bool) Finding {

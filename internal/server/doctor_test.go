@@ -13,6 +13,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/config"
+	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/sqlite"
 )
 
@@ -169,5 +170,86 @@ func TestBackupAndRestoreCarryTheDatabases(t *testing.T) {
 	}
 	if err := again.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// heldIn returns why dispatch is held in the data of a configuration; "" if it is not.
+func heldIn(t *testing.T, cfg config.Config) (reason string) {
+	t.Helper()
+	st, _, err := openStore(t.Context(), cfg, opening{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	err = st.InTx(t.Context(), func(tx *store.Tx) error {
+		h, err := tx.Hold()
+		if h != nil {
+			reason = h.Reason
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reason
+}
+
+// TestBackupsComeUpHeld is a regression test: a restored backup ran again, at once, what
+// waited when it was taken. It does not matter how the files get back, or which version
+// made them.
+func TestBackupsComeUpHeld(t *testing.T) {
+	ctx := t.Context()
+	cfg := testConfig(t, nil)
+	if r := heldIn(t, cfg); r != "" {
+		t.Fatalf("a new database is held: %s", r)
+	}
+	backup := filepath.Join(t.TempDir(), "backup")
+	if err := Backup(ctx, cfg, backup); err != nil {
+		t.Fatal(err)
+	}
+	if r := heldIn(t, cfg); r != "" {
+		t.Errorf("the backup held the original: %s", r)
+	}
+	restored, copied, earlier := testConfig(t, nil), testConfig(t, nil), testConfig(t, nil)
+	if err := Restore(ctx, restored, backup); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(copied.Data, os.DirFS(backup)); err != nil {
+		t.Fatal(err)
+	}
+	// An earlier version's backup is a plain copy.
+	if err := Restore(ctx, earlier, cfg.Data); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]config.Config{"restored": restored, "copied": copied, "earlier": earlier} {
+		if r := heldIn(t, c); r != hostler.HoldBackup {
+			t.Errorf("%s: held %q", name, r)
+		}
+		if l := levels(Doctor(ctx, c)); l["dispatch"] != LevelWarning {
+			t.Errorf("%s: doctor does not tell: %v", name, l)
+		}
+	}
+}
+
+// TestDoctorReadsTheDatabase is a regression test: doctor called a damaged database fine.
+func TestDoctorReadsTheDatabase(t *testing.T) {
+	cfg := testConfig(t, nil)
+	heldIn(t, cfg)
+	path, _ := cfg.SQLitePath()
+	if l := levels(Doctor(t.Context(), cfg)); l["store"] != LevelOK {
+		t.Errorf("an intact database: %v", l)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range text[4096*4 : 4096*6] {
+		text[4096*4+i] = 0xff
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l := levels(Doctor(t.Context(), cfg)); l["store"] != LevelProblem {
+		t.Errorf("a damaged database: %v", l)
 	}
 }

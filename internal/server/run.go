@@ -29,6 +29,7 @@ import (
 	"hostler.dev/hostler/internal/resolve"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/postgres"
 	"hostler.dev/hostler/internal/store/sqlite"
 	"hostler.dev/hostler/internal/webhook"
 )
@@ -41,6 +42,8 @@ type Process struct {
 	Out io.Writer
 	// ContextFile is the command line's file that learns of this server; "" for
 	ContextFile string
+	// Hold holds dispatch before the first job could start.
+	Hold bool
 	// Abort ends the drain early: the second signal.
 	Abort <-chan struct{}
 }
@@ -67,7 +70,14 @@ func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
 	if err != nil {
 		return err
 	}
+	dispatch, err := s.holdDispatch(ctx)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	if err := s.announce(ctx, l.Addr()); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	if err := s.showHeld(ctx, dispatch); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	return s.serve(ctx, l)
@@ -80,7 +90,7 @@ type server struct {
 	log       *slog.Logger
 	unlock    func()
 	store     *store.Store
-	watch     func(context.Context) error // nil: no other server uses the database
+	shared    *postgres.DB // nil: no other server can use the database
 	app       *app.App
 	engine    *engine.Engine
 	stream    *outbox.Stream
@@ -116,7 +126,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	} else if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("create the data folder: %w", err)
 	}
-	if s.store, s.watch, err = openStore(ctx, cfg, opening{server: true}, log); err != nil {
+	if s.store, s.shared, err = openStore(ctx, cfg, opening{server: true}, log); err != nil {
 		return nil, err
 	}
 	box, err := openBox(ctx, cfg, s.store)
@@ -225,8 +235,8 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	}
 	rest.Harden(srv)
 	g, failed := errgroup.WithContext(life)
-	if s.watch != nil {
-		g.Go(func() error { return s.watch(failed) })
+	if s.shared != nil {
+		g.Go(func() error { return s.shared.Watch(failed) })
 	}
 	g.Go(func() error { return s.engine.Run(failed) })
 	g.Go(func() error { return s.publisher.Run(failed) })

@@ -32,15 +32,15 @@ import (
 // opening says how a store is opened.
 type opening struct {
 	existing bool // without migrations: a server of another version may use it
-	server   bool // the caller is a server, and runs the store's watch
+	server   bool // the caller is a server, and calls Watch of a shared database
 }
 
 // openStore opens and migrates the database that the configuration names. On SQLite,
 // job output has a file of its own, so that its writes do not wait for the queue's.
-// A server runs watch, which returns an error once the data requires a newer version.
+// shared is the database if other servers may use it too.
 func openStore(
 	ctx context.Context, cfg config.Config, o opening, log *slog.Logger,
-) (st *store.Store, watch func(context.Context) error, err error) {
+) (st *store.Store, shared *postgres.DB, err error) {
 	path, embedded := cfg.SQLitePath()
 	if embedded {
 		main, output, err := openSQLite(cfg, path, o, log)
@@ -61,7 +61,7 @@ func openStore(
 	if err != nil {
 		return nil, nil, err
 	}
-	return store.New(db, db), db.Watch, nil
+	return store.New(db, db), db, nil
 }
 
 func openSQLite(cfg config.Config, path string, o opening, log *slog.Logger) (main, output *sqlite.DB, err error) {

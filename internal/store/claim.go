@@ -10,6 +10,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 // Claimed is the result of one claim.
@@ -123,7 +124,8 @@ func (tx *Tx) openQueues(serves []string, n int) ([]openQueue, error) {
 	all := slices.Contains(serves, "*")
 	var open []openQueue
 	var limited []string
-	queues, err := query[queueRow](tx, `SELECT @cols FROM queue WHERE paused = 0 ORDER BY name`)
+	queues, err := query[queueRow](tx, `SELECT @cols FROM queue WHERE paused = 0
+AND NOT EXISTS (SELECT 1 FROM meta WHERE key = ?) ORDER BY name`, schema.HoldKey)
 	for _, q := range queues {
 		switch {
 		case !all && !slices.Contains(serves, q.Name):

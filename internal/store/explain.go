@@ -19,10 +19,20 @@ func (tx *Tx) Explain(id hostler.JobID, viewer hostler.ProjectID) ([]hostler.Wai
 	if w, found, err := tx.explainScheduled(id); err != nil || found {
 		return w, err
 	}
-	if w, found, err := tx.explainLane(id, viewer); err != nil || found {
+	held, err := tx.explainHeld()
+	if err != nil {
+		return nil, err
+	}
+	w, found, err := tx.explainLane(id, viewer)
+	if err == nil && !found {
+		w, err = tx.explainReady(id)
+	}
+	if err != nil || len(w) == 0 || held == nil {
 		return w, err
 	}
-	return tx.explainReady(id)
+	// What waits only for its turn waits for nothing but the release.
+	w = slices.DeleteFunc(w, func(w hostler.Waiting) bool { return w.Reason == hostler.WaitSoon })
+	return append(held, w...), nil
 }
 
 func (tx *Tx) explainScheduled(id hostler.JobID) ([]hostler.Waiting, bool, error) {

@@ -131,9 +131,12 @@ func diagnose(api TrafficHealth, v app.Vitals, err error) Health {
 		h.Queues[q.Name] = QueueHealth{Queued: q.Queued, OldestS: q.OldestWait}
 		waits = waits || !q.Paused && q.OldestWait > longWait.Seconds()
 	}
-	if waits && free > 0 {
+	if waits && free > 0 && v.Held == (hostler.Text{}) {
 		degraded("a job has waited for more than 5 minutes while slots are free",
 			"有作业等待超过 5 分钟，但仍有空闲并发")
+	}
+	if v.Held != (hostler.Text{}) {
+		degraded(v.Held.EN, v.Held.ZH)
 	}
 	if v.Store.DiskFree < minDisk {
 		degraded("less than 5 % of the disk is free", "磁盘剩余空间不足 5%")

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/app"
 )
@@ -104,6 +105,8 @@ func (c vitalsCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(desc("store_pool_max", "Connections at most."), float64(st.PoolMax))
 	gauge(desc("store_size_bytes", "Size of the database."), float64(st.SizeBytes))
 	gauge(desc("store_disk_free_ratio", "Share of the disk that is free."), st.DiskFree)
+
+	gauge(desc("dispatch_held", "1 while no job starts; see 'hostler dispatch'."), bit(c.vitals.Held != hostler.Text{}))
 
 	for _, q := range c.vitals.Queues {
 		gauge(desc("queue_jobs", "Jobs in a queue by state.", "queue", "state"), float64(q.Queued), q.Name, "queued")

@@ -121,7 +121,11 @@ func (m *Monitor) readyz(w http.ResponseWriter, r *http.Request) error {
 		writeText(w, http.StatusServiceUnavailable, textStoreDown.EN+"\n")
 		return nil
 	}
-	writeText(w, http.StatusOK, "ok\n")
+	text := "ok\n"
+	if v, err := m.vitals.get(r.Context()); err == nil && v.Held != (hostler.Text{}) {
+		text += v.Held.EN + "\n" // jobs are accepted, and wait
+	}
+	writeText(w, http.StatusOK, text)
 	return nil
 }
 

@@ -175,3 +175,30 @@ func (db *DB) deregister(ctx context.Context) {
 		db.opt.Log.WarnContext(ctx, "cannot delete the server's row; it counts as live for a while", "err", err)
 	}
 }
+
+// Identity returns a mark of the database that a restored dump and a copy do not share:
+// of the cluster, the database and a table in it. A clone from a physical backup has the
+// same: it cannot be told from a standby that was promoted.
+func (db *DB) Identity(ctx context.Context) (id string, err error) {
+	err = db.with(ctx, sqldb.Work, func(c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT system_identifier::text || '/' || (SELECT oid::text FROM pg_database
+WHERE datname = current_database()) || '/' || 'meta'::regclass::oid::text FROM pg_control_system()`).Scan(&id)
+	})
+	return id, mapError(err)
+}
+
+// Pending reports whether the database lacks tables of this program, or changes to them:
+// the start of a server makes them.
+func (db *DB) Pending(ctx context.Context) (pending bool, err error) {
+	err = db.with(ctx, sqldb.Work, func(c *pgxpool.Conn) error {
+		var made bool
+		err := c.QueryRow(ctx, `SELECT to_regclass('`+schema.VersionTable+`') IS NOT NULL`).Scan(&made)
+		if err != nil || !made {
+			pending = !made
+			return err
+		}
+		return c.QueryRow(ctx, `SELECT NOT EXISTS (SELECT 1 FROM `+schema.VersionTable+`
+WHERE version_id = $1 AND is_applied)`, db.level).Scan(&pending)
+	})
+	return pending, mapError(err)
+}

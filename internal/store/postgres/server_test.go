@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store/postgres"
@@ -37,6 +40,22 @@ func serverOptions(host, version string, files fs.FS) postgres.Options {
 	return postgres.Options{
 		Version: version, Schema: files, OlderPatience: time.Nanosecond,
 		Server: &postgres.Server{Hostname: host, PID: 42},
+	}
+}
+
+// execAfter is exec for the end of a test.
+func execAfter(t *testing.T, dsn, sql string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+	defer cancel()
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() { _ = c.Close(ctx) }()
+	if _, err := c.Exec(ctx, sql); err != nil {
+		t.Errorf("%s: %v", sql, err)
 	}
 }
 
@@ -109,5 +128,51 @@ func TestServerBelowTheFloorStops(t *testing.T) {
 	ended, _ := watch(t, older)
 	if err := <-ended; hostler.CodeOf(err) != hostler.CodeConflict || !strings.Contains(err.Error(), "2.0") {
 		t.Errorf("the older server's watch ended with %v", err)
+	}
+}
+
+// TestIdentityOfACopy checks that a database made from another, by a copy or by a dump
+// that replaces its tables, has another identity, and that a plain user can read it.
+func TestIdentityOfACopy(t *testing.T) {
+	dsn := storetest.Postgres(t)
+	identity := func(dsn string) string {
+		t.Helper()
+		db, err := postgres.Open(t.Context(), dsn, postgres.Options{Existing: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		id, err := db.Identity(t.Context())
+		if err != nil || id == "" {
+			t.Fatalf("identity %q, %v", id, err)
+		}
+		return id
+	}
+	first := identity(dsn)
+	if again := identity(dsn); again != first {
+		t.Errorf("the identity changed from %s to %s", first, again)
+	}
+	_, err := connect(t, dsn).Exec(t.Context(), `CREATE ROLE plain_reader; SET ROLE plain_reader;
+SELECT system_identifier FROM pg_control_system()`)
+	if err != nil {
+		t.Errorf("a plain user cannot read the identity: %v", err)
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	admin := *u
+	admin.Path = "/postgres"
+	exec(t, admin.String(), "CREATE DATABASE "+name+"_copy TEMPLATE "+name)
+	t.Cleanup(func() { execAfter(t, admin.String(), "DROP DATABASE "+name+"_copy WITH (FORCE)") })
+	copied := *u
+	copied.Path += "_copy"
+	if identity(copied.String()) == first {
+		t.Error("a copy has the identity of the original")
+	}
+	exec(t, dsn, `CREATE TABLE m AS TABLE meta; DROP TABLE meta; ALTER TABLE m RENAME TO meta`)
+	if identity(dsn) == first {
+		t.Error("a dump that was restored over the database has its identity")
 	}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 // Backup copies databases into the folder dest while they are in use, each as a
@@ -51,6 +54,9 @@ func (db *DB) Backup(ctx context.Context, dest string) (err error) {
 	if err := c.script(ctx, `VACUUM INTO ?`, driver.NamedValue{Ordinal: 1, Value: part}); err != nil {
 		return mapError(fmt.Errorf("back up %s: %w", db.path, errors.Join(err, os.Remove(part))))
 	}
+	if err := db.holdCopy(ctx, part); err != nil {
+		return fmt.Errorf("back up %s: %w", db.path, err)
+	}
 	if err := syncFile(part); err != nil {
 		return fmt.Errorf("back up %s: %w", db.path, err)
 	}
@@ -58,6 +64,28 @@ func (db *DB) Backup(ctx context.Context, dest string) (err error) {
 		return fmt.Errorf("finish the backup: %w", err)
 	}
 	return syncFile(dest)
+}
+
+// holdCopy holds dispatch in a copy of the main database. Whoever restores it, and how,
+// a server then starts none of the jobs that waited when the copy was made: they may
+// have run since. A copy that is held already stays so.
+func (db *DB) holdCopy(ctx context.Context, path string) (err error) {
+	if db.opt.migrations != "main" {
+		return nil
+	}
+	text, err := json.Marshal(schema.Hold{Reason: hostler.HoldBackup, Since: db.Now()})
+	if err != nil {
+		return err
+	}
+	// Without a WAL: the copy stays one file.
+	c, err := newDB(path, db.opt).connect(ctx, "_pragma=journal_mode(DELETE)&_pragma=synchronous(FULL)")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	_, err = c.Exec(ctx, `INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING`,
+		schema.HoldKey, string(text))
+	return err
 }
 
 func syncFile(path string) error {
@@ -82,7 +110,7 @@ func Restore(ctx context.Context, src, dst string) error {
 		return err
 	}
 	for _, name := range files {
-		if err := copyFile(filepath.Join(src, name), filepath.Join(dst, name)); err != nil {
+		if err := restoreFile(ctx, filepath.Join(src, name), filepath.Join(dst, name)); err != nil {
 			return fmt.Errorf("restore %s: %w", name, err)
 		}
 	}
@@ -101,6 +129,46 @@ func regularFiles(dir string) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// restoreFile copies a file of a backup. A main database, perhaps of a version whose
+// backups do not hold dispatch, appears under its name only after that.
+func restoreFile(ctx context.Context, src, dst string) error {
+	main, err := isMain(ctx, src)
+	if err != nil || !main {
+		return errors.Join(err, copyFile(src, dst))
+	}
+	part := dst + ".part"
+	if err := copyFile(src, part); err != nil {
+		return err
+	}
+	info, err := os.Stat(src)
+	if err != nil {
+		return err
+	}
+	// An older version made it when the file was written.
+	db := newDB(part, Options{migrations: "main", Now: info.ModTime})
+	if err := db.holdCopy(ctx, part); err != nil {
+		return err
+	}
+	if err := syncFile(part); err != nil {
+		return err
+	}
+	return os.Rename(part, dst)
+}
+
+// isMain reports whether a file of a backup is a main database.
+func isMain(ctx context.Context, path string) (is bool, err error) {
+	if !strings.HasSuffix(path, ".db") {
+		return false, nil
+	}
+	c, err := newDB(path, Options{}).connect(ctx, "mode=ro&immutable=1")
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	n, err := c.number(`SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'meta'`)
+	return n == 1, err
 }
 
 // checkBackup returns an error if the folder has no database or a damaged one.
@@ -151,6 +219,53 @@ func checkFile(ctx context.Context, path string) (err error) {
 		return damaged(errors.Join(r.Err(), errors.New(result)))
 	}
 	return nil
+}
+
+// Inspection is what [Inspect] finds in a database.
+type Inspection struct {
+	// Damage is the first fault of the file; empty for none.
+	Damage string
+	// Partial reports that the time did not suffice to check all of it.
+	Partial bool
+	Hold    *schema.Hold // nil: dispatch is not held
+}
+
+// Inspect checks the file of a main database, which a server may be using. It changes
+// nothing in it.
+func Inspect(ctx context.Context, path, version string, limit time.Duration) (out Inspection, err error) {
+	db := newDB(path, Options{migrations: "main", Version: version})
+	c, err := db.connect(ctx, readerPragmas)
+	if err != nil {
+		return out, mapError(err)
+	}
+	defer func() { err = errors.Join(mapError(err), c.close()) }()
+	if err := db.checkLevel(ctx); err != nil {
+		return out, err
+	}
+	hold, err := c.texts(`SELECT value FROM meta WHERE key = '` + schema.HoldKey + `'`)
+	if err != nil {
+		return out, err
+	}
+	for _, text := range hold {
+		out.Hold = &schema.Hold{}
+		if err := json.Unmarshal([]byte(text), out.Hold); err != nil {
+			return out, err
+		}
+	}
+	check, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	c.ctx = check
+	result, err := c.texts(`PRAGMA quick_check(1)`)
+	c.ctx = ctx
+	switch {
+	case check.Err() != nil:
+		out.Partial = true
+	case err != nil:
+		return out, err
+	case len(result) != 1 || result[0] != "ok":
+		out.Damage = strings.Join(result, "; ")
+	}
+	return out, nil
 }
 
 func makeEmpty(dir string) error {

@@ -143,7 +143,7 @@ func (db *DB) checkLevel(ctx context.Context) error {
 	if err != nil || program == nil {
 		return err
 	}
-	return db.withPool(func(pool *sql.DB) error { return program.Check(ctx, pool) })
+	return db.withPool(readerPragmas, func(pool *sql.DB) error { return program.Check(ctx, pool) })
 }
 
 // program describes this program to the data; nil for the database of output, which has
@@ -182,9 +182,9 @@ func (o *Options) files() (fs.FS, error) {
 	return fs.Sub(o.Schema, o.migrations)
 }
 
-// withPool runs fn with a connection that can change the tables.
-func (db *DB) withPool(fn func(pool *sql.DB) error) (err error) {
-	pool, err := sql.Open("sqlite", db.dsn(writerPragmas))
+// withPool runs fn with a connection of database/sql.
+func (db *DB) withPool(pragmas string, fn func(pool *sql.DB) error) (err error) {
+	pool, err := sql.Open("sqlite", db.dsn(pragmas))
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (db *DB) withProvider(ctx context.Context, fn func(pool *sql.DB, p *goose.P
 	if err != nil {
 		return err
 	}
-	return db.withPool(func(pool *sql.DB) error {
+	return db.withPool(writerPragmas, func(pool *sql.DB) error {
 		segments, err := listSegments(ctx, pool)
 		if err != nil {
 			return fmt.Errorf("list the segments of the history: %w", err)
