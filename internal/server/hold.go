@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"hostler.dev/hostler"
 )
@@ -30,12 +31,13 @@ func (s *server) showHeld(ctx context.Context, d hostler.Dispatch) error {
 		return nil
 	}
 	s.log.WarnContext(ctx, "dispatch is held", "reason", d.Reason, "since", d.Since)
-	text := d.Text.In(s.cfg.Lang) + "\n"
+	var text strings.Builder
+	text.WriteString(d.Text.In(s.cfg.Lang) + "\n")
 	for _, h := range d.Waiting[:min(len(d.Waiting), shownWaiting)] {
-		text += "  " + hostler.Textf("%s, queue %s: %d jobs, %d of them due, the oldest of %s",
+		text.WriteString("  " + hostler.Textf("%s, queue %s: %d jobs, %d of them due, the oldest of %s",
 			"项目 %s，队列 %s：%d 个作业，其中 %d 个已到期，最早创建于 %s",
-			h.Project, h.Queue, h.Jobs, h.Due, h.Oldest.UTC().Format("2006-01-02 15:04:05Z")).In(s.cfg.Lang) + "\n"
+			h.Project, h.Queue, h.Jobs, h.Due, h.Oldest.UTC().Format("2006-01-02 15:04:05Z")).In(s.cfg.Lang) + "\n")
 	}
-	_, err := io.WriteString(s.proc.Out, text)
+	_, err := io.WriteString(s.proc.Out, text.String())
 	return err
 }
