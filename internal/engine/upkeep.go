@@ -124,9 +124,28 @@ func (e *Engine) promoteAll(ctx context.Context) (promoted int, all bool, err er
 	}
 }
 
-// followOnce lets the lanes of queues follow a pause or a resume that was too large for
-// one transaction.
+// followOnce lets the lanes of queues follow a pause or a resume, and the jobs of assets a
+// change of their device keys, that were too large for one transaction.
 func (e *Engine) followOnce(ctx context.Context) error {
+	return errors.Join(e.followRelanes(ctx), e.followQueues(ctx))
+}
+
+func (e *Engine) followRelanes(ctx context.Context) error {
+	more := false
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		more, err = tx.Relaning()
+		return err
+	})
+	for more && err == nil {
+		err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			more, err = tx.FollowRelanes()
+			return err
+		})
+	}
+	return err
+}
+
+func (e *Engine) followQueues(ctx context.Context) error {
 	var resumed store.ResumedQueues
 	var paused bool
 	err := e.store.View(ctx, func(tx *store.Tx) (err error) {

@@ -350,7 +350,8 @@ func (tx *Tx) insertAssets(project hostler.ProjectID, assets []AssetRow) ([]host
 }
 
 // UpdateAsset replaces an asset by its id. When its device key changes, its live
-// jobs move to the lane of the new device. CodeConflict: another one has the name.
+// jobs move to the lane of the new device, at the end of the transaction: that takes the
+// queue lock exclusively, which an import of many assets must not hold for long. CodeConflict: another one has the name.
 func (tx *Tx) UpdateAsset(a AssetRow) error {
 	if err := tx.lockNames(a.ProjectID, false); err != nil {
 		return err
@@ -362,8 +363,9 @@ func (tx *Tx) UpdateAsset(a AssetRow) error {
 	if taken {
 		return errTaken(assetWord, a.Name)
 	}
-	was, err := tx.lockDeviceKey(a.ID, a.DeviceKey)
-	if err != nil {
+	// The names are locked: no other transaction changes the key.
+	var was string
+	if _, err := tx.one(`SELECT device_key FROM asset WHERE id = ?`, []any{a.ID}, &was); err != nil {
 		return err
 	}
 	cols, err := a.columns()
@@ -385,7 +387,10 @@ FROM @rows WHERE asset.id = v.id AND asset.project = v.project`, []assetColumns{
 	if err := tx.insertLabels(a.ProjectID, []hostler.AssetID{a.ID}, []AssetRow{a}); err != nil || was == a.DeviceKey {
 		return err
 	}
-	return tx.relane(a.ID, hostler.AssetLaneKey(was), hostler.AssetLaneKey(a.DeviceKey))
+	tx.keyChanges = append(tx.keyChanges, keyChange{
+		a.ID, hostler.AssetLaneKey(was), hostler.AssetLaneKey(a.DeviceKey),
+	})
+	return nil
 }
 
 // lockNames takes the lock on the names of a project's assets: exclusively for a

@@ -64,8 +64,12 @@ func UnpackEvents(body []byte) ([]Event, error) { return unpackEvents(nil, body)
 
 // Relane moves the jobs of an asset as UpdateAsset does when a device key changes.
 func (tx *Tx) Relane(asset hostler.AssetID, from, to string) error {
-	if err := tx.c.Lock(tx.ctx, queueLock, false); err != nil {
-		return err
-	}
-	return tx.relane(asset, from, to)
+	return tx.relane([]keyChange{{asset, from, to}})
+}
+
+// SetRelaneStep changes how many jobs one step of a relaning looks at.
+func SetRelaneStep(n int) (restore func()) {
+	was := relaneStep
+	relaneStep = n
+	return func() { relaneStep = was }
 }

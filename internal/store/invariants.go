@@ -25,7 +25,7 @@ var invariantChecks = []struct {
 }{
 	{
 		InvariantNoIdleLane, "lane %d has capacity and waiting jobs",
-		`SELECT l.id FROM lane l WHERE l.inflight < l.lim AND EXISTS
+		`SELECT l.id FROM lane l WHERE l.inflight < l.lim AND l.closed = 0 AND EXISTS
 (SELECT 1 FROM wait w JOIN queue q ON q.name = w.queue WHERE w.lane = l.id AND q.paused = 0 AND q.lanes_pending = 0)`,
 	},
 	{

@@ -25,6 +25,7 @@ type laneRow struct {
 	Inflight  int64            `db:"inflight"`
 	Owner     hostler.WorkerID `db:"owner"` // ran the lane's last job
 	ArrivedAt int64            `db:"arrived_at"`
+	Closed    bool             `db:"closed"` // no job starts in it; see relane.go
 }
 
 func (l *lane) take()    { l.Inflight++ }
@@ -134,7 +135,7 @@ func (c *queueChange) promoteWaiting() error {
 		l := c.lanes[id]
 		free := l.Limit - l.Inflight
 		switch {
-		case !l.freed || free <= 0:
+		case !l.freed || free <= 0 || l.Closed:
 		case free == 1:
 			single = append(single, id)
 		default:
@@ -208,7 +209,7 @@ arrived_at = v.arrived_at, used_at = v.used_at FROM @rows WHERE lane.id = v.id`,
 // There should be none (NoIdleLane). It reads every lane: use a View, so that no
 // writer waits for it.
 func (tx *Tx) StrandedLanes(limit int) ([]int64, error) {
-	return column[int64](tx, `SELECT l.id FROM lane l WHERE l.inflight < l.lim AND EXISTS
+	return column[int64](tx, `SELECT l.id FROM lane l WHERE l.inflight < l.lim AND l.closed = 0 AND EXISTS
 (SELECT 1 FROM wait w JOIN queue q ON q.name = w.queue WHERE w.lane = l.id AND q.paused = 0)
 ORDER BY l.id LIMIT ?`, limit)
 }
@@ -241,7 +242,7 @@ func (tx *Tx) PromoteStranded(lanes []int64) (int, error) {
 // live job needs, and returns how many.
 func (tx *Tx) DeleteIdleLanes(limit int) (int64, error) {
 	const unused = `NOT EXISTS (SELECT 1 FROM job j WHERE j.lane = lane.id)`
-	idle, err := column[laneID](tx, `SELECT id FROM lane WHERE inflight = 0 AND used_at < ? AND `+unused+`
+	idle, err := column[laneID](tx, `SELECT id FROM lane WHERE inflight = 0 AND closed = 0 AND used_at < ? AND `+unused+`
 ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED`, sqldb.Micros(tx.now.Add(-24*time.Hour)), limit)
 	if err != nil || len(idle) == 0 {
 		return 0, err

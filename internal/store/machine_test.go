@@ -39,6 +39,7 @@ func TestQueueAgainstModel(t *testing.T) {
 				"timeout":    m.timeOut,
 				"heartbeat":  m.heartbeat,
 				"relane":     m.relane,
+				"follow":     m.followRelanes,
 				"step clock": m.step,
 				"resolve":    m.resolve,
 				"pause":      m.pause,
@@ -297,6 +298,9 @@ func (m *machine) pass(t *rapid.T) {
 }
 
 func (m *machine) due(t *rapid.T) {
+	if len(m.model.closed) > 0 {
+		t.Skip("a due job arrives in the lane in which it still is")
+	}
 	m.tx(t, func(tx *store.Tx) error {
 		_, _, err := tx.DueJobs(100)
 		return err
@@ -328,10 +332,49 @@ func (m *machine) relane(t *rapid.T) {
 	if from == to {
 		t.Skip("no change")
 	}
+	// Few jobs move with the change, the others in steps.
+	restore := store.SetRelaneStep(rapid.SampledFrom([]int{1, 500}).Draw(t, "step"))
 	m.tx(t, func(tx *store.Tx) error { return tx.Relane(asset, from, to) })
+	restore()
 	m.devices[asset] = to
 	m.model.relane(asset, from, to)
+	m.readClosed(t)
 	m.model.promote()
+}
+
+// followRelanes takes some steps of moves that are under way. In the model jobs move at
+// once, and no job starts in their lanes until the last step.
+func (m *machine) followRelanes(t *rapid.T) {
+	if len(m.model.closed) == 0 {
+		t.Skip("no move is under way")
+	}
+	defer store.SetRelaneStep(1)()
+	for range rapid.IntRange(1, 30).Draw(t, "steps") {
+		more := false
+		m.tx(t, func(tx *store.Tx) (err error) {
+			more, err = tx.FollowRelanes()
+			return err
+		})
+		m.readClosed(t)
+		m.model.promote()
+		if !more {
+			return
+		}
+		m.check(t)
+	}
+}
+
+// readClosed tells the model in which lanes no job may start.
+func (m *machine) readClosed(t *rapid.T) {
+	m.tx(t, func(tx *store.Tx) error {
+		m.model.closed = nil
+		return tx.Each(`SELECT key FROM lane WHERE closed = 1`, nil, func(r sqldb.Rows) error {
+			var key string
+			err := r.Scan(&key)
+			m.model.closed = append(m.model.closed, key)
+			return err
+		})
+	})
 }
 
 // heartbeat lists some of a worker's jobs. The others, as if the answer to their claim

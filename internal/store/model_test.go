@@ -18,6 +18,7 @@ type model struct {
 	jobs    map[hostler.JobID]*mjob
 	queues  map[string]*mqueue
 	lanes   map[string]*mlane
+	closed  []string                  // lanes from or to which jobs still have to move
 	workers map[hostler.WorkerID]bool // live ones
 }
 
@@ -79,7 +80,7 @@ func (m *model) promote() {
 	for {
 		var best *mjob
 		for _, j := range m.ordered() {
-			if j.table != "wait" || m.queues[j.spec.Queue].paused ||
+			if j.table != "wait" || m.queues[j.spec.Queue].paused || slices.Contains(m.closed, j.spec.LaneKey) ||
 				m.inflight(j.spec.LaneKey) >= m.lane(j.spec.LaneKey).lim {
 				continue
 			}
@@ -312,7 +313,13 @@ func (m *model) due() {
 // the old lane hold the new one, the others queue there in the order of their arrival.
 func (m *model) relane(asset hostler.AssetID, from, to string) {
 	for _, j := range m.ordered() {
-		if j.spec.Asset != asset || j.spec.LaneKey != from || strings.HasPrefix(j.table, "done") {
+		if j.spec.Asset != asset || strings.HasPrefix(j.table, "done") {
+			continue
+		}
+		if old, l := m.lanes[from], m.lane(to); old != nil && old.arrived.After(l.arrived) {
+			l.arrived = old.arrived
+		}
+		if j.spec.LaneKey != from {
 			continue
 		}
 		j.spec.LaneKey = to

@@ -151,7 +151,7 @@ func (c *queueChange) admit(e entry) {
 	case e.HoldsLane:
 		l.release()
 		c.toWait(e)
-	case c.queues[e.Queue].Paused || l.Inflight >= l.Limit || l.freed || c.resuming:
+	case c.queues[e.Queue].Paused || l.Inflight >= l.Limit || l.Closed || l.freed || c.resuming:
 		// A lane with capacity has no waiting jobs (NoIdleLane), unless its capacity
 		// grew in this transaction, or a queue is being resumed: then promoteWaiting
 		// chooses by rank.

@@ -6,120 +6,371 @@ import (
 	"hostler.dev/hostler"
 )
 
-// This file moves the live jobs of an asset from one device's lane to another's,
-// when the asset's device key changes: jobs that run on the device, or whose
-// outcome there is unknown, must keep later ones waiting under the new key too.
+// This file moves the live jobs of an asset from one device's lane to another's, when the
+// asset's device key changes: jobs that run on the device, or whose outcome there is
+// unknown, must keep later ones waiting under the new key too.
+//
+// A lane may have hundreds of thousands of jobs, and their move keeps all other changes of
+// the queue waiting. So the transaction of the change moves relaneStep jobs at most. When
+// there are more, it moves those that hold their lane, and closes both lanes: no further
+// job starts there until [Tx.FollowRelanes] has moved the others, step by step. So no two
+// jobs meet on the device meanwhile, and what was to run first still does.
 
-// lockDeviceKey returns the device key of an asset; no other transaction changes it
-// before this one ends. When it differs from next, the transaction holds the queue
-// lock exclusively: it may move the asset's jobs.
-func (tx *Tx) lockDeviceKey(asset hostler.AssetID, next string) (string, error) {
-	var key string
-	read := func() error {
-		_, err := tx.one(`SELECT device_key FROM asset WHERE id = ?`, []any{asset}, &key)
-		return err
-	}
-	if err := read(); err != nil {
-		return "", err
-	}
-	shared := key == next
-	if err := tx.c.Lock(tx.ctx, queueLock, shared); err != nil {
-		return "", err
-	}
-	// Read again under the lock: another transaction may have changed the key.
-	if err := read(); err != nil || key == next || !shared {
-		return key, err
-	}
-	return key, tx.c.Lock(tx.ctx, queueLock, false)
+// relaneStep is how many jobs of assets one transaction looks at; movesStep, of how many
+// assets.
+var (
+	relaneStep = 500
+	movesStep  = 100
+)
+
+// keyChange is a change of the device key of an asset; the keys are those of the lanes.
+type keyChange struct {
+	asset    hostler.AssetID
+	from, to string
 }
 
-// relane moves the live jobs of an asset from the lane with one key to the lane
-// with another. The transaction holds the queue lock exclusively, so no other one
-// locks lanes, claims, or finishes jobs meanwhile.
+// laneMove is a row of table lane_move.
+type laneMove struct {
+	Asset hostler.AssetID `db:"asset"`
+	From  laneID          `db:"from_lane"`
+	To    laneID          `db:"to_lane"`
+	ToKey string          `db:"to_key"`
+	After hostler.JobID   `db:"after_id"`
+}
+
+// assetJob is a live job of an asset.
+type assetJob struct {
+	ID    hostler.JobID   `db:"id"`
+	Asset hostler.AssetID `db:"asset"`
+	Lane  laneID          `db:"lane"`
+}
+
+// movedJob is a job that moves, as the tables of the queue have it.
+type movedJob struct {
+	ID      hostler.JobID `db:"id"`
+	Lane    laneID        `db:"lane"` // the new one
+	LaneKey string        `db:"lane_key"`
+}
+
+// relane moves the live jobs of assets whose device keys have changed.
 //
 // A job that holds its lane (running, unknown, or backing off) holds the new one
 // instead, even beyond its limit; the others queue behind it by their arrival.
-func (tx *Tx) relane(asset hostler.AssetID, from, to string) error {
-	var old laneID
-	found, err := tx.one(`SELECT id FROM lane WHERE key = ?`, []any{from}, &old)
-	if err != nil || !found {
-		return err
+func (tx *Tx) relane(changes []keyChange) error {
+	if len(changes) == 0 {
+		return nil
 	}
-	ids, err := column[hostler.JobID](tx, `SELECT id FROM job WHERE lane = ? AND asset = ?`, old, asset)
-	if err != nil || len(ids) == 0 {
-		return err
-	}
-	c, err := tx.readQueues()
+	c, err := tx.changeQueueAlone()
 	if err != nil {
 		return err
 	}
-	lanes, err := c.ensureLanes(map[string]int64{to: 1})
+	assets := make([]hostler.AssetID, len(changes))
+	for i, ch := range changes {
+		assets[i] = ch.asset
+	}
+	jobs, err := query[assetJob](tx, `SELECT @cols FROM job WHERE asset IN ?* AND asset > 0 ORDER BY id LIMIT ?`,
+		assets, relaneStep+1)
+	if err != nil || len(jobs) == 0 {
+		return err
+	}
+	before, err := query[laneMove](tx, `SELECT @cols FROM lane_move WHERE asset IN ?*`, assets)
 	if err != nil {
 		return err
 	}
-	if err := c.lockLanes([]laneID{old}); err != nil {
-		return err
-	}
-	move := relaning{queueChange: c, from: c.lanes[old], to: c.lanes[lanes[to]], ids: ids}
-	if err := move.holders(); err != nil {
-		return err
-	}
-	if err := move.waiters(); err != nil {
-		return err
-	}
-	_, err = tx.Exec(`UPDATE job SET lane = ?, lane_key = ? WHERE id IN ?*`, move.to.ID, to, ids)
+	moves, err := c.newMoves(changes)
 	if err != nil {
+		return err
+	}
+	if len(before) > 0 || len(jobs) > relaneStep {
+		return c.relaneLater(assets, before, moves)
+	}
+	if err := c.move(moves, jobs); err != nil {
 		return err
 	}
 	return c.flush()
 }
 
-// relaning is a move of jobs between two locked lanes.
-type relaning struct {
-	*queueChange
-	from, to *lane
-	ids      []hostler.JobID
+// newMoves locks the lanes of changed keys, and returns the moves between them; none for
+// a key without a lane.
+func (c *queueChange) newMoves(changes []keyChange) ([]laneMove, error) {
+	type keyed struct {
+		ID  laneID `db:"id"`
+		Key string `db:"key"`
+	}
+	keys := make([]string, len(changes))
+	for i, ch := range changes {
+		keys[i] = ch.from
+	}
+	old := map[string]laneID{}
+	err := queryEach(c.tx, `SELECT @cols FROM lane WHERE key IN ?*`, []any{keys}, func(r *keyed) error {
+		old[r.Key] = r.ID
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	want := map[string]int64{}
+	for _, ch := range changes {
+		if old[ch.from] != 0 {
+			want[ch.to] = 1
+		}
+	}
+	lanes, err := c.ensureLanes(want)
+	if err != nil {
+		return nil, err
+	}
+	var moves []laneMove
+	var from []laneID
+	for _, ch := range changes {
+		if id := old[ch.from]; id != 0 {
+			moves = append(moves, laneMove{Asset: ch.asset, From: id, To: lanes[ch.to], ToKey: ch.to})
+			from = append(from, id)
+		}
+	}
+	if err := c.lockLanes(from); err != nil {
+		return nil, err
+	}
+	for _, m := range moves {
+		// A job that arrives from now on is behind all that move.
+		c.lanes[m.To].adopt(c.lanes[m.From].ArrivedAt)
+	}
+	return moves, nil
 }
 
-// holders moves the jobs that hold a lane: they hold the new one.
-func (m *relaning) holders() error {
+// relaneLater moves the jobs that hold a lane, closes the lanes, and leaves the other jobs
+// to FollowRelanes. The assets may have moves from before: their jobs go to the newest
+// lane, too.
+func (c *queueChange) relaneLater(assets []hostler.AssetID, before, moves []laneMove) error {
+	lanes := lanesOf(before)
+	newest := map[hostler.AssetID]laneMove{}
+	for _, m := range moves {
+		newest[m.Asset] = m
+	}
+	for _, m := range before {
+		if n, ok := newest[m.Asset]; ok && n.From != m.From {
+			m.To, m.ToKey = n.To, n.ToKey
+		}
+		if m.From != m.To && newest[m.Asset].From != m.From {
+			moves = append(moves, m)
+		}
+	}
+	lanes = append(lanes, lanesOf(moves)...)
+	if err := c.lockLanes(lanes); err != nil {
+		return err
+	}
+	jobs, err := c.holders(assets, moves)
+	if err != nil {
+		return err
+	}
+	if _, err := c.tx.Exec(`DELETE FROM lane_move WHERE asset IN ?*`, assets); err != nil {
+		return err
+	}
+	if err := insert(c.tx, "lane_move", moves); err != nil {
+		return err
+	}
+	if err := c.setClosed(lanes); err != nil {
+		return err
+	}
+	if err := c.move(moves, jobs); err != nil {
+		return err
+	}
+	return c.flush()
+}
+
+func lanesOf(moves []laneMove) []laneID {
+	var lanes []laneID
+	for _, m := range moves {
+		lanes = append(lanes, m.From, m.To)
+	}
+	return lanes
+}
+
+// holders finds the jobs of assets that hold, or may hold, a lane from which they move.
+func (c *queueChange) holders(assets []hostler.AssetID, moves []laneMove) ([]assetJob, error) {
+	from := make([]laneID, len(moves))
+	for i, m := range moves {
+		from[i] = m.From
+	}
+	var ids []hostler.JobID
 	for _, sql := range []string{
-		`UPDATE running SET lane = ? WHERE id IN ?* RETURNING 1`,
-		`UPDATE parked SET lane = ? WHERE id IN ?* RETURNING lane_held`,
-		`UPDATE sched SET lane = ? WHERE id IN ?* RETURNING lane_held`,
+		`SELECT id FROM running WHERE lane IN ?*`,
+		`SELECT id FROM parked WHERE lane IN ?*`,
+		`SELECT id FROM sched WHERE lane IN ?* AND lane_held = 1`,
+		`SELECT id FROM ready WHERE lane IN ?*`,
 	} {
-		held, err := column[int64](m.tx, sql, m.to.ID, m.ids)
+		some, err := column[hostler.JobID](c.tx, sql, from)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, some...)
+	}
+	return query[assetJob](c.tx, `SELECT @cols FROM job WHERE id IN ?* AND asset IN ?*`, ids, assets)
+}
+
+// setClosed closes the lanes that jobs have to move from or to, and opens the others.
+func (c *queueChange) setClosed(lanes []laneID) error {
+	_, err := c.tx.Exec(`UPDATE lane SET closed = CASE WHEN EXISTS (SELECT 1 FROM lane_move m WHERE m.from_lane = lane.id)
+OR EXISTS (SELECT 1 FROM lane_move m WHERE m.to_lane = lane.id) THEN 1 ELSE 0 END WHERE id IN ?*`, lanes)
+	if err != nil {
+		return err
+	}
+	closed, err := column[laneID](c.tx, `SELECT id FROM lane WHERE id IN ?* AND closed = 1`, lanes)
+	for _, id := range lanes {
+		l := c.lanes[id]
+		is := slices.Contains(closed, id)
+		l.freed = l.freed || l.Closed && !is
+		l.Closed, l.was.Closed = is, is
+	}
+	return err
+}
+
+// move moves those of the jobs that are in a lane from which their asset moves.
+func (c *queueChange) move(moves []laneMove, jobs []assetJob) error {
+	type origin struct {
+		asset hostler.AssetID
+		lane  laneID
+	}
+	to := make(map[origin]*laneMove, len(moves))
+	for i := range moves {
+		to[origin{moves[i].Asset, moves[i].From}] = &moves[i]
+	}
+	var rows []movedJob
+	var ids []hostler.JobID
+	of := map[hostler.JobID]*laneMove{}
+	for _, j := range jobs {
+		if m := to[origin{j.Asset, j.Lane}]; m != nil {
+			rows, ids = append(rows, movedJob{j.ID, m.To, m.ToKey}), append(ids, j.ID)
+			of[j.ID] = m
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	_, err := execRows(c.tx, `UPDATE job SET lane = v.lane, lane_key = v.lane_key FROM @rows WHERE job.id = v.id`, rows)
+	if err != nil {
+		return err
+	}
+	if err := c.moveHolders(rows, ids, of); err != nil {
+		return err
+	}
+	return c.moveWaiting(ids, of)
+}
+
+// moveHolders moves the jobs that hold a lane: they hold the new one.
+func (c *queueChange) moveHolders(rows []movedJob, ids []hostler.JobID, of map[hostler.JobID]*laneMove) error {
+	type holder struct {
+		ID   hostler.JobID `db:"id"`
+		Held bool          `db:"held"`
+	}
+	for _, t := range []struct{ table, held string }{
+		{"running", "1"}, {"parked", "lane_held"}, {"sched", "lane_held"},
+	} {
+		found, err := query[holder](c.tx, `SELECT id, `+t.held+` FROM `+t.table+` WHERE id IN ?*`, ids)
 		if err != nil {
 			return err
 		}
-		for range slices.DeleteFunc(held, func(h int64) bool { return h == 0 }) {
-			m.from.release()
-			m.to.take()
+		if len(found) == 0 {
+			continue
+		}
+		for _, h := range found {
+			if m := of[h.ID]; h.Held {
+				c.lanes[m.From].release()
+				c.lanes[m.To].take()
+			}
+		}
+		_, err = execRows(c.tx, `UPDATE `+t.table+` SET lane = v.lane FROM @rows WHERE `+t.table+`.id = v.id`, rows)
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// waiters queues the jobs that have not started behind the new lane.
-func (m *relaning) waiters() error {
+// moveWaiting queues the jobs that have not started behind the new lane.
+func (c *queueChange) moveWaiting(ids []hostler.JobID, of map[hostler.JobID]*laneMove) error {
 	var moved []entry
-	for _, take := range []func([]hostler.JobID) ([]entry, error){m.takeWait, m.takeReady} {
-		entries, err := take(m.ids)
+	for _, take := range []func([]hostler.JobID) ([]entry, error){c.takeWait, c.takeReady} {
+		entries, err := take(ids)
 		if err != nil {
 			return err
 		}
 		for i := range entries {
 			e := &entries[i]
-			m.releaseLane(*e)
-			m.to.adopt(e.QueuedAt)
-			e.Lane, e.HoldsLane = m.to.ID, false
+			c.releaseLane(*e)
+			to := c.lanes[of[e.ID].To]
+			to.adopt(e.QueuedAt)
+			// Those that wait there already may have arrived before: flush chooses.
+			to.freed = true
+			e.Lane, e.HoldsLane = to.ID, false
 		}
 		moved = append(moved, entries...)
 	}
-	if len(moved) > 0 {
-		// Those that wait there already may have arrived before: flush chooses.
-		m.to.freed = true
+	c.admitAll(moved)
+	return nil
+}
+
+// Relaning reports whether [Tx.FollowRelanes] has anything to do.
+func (tx *Tx) Relaning() (bool, error) {
+	return tx.exists(`SELECT asset FROM lane_move LIMIT 1`)
+}
+
+// FollowRelanes takes one step for the jobs that have to follow a change of device keys,
+// and reports whether there may be more to do.
+func (tx *Tx) FollowRelanes() (more bool, err error) {
+	c, err := tx.changeQueueAlone()
+	if err != nil {
+		return false, err
 	}
-	m.admitAll(moved)
+	moves, err := query[laneMove](tx, `SELECT @cols FROM lane_move ORDER BY asset, from_lane LIMIT ?`, movesStep)
+	if err != nil || len(moves) == 0 {
+		return false, err
+	}
+	lanes := lanesOf(moves)
+	if err := c.lockLanes(lanes); err != nil {
+		return false, err
+	}
+	var jobs []assetJob
+	for i := range moves {
+		m := &moves[i]
+		left := relaneStep - len(jobs)
+		if left <= 0 {
+			moves = moves[:i]
+			break
+		}
+		some, err := query[assetJob](tx, `SELECT @cols FROM job WHERE asset = ? AND asset > 0 AND id > ?
+ORDER BY id LIMIT ?`, m.Asset, m.After, left)
+		if err != nil {
+			return false, err
+		}
+		jobs = append(jobs, some...)
+		m.After = 0 // it is done
+		if len(some) == left {
+			m.After = some[left-1].ID
+		}
+	}
+	if err := c.move(moves, jobs); err != nil {
+		return false, err
+	}
+	if err := tx.endMoves(moves); err != nil {
+		return false, err
+	}
+	if err := c.setClosed(lanes); err != nil {
+		return false, err
+	}
+	return true, c.flush()
+}
+
+// endMoves stores how far moves are, and deletes those that are done.
+func (tx *Tx) endMoves(moves []laneMove) error {
+	for _, sql := range []string{
+		`DELETE FROM lane_move WHERE (asset, from_lane) IN (SELECT v.asset, v.from_lane FROM @rows)`,
+		`UPDATE lane_move SET after_id = v.after_id FROM @rows WHERE lane_move.asset = v.asset AND lane_move.from_lane = v.from_lane`,
+	} {
+		done := sql[0] == 'D'
+		some := slices.DeleteFunc(slices.Clone(moves), func(m laneMove) bool { return (m.After == 0) != done })
+		if _, err := execRows(tx, sql, some); err != nil {
+			return err
+		}
+	}
 	return nil
 }

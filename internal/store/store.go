@@ -39,7 +39,8 @@
 // scenario of the tests:
 //
 //	I1 NoIdleLane     a lane has waiting jobs of unpaused queues only if it is full, or
-//	                  while lanes follow a resume (pause.go)
+//	                  while lanes follow a resume (pause.go) or jobs another
+//	                  device key (relane.go)
 //	I2 InflightExact  lane.inflight counts the lane's ready and running jobs, and those
 //	                  in sched and parked that hold it
 //	I3 FencedWrite    a write that ends a running job matched (id, worker, fence)
@@ -54,7 +55,8 @@
 // a circle:
 //
 //  1. the queue lock (queueLock), shared by all that move jobs, exclusive to pause a
-//     queue or to move the jobs of an asset to another lane;
+//     queue or to move jobs of assets to another lane, which is the last thing that a
+//     transaction does;
 //  2. queues by name, when their limits are counted;
 //  3. running jobs by id;
 //  4. lanes by id;
@@ -112,6 +114,8 @@ type Tx struct {
 	sight map[string][]string
 	// events are those of the transaction that are not in the outbox yet.
 	events eventBuffer
+	// keyChanges are those of the transaction's assets; see relane.go.
+	keyChanges []keyChange
 	// args are the large args of the jobs that the transaction created; see runargs.go.
 	args map[argsKey]*commonArgs
 }
@@ -154,6 +158,9 @@ func inTx(ctx context.Context, d sqldb.Driver, rights *rightsCache, fn func(tx *
 	err := d.InTx(ctx, func(c sqldb.Conn) error {
 		tx := &Tx{ctx: ctx, c: c, now: d.Now(), rights: rights}
 		if err := fn(tx); err != nil {
+			return err
+		}
+		if err := tx.relane(tx.keyChanges); err != nil {
 			return err
 		}
 		err := tx.flushEvents()

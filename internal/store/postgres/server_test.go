@@ -98,7 +98,8 @@ func TestNewerServerWaitsForOlderOnes(t *testing.T) {
 func TestServersWithoutACheckAreSeen(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	mustOpen(t, dsn, postgres.Options{})
-	exec(t, dsn, `DROP TABLE schema_floor; DROP TABLE server; DELETE FROM goose_postgres_version WHERE version_id = 2;
+	exec(t, dsn, `DROP TABLE schema_floor; DROP TABLE server; DROP VIEW history_part; DROP TABLE done_part;
+DELETE FROM goose_postgres_version WHERE version_id >= 2;
 INSERT INTO worker (id, name, hostname, pid, version, queues, slots, started_at, heartbeat_at, lease_until, level)
 VALUES (1, 'w', 'earlier-host', 7, '0.1', '[]', 1, 0, extract(epoch FROM clock_timestamp()) * 1000000, 0, 0)`)
 	_, err := postgres.Open(t.Context(), dsn, serverOptions("new-host", "2.0", nil))
