@@ -19,19 +19,19 @@ type scope struct {
 }
 
 // view runs fn on a consistent snapshot.
-func view[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (out T, err error) {
-	err = g.app.store.View(ctx, func(tx *store.Tx) error {
-		tx.SeeOnly(g.limit().Labels())
-		out, err = fn(&scope{Tx: tx, grant: g})
-		return err
-	})
-	return outcome(out, err)
+func view[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (T, error) {
+	return viewOf(ctx, g.app.store, g, fn)
 }
 
 // list is view for what reads many rows: it does not use up the database connections
 // that read single ones.
-func list[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (out T, err error) {
-	err = g.app.store.ForLists().View(ctx, func(tx *store.Tx) error {
+func list[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (T, error) {
+	return viewOf(ctx, g.app.store.ForLists(), g, fn)
+}
+
+func viewOf[T any](ctx context.Context, st *store.Store, g grant, fn func(s *scope) (T, error)) (out T, err error) {
+	err = st.View(ctx, func(tx *store.Tx) error {
+		tx.SeeOnly(g.limit().Labels())
 		out, err = fn(&scope{Tx: tx, grant: g})
 		return err
 	})
