@@ -18,9 +18,10 @@ type Asset struct {
 	DeviceKey  string            `json:"device_key" doc:"identifies the device: assets with the same key share a lane; default: the address"`
 	HostKey    string            `json:"host_key" doc:"accept-new or strict"`
 	Jump       string            `json:"jump,omitempty" doc:"name of the asset to connect through"`
-	Confirmed  bool              `json:"confirmed" doc:"an admin set or confirmed its address, port and jump host as they are"`
-	CreatedAt  time.Time         `json:"created_at"`
-	UpdatedAt  time.Time         `json:"updated_at"`
+	// Unconfirmed: no admin set or confirmed the address, port and jump host as they are.
+	Unconfirmed bool      `json:"unconfirmed,omitempty" doc:"no admin set or confirmed its address, port and jump host as they are"`
+	CreatedAt   time.Time `json:"created_at"`
+	UpdatedAt   time.Time `json:"updated_at"`
 }
 
 // MaxJumps is how many jump hosts may be between a worker and an asset.
@@ -45,6 +46,8 @@ type AssetInput struct {
 	DeviceKey  string            `json:"device_key,omitempty" maxLength:"253" doc:"default: the address"`
 	HostKey    string            `json:"host_key,omitempty" enum:"accept-new,strict" doc:"default: accept-new"`
 	Jump       string            `json:"jump,omitempty" maxLength:"128" doc:"name or id of the asset to connect through"`
+	// Unconfirmed is ignored: a client may send what it has read.
+	Unconfirmed bool `json:"unconfirmed,omitempty" doc:"ignored"`
 
 	// CredentialKept: the request did not name the credential, which is the one that the
 	// asset has. An asset that moves then needs it to be named again.

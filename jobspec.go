@@ -40,8 +40,8 @@ type JobTarget struct {
 	Port     int
 	Platform string
 	Username string
-	// Seal encrypts the secret parts, bound to the id that the job gets.
-	Seal func(id JobID) ([]byte, error)
+	// Seal encrypts the secret parts, bound to the project and the id that the job gets.
+	Seal func(project ProjectID, id JobID) ([]byte, error)
 }
 
 // AssetLaneKey is the lane of a device. It contains no project, because jobs of two

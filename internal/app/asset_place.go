@@ -46,7 +46,7 @@ func (s *scope) checkPlace(row, old *store.AssetRow, named bool) (*store.UseRow,
 // confirmByAdmin confirms what an admin writes. What an operator changed before, and the
 // admin's request merely repeats, stays unconfirmed.
 func (s *scope) confirmByAdmin(row, old *store.AssetRow, changed bool) (*store.UseRow, error) {
-	if changed || old.Confirmed {
+	if changed || !old.Unconfirmed {
 		labels := row.Was.Labels
 		if old == nil || !destination.SameLabels(row.Labels, old.Labels) || destination.SameLabels(old.Labels, labels) {
 			labels = row.Labels

@@ -114,7 +114,7 @@ func TestAssetIsReadAsWritten(t *testing.T) {
 		want := hostler.Asset{
 			ID: made.ID, Project: "default", Name: in.Name, Address: in.Address, Port: 2222, Kind: "device", Platform: in.Platform,
 			Labels: in.Labels, Vars: in.Vars, Credential: "pw", DeviceKey: "core-1", HostKey: "strict", Jump: "door",
-			Confirmed: true, CreatedAt: w.h.Now(), UpdatedAt: w.h.Now(),
+			CreatedAt: w.h.Now(), UpdatedAt: w.h.Now(),
 		}
 		for _, ref := range []string{in.Name, made.ID.String()} {
 			if diff := cmp.Diff(want, must(w.Asset(ctx, w.viewer, ref))(t)); diff != "" {

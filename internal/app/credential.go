@@ -73,7 +73,7 @@ func (a *App) CreateCredential(
 	return change(ctx, g, func(s *scope) (hostler.Credential, error) {
 		_, err := s.InsertCredential(s.project, credentialOf(in, ""),
 			func(id hostler.CredentialID) ([]byte, error) {
-				return a.cfg.Box.SealSecret(secret.CredentialOwner(id), secretOf(in))
+				return a.cfg.Box.SealSecret(secret.CredentialOwner(s.project, id), secretOf(in))
 			})
 		if err != nil {
 			return hostler.Credential{}, err
@@ -107,7 +107,7 @@ func (a *App) PutCredential(
 		if err != nil {
 			return old, err
 		}
-		sealed, err := a.cfg.Box.SealSecret(secret.CredentialOwner(old.ID), secretOf(in))
+		sealed, err := a.cfg.Box.SealSecret(secret.CredentialOwner(s.project, old.ID), secretOf(in))
 		if err != nil {
 			return old, err
 		}

@@ -28,8 +28,11 @@ func (g grant) idempotencyKey(route, key string, request any) (*store.IdemKey, e
 	}
 	// The digest is keyed: the request may contain a password, which a reader of the
 	// database could otherwise guess by its plain hash.
-	sum := g.app.cfg.Box.Digest("idempotency", body)
-	return &store.IdemKey{Project: g.project, Route: route, Key: key, Hash: hex.EncodeToString(sum)}, nil
+	k := &store.IdemKey{Project: g.project, Route: route, Key: key}
+	for _, sum := range g.app.cfg.Box.Digests("idempotency", body) {
+		k.Hashes = append(k.Hashes, hex.EncodeToString(sum))
+	}
+	return k, nil
 }
 
 // idempotent does the work, unless a request with the same key did it before: then it

@@ -43,8 +43,8 @@ func (a *App) jobTarget(t *hostler.InlineTarget) *hostler.JobTarget {
 	login := hostler.Secret{PrivateKey: t.PrivateKey, Passphrase: t.Passphrase, Password: t.Password, Enable: t.Enable}
 	return &hostler.JobTarget{
 		Address: t.Address, Port: t.Port, Platform: t.Platform, Username: t.Username,
-		Seal: func(id hostler.JobID) ([]byte, error) {
-			return a.cfg.Box.SealSecret(secret.JobOwner(id), login)
+		Seal: func(project hostler.ProjectID, id hostler.JobID) ([]byte, error) {
+			return a.cfg.Box.SealSecret(secret.JobOwner(project, id), login)
 		},
 	}
 }

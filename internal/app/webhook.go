@@ -118,7 +118,7 @@ func (a *App) CreateWebhook(
 
 // sealWebhook returns a function that seals the secrets for the id of a new row.
 func (g grant) sealWebhook(sec webhook.Secrets) func(id hostler.WebhookID) ([]byte, error) {
-	return func(id hostler.WebhookID) ([]byte, error) { return sec.Seal(g.app.cfg.Box, id) }
+	return func(id hostler.WebhookID) ([]byte, error) { return sec.Seal(g.app.cfg.Box, g.project, id) }
 }
 
 // describeWebhook checks the input and sets what is not secret of it and of its
@@ -174,14 +174,14 @@ func (a *App) changeWebhook(ctx context.Context, c auth.Caller, ref, verb string
 		if err != nil {
 			return hostler.Webhook{}, err
 		}
-		sec, err := webhook.Open(a.cfg.Box, row.ID, row.Sealed)
+		sec, err := webhook.Open(a.cfg.Box, row.ProjectID, row.ID, row.Sealed)
 		if err != nil {
 			return hostler.Webhook{}, err
 		}
 		if err := fn(s, row, &sec); err != nil {
 			return hostler.Webhook{}, err
 		}
-		if row.Sealed, err = sec.Seal(a.cfg.Box, row.ID); err != nil {
+		if row.Sealed, err = sec.Seal(a.cfg.Box, row.ProjectID, row.ID); err != nil {
 			return hostler.Webhook{}, err
 		}
 		if err := s.UpdateWebhook(*row); err != nil {

@@ -103,7 +103,7 @@ func disableConfigured(tx *store.Tx, row store.WebhookRow) error {
 func (a *App) insertConfigured(tx *store.Tx, c WebhookConfig, e webhook.Endpoint) (err error) {
 	row := configuredRow(store.WebhookRow{}, c, e)
 	row.ID, err = tx.InsertWebhook(row, func(id hostler.WebhookID) ([]byte, error) {
-		return e.Secrets().Seal(a.cfg.Box, id)
+		return e.Secrets().Seal(a.cfg.Box, row.ProjectID, id)
 	})
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func (a *App) updateConfigured(tx *store.Tx, c WebhookConfig, e webhook.Endpoint
 	if err != nil || same {
 		return cmp.Or(err, errDone)
 	}
-	if row.Sealed, err = e.Secrets().Seal(a.cfg.Box, row.ID); err != nil {
+	if row.Sealed, err = e.Secrets().Seal(a.cfg.Box, row.ProjectID, row.ID); err != nil {
 		return err
 	}
 	if err := tx.UpdateWebhook(row); err != nil {
@@ -137,7 +137,7 @@ func configuredRow(row store.WebhookRow, c WebhookConfig, e webhook.Endpoint) st
 
 // sameWebhook reports whether the stored webhook equals the row and the endpoint.
 func (a *App) sameWebhook(old, row store.WebhookRow, e webhook.Endpoint) (bool, error) {
-	sec, err := webhook.Open(a.cfg.Box, old.ID, old.Sealed)
+	sec, err := webhook.Open(a.cfg.Box, old.ProjectID, old.ID, old.Sealed)
 	if err != nil {
 		return false, nil //nolint:nilerr // damaged, or sealed with another key: it is sealed again
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
@@ -45,7 +46,7 @@ func (a *app) assetDetails() []column[hostler.Asset] {
 		col("device key", "设备标识", func(x hostler.Asset) string { return x.DeviceKey }),
 		col("host key", "主机密钥策略", func(x hostler.Asset) string { return x.HostKey }),
 		col("jump", "跳板资产", func(x hostler.Asset) string { return dash(x.Jump) }),
-		col("confirmed", "已确认", func(x hostler.Asset) string { return a.yesNo(x.Confirmed) }),
+		col("confirmed", "已确认", func(x hostler.Asset) string { return a.yesNo(!x.Unconfirmed) }),
 		col("id", "ID", func(x hostler.Asset) string { return x.ID.String() }),
 		col("created", "创建时间", func(x hostler.Asset) string { return localTime(x.CreatedAt) }),
 		col("changed", "修改时间", func(x hostler.Asset) string { return localTime(x.UpdatedAt) }),
@@ -159,10 +160,11 @@ label or variable.`,
 		if err != nil {
 			return err
 		}
-		if err := askCredentialAgain(x, cmd.Flags()); err != nil {
+		change := mergeAsset(x.Input(), in, cmd.Flags())
+		if err := a.askCredentialAgain(x.Input(), change, cmd.Flags().Changed("credential")); err != nil {
 			return err
 		}
-		x, err = c.PutAsset(ctx, x.ID.String(), mergeAsset(x.Input(), in, cmd.Flags()))
+		x, err = c.PutAsset(ctx, x.ID.String(), change)
 		if err != nil {
 			return err
 		}
@@ -174,21 +176,27 @@ label or variable.`,
 	return cmd
 }
 
-// askCredentialAgain refuses to move an asset with a credential unless --credential names
-// it: the secret would go to another host.
-func askCredentialAgain(x hostler.Asset, flags *pflag.FlagSet) error {
-	if x.Credential == "" || flags.Changed("credential") {
+// askCredentialAgain asks before an asset takes its credential along to another place,
+// unless --credential names it: the secret goes to another host. A script, which cannot be
+// asked, is told.
+func (a *app) askCredentialAgain(old, in hostler.AssetInput, named bool) error {
+	moves := in.Address != old.Address || cmp.Or(in.Port, 22) != cmp.Or(old.Port, 22) || in.Jump != old.Jump ||
+		old.HostKey == hostler.HostKeyStrict && in.HostKey != hostler.HostKeyStrict
+	if !moves || named || in.Credential == "" {
 		return nil
 	}
-	for _, flag := range []string{"address", "port", "jump", "host-key"} {
-		if flags.Changed(flag) && (flag != "host-key" || x.HostKey == hostler.HostKeyStrict) {
-			return hostler.Invalid("credential",
-				"asset %s has a credential; with --%s, name it again: --credential %s (or --credential '' to remove it)",
-				"资产 %s 绑定了凭据；使用 --%s 时须重新指定：--credential %s（或用 --credential '' 解除）",
-				x.Name, flag, x.Credential)
-		}
+	where := hostler.SSHAddress(in.Address, in.Port)
+	if !a.interactive() {
+		a.note("the credential %s of %s will be sent to %s", "%[2]s 的凭据 %[1]s 将发送到 %[3]s", in.Credential, in.Name, where)
+		return nil
 	}
-	return nil
+	text := hostler.Textf("Send the credential %s to %s? [y/N] ", "将凭据 %s 发送到 %s？[y/N] ", in.Credential, where)
+	if a.confirm(text.EN, text.ZH) {
+		return nil
+	}
+	return hostler.Errorf(hostler.CodeInvalid,
+		"nothing was changed; name the credential with --credential %s, or remove it with --credential ''",
+		"未作更改；请用 --credential %s 指定凭据，或用 --credential '' 解除", in.Credential)
 }
 
 // mergeAsset returns old with the fields of in whose flags were given.

@@ -24,7 +24,7 @@ shown once, when the key is created.`,
 		example: `hostler key create ci --role operator --expires-in 90d
 hostler key list
 hostler key rotate key_0001a2b3c4d`,
-	}, a.keyList(), a.keyCreate(), a.keyRotate(), a.keyRevoke())
+	}, a.keyList(), a.keyCreate(), a.keyRotate(), a.keyRevoke(), a.keyRotateMaster())
 }
 
 // keyColumns show the prefix of the secret, by which a key in a script is recognised.

@@ -103,7 +103,7 @@ func TestUnsentRequestLeavesHostReachable(t *testing.T) {
 	}{"secrets of another key": {errors.New("another key"), true}, "no answer": {nil, false}} {
 		n := New(Config{
 			Egress: egress.New(netip.MustParsePrefix("127.0.0.0/8")),
-			Open: func(hostler.WebhookID, []byte) (webhook.Secrets, error) {
+			Open: func(hostler.ProjectID, hostler.WebhookID, []byte) (webhook.Secrets, error) {
 				return webhook.Secrets{URL: w.URL}, tt.opens
 			},
 		})

@@ -68,7 +68,7 @@ const (
 type Config struct {
 	Store *store.Store
 	// Open decrypts the secrets of a webhook.
-	Open   func(id hostler.WebhookID, sealed []byte) (webhook.Secrets, error)
+	Open   func(project hostler.ProjectID, id hostler.WebhookID, sealed []byte) (webhook.Secrets, error)
 	Egress *egress.Policy // nil means the default policy
 	// Resolver looks up the addresses of receivers; nil means the system's.
 	Resolver *net.Resolver

@@ -75,7 +75,7 @@ func (e *env) run(allow string, retry ...time.Duration) (stop func()) {
 	n := notify.New(notify.Config{
 		Store: e.h.Store, Egress: egress.New(prefixes...), Resolver: e.resolver, Retry: retry, Timeout: e.timeout,
 		// Here the secrets are plain JSON: package app encrypts them.
-		Open: func(_ hostler.WebhookID, sealed []byte) (s webhook.Secrets, err error) {
+		Open: func(_ hostler.ProjectID, _ hostler.WebhookID, sealed []byte) (s webhook.Secrets, err error) {
 			return s, json.Unmarshal(sealed, &s)
 		},
 	})

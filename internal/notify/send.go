@@ -94,7 +94,7 @@ func (n *Notifier) outcome(
 func (n *Notifier) attempt(
 	ctx context.Context, w store.WebhookRow, d store.ClaimedDelivery, now time.Time,
 ) (body string, headers map[string]string, res result) {
-	secrets, err := n.cfg.Open(w.ID, w.Sealed)
+	secrets, err := n.cfg.Open(w.ProjectID, w.ID, w.Sealed)
 	if err != nil {
 		n.log.ErrorContext(ctx, "decrypt the secrets of a webhook", "webhook", w.ID, "err", err)
 		return d.Body, nil, failed("cannot decrypt the secrets of the webhook: the master key has changed",

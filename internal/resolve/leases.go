@@ -311,7 +311,7 @@ func (b *batch) completeInline(l *hostler.Lease) {
 	if b.strict[at] {
 		makeStrict(l.Asset)
 	}
-	login, err := b.resolver.cfg.Box.OpenSecret(secret.JobOwner(l.Job), t.Sealed)
+	login, err := b.resolver.cfg.Box.OpenSecret(secret.JobOwner(l.Project, l.Job), t.Sealed)
 	switch {
 	case err != nil:
 		b.resolver.cfg.Log.ErrorContext(b.ctx,
@@ -407,7 +407,7 @@ func (b *batch) open(c *store.SealedCredential) *hostler.LeaseCredential {
 		return opened
 	}
 	var out *hostler.LeaseCredential
-	content, err := b.resolver.cfg.Box.OpenSecret(secret.CredentialOwner(c.ID), c.Sealed)
+	content, err := b.resolver.cfg.Box.OpenSecret(secret.CredentialOwner(c.Project, c.ID), c.Sealed)
 	if err != nil {
 		b.resolver.cfg.Log.ErrorContext(b.ctx,
 			"cannot open a credential; check that the master key is the one it was sealed with",

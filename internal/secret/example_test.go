@@ -17,10 +17,10 @@ func ExampleBox() {
 		fmt.Println(err)
 		return
 	}
-	sealed, _ := box.Seal([]byte("p4ssw0rd"), []byte("credential:42"))
-	plain, _ := box.Open(sealed, []byte("credential:42"))
+	sealed, _ := box.Seal([]byte("p4ssw0rd"), secret.CredentialOwner(1, 42))
+	plain, _ := box.Open(sealed, secret.CredentialOwner(1, 42))
 	fmt.Printf("%s\n", plain)
-	_, err = box.Open(sealed, []byte("credential:43"))
+	_, err = box.Open(sealed, secret.CredentialOwner(1, 43))
 	fmt.Println(err)
 	// Output:
 	// p4ssw0rd

@@ -7,19 +7,31 @@ import (
 	"hostler.dev/hostler"
 )
 
-// Owner names the row that a sealed value belongs to: "credential cred_…". It is the
-// associated data of the seal, so that a value which was copied to another row does
-// not open. The texts are part of what is stored: do not change them.
-type Owner string
+// Owner names the row that a sealed value belongs to: "project prj_… credential crd_…".
+// It is the associated data of the seal, so that a value which was copied to another row
+// does not open. The texts are part of what is stored: do not change them.
+type Owner struct {
+	project hostler.ProjectID
+	row     string // purpose and id: all that the old layout had
+}
+
+// String is the associated data of a seal.
+func (o Owner) String() string { return "project " + o.project.String() + " " + o.row }
 
 // CredentialOwner is the row of a credential.
-func CredentialOwner(id hostler.CredentialID) Owner { return Owner("credential " + id.String()) }
+func CredentialOwner(project hostler.ProjectID, id hostler.CredentialID) Owner {
+	return Owner{project, "credential " + id.String()}
+}
 
 // JobOwner is the row of a job that brought its own login.
-func JobOwner(id hostler.JobID) Owner { return Owner("job " + id.String()) }
+func JobOwner(project hostler.ProjectID, id hostler.JobID) Owner {
+	return Owner{project, "job " + id.String()}
+}
 
 // WebhookOwner is the row of a webhook.
-func WebhookOwner(id hostler.WebhookID) Owner { return Owner("webhook " + id.String()) }
+func WebhookOwner(project hostler.ProjectID, id hostler.WebhookID) Owner {
+	return Owner{project, "webhook " + id.String()}
+}
 
 // SealJSON seals v, encoded as JSON, for its owner.
 func (b *Box) SealJSON(o Owner, v any) ([]byte, error) {
@@ -27,7 +39,7 @@ func (b *Box) SealJSON(o Owner, v any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the secret of %s", o) // the cause could repeat a part of it
 	}
-	sealed, err := b.Seal(plain, []byte(o))
+	sealed, err := b.Seal(plain, o)
 	if err != nil {
 		return nil, fmt.Errorf("seal the secret of %s: %w", o, err)
 	}
@@ -36,7 +48,7 @@ func (b *Box) SealJSON(o Owner, v any) ([]byte, error) {
 
 // OpenJSON opens what [Box.SealJSON] sealed for the owner, and decodes it into v.
 func (b *Box) OpenJSON(o Owner, sealed []byte, v any) error {
-	plain, err := b.Open(sealed, []byte(o))
+	plain, err := b.Open(sealed, o)
 	if err != nil {
 		return fmt.Errorf("open the secret of %s: %w", o, err)
 	}

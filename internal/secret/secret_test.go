@@ -30,7 +30,7 @@ func newBox(t *testing.T, fill byte) *Box {
 
 func TestBoxOpensOnlyWhatItSealed(t *testing.T) {
 	box := newBox(t, 1)
-	plain, row := []byte("canary-7f3a"), []byte("credential:42")
+	plain, row := []byte("canary-7f3a"), CredentialOwner(7, 42)
 	sealed, err := box.Seal(plain, row)
 	if err != nil {
 		t.Fatal(err)
@@ -50,16 +50,91 @@ func TestBoxOpensOnlyWhatItSealed(t *testing.T) {
 		}
 	}
 	for what, open := range map[string]func() ([]byte, error){
-		"another row": func() ([]byte, error) { return box.Open(sealed, []byte("credential:43")) },
-		"another key": func() ([]byte, error) { return newBox(t, 2).Open(sealed, row) },
-		"cut short":   func() ([]byte, error) { return box.Open(sealed[:3], row) },
-		"nothing":     func() ([]byte, error) { return box.Open(nil, row) },
+		"another row":     func() ([]byte, error) { return box.Open(sealed, CredentialOwner(7, 43)) },
+		"another project": func() ([]byte, error) { return box.Open(sealed, CredentialOwner(8, 42)) },
+		"another purpose": func() ([]byte, error) { return box.Open(sealed, WebhookOwner(7, 42)) },
+		"another key":     func() ([]byte, error) { return newBox(t, 2).Open(sealed, row) },
+		"cut short":       func() ([]byte, error) { return box.Open(sealed[:3], row) },
+		"nothing":         func() ([]byte, error) { return box.Open(nil, row) },
 	} {
 		if got, err := open(); err == nil || got != nil {
 			t.Errorf("%s: opened", what)
 		} else if strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: the error contains the secret: %v", what, err)
 		}
+	}
+}
+
+// sealOld seals as before the project was bound.
+func sealOld(t *testing.T, b *Box, plain []byte, o Owner) []byte {
+	t.Helper()
+	sealed, err := b.current.env.Encrypt(plain, []byte(o.row))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(append([]byte{versionOld}, b.current.id...), sealed...)
+}
+
+// TestOldSealsOpenUntilTheyAreRefused: a value of the old layout opens, is sealed again,
+// and is refused once all values are.
+func TestOldSealsOpenUntilTheyAreRefused(t *testing.T) {
+	box, row := newBox(t, 1), CredentialOwner(7, 42)
+	old := sealOld(t, box, []byte("canary"), row)
+	if got, err := box.Open(old, row); err != nil || string(got) != "canary" {
+		t.Fatalf("opened %q, %v", got, err)
+	}
+	fresh, ok, err := box.Reseal(old, row)
+	if err != nil || !ok || !bytes.HasPrefix(fresh, box.Prefix()) {
+		t.Fatalf("sealed again: %v, %v", ok, err)
+	}
+	if _, ok, err := box.Reseal(fresh, row); ok || err != nil {
+		t.Errorf("sealed a second time: %v, %v", ok, err)
+	}
+	relabelled := bytes.Clone(fresh)
+	relabelled[0] = versionOld
+	if _, err := box.Open(relabelled, row); err == nil {
+		t.Error("a new value opens as an old one")
+	}
+	box.RefuseOld()
+	if _, err := box.Open(old, row); err == nil {
+		t.Error("an old value opens after all were sealed again")
+	}
+	if got, err := box.Open(fresh, row); err != nil || string(got) != "canary" {
+		t.Errorf("opened %q, %v", got, err)
+	}
+}
+
+// TestSeveralMasterKeys: the current key seals, every key opens.
+func TestSeveralMasterKeys(t *testing.T) {
+	row := CredentialOwner(7, 42)
+	key := func(fill byte) []byte { return bytes.Repeat([]byte{fill}, keyBytes) }
+	box := newBox(t, 1)
+	sealed, err := box.Seal([]byte("canary"), row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := box.Digests("p", []byte("x"))[0]
+	if err := box.SetKeys(key(2)); err == nil {
+		t.Error("the key in use was dropped")
+	}
+	if err := box.SetKeys(key(2), key(1)); err != nil || box.KeyID() != newBox(t, 1).KeyID() {
+		t.Fatalf("a new key was used before it was agreed on: %v", err)
+	}
+	if box.Use("00000000") || !box.Use(box.KeyIDs()[0]) {
+		t.Error("used a key that is not there, or not the new one")
+	}
+	fresh, ok, err := box.Reseal(sealed, row)
+	if err != nil || !ok {
+		t.Fatal(err)
+	}
+	if _, err := newBox(t, 1).Open(fresh, row); err == nil {
+		t.Error("opens with the old key alone")
+	}
+	if got, err := newBox(t, 2).Open(fresh, row); err != nil || string(got) != "canary" {
+		t.Errorf("opened %q, %v", got, err)
+	}
+	if digests := box.Digests("p", []byte("x")); len(digests) != 2 || !bytes.Equal(digests[1], digest) {
+		t.Error("the digest under the old key is missing")
 	}
 }
 
@@ -73,7 +148,7 @@ func TestKeyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	read, err := KeyFile(path, false)
-	if err != nil || !bytes.Equal(made, read) {
+	if err != nil || !SameKeys(made, read) {
 		t.Errorf("read back %v", err)
 	}
 	fi, err := os.Stat(path)
@@ -289,7 +364,7 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 // TestDigestIsKeyed: the digest depends on master key, purpose and text.
 func TestDigestIsKeyed(t *testing.T) {
 	digest := func(key byte, purpose, text string) string {
-		return string(newBox(t, key).Digest(purpose, []byte(text)))
+		return string(newBox(t, key).Digests(purpose, []byte(text))[0])
 	}
 	const one, other = 1, 2
 	want := digest(one, "a", "text")

@@ -97,6 +97,7 @@ type server struct {
 	publisher *outbox.Publisher
 	notifier  *notify.Notifier
 	node      *node.Node
+	keys      *keyKeeper
 	handler   http.Handler
 	draining  chan struct{}
 }
@@ -139,6 +140,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	}
 	restricted := map[string][]string{localAction: cfg.LocalProjects}
 	s.store.Restrict(restricted)
+	s.keys = newKeyKeeper(cfg, s.store, box, sole, log)
 	s.node, err = node.New(node.Options{
 		Version: p.Version, Queues: []string{"*"}, Slots: cfg.Slots,
 		OutputLimit: int(cfg.OutputLimit), EgressAllow: cfg.EgressAllow,
@@ -172,9 +174,9 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 }
 
 // openWebhook returns the notifier's access to the secrets of webhooks.
-func openWebhook(box *secret.Box) func(hostler.WebhookID, []byte) (webhook.Secrets, error) {
-	return func(id hostler.WebhookID, sealed []byte) (webhook.Secrets, error) {
-		return webhook.Open(box, id, sealed)
+func openWebhook(box *secret.Box) func(hostler.ProjectID, hostler.WebhookID, []byte) (webhook.Secrets, error) {
+	return func(project hostler.ProjectID, id hostler.WebhookID, sealed []byte) (webhook.Secrets, error) {
+		return webhook.Open(box, project, id, sealed)
 	}
 }
 
@@ -241,6 +243,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	g.Go(func() error { return s.engine.Run(failed) })
 	g.Go(func() error { return s.publisher.Run(failed) })
 	g.Go(func() error { return s.stream.Run(failed) })
+	g.Go(func() error { return s.keys.Run(failed) })
 	// After a stop the notifier finishes its open requests, of at most ten seconds each.
 	g.Go(func() error { return s.notifier.Run(failed) })
 	if s.node.HasWorker() {

@@ -86,8 +86,8 @@ func newServer(ctx context.Context, o Options, st *store.Store) (*server, error)
 	s.notifier = notify.New(notify.Config{
 		Store: st, Egress: egress.New(netip.MustParsePrefix("127.0.0.0/8")), Retention: day,
 		Retry: []time.Duration{time.Minute}, Sole: o.DB == "", Log: o.Log,
-		Open: func(id hostler.WebhookID, sealed []byte) (webhook.Secrets, error) {
-			return webhook.Open(box, id, sealed)
+		Open: func(project hostler.ProjectID, id hostler.WebhookID, sealed []byte) (webhook.Secrets, error) {
+			return webhook.Open(box, project, id, sealed)
 		},
 	})
 	s.engine = engine.New(engine.Config{

@@ -106,7 +106,7 @@ func (a *assetColumns) row(names assetNames) (AssetRow, error) {
 		ProjectID: a.Project, CredentialID: a.Credential, JumpID: a.Jump,
 		Was: ConfirmedPlace{Address: a.ConfirmedAddress, Port: a.ConfirmedPort, JumpID: a.ConfirmedJump},
 	}
-	out.Confirmed = out.isConfirmed()
+	out.Unconfirmed = !out.isConfirmed()
 	var err error
 	if out.Was.Labels, err = decodeMap(a.ConfirmedLabels); err != nil {
 		return out, err

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"hostler.dev/hostler"
@@ -15,7 +16,9 @@ type IdemKey struct {
 	Project hostler.ProjectID
 	Route   string
 	Key     string
-	Hash    string // of the request's content
+	// Hashes are those of the request's content under each master key, the current one
+	// first: the first request may have come before a rotation.
+	Hashes []string
 }
 
 // ClaimIdem reports whether the request is new: then do the work and call SaveIdem in
@@ -30,14 +33,14 @@ func (tx *Tx) ClaimIdem(k IdemKey) (fresh bool, response string, err error) {
 	}
 	n, err := tx.Exec(`INSERT INTO idem (project, route, key, request_hash, response, created_at)
 VALUES (?, ?, ?, ?, '', ?) ON CONFLICT (project, route, key) DO NOTHING`,
-		k.Project, k.Route, k.Key, k.Hash, sqldb.Micros(tx.now))
+		k.Project, k.Route, k.Key, k.Hashes[0], sqldb.Micros(tx.now))
 	if err != nil || n == 1 {
 		return err == nil, "", err
 	}
 	var hash string
 	_, err = tx.one(`SELECT request_hash, response FROM idem WHERE project = ? AND route = ? AND key = ?`,
 		[]any{k.Project, k.Route, k.Key}, &hash, &response)
-	if err == nil && hash != k.Hash {
+	if err == nil && !slices.Contains(k.Hashes, hash) {
 		err = errIdemReused()
 	}
 	return false, response, err
@@ -50,7 +53,7 @@ func (tx *Tx) StoredIdem(k IdemKey) (response string, found bool, err error) {
 	found, err = tx.one(`SELECT request_hash, response FROM idem
 WHERE project = ? AND route = ? AND key = ? AND created_at >= ?`,
 		[]any{k.Project, k.Route, k.Key, sqldb.Micros(tx.now.Add(-IdemKeep))}, &hash, &response)
-	if err == nil && found && hash != k.Hash {
+	if err == nil && found && !slices.Contains(k.Hashes, hash) {
 		err = errIdemReused()
 	}
 	return response, found, err

@@ -51,7 +51,7 @@ func (tx *Tx) insertTargets(ids []hostler.JobID, specs []hostler.JobSpec) error 
 		if t == nil {
 			continue
 		}
-		sealed, err := t.Seal(ids[i])
+		sealed, err := t.Seal(specs[i].Project, ids[i])
 		if err != nil {
 			return err
 		}

@@ -138,7 +138,7 @@ func (m *machine) spec(t *rapid.T) hostler.JobSpec {
 	if s.Asset == 0 && rapid.IntRange(0, 3).Draw(t, "brings its host") == 0 {
 		s.Target = &hostler.JobTarget{
 			Address: "192.0.2.1", Port: 22, Username: "root",
-			Seal: func(id hostler.JobID) ([]byte, error) { return []byte(id.String()), nil },
+			Seal: func(_ hostler.ProjectID, id hostler.JobID) ([]byte, error) { return []byte(id.String()), nil },
 		}
 	}
 	now := m.h.Now()

@@ -89,15 +89,15 @@ func (s *Secrets) Rotate(newest string, now time.Time, overlap time.Duration) {
 	s.Signing = signing
 }
 
-// Seal encrypts the secrets of a webhook.
-func (s Secrets) Seal(box *secret.Box, id hostler.WebhookID) ([]byte, error) {
-	return box.SealJSON(secret.WebhookOwner(id), s)
+// Seal encrypts the secrets of a webhook of a project.
+func (s Secrets) Seal(box *secret.Box, project hostler.ProjectID, id hostler.WebhookID) ([]byte, error) {
+	return box.SealJSON(secret.WebhookOwner(project, id), s)
 }
 
-// Open decrypts the secrets of a webhook.
-func Open(box *secret.Box, id hostler.WebhookID, sealed []byte) (Secrets, error) {
+// Open decrypts the secrets of a webhook of a project.
+func Open(box *secret.Box, project hostler.ProjectID, id hostler.WebhookID, sealed []byte) (Secrets, error) {
 	var s Secrets
-	err := box.OpenJSON(secret.WebhookOwner(id), sealed, &s)
+	err := box.OpenJSON(secret.WebhookOwner(project, id), sealed, &s)
 	return s, err
 }
 
