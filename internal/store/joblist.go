@@ -215,7 +215,7 @@ THEN 1 ELSE 0 END FROM ` + part + ` x WHERE ` + where, `x.id`, append(slices.Clo
 
 // partBudget limits how many parts of the history one listing reads, beside the open
 // ones.
-const partBudget = 32
+const partBudget = 16
 
 // scanHistory searches the history as scanSource does one table: part by part, until
 // those that are left have older jobs only, or the budget is spent.

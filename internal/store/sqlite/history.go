@@ -128,12 +128,29 @@ func (db *DB) Maintain(ctx context.Context, keep time.Duration) error {
 	if db.opt.migrations == "log" {
 		return db.trimLog(ctx, keep)
 	}
-	return db.betweenGroups(func() error {
-		if err := db.rollOld(); err != nil {
+	if err := db.betweenGroups(db.rollOld); err != nil {
+		return err
+	}
+	for more := keep > 0; more; {
+		// One at a time: heartbeats and claims go in between.
+		err := db.betweenGroups(func() (err error) {
+			more, err = db.dropOld(keep)
+			return err
+		})
+		if err != nil || db.isClosing() {
 			return err
 		}
-		return db.dropOld(keep)
-	})
+	}
+	return nil
+}
+
+func (db *DB) isClosing() bool {
+	select {
+	case <-db.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 func (db *DB) rollOld() error {
@@ -144,24 +161,19 @@ func (db *DB) rollOld() error {
 	return db.roll()
 }
 
-// dropOld drops the segments sealed before the retention. A sealed segment gets no new
-// rows, so that all of its jobs ended before that.
-func (db *DB) dropOld(keep time.Duration) error {
-	if keep <= 0 {
-		return nil
-	}
-	old, err := db.writer.numbers(`SELECT n FROM segment WHERE sealed_at <> 0 AND sealed_at < ?`,
+// dropOld drops the oldest segment that was sealed before the retention, and reports
+// whether there was one. A sealed segment gets no new rows, so that all of its jobs ended
+// before that.
+func (db *DB) dropOld(keep time.Duration) (bool, error) {
+	old, err := db.writer.numbers(`SELECT n FROM segment WHERE sealed_at <> 0 AND sealed_at < ? ORDER BY n LIMIT 1`,
 		sqldb.Micros(db.Now().Add(-keep)))
 	if err != nil || len(old) == 0 {
-		return err
+		return false, err
 	}
-	var statements []string
-	for _, n := range old {
-		statements = append(statements,
-			"DROP TABLE "+segmentName(n), fmt.Sprintf("DELETE FROM segment WHERE n = %d", n),
-			fmt.Sprintf("DELETE FROM history_span WHERE part = '%s'", segmentName(n)))
-	}
-	return db.rebuild(statements)
+	return true, db.rebuild([]string{
+		"DROP TABLE " + segmentName(old[0]), fmt.Sprintf("DELETE FROM segment WHERE n = %d", old[0]),
+		fmt.Sprintf("DELETE FROM history_span WHERE part = '%s'", segmentName(old[0])),
+	})
 }
 
 // trimBatch bounds one deletion of log blocks, so that it does not block the writer for
