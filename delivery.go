@@ -52,6 +52,17 @@ type DeliveryFilter struct {
 	Until   *time.Time    `json:"until,omitempty"`
 }
 
+// SetAside are published events that could not be made into deliveries. They stay in the
+// stream of events. A retry makes their deliveries, if it can by now.
+type SetAside struct {
+	First    int64     `json:"first" doc:"position of the first event"`
+	Last     int64     `json:"last" doc:"position of the last event, which names them in the path"`
+	Webhook  WebhookID `json:"webhook,omitzero" doc:"whose deliveries could not be made; default: all"`
+	At       time.Time `json:"at" doc:"when they were set aside"`
+	Error    string    `json:"error"`
+	Retrying bool      `json:"retrying" doc:"a retry was asked for, and is not over"`
+}
+
 // DeliverySelection selects the deliveries of a bulk change, by filter or by ids; one
 // of the two is required.
 type DeliverySelection struct {

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/url"
+	"strconv"
 
 	"hostler.dev/hostler"
 )
@@ -47,4 +48,21 @@ func (c *Client) ResendDelivery(ctx context.Context, id hostler.DeliveryID) (hos
 // deliveries match: call again.
 func (c *Client) ResendDeliveries(ctx context.Context, s hostler.DeliverySelection) (hostler.BulkResult, error) {
 	return fetch[hostler.BulkResult](ctx, c, post(s, "deliveries", "resend"))
+}
+
+// SetAside lists the events that could not be made into deliveries.
+func (c *Client) SetAside(ctx context.Context) ([]hostler.SetAside, error) {
+	l, err := get[hostler.List[hostler.SetAside]](ctx, c, nil, "set-aside")
+	return l.Items, err
+}
+
+// RetrySetAside asks for another attempt to deliver the events that were set aside up to
+// a position.
+func (c *Client) RetrySetAside(ctx context.Context, last int64) error {
+	return c.do(ctx, post(nil, "set-aside", strconv.FormatInt(last, 10), "retry"), nil)
+}
+
+// DeleteSetAside deletes the events that were set aside up to a position.
+func (c *Client) DeleteSetAside(ctx context.Context, last int64) error {
+	return c.do(ctx, del("set-aside", strconv.FormatInt(last, 10)), nil)
 }

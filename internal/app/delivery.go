@@ -196,6 +196,10 @@ func (a *App) checkSelection(sel hostler.DeliverySelection) error {
 	return nil
 }
 
+// resendPages is how many pages of a listing a selection reads: few deliveries may match
+// among very many.
+const resendPages = 50
+
 // selectDeliveries returns the ids that a selection means, at most as many as one call
 // may change, and whether there are more. A filter by which the next call would select
 // the same deliveries again is refused if there are more.
@@ -214,18 +218,23 @@ func (a *App) selectDeliveries(
 		found []hostler.Delivery
 		next  hostler.DeliveryID
 	}
-	got, err := list(ctx, g, func(s *scope) (p page, err error) {
-		q, ok, err := s.deliveryQuery(f)
-		if err != nil || !ok {
+	var found []hostler.Delivery
+	more := true
+	before := hostler.DeliveryID(0)
+	for pages := 0; more && len(found) <= limit && pages < resendPages; pages++ {
+		got, err := list(ctx, g, func(s *scope) (p page, err error) {
+			q, ok, err := s.deliveryQuery(f)
+			if err != nil || !ok {
+				return p, err
+			}
+			p.found, p.next, err = s.Tx.Deliveries(q, before, limit+1-len(found))
 			return p, err
+		})
+		if err != nil {
+			return nil, false, err
 		}
-		p.found, p.next, err = s.Tx.Deliveries(q, 0, limit+1)
-		return p, err
-	})
-	if err != nil {
-		return nil, false, err
+		found, before, more = append(found, got.found...), got.next, got.next != 0
 	}
-	found, more := got.found, got.next != 0
 	if more && f.State != hostler.DeliveryFailed {
 		return nil, false, hostler.Invalid("filter",
 			"selects more than the %d deliveries that one call may resend; narrow it, for example by since and until",

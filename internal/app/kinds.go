@@ -17,6 +17,7 @@ var (
 	runKind        = hostler.Text{EN: "run", ZH: "批次"}
 	webhookKind    = hostler.Text{EN: "webhook", ZH: "回调"}
 	deliveryKind   = hostler.Text{EN: "delivery", ZH: "投递"}
+	setAsideKind   = hostler.Text{EN: "events set aside", ZH: "被搁置的事件"}
 	queueKind      = hostler.Text{EN: "queue", ZH: "队列"}
 	workerKind     = hostler.Text{EN: "worker", ZH: "工作节点"}
 )

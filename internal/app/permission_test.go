@@ -53,6 +53,7 @@ var verbs = map[string]auth.Verb{
 	"CreateWebhook": auth.WriteWebhook, "PutWebhook": auth.WriteWebhook, "DeleteWebhook": auth.WriteWebhook,
 	"EnableWebhook": auth.WriteWebhook, "DisableWebhook": auth.WriteWebhook, "RotateWebhook": auth.WriteWebhook,
 	"Deliveries": auth.ReadWebhook, "Delivery": auth.ReadWebhook, "TestWebhook": auth.SendDelivery,
+	"SetAside": auth.ManageSetAside, "RetrySetAside": auth.ManageSetAside, "DeleteSetAside": auth.ManageSetAside,
 	"ResendDelivery": auth.SendDelivery, "ResendDeliveries": auth.SendDelivery,
 }
 
@@ -236,7 +237,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		other := strings.FieldsSeq(
 			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
-			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch AssetAddresses ActionStats`,
+			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats`,
 		)
 		for name := range other {
 			calls[name] = nil

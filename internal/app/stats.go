@@ -14,8 +14,15 @@ type Vitals struct {
 	Store   StoreVitals
 	Queues  []hostler.Queue
 	Workers []hostler.Worker
+	Events  EventVitals
 	// Held says why dispatch is held; empty while it is not.
 	Held hostler.Text
+}
+
+// EventVitals tells how far events have come on their way to webhooks.
+type EventVitals struct {
+	Unmade   int64 // published events whose deliveries are not made yet
+	SetAside int   // rows of events that could not be made into deliveries, at most 1,000
 }
 
 // StoreVitals describes the database.
@@ -52,6 +59,13 @@ func (a *App) Vitals(ctx context.Context) (Vitals, error) {
 		if h != nil {
 			v.Held = store.HoldText(*h)
 		}
+		if err != nil {
+			return err
+		}
+		if v.Events.Unmade, _, err = tx.UnmadeEvents(); err != nil {
+			return err
+		}
+		v.Events.SetAside, err = tx.CountAside(setAsideShown)
 		return err
 	})
 	return v, err

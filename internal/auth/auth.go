@@ -115,6 +115,7 @@ const (
 	ReadWebhook     Verb = "webhook.read" // and deliveries, which hold results of jobs
 	WriteWebhook    Verb = "webhook.write"
 	SendDelivery    Verb = "delivery.send" // again, or as a test
+	ManageSetAside  Verb = "delivery.aside" // system: events that could not be delivered
 )
 
 // Rule is the lowest role for a verb, and the project in which it is required.
@@ -159,6 +160,7 @@ var rules = map[Verb]Rule{
 	ReadWebhook:     {Role: hostler.RoleOperator, AllAssets: true},
 	WriteWebhook:    {Role: hostler.RoleAdmin, Unlimited: true},
 	SendDelivery:    {Role: hostler.RoleOperator, AllAssets: true},
+	ManageSetAside:  {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 }
 
 // Verbs lists every verb, sorted.

@@ -36,6 +36,7 @@ var system = []auth.Verb{
 	auth.WriteQueue,
 	auth.StopWorker,
 	auth.RunRestricted,
+	auth.ManageSetAside,
 }
 
 func TestEveryVerbIsInTheMatrix(t *testing.T) {

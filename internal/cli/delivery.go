@@ -30,7 +30,7 @@ delivered（已投递）或 failed（失败）。其 ID 即接收方收到的 we
 		example: `hostler delivery list --state failed --since 24h
 hostler delivery get dlv_0001a2b3c4d
 hostler delivery resend --webhook ops --state failed`,
-	}, a.deliveryList(), a.deliveryGet(), a.deliveryResend())
+	}, a.deliveryList(), a.deliveryGet(), a.deliveryResend(), a.setAsideCmd())
 }
 
 // deliveryColumns show the last response in short; 'delivery get' has every attempt.

@@ -54,7 +54,7 @@ WHERE d.webhook = ? AND d.state = ? AND d.id > ? ORDER BY d.id LIMIT ? FOR UPDAT
 		if err != nil {
 			return at, false, err
 		}
-		if len(ids) == limit {
+		if limit -= len(ids); limit == 0 {
 			at.id = slices.Max(ids)
 			return at, true, nil
 		}

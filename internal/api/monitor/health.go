@@ -138,6 +138,10 @@ func diagnose(api TrafficHealth, v app.Vitals, err error) Health {
 	if v.Held != (hostler.Text{}) {
 		degraded(v.Held.EN, v.Held.ZH)
 	}
+	if v.Events.SetAside > 0 {
+		degraded("events could not be delivered to webhooks and were set aside: see hostler delivery set-aside list",
+			"有事件无法投递到回调，已被搁置：请见 hostler delivery set-aside list")
+	}
 	if v.Store.DiskFree < minDisk {
 		degraded("less than 5 % of the disk is free", "磁盘剩余空间不足 5%")
 	}

@@ -107,6 +107,10 @@ func (c vitalsCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(desc("store_disk_free_ratio", "Share of the disk that is free."), st.DiskFree)
 
 	gauge(desc("dispatch_held", "1 while no job starts; see 'hostler dispatch'."), bit(c.vitals.Held != hostler.Text{}))
+	gauge(desc("events_undelivered", "Published events whose deliveries to webhooks are not made yet."),
+		float64(c.vitals.Events.Unmade))
+	gauge(desc("events_set_aside", "Rows of events that could not be made into deliveries, at most 1,000."),
+		float64(c.vitals.Events.SetAside))
 
 	for _, q := range c.vitals.Queues {
 		gauge(desc("queue_jobs", "Jobs in a queue by state.", "queue", "state"), float64(q.Queued), q.Name, "queued")

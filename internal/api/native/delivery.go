@@ -17,6 +17,12 @@ func (a *api) deliveryRoutes() []rest.Route {
 			"Get a delivery with its body and its attempts", "查看投递的请求体和各次尝试"),
 		route("POST /deliveries/{id}/resend", auth.SendDelivery, rest.At[DeliveryRef](a.ResendDelivery),
 			"Resend a delivery, under the same id", "重新发送投递，ID 不变"),
+		route("GET /set-aside", auth.ManageSetAside, rest.All(a.SetAside),
+			"List the events that could not be made into deliveries", "列出无法生成投递的事件"),
+		route("POST /set-aside/{last}/retry", auth.ManageSetAside, rest.AtEmpty[SetAsideRef](a.RetrySetAside),
+			"Deliver events that were set aside", "重新投递被搁置的事件"),
+		route("DELETE /set-aside/{last}", auth.ManageSetAside, rest.AtEmpty[SetAsideRef](a.DeleteSetAside),
+			"Delete events that were set aside", "删除被搁置的事件"),
 		route("POST /deliveries/resend", auth.SendDelivery, rest.Body(a.ResendDeliveries),
 			"Resend many deliveries", "批量重新发送投递"),
 	}

@@ -74,6 +74,10 @@ type (
 	DeliveryRef struct {
 		ID rest.DeliveryID `path:"id"`
 	}
+	// SetAsideRef are the events in the path that were set aside.
+	SetAsideRef struct {
+		Last int64 `path:"last" minimum:"1" doc:"position of the last of the events"`
+	}
 	// HostKeyRef is the host key in the path, below its asset.
 	HostKeyRef struct {
 		AssetRef
@@ -104,3 +108,6 @@ func (r KeyRef) Ref() hostler.KeyID { return r.ID.V }
 
 // Ref is the id of the delivery.
 func (r DeliveryRef) Ref() hostler.DeliveryID { return r.ID.V }
+
+// Ref is the position of the last event.
+func (r SetAsideRef) Ref() int64 { return r.Last }
