@@ -114,7 +114,7 @@ const (
 	ReadEvent       Verb = "event.read"   // of what the caller may read
 	ReadWebhook     Verb = "webhook.read" // and deliveries, which hold results of jobs
 	WriteWebhook    Verb = "webhook.write"
-	SendDelivery    Verb = "delivery.send" // again, or as a test
+	SendDelivery    Verb = "delivery.send"  // again, or as a test
 	ManageSetAside  Verb = "delivery.aside" // system: events that could not be delivered
 )
 
