@@ -7,4 +7,12 @@
 // For webhooks, the requests that a receiver accepted are compared with the events;
 // the receiver fails three tries in ten. CRASH_CYCLES changes the number of kills
 // (50).
+//
+// The stress tests do at once what used to starve workers, while commands that must not
+// run twice run for long: fan-outs with webhooks, imports that move jobs to other lanes,
+// pauses, webhooks deleted with their deliveries, readers that hardly read, and a server
+// that is stopped with SIGSTOP. Small by default; STRESS=full is 100 commands of a minute
+// beside fan-outs of 100,000 with ten webhooks, and takes several minutes:
+//
+//	STRESS=full go test ./internal/crash -run TestStress -timeout 60m -v
 package crash

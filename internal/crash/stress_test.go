@@ -1,0 +1,341 @@
+package crash
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/store/storetest"
+)
+
+// stressSize is how much a stress run does.
+type stressSize struct {
+	commands         int
+	command          time.Duration // how long each takes
+	fanOut, webhooks int
+	assets           int // of an import
+	readers          int
+	frozen           time.Duration
+}
+
+// stressOf returns the size: STRESS=full is large.
+func stressOf() stressSize {
+	if os.Getenv("STRESS") == "full" {
+		return stressSize{100, time.Minute, 100_000, 10, 10_000, 60, 40 * time.Second}
+	}
+	return stressSize{6, 6 * time.Second, 300, 3, 200, 6, 2 * time.Second}
+}
+
+func TestStressOnSQLite(t *testing.T) {
+	size := stressOf()
+	s := newStress(t, size, newRig(t, "", stressEnv(size)...))
+	s.run(s.rig)
+}
+
+// TestStressOnPostgres freezes a second server, which runs none of the commands: it may
+// hold locks, but it must not stop the first one.
+func TestStressOnPostgres(t *testing.T) {
+	size := stressOf()
+	dsn := storetest.Postgres(t)
+	env := append(stressEnv(size), "HOSTLER_MASTER_KEY="+base64.StdEncoding.EncodeToString(make([]byte, 32)))
+	s := newStress(t, size, newRig(t, dsn, env...))
+	s.run(newRig(t, dsn, env...))
+}
+
+func stressEnv(size stressSize) []string {
+	return []string{
+		"HOSTLER_EGRESS_ALLOW=127.0.0.0/8", fmt.Sprint("HOSTLER_SLOTS=", 2*size.commands+8),
+	}
+}
+
+// stress is a server that runs long commands while everything else is done to it.
+type stress struct {
+	*rig
+	size stressSize
+	jobs []hostler.JobID // of the commands
+	stop chan struct{}
+	wg   sync.WaitGroup
+}
+
+func newStress(t *testing.T, size stressSize, r *rig) *stress {
+	s := &stress{rig: r, size: size, stop: make(chan struct{})}
+	if _, err := s.client.PutQueue(t.Context(), "noise", hostler.QueueLimits{}); err != nil {
+		t.Fatal(err)
+	}
+	s.startCommands()
+	return s
+}
+
+// startCommands starts the commands, one in each lane, with a short one queued behind it.
+func (s *stress) startCommands() {
+	s.t.Helper()
+	for i := range s.size.commands {
+		for _, part := range []struct {
+			name string
+			span time.Duration
+		}{{"long", s.size.command}, {"next", 0}} {
+			tag := fmt.Sprintf("%d-%s", i, part.name)
+			script := fmt.Sprintf("echo s %s >>%[2]s; sleep %[3]v; echo e %[1]s >>%[2]s", tag, s.ledger, part.span.Seconds())
+			args, err := json.Marshal(map[string]any{"argv": []string{"sh", "-c", script}})
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			made, err := s.client.CreateJobs(s.t.Context(), hostler.JobRequest{
+				Action: "local_command", Args: args, Lane: fmt.Sprint("device-", i), OnLost: hostler.OnLostAsk,
+				Timeout: hostler.Duration(10 * time.Minute),
+			}, client.CreateOptions{})
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			s.jobs = append(s.jobs, made.Jobs[0])
+		}
+	}
+	s.until("all commands to run", func() bool {
+		text, _ := os.ReadFile(s.ledger)
+		return strings.Count(string(text), "s ") >= s.size.commands
+	})
+}
+
+// run does everything at once until the commands have ended. frozen is the server that is
+// stopped for a while.
+func (s *stress) run(frozen *rig) {
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	s.t.Cleanup(receiver.Close)
+	for i := range s.size.webhooks {
+		s.hook(fmt.Sprint("hook-", i), receiver.URL)
+	}
+	for range s.size.readers {
+		s.wg.Go(s.readSlowly)
+	}
+	late := s.watchHeartbeats(frozen)
+	if err := s.importAssets("10.0.0."); err != nil {
+		s.t.Fatal(err)
+	}
+	s.wg.Go(func() { s.repeat("fan-out", s.fanOut) })
+	s.wg.Go(func() {
+		s.repeat("import", func(n int) error { return s.importAssets(fmt.Sprintf("10.%d.0.", n%200)) })
+	})
+	s.wg.Go(func() { s.repeat("pause", s.pause) })
+	s.wg.Go(func() { s.repeat("webhook", func(n int) error { return s.replaceHook(n, receiver.URL) }) })
+
+	s.wait(s.size.command / 10)
+	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+		if err := frozen.cmd.Process.Signal(sig); err != nil {
+			s.t.Fatal(err)
+		}
+		if sig == syscall.SIGSTOP {
+			s.wait(s.size.frozen)
+		}
+	}
+
+	s.until("the end of the commands", func() bool {
+		text, _ := os.ReadFile(s.ledger)
+		return strings.Count(string(text), "e ") >= 2*s.size.commands
+	})
+	close(s.stop)
+	s.wg.Wait()
+	s.checkCommands()
+	if l := late(); l > 5*time.Second {
+		s.t.Errorf("heartbeats were late by %v (p99), want less than 5 s", l)
+	}
+}
+
+// repeat does something again and again until the end. Requests may be refused, or time
+// out: the commands matter.
+func (s *stress) repeat(what string, fn func(n int) error) {
+	done, failed := 0, 0
+	defer func() {
+		s.t.Logf("%s: %d done, %d refused", what, done, failed)
+		if done == 0 {
+			s.t.Errorf("%s never succeeded: the run shows nothing", what)
+		}
+	}()
+	for n := 1; ; n++ {
+		if err := fn(n); err != nil {
+			failed++
+		} else {
+			done++
+		}
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (s *stress) hook(name, url string) {
+	s.t.Helper()
+	_, err := s.client.CreateWebhook(s.t.Context(), hostler.WebhookInput{
+		Name: name, URL: url, Events: []string{"job.scheduled"}, GenerateSecret: true, Limit: 8,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// replaceHook deletes a webhook with all its deliveries, and creates it again.
+func (s *stress) replaceHook(n int, url string) error {
+	name := fmt.Sprint("hook-", n%s.size.webhooks)
+	if err := s.client.DeleteWebhook(s.t.Context(), name); err != nil && hostler.CodeOf(err) != hostler.CodeNotFound {
+		return err
+	}
+	_, err := s.client.CreateWebhook(s.t.Context(), hostler.WebhookInput{
+		Name: name, URL: url, Events: []string{"job.scheduled"}, GenerateSecret: true, Limit: 8,
+	})
+	return err
+}
+
+// importAssets creates the assets, or gives them other addresses, which moves their jobs
+// to other lanes.
+func (s *stress) importAssets(net string) error {
+	var b strings.Builder
+	b.WriteString("name,address,label.role\n")
+	for i := range s.size.assets {
+		fmt.Fprintf(&b, "stress%d,%s%d,stress\n", i, net, i%250)
+	}
+	_, err := s.client.ImportAssets(s.t.Context(), []byte(b.String()), hostler.ImportOptions{})
+	return err
+}
+
+// fanOut makes scheduled jobs for all assets, as often as the size says.
+func (s *stress) fanOut(int) error {
+	for made := 0; made < s.size.fanOut; {
+		got, err := s.client.CreateJobs(s.t.Context(), hostler.JobRequest{
+			Action: "check_port", Labels: map[string]string{"role": "stress"}, Queue: "noise",
+			Delay: hostler.Duration(24 * time.Hour),
+		}, client.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		made += got.Count
+		select {
+		case <-s.stop:
+			return nil
+		default:
+		}
+	}
+	return nil
+}
+
+func (s *stress) pause(n int) error {
+	change := s.client.PauseQueue
+	if n%2 == 0 {
+		change = s.client.ResumeQueue
+	}
+	_, err := change(s.t.Context(), "noise")
+	return err
+}
+
+// readSlowly asks for large answers and reads a few bytes of each second.
+func (s *stress) readSlowly() {
+	for {
+		c, err := net.Dial("tcp", s.addr)
+		if err == nil {
+			key := slices.IndexFunc(s.env, func(v string) bool { return strings.HasPrefix(v, "HOSTLER_ADMIN_KEY=") })
+			_, secret, _ := strings.Cut(s.env[key], "=")
+			_, _ = fmt.Fprintf(c, "GET /api/v1/jobs?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", secret)
+			for buf := make([]byte, 64); err == nil; {
+				_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+				_, err = c.Read(buf)
+				select {
+				case <-s.stop:
+					err = context.Canceled
+				case <-time.After(time.Second):
+				}
+			}
+			_ = c.Close()
+		}
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// watchHeartbeats returns a function that returns by how much the heartbeats of the
+// commands' worker came late, at the 99th percentile.
+func (s *stress) watchHeartbeats(frozen *rig) func() time.Duration {
+	var mu sync.Mutex
+	var late []time.Duration
+	const every = 5 * time.Second // the long poll of a heartbeat
+	s.wg.Go(func() {
+		var last time.Time
+		for {
+			ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Second)
+			workers, err := s.client.Workers(ctx)
+			cancel()
+			for _, w := range workers {
+				if err != nil || w.PID != s.cmd.Process.Pid || w.LastHeartbeat.Equal(last) {
+					continue
+				}
+				// A server that is stopped sends none: that is not late.
+				if !last.IsZero() && (frozen.cmd != s.cmd || w.LastHeartbeat.Sub(last) < s.size.frozen) {
+					mu.Lock()
+					late = append(late, w.LastHeartbeat.Sub(last)-every)
+					mu.Unlock()
+				}
+				last = w.LastHeartbeat
+			}
+			select {
+			case <-s.stop:
+				return
+			case <-time.After(250 * time.Millisecond):
+			}
+		}
+	})
+	return func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(late) == 0 {
+			return 0
+		}
+		slices.Sort(late)
+		s.t.Logf("%d heartbeats, late by %v at most", len(late), late[len(late)-1])
+		return late[len(late)*99/100]
+	}
+}
+
+// checkCommands compares the ledger with the jobs: each command ran once, to its end, and
+// the next one of its lane began after it.
+func (s *stress) checkCommands() {
+	s.t.Helper()
+	for _, id := range s.jobs {
+		var j hostler.Job
+		s.until("the end of "+id.String(), func() (ended bool) {
+			var err error
+			j, err = s.client.Job(s.t.Context(), id)
+			return err == nil && (j.State.Terminal() || j.State == hostler.StateUnknown)
+		})
+		if j.State != hostler.StateSucceeded || j.Attempt != 1 {
+			s.t.Errorf("command %v is %s after %d attempts, want succeeded after one: %+v", id, j.State, j.Attempt, j.Error)
+		}
+	}
+	lanes := map[string][]string{}
+	for _, e := range s.readLedger() {
+		lane, part, _ := strings.Cut(e.tag, "-")
+		lanes[lane] = append(lanes[lane], e.what+" "+part)
+	}
+	for lane, got := range lanes {
+		if want := []string{"s long", "e long", "s next", "e next"}; !slices.Equal(got, want) {
+			s.t.Errorf("on the device of lane %s: %v, want %v", lane, got, want)
+		}
+	}
+}
