@@ -14,6 +14,7 @@
 package api
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -33,6 +34,7 @@ type Config struct {
 	App            *app.App
 	Version        string
 	TrustedProxies []netip.Prefix
+	Forwarded      string        // the header that they write; see rest.Config
 	OpenHealth     string        // who may read /health and /metrics without a key; see monitor.Config
 	BodyLimit      int64         // see rest.Config
 	TLS            bool          // likewise
@@ -60,10 +62,21 @@ func New(cfg Config) (http.Handler, error) {
 	return rest.New(rest.Config{
 		Authenticate: cfg.App.Authenticate, Default: native.Dialect,
 		Document: native.Prefix + "/openapi.json", Title: "Hostler", Version: cfg.Version,
-		TrustedProxies: cfg.TrustedProxies, BodyLimit: cfg.BodyLimit, TLS: cfg.TLS,
+		TrustedProxies: cfg.TrustedProxies, ForwardedHeader: cfg.Forwarded, Refused: refused(cfg.App, watch),
+		BodyLimit: cfg.BodyLimit, TLS: cfg.TLS,
 		AnswerTime: native.MaxWait + slack, StreamWait: cfg.StreamWait,
 		Draining: cfg.Draining, Observe: watch.Observe, Log: cfg.Log,
 	}, Routes(cfg), plains)
+}
+
+// refused counts refusals, and records those in the audit that are not too many.
+func refused(a *app.App, watch *monitor.Monitor) func(context.Context, rest.Refusal) {
+	return func(ctx context.Context, r rest.Refusal) {
+		watch.Refused(r)
+		if r.Count > 0 {
+			a.RecordRefusal(ctx, r.Caller, r.Code, r.Addr, r.Route, r.Count)
+		}
+	}
 }
 
 // Routes returns the operations of every API.

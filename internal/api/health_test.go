@@ -138,8 +138,11 @@ func TestWhoSeesHealth(t *testing.T) {
 		for _, path := range []string{"/health", "/metrics", "/netpulse/0.3/health"} {
 			ask := func(peer string, edit func(http.Header)) int {
 				req := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
-				req.RemoteAddr = peer
+				req.RemoteAddr, req.Host = peer, "localhost:9000"
 				edit(req.Header)
+				if host := req.Header.Get("Host"); host != "" {
+					req.Host = host
+				}
 				rec := httptest.NewRecorder()
 				w.Config.Handler.ServeHTTP(rec, req)
 				return rec.Code
@@ -153,6 +156,9 @@ func TestWhoSeesHealth(t *testing.T) {
 			want("loopback", ask("127.0.0.1:5", func(http.Header) {}), shut[open == monitor.OpenNone])
 			want("loopback v6", ask("[::1]:5", func(http.Header) {}), shut[open == monitor.OpenNone])
 			want("mapped loopback", ask("[::ffff:127.0.0.1]:5", func(http.Header) {}), shut[open == monitor.OpenNone])
+			for _, host := range []string{"evil.example:9000", "192.0.2.1"} { // DNS rebinding
+				want("loopback as "+host, ask("127.0.0.1:5", func(h http.Header) { h.Set("Host", host) }), shut[open != monitor.OpenAll])
+			}
 			want("another host", ask("192.0.2.1:5", func(http.Header) {}), shut[open != monitor.OpenAll])
 			want("another host that claims to be loopback", ask("192.0.2.1:5", func(h http.Header) { h.Set("X-Forwarded-For", "127.0.0.1") }), shut[open != monitor.OpenAll])
 			want("a trusted proxy that forwards for loopback", ask("10.1.1.1:5", func(h http.Header) { h.Set("X-Forwarded-For", "127.0.0.1") }), shut[open != monitor.OpenAll])

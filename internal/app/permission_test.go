@@ -60,7 +60,8 @@ var verbs = map[string]auth.Verb{
 // withoutCaller lists the methods of App that act on the authority of the process: its
 // configuration or its data folder.
 var withoutCaller = []string{
-	"Authenticate", "Bootstrap", "ConfigureWebhook", "LocalAdminKey", "SeedSample", "StartDispatch", "StoreKind", "Vitals",
+	"Authenticate", "Bootstrap", "ConfigureWebhook", "LocalAdminKey", "RecordRefusal", "SeedSample",
+	"StartDispatch", "StoreKind", "Vitals",
 }
 
 // TestUseCasesTakeACaller: a new method takes a Caller, or is listed deliberately.

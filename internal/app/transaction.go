@@ -18,6 +18,13 @@ type scope struct {
 	recorded bool // an audit row was written, or nothing was changed
 }
 
+// newScope returns the scope of a transaction, limited to the assets that the caller may
+// see. Every transaction of a caller begins with it.
+func newScope(tx *store.Tx, g grant) *scope {
+	tx.SeeOnly(g.limit().Labels())
+	return &scope{Tx: tx, grant: g}
+}
+
 // view runs fn on a consistent snapshot.
 func view[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (T, error) {
 	return viewOf(ctx, g.app.store, g, fn)
@@ -31,8 +38,7 @@ func list[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (T,
 
 func viewOf[T any](ctx context.Context, st *store.Store, g grant, fn func(s *scope) (T, error)) (out T, err error) {
 	err = st.View(ctx, func(tx *store.Tx) error {
-		tx.SeeOnly(g.limit().Labels())
-		out, err = fn(&scope{Tx: tx, grant: g})
+		out, err = fn(newScope(tx, g))
 		return err
 	})
 	return outcome(out, err)
@@ -52,8 +58,7 @@ func change[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (
 		inTx = g.app.store.InGrowingTx
 	}
 	err = inTx(ctx, func(tx *store.Tx) error {
-		tx.SeeOnly(g.limit().Labels())
-		s := &scope{Tx: tx, grant: g}
+		s := newScope(tx, g)
 		out, err = fn(s)
 		if err == nil && !s.recorded {
 			err = fmt.Errorf("%s wrote no audit row", g.verb)

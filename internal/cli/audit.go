@@ -57,12 +57,12 @@ func (a *app) auditColumns() []column[hostler.Audit] {
 // chineseObjects and chineseVerbs translate the parts of a verb such as job.cancel.
 var (
 	chineseObjects = map[string]string{
-		"asset": "资产", "credential": "凭据", "delivery": "投递", "hostkey": "主机密钥", "job": "作业", "key": "密钥",
+		"auth": "请求", "asset": "资产", "credential": "凭据", "delivery": "投递", "hostkey": "主机密钥", "job": "作业", "key": "密钥",
 		"project": "项目", "queue": "队列", "role": "角色", "user": "用户", "webhook": "回调", "worker": "工作节点",
 	}
 	chineseVerbs = map[string]string{
 		"accept": "接受", "cancel": "取消", "cancel_all": "取消用户的全部", "change": "修改", "close_session": "关闭连接", "create": "创建",
-		"delete": "删除", "disable": "停用", "enable": "启用", "import": "导入", "pause": "暂停", "pin": "固定",
+		"delete": "删除", "disable": "停用", "enable": "启用", "import": "导入", "pause": "暂停", "pin": "固定", "refuse": "拒绝",
 		"resend": "重发", "resolve": "确认结果", "resume": "恢复", "retry": "重试", "revoke": "吊销", "rotate": "轮换",
 		"run": "执行", "set": "设置", "stop": "停止", "test": "测试", "update": "修改",
 	}

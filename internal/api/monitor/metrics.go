@@ -20,6 +20,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	refusals *prometheus.CounterVec
 }
 
 func newMetrics(version, store string, vitals func(ctx context.Context) (app.Vitals, error)) *metrics {
@@ -34,12 +35,21 @@ func newMetrics(version, store string, vitals func(ctx context.Context) (app.Vit
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}, []string{"method", "route"}),
 	}
+	m.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hostler_refusals_total",
+		Help: "Requests refused for their key (unauthenticated), the caller's role (forbidden) or a limit (rate_limited).",
+	}, []string{"code"})
+	for _, code := range []hostler.Code{
+		hostler.CodeUnauthenticated, hostler.CodeForbidden, hostler.CodeRateLimited,
+	} {
+		m.refusals.WithLabelValues(string(code)) // so that a rate starts at 0
+	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "hostler_info", Help: "Always 1; the labels name the version and the store.",
 		ConstLabels: prometheus.Labels{"version": version, "store": store},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.requests, m.duration, info,
+	m.registry.MustRegister(m.requests, m.duration, m.refusals, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

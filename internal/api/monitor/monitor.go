@@ -77,6 +77,9 @@ func (m *Monitor) Observe(a rest.Answer) {
 	}
 }
 
+// Refused counts a request that was refused.
+func (m *Monitor) Refused(r rest.Refusal) { m.metrics.refusals.WithLabelValues(string(r.Code)).Inc() }
+
 // Routes returns the endpoints.
 func (m *Monitor) Routes() []rest.Plain {
 	return []rest.Plain{

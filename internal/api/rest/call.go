@@ -89,15 +89,16 @@ func (c *Call) problem(err error) *Problem { return c.core.problem(c.Request, c.
 
 // core is what every call shares.
 type core struct {
-	cfg    Config
-	bodies *budget // bytes of request bodies in memory
-	lists  *budget // bytes of lists in memory
-	alerts *alerts
+	cfg      Config
+	bodies   *budget // bytes of request bodies in memory
+	lists    *budget // bytes of lists in memory
+	alerts   *alerts
+	refusals *refusals
 }
 
 func newCore(cfg Config) core {
 	return core{
-		cfg: cfg, alerts: &alerts{},
+		cfg: cfg, alerts: &alerts{}, refusals: newRefusals(time.Now),
 		bodies: newBudget(bodiesInFlight(cfg.BodyLimit)), lists: newBudget(listsInFlight),
 	}
 }
@@ -114,11 +115,24 @@ func (s *core) authenticate(ctx context.Context, r *http.Request, d *Dialect) (a
 	if !d.KeyProject {
 		project = r.Header.Get("X-Project")
 	}
-	c, err := s.cfg.Authenticate(ctx, key, project, clientAddr(r, s.cfg.TrustedProxies))
-	if err != nil {
+	addr := s.clientAddr(r)
+	if err := s.refusals.admit(addr, key); err != nil {
+		return auth.Caller{}, err
+	}
+	c, err := s.cfg.Authenticate(ctx, key, project, addr)
+	switch hostler.CodeOf(err) {
+	case "":
+		s.refusals.tried(addr, key, true)
+	case hostler.CodeUnauthenticated:
+		s.refusals.tried(addr, key, false)
+		return auth.Caller{}, err
+	default:
 		return auth.Caller{}, err
 	}
 	c.Lang = langOf(r, d)
+	if info, ok := r.Context().Value(requestKey{}).(*requestInfo); ok {
+		info.caller = c
+	}
 	return c, nil
 }
 
@@ -152,6 +166,7 @@ func langOf(r *http.Request, d *Dialect) hostler.Lang {
 // problem returns the problem for an error, and logs an internal one.
 func (s *core) problem(r *http.Request, d *Dialect, err error) *Problem {
 	e := toError(err)
+	s.refused(r, e.Code)
 	if e.Code.HTTPStatus() >= http.StatusInternalServerError && r.Context().Err() == nil {
 		s.cfg.Log.ErrorContext(r.Context(), "request failed",
 			"method", r.Method, "route", r.Pattern, "code", string(e.Code), "error", e.Text.EN, "cause", e.Cause)

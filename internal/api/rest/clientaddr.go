@@ -16,9 +16,11 @@ var forwardingHeaders = []string{
 }
 
 // Local reports whether a request originated on this machine: its peer is the
-// loopback address and no header shows that a proxy forwarded it.
+// loopback address, it was sent to the loopback address, and no header shows that a proxy
+// forwarded it. A page whose host name was made to resolve to the loopback address (DNS
+// rebinding) sends its own name as the Host.
 func Local(r *http.Request) bool {
-	if !peer(r).IsLoopback() {
+	if !peer(r).IsLoopback() || !loopbackHost(r.Host) {
 		return false
 	}
 	for _, name := range forwardingHeaders {
@@ -27,6 +29,13 @@ func Local(r *http.Request) bool {
 		}
 	}
 	return true
+}
+
+// loopbackHost reports whether the Host of a request is this machine.
+func loopbackHost(host string) bool {
+	name := withoutPort(host)
+	a, err := netip.ParseAddr(name)
+	return strings.EqualFold(name, "localhost") || err == nil && a.Unmap().IsLoopback()
 }
 
 // peer returns the address at the other end of the connection; invalid for a socket
@@ -46,12 +55,12 @@ func peer(r *http.Request) netip.Addr {
 // clientAddr returns the client's address: the peer or, while the hops are trusted
 // proxies, the address that they forward for. It reads the chain from its near end,
 // since anyone can write the far end.
-func clientAddr(r *http.Request, trusted []netip.Prefix) string {
+func clientAddr(r *http.Request, trusted []netip.Prefix, header string) string {
 	addr := peer(r)
 	if !addr.IsValid() {
 		return r.RemoteAddr
 	}
-	chain := forwardedFor(r.Header)
+	chain := forwardedFor(r.Header, header)
 	for i := len(chain) - 1; i >= 0 && isTrusted(addr, trusted); i-- {
 		next, err := netip.ParseAddr(chain[i])
 		if err != nil {
@@ -71,19 +80,17 @@ func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
 	return false
 }
 
-// forwardedFor lists the addresses of the Forwarded header (RFC 7239), or else of
-// X-Forwarded-For, farthest first.
-func forwardedFor(h http.Header) []string {
+// forwardedFor lists the addresses in the one header that the proxies write, farthest
+// first. Proxies pass other headers on as the client sent them.
+func forwardedFor(h http.Header, header string) []string {
 	var chain []string
-	if values := h.Values("Forwarded"); len(values) > 0 {
-		for hop := range strings.SplitSeq(strings.Join(values, ","), ",") {
-			chain = append(chain, hopFor(hop))
-		}
-		return chain
-	}
-	for _, v := range h.Values("X-Forwarded-For") {
-		for a := range strings.SplitSeq(v, ",") {
-			chain = append(chain, withoutPort(a))
+	for v := range strings.SplitSeq(strings.Join(h.Values(header), ","), ",") {
+		switch {
+		case strings.TrimSpace(v) == "":
+		case strings.EqualFold(header, "Forwarded"):
+			chain = append(chain, hopFor(v))
+		default:
+			chain = append(chain, withoutPort(v))
 		}
 	}
 	return chain

@@ -21,6 +21,9 @@ type Config struct {
 	Document, Title, Version string
 	// TrustedProxies are the peers whose forwarding headers count.
 	TrustedProxies []netip.Prefix
+	// ForwardedHeader is the one header in which they name the client: x-forwarded-for,
+	// which is the default, forwarded or x-real-ip.
+	ForwardedHeader string
 	// BodyLimit is the largest request body in bytes; 0 means 8 MiB.
 	BodyLimit int64
 	// TLS is set when clients connect with TLS: browsers then use nothing else.
@@ -34,6 +37,9 @@ type Config struct {
 	// Draining is closed when the server is about to stop: streams and answers that are
 	// held back end. Nil means never.
 	Draining <-chan struct{}
+	// Refused is called for each request that is refused for its key or its caller's role;
+	// nil means not at all.
+	Refused func(context.Context, Refusal)
 	// Observe is called after each answer; nil means not at all.
 	Observe func(Answer)
 	// Log is for internal errors; nil discards them.
@@ -56,6 +62,10 @@ func (c Config) withDefaults() Config {
 	c.AnswerTime = cmp.Or(c.AnswerTime, 90*time.Second)
 	c.StreamWait = cmp.Or(c.StreamWait, 20*time.Second)
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	c.ForwardedHeader = cmp.Or(c.ForwardedHeader, "x-forwarded-for")
+	if c.Refused == nil {
+		c.Refused = func(context.Context, Refusal) {}
+	}
 	if c.Observe == nil {
 		c.Observe = func(Answer) {}
 	}

@@ -141,6 +141,7 @@ func (s *server) dialect(r *http.Request) *Dialect {
 func (s *server) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
+		r = withInfo(r)
 		rec := &recorder{ResponseWriter: w, wait: s.cfg.StreamWait, end: began.Add(s.cfg.AnswerTime)}
 		_ = http.NewResponseController(w).SetWriteDeadline(rec.end)
 		s.secure(w.Header())

@@ -32,6 +32,7 @@ func handler(t *testing.T, cfg Config) http.Handler {
 	cfg.Default, cfg.Document = native, "/v1/openapi.json"
 	cfg.Authenticate = func(_ context.Context, _, project, _ string) (auth.Caller, error) {
 		return auth.Caller{
+			UserID:  1,
 			Project: 1, ProjectName: project, KeyRole: hostler.RoleViewer,
 			Roles: map[hostler.ProjectID]hostler.Role{1: hostler.RoleViewer},
 		}, nil

@@ -10,7 +10,10 @@ import (
 )
 
 // call returns a call for tests of streams.
-func call(cfg Config) *Call { return &Call{core: &core{cfg: cfg}, dialect: &Dialect{}} }
+func call(cfg Config) *Call {
+	c := newCore(cfg)
+	return &Call{core: &c, dialect: &Dialect{}}
+}
 
 // stuckClient is the connection of a client that does not read.
 type stuckClient struct {

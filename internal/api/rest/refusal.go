@@ -1,0 +1,187 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+)
+
+// This file counts refused requests, and slows down who tries keys.
+
+// Refusal is a request that was refused for its key or for its caller's role.
+type Refusal struct {
+	Code   hostler.Code // unauthenticated, forbidden or rate_limited
+	Addr   string       // of the client
+	Route  string       // the pattern of the path; "" when none matched
+	Caller auth.Caller  // the zero one without a valid key
+	// Count is how many refusals this record stands for: those of the same kind since the
+	// last record are in it. 0 is a refusal that is counted in metrics only.
+	Count int
+}
+
+// The limits on refusals.
+const (
+	keyTries     = 20               // keys that are not valid, from one address at once
+	keyTryEvery  = 2 * time.Second  // after which an address has one more try
+	recordEvery  = time.Minute      // between two records of the same kind
+	recordMost   = 60               // records in that time, of all kinds
+	goodKeySpan  = 10 * time.Minute // how long a valid key is exempt from the limit
+	maxRefusals  = 10_000           // entries of each map; a full one is emptied
+	retrySeconds = 2
+)
+
+// refusals limits failing keys by address, and the records of refusals.
+type refusals struct {
+	now func() time.Time
+
+	mu       sync.Mutex // guards the fields below
+	tries    map[netip.Prefix]tries
+	good     map[string]time.Time // valid keys, by their hash: until when they are exempt
+	kinds    map[refusalKind]refusalCount
+	began    time.Time // of the current recordEvery
+	recorded int       // in it
+}
+
+// tries are the failing keys of an address: a bucket that drains by one every keyTryEvery.
+type tries struct {
+	n  float64
+	at time.Time
+}
+
+// refusalKind groups refusals for records.
+type refusalKind struct {
+	code hostler.Code
+	addr netip.Prefix
+	user hostler.UserID
+}
+
+type refusalCount struct {
+	next time.Time // when the next one is recorded
+	n    int       // since the last record
+}
+
+func newRefusals(now func() time.Time) *refusals {
+	return &refusals{
+		now: now, tries: map[netip.Prefix]tries{}, good: map[string]time.Time{},
+		kinds: map[refusalKind]refusalCount{},
+	}
+}
+
+// network is the part of an address that one client controls: all of an IPv4 address, and
+// the network of an IPv6 one.
+func network(addr string) netip.Prefix {
+	a, err := netip.ParseAddr(addr)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // the length fits
+	return p
+}
+
+// admit refuses a key from an address that has tried too many keys that are not valid.
+// Keys that were valid a while ago are exempt: others behind the same address must not
+// suffer from it.
+func (f *refusals) admit(addr, key string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	if now.Before(f.good[auth.HashKey(key)]) || f.level(network(addr), now)+1 <= keyTries {
+		return nil
+	}
+	e := hostler.Errorf(hostler.CodeRateLimited,
+		"too many API keys that are not valid were sent from this address; try again later",
+		"来自此地址的无效 API 密钥过多；请稍后再试")
+	e.RetryAfter = retrySeconds
+	return e
+}
+
+func (f *refusals) level(p netip.Prefix, now time.Time) float64 {
+	t := f.tries[p]
+	return max(0, t.n-float64(now.Sub(t.at))/float64(keyTryEvery))
+}
+
+// tried notes whether a key was valid.
+func (f *refusals) tried(addr, key string, valid bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now, p := f.now(), network(addr)
+	if valid {
+		bound(f.good)
+		f.good[auth.HashKey(key)] = now.Add(goodKeySpan)
+		return
+	}
+	delete(f.good, auth.HashKey(key))
+	bound(f.tries)
+	f.tries[p] = tries{min(keyTries, f.level(p, now)+1), now}
+}
+
+// record returns how many refusals a record of this one stands for; 0 when it is not to
+// be recorded now.
+func (f *refusals) record(code hostler.Code, addr string, user hostler.UserID) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now, kind := f.now(), refusalKind{code, network(addr), user}
+	bound(f.kinds)
+	c := f.kinds[kind]
+	c.n++
+	f.kinds[kind] = c
+	if now.Sub(f.began) >= recordEvery {
+		f.began, f.recorded = now, 0
+	}
+	if now.Before(c.next) || f.recorded >= recordMost {
+		return 0
+	}
+	f.recorded++
+	f.kinds[kind] = refusalCount{next: now.Add(recordEvery)}
+	return c.n
+}
+
+// bound empties a map that is full.
+func bound[K comparable, V any](m map[K]V) {
+	if len(m) >= maxRefusals {
+		clear(m)
+	}
+}
+
+// requestKey is the key of a request's *requestInfo in its context.
+type requestKey struct{}
+
+// requestInfo is what is known of a request when it is refused.
+type requestInfo struct{ caller auth.Caller }
+
+func withInfo(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), requestKey{}, &requestInfo{}))
+}
+
+// refused counts and records a refusal.
+func (s *core) refused(r *http.Request, code hostler.Code) {
+	switch code {
+	case hostler.CodeUnauthenticated, hostler.CodeForbidden, hostler.CodeRateLimited:
+	default:
+		return
+	}
+	ref := Refusal{Code: code, Addr: s.clientAddr(r), Route: r.Pattern}
+	if info, ok := r.Context().Value(requestKey{}).(*requestInfo); ok {
+		ref.Caller = info.caller
+	}
+	ref.Count = s.refusals.record(code, ref.Addr, ref.Caller.UserID)
+	if ref.Count > 0 {
+		s.cfg.Log.WarnContext(r.Context(), "refused", "code", string(code), "address", ref.Addr,
+			"user", ref.Caller.User, "key", ref.Caller.Key, "route", ref.Route, "count", ref.Count)
+	}
+	s.cfg.Refused(r.Context(), ref)
+}
+
+// clientAddr is the address of the client.
+func (s *core) clientAddr(r *http.Request) string {
+	return clientAddr(r, s.cfg.TrustedProxies, s.cfg.ForwardedHeader)
+}
