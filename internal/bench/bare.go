@@ -79,8 +79,8 @@ SELECT v.id, 1, 0, 'bare', 'noop', 0, '', 0, '',
 0, 5, 1, '', 0, 'retry', 'hold', 'hold', 0, 0, 0,
 '', v.at, v.args FROM @rows`
 
-	bareInsertReady = `INSERT INTO ready (queue, owner, rank, id, lane, prio, attempt, losses, fence, queued_at, free_at)
-SELECT 'bare', 0, v.at, v.id, 0, 5, 0, 0, 0, v.at, 0 FROM @rows`
+	bareInsertReady = `INSERT INTO ready (queue, project, owner, rank, id, lane, prio, attempt, losses, fence, queued_at, free_at)
+SELECT 'bare', 1, 0, v.at, v.id, 0, 5, 0, 0, 0, v.at, 0 FROM @rows`
 
 	bareInsertRunning = `INSERT INTO running (id, worker, queue, lane, prio, attempt, losses, fence, queued_at, started_at)
 SELECT v.id, 1, 'bare', 0, 5, 1, 0, 1, v.at, v.at FROM @rows`

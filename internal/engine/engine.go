@@ -14,6 +14,8 @@
 //
 //	loops    due      scheduled jobs are queued, overdue ones expire   due.go
 //	         rescue   jobs of lost workers are retried or failed       rescue.go
+//	         follow   lanes follow the pause or resume of a queue      upkeep.go
+//	         counts   the counts of waiting jobs are added up          upkeep.go
 //	         upkeep   lanes are swept, old rows deleted                upkeep.go
 //
 // A lease belongs to a worker, not to a job: a worker that sends no heartbeat loses
@@ -37,6 +39,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -76,6 +79,9 @@ type Engine struct {
 
 	liveness liveness // used by the rescue loop only
 
+	// claimedTo is the group of ready jobs up to which the last claim looked; nil: all.
+	claimedTo atomic.Pointer[store.Group]
+
 	mu        sync.Mutex
 	announced map[hostler.WorkerID]map[hostler.LeaseRef]bool // cancels that were in a heartbeat reply
 	unlisted  map[hostler.WorkerID]unlisted
@@ -101,6 +107,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	g.Go(func() error { return e.dueLoop(ctx) })
 	g.Go(func() error { return e.loop(ctx, "rescue", rescueInterval, e.rescueOnce) })
 	g.Go(func() error { return e.loop(ctx, "follow", followInterval, e.followOnce) })
+	g.Go(func() error { return e.loop(ctx, "counts", countsInterval, e.sumCounts) })
 	g.Go(func() error { return e.loop(ctx, "upkeep", upkeepInterval, e.upkeepOnce) })
 	return g.Wait()
 }

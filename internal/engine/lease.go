@@ -65,10 +65,7 @@ func (e *Engine) nextPoll(wait time.Duration, affinityUntil time.Time) time.Dura
 func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) (claimed store.Claimed, err error) {
 	for {
 		began := e.cfg.Now()
-		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-			claimed, err = tx.Claim(req.Worker, req.Slots)
-			return err
-		})
+		claimed, err := e.claimGroups(ctx, req)
 		if err != nil {
 			return store.Claimed{}, err
 		}
@@ -101,6 +98,35 @@ func (e *Engine) holdForbidden(ctx context.Context, ids []hostler.JobID) error {
 		_, err := tx.HoldJobs(ids)
 		return err
 	})
+}
+
+// claimGroups claims jobs of some groups at a time, from where the last claim stopped,
+// until it finds any or has looked at all.
+func (e *Engine) claimGroups(ctx context.Context, req hostler.LeaseRequest) (claimed store.Claimed, err error) {
+	var from, none store.Group
+	if at := e.claimedTo.Load(); at != nil {
+		from = *at
+	}
+	for after, turned := from, from == none; ; {
+		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			claimed, err = tx.ClaimAfter(req.Worker, req.Slots, after)
+			return err
+		})
+		if err != nil {
+			return store.Claimed{}, err
+		}
+		e.claimedTo.Store(claimed.More)
+		switch {
+		case len(claimed.Leases) > 0 || claimed.Overdue || len(claimed.Forbidden) > 0:
+			return claimed, nil
+		case claimed.More != nil:
+			after = *claimed.More
+		case turned:
+			return claimed, nil
+		default:
+			after, turned = none, true
+		}
+	}
 }
 
 // resolve fills in the assets and credentials of leases whose claim began at a time.

@@ -11,6 +11,10 @@ import (
 const (
 	upkeepInterval = 20 * time.Second
 	followInterval = time.Second
+	// countsBatch is how many rows of counts one transaction adds up, every
+	// countsInterval: as many as a busy server writes in that time.
+	countsBatch    = 2000
+	countsInterval = time.Second
 	// eventRetention is how long a client may be disconnected and still resume the
 	// stream of events without a gap.
 	eventRetention = 24 * time.Hour
@@ -120,6 +124,28 @@ func (e *Engine) promoteAll(ctx context.Context) (promoted int, all bool, err er
 		promoted += n
 		if all = err == nil && len(stranded) < batch; all || err != nil || n == 0 {
 			return promoted, all, err
+		}
+	}
+}
+
+// sumCounts adds up the counts of waiting jobs that transactions have left.
+func (e *Engine) sumCounts(ctx context.Context) error {
+	for {
+		var pending bool
+		err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+			pending, err = tx.CountsPending()
+			return err
+		})
+		if err != nil || !pending {
+			return err
+		}
+		var n int64
+		err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			n, err = tx.SumCounts(countsBatch)
+			return err
+		})
+		if err != nil || n < countsBatch {
+			return err
 		}
 	}
 }

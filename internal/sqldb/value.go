@@ -8,10 +8,21 @@ import (
 
 // Value turns an argument of a statement into what the drivers bind: int64,
 // float64, string, []byte, []int64 or []string. Named types become what they
-// are made of, a bool becomes 0 or 1, and nil bytes become no bytes.
+// are made of, a bool becomes 0 or 1, and nil bytes and lists become empty ones: as NULL
+// a list would match nothing, in a NOT either.
 func Value(v any) (any, error) {
 	switch v := v.(type) {
-	case int64, string, float64, []int64, []string:
+	case int64, string, float64:
+		return v, nil
+	case []int64:
+		if v == nil {
+			return []int64{}, nil
+		}
+		return v, nil
+	case []string:
+		if v == nil {
+			return []string{}, nil
+		}
 		return v, nil
 	case []byte:
 		if v == nil {

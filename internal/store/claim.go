@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store/schema"
 )
 
@@ -26,24 +25,20 @@ type Claimed struct {
 	// reserved for another worker. It is set when the claim found nothing, because
 	// no notification is sent at that time; zero: no job is reserved.
 	AffinityUntil time.Time
+	// More is the last group that the claim looked at, when there may be others after it.
+	More *Group
 }
 
-// candidate is a ready job that a claim may lease.
-type candidate struct {
-	entry
-	Rank int64 `db:"rank"`
-}
+// Claim is ClaimAfter from the first group of ready jobs.
+func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) { return tx.ClaimAfter(w, n, Group{}) }
 
-// byRank orders the jobs of a claim.
-func byRank(a, b candidate) int {
-	return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.ID, b.ID))
-}
-
-// Claim leases up to n ready jobs to a worker. CodeStale: the worker is fenced.
+// ClaimAfter leases up to n ready jobs to a worker: of up to claimGroups groups after a
+// given one. CodeStale: the worker is fenced.
 //
-// It locks the worker's row, so that a rescue cannot overtake the claim; the rows of
-// limited queues; and the ready rows, skipping those that another claim holds.
-func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
+// How many statements it takes does not depend on the number of queues, projects and
+// jobs. It locks the worker's row, so that a rescue cannot overtake the claim; the rows
+// of limited queues; and the ready rows, skipping those that another claim holds.
+func (tx *Tx) ClaimAfter(w hostler.WorkerID, n int, after Group) (Claimed, error) {
 	if err := tx.c.Lock(tx.ctx, queueLock, true); err != nil {
 		return Claimed{}, err
 	}
@@ -51,38 +46,35 @@ func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) {
 	if err != nil {
 		return Claimed{}, err
 	}
-	open, err := tx.openQueues(serves, n)
+	held, err := tx.exists(`SELECT key FROM meta WHERE key = ?`, schema.HoldKey)
+	if err != nil || held {
+		return Claimed{}, err
+	}
+	c := claim{tx: tx, worker: w, n: n}
+	if err := c.readClosed(serves); err != nil {
+		return Claimed{}, err
+	}
+	if err := tx.endReservations(); err != nil {
+		return Claimed{}, err
+	}
+	groups, err := c.readyGroups(after)
 	if err != nil {
 		return Claimed{}, err
 	}
-	var found []candidate
-	for _, q := range open {
-		if found, err = tx.candidates(found, q, w); err != nil {
-			return Claimed{}, err
-		}
+	found, err := c.choose(groups)
+	if err != nil {
+		return Claimed{}, err
 	}
-	slices.SortFunc(found, byRank)
-	if len(found) > n {
-		found = found[:n]
+	claimed := Claimed{}
+	if len(found) > 0 {
+		claimed, err = tx.lease(w, rights, found)
+	} else {
+		claimed.AffinityUntil, err = c.affinityUntil()
 	}
-	if len(found) == 0 {
-		until, err := tx.affinityUntil(open, w)
-		return Claimed{AffinityUntil: until}, err
+	if len(groups) == claimGroups {
+		claimed.More = &groups[len(groups)-1].Group
 	}
-	return tx.lease(w, rights, found)
-}
-
-// affinityUntil returns when the next job that is reserved for another worker may
-// be claimed. A reservation that has lapsed is not counted: another claim has the job.
-func (tx *Tx) affinityUntil(open []openQueue, worker hostler.WorkerID) (time.Time, error) {
-	names := make([]string, len(open))
-	for i, q := range open {
-		names[i] = q.name
-	}
-	var at int64
-	_, err := tx.one(`SELECT free_at FROM ready WHERE owner <> 0 AND owner <> ? AND free_at > ? AND queue IN ?*
-ORDER BY free_at LIMIT 1`, []any{worker, sqldb.Micros(tx.now), names}, &at)
-	return sqldb.Time(at), err
+	return claimed, err
 }
 
 // lockClaimant locks the row of a live worker and returns the queues it serves, and the
@@ -110,87 +102,6 @@ func errFenced() error {
 	return hostler.Errorf(hostler.CodeStale,
 		"the worker's lease has expired: stop its jobs and register again",
 		"工作节点的租约已失效：请停止其作业并重新注册")
-}
-
-// openQueue is a queue that a claim may take jobs from, and how many.
-type openQueue struct {
-	name     string
-	capacity int64
-}
-
-// openQueues lists the queues that the worker serves, that are not paused, and
-// that have capacity under their limit. Limits are counted under the queue's row.
-func (tx *Tx) openQueues(serves []string, n int) ([]openQueue, error) {
-	all := slices.Contains(serves, "*")
-	var open []openQueue
-	var limited []string
-	queues, err := query[queueRow](tx, `SELECT @cols FROM queue WHERE paused = 0
-AND NOT EXISTS (SELECT 1 FROM meta WHERE key = ?) ORDER BY name`, schema.HoldKey)
-	for _, q := range queues {
-		switch {
-		case !all && !slices.Contains(serves, q.Name):
-		case q.Limit > 0:
-			limited = append(limited, q.Name)
-		default:
-			open = append(open, openQueue{q.Name, int64(n)})
-		}
-	}
-	if err != nil || len(limited) == 0 {
-		return open, err
-	}
-	return tx.openLimited(open, limited, n)
-}
-
-// openLimited adds those of the limited queues that have capacity left.
-func (tx *Tx) openLimited(open []openQueue, limited []string, n int) ([]openQueue, error) {
-	queues, err := query[queueRow](tx, `SELECT @cols FROM queue WHERE name IN ?* AND paused = 0 ORDER BY name FOR UPDATE`,
-		limited)
-	if err != nil {
-		return nil, err
-	}
-	for _, q := range queues {
-		capacity := int64(n)
-		if q.Limit > 0 {
-			// In a statement after the lock: it counts the claims that went before.
-			var busy int64
-			if _, err := tx.one(`SELECT count(*) FROM running WHERE queue = ?`, []any{q.Name}, &busy); err != nil {
-				return nil, err
-			}
-			capacity = min(capacity, q.Limit-busy)
-		}
-		if capacity > 0 {
-			open = append(open, openQueue{q.Name, capacity})
-		}
-	}
-	return open, nil
-}
-
-// candidates adds the best ready jobs of a queue: those that any worker may claim,
-// those reserved for this worker, and those whose reservation for another lapsed.
-func (tx *Tx) candidates(found []candidate, q openQueue, worker hostler.WorkerID) ([]candidate, error) {
-	first := len(found)
-	for _, owner := range []hostler.WorkerID{0, worker} {
-		more, err := query[candidate](tx, `SELECT @cols FROM ready WHERE queue = ? AND owner = ?
-ORDER BY rank, id LIMIT ? FOR UPDATE SKIP LOCKED`, q.name, owner, q.capacity)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, more...)
-	}
-	// A reservation that lasts longer than affinitySpan was made before the clock was
-	// set back: it has lapsed.
-	more, err := query[candidate](tx, `SELECT @cols FROM ready WHERE owner <> 0 AND owner <> ?
-AND (free_at <= ? OR free_at > ?) AND queue = ? ORDER BY free_at, rank, id LIMIT ? FOR UPDATE SKIP LOCKED`,
-		worker, sqldb.Micros(tx.now), sqldb.Micros(tx.now.Add(2*affinitySpan)), q.name, q.capacity)
-	if err != nil {
-		return nil, err
-	}
-	found = append(found, more...)
-	if mine := found[first:]; int64(len(mine)) > q.capacity {
-		slices.SortFunc(mine, byRank)
-		found = found[:first+int(q.capacity)]
-	}
-	return found, nil
 }
 
 // runningRow is a row of table running as a claim creates it.
@@ -235,6 +146,10 @@ func (tx *Tx) lease(worker hostler.WorkerID, rights string, found []candidate) (
 		return Claimed{}, err
 	}
 	var l leasing
+	turn := make(map[hostler.JobID]int, len(found))
+	for i := range found {
+		turn[found[i].ID] = i
+	}
 	if err := l.forbid(tx, rights, jobs); err != nil {
 		return Claimed{}, err
 	}
@@ -253,7 +168,7 @@ func (tx *Tx) lease(worker hostler.WorkerID, rights string, found []candidate) (
 	if err := l.readArgs(tx); err != nil {
 		return l.claimed, err
 	}
-	slices.SortFunc(l.claimed.Leases, func(a, b hostler.Lease) int { return byRank(*byID[a.Job], *byID[b.Job]) })
+	slices.SortFunc(l.claimed.Leases, func(a, b hostler.Lease) int { return cmp.Compare(turn[a.Job], turn[b.Job]) })
 	return l.claimed, l.write(tx)
 }
 
@@ -270,6 +185,7 @@ func (l *leasing) forbid(tx *Tx, rights string, jobs []leaseSource) error {
 
 // add leases one job: a new fence, and the next attempt.
 func (l *leasing) add(tx *Tx, worker hostler.WorkerID, j *leaseSource, c *candidate) {
+	tx.count(&c.entry, -1, 0)
 	c.Fence++
 	c.Attempt++
 	lease := hostler.Lease{

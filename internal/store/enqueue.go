@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"hostler.dev/hostler"
@@ -47,7 +48,7 @@ func (tx *Tx) Enqueue(specs []hostler.JobSpec) ([]hostler.JobID, error) {
 	if len(specs) == 0 {
 		return nil, nil
 	}
-	c, err := tx.changeQueue()
+	c, err := tx.changeQueue(queuesOf(specs)...)
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +107,16 @@ func wantedLanes(specs []hostler.JobSpec) map[string]int64 {
 	return want
 }
 
+// queuesOf returns the names of the queues that jobs are for.
+func queuesOf(specs []hostler.JobSpec) []string {
+	names := make([]string, len(specs))
+	for i := range specs {
+		names[i] = specs[i].Queue
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // checkDepth refuses jobs of unknown queues and more jobs than a queue may hold.
 func (c *queueChange) checkDepth(specs []hostler.JobSpec) error {
 	adding := map[string]int64{}
@@ -121,7 +132,7 @@ func (c *queueChange) checkDepth(specs []hostler.JobSpec) error {
 		if q.MaxDepth == 0 {
 			continue
 		}
-		depth, err := c.tx.depth(name, q.MaxDepth)
+		depth, err := c.tx.depth(name)
 		if err != nil {
 			return err
 		}
@@ -134,15 +145,6 @@ func (c *queueChange) checkDepth(specs []hostler.JobSpec) error {
 		}
 	}
 	return nil
-}
-
-// depth counts the jobs that wait in a queue, to limit+1 at most.
-func (tx *Tx) depth(queue string, limit int64) (int64, error) {
-	var n int64
-	_, err := tx.one(`SELECT (SELECT count(*) FROM (SELECT 1 FROM ready WHERE queue = ? LIMIT ?) r)
-+ (SELECT count(*) FROM (SELECT 1 FROM wait WHERE queue = ? LIMIT ?) w)`,
-		[]any{queue, limit + 1, queue, limit + 1}, &n)
-	return n, err
 }
 
 func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, lanes map[string]laneID) error {
@@ -184,9 +186,9 @@ func (c *queueChange) admitNew(ids []hostler.JobID, specs []hostler.JobSpec, lan
 	now := make([]entry, 0, len(specs))
 	for i := range specs {
 		s := &specs[i]
-		e := entry{ID: ids[i], Queue: s.Queue, Lane: lanes[s.LaneKey], Prio: int64(s.Priority)}
+		e := entry{ID: ids[i], Queue: s.Queue, Project: s.Project, Lane: lanes[s.LaneKey], Prio: int64(s.Priority)}
 		if s.RunAt.After(c.tx.now) {
-			later = append(later, newSchedRow(sqldb.Micros(s.RunAt), e))
+			later = append(later, c.schedule(sqldb.Micros(s.RunAt), &e))
 		} else {
 			e.QueuedAt = c.arrive(e.Lane, sqldb.Micros(c.tx.now))
 			now = append(now, e)

@@ -80,10 +80,8 @@ func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler
 	if err != nil {
 		return nil, true, err
 	}
-	_, err = tx.one(`SELECT count(*) FROM
-(SELECT 1 FROM wait WHERE lane = ? AND (prio, queued_at, id) < (?, ?, ?) LIMIT ?) x`,
-		[]any{e.Lane, e.Prio, e.QueuedAt, id, countCap}, &w.Ahead)
-	if err != nil {
+	self := entry{ID: id, Lane: e.Lane, Prio: e.Prio, QueuedAt: e.QueuedAt}
+	if w.Ahead, err = tx.aheadInLane(self); err != nil {
 		return nil, true, err
 	}
 	w.Text = hostler.Textf("its lane %s is held (%d of %d) and %d jobs are ahead of it",
@@ -94,6 +92,23 @@ func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler
 			"其通道 %s 被结果未知的作业占用；确认该作业的结果后其他作业才能继续", w.Lane)
 	}
 	return append(out, w), true, nil
+}
+
+// aheadInLane counts the jobs that wait in the lane before a job, up to countCap for
+// each queue.
+func (tx *Tx) aheadInLane(e entry) (ahead int, err error) {
+	heads, err := tx.queueHeads([]laneID{e.Lane})
+	for _, h := range heads {
+		var n int
+		_, err := tx.one(`SELECT count(*) FROM
+(SELECT 1 FROM wait WHERE lane = ? AND queue = ? AND (prio, queued_at, id) < (?, ?, ?) LIMIT ?) x`,
+			[]any{e.Lane, h.Queue, e.Prio, e.QueuedAt, e.ID, countCap}, &n)
+		if err != nil {
+			return 0, err
+		}
+		ahead += n
+	}
+	return min(ahead, countCap), err
 }
 
 // laneHolders lists the jobs that hold a lane, of which there are inflight, and

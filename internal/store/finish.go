@@ -238,7 +238,7 @@ func (c *queueChange) classify(o *outcomes, j *runningJob, t *transition) {
 	}
 	switch t.to {
 	case hostler.StateScheduled:
-		o.delayed = append(o.delayed, newSchedRow(c.tx.now.Add(t.delay).UnixMicro(), e))
+		o.delayed = append(o.delayed, c.schedule(c.tx.now.Add(t.delay).UnixMicro(), &e))
 	case hostler.StateQueued:
 		e.Attempt-- // an attempt that was lost or never made does not count
 		if t.cause == hostler.CauseLost {

@@ -15,6 +15,7 @@ const (
 	InvariantOnePlace      Invariant = "I4 OnePlace"
 	InvariantTargetLives   Invariant = "I5 TargetLives"
 	InvariantArgsLive      Invariant = "I6 ArgsLive"
+	InvariantCountsExact   Invariant = "I7 CountsExact"
 )
 
 // invariantChecks select the ids that break an invariant.
@@ -68,6 +69,13 @@ WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.id = x.id)`,
 		InvariantArgsLive, "the args of job %d, which it shares with its run, are missing",
 		`SELECT x.id FROM (SELECT id, run, shared_args FROM job UNION ALL SELECT id, run, shared_args FROM done) x
 WHERE x.shared_args <> 0 AND NOT EXISTS (SELECT 1 FROM run_args a WHERE a.id = x.shared_args AND a.run = x.run)`,
+	},
+	{
+		InvariantCountsExact, "the waiting jobs of project %d are counted wrong",
+		`SELECT DISTINCT x.project FROM (SELECT queue, project, queued, scheduled FROM ` + allCounts + ` c
+UNION ALL SELECT queue, project, -1, 0 FROM ready UNION ALL SELECT queue, project, -1, 0 FROM wait
+UNION ALL SELECT j.queue, j.project, 0, -1 FROM sched s JOIN job j ON j.id = s.id) x
+GROUP BY x.queue, x.project HAVING sum(x.queued) <> 0 OR sum(x.scheduled) <> 0`,
 	},
 }
 

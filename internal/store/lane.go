@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -150,39 +151,105 @@ func (c *queueChange) promoteWaiting() error {
 	return c.promoteHeads(single)
 }
 
-// promoteHeads promotes the first waiting job of each lane.
+// firstWaiting selects the first waiting job of the first queue in each of some lanes.
+const firstWaiting = `(SELECT (SELECT x.id FROM wait x WHERE x.lane = l.id
+ORDER BY x.queue, x.prio, x.queued_at, x.id LIMIT 1) AS head FROM lane l WHERE l.id IN ?*)`
+
+// promoteHeads promotes the first waiting job of each lane. The jobs of a lane are
+// ordered by queue first, so that those of a paused one are passed in one step; in most
+// lanes all jobs are of one queue.
 func (c *queueChange) promoteHeads(lanes []laneID) error {
-	if len(c.paused) == 0 {
-		return c.promote(`SELECT w.@cols FROM lane l JOIN wait w ON w.id =
-(SELECT x.id FROM wait x WHERE x.lane = l.id ORDER BY x.prio, x.queued_at, x.id LIMIT 1)
-WHERE l.id IN ?*`, lanes)
+	type head struct {
+		entry
+		LastQueue string `db:"(SELECT max(y.queue) FROM wait y WHERE y.lane = wait.lane)"`
 	}
-	return c.promote(`SELECT w.@cols FROM lane l JOIN wait w ON w.id =
-(SELECT x.id FROM wait x WHERE x.lane = l.id AND NOT (x.queue IN ?*) ORDER BY x.prio, x.queued_at, x.id LIMIT 1)
-WHERE l.id IN ?*`, c.paused, lanes)
+	heads, err := query[head](c.tx, `SELECT @cols FROM `+firstWaiting+` h JOIN wait ON wait.id = h.head`, lanes)
+	if err != nil {
+		return err
+	}
+	first := make([]entry, 0, len(heads))
+	var mixed []laneID
+	for _, h := range heads {
+		switch {
+		case h.LastQueue != h.Queue:
+			mixed = append(mixed, h.Lane)
+		case !c.queues[h.Queue].Paused:
+			first = append(first, h.entry)
+		}
+	}
+	if len(mixed) > 0 {
+		if first, err = c.firstOfQueues(first, mixed); err != nil {
+			return err
+		}
+	}
+	return c.promote(first)
+}
+
+// firstOfQueues adds the first waiting job of each lane, over all queues that are not
+// paused.
+func (c *queueChange) firstOfQueues(first []entry, lanes []laneID) ([]entry, error) {
+	heads, err := c.tx.queueHeads(lanes)
+	best := map[laneID]entry{}
+	for _, e := range heads {
+		if was, found := best[e.Lane]; !c.queues[e.Queue].Paused && (!found || laneOrder(e, was) < 0) {
+			best[e.Lane] = e
+		}
+	}
+	return slices.AppendSeq(first, maps.Values(best)), err
+}
+
+// queueHeads returns the first waiting job of each queue in each of some lanes: one
+// step of the index for each, however many jobs wait.
+func (tx *Tx) queueHeads(lanes []laneID) ([]entry, error) {
+	return query[entry](tx, `WITH RECURSIVE g (of_lane, of_queue, head) AS (
+SELECT w.lane, w.queue, w.id FROM `+firstWaiting+` h JOIN wait w ON w.id = h.head
+UNION ALL SELECT w.lane, w.queue, w.id FROM g JOIN wait w ON w.id =
+(SELECT x.id FROM wait x WHERE x.lane = g.of_lane AND x.queue > g.of_queue
+ORDER BY x.queue, x.prio, x.queued_at, x.id LIMIT 1))
+SELECT @cols FROM g JOIN wait ON wait.id = g.head`, lanes)
+}
+
+// laneOrder compares two jobs of one lane: priority, then arrival.
+func laneOrder(a, b entry) int {
+	return cmp.Or(cmp.Compare(a.Prio, b.Prio), cmp.Compare(a.QueuedAt, b.QueuedAt), cmp.Compare(a.ID, b.ID))
 }
 
 // promoteFrom promotes the first n waiting jobs of one lane.
 func (c *queueChange) promoteFrom(id laneID, n int64) error {
-	if len(c.paused) == 0 {
-		return c.promote(`SELECT @cols FROM wait WHERE lane = ? ORDER BY prio, queued_at, id LIMIT ?`, id, n)
-	}
-	return c.promote(`SELECT @cols FROM wait WHERE lane = ? AND NOT (queue IN ?*) ORDER BY prio, queued_at, id LIMIT ?`,
-		id, c.paused, n)
-}
-
-// promote moves the jobs that a query selects from wait to ready.
-func (c *queueChange) promote(sql string, args ...any) error {
-	heads, err := holding(query[entry](c.tx, sql, args...))
-	if err != nil || len(heads) == 0 {
+	heads, err := c.tx.queueHeads([]laneID{id})
+	if err != nil {
 		return err
 	}
-	for _, e := range heads {
+	var found []entry
+	for _, h := range heads {
+		if c.queues[h.Queue].Paused {
+			continue
+		}
+		of, err := query[entry](c.tx, `SELECT @cols FROM wait WHERE lane = ? AND queue = ?
+ORDER BY prio, queued_at, id LIMIT ?`, id, h.Queue, n)
+		if err != nil {
+			return err
+		}
+		found = append(found, of...)
+	}
+	slices.SortFunc(found, laneOrder)
+	return c.promote(found[:min(n, int64(len(found)))])
+}
+
+// promote moves jobs from wait to ready.
+func (c *queueChange) promote(heads []entry) error {
+	if len(heads) == 0 {
+		return nil
+	}
+	for i := range heads {
+		e := &heads[i]
+		e.HoldsLane = true
 		l := c.lanes[e.Lane]
 		l.take()
-		c.toReady(e, l)
+		c.toReady(*e, l)
+		c.tx.count(e, -1, 0)
 	}
-	_, err = c.tx.Exec(`DELETE FROM wait WHERE id IN ?*`, entryIDs(heads))
+	_, err := c.tx.Exec(`DELETE FROM wait WHERE id IN ?*`, entryIDs(heads))
 	return err
 }
 
@@ -209,9 +276,9 @@ arrived_at = v.arrived_at, used_at = v.used_at FROM @rows WHERE lane.id = v.id`,
 // There should be none (NoIdleLane). It reads every lane: use a View, so that no
 // writer waits for it.
 func (tx *Tx) StrandedLanes(limit int) ([]int64, error) {
-	return column[int64](tx, `SELECT l.id FROM lane l WHERE l.inflight < l.lim AND l.closed = 0 AND EXISTS
-(SELECT 1 FROM wait w JOIN queue q ON q.name = w.queue WHERE w.lane = l.id AND q.paused = 0)
-ORDER BY l.id LIMIT ?`, limit)
+	return column[int64](tx, `SELECT l.id FROM lane l WHERE l.inflight < l.lim AND l.closed = 0
+AND EXISTS (SELECT 1 FROM wait w WHERE w.lane = l.id) AND EXISTS (SELECT 1 FROM queue q WHERE q.paused = 0
+AND EXISTS (SELECT 1 FROM wait w WHERE w.lane = l.id AND w.queue = q.name)) ORDER BY l.id LIMIT ?`, limit)
 }
 
 // PromoteStranded promotes the waiting jobs of stranded lanes, if these still have

@@ -37,7 +37,7 @@ func (s *Store) AppendLog(ctx context.Context, job hostler.JobID, fence int64, a
 		logBlock
 	}
 	block := logBlock{Fence: fence, Seq: int64(seq), Attempt: attempt, Data: EncodeBlock(lines)}
-	return inTx(ctx, s.log, s.rights, func(tx *Tx) error {
+	return s.inTx(ctx, s.log, func(tx *Tx) error {
 		// Stamped by the database's clock: retention must not trust a worker's.
 		_, err := insertNew(tx, "log_block", "job, fence, seq", []newBlock{{job, tx.now, textSize(lines), block}})
 		return err

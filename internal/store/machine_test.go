@@ -116,7 +116,7 @@ func draw[T any](t *rapid.T, label string, values ...T) T {
 
 func (m *machine) spec(t *rapid.T) hostler.JobSpec {
 	s := hostler.JobSpec{
-		Project: testProject, Action: "noop",
+		Project: rapid.SampledFrom([]hostler.ProjectID{testProject, testProject + 1}).Draw(t, "project"), Action: "noop",
 		Queue:       rapid.SampledFrom([]string{"default", "bulk"}).Draw(t, "queue"),
 		Priority:    rapid.SampledFrom([]int{1, 5, 9}).Draw(t, "prio"),
 		MaxAttempts: rapid.IntRange(1, 2).Draw(t, "attempts"),

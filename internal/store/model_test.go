@@ -20,6 +20,10 @@ type model struct {
 	lanes   map[string]*mlane
 	closed  []string                  // lanes from or to which jobs still have to move
 	workers map[hostler.WorkerID]bool // live ones
+
+	// turn and served decide which of two projects that run equally many jobs is served.
+	turn   int
+	served map[hostler.ProjectID]int
 }
 
 type mlane struct {
@@ -47,6 +51,7 @@ type mjob struct {
 	fence    int64
 	worker   hostler.WorkerID
 	cancel   bool
+	chosen   bool // by the claim that is being computed
 
 	// A ready job is reserved for worker affinity, which holds the connection of its
 	// lane, until affinityUntil.
@@ -57,7 +62,7 @@ type mjob struct {
 func newModel(now time.Time) *model {
 	return &model{
 		now: now, jobs: map[hostler.JobID]*mjob{}, queues: map[string]*mqueue{}, lanes: map[string]*mlane{},
-		workers: map[hostler.WorkerID]bool{},
+		workers: map[hostler.WorkerID]bool{}, served: map[hostler.ProjectID]int{},
 	}
 }
 
@@ -177,6 +182,9 @@ func (m *model) enqueue(id hostler.JobID, s hostler.JobSpec) {
 	m.queue(j)
 }
 
+// claim returns the jobs that a claim leases, in order. Each is the best one of the
+// project whose turn it is: of those that run the fewest jobs, the one that was served
+// least.
 func (m *model) claim(w hostler.WorkerID, n int) []hostler.JobID {
 	capacity := map[string]int{}
 	for name, q := range m.queues {
@@ -188,50 +196,70 @@ func (m *model) claim(w hostler.WorkerID, n int) []hostler.JobID {
 			capacity[name] = 0
 		}
 	}
-	var cand []*mjob
-	for name := range m.queues {
-		cand = append(cand, m.candidates(name, w, capacity[name])...)
-	}
-	slices.SortFunc(cand, byRank)
+	m.endReservations()
 	var out []hostler.JobID
-	for _, j := range cand[:min(n, len(cand))] {
+	for range n {
+		j := m.nextInTurn(w, capacity)
+		if j == nil {
+			break
+		}
+		capacity[j.spec.Queue]--
+		j.chosen = true
 		if j.ttl && !j.spec.ExpiresAt.After(m.now) {
 			continue // expire ends it
 		}
-		j.table, j.worker, j.ttl = "running", w, false
-		j.attempt++
-		j.fence++
 		out = append(out, j.id)
+	}
+	for _, j := range m.jobs {
+		if slices.Contains(out, j.id) {
+			j.table, j.worker, j.ttl = "running", w, false
+			j.attempt++
+			j.fence++
+		}
+		j.chosen = false
 	}
 	return out
 }
 
-// candidates returns the jobs of a queue that a worker may claim, at most n in order of
-// rank. Jobs reserved for another worker are included when their reservation has expired.
-func (m *model) candidates(queue string, w hostler.WorkerID, n int) []*mjob {
-	var free, own, expired []*mjob
-	for _, j := range m.ordered() {
-		switch {
-		case j.table != "ready" || j.spec.Queue != queue:
-		case j.affinity == 0:
-			free = append(free, j)
-		case j.affinity == w:
-			own = append(own, j)
-		case !j.affinityUntil.After(m.now), j.affinityUntil.After(m.now.Add(400 * time.Millisecond)):
-			expired = append(expired, j)
+// endReservations lets any worker claim the jobs whose reservation has lapsed.
+func (m *model) endReservations() {
+	for _, j := range m.jobs {
+		if j.table == "ready" && (!j.affinityUntil.After(m.now) || j.affinityUntil.After(m.now.Add(400*time.Millisecond))) {
+			j.affinity = 0
 		}
 	}
-	slices.SortFunc(free, byRank)
-	slices.SortFunc(own, byRank)
-	slices.SortFunc(expired, func(a, b *mjob) int {
-		return cmp.Or(a.affinityUntil.Compare(b.affinityUntil), byRank(a, b))
-	})
-	var all []*mjob
-	for _, some := range [][]*mjob{free, own, expired} {
-		all = append(all, some[:min(max(n, 0), len(some))]...)
+}
+
+// nextInTurn returns the next job that a worker leases.
+func (m *model) nextInTurn(w hostler.WorkerID, capacity map[string]int) *mjob {
+	best := map[hostler.ProjectID]*mjob{}
+	running := map[hostler.ProjectID]int{}
+	for _, j := range m.ordered() {
+		p := j.spec.Project
+		if j.table == "running" || j.chosen {
+			running[p]++
+		}
+		free := j.affinity == 0 || j.affinity == w
+		if j.table != "ready" || j.chosen || !free || capacity[j.spec.Queue] <= 0 {
+			continue
+		}
+		if best[p] == nil || byRank(j, best[p]) < 0 {
+			best[p] = j
+		}
 	}
-	slices.SortFunc(all, byRank)
-	return all[:min(max(n, 0), len(all))]
+	if len(best) == 0 {
+		return nil
+	}
+	projects := slices.Collect(maps.Keys(best))
+	served := func(p hostler.ProjectID) int { return max(m.served[p], m.turn) }
+	next := slices.MinFunc(projects, func(a, b hostler.ProjectID) int {
+		return cmp.Or(cmp.Compare(running[a], running[b]), cmp.Compare(served(a), served(b)), byRank(best[a], best[b]))
+	})
+	m.turn = max(m.turn, served(slices.MinFunc(projects, func(a, b hostler.ProjectID) int {
+		return cmp.Compare(served(a), served(b))
+	})))
+	m.served[next] = served(next) + 1
+	return best[next]
 }
 
 func byRank(a, b *mjob) int { return cmp.Or(a.rank.Compare(b.rank), cmp.Compare(a.id, b.id)) }

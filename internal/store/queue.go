@@ -18,7 +18,7 @@ type QueueSettings struct {
 // SetQueue creates or changes a queue and returns it. From its commit on, no job of a
 // paused queue starts. Its lanes follow a pause or a resume in steps; see pause.go.
 func (tx *Tx) SetQueue(name string, set QueueSettings) (hostler.Queue, error) {
-	c, err := tx.changeQueueAlone()
+	c, err := tx.changeQueueAlone(name)
 	if err != nil {
 		return hostler.Queue{}, err
 	}
@@ -93,41 +93,39 @@ func (tx *Tx) listQueues(name string) ([]hostler.Queue, error) {
 	if err != nil {
 		return nil, err
 	}
+	queued, err := tx.queuedByQueue()
+	if err != nil {
+		return nil, err
+	}
 	var out []hostler.Queue
 	at := map[string]int{}
 	for _, q := range rows {
 		at[q.Name] = len(out)
 		out = append(out, hostler.Queue{
 			Name: q.Name, Paused: q.Paused, Limit: int(q.Limit), MaxDepth: int(q.MaxDepth), UpdatedAt: q.UpdatedAt,
+			Queued: queued[q.Name],
 		})
 	}
-	for _, c := range []struct {
-		sql string
-		add func(q *hostler.Queue, n *queueCount)
-	}{
-		{`SELECT queue, count(*), min(queued_at) FROM ready GROUP BY queue`, func(q *hostler.Queue, n *queueCount) {
-			q.Queued += n.N
-			q.OldestWait = max(0, tx.now.Sub(n.Oldest).Seconds())
-		}},
-		{`SELECT queue, count(*), 0 FROM wait GROUP BY queue`, func(q *hostler.Queue, n *queueCount) { q.Queued += n.N }},
-		{`SELECT queue, count(*), 0 FROM running GROUP BY queue`, func(q *hostler.Queue, n *queueCount) { q.Running = n.N }},
-	} {
-		err := queryEach(tx, c.sql, nil, func(n *queueCount) error {
-			if i, ok := at[n.Queue]; ok {
-				c.add(&out[i], n)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+	err = queryEach(tx, `SELECT @cols FROM running GROUP BY queue`, nil, func(n *runningCount) error {
+		if i, ok := at[n.Queue]; ok {
+			out[i].Running = n.N
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	oldest, err := tx.oldestReady()
+	for name, since := range oldest {
+		if i, ok := at[name]; ok {
+			out[i].OldestWait = max(0, tx.now.Sub(since).Seconds())
 		}
 	}
-	return out, nil
+	return out, err
 }
 
-// queueCount is a count of the jobs of one queue.
-type queueCount struct {
-	Queue  string    `db:"queue"`
-	N      int       `db:"n"`
-	Oldest time.Time `db:"oldest"`
+// runningCount is how many jobs of one queue run.
+type runningCount struct {
+	Queue string `db:"queue"`
+	N     int    `db:"count(*)"`
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -40,14 +39,15 @@ func rankOf(queuedAt, prio int64, now time.Time) int64 {
 // entry is a live job as it moves from one table of the queue to another. Its
 // columns are those of table wait.
 type entry struct {
-	ID       hostler.JobID `db:"id"`
-	Queue    string        `db:"queue"`
-	Lane     laneID        `db:"lane"` // 0: none
-	Prio     int64         `db:"prio"`
-	Attempt  int64         `db:"attempt"`
-	Losses   int64         `db:"losses"`
-	Fence    int64         `db:"fence"`
-	QueuedAt int64         `db:"queued_at"` // arrival in the queue, in microseconds
+	ID       hostler.JobID     `db:"id"`
+	Queue    string            `db:"queue"`
+	Project  hostler.ProjectID `db:"project"`
+	Lane     laneID            `db:"lane"` // 0: none
+	Prio     int64             `db:"prio"`
+	Attempt  int64             `db:"attempt"`
+	Losses   int64             `db:"losses"`
+	Fence    int64             `db:"fence"`
+	QueuedAt int64             `db:"queued_at"` // arrival in the queue, in microseconds
 
 	HoldsLane bool // the job counts in its lane's inflight
 }
@@ -73,7 +73,9 @@ type schedRow struct {
 	Fence     int64         `db:"fence"`
 }
 
-func newSchedRow(runAt int64, e entry) schedRow {
+// schedule returns the row of a job that is delayed until a time. The caller inserts it.
+func (c *queueChange) schedule(runAt int64, e *entry) schedRow {
+	c.tx.count(e, 0, 1)
 	return schedRow{runAt, e.ID, e.Lane, e.HoldsLane, e.Attempt, e.Losses, e.Fence}
 }
 
@@ -89,9 +91,10 @@ func entryIDs(entries []entry) []hostler.JobID {
 // and the lanes that the transaction has locked, and collects the rows of ready and
 // wait that flush then writes: so many jobs cost few statements.
 type queueChange struct {
-	tx     *Tx
+	tx *Tx
+	// queues holds those that are paused, limited, or have lanes that must follow a pause
+	// or a resume, and those that the change named.
 	queues map[string]queueRow
-	paused []string
 	// resuming: some lanes with capacity may have waiting jobs; see pause.go.
 	resuming bool
 	lanes    map[laneID]*lane
@@ -110,29 +113,27 @@ type queueRow struct {
 }
 
 // changeQueue starts a change of the queue: it shares the queue lock and reads the
-// queues.
-func (tx *Tx) changeQueue() (*queueChange, error) {
+// queues that matter. The caller names those whose settings it needs.
+func (tx *Tx) changeQueue(names ...string) (*queueChange, error) {
 	if err := tx.c.Lock(tx.ctx, queueLock, true); err != nil {
 		return nil, err
 	}
-	return tx.readQueues()
+	return tx.readQueues(names...)
 }
 
 // changeQueueAlone is changeQueue with the queue lock held exclusively.
-func (tx *Tx) changeQueueAlone() (*queueChange, error) {
+func (tx *Tx) changeQueueAlone(names ...string) (*queueChange, error) {
 	if err := tx.c.Lock(tx.ctx, queueLock, false); err != nil {
 		return nil, err
 	}
-	return tx.readQueues()
+	return tx.readQueues(names...)
 }
 
-func (tx *Tx) readQueues() (*queueChange, error) {
+func (tx *Tx) readQueues(names ...string) (*queueChange, error) {
 	c := &queueChange{tx: tx, queues: map[string]queueRow{}, lanes: map[laneID]*lane{}}
-	queues, err := query[queueRow](tx, `SELECT @cols FROM queue`)
+	queues, err := query[queueRow](tx, `SELECT @cols FROM queue
+WHERE paused = 1 OR lim > 0 OR lanes_pending = 1 OR name IN ?*`, names)
 	for _, q := range queues {
-		if q.Paused {
-			c.paused = append(c.paused, q.Name)
-		}
 		c.resuming = c.resuming || q.LanesPending && !q.Paused
 		c.queues[q.Name] = q
 	}
@@ -166,9 +167,7 @@ func (c *queueChange) admit(e entry) {
 // admitAll queues jobs that arrive at the same moment, the best ranked first: the
 // order in which they were found must not decide which of them gets a lane.
 func (c *queueChange) admitAll(entries []entry) {
-	slices.SortFunc(entries, func(a, b entry) int {
-		return cmp.Or(cmp.Compare(a.Prio, b.Prio), cmp.Compare(a.QueuedAt, b.QueuedAt), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(entries, laneOrder)
 	for _, e := range entries {
 		c.admit(e)
 	}
@@ -209,12 +208,18 @@ func (c *queueChange) flush() error {
 func (c *queueChange) flushWait() error {
 	rows := c.wait
 	c.wait = nil
+	for i := range rows {
+		c.tx.count(&rows[i], 1, 0)
+	}
 	return insert(c.tx, "wait", rows)
 }
 
 func (c *queueChange) flushReady() error {
 	rows := c.ready
 	c.ready = nil
+	for i := range rows {
+		c.tx.count(&rows[i].entry, 1, 0)
+	}
 	if err := c.setAffinity(rows); err != nil {
 		return err
 	}
@@ -283,12 +288,20 @@ func (c *queueChange) withdraw(ids []hostler.JobID) ([]entry, error) {
 
 // takeWait deletes jobs from wait and returns them.
 func (c *queueChange) takeWait(ids []hostler.JobID) ([]entry, error) {
-	return query[entry](c.tx, `DELETE FROM wait WHERE id IN ?* RETURNING @cols`, ids)
+	return c.unqueued(query[entry](c.tx, `DELETE FROM wait WHERE id IN ?* RETURNING @cols`, ids))
 }
 
 // takeReady deletes jobs from ready and returns them.
 func (c *queueChange) takeReady(ids []hostler.JobID) ([]entry, error) {
-	return holding(query[entry](c.tx, `DELETE FROM ready WHERE id IN ?* RETURNING @cols`, ids))
+	return c.unqueued(holding(query[entry](c.tx, `DELETE FROM ready WHERE id IN ?* RETURNING @cols`, ids)))
+}
+
+// unqueued counts jobs that were taken out of ready or wait.
+func (c *queueChange) unqueued(entries []entry, err error) ([]entry, error) {
+	for i := range entries {
+		c.tx.count(&entries[i], -1, 0)
+	}
+	return entries, err
 }
 
 // holding marks jobs that come from ready or running: they hold their lane.
@@ -303,16 +316,18 @@ func holding(entries []entry, err error) ([]entry, error) {
 func (c *queueChange) takeSched(ids []hostler.JobID) ([]entry, error) {
 	type scheduled struct {
 		schedRow
-		Queue string `db:"(SELECT j.queue FROM job j WHERE j.id = sched.id)"`
-		Prio  int64  `db:"(SELECT j.prio FROM job j WHERE j.id = sched.id)"`
+		Queue   string            `db:"(SELECT j.queue FROM job j WHERE j.id = sched.id)"`
+		Project hostler.ProjectID `db:"(SELECT j.project FROM job j WHERE j.id = sched.id)"`
+		Prio    int64             `db:"(SELECT j.prio FROM job j WHERE j.id = sched.id)"`
 	}
 	rows, err := query[scheduled](c.tx, `DELETE FROM sched WHERE id IN ?* RETURNING @cols`, ids)
 	entries := make([]entry, len(rows))
 	for i, r := range rows {
 		entries[i] = entry{
-			ID: r.ID, Queue: r.Queue, Lane: r.Lane, Prio: r.Prio,
+			ID: r.ID, Queue: r.Queue, Project: r.Project, Lane: r.Lane, Prio: r.Prio,
 			Attempt: r.Attempt, Losses: r.Losses, Fence: r.Fence, HoldsLane: r.HoldsLane,
 		}
+		c.tx.count(&entries[i], 0, -1)
 	}
 	return entries, err
 }

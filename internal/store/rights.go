@@ -285,8 +285,7 @@ func (tx *Tx) HoldJobs(ids []hostler.JobID) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	next, err := column[hostler.JobID](tx, `SELECT y.id FROM ready y WHERE y.owner = 0
-AND y.queue IN (SELECT j.queue FROM job j WHERE j.id IN ?*) ORDER BY y.queue, y.rank, y.id LIMIT ?`, ids, holdMost)
+	next, err := tx.nextReady(ids)
 	if err != nil {
 		return 0, err
 	}
@@ -302,7 +301,7 @@ AND y.queue IN (SELECT j.queue FROM job j WHERE j.id IN ?*) ORDER BY y.queue, y.
 	for i, e := range entries {
 		c.releaseLane(e)
 		e.HoldsLane = false
-		rows[i] = newSchedRow(sqldb.Micros(tx.now.Add(holdSpan)), e)
+		rows[i] = c.schedule(sqldb.Micros(tx.now.Add(holdSpan)), &e)
 	}
 	if err := c.insertSched(rows); err != nil {
 		return 0, err
@@ -313,6 +312,25 @@ AND y.queue IN (SELECT j.queue FROM job j WHERE j.id IN ?*) ORDER BY y.queue, y.
 	return len(entries), tx.emitJobs(entryIDs(entries), func(e *hostler.JobEvent) {
 		e.State, e.Cause = hostler.StateScheduled, hostler.CauseHold
 	})
+}
+
+// nextReady returns up to holdMost ready jobs that claims would find next in the groups
+// of jobs.
+func (tx *Tx) nextReady(ids []hostler.JobID) (next []hostler.JobID, err error) {
+	type group struct {
+		Queue   string            `db:"queue"`
+		Project hostler.ProjectID `db:"project"`
+	}
+	groups, err := query[group](tx, `SELECT DISTINCT @cols FROM job WHERE id IN ?* LIMIT ?`, ids, claimGroups)
+	for _, g := range groups {
+		of, err := column[hostler.JobID](tx, `SELECT id FROM ready WHERE queue = ? AND project = ? AND owner = 0
+ORDER BY rank, id LIMIT ?`, g.Queue, g.Project, holdMost/len(groups))
+		if err != nil {
+			return nil, err
+		}
+		next = append(next, of...)
+	}
+	return next, err
 }
 
 // forbiddenNow returns those of the jobs that may not start, by their ids.

@@ -14,15 +14,16 @@
 // The queue is split, so that its hot part stays small and history stays cold. A live
 // job has one row in job, what it was created from, and one in exactly one of
 //
-//	sched    (run_at, id)                    delayed, or backing off before a retry
-//	wait     (lane, prio, queued_at, id)     behind other jobs of its lane
-//	ready    (queue, owner, rank, id)        a worker may claim it
-//	running  (id)                            leased to a worker, under a fence
-//	parked   (id)                            its outcome is unknown
+//	sched    (run_at, id)                         delayed, or backing off before a retry
+//	wait     (lane, queue, prio, queued_at, id)   behind other jobs of its lane
+//	ready    (queue, project, owner, rank, id)    a worker may claim it
+//	running  (id)                                 leased to a worker, under a fence
+//	parked   (id)                                 its outcome is unknown
 //
 // by their keys. An ended job has one row in done, the history. An attempt that did not
 // end its job is in attempt; a host that a job brought along in job_target; a lane, with
-// the number of its jobs in flight, in lane. Every state change adds events to outbox,
+// the number of its jobs in flight, in lane; how many jobs wait, by queue and project, in
+// queue_count and queue_delta (count.go). Every state change adds events to outbox,
 // from where they are published to event (event.go).
 //
 // # How a job moves
@@ -48,6 +49,8 @@
 //	                  and done
 //	I5 TargetLives    job_target has the jobs that brought a host, as long as they live
 //	I6 ArgsLive       run_args has the args that the jobs of a run share, live or ended
+//	I7 CountsExact    queue_count and queue_delta count the jobs that wait, and those that
+//	                  are scheduled, by queue and project
 //
 // # Locks
 //
@@ -78,11 +81,14 @@ type Store struct {
 	db     sqldb.Driver
 	log    sqldb.Driver
 	rights *rightsCache
+	fair   *fairness
 }
 
 // New makes a Store over a driver for the main tables and one for the job
 // output; they are the same for PostgreSQL.
-func New(db, log sqldb.Driver) *Store { return &Store{db: db, log: log, rights: &rightsCache{}} }
+func New(db, log sqldb.Driver) *Store {
+	return &Store{db: db, log: log, rights: &rightsCache{}, fair: &fairness{}}
+}
 
 // ForLists returns the store with a part of the database connections of requests, for
 // reads of many rows.
@@ -97,7 +103,7 @@ func (s *Store) ForWork() *Store { return s.classed(sqldb.Work) }
 func (s *Store) ForLeases() *Store { return s.classed(sqldb.Leases) }
 
 func (s *Store) classed(c sqldb.Class) *Store {
-	return &Store{db: sqldb.Classed(s.db, c), log: sqldb.Classed(s.log, c), rights: s.rights}
+	return &Store{db: sqldb.Classed(s.db, c), log: sqldb.Classed(s.log, c), rights: s.rights, fair: s.fair}
 }
 
 // Tx is one transaction. It is used by one goroutine, inside the function that InTx or
@@ -118,6 +124,11 @@ type Tx struct {
 	keyChanges []keyChange
 	// args are the large args of the jobs that the transaction created; see runargs.go.
 	args map[argsKey]*commonArgs
+	// counts are the changes of the transaction that are not in queue_delta yet.
+	counts map[countKey]counts
+	fair   *fairness
+	// onCommit runs once the transaction is durable.
+	onCommit []func()
 }
 
 // Now returns the time of the transaction by the database's clock.
@@ -133,13 +144,13 @@ func (s *Store) Kind() string { return s.db.Name() }
 // [sqldb.Driver] for what fn may do. After the commit it notifies the topics that fn
 // named with [Tx.Notify].
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
-	return inTx(ctx, s.db, s.rights, fn)
+	return s.inTx(ctx, s.db, fn)
 }
 
 // InGrowingTx is InTx for transactions that create new work: while the disk is full
 // they fail with CodeDiskFull, so that the remaining space serves what runs.
 func (s *Store) InGrowingTx(ctx context.Context, fn func(tx *Tx) error) error {
-	return inTx(sqldb.Growing(ctx), s.db, s.rights, fn)
+	return s.inTx(sqldb.Growing(ctx), s.db, fn)
 }
 
 // IsAmbiguous reports whether err leaves it unknown if the transaction was committed:
@@ -153,21 +164,27 @@ func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
 	})
 }
 
-func inTx(ctx context.Context, d sqldb.Driver, rights *rightsCache, fn func(tx *Tx) error) error {
+func (s *Store) inTx(ctx context.Context, d sqldb.Driver, fn func(tx *Tx) error) error {
 	var topics sqldb.TopicSet
+	var onCommit []func()
 	err := d.InTx(ctx, func(c sqldb.Conn) error {
-		tx := &Tx{ctx: ctx, c: c, now: d.Now(), rights: rights}
+		tx := &Tx{ctx: ctx, c: c, now: d.Now(), rights: s.rights, fair: s.fair}
 		if err := fn(tx); err != nil {
 			return err
 		}
 		if err := tx.relane(tx.keyChanges); err != nil {
 			return err
 		}
-		err := tx.flushEvents()
-		topics = tx.notify
-		return err
+		if err := tx.flushEvents(); err != nil {
+			return err
+		}
+		topics, onCommit = tx.notify, tx.onCommit
+		return tx.flushCounts()
 	})
 	if err == nil {
+		for _, fn := range onCommit {
+			fn()
+		}
 		notify(d, topics)
 	}
 	return err

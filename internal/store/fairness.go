@@ -1,0 +1,168 @@
+package store
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"hostler.dev/hostler"
+)
+
+// This file lets projects take turns. The next job of a claim is one of the project that
+// runs the fewest jobs for its weight: however many jobs a project queues, and however
+// long they run, the others get their share of the slots. Among projects that run
+// equally many it is the one whose turn it is (stride scheduling; Waldspurger and Weihl,
+// 1995), and of its jobs the best ranked one.
+
+// stride is how far a turn moves a project of weight 1 back.
+const stride = 1 << 20
+
+// fairness remembers whose turn it is among the claims of this server. It is a hint:
+// nothing else depends on it, and it is empty after a start.
+type fairness struct {
+	mu sync.Mutex
+	// now is the turn of the project that was served last.
+	now int64
+	// next is the turn of each project, where it is later than now.
+	next map[hostler.ProjectID]int64
+}
+
+// turns is a copy of the fairness for one claim.
+type turns struct {
+	now  int64
+	next map[hostler.ProjectID]int64
+}
+
+// turn returns when it is a project's turn. One that queued nothing for a while saved up
+// no turns.
+func (t *turns) turn(p hostler.ProjectID) int64 { return max(t.next[p], t.now) }
+
+// serve notes that a project was served when the earliest turn was at now.
+func (t *turns) serve(p hostler.ProjectID, now, weight int64) {
+	t.now = max(t.now, now)
+	t.next[p] = t.turn(p) + stride/weight
+}
+
+func (f *fairness) turns(projects []hostler.ProjectID) turns {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t := turns{now: f.now, next: make(map[hostler.ProjectID]int64, len(projects))}
+	for _, p := range projects {
+		t.next[p] = f.next[p]
+	}
+	return t
+}
+
+// advance takes over the turns of a claim that was committed.
+func (f *fairness) advance(t turns) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now = max(f.now, t.now)
+	if f.next == nil {
+		f.next = map[hostler.ProjectID]int64{}
+	}
+	for p, at := range t.next {
+		f.next[p] = max(f.next[p], at)
+	}
+	for p, at := range f.next {
+		if at <= f.now {
+			delete(f.next, p)
+		}
+	}
+}
+
+// contender is a project with ready jobs, in a claim.
+type contender struct {
+	project hostler.ProjectID
+	jobs    []candidate // the best ranked first
+	running int64
+	weight  int64
+}
+
+// before reports whether a project is served before another.
+func (t *turns) before(a, b *contender) int {
+	return cmp.Or(
+		cmp.Compare(a.running*b.weight, b.running*a.weight),
+		cmp.Compare(t.turn(a.project), t.turn(b.project)),
+		byRank(a.jobs[0], b.jobs[0]),
+	)
+}
+
+// takeTurns chooses up to n jobs of the candidates, in the order of their turns.
+// capacity is how many more jobs a limited queue may run.
+func (c *claim) takeTurns(found []candidate, capacity map[string]int64) ([]candidate, error) {
+	rivals, err := c.contenders(found)
+	if err != nil {
+		return nil, err
+	}
+	projects := make([]hostler.ProjectID, len(rivals))
+	for i := range rivals {
+		projects[i] = rivals[i].project
+	}
+	t := c.tx.fair.turns(projects)
+	var taken []candidate
+	for len(taken) < c.n {
+		rivals = slices.DeleteFunc(rivals, func(r *contender) bool {
+			r.jobs = openJobs(r.jobs, capacity)
+			return len(r.jobs) == 0
+		})
+		if len(rivals) == 0 {
+			break
+		}
+		next := slices.MinFunc(rivals, t.before)
+		earliest := t.turn(slices.MinFunc(rivals, func(a, b *contender) int {
+			return cmp.Compare(t.turn(a.project), t.turn(b.project))
+		}).project)
+		t.serve(next.project, earliest, next.weight)
+		job := next.jobs[0]
+		next.jobs = next.jobs[1:]
+		next.running++
+		if _, limited := capacity[job.Queue]; limited {
+			capacity[job.Queue]--
+		}
+		taken = append(taken, job)
+	}
+	c.tx.onCommit = append(c.tx.onCommit, func() { c.tx.fair.advance(t) })
+	return taken, nil
+}
+
+// openJobs drops jobs from the front whose queue runs as many as it may.
+func openJobs(jobs []candidate, capacity map[string]int64) []candidate {
+	for len(jobs) > 0 {
+		if left, limited := capacity[jobs[0].Queue]; !limited || left > 0 {
+			break
+		}
+		jobs = jobs[1:]
+	}
+	return jobs
+}
+
+// contenders sorts candidates by project, and reads how many jobs each one runs.
+func (c *claim) contenders(found []candidate) ([]*contender, error) {
+	slices.SortFunc(found, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.Project, b.Project), byRank(a, b))
+	})
+	var out []*contender
+	of := map[hostler.ProjectID]*contender{}
+	for i := range found {
+		p := found[i].Project
+		if of[p] == nil {
+			of[p] = &contender{project: p, weight: 1}
+			out = append(out, of[p])
+		}
+		of[p].jobs = append(of[p].jobs, found[i])
+	}
+	if len(out) < 2 {
+		return out, nil
+	}
+	type busy struct {
+		Project hostler.ProjectID `db:"project"`
+		N       int64             `db:"count(*)"`
+	}
+	return out, queryEach(c.tx, `SELECT @cols FROM running GROUP BY project`, nil, func(b *busy) error {
+		if r := of[b.Project]; r != nil {
+			r.running = b.N
+		}
+		return nil
+	})
+}
