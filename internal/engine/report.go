@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store"
@@ -33,35 +34,59 @@ func (e *Engine) Report(ctx context.Context, w hostler.WorkerID, reports []hostl
 // job, as the last chunk of the attempt. The output of an attempt that ends the job
 // is written with the job's row in the history.
 func (e *Engine) storeOutput(ctx context.Context, w hostler.WorkerID, reports []hostler.Report) error {
+	var chunks []hostler.LogChunk
 	for i := range reports {
 		r := &reports[i]
 		if len(r.Output) == 0 || r.Outcome == hostler.OutcomeSucceeded || r.Outcome == hostler.OutcomeCancelled {
 			continue
 		}
-		chunk := hostler.LogChunk{LeaseRef: r.LeaseRef, Attempt: r.Attempt, Seq: store.LastLogSeq, Lines: r.Output}
-		err := e.AppendLog(ctx, w, chunk)
-		if err != nil && hostler.CodeOf(err) != hostler.CodeStale { // stale: Finish refuses the report
-			return err
+		chunks = append(chunks, hostler.LogChunk{
+			LeaseRef: r.LeaseRef, Attempt: r.Attempt, Seq: store.LastLogSeq, Lines: r.Output,
+		})
+	}
+	if len(chunks) == 0 {
+		return nil
+	}
+	held, err := e.held(ctx, w, chunks)
+	if err != nil {
+		return err
+	}
+	if err := e.store.AppendLogs(ctx, held); err != nil {
+		return err
+	}
+	for i := range reports {
+		if r := &reports[i]; r.Outcome != hostler.OutcomeSucceeded && r.Outcome != hostler.OutcomeCancelled {
+			r.Output = nil
 		}
-		r.Output = nil
 	}
 	return nil
 }
 
-// AppendLog implements [hostler.Dispatcher].
-func (e *Engine) AppendLog(ctx context.Context, w hostler.WorkerID, c hostler.LogChunk) error {
-	var holds bool
+// held returns the chunks whose lease is still the worker's. Finish refuses the reports
+// of the others.
+func (e *Engine) held(ctx context.Context, w hostler.WorkerID, chunks []hostler.LogChunk) ([]hostler.LogChunk, error) {
+	refs := make([]hostler.LeaseRef, len(chunks))
+	for i := range chunks {
+		refs[i] = chunks[i].LeaseRef
+	}
+	var holds map[hostler.LeaseRef]bool
 	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
-		holds, err = tx.HoldsLease(w, c.LeaseRef)
+		holds, err = tx.HeldLeases(w, refs)
 		return err
 	})
+	return slices.DeleteFunc(chunks, func(c hostler.LogChunk) bool { return !holds[c.LeaseRef] }), err
+}
+
+// AppendLog implements [hostler.Dispatcher].
+func (e *Engine) AppendLog(ctx context.Context, w hostler.WorkerID, c hostler.LogChunk) error {
+	held, err := e.held(ctx, w, []hostler.LogChunk{c})
 	if err != nil {
 		return err
 	}
-	if !holds {
+	if len(held) == 0 {
 		return hostler.Errorf(hostler.CodeStale, "the lease of this job has ended", "该作业的租约已失效")
 	}
-	return e.store.AppendLog(ctx, c.Job, c.Fence, c.Attempt, c.Seq, c.Lines)
+	return e.store.AppendLogs(ctx, held)
 }
 
 // SetProgress implements [hostler.Dispatcher].

@@ -132,19 +132,23 @@ AND NOT (queue IN ?*) ORDER BY free_at LIMIT 1`, []any{c.worker, sqldb.Micros(c.
 // of the index for each. All groups of a closed queue are passed in one step, after the
 // first.
 const groupsOf = `WITH RECURSIVE g (of_queue, of_project, head, n) AS (
-SELECT x.queue, x.project, x.id, 1 FROM ready x WHERE x.id = (SELECT y.id FROM ready y
-WHERE (y.queue, y.project) > (?, ?) ORDER BY y.queue, y.project, y.owner, y.rank, y.id LIMIT 1)
-UNION ALL SELECT x.queue, x.project, x.id, g.n + 1 FROM g JOIN ready x ON x.id = (SELECT y.id FROM ready y
-WHERE (y.queue, y.project) > (g.of_queue, CASE WHEN g.of_queue IN ?* THEN 9223372036854775807 ELSE g.of_project END)
-ORDER BY y.queue, y.project, y.owner, y.rank, y.id LIMIT 1) WHERE g.n < ?) `
+SELECT x.queue, x.project, x.id, 1 FROM ready x WHERE x.id = COALESCE(
+(SELECT y.id FROM ready y WHERE y.queue = ? AND y.project > ?
+ORDER BY y.project, y.owner, y.rank, y.id LIMIT 1),
+(SELECT y.id FROM ready y WHERE y.queue > ? ORDER BY y.queue, y.project, y.owner, y.rank, y.id LIMIT 1))
+UNION ALL SELECT x.queue, x.project, x.id, g.n + 1 FROM g JOIN ready x ON x.id = COALESCE(
+(SELECT y.id FROM ready y WHERE y.queue = g.of_queue AND y.project > g.of_project AND NOT (g.of_queue IN ?*)
+ORDER BY y.project, y.owner, y.rank, y.id LIMIT 1),
+(SELECT y.id FROM ready y WHERE y.queue > g.of_queue
+ORDER BY y.queue, y.project, y.owner, y.rank, y.id LIMIT 1)) WHERE g.n < ?) `
 
 // readyGroups returns up to claimGroups groups, in their order.
 func (c *claim) readyGroups(after Group) ([]groupHead, error) {
 	return query[groupHead](c.tx, groupsOf+`SELECT r.queue, r.project, r.owner, r.rank,
 COALESCE((SELECT min(y.rank) FROM ready y
 WHERE y.queue = r.queue AND y.project = r.project AND y.owner = ?), 9223372036854775807) AS own_rank
-FROM g JOIN ready r ON r.id = g.head ORDER BY r.queue, r.project`,
-		after.Queue, after.Project, c.closed, claimGroups, c.worker)
+FROM g JOIN ready r ON r.id = g.head ORDER BY g.n`,
+		after.Queue, after.Project, after.Queue, c.closed, claimGroups, c.worker)
 }
 
 // choose returns up to n jobs of the groups, in the order of their turns, and locks them.
@@ -259,8 +263,8 @@ func (tx *Tx) oldestReady() (map[string]time.Time, error) {
 		groups, err := query[waiting](tx, groupsOf+`SELECT r.queue, r.project,
 (SELECT min(z.queued_at) FROM (SELECT y.queued_at FROM ready y
 WHERE y.queue = r.queue AND y.project = r.project AND y.owner = r.owner
-ORDER BY y.rank, y.id LIMIT 100) z) AS since FROM g JOIN ready r ON r.id = g.head ORDER BY r.queue, r.project`,
-			after.Queue, after.Project, []string{}, claimGroups)
+ORDER BY y.rank, y.id LIMIT 100) z) AS since FROM g JOIN ready r ON r.id = g.head ORDER BY g.n`,
+			after.Queue, after.Project, after.Queue, []string{}, claimGroups)
 		for _, g := range groups {
 			if was, known := oldest[g.Queue]; !known || g.Since.Before(was) {
 				oldest[g.Queue] = g.Since

@@ -165,8 +165,8 @@ func (tx *Tx) explainPaused(queue string) ([]hostler.Waiting, error) {
 // explainReady covers jobs that only need a worker.
 func (tx *Tx) explainReady(id hostler.JobID) ([]hostler.Waiting, error) {
 	var queue string
-	var rank int64
-	found, err := tx.one(`SELECT queue, rank FROM ready WHERE id = ?`, []any{id}, &queue, &rank)
+	var project, rank int64
+	found, err := tx.one(`SELECT queue, project, rank FROM ready WHERE id = ?`, []any{id}, &queue, &project, &rank)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -180,8 +180,10 @@ func (tx *Tx) explainReady(id hostler.JobID) ([]hostler.Waiting, error) {
 		return nil, err
 	}
 	w := hostler.Waiting{Queue: queue}
-	_, err = tx.one(`SELECT count(*) FROM (SELECT 1 FROM ready WHERE queue = ? AND (rank, id) < (?, ?) LIMIT ?) x`,
-		[]any{queue, rank, id, countCap}, &w.Ahead)
+	// Of its own project: the jobs of others take turns with them.
+	_, err = tx.one(`SELECT count(*) FROM (SELECT 1 FROM ready
+WHERE queue = ? AND project = ? AND owner = 0 AND (rank, id) < (?, ?) LIMIT ?) x`,
+		[]any{queue, project, rank, id, countCap}, &w.Ahead)
 	if err != nil {
 		return nil, err
 	}

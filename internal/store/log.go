@@ -18,28 +18,57 @@ const (
 	linesPerBlock = 64
 )
 
-// AppendLog stores one block of a job's output; nil means that it is durable. A
-// block that exists is left as it is. The caller checks that the lease still holds.
-// CodeTooLarge: the block, or the job's log, exceeds a limit of the format.
-func (s *Store) AppendLog(ctx context.Context, job hostler.JobID, fence int64, attempt, seq int,
-	lines []hostler.LogLine,
-) error {
-	if len(lines) == 0 {
+// Limits of one transaction that stores output.
+const (
+	logBatchBlocks = 100
+	logBatchBytes  = 4 << 20
+)
+
+// newBlock is a row of table log_block as it is inserted.
+type newBlock struct {
+	Job  hostler.JobID `db:"job"`
+	At   time.Time     `db:"at"`
+	Size int           `db:"size"`
+	logBlock
+}
+
+// AppendLogs stores blocks of jobs' output, each a chunk; nil means that they are
+// durable. A block that exists is left as it is. The caller checks that the leases still
+// hold. CodeTooLarge: a block, or a job's log, exceeds a limit of the format.
+func (s *Store) AppendLogs(ctx context.Context, chunks []hostler.LogChunk) error {
+	var rows []newBlock
+	size := 0
+	for i := range chunks {
+		c := &chunks[i]
+		if len(c.Lines) == 0 {
+			continue
+		}
+		if err := checkBlock(c.Fence, c.Seq, c.Lines); err != nil {
+			return err
+		}
+		// Encoded before the transaction, which others may wait for.
+		block := logBlock{Fence: c.Fence, Seq: int64(c.Seq), Attempt: c.Attempt, Data: EncodeBlock(c.Lines)}
+		rows = append(rows, newBlock{Job: c.Job, Size: textSize(c.Lines), logBlock: block})
+		if size += len(block.Data); len(rows) == logBatchBlocks || size >= logBatchBytes {
+			if err := s.insertBlocks(ctx, rows); err != nil {
+				return err
+			}
+			rows, size = rows[:0], 0
+		}
+	}
+	return s.insertBlocks(ctx, rows)
+}
+
+func (s *Store) insertBlocks(ctx context.Context, rows []newBlock) error {
+	if len(rows) == 0 {
 		return nil
 	}
-	if err := checkBlock(fence, seq, lines); err != nil {
-		return err
-	}
-	type newBlock struct {
-		Job  hostler.JobID `db:"job"`
-		At   time.Time     `db:"at"`
-		Size int           `db:"size"`
-		logBlock
-	}
-	block := logBlock{Fence: fence, Seq: int64(seq), Attempt: attempt, Data: EncodeBlock(lines)}
 	return s.inTx(ctx, s.log, func(tx *Tx) error {
-		// Stamped by the database's clock: retention must not trust a worker's.
-		_, err := insertNew(tx, "log_block", "job, fence, seq", []newBlock{{job, tx.now, textSize(lines), block}})
+		for i := range rows {
+			// Stamped by the database's clock: retention must not trust a worker's.
+			rows[i].At = tx.now
+		}
+		_, err := insertNew(tx, "log_block", "job, fence, seq", rows)
 		return err
 	})
 }

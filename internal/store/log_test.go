@@ -52,6 +52,13 @@ func (b *logBench) tx(fn func(tx *store.Tx) error) {
 	}
 }
 
+// put stores a block of output.
+func (b *logBench) put(job hostler.JobID, fence int64, attempt, seq int, lines []hostler.LogLine) error {
+	return b.Store.AppendLogs(b.t.Context(), []hostler.LogChunk{{
+		LeaseRef: hostler.LeaseRef{Job: job, Fence: fence}, Attempt: attempt, Seq: seq, Lines: lines,
+	}})
+}
+
 // lease leases the job and returns its fence and attempt.
 func (b *logBench) lease() (ref hostler.LeaseRef, attempt int) {
 	b.t.Helper()
@@ -85,7 +92,7 @@ func (b *logBench) finish(r hostler.Report) {
 
 func (b *logBench) append(ref hostler.LeaseRef, attempt, seq int, texts ...string) {
 	b.t.Helper()
-	if err := b.Store.AppendLog(b.t.Context(), ref.Job, ref.Fence, attempt, seq, b.lines(texts...)); err != nil {
+	if err := b.put(ref.Job, ref.Fence, attempt, seq, b.lines(texts...)); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -217,7 +224,7 @@ func TestAppendLogRefusesWhatDoesNotFit(t *testing.T) {
 			{1, make([]hostler.LogLine, 5000), hostler.CodeTooLarge},
 			{1, long, hostler.CodeTooLarge},
 		} {
-			err := b.Store.AppendLog(t.Context(), b.job, 1, 1, c.seq, c.lines)
+			err := b.put(b.job, 1, 1, c.seq, c.lines)
 			if got := hostler.CodeOf(err); got != c.want {
 				t.Errorf("chunk %d of %d lines: %q, want %q", c.seq, len(c.lines), got, c.want)
 			}

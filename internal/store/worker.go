@@ -214,9 +214,22 @@ func (tx *Tx) LoseWorkers(silent []Pulse) (lost []hostler.WorkerID, err error) {
 	return lost, nil
 }
 
-// HoldsLease reports whether the lease is still the worker's.
-func (tx *Tx) HoldsLease(w hostler.WorkerID, l hostler.LeaseRef) (bool, error) {
-	return tx.exists(`SELECT id FROM running WHERE id = ? AND worker = ? AND fence = ?`, l.Job, w, l.Fence)
+// HeldLeases returns which of the leases are still the worker's.
+func (tx *Tx) HeldLeases(w hostler.WorkerID, leases []hostler.LeaseRef) (map[hostler.LeaseRef]bool, error) {
+	type leased struct {
+		Job   hostler.JobID `db:"id"`
+		Fence int64         `db:"fence"`
+	}
+	ids := make([]hostler.JobID, len(leases))
+	for i, l := range leases {
+		ids[i] = l.Job
+	}
+	held := make(map[hostler.LeaseRef]bool, len(leases))
+	return held, queryEach(tx, `SELECT @cols FROM running WHERE id IN ?* AND worker = ?`, []any{ids, w},
+		func(l *leased) error {
+			held[hostler.LeaseRef(*l)] = true
+			return nil
+		})
 }
 
 // SetProgress stores the progress of a leased job. CodeStale: the lease is lost.

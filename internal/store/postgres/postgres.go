@@ -191,8 +191,11 @@ func config(dsn string, opt Options) (*pgxpool.Config, error) {
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(opt.IdleTimeout.Milliseconds())
 	c.RuntimeParams["jit"] = "off" // compiling takes longer than any of our statements
 	// The queue's tables go from empty to millions of rows faster than statistics
-	// follow: a plan that scans a table because it was small would stay in use.
+	// follow: a plan that scans a table, or builds a hash of it, because it was small
+	// would stay in use.
 	c.RuntimeParams["enable_seqscan"] = "off"
+	c.RuntimeParams["enable_hashjoin"] = "off"
+	c.RuntimeParams["enable_mergejoin"] = "off"
 	c.RuntimeParams["TimeZone"] = "UTC"
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "hostler"
