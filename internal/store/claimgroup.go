@@ -167,7 +167,11 @@ func (c *claim) choose(groups []groupHead) ([]candidate, error) {
 	for _, project := range slices.Sorted(maps.Keys(byProject)) {
 		heads := byProject[project]
 		slices.SortStableFunc(heads, func(a, b groupHead) int { return cmp.Compare(a.best(), b.best()) })
-		from = append(from, heads[:min(c.n, len(heads))]...)
+		few := min(c.n, len(heads))
+		for few < len(heads) && heads[few].best() == heads[few-1].best() {
+			few++ // equally ranked
+		}
+		from = append(from, heads[:few]...)
 	}
 	capacity, err := c.lockLimited(from)
 	if err != nil {
