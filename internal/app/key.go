@@ -79,6 +79,10 @@ func (a *App) CreateKey(ctx context.Context, c auth.Caller, in hostler.KeyInput)
 		}
 		row := store.KeyRow{UserID: c.UserID, ProjectID: c.Project}
 		row.Name, row.User, row.Project, row.Parent = in.Name, c.User, c.ProjectName, parent.ID
+		if parent.Local {
+			// The access to the machine is the permission, and lasts longer than the key.
+			row.Parent, parent.ExpiresAt = 0, nil
+		}
 		if err := s.setOwner(in, &row); err != nil {
 			return hostler.KeyCreated{}, err
 		}

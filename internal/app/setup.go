@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
@@ -76,12 +77,14 @@ func createAdminKey(tx *store.Tx, p hostler.Project, keyName, secret string) err
 	if err := tx.SetRole(id, p.ID, hostler.RoleAdmin, 0); err != nil {
 		return err
 	}
-	key, err := tx.InsertKey(store.KeyRow{
-		Key: hostler.Key{
-			Name: keyName, User: adminUser, Project: p.Name, Role: hostler.RoleAdmin, Prefix: auth.KeyPrefix(secret),
-		},
-		UserID: id, ProjectID: p.ID, Base: hostler.RoleAdmin, Hash: auth.HashKey(secret),
-	})
+	return insertAdminKey(tx, p, id, secret, store.KeyRow{Key: hostler.Key{Name: keyName}})
+}
+
+// insertAdminKey stores a key of the user admin with the authority of the process.
+func insertAdminKey(tx *store.Tx, p hostler.Project, id hostler.UserID, secret string, row store.KeyRow) error {
+	row.User, row.Project, row.Role, row.Prefix = adminUser, p.Name, hostler.RoleAdmin, auth.KeyPrefix(secret)
+	row.UserID, row.ProjectID, row.Base, row.Hash = id, p.ID, hostler.RoleAdmin, auth.HashKey(secret)
+	key, err := tx.InsertKey(row)
 	if err != nil {
 		return err
 	}
@@ -121,6 +124,46 @@ func (a *App) LocalAdminKey(ctx context.Context, name string) (secret string, er
 	}
 	a.callers.clear()
 	return secret, nil
+}
+
+// localKeyLife is how long a local key is valid. It is renewed when half of that is over.
+const localKeyLife = 48 * time.Hour
+
+// LocalContextKey returns the key for the command line on the server's machine: have, if it
+// is such a key and valid for long enough, or else a new one of the user admin. There is
+// none ("") when that user is disabled or was never created. Access to the data folder,
+// where the key is written, is the permission.
+func (a *App) LocalContextKey(ctx context.Context, have string) (secret string, err error) {
+	err = a.work.InTx(ctx, func(tx *store.Tx) error {
+		secret = ""
+		if auth.ParseKey(have) == nil {
+			k, disabled, err := tx.KeyByHash(auth.HashKey(have))
+			if err != nil {
+				return err
+			}
+			if k != nil && k.Local && refuseKey(k, disabled, tx.Now().Add(localKeyLife/2)) == nil {
+				secret = have
+				return nil
+			}
+		}
+		u, err := tx.UserByName(adminUser)
+		if err != nil || u == nil || u.Disabled {
+			return err
+		}
+		p, err := tx.ProjectByName(hostler.DefaultProject)
+		if err != nil || p == nil {
+			return err
+		}
+		if err := tx.DeleteLocalKeys(tx.Now().Add(-localKeyLife)); err != nil {
+			return err
+		}
+		secret = auth.NewKey()
+		expires := tx.Now().Add(localKeyLife)
+		return insertAdminKey(tx, *p, u.ID, secret, store.KeyRow{
+			Key: hostler.Key{Name: "command line of this machine", ExpiresAt: &expires}, Local: true,
+		})
+	})
+	return secret, err
 }
 
 // SampleAsset is the name of the asset that SeedSample creates.

@@ -14,7 +14,6 @@
 package clicontext
 
 import (
-	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -115,18 +114,20 @@ func replace(path string, text []byte) error {
 	return os.Rename(tmp.Name(), path)
 }
 
-// Publish writes the context "local" into the user's file: a server with the data
-// folder is at c.URL. A key that the server has just created is also written to the
-// data folder; without one, the key from there is used, so that the command line works
-// after a restart, or a switch between two data folders. With userFile "" only the
-// file in the data folder is written.
+// LocalKey is the key of the context "local" in a data folder; "" when there is none.
+func LocalKey(dataDir string) string {
+	stored, err := Load(filepath.Join(dataDir, fileName))
+	if err != nil {
+		return ""
+	}
+	return stored.Contexts[Local].Key
+}
+
+// Publish writes the context "local" into the data folder and into the user's file: a
+// server with the data folder is at c.URL, and has the key c.Key. Without a key, or with
+// userFile "", only the file in the data folder is written.
 func Publish(dataDir, userFile string, c Context) error {
 	own := filepath.Join(dataDir, fileName)
-	stored, err := Load(own)
-	if err != nil {
-		return err
-	}
-	c.Key = cmp.Or(c.Key, stored.Contexts[Local].Key)
 	if err := Save(own, File{Current: Local, Contexts: map[string]Context{Local: c}}); err != nil {
 		return err
 	}

@@ -38,14 +38,14 @@ func TestPublish(t *testing.T) {
 	check(File{Current: Local, Contexts: local("http://a", "hst_1")})
 	publish(data2, "http://b", "hst_2")
 	check(File{Current: Local, Contexts: local("http://b", "hst_2")})
-	publish(data1, "http://c", "") // a restart: the key is only hashed in the store
+	publish(data1, "http://c", LocalKey(data1)) // a restart
 	check(File{Current: Local, Contexts: local("http://c", "hst_1")})
 
 	chosen := File{Current: "prod", Contexts: map[string]Context{"prod": {URL: "https://p", Key: "hst_p"}}}
 	if err := Save(user, chosen); err != nil {
 		t.Fatal(err)
 	}
-	publish(data2, "http://b", "")
+	publish(data2, "http://b", LocalKey(data2))
 	chosen.Contexts[Local] = Context{URL: "http://b", Key: "hst_2"}
 	check(chosen) // the user's choice is unchanged
 

@@ -7,10 +7,12 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/clicontext"
+	"hostler.dev/hostler/internal/wait"
 )
 
 // announce creates what a first start requires, and publishes the address of the
@@ -33,18 +35,39 @@ func (s *server) announce(ctx context.Context, addr net.Addr) error {
 		}
 	}
 	self := clicontext.Context{URL: s.url(addr)}
-	if first {
-		self.Key = secret
-	}
 	if s.cfg.TLS() {
 		if self.CAFile, err = filepath.Abs(s.cfg.TLSCert); err != nil {
 			return fmt.Errorf("tls certificate: %w", err)
 		}
 	}
-	if err := clicontext.Publish(s.cfg.Data, s.proc.ContextFile, self); err != nil {
+	s.self = self
+	s.publishContext(ctx)
+	return s.greet(self.URL, secret, first)
+}
+
+// contextPoll is how often a server looks whether its local key is to be renewed.
+const contextPoll = time.Hour
+
+// keepContext renews the key of the context file until ctx is done.
+func (s *server) keepContext(ctx context.Context) error {
+	for wait.Sleep(ctx, contextPoll) == nil {
+		s.publishContext(ctx)
+	}
+	return nil
+}
+
+// publishContext writes the context file with a local key, which expires unless a server
+// renews it. The first admin key is not stored. Without the file the server works as well.
+func (s *server) publishContext(ctx context.Context) {
+	key, err := s.app.LocalContextKey(ctx, clicontext.LocalKey(s.cfg.Data))
+	if err == nil {
+		self := s.self
+		self.Key = key
+		err = clicontext.Publish(s.cfg.Data, s.proc.ContextFile, self)
+	}
+	if err != nil {
 		s.log.WarnContext(ctx, "cannot write the context file; name the server with --url", "err", err)
 	}
-	return s.greet(self.URL, secret, first)
 }
 
 // greet prints the address, and the first admin key once.

@@ -20,6 +20,7 @@ import (
 	"hostler.dev/hostler/internal/api"
 	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/clicontext"
 	"hostler.dev/hostler/internal/config"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/engine"
@@ -98,6 +99,7 @@ type server struct {
 	notifier  *notify.Notifier
 	node      *node.Node
 	keys      *keyKeeper
+	self      clicontext.Context // this server, for the command line on its machine
 	handler   http.Handler
 	draining  chan struct{}
 }
@@ -244,6 +246,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	g.Go(func() error { return s.publisher.Run(failed) })
 	g.Go(func() error { return s.stream.Run(failed) })
 	g.Go(func() error { return s.keys.Run(failed) })
+	g.Go(func() error { return s.keepContext(failed) })
 	// After a stop the notifier finishes its open requests, of at most ten seconds each.
 	g.Go(func() error { return s.notifier.Run(failed) })
 	if s.node.HasWorker() {

@@ -21,6 +21,8 @@ type KeyRow struct {
 	Custom hostler.CustomRoleID // 0: a built-in role
 	Limit  hostler.RoleLimit    // of the custom role
 	Hash   string               // written, never read back
+	// Local: a server renews it for the command line on its machine.
+	Local bool
 }
 
 // keyColumns are the columns of table api_key, but for the hash.
@@ -39,6 +41,7 @@ type keyColumns struct {
 	ExpiresAt *time.Time           `db:"expires_at"`
 	RevokedAt *time.Time           `db:"revoked_at"`
 	LastUsed  *time.Time           `db:"last_used_at"`
+	Local     bool                 `db:"local"`
 }
 
 // InsertKey stores a key and returns it as people see it. User, Project and Role are
@@ -57,6 +60,7 @@ func (tx *Tx) InsertKey(k KeyRow) (hostler.Key, error) {
 	cols := keyColumns{
 		ID: k.ID, User: k.UserID, Name: k.Name, Project: k.ProjectID, Role: k.Base, Custom: k.Custom,
 		Parent: k.Parent, Prefix: k.Prefix, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
+		Local: k.Local,
 	}
 	if k.Custom != 0 {
 		cols.Role = hostler.RoleViewer
@@ -94,6 +98,12 @@ func decodeList[T any](s string) (list []T, err error) {
 		return nil, fmt.Errorf("decode a list: %w", err)
 	}
 	return list, nil
+}
+
+// DeleteLocalKeys deletes local keys that expired before a time.
+func (tx *Tx) DeleteLocalKeys(before time.Time) error {
+	_, err := tx.Exec(`DELETE FROM api_key WHERE local = 1 AND expires_at <> 0 AND expires_at < ?`, sqldb.Micros(before))
+	return err
 }
 
 // Key finds a key by its id; nil when there is none.
@@ -184,7 +194,7 @@ func (tx *Tx) keys(where string, args ...any) ([]KeyRow, error) {
 
 // row returns a stored key as the store's callers see it.
 func (c *keyColumns) row(x keyContext, now time.Time) (KeyRow, error) {
-	k := KeyRow{UserID: c.User, ProjectID: c.Project, Base: x.base, Custom: c.Custom}
+	k := KeyRow{UserID: c.User, ProjectID: c.Project, Base: x.base, Custom: c.Custom, Local: c.Local}
 	k.ID, k.Name, k.User, k.Project, k.Prefix, k.Parent = c.ID, c.Name, x.user, x.project, c.Prefix, c.Parent
 	k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsed = c.CreatedAt, c.ExpiresAt, c.RevokedAt, c.LastUsed
 	k.Role = c.Role
