@@ -1,12 +1,9 @@
 package secret
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"io"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -25,19 +22,24 @@ const minPart = 8
 
 // Redactor removes secrets from output. It is safe for concurrent use.
 //
+// It searches for two kinds of form. Hex and base64 are fixed texts. In all other forms each
+// character of the secret is either itself or escaped: for URLs (%2f, %2F, +), JSON (\/,
+// \u00e9, \n) or HTML (&amp;, &#38;, &#x26;), in any mixture; see [escapes].
+//
 // It reads output once, whatever the number of forms: a form is only compared where its first
 // two bytes occur, which a bit set of all pairs decides.
 type Redactor struct {
 	mu    sync.RWMutex
-	forms map[string]bool
-	heads map[uint16][]string  // forms by their first two bytes
-	pairs [1 << 16 / 64]uint64 // the keys of heads, as a set
+	known map[string]bool
+	heads map[uint16][]string  // fixed forms by their first two bytes
+	texts map[uint16][]string  // secrets by the first two bytes of any of their escaped forms
+	pairs [1 << 16 / 64]uint64 // the keys of heads and texts, as a set
 	first [256]bool            // first bytes of forms
 }
 
 // NewRedactor returns a Redactor of these secrets.
 func NewRedactor(values ...string) *Redactor {
-	r := &Redactor{forms: map[string]bool{}, heads: map[uint16][]string{}}
+	r := &Redactor{known: map[string]bool{}, heads: map[uint16][]string{}, texts: map[uint16][]string{}}
 	r.Add(values...)
 	return r
 }
@@ -47,31 +49,37 @@ func (r *Redactor) Add(values ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, v := range values {
-		for _, f := range formsOf(v) {
-			if r.forms[f] {
-				continue
+		if len(v) < minForm || r.known[v] {
+			continue
+		}
+		r.known[v] = true
+		for _, f := range fixedForms(v) {
+			r.addHead(r.heads, pair(f[0], f[1]), f)
+		}
+		for _, text := range append(lines(v), v) {
+			for _, head := range headsOf(text) {
+				r.addHead(r.texts, head, text)
 			}
-			r.forms[f] = true
-			r.first[f[0]] = true
-			head := pair(f[0], f[1])
-			r.heads[head] = append(r.heads[head], f)
-			r.pairs[head/64] |= 1 << (head % 64)
 		}
 	}
 }
 
+// addHead adds a form to those that begin with two bytes.
+func (r *Redactor) addHead(to map[uint16][]string, head uint16, form string) {
+	if slices.Contains(to[head], form) {
+		return
+	}
+	to[head] = append(to[head], form)
+	r.first[head>>8] = true
+	r.pairs[head/64] |= 1 << (head % 64)
+}
+
 func pair(a, b byte) uint16 { return uint16(a)<<8 | uint16(b) }
 
-// formsOf lists the texts as which a secret may appear.
-func formsOf(v string) []string {
-	if len(v) < minForm {
-		return nil
-	}
+// fixedForms lists the forms of a secret in which its characters are not escaped one by one.
+func fixedForms(v string) []string {
 	digits := hex.EncodeToString([]byte(v))
-	forms := []string{v, url.QueryEscape(v), url.PathEscape(v), digits, strings.ToUpper(digits)}
-	for _, html := range []bool{true, false} {
-		forms = append(forms, jsonForm(v, html))
-	}
+	forms := []string{digits, strings.ToUpper(digits)}
 	for _, enc := range []*base64.Encoding{
 		base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding,
 	} {
@@ -80,17 +88,7 @@ func formsOf(v string) []string {
 	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		forms = append(forms, insideBase64(enc, v)...)
 	}
-	return append(forms, lines(v)...)
-}
-
-func jsonForm(v string, html bool) string {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(html)
-	if err := e.Encode(v); err != nil {
-		return v
-	}
-	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(b.String()), `"`), `"`)
+	return forms
 }
 
 // insideBase64 lists the base64 of the secret inside a longer text, such as user:password, at
@@ -144,7 +142,7 @@ type span struct{ from, to int }
 // lock.
 func (r *Redactor) scan(b []byte) (spans []span, undecided int) {
 	undecided = len(b)
-	if len(r.forms) == 0 || len(b) == 0 {
+	if len(r.known) == 0 || len(b) == 0 {
 		return nil, undecided
 	}
 	for i := range len(b) - 1 {
@@ -153,6 +151,10 @@ func (r *Redactor) scan(b []byte) (spans []span, undecided int) {
 			continue
 		}
 		n, cut := longest(b[i:], r.heads[head])
+		for _, text := range r.texts[head] {
+			m, more := matchEscaped(b[i:], text)
+			n, cut = max(n, m), cut || more
+		}
 		if n > 0 {
 			spans = add(spans, span{i, i + n})
 		}

@@ -6,13 +6,16 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf16"
 
 	"pgregory.net/rapid"
 
@@ -199,6 +202,72 @@ func TestFormsOfSecretsAreMasked(t *testing.T) {
 	}
 }
 
+// TestEscapedFormsAreMasked writes a secret as programs of many languages do, in chunks of
+// every size: it never passes, and what is around it does.
+func TestEscapedFormsAreMasked(t *testing.T) {
+	const secret = `a/b&c"é<d>'\` + "\t😀 z"
+	percent := func(format string, skip string) string {
+		var b strings.Builder
+		for _, c := range []byte(secret) {
+			if strings.IndexByte(skip, c) >= 0 {
+				b.WriteByte(c)
+				continue
+			}
+			fmt.Fprintf(&b, format, c)
+		}
+		return b.String()
+	}
+	units := func(format string) string {
+		var b strings.Builder
+		for _, u := range utf16.Encode([]rune(secret)) {
+			fmt.Fprintf(&b, format, u)
+		}
+		return b.String()
+	}
+	entities := func(format string) string {
+		var b strings.Builder
+		for _, c := range secret {
+			fmt.Fprintf(&b, format, c)
+		}
+		return b.String()
+	}
+	js, err := json.Marshal(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	goJSON := string(js[1 : len(js)-1])
+	for what, form := range map[string]string{
+		"percent, upper case": percent("%%%02X", ""), "percent, lower case": percent("%%%02x", ""),
+		"percent, with slashes": percent("%%%02X", "/abcdz"), "percent, lower, with slashes": percent("%%%02x", "/abcdz"),
+		"a query": url.QueryEscape(secret), "a path": url.PathEscape(secret),
+		"JSON of Go": goJSON, "JSON of PHP": strings.ReplaceAll(goJSON, "/", `\/`),
+		"JSON in ASCII": units(`\u%04x`), "JSON in ASCII, upper case": units(`\u%04X`),
+		"HTML": html.EscapeString(secret), "HTML, decimal": entities("&#%d;"), "HTML, hexadecimal": entities("&#x%X;"),
+		"XML": strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;").Replace(secret),
+	} {
+		for _, size := range []int{1, 2, 3, 7, 64, 4096} {
+			if got, want := stream(NewRedactor(secret), "<p>"+form+"</p>", []int{size}), "<p>"+Mask+"</p>"; got != want {
+				t.Errorf("%s in chunks of %d: %q", what, size, got)
+			}
+		}
+	}
+}
+
+// TestHeldBackIsBounded: a stream that could be a secret for ever holds no more than the
+// longest form of one.
+func TestHeldBackIsBounded(t *testing.T) {
+	secret := strings.Repeat("a", 1000) + "b"
+	w := NewRedactor(secret).Writer(io.Discard).(*redacting)
+	for range 200 {
+		if _, err := io.WriteString(w, strings.Repeat("a", 100)); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.held) > 12*len(secret) {
+			t.Fatalf("%d bytes are held back", len(w.held))
+		}
+	}
+}
+
 func TestSecretInsideLongerBase64(t *testing.T) {
 	const secret = "correct-horse-battery"
 	for _, user := range []string{"a", "ab", "abc", "root"} {
@@ -224,8 +293,10 @@ func TestRedactorProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		secrets := rapid.SliceOfN(rapid.StringMatching(`[abc+/ ]{4,12}`), 1, 4).Draw(t, "secrets")
 		var forms []string
+		var patterns []*regexp.Regexp
 		for _, s := range secrets {
 			forms = append(forms, formsOf(s)...)
+			patterns = append(patterns, patternOf(s))
 		}
 		var text strings.Builder
 		for range rapid.IntRange(0, 12).Draw(t, "parts") {
@@ -241,7 +312,7 @@ func TestRedactorProperties(t *testing.T) {
 				t.Fatalf("%q passed in %q", f, got)
 			}
 		}
-		if want := naive(text.String(), forms); got != want {
+		if want := naive(text.String(), patterns); got != want {
 			t.Fatalf("got %q, want %q", got, want)
 		}
 		if whole := r.String(text.String()); got != whole {
@@ -258,16 +329,55 @@ func TestRedactorProperties(t *testing.T) {
 	})
 }
 
+// formsOf lists forms of a secret as programs write them.
+func formsOf(v string) []string {
+	lower := regexp.MustCompile(`%[0-9A-F]{2}`).ReplaceAllStringFunc(url.QueryEscape(v), strings.ToLower)
+	js, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	inJSON := string(js[1 : len(js)-1])
+	return append(fixedForms(v), v, url.QueryEscape(v), url.PathEscape(v), lower, strings.ReplaceAll(lower, "%2f", "/"),
+		strings.ReplaceAll(url.QueryEscape(v), "+", "%20"), inJSON, strings.ReplaceAll(inJSON, "/", `\/`),
+		html.EscapeString(v))
+}
+
+// patternOf is an expression for all forms of a secret of ASCII.
+func patternOf(v string) *regexp.Regexp {
+	var all []string
+	for _, f := range fixedForms(v) {
+		all = append(all, regexp.QuoteMeta(f))
+	}
+	var chars strings.Builder
+	for _, c := range v {
+		one := []string{regexp.QuoteMeta(string(c))}
+		for _, form := range []string{"%%%02x", `\\u%04x`, "&#x%x;", "&#%d;", "&#0%d;"} {
+			one = append(one, "(?i:"+fmt.Sprintf(form, c)+")")
+		}
+		switch c {
+		case ' ':
+			one = append(one, `\+`)
+		case '/':
+			one = append(one, `\\/`)
+		}
+		chars.WriteString("(?:" + strings.Join(one, "|") + ")")
+	}
+	re := regexp.MustCompile("^(?:" + strings.Join(append(all, chars.String()), "|") + ")")
+	re.Longest()
+	return re
+}
+
 // naive masks every byte of every form, one by one.
-func naive(text string, forms []string) string {
+func naive(text string, patterns []*regexp.Regexp) string {
 	covered := make([]bool, len(text)) // is part of a form
 	joined := make([]bool, len(text))  // and of the same one as the byte before, or of one that overlaps it
-	for _, f := range forms {
-		for i := 0; i+len(f) <= len(text); i++ {
-			if text[i:i+len(f)] != f {
+	for _, re := range patterns {
+		for i := range text {
+			at := re.FindStringIndex(text[i:])
+			if at == nil {
 				continue
 			}
-			for j := range len(f) {
+			for j := range at[1] {
 				covered[i+j] = true
 				joined[i+j] = joined[i+j] || j > 0
 			}
