@@ -91,6 +91,10 @@ type exchange struct {
 	// execAnswered is closed.
 	refusal error
 
+	// signal ended the wrapper, which then has no exit status; it may be read once closed
+	// is.
+	signal string
+
 	execAnswered chan struct{}
 	messages     chan string // of the wrapper, without the nonce
 	exited       chan exit
@@ -279,6 +283,15 @@ func (x *exchange) handleClosed(ctx context.Context) (exit, error) {
 	x.drain()
 	<-x.execAnswered
 	switch {
+	case x.signal != "" && x.sent:
+		return exit{}, action.NewUnknownFault(KindShellKilled,
+			"the shell that ran the program on %s was ended by signal %s; "+
+				"the program may still be running there, or may already have taken effect",
+			"%s 上运行程序的 shell 被信号 %s 终止；程序可能仍在运行，或已产生效果", x.host.Where(), x.signal)
+	case x.signal != "" && ctx.Err() == nil:
+		return exit{}, action.NewFault(KindNotStarted,
+			"%s did not start the program: its shell was ended by signal %s",
+			"%s 未能启动程序：其 shell 被信号 %s 终止", x.host.Where(), x.signal)
 	case x.sent:
 	case x.refusal != nil:
 		return exit{}, x.refusal
@@ -415,6 +428,13 @@ func (x *exchange) readRequests() {
 			case x.exited <- exit{code: int(status.Code)}:
 			default:
 			}
+		}
+		var killed struct {
+			Signal string
+			Rest   []byte `ssh:"rest"`
+		}
+		if req.Type == "exit-signal" && gossh.Unmarshal(req.Payload, &killed) == nil {
+			x.signal = killed.Signal
 		}
 		if req.WantReply {
 			_ = req.Reply(false, nil)

@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"strings"
 	"sync"
@@ -139,7 +140,8 @@ func (p *preamble) flush() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.started {
-		p.exchange.lastErrLine = action.LastLine(p.err)
+		// A shell such as nologin gives its reason on standard output.
+		p.exchange.lastErrLine = cmp.Or(action.LastLine(p.err), action.LastLine(p.out))
 		p.writeHeld()
 	}
 }

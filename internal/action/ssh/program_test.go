@@ -157,6 +157,28 @@ func TestAccountWithoutShellIsNotStarted(t *testing.T) {
 	}
 }
 
+// TestReasonOnStandardOutput is a regression test: nologin gives its reason on standard
+// output, and the error had "-" instead.
+func TestReasonOnStandardOutput(t *testing.T) {
+	s := startServer(t,
+		sshtest.Options{Config: []string{`ForceCommand echo "This account is currently not available."; exit 1`}})
+	a := newEnv(t, ssh.Options{}).command(s.Asset(), "true")
+	a.MustEnd(t, hostler.OutcomeFailed, ssh.KindNotStarted)
+	if !strings.Contains(a.Error.Text.EN, "currently not available") {
+		t.Errorf("got %s", a)
+	}
+}
+
+// TestKilledShellIsNotALostConnection is a regression test.
+func TestKilledShellIsNotALostConnection(t *testing.T) {
+	s := startServer(t, sshtest.Options{})
+	a := newEnv(t, ssh.Options{}).command(s.Asset(), `kill -KILL $PPID; sleep 1`)
+	a.MustEnd(t, hostler.OutcomeUnknown, ssh.KindShellKilled)
+	if !strings.Contains(a.Error.Text.EN, "KILL") {
+		t.Errorf("got %s", a)
+	}
+}
+
 func TestDaemonHoldingOutputDoesNotHang(t *testing.T) {
 	s := startServer(t, sshtest.Options{})
 	f := sshtest.NewPIDFile(t)

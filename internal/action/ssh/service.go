@@ -204,7 +204,8 @@ func (s *service) query(ctx context.Context) (string, error) {
 func (s *service) interrupted(err error) action.Result {
 	f := action.AsFault(err)
 	idempotent := s.args.Operation != opRestart && s.args.Operation != opReload
-	if f.Outcome == hostler.OutcomeUnknown && idempotent && f.Kind == hostler.ErrKindConnLost {
+	lost := f.Kind == hostler.ErrKindConnLost || f.Kind == KindShellKilled
+	if f.Outcome == hostler.OutcomeUnknown && idempotent && lost {
 		f.Outcome = hostler.OutcomeFailed
 	}
 	return f.Result()

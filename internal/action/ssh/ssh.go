@@ -51,6 +51,8 @@ import (
 const (
 	// KindNotStarted: the host could not start the program.
 	KindNotStarted = "not_started"
+	// KindShellKilled: a signal ended the shell that ran the program.
+	KindShellKilled = "shell_killed"
 	// KindServiceState: the service manager did what was asked, but the service is not
 	// in the state that this should lead to.
 	KindServiceState = "service_state"
