@@ -308,7 +308,11 @@ func (s *scope) bind(row *store.AssetRow, in hostler.AssetInput) error {
 	row.ProjectID = s.project
 	var fields check.Fields
 	if in.Credential != "" {
-		c, err := found(s.LockCredential, s, credentialKind, in.Credential)
+		find := s.LockCredential
+		if s.planning {
+			find = s.Credential
+		}
+		c, err := found(find, s, credentialKind, in.Credential)
 		if hostler.CodeOf(err) == hostler.CodeNotFound {
 			fields.Add("credential", "does not exist in this project", "本项目中不存在该凭据")
 		} else if err != nil {

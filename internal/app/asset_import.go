@@ -20,11 +20,12 @@ const (
 	conflictFail   = "fail"
 )
 
-// errRollback rolls back an import that is a dry run or has a failing row.
+// errRollback rolls back an import with a row that fails now and did not in the plan.
 var errRollback = errors.New("import rolled back")
 
 // ImportAssets creates and updates assets from a CSV file: all of it, or, when a row
-// fails, nothing. A dry run does the same and rolls it back. A column that the file
+// fails, nothing. It first plans the import on a snapshot, which takes no lock and keeps
+// no writer waiting: all of a dry run, and of a file with a fault. A column that the file
 // lacks leaves its field as it is; an empty cell clears the field. See
 // [assetfile.Read] for the form of the file.
 func (a *App) ImportAssets(
@@ -44,7 +45,15 @@ func (a *App) ImportAssets(
 	if err != nil {
 		return hostler.AssetImport{}, err
 	}
-	var out hostler.AssetImport
+	out, err := list(ctx, g, func(s *scope) (hostler.AssetImport, error) {
+		s.planning = true
+		im := newAssetImport(s, o, rows)
+		err := im.run()
+		return im.summary(), err
+	})
+	if err != nil || !out.Applied {
+		return out, err
+	}
 	_, err = change(ctx, g, func(s *scope) (struct{}, error) {
 		im := newAssetImport(s, o, rows)
 		err := im.run()
@@ -69,6 +78,8 @@ type assetImport struct {
 	byName  map[string]int             // the first row of each name
 	old     map[string]*store.AssetRow // the assets before the import, by name
 	created []store.AssetRow           // not inserted yet; flush inserts them together
+	updated []store.AssetRow           // likewise
+	moved   []*store.AssetRow          // as they were before they moved
 	uses    []store.UseRow             // of credentials, that flush allows
 }
 
@@ -82,6 +93,11 @@ func newAssetImport(s *scope, o hostler.ImportOptions, rows []assetfile.Row) *as
 }
 
 func (im *assetImport) run() error {
+	if !im.planning {
+		if err := im.LockAssetNames(im.project); err != nil {
+			return err
+		}
+	}
 	if err := im.readOld(im.indexNames()); err != nil {
 		return err
 	}
@@ -92,6 +108,9 @@ func (im *assetImport) run() error {
 	}
 	if err := im.flush(); err != nil {
 		return err
+	}
+	if im.planning {
+		return nil
 	}
 	n := im.summary()
 	if n.Created+n.Updated == 0 {
@@ -217,14 +236,29 @@ func (im *assetImport) create(i int) error {
 	return nil
 }
 
-// flush inserts the new assets, and allows the uses of their credentials.
+// flush writes the new and the changed assets, each with few statements, and allows the
+// uses of their credentials. A plan only makes them known to the rows that follow.
 func (im *assetImport) flush() error {
-	err := im.InsertAssets(im.project, im.created)
-	if err == nil {
-		err = im.AllowUses(im.uses)
+	created, updated, moved, uses := im.created, im.updated, im.moved, im.uses
+	im.created, im.updated, im.moved, im.uses = nil, nil, nil, nil
+	if im.planning {
+		for _, a := range append(created, updated...) {
+			im.PlanAsset(a)
+		}
+		return nil
 	}
-	im.created, im.uses = nil, nil
-	return err
+	if err := im.InsertAssets(im.project, created); err != nil {
+		return err
+	}
+	if err := im.UpdateAssets(im.project, updated); err != nil {
+		return err
+	}
+	for _, old := range moved {
+		if err := im.left(old); err != nil {
+			return err
+		}
+	}
+	return im.AllowUses(uses)
 }
 
 // update changes the asset of a row, if the row differs from it.
@@ -257,7 +291,14 @@ func (im *assetImport) update(i int, old *store.AssetRow) error {
 		return err
 	}
 	im.results[i].Result, im.results[i].Changes = hostler.ImportUpdate, changes
-	return im.updateAsset(asset, old, use)
+	im.updated = append(im.updated, asset)
+	if !samePlace(&asset, old) {
+		im.moved = append(im.moved, old)
+	}
+	if use != nil {
+		im.uses = append(im.uses, *use)
+	}
+	return nil
 }
 
 // summary counts the rows by result.

@@ -1,14 +1,17 @@
 package app_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/store"
 )
 
 func (w *env) export(t testing.TB) string {
@@ -214,5 +217,37 @@ func TestExportReadsBack(t *testing.T) {
 			}
 			must(w.DeleteAsset(t.Context(), w.operator, in.Name))(t)
 		})
+	})
+}
+
+// TestDryRunKeepsNoWriterWaiting plans an import while another transaction writes: with
+// jump hosts that the file itself creates, and with a fault.
+func TestDryRunKeepsNoWriterWaiting(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		w.asset(t, hostler.AssetInput{Name: "old", Address: "192.0.2.9"})
+		const file = "name,address,jump\nweb,192.0.2.1,gate\ngate,192.0.2.2,old\nold,192.0.2.10,\n"
+		w.tx(t, func(tx *store.Tx) error {
+			if err := tx.LockAssetNames(w.operator.Project); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+			defer cancel()
+			out, err := w.ImportAssets(ctx, w.operator, file, hostler.ImportOptions{DryRun: true})
+			if err != nil || out.Applied || out.Created != 2 || out.Updated != 1 {
+				t.Errorf("dry run: %+v, %v", out, err)
+			}
+			out, err = w.ImportAssets(ctx, w.operator, file+"bad,not an address,\n", hostler.ImportOptions{})
+			if err != nil || out.Applied || out.Failed != 1 {
+				t.Errorf("a faulty file: %+v, %v", out, err)
+			}
+			return nil
+		})
+		out := must(w.ImportAssets(t.Context(), w.operator, file, hostler.ImportOptions{}))(t)
+		if !out.Applied || out.Created != 2 || out.Updated != 1 {
+			t.Errorf("the import: %+v", out)
+		}
+		if a := must(w.Asset(t.Context(), w.viewer, "web"))(t); a.Jump != "gate" {
+			t.Errorf("web is reached through %q", a.Jump)
+		}
 	})
 }

@@ -16,6 +16,7 @@ type scope struct {
 	*store.Tx
 	grant
 	recorded bool // an audit row was written, or nothing was changed
+	planning bool // nothing is written, and nothing locked
 }
 
 // newScope returns the scope of a transaction, limited to the assets that the caller may

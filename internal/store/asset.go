@@ -143,6 +143,9 @@ func (tx *Tx) assets(where string, args ...any) ([]AssetRow, error) {
 // nil when there is none.
 func (tx *Tx) Asset(project hostler.ProjectID, id hostler.AssetID, name string) (*AssetRow, error) {
 	seen, args := tx.seen(`a.id`)
+	if a := cmp.Or(tx.planned[id], tx.plannedNames[name]); a != nil && a.ProjectID == project {
+		return a, nil
+	}
 	if id != 0 {
 		return first(tx.assets(`WHERE a.project = ? AND a.id = ?`+seen, append([]any{project, id}, args...)...))
 	}
@@ -155,6 +158,11 @@ func (tx *Tx) AssetsByID(ids []hostler.AssetID) (map[hostler.AssetID]*AssetRow, 
 	out := make(map[hostler.AssetID]*AssetRow, len(all))
 	for i := range all {
 		out[all[i].ID] = &all[i]
+	}
+	for _, id := range ids {
+		if a := tx.planned[id]; a != nil {
+			out[id] = a
+		}
 	}
 	return out, err
 }
@@ -363,35 +371,84 @@ func (tx *Tx) UpdateAsset(a AssetRow) error {
 	if taken {
 		return errTaken(assetWord, a.Name)
 	}
-	// The names are locked: no other transaction changes the key.
-	var was string
-	if _, err := tx.one(`SELECT device_key FROM asset WHERE id = ?`, []any{a.ID}, &was); err != nil {
+	return tx.updateAssets(a.ProjectID, []AssetRow{a})
+}
+
+// UpdateAssets is UpdateAsset for many assets at once, whose names stay.
+func (tx *Tx) UpdateAssets(project hostler.ProjectID, assets []AssetRow) error {
+	if len(assets) == 0 {
+		return nil
+	}
+	if err := tx.lockNames(project, false); err != nil {
 		return err
 	}
-	cols, err := a.columns()
+	return tx.updateAssets(project, assets)
+}
+
+func (tx *Tx) updateAssets(project hostler.ProjectID, assets []AssetRow) error {
+	ids, rows := make([]hostler.AssetID, len(assets)), make([]assetColumns, len(assets))
+	for i := range assets {
+		var err error
+		if rows[i], err = assets[i].columns(); err != nil {
+			return err
+		}
+		rows[i].UpdatedAt = tx.now
+		ids[i] = assets[i].ID
+	}
+	// The names are locked: no other transaction changes the keys.
+	olds, err := query[Target](tx, `SELECT @cols FROM asset WHERE id IN ?*`, ids)
 	if err != nil {
 		return err
 	}
-	cols.UpdatedAt = tx.now
 	_, err = execRows(tx, `UPDATE asset SET name = v.name, address = v.address, port = v.port, kind = v.kind,
 platform = v.platform, labels = v.labels, vars = v.vars, credential = v.credential, device_key = v.device_key,
 host_key = v.host_key, jump = v.jump, updated_at = v.updated_at, confirmed_address = v.confirmed_address,
 confirmed_port = v.confirmed_port, confirmed_jump = v.confirmed_jump, confirmed_labels = v.confirmed_labels
-FROM @rows WHERE asset.id = v.id AND asset.project = v.project`, []assetColumns{cols})
+FROM @rows WHERE asset.id = v.id AND asset.project = v.project`, rows)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`DELETE FROM asset_label WHERE asset = ?`, a.ID); err != nil {
+	if _, err := tx.Exec(`DELETE FROM asset_label WHERE asset IN ?*`, ids); err != nil {
 		return err
 	}
-	if err := tx.insertLabels(a.ProjectID, []hostler.AssetID{a.ID}, []AssetRow{a}); err != nil || was == a.DeviceKey {
+	if err := tx.insertLabels(project, ids, assets); err != nil {
 		return err
 	}
-	tx.keyChanges = append(tx.keyChanges, keyChange{
-		a.ID, hostler.AssetLaneKey(was), hostler.AssetLaneKey(a.DeviceKey),
-	})
+	was := make(map[hostler.AssetID]string, len(olds))
+	for _, t := range olds {
+		was[t.ID] = t.DeviceKey
+	}
+	for _, a := range assets {
+		if key, ok := was[a.ID]; ok && key != a.DeviceKey {
+			tx.keyChanges = append(tx.keyChanges, keyChange{
+				a.ID, hostler.AssetLaneKey(key), hostler.AssetLaneKey(a.DeviceKey),
+			})
+		}
+	}
 	return nil
 }
+
+// PlanAsset makes the rest of the transaction find an asset that is not written: as one
+// that is to be changed or, without an id, to be created. It returns its id, which is
+// negative for a new one.
+func (tx *Tx) PlanAsset(a AssetRow) hostler.AssetID {
+	if tx.planned == nil {
+		tx.planned = map[hostler.AssetID]*AssetRow{}
+	}
+	if a.ID == 0 {
+		a.ID = -hostler.AssetID(len(tx.planned) + 1)
+	}
+	tx.planned[a.ID] = &a
+	if tx.plannedNames == nil {
+		tx.plannedNames = map[string]*AssetRow{}
+	}
+	tx.plannedNames[a.Name] = &a
+	return a.ID
+}
+
+// LockAssetNames locks the names of a project's assets for a transaction that creates
+// and changes many: to lock them again for the first change could deadlock.
+func (tx *Tx) LockAssetNames(project hostler.ProjectID) error { return tx.lockNames(project, false) }
 
 // lockNames takes the lock on the names of a project's assets: exclusively for a
 // rename, shared by other writers, so that a name that a rename found free stays free.

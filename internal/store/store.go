@@ -73,6 +73,7 @@ import (
 	"context"
 	"time"
 
+	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
 )
 
@@ -129,6 +130,9 @@ type Tx struct {
 	fair   *fairness
 	// onCommit runs once the transaction is durable.
 	onCommit []func()
+	// planned are the assets that [Tx.PlanAsset] makes known, by id and by name.
+	planned      map[hostler.AssetID]*AssetRow
+	plannedNames map[string]*AssetRow
 }
 
 // Now returns the time of the transaction by the database's clock.
