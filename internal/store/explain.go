@@ -63,6 +63,7 @@ func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler
 		Key      string `db:"l.key"`
 		Limit    int64  `db:"l.lim"`
 		Inflight int64  `db:"l.inflight"`
+		Closed   bool   `db:"l.closed"`
 	}
 	e, err := queryOne[waiting](tx, `SELECT @cols FROM wait w JOIN lane l ON l.id = w.lane WHERE w.id = ?`, id)
 	if err != nil || e == nil {
@@ -72,10 +73,15 @@ func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler
 	if err != nil {
 		return nil, true, err
 	}
-	if e.Inflight < e.Limit {
+	w := hostler.Waiting{Reason: hostler.WaitLane, Lane: DisplayLane(e.Key), Limit: int(e.Limit)}
+	switch {
+	case e.Inflight < e.Limit && e.Closed:
+		w.Text = hostler.Textf("its lane %s is closed until the jobs of an asset whose device key changed have moved",
+			"其通道 %s 暂时关闭，直到设备标识已更改的资产的作业迁移完毕", w.Lane)
+		return append(out, w), true, nil
+	case e.Inflight < e.Limit:
 		return out, true, nil
 	}
-	w := hostler.Waiting{Reason: hostler.WaitLane, Lane: DisplayLane(e.Key), Limit: int(e.Limit)}
 	unknown, err := tx.laneHolders(e.Lane, e.Inflight, viewer, &w)
 	if err != nil {
 		return nil, true, err

@@ -50,6 +50,9 @@ func TestRelaneOfADeepLane(t *testing.T) {
 			f.tx(func(tx *store.Tx) error { return tx.UpdateAsset(a) })
 			f.wantInvariants()
 			want = append(want, f.enqueue(onAsset(device))...)
+			if device == "c" {
+				f.wantClosed(want[len(want)-1], a.ProjectID)
+			}
 			step()
 		}
 		for step() {
@@ -76,5 +79,17 @@ func TestRelaneOfADeepLane(t *testing.T) {
 			}
 		}
 		f.wantInvariants()
+	})
+}
+
+// wantClosed checks that a job is told to wait for a lane that is closed.
+func (f *fixture) wantClosed(id hostler.JobID, project hostler.ProjectID) {
+	f.t.Helper()
+	f.tx(func(tx *store.Tx) error {
+		ws, err := tx.Explain(id, project)
+		if err == nil && (len(ws) != 1 || ws[0].Reason != hostler.WaitLane || ws[0].Text.EN == "") {
+			f.t.Errorf("job %v waits for %+v, want its lane", id, ws)
+		}
+		return err
 	})
 }
