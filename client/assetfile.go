@@ -42,7 +42,12 @@ func (c *Client) ExportAssets(ctx context.Context, labels map[string]string, w i
 	for key, value := range labels {
 		q.Add("label", key+"="+value)
 	}
-	res, err := c.send(ctx, call{method: http.MethodGet, path: []string{"assets.csv"}, query: q}, nil)
+	return c.download(ctx, call{method: http.MethodGet, path: []string{"assets.csv"}, query: q}, w)
+}
+
+// download writes the body of an answer. An error of w is returned as it is.
+func (c *Client) download(ctx context.Context, k call, w io.Writer) error {
+	res, err := c.send(ctx, k, nil)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,8 @@ import (
 	"hostler.dev/hostler/internal/api"
 	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/auditchain"
+	"hostler.dev/hostler/internal/auditor"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/engine"
 	"hostler.dev/hostler/internal/outbox"
@@ -40,6 +42,7 @@ type env struct {
 	app      *app.App
 	resolver *resolve.Resolver
 	store    *store.Store
+	auditor  *auditor.Auditor
 	registry *action.Registry
 	log      *syncBuffer
 	draining chan struct{}
@@ -112,7 +115,16 @@ func (w *env) server(t *testing.T, change ...func(*api.Config)) (*httptest.Serve
 	}
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.resolver = resolve.New(resolve.Config{Store: w.store, Actions: w.registry, Box: box, Log: log})
-	a := app.New(app.Config{Store: w.store, Actions: w.registry, Box: box, Stream: w.events(t, log), Log: log})
+	key, err := auditchain.NewKey(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.auditor = auditor.New(auditor.Config{
+		Store: w.store, Log: log, Keys: func() (auditchain.Keys, error) { return auditchain.Keys{Current: key}, nil },
+	})
+	a := app.New(app.Config{
+		Store: w.store, Actions: w.registry, Box: box, Stream: w.events(t, log), Auditor: w.auditor, Log: log,
+	})
 	cfg := api.Config{
 		App: a, Version: "test", Log: log, Draining: w.draining,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},

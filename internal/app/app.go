@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/auditor"
 	"hostler.dev/hostler/internal/outbox"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
@@ -54,8 +55,9 @@ type Limits struct {
 type Config struct {
 	Store   *store.Store
 	Actions *action.Registry
-	Box     *secret.Box    // seals credentials
-	Stream  *outbox.Stream // of events; nil without event streams
+	Box     *secret.Box      // seals credentials
+	Stream  *outbox.Stream   // of events; nil without event streams
+	Auditor *auditor.Auditor // nil without verification of the audit
 	Limits  Limits
 	// Restricted are actions that only admins of the default project may run, and the
 	// operators of the projects that are named; see [store.Store.Restrict].

@@ -168,7 +168,7 @@ func TestImportAssets(t *testing.T) {
 		if diff := cmp.Diff(map[string]string{"a": "9"}, old.Labels); diff != "" || len(old.Vars) != 0 {
 			t.Errorf("labels (-want +got):\n%s vars %v", diff, old.Vars)
 		}
-		audits := must(w.Audit(t.Context(), w.admin, hostler.Page{Limit: 1}))(t)
+		audits := must(w.Audit(t.Context(), w.admin, hostler.AuditFilter{}, hostler.Page{Limit: 1}))(t)
 		if a := audits.Items[0]; a.Verb != "asset.import" {
 			t.Errorf("the audit row is %+v", a)
 		}

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -49,9 +51,19 @@ func (a *App) RecordRefusal(
 	}
 }
 
-// Audit lists the changes in the acting project, newest first. Changes of what belongs
-// to no project are in the audit of the default project.
-func (a *App) Audit(ctx context.Context, c auth.Caller, p hostler.Page) (hostler.List[hostler.Audit], error) {
+// Audit lists the changes in the acting project that the filter selects, newest first.
+// Changes of what belongs to no project are in the audit of the default project.
+func (a *App) Audit(
+	ctx context.Context, c auth.Caller, f hostler.AuditFilter, p hostler.Page,
+) (hostler.List[hostler.Audit], error) {
+	return a.auditPage(ctx, c, f, p, (*store.Tx).Audits)
+}
+
+// auditPage lists a page in the order of one of the store's lists.
+func (a *App) auditPage(
+	ctx context.Context, c auth.Caller, f hostler.AuditFilter, p hostler.Page,
+	read func(*store.Tx, store.AuditQuery, hostler.AuditID, int) ([]hostler.Audit, error),
+) (hostler.List[hostler.Audit], error) {
 	g, err := a.allow(c, auth.ReadAudit)
 	if err != nil {
 		return hostler.List[hostler.Audit]{}, err
@@ -60,12 +72,83 @@ func (a *App) Audit(ctx context.Context, c auth.Caller, p hostler.Page) (hostler
 	if err != nil {
 		return hostler.List[hostler.Audit]{}, err
 	}
-	var before hostler.AuditID
-	if before.UnmarshalText([]byte(after)) != nil {
+	var from hostler.AuditID
+	if from.UnmarshalText([]byte(after)) != nil {
 		return hostler.List[hostler.Audit]{}, errCursor()
 	}
+	q, err := auditQuery(g, f)
+	if err != nil {
+		return hostler.List[hostler.Audit]{}, err
+	}
 	return list(ctx, g, func(s *scope) (hostler.List[hostler.Audit], error) {
-		items, err := s.Audits(s.project, before, limit+1)
+		items, err := read(s.Tx, q, from, limit+1)
 		return cut(items, limit, func(a hostler.Audit) string { return a.ID.String() }), err
 	})
+}
+
+func auditQuery(g grant, f hostler.AuditFilter) (store.AuditQuery, error) {
+	var fields check.Fields
+	fields.Line("user", f.User, 256)
+	fields.Line("verb", f.Verb, 64)
+	fields.Line("object", f.Object, 256)
+	q := store.AuditQuery{Project: g.project, User: f.User, Verb: f.Verb, Object: f.Object}
+	for _, t := range []struct {
+		from *time.Time
+		to   *time.Time
+	}{{f.Since, &q.Since}, {f.Until, &q.Until}} {
+		if t.from != nil {
+			*t.to = *t.from
+		}
+	}
+	return q, fields.Err()
+}
+
+// auditExportPage is how many rows an export reads in one transaction.
+const auditExportPage = 500
+
+// ExportAudit returns a function that writes the rows which the filter selects, oldest
+// first, as JSON lines. The caller's mistakes are errors of ExportAudit itself, before
+// anything is written.
+func (a *App) ExportAudit(
+	ctx context.Context, c auth.Caller, f hostler.AuditFilter,
+) (write func(w io.Writer) error, err error) {
+	next := hostler.Page{Limit: auditExportPage}
+	page, err := a.auditPage(ctx, c, f, next, (*store.Tx).AuditsAfter)
+	if err != nil {
+		return nil, err
+	}
+	return func(w io.Writer) error {
+		lines := json.NewEncoder(w)
+		for {
+			for i := range page.Items {
+				if err := lines.Encode(&page.Items[i]); err != nil {
+					return err
+				}
+			}
+			if page.Next == "" {
+				return nil
+			}
+			next.Cursor = page.Next
+			if page, err = a.auditPage(ctx, c, f, next, (*store.Tx).AuditsAfter); err != nil {
+				return err
+			}
+		}
+	}, nil
+}
+
+// VerifyAudit checks a part of the audit of all projects: the first, or the one that the
+// cursor of the part before names. expect is "", or a position and hash that the chain
+// must have.
+func (a *App) VerifyAudit(
+	ctx context.Context, c auth.Caller, cursor, expect string,
+) (hostler.AuditVerification, error) {
+	g, err := a.allow(c, auth.VerifyAudit)
+	if err != nil {
+		return hostler.AuditVerification{}, err
+	}
+	if a.cfg.Auditor == nil {
+		return hostler.AuditVerification{}, hostler.Errorf(hostler.CodeUnavailable,
+			"this server does not verify the audit", "此服务不支持验证审计")
+	}
+	return outcome(a.cfg.Auditor.Verify(ctx, g.app.store.ForLists(), cursor, expect))
 }

@@ -315,7 +315,7 @@ func TestInlineSecretsLeaveNoTrace(t *testing.T) {
 		k.finish(t, leases, hostler.OutcomeSucceeded)
 		collect(w.Jobs(ctx, w.viewer, hostler.JobFilter{}, hostler.Page{}))
 		collect(w.RetryJob(ctx, w.operator, leases[0].Job, ""))
-		collect(w.Audit(ctx, w.admin, hostler.Page{}))
+		collect(w.Audit(ctx, w.admin, hostler.AuditFilter{}, hostler.Page{}))
 
 		text, err := json.Marshal(outputs)
 		if err != nil {

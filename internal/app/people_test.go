@@ -505,7 +505,7 @@ func TestIDsStandBesideNames(t *testing.T) {
 			{j.CreatedByID, w.operator.UserID},
 			{ended.CreatedByID, w.operator.UserID},
 			{again.CreatedByID, w.admin.UserID},
-			{must(w.Audit(ctx, w.admin, hostler.Page{Limit: 1}))(t).Items[0].UserID, w.admin.UserID},
+			{must(w.Audit(ctx, w.admin, hostler.AuditFilter{}, hostler.Page{Limit: 1}))(t).Items[0].UserID, w.admin.UserID},
 		} {
 			if c.got != c.want || c.got == 0 {
 				t.Errorf("id %v, want %v", c.got, c.want)

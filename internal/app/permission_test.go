@@ -18,7 +18,7 @@ import (
 // verbs lists the permission that each use case requires. Every method of App that
 // takes a Caller must be in it.
 var verbs = map[string]auth.Verb{
-	"Me": auth.OwnKeys, "Can": auth.OwnKeys, "Audit": auth.ReadAudit,
+	"Me": auth.OwnKeys, "Can": auth.OwnKeys, "Audit": auth.ReadAudit, "ExportAudit": auth.ReadAudit, "VerifyAudit": auth.VerifyAudit,
 	"CustomRoles": auth.ReadRole, "CustomRole": auth.ReadRole, "CreateCustomRole": auth.WriteRole,
 	"PutCustomRole": auth.WriteRole, "DeleteCustomRole": auth.WriteRole, "CancelJobsOfUser": auth.ManageAllUsers,
 	"Projects": auth.ReadProject, "CreateProject": auth.CreateProject,
@@ -237,7 +237,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		// bulk changes are looked at below.
 		other := strings.FieldsSeq(
 			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
-			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
+			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit ExportAudit VerifyAudit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats`,
 		)
 		for name := range other {
@@ -279,7 +279,7 @@ func (w *env) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.R
 		"assets":      must(w.Assets(ctx, c, nil, p))(t).Items,
 		"credentials": must(w.Credentials(ctx, c, p))(t).Items,
 		"jobs":        must(w.Jobs(ctx, c, hostler.JobFilter{Run: run}, p))(t).Items,
-		"audit":       must(w.Audit(ctx, c, p))(t).Items,
+		"audit":       must(w.Audit(ctx, c, hostler.AuditFilter{}, p))(t).Items,
 		"found job":   must(w.FindJob(ctx, c, job))(t),
 		"found":       must(w.FindJobs(ctx, c, app.JobSearch{Host: "web1"}, p))(t),
 		"in the lane": must(w.FindJobs(ctx, c, app.JobSearch{Lane: "192.0.2.1"}, p))(t),

@@ -86,7 +86,7 @@ func TestSecretsStayInside(t *testing.T) {
 			t.Errorf("the named credential's password is %q", got)
 		}
 		collect(leases, nil)
-		collect(w.Audit(ctx, w.admin, hostler.Page{}))
+		collect(w.Audit(ctx, w.admin, hostler.AuditFilter{}, hostler.Page{}))
 
 		text, err := json.Marshal(outputs)
 		if err != nil {

@@ -57,7 +57,7 @@ func TestSetAside(t *testing.T) {
 		if list := must(w.SetAside(ctx, w.admin))(t); len(list) != 0 {
 			t.Errorf("after the deletion: %+v", list)
 		}
-		rows := must(w.Audit(ctx, w.admin, hostler.Page{Limit: 2}))(t).Items
+		rows := must(w.Audit(ctx, w.admin, hostler.AuditFilter{}, hostler.Page{Limit: 2}))(t).Items
 		if len(rows) != 2 || rows[0].Verb != "delivery.aside.delete" || rows[1].Verb != "delivery.aside.retry" {
 			t.Errorf("audit: %+v", rows)
 		}

@@ -226,7 +226,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 		seen := map[string]int{}
 		p := hostler.Page{Limit: 3}
 		for {
-			l := must(w.Audit(ctx, w.admin, p))(t)
+			l := must(w.Audit(ctx, w.admin, hostler.AuditFilter{}, p))(t)
 			for _, a := range l.Items {
 				seen[a.Verb]++
 				if a.User == "" || a.At.IsZero() || a.Project != "default" ||

@@ -195,7 +195,9 @@ func TestConfiguredWebhook(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		cfg := app.WebhookConfig{URL: "https://ops.example.com/tasks?key=" + canary, Token: canary}
-		audited := func() int { return len(must(w.Audit(ctx, w.admin, hostler.Page{Limit: 1000}))(t).Items) }
+		audited := func() int {
+			return len(must(w.Audit(ctx, w.admin, hostler.AuditFilter{}, hostler.Page{Limit: 1000}))(t).Items)
+		}
 		configure := func(c app.WebhookConfig) {
 			t.Helper()
 			if err := w.ConfigureWebhook(ctx, c); err != nil {
@@ -319,7 +321,7 @@ func TestWebhookSecretsStayInside(t *testing.T) {
 		)
 		collect(w.TestWebhook(ctx, w.operator, "ops"))
 		collect(w.Deliveries(ctx, w.operator, hostler.DeliveryFilter{}, hostler.Page{}))
-		collect(w.Audit(ctx, w.admin, hostler.Page{Limit: 1000}))
+		collect(w.Audit(ctx, w.admin, hostler.AuditFilter{}, hostler.Page{Limit: 1000}))
 		req := hostler.JobRequest{
 			Action: "check_port",
 			Assets: []string{w.asset(t, hostler.AssetInput{Name: "web1"}).Name},

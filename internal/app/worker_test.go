@@ -134,7 +134,7 @@ func TestStopWorkers(t *testing.T) {
 		if got := must(w.Workers(ctx, w.admin))(t); len(got) != 1 || got[0].ID != spared.id {
 			t.Errorf("listed: %+v", got)
 		}
-		if rows := must(w.Audit(ctx, w.admin, hostler.Page{Limit: 1}))(t).Items; len(rows) != 1 ||
+		if rows := must(w.Audit(ctx, w.admin, hostler.AuditFilter{}, hostler.Page{Limit: 1}))(t).Items; len(rows) != 1 ||
 			rows[0].Verb != "worker.stop" ||
 			rows[0].Object != k.id.String() {
 			t.Errorf("audit: %+v", rows)

@@ -111,6 +111,7 @@ const (
 	ReadWorker      Verb = "worker.read"
 	StopWorker      Verb = "worker.stop" // system
 	ReadAudit       Verb = "audit.read"
+	VerifyAudit     Verb = "audit.verify" // system: the chain is one over all projects
 	ReadEvent       Verb = "event.read"   // of what the caller may read
 	ReadWebhook     Verb = "webhook.read" // and deliveries, which hold results of jobs
 	WriteWebhook    Verb = "webhook.write"
@@ -156,6 +157,7 @@ var rules = map[Verb]Rule{
 	ReadWorker:      {Role: hostler.RoleViewer},
 	StopWorker:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ReadAudit:       {Role: hostler.RoleAdmin, AllAssets: true},
+	VerifyAudit:     {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ReadEvent:       {Role: hostler.RoleViewer, AllAssets: true},
 	ReadWebhook:     {Role: hostler.RoleOperator, AllAssets: true},
 	WriteWebhook:    {Role: hostler.RoleAdmin, Unlimited: true},

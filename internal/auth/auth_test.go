@@ -37,6 +37,7 @@ var system = []auth.Verb{
 	auth.StopWorker,
 	auth.RunRestricted,
 	auth.ManageSetAside,
+	auth.VerifyAudit,
 }
 
 func TestEveryVerbIsInTheMatrix(t *testing.T) {

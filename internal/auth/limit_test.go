@@ -52,7 +52,8 @@ func TestLimits(t *testing.T) {
 func TestLimitedRolesLoseWhatLeadsAroundTheirLimit(t *testing.T) {
 	byAction := []auth.Verb{
 		auth.CreateProject, auth.ManageUsers, auth.ManageAllUsers, auth.ManageKeys, auth.ManageAllKeys, auth.WriteRole,
-		auth.WriteCredential, auth.WriteQueue, auth.StopWorker, auth.ManageSetAside, auth.WriteWebhook,
+		auth.WriteCredential, auth.WriteQueue, auth.StopWorker, auth.ManageSetAside, auth.VerifyAudit,
+		auth.WriteWebhook,
 	}
 	byAsset := append([]auth.Verb{
 		auth.WriteAsset, auth.DecideHostKey, auth.ReadAudit, auth.ReadEvent, auth.ReadWebhook, auth.SendDelivery,

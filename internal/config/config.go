@@ -42,6 +42,8 @@ type Config struct {
 	TrustedProxies     []netip.Prefix
 	OpenHealth         string // none, loopback or all
 	Retention          time.Duration
+	AuditRetention     time.Duration // 0 is for ever
+	AuditArchive       string        // folder
 	EnableLocalCommand bool
 	LocalCommandUser   string   // of this machine; "" for the default
 	LocalProjects      []string // whose operators may use local_command
@@ -190,12 +192,17 @@ func (c *Config) complete() {
 	if c.DB == "" {
 		c.DB = sqliteScheme + filepath.Join(c.Data, "hostler.db")
 	}
+	if c.AuditArchive == "" {
+		c.AuditArchive = filepath.Join(c.Data, "audit")
+	}
 }
 
 // validate checks the rules that span several settings.
 func (c *Config) validate(fields *check.Fields) {
 	fields.Require((c.TLSCert == "") == (c.TLSKey == ""), "tls_cert",
 		"tls_cert and tls_key must be set together", "tls_cert 与 tls_key 必须同时设置")
+	fields.Require(c.AuditRetention == 0 || c.AuditRetention >= minAuditRetention, "audit_retention",
+		"must be 0, for ever, or at least 1d", "必须为 0（永久保留）或不少于 1d")
 	path, embedded := c.SQLitePath()
 	fields.Require(!embedded || path != "", "db",
 		"sqlite: must be followed by the path of a file", "sqlite: 后面需要文件路径")

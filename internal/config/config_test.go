@@ -44,7 +44,8 @@ func TestDefaults(t *testing.T) {
 		Listen: "127.0.0.1:9000", Data: "./data", DB: "sqlite:data/hostler.db", Slots: 64,
 		Drain: time.Minute, LogLevel: slog.LevelInfo, LogFormat: "text", OpenHealth: "loopback", SSHAlgorithms: "safe",
 		ForwardedHeader: "x-forwarded-for",
-		Retention:       30 * 24 * time.Hour, OutputLimit: 10 << 20, BodyLimit: 8 << 20, Lang: hostler.LangEN,
+		Retention:       30 * 24 * time.Hour, AuditRetention: 365 * 24 * time.Hour, AuditArchive: "data/audit",
+		OutputLimit: 10 << 20, BodyLimit: 8 << 20, Lang: hostler.LangEN,
 		WebhookRetry: []time.Duration{
 			5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
 			10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,

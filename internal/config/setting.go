@@ -37,9 +37,11 @@ const (
 	maxSlots       = 10_000
 	maxConnections = 100_000
 	minRetention   = time.Hour
-	minSize        = 1 << 10
-	maxRetries     = 30
-	maxRetryDelay  = 7 * 24 * time.Hour
+	// minAuditRetention leaves time to look at the audit before it is archived.
+	minAuditRetention = 24 * time.Hour
+	minSize           = 1 << 10
+	maxRetries        = 30
+	maxRetryDelay     = 7 * 24 * time.Hour
 )
 
 // Settings lists every setting in the order of the documents.
@@ -140,6 +142,20 @@ func jobSettings() []Setting {
 			Help: txt("How long ended jobs and their output are stored.",
 				"已结束作业及其输出的保留时间。"),
 			value: duration(func(c *Config) *time.Duration { return &c.Retention }, minRetention),
+		},
+		{
+			Key: "audit_retention", Default: "365d",
+			Help: txt("How long rows of the audit are stored before they move to files in `audit_archive`; "+
+				"0 keeps them in the database for ever.",
+				"审计记录在数据库中的保留时间，之后移入 `audit_archive` 中的文件；0 表示永久保留在数据库中。"),
+			value: duration(func(c *Config) *time.Duration { return &c.AuditRetention }, 0),
+		},
+		{
+			Key: "audit_archive",
+			Help: txt("Folder for archives of the audit (default `<data>/audit`), on a disk that lasts. "+
+				"Hostler deletes no archive.",
+				"审计归档文件的目录（默认 `<data>/audit`），应位于持久磁盘上。Hostler 不会删除归档文件。"),
+			value: textOf(func(c *Config) *string { return &c.AuditArchive }),
 		},
 		{
 			Key: "enable_local_command", Default: "false", Bool: true,

@@ -21,8 +21,8 @@ var top = []Rule{
 // everything.
 var entryPoints = []Rule{
 	{Package: "internal/cli", May: []string{
-		"client", "internal/bench", "internal/cli/term", "internal/clicontext", "internal/config",
-		"internal/server", "internal/wait",
+		"client", "internal/auditchain", "internal/bench", "internal/cli/term", "internal/clicontext",
+		"internal/config", "internal/server", "internal/wait",
 	}},
 	{Package: "internal/cli/term"},
 	{Package: "internal/server", May: []string{"internal/..."}},
@@ -58,8 +58,8 @@ var apis = []Rule{
 // Use cases with a Caller, and what a lease needs without one.
 var useCases = []Rule{
 	{Package: "internal/app", May: []string{
-		"internal/action", "internal/assetfile", "internal/auth", "internal/check", "internal/destination",
-		"internal/outbox", "internal/resolve", "internal/secret", "internal/store", "internal/webhook",
+		"internal/action", "internal/assetfile", "internal/auditor", "internal/auth", "internal/check",
+		"internal/destination", "internal/outbox", "internal/resolve", "internal/secret", "internal/store", "internal/webhook",
 	}},
 	{Package: "internal/resolve", May: []string{
 		"internal/action", "internal/check", "internal/destination", "internal/secret", "internal/store",
@@ -69,6 +69,7 @@ var useCases = []Rule{
 // Loops over the store.
 var loops = []Rule{
 	{Package: "internal/engine", May: []string{"internal/store", "internal/wait"}},
+	{Package: "internal/auditor", May: []string{"internal/auditchain", "internal/store", "internal/wait"}},
 	{Package: "internal/outbox", May: []string{"internal/store", "internal/wait"}},
 	{Package: "internal/notify", May: []string{
 		"internal/egress", "internal/secret", "internal/store", "internal/wait", "internal/webhook",
@@ -118,6 +119,7 @@ var stores = []Rule{
 // Pure rules, without a store.
 var pureRules = []Rule{
 	{Package: "internal/assetfile", May: []string{"internal/check"}},
+	{Package: "internal/auditchain"},
 	{Package: "internal/webhook", May: []string{"internal/check", "internal/secret"}},
 	{Package: "internal/auth"},
 	{Package: "internal/destination"},

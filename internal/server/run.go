@@ -20,6 +20,7 @@ import (
 	"hostler.dev/hostler/internal/api"
 	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/auditor"
 	"hostler.dev/hostler/internal/clicontext"
 	"hostler.dev/hostler/internal/config"
 	"hostler.dev/hostler/internal/egress"
@@ -96,6 +97,7 @@ type server struct {
 	engine    *engine.Engine
 	stream    *outbox.Stream
 	publisher *outbox.Publisher
+	auditor   *auditor.Auditor
 	notifier  *notify.Notifier
 	node      *node.Node
 	keys      *keyKeeper
@@ -152,8 +154,10 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 		return nil, err
 	}
 	s.stream = outbox.NewStream(outbox.StreamConfig{Store: s.store, Log: log})
+	s.auditor = newAuditor(cfg, s.store, box, log)
 	s.app = app.New(app.Config{
-		Restricted: restricted, Store: s.store, Actions: s.node.Actions(), Box: box, Stream: s.stream, Log: log,
+		Restricted: restricted, Store: s.store, Actions: s.node.Actions(), Box: box, Stream: s.stream,
+		Auditor: s.auditor, Log: log,
 	})
 	s.notifier = notify.New(notify.Config{
 		Store: s.store, Open: openWebhook(box), Egress: egress.New(cfg.EgressAllow...),
@@ -244,6 +248,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	}
 	g.Go(func() error { return s.engine.Run(failed) })
 	g.Go(func() error { return s.publisher.Run(failed) })
+	g.Go(func() error { return s.auditor.Run(failed) })
 	g.Go(func() error { return s.stream.Run(failed) })
 	g.Go(func() error { return s.keys.Run(failed) })
 	g.Go(func() error { return s.keepContext(failed) })

@@ -8,11 +8,12 @@ const (
 	TopicOutbox                        // events wait to be published; this process only
 	TopicEvents                        // events were published
 	TopicDeliveries                    // deliveries of webhooks became pending
+	TopicAudit                         // rows of the audit wait to be chained; this process only
 )
 
 // localTopics are not sent to other servers: the server that writes an event also
-// publishes it.
-var localTopics = sqldb.Topics(TopicOutbox)
+// publishes it, and the one that writes a row of the audit chains it.
+var localTopics = sqldb.Topics(TopicOutbox, TopicAudit)
 
 // Subscribe returns a channel that receives when there may be something new; see
 // [sqldb.Driver].

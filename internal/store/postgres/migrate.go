@@ -36,6 +36,68 @@ CREATE TRIGGER audit_keep_all BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUT
 const auditDrop = `DROP TABLE audit;
 DROP FUNCTION audit_append_only();`
 
+// auditChain is a set of triggers: they queue each row of the audit for the chain, and
+// let rows be deleted only up to the position that the newest checkpoint calls archived.
+const auditChain = `-- +goose StatementBegin
+CREATE FUNCTION audit_queue() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO audit_pending (audit) VALUES (NEW.id);
+  RETURN NULL;
+END
+$$;
+-- +goose StatementEnd
+CREATE TRIGGER audit_queue AFTER INSERT ON audit FOR EACH ROW EXECUTE FUNCTION audit_queue();
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'DELETE' THEN
+    IF EXISTS (SELECT 1 FROM audit_chain c WHERE c.audit = OLD.id
+      AND c.pos <= (SELECT k.base FROM audit_checkpoint k ORDER BY k.seq DESC LIMIT 1)) THEN
+      RETURN OLD;
+    END IF;
+  END IF;
+  RAISE EXCEPTION 'the audit is append-only';
+END
+$$;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE FUNCTION audit_chain_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE last audit_checkpoint;
+BEGIN
+  IF TG_OP = 'DELETE' THEN
+    SELECT * INTO last FROM audit_checkpoint ORDER BY seq DESC LIMIT 1;
+    IF OLD.pos <= last.base AND to_jsonb(OLD)->>'seq' IS DISTINCT FROM last.seq::text THEN
+      RETURN OLD;
+    END IF;
+  END IF;
+  RAISE EXCEPTION '% is append-only', TG_TABLE_NAME;
+END
+$$;
+-- +goose StatementEnd
+CREATE TRIGGER audit_chain_keep BEFORE UPDATE OR DELETE ON audit_chain
+  FOR EACH ROW EXECUTE FUNCTION audit_chain_append_only();
+CREATE TRIGGER audit_chain_keep_all BEFORE TRUNCATE ON audit_chain
+  FOR EACH STATEMENT EXECUTE FUNCTION audit_chain_append_only();
+CREATE TRIGGER audit_checkpoint_keep BEFORE UPDATE OR DELETE ON audit_checkpoint
+  FOR EACH ROW EXECUTE FUNCTION audit_chain_append_only();
+CREATE TRIGGER audit_checkpoint_keep_all BEFORE TRUNCATE ON audit_checkpoint
+  FOR EACH STATEMENT EXECUTE FUNCTION audit_chain_append_only();`
+
+const auditChainDrop = `DROP TRIGGER audit_checkpoint_keep_all ON audit_checkpoint;
+DROP TRIGGER audit_checkpoint_keep ON audit_checkpoint;
+DROP TRIGGER audit_chain_keep_all ON audit_chain;
+DROP TRIGGER audit_chain_keep ON audit_chain;
+DROP FUNCTION audit_chain_append_only();
+DROP TRIGGER audit_queue ON audit;
+DROP FUNCTION audit_queue();
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'the audit is append-only';
+END
+$$;
+-- +goose StatementEnd`
+
 // parts replaces the ${NAME} placeholders of the migrations by PostgreSQL's SQL.
 var parts = strings.NewReplacer(
 	"${AUTO_ID}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
@@ -57,6 +119,8 @@ var parts = strings.NewReplacer(
 	"${HISTORY_PARTS_DROP}", "",
 	"${AUDIT_APPEND_ONLY}", auditAppendOnly,
 	"${AUDIT_DROP}", auditDrop,
+	"${AUDIT_CHAIN}", auditChain,
+	"${AUDIT_CHAIN_DROP}", auditChainDrop,
 )
 
 // own holds the migrations of the tables that only this driver uses.

@@ -42,7 +42,51 @@ CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
 -- +goose StatementEnd`,
 	"${AUDIT_DROP}", "DROP TABLE audit;",
+	"${AUDIT_CHAIN}", auditChain,
+	"${AUDIT_CHAIN_DROP}", auditChainDrop,
 )
+
+// auditChain is a set of triggers: they queue each row of the audit for the chain, and
+// let rows be deleted only up to the position that the newest checkpoint calls archived.
+const auditChain = `-- +goose StatementBegin
+CREATE TRIGGER audit_queue AFTER INSERT ON audit BEGIN INSERT INTO audit_pending (audit) VALUES (NEW.id); END;
+-- +goose StatementEnd
+DROP TRIGGER audit_no_delete;
+-- +goose StatementBegin
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit WHEN NOT EXISTS (
+  SELECT 1 FROM audit_chain c WHERE c.audit = OLD.id
+  AND c.pos <= (SELECT k.base FROM audit_checkpoint k ORDER BY k.seq DESC LIMIT 1))
+BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER audit_chain_no_update BEFORE UPDATE ON audit_chain
+BEGIN SELECT RAISE(ABORT, 'audit_chain is append-only'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER audit_chain_no_delete BEFORE DELETE ON audit_chain
+WHEN OLD.pos > COALESCE((SELECT k.base FROM audit_checkpoint k ORDER BY k.seq DESC LIMIT 1), 0)
+BEGIN SELECT RAISE(ABORT, 'audit_chain is append-only'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER audit_checkpoint_no_update BEFORE UPDATE ON audit_checkpoint
+BEGIN SELECT RAISE(ABORT, 'audit_checkpoint is append-only'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER audit_checkpoint_no_delete BEFORE DELETE ON audit_checkpoint
+WHEN OLD.pos > (SELECT k.base FROM audit_checkpoint k ORDER BY k.seq DESC LIMIT 1)
+OR OLD.seq = (SELECT max(k.seq) FROM audit_checkpoint k)
+BEGIN SELECT RAISE(ABORT, 'audit_checkpoint is append-only'); END;
+-- +goose StatementEnd`
+
+const auditChainDrop = `DROP TRIGGER audit_checkpoint_no_delete;
+DROP TRIGGER audit_checkpoint_no_update;
+DROP TRIGGER audit_chain_no_delete;
+DROP TRIGGER audit_chain_no_update;
+DROP TRIGGER audit_no_delete;
+DROP TRIGGER audit_queue;
+-- +goose StatementBegin
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
+-- +goose StatementEnd`
 
 // historyWord is the placeholder for the name of each segment; see package schema.
 const historyWord = "${HISTORY}"
