@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api"
@@ -169,5 +170,25 @@ func TestRefusalsAreCountedAndRecorded(t *testing.T) {
 	}
 	if n := strings.Count(w.log.String(), `"msg":"refused"`); n != 3 {
 		t.Errorf("%d lines in the log, want 3", n)
+	}
+}
+
+// TestWaitingRequestsEndWithTheirKey revokes a key while its request is held back.
+func TestWaitingRequestsEndWithTheirKey(t *testing.T) {
+	w := newEnv(t)
+	var made hostler.KeyCreated
+	w.mustDo(t, operator, "POST", "/api/v1/keys", `{"name":"k"}`, &made)
+	w.keys["held"] = made.Secret
+	answered := make(chan answer, 1)
+	began := time.Now()
+	req := w.request(t, "held", "POST", "/api/v1/jobs?wait=50s", `{"action":"noop"}`)
+	go func() { answered <- w.send(t, req) }()
+	var jobs hostler.List[hostler.Job]
+	for len(jobs.Items) == 0 { // until the request waits
+		w.mustDo(t, operator, "GET", "/api/v1/jobs", "", &jobs)
+	}
+	w.mustDo(t, operator, "DELETE", "/api/v1/keys/"+made.Key.ID.String(), "", nil)
+	if a := <-answered; a.Status != http.StatusCreated || time.Since(began) > 30*time.Second {
+		t.Errorf("%d after %v", a.Status, time.Since(began))
 	}
 }

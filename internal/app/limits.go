@@ -7,6 +7,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/store"
 )
 
 // checkLimit refuses a job that the caller's limits exclude: its action, or a job without
@@ -143,7 +144,7 @@ func reasonOf(err error) hostler.Text {
 }
 
 // canRun returns why the caller may not run an action, by the checks of a job request, in
-// their order.
+// their order. Credentials that args would name are not known here.
 func (s *scope) canRun(q hostler.CanQuery) error {
 	if !auth.Allow(s.caller, auth.RunJob, s.project) {
 		return refusal(s.caller, auth.RunJob)
@@ -162,6 +163,16 @@ func (s *scope) canRun(q hostler.CanQuery) error {
 	if q.Asset == "" {
 		return nil
 	}
-	_, err := s.asset(q.Asset)
-	return err
+	row, err := s.asset(q.Asset)
+	if err != nil || !act.LogsIn {
+		return err
+	}
+	u := &jobUses{scope: s, logsIn: true, admin: s.may(auth.WriteCredential)}
+	if err := u.checkTargets([]store.Target{{ID: row.ID, Name: row.Name, DeviceKey: row.DeviceKey}}); err != nil {
+		return err
+	}
+	if len(u.fields) > 0 {
+		return errUse(u.fields)
+	}
+	return nil
 }

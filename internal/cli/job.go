@@ -179,16 +179,33 @@ func (a *app) jobAction(use string, d doc, do jobFunc) *cobra.Command {
 func (a *app) jobGet() *cobra.Command {
 	return a.jobAction("get JOB", doc{
 		short: txt("show a job", "查看作业"),
-		long: txt("Show all fields of a job: times, arguments, result, error.",
-			"查看作业的全部字段：时间、参数、返回值、错误。"),
+		long: txt("Show all fields of a job: times, arguments, result, error, and why it is waiting.",
+			"查看作业的全部字段：时间、参数、返回值、错误，以及等待的原因。"),
 		example: "hostler job get job_0001a2b3c4d",
 	}, func(ctx context.Context, c *client.Client, id hostler.JobID) error {
 		j, err := c.Job(ctx, id)
 		if err != nil {
 			return err
 		}
-		return one(a, j, a.jobDetails())
+		columns := a.jobDetails()
+		if a.output == "table" && (j.State == hostler.StateScheduled || j.State == hostler.StateQueued) {
+			if columns, err = a.withWaiting(ctx, c, id, columns); err != nil {
+				return err
+			}
+		}
+		return one(a, j, columns)
 	})
+}
+
+// withWaiting adds the most binding reason why a job is waiting.
+func (a *app) withWaiting(
+	ctx context.Context, c *client.Client, id hostler.JobID, columns []column[hostler.Job],
+) ([]column[hostler.Job], error) {
+	reasons, err := c.Waiting(ctx, id)
+	if err != nil || len(reasons) == 0 {
+		return columns, err
+	}
+	return append(columns, col("waiting", "等待原因", func(hostler.Job) string { return reasons[0].Text.In(a.lang) })), nil
 }
 
 // jobWhy is 'hostler job why'. The server explains; see store/explain.go.

@@ -646,3 +646,46 @@ func (e *env) reportUntilKnown(w hostler.WorkerID, l hostler.Lease, stop <-chan 
 		}
 	}
 }
+
+// TestForbiddenJobsAreHeld disables a user on one server: the other, which has cached the
+// user's rights, starts none of the user's jobs any more, and the job behind them at once.
+func TestForbiddenJobsAreHeld(t *testing.T) {
+	storetest.EachDriver(t, func(t *testing.T, d *storetest.Drivers) {
+		clock := func(c *engine.Config) { c.Now = d.Clock.Now }
+		one := d.Open(t)
+		a := newEnv(t, store.New(one, one), clock)
+		b := a
+		if d.Kind == sqldb.Postgres { // SQLite has one server
+			two := d.Open(t)
+			b = newEnv(t, store.New(two, two), clock)
+		}
+		a.prepare("default")
+		b.project = a.project
+		var user hostler.UserID
+		a.tx(func(tx *store.Tx) (err error) {
+			if user, err = tx.InsertUser("li"); err != nil {
+				return err
+			}
+			return tx.SetRole(user, a.project, hostler.RoleOperator, 0)
+		})
+		mine := a.spec()
+		mine.CreatedBy, mine.CreatedByID, mine.Priority = "li", user, 1
+		w := b.register()
+		a.enqueue(mine)
+		if got := b.lease(w, 1); len(got) != 1 {
+			t.Fatalf("leased %v of an enabled user", got)
+		}
+		a.tx(func(tx *store.Tx) error { return tx.SetUserDisabled(user, true) })
+		held := a.enqueue(mine, mine, mine)
+		other := a.enqueue(a.spec())
+		if got := b.lease(w, 1); len(got) != 1 || got[0].Job != other[0] {
+			t.Fatalf("leased %v, want the job of nobody", got)
+		}
+		for _, id := range held {
+			if j := b.job(id); j.State != hostler.StateScheduled {
+				t.Errorf("a job of the disabled user is %s", j.State)
+			}
+		}
+		a.wantInvariants()
+	})
+}
