@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,7 @@ const (
 
 const (
 	leastDiskFree = 0.05
+	asideCounted  = 1000
 	// filesPerSlot and spareFiles bound the descriptors that a server needs.
 	filesPerSlot = 8
 	spareFiles   = 512
@@ -169,7 +171,7 @@ func inspect(ctx context.Context, cfg config.Config, path string, what Finding) 
 		out[0] = ok("store", "%s is too large to check all of it in %v", "%s 过大，无法在 %v 内检查完", path, quickCheckLimit).
 			at(LevelWarning, "check a backup of it with 'hostler restore'", "请用 'hostler restore' 检查它的备份")
 	}
-	return append(out, checkHold(in.Hold)...)
+	return slices.Concat(out, checkHold(in.Hold), checkAside(in.SetAside))
 }
 
 // checkHold reports dispatch that is held.
@@ -180,6 +182,17 @@ func checkHold(h *schema.Hold) []Finding {
 	f := Finding{Check: "dispatch", Text: store.HoldText(*h)}
 	return []Finding{f.at(LevelWarning, "run 'hostler dispatch release' once nothing waits that must not run",
 		"确认没有不应执行的作业后，执行 'hostler dispatch release'")}
+}
+
+// checkAside reports events that could not be delivered to webhooks.
+func checkAside(rows int64) []Finding {
+	if rows == 0 {
+		return nil
+	}
+	f := ok("webhooks", "events could not be delivered to webhooks and were set aside: %d rows",
+		"有事件无法投递到回调，已被搁置：%d 行", rows)
+	return []Finding{f.at(LevelWarning, "see 'hostler delivery set-aside list'; its 'retry' delivers them",
+		"请见 'hostler delivery set-aside list'；可用其 'retry' 重新投递")}
 }
 
 // unusable is the finding of a database that cannot be used; the caller adds the remedy.
@@ -223,7 +236,7 @@ func checkPostgres(ctx context.Context, cfg config.Config) []Finding {
 			at(LevelProblem, "read the log of the database", "请查看数据库日志")}
 	}
 	found := []Finding{}
-	switch hold, pending, err := examine(ctx, db); {
+	switch hold, aside, pending, err := examine(ctx, db); {
 	case err != nil:
 		found = append(found, unusable(err).at(LevelProblem, "read the log of the database", "请查看数据库日志"))
 	case pending:
@@ -231,7 +244,7 @@ func checkPostgres(ctx context.Context, cfg config.Config) []Finding {
 			"尚无服务使用过该数据库，或使用它的是旧版本").
 			at(LevelWarning, "the start of a server creates or upgrades it", "启动服务时会创建或升级它"))
 	default:
-		found = append(found, checkHold(hold)...)
+		found = slices.Concat(found, checkHold(hold), checkAside(int64(aside)))
 	}
 	skew := time.Until(db.Now())
 	clock := ok("clock", "%v from the database's clock", "与数据库时钟相差 %v", skew.Round(time.Millisecond))
@@ -247,15 +260,18 @@ func checkPostgres(ctx context.Context, cfg config.Config) []Finding {
 
 // examine asks a PostgreSQL database what a server will find. pending reports that its
 // tables are missing or older than this program.
-func examine(ctx context.Context, db *postgres.DB) (hold *schema.Hold, pending bool, err error) {
+func examine(ctx context.Context, db *postgres.DB) (hold *schema.Hold, aside int, pending bool, err error) {
 	if pending, err = db.Pending(ctx); err != nil || pending {
-		return nil, pending, err
+		return nil, 0, pending, err
 	}
 	err = store.New(db, db).View(ctx, func(tx *store.Tx) error {
-		hold, err = tx.Hold()
+		if hold, err = tx.Hold(); err != nil {
+			return err
+		}
+		aside, err = tx.CountAside(asideCounted)
 		return err
 	})
-	return hold, false, err
+	return hold, aside, false, err
 }
 
 func checkListen(ctx context.Context, cfg config.Config, running bool) Finding {

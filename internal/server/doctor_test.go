@@ -15,6 +15,7 @@ import (
 	"hostler.dev/hostler/internal/config"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/sqlite"
+	"hostler.dev/hostler/internal/store/storetest"
 )
 
 func testConfig(t *testing.T, flags map[string]string) config.Config {
@@ -251,5 +252,34 @@ func TestDoctorReadsTheDatabase(t *testing.T) {
 	}
 	if l := levels(Doctor(t.Context(), cfg)); l["store"] != LevelProblem {
 		t.Errorf("a damaged database: %v", l)
+	}
+}
+
+// TestDoctorReportsEventsSetAside: whoever runs doctor learns of events that no webhook
+// gets.
+func TestDoctorReportsEventsSetAside(t *testing.T) {
+	for _, flags := range []map[string]string{{}, {"db": storetest.Postgres(t)}} {
+		cfg := testConfig(t, flags)
+		st, _, err := openStore(t.Context(), cfg, opening{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := levels(Doctor(t.Context(), cfg)); got["webhooks"] != "" {
+			t.Errorf("without events set aside: webhooks %s", got["webhooks"])
+		}
+		err = st.InTx(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(`INSERT INTO event_aside (last, target, pos, row_last, n, at, body, since, error)
+VALUES (7, 0, 3, 7, 4, 0, ?, 0, 'damaged')`, []byte{})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := levels(Doctor(t.Context(), cfg)); got["webhooks"] != LevelWarning {
+			t.Errorf("with events set aside: %v, want a warning of webhooks", got)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -228,6 +228,8 @@ type Inspection struct {
 	// Partial reports that the time did not suffice to check all of it.
 	Partial bool
 	Hold    *schema.Hold // nil: dispatch is not held
+	// SetAside counts the rows of events that could not be made into deliveries.
+	SetAside int64
 }
 
 // Inspect checks the file of a main database, which a server may be using. It changes
@@ -240,6 +242,9 @@ func Inspect(ctx context.Context, path, version string, limit time.Duration) (ou
 	}
 	defer func() { err = errors.Join(mapError(err), c.close()) }()
 	if err := db.checkLevel(ctx); err != nil {
+		return out, err
+	}
+	if out.SetAside, err = c.countAside(); err != nil {
 		return out, err
 	}
 	hold, err := c.texts(`SELECT value FROM meta WHERE key = '` + schema.HoldKey + `'`)
@@ -298,4 +303,13 @@ func copyFile(src, dst string) (err error) {
 		return err
 	}
 	return out.Sync()
+}
+
+// countAside counts the events set aside; none in a database of a version before them.
+func (c *conn) countAside() (int64, error) {
+	table, err := c.texts(`SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'event_aside'`)
+	if err != nil || len(table) == 0 {
+		return 0, err
+	}
+	return c.number(`SELECT count(*) FROM event_aside`)
 }
