@@ -238,7 +238,9 @@ func (tx *Tx) scanHistory(q JobQuery, top int64, limit int) (found []int64, down
 			down = max(down, to)
 			budget -= n
 		}
-		if !p.open() {
+		// Not those that the page before has read, too: with long delayed jobs many parts
+		// have old ids.
+		if p.MaxID < top {
 			read++
 		}
 		if i+1 == len(parts) || parts[i+1].open() {
