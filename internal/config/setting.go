@@ -207,9 +207,11 @@ func jobSettings() []Setting {
 		},
 		{
 			Key: "egress_allow",
-			Help: txt("CIDRs that `http_request` and webhooks may connect to although they are loopback, "+
-				"link-local or another special range.",
-				"`http_request` 和回调可以访问的特殊网段（CIDR），如回环或链路本地地址。"),
+			Help: txt("CIDRs that `http_request` and webhooks may connect to although they are this machine, "+
+				"link-local or another special range; and those that `check_port` and SSH may connect to although "+
+				"they are link-local or a cloud's metadata service.",
+				"`http_request` 和回调可以访问的特殊网段（CIDR），如本机或链路本地地址；"+
+					"也适用于 `check_port` 和 SSH 访问链路本地地址或云元数据服务。"),
 			value: prefixes(func(c *Config) *[]netip.Prefix { return &c.EgressAllow }),
 		},
 	}

@@ -8,7 +8,7 @@
 // octal, a name), nor whether a name resolves to another address the second time.
 //
 //	allowed   other hosts, including private networks: that is where hosts are
-//	denied    this machine, the local link, cloud metadata services, multicast, and ranges
+//	denied    this machine (its interfaces have addresses of any range), the local link, cloud metadata services, multicast, and ranges
 //	          that are not the address of a host, also wrapped in IPv6 (mapped, NAT64, 6to4, …)
 //	allowed   denied ranges that the configuration lists (egress_allow)
 //
@@ -20,6 +20,7 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -41,10 +42,16 @@ const (
 // configuration.
 type Policy struct {
 	allow []netip.Prefix
+	hosts bool       // see ForHosts
+	own   *addresses // of this machine; nil means ownAddresses
 }
 
 // New returns a Policy that also allows these ranges.
 func New(allow ...netip.Prefix) *Policy { return &Policy{allow: allow} }
+
+// ForHosts returns the Policy for the addresses of assets, of which this machine may be
+// one: only the local link and metadata services are denied.
+func ForHosts(allow ...netip.Prefix) *Policy { return &Policy{allow: allow, hosts: true} }
 
 // Denied is the error of a connection that the Policy refused. Nothing was sent.
 type Denied struct {
@@ -144,12 +151,18 @@ func (p *Policy) Check(a netip.Addr) error {
 		return nil
 	}
 	for _, r := range denied {
+		if p.hosts && r.why != link && r.why != metadata {
+			continue
+		}
 		if r.prefix.Contains(a) {
 			return &Denied{Addr: a, Why: r.why}
 		}
 	}
 	if v4, ok := unwrap(a); ok {
 		return p.Check(v4)
+	}
+	if !p.hosts && cmp.Or(p.own, &ownAddresses).contain(a) {
+		return &Denied{Addr: a, Why: thisMachine}
 	}
 	return nil
 }

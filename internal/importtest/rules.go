@@ -95,12 +95,13 @@ var actions = []Rule{
 	{Package: "internal/action/http", May: []string{
 		"internal/action", "internal/check", "internal/destination", "internal/egress",
 	}},
+	{Package: "internal/action/net", May: []string{"internal/action", "internal/egress"}},
 	{Package: "internal/action/netcli", May: []string{"internal/action", "internal/check", "internal/sshconn"}},
 	{Package: "internal/action/netcli/devicetest"},
 	{Package: "internal/action/ssh", May: []string{
 		"internal/action", "internal/check", "internal/sshconn", "internal/wait",
 	}},
-	{Package: "internal/sshconn", May: []string{"internal/action", "internal/wait"}},
+	{Package: "internal/sshconn", May: []string{"internal/action", "internal/egress", "internal/wait"}},
 	{Package: "internal/sshconn/sshtest"},
 }
 

@@ -43,7 +43,7 @@ type Options struct {
 	Slots   int      // jobs that run at once; 0 means no worker
 
 	OutputLimit  int            // bytes of output stored per job; 0 means runlog.DefaultLimit
-	EgressAllow  []netip.Prefix // special ranges that http_request may reach
+	EgressAllow  []netip.Prefix // special ranges that actions may reach
 	LegacySSH    bool           // offer outdated SSH algorithms too
 	LocalCommand bool           // enable the action local_command
 	LocalAccount local.Account  // that it runs as
@@ -68,7 +68,7 @@ func New(o Options) (*Node, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{opts: o}
-	n.conns = sshconn.New(sshconn.Options{Log: o.Log, Legacy: o.LegacySSH})
+	n.conns = sshconn.New(sshconn.Options{Log: o.Log, Legacy: o.LegacySSH, Allow: o.EgressAllow})
 	n.netcli = netcli.New(netcli.Options{Conns: n.conns})
 	var err error
 	if n.actions, err = n.register(); err != nil {
@@ -82,7 +82,7 @@ func New(o Options) (*Node, error) {
 func (n *Node) register() (*action.Registry, error) {
 	all := ssh.New(ssh.Options{Conns: n.conns}).Actions()
 	all = append(all, n.netcli.Actions()...)
-	all = append(all, netaction.Actions()...)
+	all = append(all, netaction.Actions(n.opts.EgressAllow...)...)
 	all = append(all, httpaction.Actions(httpaction.Options{Allow: n.opts.EgressAllow})...)
 	all = append(all, local.Actions(local.Options{
 		Enabled: n.opts.LocalCommand, Account: n.opts.LocalAccount,

@@ -3,11 +3,13 @@ package sshconn
 import (
 	"context"
 	"net"
+	"net/netip"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/egress"
 )
 
 // dial connects and logs in. The connection is not in any route pool yet.
@@ -35,8 +37,13 @@ func (p *Pool) dial(ctx context.Context, r *route, call *action.Call) (*conn, er
 // connect makes the transport: a TCP connection, or one that the jump host forwards,
 // with a use of the jump host's connection.
 func (p *Pool) connect(ctx context.Context, r *route, call *action.Call) (nc net.Conn, via *conn, err error) {
-	dial := new(net.Dialer).DialContext
+	policy := egress.ForHosts(p.opts.Allow...)
+	dial := (&net.Dialer{ControlContext: policy.Control}).DialContext
 	if r.via != nil {
+		// The jump host resolves names; what it connects to is checked as far as it is known.
+		if to, err := netip.ParseAddrPort(r.addr); err == nil && policy.Check(to.Addr()) != nil {
+			return nil, nil, dialFault(r, policy.Check(to.Addr()))
+		}
 		if via, err = p.acquireForward(ctx, r.via, call); err != nil {
 			return nil, nil, err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/egress"
 )
 
 // KindHandshake is the kind of the fault of a server that answered, but with which no
@@ -27,7 +28,10 @@ func dialFault(r *route, err error) *action.Fault {
 	var dns *net.DNSError
 	var timeout net.Error
 	var refused *ssh.OpenChannelError
+	var denied *egress.Denied
 	switch {
+	case errors.As(err, &denied):
+		return action.NewFault(hostler.ErrKindBadArgs, "%[1]s", "%[2]s", denied.Text().EN, denied.Text().ZH).Final()
 	case errors.As(err, &refused):
 		return forwardFault(r, refused)
 	case errors.As(err, &dns):

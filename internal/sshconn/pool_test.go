@@ -63,6 +63,11 @@ func TestErrorKinds(t *testing.T) {
 			a.Jump = s.Asset()
 			a.Address, a.Port = "127.0.0.2", portOf(closed)
 		}, hostler.ErrKindRefused, retryable},
+		"metadata": {withAddress("169.254.169.254"), hostler.ErrKindBadArgs, final},
+		"metadata through a jump host": {func(a *hostler.LeaseAsset) {
+			a.Jump = s.Asset()
+			a.Address = "169.254.169.254"
+		}, hostler.ErrKindBadArgs, final},
 		"jump loop": {func(a *hostler.LeaseAsset) { a.Jump = s.Asset() }, hostler.ErrKindBadArgs, final},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -56,6 +56,7 @@ import (
 	"container/list"
 	"crypto/rand"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -71,6 +72,9 @@ type Options struct {
 	// Legacy allows algorithms that are no longer safe, as the last choice, for old
 	// devices.
 	Legacy bool
+	// Allow are ranges of the local link and of metadata services that may be reached
+	// nevertheless; see [egress.ForHosts].
+	Allow []netip.Prefix
 	// IdleTimeout is how long a connection stays open without uses (5 min).
 	IdleTimeout time.Duration
 	// MaxIdle limits the idle connections over all hosts; the one idle for longest

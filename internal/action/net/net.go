@@ -33,6 +33,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/egress"
 )
 
 //go:embed check_port.json
@@ -61,10 +62,13 @@ const (
 	noConnection = "cannot be reached"
 )
 
-// Actions lists the actions of the family.
-func Actions() []action.Action { return []action.Action{checkPort()} }
+// Actions lists the actions of the family. They connect to neither the local link nor a
+// metadata service, but for these ranges.
+func Actions(allow ...netip.Prefix) []action.Action {
+	return []action.Action{checkPort(egress.ForHosts(allow...))}
+}
 
-func checkPort() action.Action {
+func checkPort(policy *egress.Policy) action.Action {
 	return action.Action{
 		Name:  "check_port",
 		Title: hostler.Text{EN: "Check ports", ZH: "检查端口"},
@@ -78,7 +82,9 @@ func checkPort() action.Action {
 		Traits:  func(json.RawMessage) action.Traits { return action.Traits{Idempotent: true} },
 		Check:   checkArgs,
 		Enabled: true,
-		Run:     run,
+		Run: func(ctx context.Context, c *action.Call) action.Result {
+			return run(ctx, c, policy)
+		},
 	}
 }
 
@@ -141,7 +147,7 @@ type Result struct {
 	Text  string `json:"text"`
 }
 
-func run(ctx context.Context, c *action.Call) action.Result {
+func run(ctx context.Context, c *action.Call, policy *egress.Policy) action.Result {
 	var a portArgs
 	if errs := action.Decode(c.Args, &a); errs != nil {
 		return refused("%[1]s", "%[2]s", errs[0].Text.EN, errs[0].Text.ZH)
@@ -165,13 +171,19 @@ func run(ctx context.Context, c *action.Call) action.Result {
 	res := Result{Ports: make([]Port, len(ports))}
 	var g errgroup.Group
 	g.SetLimit(maxParallel)
+	denied := make([]*egress.Denied, len(ports))
 	for i, port := range ports {
 		g.Go(func() error {
-			res.Ports[i] = probe(ctx, c.Asset.Address, port, a)
+			res.Ports[i], denied[i] = probe(ctx, policy, c.Asset.Address, port, a)
 			return nil
 		})
 	}
 	_ = g.Wait() // probes report in res
+	for _, d := range denied {
+		if d != nil {
+			return refused("%[1]s", "%[2]s", d.Text().EN, d.Text().ZH)
+		}
+	}
 	if ctx.Err() != nil {
 		r := action.StoppedFault(ctx, "before all ports were checked", "尚未检查完所有端口").Result()
 		r.Value = res
@@ -250,24 +262,25 @@ var chineseReasons = map[string]string{
 	syscall.EACCES.Error(): "没有权限", syscall.EPERM.Error(): "不允许该操作",
 }
 
-// probe connects to one port.
-func probe(ctx context.Context, host string, port int, a portArgs) Port {
+// probe connects to one port, unless the policy denies it.
+func probe(ctx context.Context, policy *egress.Policy, host string, port int, a portArgs) (Port, *egress.Denied) {
 	p := Port{Port: port}
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout.D())
 	defer cancel()
 	start := time.Now()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	conn, err := (&net.Dialer{ControlContext: policy.Control}).DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	p.LatencyMS = float64(time.Since(start).Microseconds()) / 1000
 	if err != nil {
+		denied, _ := errors.AsType[*egress.Denied](err)
 		p.State, p.Errno, p.Reason = classify(err)
-		return p
+		return p, denied
 	}
 	defer func() { _ = conn.Close() }()
 	p.State = Open
 	if a.Banner {
 		p.Banner = readBanner(ctx, conn)
 	}
-	return p
+	return p, nil
 }
 
 func classify(err error) (state string, errno int, reason string) {

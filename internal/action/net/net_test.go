@@ -220,3 +220,12 @@ func TestBadArgsNameTheField(t *testing.T) {
 		}
 	}
 }
+
+func TestMetadataServicesAreRefused(t *testing.T) {
+	for _, address := range []string{"169.254.169.254", "::ffff:169.254.169.254", "100.100.100.200", "fd00:ec2::254"} {
+		out, _ := check(t, t.Context(), hostler.LeaseAsset{Address: address, Port: 80}, `{"timeout":"1s"}`)
+		if out.Error == nil || !strings.Contains(out.Error.Text.EN, "egress_allow") || !out.NoRetry {
+			t.Errorf("%s: %+v", address, out)
+		}
+	}
+}
