@@ -62,10 +62,15 @@ type Action struct {
 	// Credentials returns the credentials that the args refer to, such as a sudo password,
 	// and what for; nil when there are none.
 	Credentials func(args json.RawMessage) []CredentialUse
+	// SecretUse is the use of a credential that a {"$secret": "name"} in the args is; nil for
+	// hostler.UseScript on the job's host.
+	SecretUse func(args json.RawMessage) CredentialUse
 	// Enabled is false for an action that the configuration must enable.
 	Enabled bool
 	// Run does the work. It returns when the work has ended, or soon after its context.
 	Run func(ctx context.Context, c *Call) Result
+
+	secrets [][]string // places of args that may refer to secrets
 }
 
 // CredentialUse is a use of a credential that args ask for.

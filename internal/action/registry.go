@@ -43,6 +43,9 @@ func (r *Registry) add(a *Action) error {
 	if err != nil {
 		return err
 	}
+	if err := a.allowSecrets(); err != nil {
+		return err
+	}
 	e := &entry{action: a, schema: schema}
 	for _, name := range append([]string{a.Name}, a.Aliases...) {
 		if r.actions[name] != nil {
@@ -119,6 +122,9 @@ func (e *entry) problems(args json.RawMessage) []hostler.FieldError {
 	doc, faults := decodeArgs(args)
 	if len(faults) > 0 {
 		return faults
+	}
+	if in, ok := doc.(map[string]any); ok {
+		e.action.replaceIn(in, func(string) (string, bool) { return placeholder, true })
 	}
 	if err := e.schema.Validate(doc); err != nil {
 		return schemaProblems(err)

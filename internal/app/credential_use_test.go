@@ -87,6 +87,11 @@ func TestOperatorsCannotSendACredentialElsewhere(t *testing.T) {
 			"bulk retry": func() error {
 				return firstItem(w.RetryJobs(ctx, c, hostler.BulkRequest{IDs: []hostler.JobID{ended}}, ""))
 			},
+			"a secret value": func() error {
+				r := sudo
+				r.Args = json.RawMessage(`{"stdin":{"$secret":"root-pw"}}`)
+				return second(w.RunJobs(ctx, c, r, ""))
+			},
 			"a request": func() error { return second(w.RunJobs(ctx, c, request, "")) },
 		}
 		for name, try := range attempts {
@@ -320,6 +325,33 @@ func TestACredentialDemandsStrict(t *testing.T) {
 			if k := must(w.HostKeys(ctx, w.admin, name))(t); len(k) != 1 || k[0].State != hostler.HostKeyOffered {
 				t.Errorf("%s: keys %+v", name, k)
 			}
+		}
+	})
+}
+
+// TestSecretValuesStayReferences: a value from a credential is opened for the lease only;
+// the job, its events and the audit have the reference.
+func TestSecretValuesStayReferences(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		vault(t, w)
+		ctx := t.Context()
+		args := json.RawMessage(`{"stdin":{"$secret":"root-pw"}}`)
+		req := hostler.JobRequest{Action: "change", Assets: []string{"web1"}, Args: args}
+		made := must(w.RunJobs(ctx, w.admin, req, ""))(t)
+		leases := w.resolved(t)
+		if len(leases) != 1 || leases[0].Credentials["root-pw"].Secret.Password != canary {
+			t.Fatalf("leases %+v", leases)
+		}
+		if got := string(leases[0].Args); strings.Contains(got, canary) {
+			t.Errorf("args of the lease: %s", got)
+		}
+		j := must(w.Job(ctx, w.viewer, made.Jobs[0]))(t)
+		text, err := json.Marshal([]any{j, must(w.Audit(ctx, w.admin, hostler.AuditFilter{}, hostler.Page{}))(t)})
+		if err != nil || strings.Contains(string(text), canary) || !strings.Contains(string(j.Args), "$secret") {
+			t.Errorf("job %s, %v", text, err)
+		}
+		for _, form := range forms() {
+			w.searchTables(t, form)
 		}
 	})
 }

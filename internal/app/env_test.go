@@ -242,7 +242,7 @@ func testActions(t *testing.T) *action.Registry {
 		action.Action{
 			Name: "change", Traits: changes, Enabled: true, Run: run,
 			Schema: json.RawMessage(
-				`{"type":"object","properties":{"sudo":{"type":"string"}},"additionalProperties":false}`,
+				`{"type":"object","properties":{"sudo":{"type":"string"},"stdin":{"type":"string","x-secret":true}},"additionalProperties":false}`,
 			),
 			LogsIn: true,
 			Credentials: func(args json.RawMessage) []action.CredentialUse {

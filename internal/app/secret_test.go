@@ -130,6 +130,16 @@ func refs(leases []hostler.Lease) []*hostler.Lease {
 	return out
 }
 
+var renameText = regexp.MustCompile(`ALTER TABLE (\w+) RENAME TO (\w+);`)
+
+// renamed is the text of the migrations with the tables under their last names.
+func renamed(ddl []byte) []byte {
+	for _, m := range renameText.FindAllSubmatch(ddl, -1) {
+		ddl = bytes.ReplaceAll(ddl, append([]byte("CREATE TABLE "), m[1]...), append([]byte("CREATE TABLE "), m[2]...))
+	}
+	return ddl
+}
+
 var (
 	tableText  = regexp.MustCompile(`(?s)CREATE TABLE (\w+) \(\n(.*?)\n\)`)
 	columnText = regexp.MustCompile(`(?m)^  (\w+) (TEXT|\$\{BYTES\})`)
@@ -154,6 +164,7 @@ func (w *env) searchTables(t *testing.T, text string) {
 		ddl = bytes.ReplaceAll(ddl, []byte("${HISTORY}"), []byte("done"))
 	}
 	searched := 0
+	ddl = renamed(ddl)
 	for _, table := range tableText.FindAllStringSubmatch(string(ddl), -1) {
 		for _, col := range columnText.FindAllStringSubmatch(table[2], -1) {
 			searched++

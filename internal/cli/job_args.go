@@ -83,6 +83,36 @@ func buildArgs(base map[string]any, typed []string, text json.RawMessage) (json.
 	return json.Marshal(args)
 }
 
+// addSecrets adds the values of --secret to args: env.PW=credential:db becomes a reference,
+// which the server replaces by the secret when the job runs.
+func addSecrets(args map[string]any, secrets []string) (map[string]any, error) {
+	out := map[string]any{}
+	maps.Copy(out, args)
+	for _, s := range secrets {
+		path, source, _ := strings.Cut(s, "=")
+		name, ok := strings.CutPrefix(source, "credential:")
+		if !ok || name == "" || path == "" {
+			return nil, hostler.Errorf(hostler.CodeInvalid,
+				"write --secret as ARGUMENT=credential:NAME, such as env.PW=credential:db",
+				"--secret 请写成 参数=credential:凭据名，例如 env.PW=credential:db")
+		}
+		ref := map[string]any{"$secret": name}
+		key, sub, nested := strings.Cut(path, ".")
+		if !nested {
+			out[key] = ref
+			continue
+		}
+		object, _ := out[key].(map[string]any)
+		object = maps.Clone(object)
+		if object == nil {
+			object = map[string]any{}
+		}
+		object[sub] = ref
+		out[key] = object
+	}
+	return out, nil
+}
+
 // setArg adds one --arg. given records the arguments that were set before, so that
 // a repeated one extends an array but replaces a value of the file.
 func setArg(args map[string]any, arg string, s schema, given map[string]bool) error {

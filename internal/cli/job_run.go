@@ -15,6 +15,7 @@ import (
 type runFlags struct {
 	req            hostler.JobRequest
 	args           []string
+	secrets        []string
 	argsFile       string
 	onLost         string
 	retries        int
@@ -66,6 +67,8 @@ func (a *app) runTargetFlags(cmd *cobra.Command, f *runFlags) {
 			"资产名称或 ID；可重复或用逗号分隔"))
 	fs.Var(pairsFlag{&f.req.Labels}, "label",
 		a.t("all assets with this label; may be repeated", "带此标签的所有资产；可重复"))
+	fs.StringArrayVar(&f.secrets, "secret", nil, a.t("argument from a credential, such as env.PW=credential:db; may be repeated",
+		"取自凭据的参数，例如 env.PW=credential:db；可重复"))
 	fs.StringArrayVar(&f.args, "arg", nil, a.t("argument of the action; may be repeated",
 		"动作的参数；可重复"))
 	fs.StringVar(&f.argsFile, "args-file", "",
@@ -116,6 +119,9 @@ func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) err
 	}
 	base, err := a.readArgsFile(f.argsFile)
 	if err != nil {
+		return err
+	}
+	if base, err = addSecrets(base, f.secrets); err != nil {
 		return err
 	}
 	if f.req.Args, err = buildArgs(base, f.args, info.Schema); err != nil {

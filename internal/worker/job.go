@@ -93,13 +93,19 @@ func (j *job) attempt() action.Result {
 	if j.ctx.Err() != nil {
 		return action.Cancelled(nil)
 	}
+	lease := j.lease
+	filled, err := act.Fill(j.lease.Args, j.lease.Credentials)
+	if err != nil {
+		return action.Failed(nil, hostler.ErrKindCredential, "%[1]s", "%[2]s", textOf(err).EN, textOf(err).ZH)
+	}
+	lease.Args = filled // only here: what is stored and logged has the references
 	timeout := j.lease.Timeout
 	if timeout <= 0 {
 		timeout = j.s.w.cfg.DefaultTimeout
 	}
 	j.timer = time.AfterFunc(timeout, func() { j.stop(&action.TimeoutError{After: timeout}) })
 	j.call = action.Call{
-		Lease:  j.lease,
+		Lease:  lease,
 		Stdout: j.log.Stdout(), Stderr: j.log.Stderr(), System: j.log.System(),
 		Redact: j.addSecrets, Progress: j.note, PinHostKey: j.pinHostKey,
 	}

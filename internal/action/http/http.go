@@ -89,6 +89,7 @@ func Actions(o Options) []action.Action {
 		Traits:      traits,
 		Check:       checkArgs,
 		Credentials: credentials,
+		SecretUse:   secretUse,
 		Enabled:     true,
 		Run:         f.run,
 	}}
@@ -249,11 +250,18 @@ func credentials(raw json.RawMessage) []action.CredentialUse {
 	if a.Credential == "" {
 		return nil
 	}
-	use := action.CredentialUse{Name: a.Credential, Use: hostler.UseHTTP}
-	if a.destination != nil && a.destination.Host != "" {
+	use := secretUse(raw)
+	use.Name = a.Credential
+	return []action.CredentialUse{use}
+}
+
+// secretUse is the use of a credential that a request is.
+func secretUse(raw json.RawMessage) action.CredentialUse {
+	use := action.CredentialUse{Use: hostler.UseHTTP}
+	if a, _ := parse(raw); a.destination != nil && a.destination.Host != "" {
 		use.Origin = origin(a.destination)
 	}
-	return []action.CredentialUse{use}
+	return use
 }
 
 // statusSet is a set of status codes, as closed ranges.
