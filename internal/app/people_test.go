@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -561,4 +562,30 @@ func testBox(t *testing.T) *secret.Box {
 	key := make([]byte, 32)
 	key[0] = 7
 	return must(secret.NewBox(key))(t)
+}
+
+// TestRevokingRacesWithCreating revokes a key while its child creates keys: none of them
+// stays valid.
+func TestRevokingRacesWithCreating(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		for range 6 {
+			parent, parentKey := w.key(t, w.operator, hostler.KeyInput{})
+			child, _ := w.key(t, parent, hostler.KeyInput{})
+			made := make([]hostler.KeyCreated, 4)
+			var calls sync.WaitGroup
+			for i, c := range []auth.Caller{parent, child, child, parent} {
+				calls.Go(func() { made[i], _ = w.CreateKey(ctx, c, hostler.KeyInput{Name: "k"}) }) // or is refused
+			}
+			must(w.RevokeKey(ctx, w.operator, parentKey.ID))(t)
+			calls.Wait()
+			for _, k := range made {
+				if k.Secret == "" {
+					continue
+				}
+				_, err := w.Authenticate(ctx, k.Secret, "", "")
+				wantCode(t, err, hostler.CodeUnauthenticated)
+			}
+		}
+	})
 }

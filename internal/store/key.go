@@ -270,11 +270,19 @@ func (tx *Tx) nameProjects(keys []KeyRow) error {
 
 // RevokeKey revokes a key for good, with the keys that it created, and those that they
 // created. It returns how many it revoked.
-func (tx *Tx) RevokeKey(id hostler.KeyID) (int64, error) {
-	return tx.Exec(`UPDATE api_key SET revoked_at = ? WHERE revoked_at = 0 AND id IN (
+func (tx *Tx) RevokeKey(id hostler.KeyID) (total int64, err error) {
+	// Again until nothing is left: a statement does not see a key that another transaction
+	// has created while it waited for the lock of its parent; see LockKey.
+	for {
+		n, err := tx.Exec(`UPDATE api_key SET revoked_at = ? WHERE revoked_at = 0 AND id IN (
 WITH RECURSIVE family(id) AS (SELECT k.id FROM api_key k WHERE k.id = ?
 UNION SELECT k.id FROM api_key k JOIN family f ON k.parent = f.id WHERE k.parent <> 0) SELECT id FROM family)`,
-		sqldb.Micros(tx.now), id)
+			sqldb.Micros(tx.now), id)
+		if err != nil || n == 0 {
+			return total, err
+		}
+		total += n
+	}
 }
 
 // AdoptKeys makes the keys that one key created those of another: of its successor.
