@@ -81,6 +81,8 @@ type Engine struct {
 
 	// claimedTo is the group of ready jobs up to which the last claim looked; nil: all.
 	claimedTo atomic.Pointer[store.Group]
+	// withheld: the last claim left jobs until slots of its worker become free.
+	withheld atomic.Bool
 
 	mu        sync.Mutex
 	announced map[hostler.WorkerID]map[hostler.LeaseRef]bool // cancels that were in a heartbeat reply

@@ -689,3 +689,32 @@ func TestForbiddenJobsAreHeld(t *testing.T) {
 		a.wantInvariants()
 	})
 }
+
+// TestSlotsThatBecomeFreeAreUsed checks that a worker that waits with its kept slots only
+// gets jobs of the busy project as soon as others of them end.
+func TestSlotsThatBecomeFreeAreUsed(t *testing.T) {
+	eachEnv(t, func(t *testing.T, e *env, _ *storetest.Harness) {
+		e.tx(func(tx *store.Tx) error { _, err := tx.InsertProject("other"); return err })
+		w := e.register() // of its 10 slots, one is kept
+		specs := make([]hostler.JobSpec, 20)
+		for i := range specs {
+			specs[i] = e.spec()
+		}
+		e.enqueue(specs...)
+		running := e.lease(w, 10)
+		if len(running) != 9 {
+			t.Fatalf("leased %d jobs, want 9", len(running))
+		}
+		next := make(chan int)
+		go func() {
+			leases, _ := e.engine.Lease(t.Context(), hostler.LeaseRequest{Worker: w, Slots: 1, Wait: 5 * time.Second})
+			next <- len(leases)
+		}()
+		if _, err := e.succeed(w, running[0]); err != nil {
+			t.Fatal(err)
+		}
+		if n := <-next; n != 1 {
+			t.Errorf("leased %d jobs after one has ended, want 1", n)
+		}
+	})
+}

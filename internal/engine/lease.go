@@ -35,7 +35,7 @@ func (e *Engine) Lease(ctx context.Context, req hostler.LeaseRequest) ([]hostler
 		if err != nil || len(claimed.Leases) > 0 {
 			return claimed.Leases, err
 		}
-		poll.Reset(e.nextPoll(req.Wait, claimed.AffinityUntil))
+		poll.Reset(e.nextPoll(req.Wait, &claimed))
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -48,13 +48,14 @@ func (e *Engine) Lease(ctx context.Context, req hostler.LeaseRequest) ([]hostler
 }
 
 // nextPoll returns when a waiting lease claims again without a notification. Jobs
-// that have an affinity to another worker become free to all without one.
-func (e *Engine) nextPoll(wait time.Duration, affinityUntil time.Time) time.Duration {
-	if !e.cfg.Sole {
-		wait = sharedPoll
+// that have an affinity to another worker become free to all without one, and slots for
+// jobs that were withheld may.
+func (e *Engine) nextPoll(wait time.Duration, claimed *store.Claimed) time.Duration {
+	if !e.cfg.Sole || claimed.Withheld {
+		wait = min(wait, sharedPoll)
 	}
-	if !affinityUntil.IsZero() {
-		wait = min(wait, max(affinityUntil.Sub(e.store.Now()), time.Millisecond))
+	if until := claimed.AffinityUntil; !until.IsZero() {
+		wait = min(wait, max(until.Sub(e.store.Now()), time.Millisecond))
 	}
 	return wait
 }
@@ -116,6 +117,7 @@ func (e *Engine) claimGroups(ctx context.Context, req hostler.LeaseRequest) (cla
 			return store.Claimed{}, err
 		}
 		e.claimedTo.Store(claimed.More)
+		e.withheld.Store(claimed.Withheld)
 		switch {
 		case len(claimed.Leases) > 0 || claimed.Overdue || len(claimed.Forbidden) > 0:
 			return claimed, nil

@@ -21,6 +21,9 @@ func (e *Engine) Report(ctx context.Context, w hostler.WorkerID, reports []hostl
 		var acks []error
 		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
 			acks, err = tx.Finish(w, reports)
+			if e.withheld.Load() {
+				tx.Notify(store.TopicWork) // there are free slots
+			}
 			return err
 		})
 		if store.IsAmbiguous(err) && try < ambiguousTries {

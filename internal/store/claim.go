@@ -25,6 +25,9 @@ type Claimed struct {
 	// reserved for another worker. It is set when the claim found nothing, because
 	// no notification is sent at that time; zero: no job is reserved.
 	AffinityUntil time.Time
+	// Withheld reports that the claim left ready jobs because their projects may not use
+	// the last slots of the worker: claim again when jobs of the worker end.
+	Withheld bool
 	// More is the last group that the claim looked at, when there may be others after it.
 	More *Group
 }
@@ -42,7 +45,7 @@ func (tx *Tx) ClaimAfter(w hostler.WorkerID, n int, after Group) (Claimed, error
 	if err := tx.c.Lock(tx.ctx, queueLock, true); err != nil {
 		return Claimed{}, err
 	}
-	serves, rights, err := tx.lockClaimant(w)
+	by, err := tx.lockClaimant(w)
 	if err != nil {
 		return Claimed{}, err
 	}
@@ -50,8 +53,8 @@ func (tx *Tx) ClaimAfter(w hostler.WorkerID, n int, after Group) (Claimed, error
 	if err != nil || held {
 		return Claimed{}, err
 	}
-	c := claim{tx: tx, worker: w, n: n}
-	if err := c.readClosed(serves); err != nil {
+	c := claim{tx: tx, worker: w, n: n, slots: by.Slots, shared: by.Projects > 1}
+	if err := c.readClosed(by.queues); err != nil {
 		return Claimed{}, err
 	}
 	if err := tx.endReservations(); err != nil {
@@ -67,35 +70,43 @@ func (tx *Tx) ClaimAfter(w hostler.WorkerID, n int, after Group) (Claimed, error
 	}
 	claimed := Claimed{}
 	if len(found) > 0 {
-		claimed, err = tx.lease(w, rights, found)
+		claimed, err = tx.lease(w, by.Rights, found)
 	} else {
 		claimed.AffinityUntil, err = c.affinityUntil()
 	}
+	claimed.Withheld = c.withheld
 	if len(groups) == claimGroups {
 		claimed.More = &groups[len(groups)-1].Group
 	}
 	return claimed, err
 }
 
-// lockClaimant locks the row of a live worker and returns the queues it serves, and the
-// number of the rights; see rights.go.
-func (tx *Tx) lockClaimant(w hostler.WorkerID) (queues []string, rights string, err error) {
-	type claimant struct {
-		Queues string `db:"queues"` // JSON
-		Dead   bool   `db:"dead"`
-		Rights string `db:"COALESCE((SELECT m.value FROM meta m WHERE m.key = 'rights'), '')"`
-	}
+// claimant is the row of a worker that claims.
+type claimant struct {
+	Queues string `db:"queues"` // JSON
+	Dead   bool   `db:"dead"`
+	Slots  int64  `db:"slots"`
+	// Rights is the number of the rights; see rights.go.
+	Rights string `db:"COALESCE((SELECT m.value FROM meta m WHERE m.key = 'rights'), '')"`
+	// Projects counts the projects of the installation, to two.
+	Projects int `db:"(SELECT count(*) FROM (SELECT 1 FROM project LIMIT 2) p)"`
+
+	queues []string
+}
+
+// lockClaimant locks the row of a live worker.
+func (tx *Tx) lockClaimant(w hostler.WorkerID) (*claimant, error) {
 	row, err := queryOne[claimant](tx, `SELECT @cols FROM worker WHERE id = ? FOR SHARE`, w)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if row == nil || row.Dead {
-		return nil, "", errFenced()
+		return nil, errFenced()
 	}
-	if err := json.Unmarshal([]byte(row.Queues), &queues); err != nil {
-		return nil, "", fmt.Errorf("decode the queues of worker %v: %w", w, err)
+	if err := json.Unmarshal([]byte(row.Queues), &row.queues); err != nil {
+		return nil, fmt.Errorf("decode the queues of worker %v: %w", w, err)
 	}
-	return queues, row.Rights, nil
+	return row, nil
 }
 
 func errFenced() error {

@@ -74,6 +74,10 @@ type claim struct {
 	tx     *Tx
 	worker hostler.WorkerID
 	n      int
+	slots  int64 // of the worker
+	shared bool  // the installation has several projects
+	// withheld: jobs were left because of the slots that are kept free; see fairness.go.
+	withheld bool
 	// closed are the queues that the claim takes no job from: those that are paused,
 	// that run as many jobs as they may, or that the worker does not serve.
 	closed []string

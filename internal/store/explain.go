@@ -199,16 +199,19 @@ WHERE queue = ? AND project = ? AND owner = 0 AND (rank, id) < (?, ?) LIMIT ?) x
 			"队列 %q 正在运行 %d 个作业，已达上限", queue, busy)
 		return []hostler.Waiting{w}, nil
 	}
-	return tx.explainWorkers(w)
+	return tx.explainWorkers(w, hostler.ProjectID(project))
 }
 
-func (tx *Tx) explainWorkers(w hostler.Waiting) ([]hostler.Waiting, error) {
-	serving, free := 0, 0
+func (tx *Tx) explainWorkers(w hostler.Waiting, project hostler.ProjectID) ([]hostler.Waiting, error) {
+	serving, free := 0, int64(0)
 	type live struct {
 		Queues []byte `db:"k.queues,text"`
-		Free   int    `db:"k.slots - (SELECT count(*) FROM running r WHERE r.worker = k.id)"`
+		Slots  int64  `db:"k.slots"`
+		Busy   int64  `db:"(SELECT count(*) FROM running r WHERE r.worker = k.id)"`
+		Own    int64  `db:"(SELECT count(*) FROM running r WHERE r.worker = k.id AND r.project = ?)"`
+		Shared bool   `db:"CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM project LIMIT 2) p) > 1 THEN 1 ELSE 0 END"`
 	}
-	workers, err := query[live](tx, `SELECT @cols FROM worker k WHERE k.dead = 0 AND k.draining = 0`)
+	workers, err := query[live](tx, `SELECT @cols FROM worker k WHERE k.dead = 0 AND k.draining = 0`, project)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +222,11 @@ func (tx *Tx) explainWorkers(w hostler.Waiting) ([]hostler.Waiting, error) {
 		}
 		if slices.Contains(names, "*") || slices.Contains(names, w.Queue) {
 			serving++
-			free += max(0, k.Free)
+			idle := k.Slots - k.Busy
+			if k.Shared && k.Own > 0 {
+				idle -= keptSlots(k.Slots)
+			}
+			free += max(0, idle)
 		}
 	}
 	switch {

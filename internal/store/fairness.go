@@ -13,6 +13,10 @@ import (
 // long they run, the others get their share of the slots. Among projects that run
 // equally many it is the one whose turn it is (stride scheduling; Waldspurger and Weihl,
 // 1995), and of its jobs the best ranked one.
+//
+// Turns come only when slots become free, and a job may run for hours. So where there are
+// several projects, a worker keeps some slots for those that run nothing on it: see
+// keptSlots.
 
 // stride is how far a turn moves a project of weight 1 back.
 const stride = 1 << 20
@@ -71,6 +75,49 @@ func (f *fairness) advance(t turns) {
 	}
 }
 
+// keptSlots is how many slots of a worker are kept for projects that run nothing on it.
+func keptSlots(slots int64) int64 {
+	if slots < 4 {
+		return 0
+	}
+	return max(1, slots/16)
+}
+
+// usage is what a worker runs, while a claim gives it jobs.
+type usage struct {
+	free, kept int64
+	runs       map[hostler.ProjectID]bool
+}
+
+// usage reads what the worker runs. Without other projects it is nil: nothing is kept.
+func (c *claim) usage() (*usage, error) {
+	kept := keptSlots(c.slots)
+	if !c.shared || kept == 0 {
+		return nil, nil
+	}
+	u := &usage{free: c.slots, kept: kept, runs: map[hostler.ProjectID]bool{}}
+	type busy struct {
+		Project hostler.ProjectID `db:"project"`
+		N       int64             `db:"count(*)"`
+	}
+	return u, queryEach(c.tx, `SELECT @cols FROM running WHERE worker = ? GROUP BY project`, []any{c.worker},
+		func(b *busy) error {
+			u.free -= b.N
+			u.runs[b.Project] = true
+			return nil
+		})
+}
+
+// admits reports whether the worker may take another job of a project.
+func (u *usage) admits(p hostler.ProjectID) bool { return u == nil || u.free > u.kept || !u.runs[p] }
+
+func (u *usage) take(p hostler.ProjectID) {
+	if u != nil {
+		u.free--
+		u.runs[p] = true
+	}
+}
+
 // contender is a project with ready jobs, in a claim.
 type contender struct {
 	project hostler.ProjectID
@@ -99,12 +146,18 @@ func (c *claim) takeTurns(found []candidate, capacity map[string]int64) ([]candi
 	for i := range rivals {
 		projects[i] = rivals[i].project
 	}
+	used, err := c.usage()
+	if err != nil {
+		return nil, err
+	}
 	t := c.tx.fair.turns(projects)
 	var taken []candidate
 	for len(taken) < c.n {
 		rivals = slices.DeleteFunc(rivals, func(r *contender) bool {
 			r.jobs = openJobs(r.jobs, capacity)
-			return len(r.jobs) == 0
+			withheld := len(r.jobs) > 0 && !used.admits(r.project)
+			c.withheld = c.withheld || withheld
+			return len(r.jobs) == 0 || withheld
 		})
 		if len(rivals) == 0 {
 			break
@@ -117,6 +170,7 @@ func (c *claim) takeTurns(found []candidate, capacity map[string]int64) ([]candi
 		job := next.jobs[0]
 		next.jobs = next.jobs[1:]
 		next.running++
+		used.take(next.project)
 		if _, limited := capacity[job.Queue]; limited {
 			capacity[job.Queue]--
 		}

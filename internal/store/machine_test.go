@@ -60,6 +60,10 @@ type machine struct {
 
 const testProject = hostler.ProjectID(7)
 
+// machineSlots are the slots of a worker of the machine: few, so that the one that is kept
+// for idle projects matters.
+const machineSlots = 6
+
 func newMachine(t *rapid.T, h *storetest.Harness) *machine {
 	m := &machine{h: h, model: newModel(h.Now()), devices: map[hostler.AssetID]string{1: "device:a", 2: "device:b"}}
 	for _, name := range []string{"default", "bulk"} {
@@ -69,6 +73,13 @@ func newMachine(t *rapid.T, h *storetest.Harness) *machine {
 			return err
 		})
 	}
+	m.tx(t, func(tx *store.Tx) error {
+		if _, err := tx.InsertProject("one"); err != nil {
+			return err
+		}
+		_, err := tx.InsertProject("two")
+		return err
+	})
 	m.register(t)
 	m.register(t)
 	return m
@@ -84,7 +95,7 @@ func (m *machine) tx(t *rapid.T, fn func(tx *store.Tx) error) {
 func (m *machine) register(t *rapid.T) {
 	var id hostler.WorkerID
 	m.tx(t, func(tx *store.Tx) (err error) {
-		id, err = tx.RegisterWorker(hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: 100})
+		id, err = tx.RegisterWorker(hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: machineSlots})
 		return err
 	})
 	m.workers = append(m.workers, id)

@@ -234,10 +234,20 @@ func (m *model) endReservations() {
 func (m *model) nextInTurn(w hostler.WorkerID, capacity map[string]int) *mjob {
 	best := map[hostler.ProjectID]*mjob{}
 	running := map[hostler.ProjectID]int{}
+	here, slots := map[hostler.ProjectID]int{}, machineSlots // what runs on w, and its free slots
+	for _, j := range m.jobs {
+		if j.chosen || j.table == "running" && j.worker == w {
+			here[j.spec.Project]++
+			slots--
+		}
+		if j.chosen || j.table == "running" {
+			running[j.spec.Project]++
+		}
+	}
 	for _, j := range m.ordered() {
 		p := j.spec.Project
-		if j.table == "running" || j.chosen {
-			running[p]++
+		if slots <= 1 && here[p] > 0 {
+			continue // the last slot is kept for projects that run nothing on w
 		}
 		free := j.affinity == 0 || j.affinity == w
 		if j.table != "ready" || j.chosen || !free || capacity[j.spec.Queue] <= 0 {
