@@ -21,8 +21,6 @@ import (
 const (
 	// claimGroups is how many groups one claim looks at.
 	claimGroups = 32
-	// statementGroups is of how many groups one statement reads jobs.
-	statementGroups = 16
 	// spareCandidates is how many jobs a claim may read, and lock, beyond twice the
 	// number that it leases.
 	spareCandidates = 256
@@ -225,25 +223,17 @@ func (c *claim) lockLimited(groups []groupHead) (map[string]int64, error) {
 // candidates reads and locks the first jobs of each group.
 func (c *claim) candidates(groups []groupHead) ([]candidate, error) {
 	limit := max(1, min(c.n, (2*c.n+spareCandidates)/len(groups)))
-	var found []candidate
-	for some := range slices.Chunk(groups, statementGroups) {
-		var args []any
-		for i := range some {
-			g := &some[i]
-			if g.Owner == 0 {
-				args = append(args, g.Queue, g.Project, hostler.WorkerID(0), limit)
-			}
-			if g.OwnRank != noRank {
-				args = append(args, g.Queue, g.Project, c.worker, limit)
-			}
+	var args []any
+	for i := range groups {
+		g := &groups[i]
+		if g.Owner == 0 {
+			args = append(args, g.Queue, g.Project, hostler.WorkerID(0), limit)
 		}
-		more, err := query[candidate](c.tx, candidatesText(len(args)/4), args...)
-		if err != nil {
-			return nil, err
+		if g.OwnRank != noRank {
+			args = append(args, g.Queue, g.Project, c.worker, limit)
 		}
-		found = append(found, more...)
 	}
-	return found, nil
+	return query[candidate](c.tx, candidatesText(len(args)/4), args...)
 }
 
 // candidatesText returns the statement that reads the first jobs of n ranges of ready.
