@@ -14,6 +14,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/api"
 )
 
 // growth is a body whose unknown fields made the path of each fault longer than that of
@@ -311,5 +312,15 @@ func TestHeavyListsKeepNobodyWaiting(t *testing.T) {
 	}
 	if slowest > 8*time.Second {
 		t.Errorf("the slowest read of another user took %v", slowest)
+	}
+}
+
+func TestTLSIsDemandedAgain(t *testing.T) {
+	for name, want := range map[string]string{"TLS": "max-age=31536000", "clear text": ""} {
+		w := newEnv(t, func(c *api.Config) { c.TLS = name == "TLS" })
+		r := w.do(t, nobody, "GET", "/livez", "")
+		if got := r.Header.Get("Strict-Transport-Security"); got != want {
+			t.Errorf("%s: Strict-Transport-Security %q, want %q", name, got, want)
+		}
 	}
 }

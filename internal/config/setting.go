@@ -83,8 +83,9 @@ func serverSettings() []Setting {
 		},
 		{
 			Key: "tls_cert",
-			Help: txt("PEM file with the server's certificate chain; together with `tls_key` it enables TLS.",
-				"服务器证书链的 PEM 文件；与 `tls_key` 一起设置后启用 TLS。"),
+			Help: txt("PEM file with the server's certificate chain; together with `tls_key` it enables TLS. "+
+				"Changed files are read without a restart, on SIGHUP at once.",
+				"服务器证书链的 PEM 文件；与 `tls_key` 一起设置后启用 TLS。文件更新后无需重启即会生效，SIGHUP 可立即生效。"),
 			value: textOf(func(c *Config) *string { return &c.TLSCert }),
 		},
 		{

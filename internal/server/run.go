@@ -200,12 +200,13 @@ func listen(ctx context.Context, cfg config.Config, log *slog.Logger) (net.Liste
 	if !cfg.TLS() {
 		return l, nil
 	}
-	pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+	cert, err := loadCertificate(cfg.TLSCert, cfg.TLSKey, log)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("tls certificate: %w", err), l.Close())
+		return nil, errors.Join(err, l.Close())
 	}
+	onHangup(ctx, cert.reload)
 	return tls.NewListener(l, &tls.Config{
-		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		GetCertificate: cert.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 	}), nil
 }
 
