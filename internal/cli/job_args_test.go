@@ -101,3 +101,26 @@ func FuzzBuildArgs(f *testing.F) {
 		}
 	})
 }
+
+func TestAddSecrets(t *testing.T) {
+	base := map[string]any{"env": map[string]any{"A": "1"}, "x": 1}
+	got, err := addSecrets(base, []string{"env.PW=credential:db", "stdin=credential:key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"env": map[string]any{"A": "1", "PW": map[string]any{"$secret": "db"}}, "x": 1,
+		"stdin": map[string]any{"$secret": "key"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("args (-want +got):\n%s", diff)
+	}
+	if len(base["env"].(map[string]any)) != 1 {
+		t.Error("the args of the file were changed")
+	}
+	for _, bad := range []string{"env.PW", "env.PW=db", "env.PW=credential:", "=credential:db"} {
+		if _, err := addSecrets(nil, []string{bad}); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}

@@ -24,11 +24,11 @@ var short = map[rune]string{
 func escapes(s string) (forms []string, size int) {
 	c, size := utf8.DecodeRuneInString(s)
 	raw := s[:size]
-	percent := ""
+	var percent, units strings.Builder
 	for _, b := range []byte(raw) {
-		percent += "%" + hexDigits(uint32(b), 2)
+		percent.WriteString("%" + hexDigits(uint32(b), 2))
 	}
-	forms = []string{raw, percent}
+	forms = []string{raw, percent.String()}
 	if c == utf8.RuneError && size == 1 {
 		return forms, size
 	}
@@ -38,11 +38,10 @@ func escapes(s string) (forms []string, size int) {
 	if f, ok := short[c]; ok {
 		forms = append(forms, f)
 	}
-	unicode := ""
 	for _, unit := range utf16.Encode([]rune{c}) {
-		unicode += `\u` + hexDigits(uint32(unit), 4)
+		units.WriteString(`\u` + hexDigits(uint32(unit), 4))
 	}
-	forms = append(forms, unicode, "&#"+strconv.Itoa(int(c))+";", "&#x"+strconv.FormatInt(int64(c), 16)+";")
+	forms = append(forms, units.String(), "&#"+strconv.Itoa(int(c))+";", "&#x"+strconv.FormatInt(int64(c), 16)+";")
 	if c < 100 {
 		forms = append(forms, "&#0"+strconv.Itoa(int(c))+";") // &#039;
 	}

@@ -116,7 +116,7 @@ func TestMasterKeyIsReplaced(t *testing.T) {
 		a.tick()
 		b.tick()
 		var ids []hostler.CredentialID
-		for _, name := range strings.Fields("one two three") {
+		for name := range strings.FieldsSeq("one two three") {
 			ids = append(ids, a.seal(project, name))
 		}
 		both := [][]byte{newKey, oldKey}
