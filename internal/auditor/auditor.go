@@ -51,6 +51,9 @@ const (
 	chainInterval = time.Second
 	// chainRows bounds the rows of one transaction.
 	chainRows = 256
+	// idleInterval is how often a round looks for a new master key, and for rows of servers
+	// that stopped before they chained them.
+	idleInterval = 2 * time.Second
 	// archiveInterval is the time between two looks for old rows.
 	archiveInterval = time.Hour
 	// retry is the wait after a failure.
@@ -98,6 +101,8 @@ func (a *Auditor) Run(ctx context.Context) error {
 func (a *Auditor) chainLoop(ctx context.Context) error {
 	notified, stop := a.store.Subscribe(store.TopicAudit)
 	defer stop()
+	idle := time.NewTicker(idleInterval)
+	defer idle.Stop()
 	for {
 		pause := chainInterval
 		if err := a.chainOnce(ctx); err != nil && ctx.Err() == nil {
@@ -114,6 +119,7 @@ func (a *Auditor) chainLoop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-notified:
+		case <-idle.C:
 		}
 	}
 }

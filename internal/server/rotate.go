@@ -91,7 +91,11 @@ func readMasterKeys(ctx context.Context, cfg config.Config) (status MasterKeySta
 			return err
 		}
 		resealed, err := tx.Resealed()
-		status.Resealed = resealed == status.Current
+		if err != nil {
+			return err
+		}
+		signed, err := auditSigned(tx, box, status.Current)
+		status.Resealed = resealed == status.Current && signed
 		return err
 	})
 	return status, keys, err
