@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -144,15 +145,42 @@ func (s *stress) run(frozen *rig) {
 		}
 	}
 
-	s.until("the end of the commands", func() bool {
-		text, _ := os.ReadFile(s.ledger)
-		return strings.Count(string(text), "e ") >= 2*s.size.commands
-	})
+	s.awaitCommands("-long", s.size.commands)
 	close(s.stop)
 	s.wg.Wait()
+	s.awaitCommands("", 2*s.size.commands)
 	s.checkCommands()
 	if l := late(); l > 5*time.Second {
 		s.t.Errorf("heartbeats were late by %v (p99), want less than 5 s", l)
+	}
+}
+
+// awaitCommands waits until n commands have ended whose tags end so. It says how far they
+// have come when that takes too long.
+func (s *stress) awaitCommands(suffix string, n int) {
+	ended := func() (n int) {
+		for _, e := range s.readLedger() {
+			if e.what == "e" && strings.HasSuffix(e.tag, suffix) {
+				n++
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(deliverTime + 2*s.size.command); ended() < n; s.wait(time.Second) {
+		if time.Now().Before(deadline) {
+			continue
+		}
+		states := map[hostler.State]int{}
+		for _, id := range s.jobs {
+			j, err := s.client.Job(s.t.Context(), id)
+			if err != nil {
+				s.t.Logf("command %v: %v", id, err)
+			}
+			states[j.State]++
+		}
+		log, _ := os.ReadFile(filepath.Join(filepath.Dir(s.dir), "server.log"))
+		s.t.Fatalf("%d of %d commands ended; states: %v; the server's log ends with\n%s",
+			ended(), n, states, log[max(0, len(log)-8192):])
 	}
 }
 
