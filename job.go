@@ -143,6 +143,7 @@ const (
 	ErrKindBadArgs      = "bad_args"
 	ErrKindCredential   = "credential"
 	ErrKindInternal     = "internal"
+	ErrKindShortage     = "worker_shortage" // of the worker's machine, such as of file descriptors
 	ErrKindResolved     = "resolved"
 )
 

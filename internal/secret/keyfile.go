@@ -36,6 +36,14 @@ func KeyFile(path string, mayCreate bool) ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key file: %w", err)
 	}
+	if len(text) == 0 && mayCreate {
+		// An earlier version was killed between the creation of the file and its write.
+		// Nothing was sealed with this key.
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("key file: %w", err)
+		}
+		return createKeyFile(path)
+	}
 	return KeysFromText(string(text))
 }
 
@@ -44,15 +52,29 @@ func createKeyFile(path string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
+	if err := writeNew(path, KeyText(key)+"\n"); err != nil {
 		return nil, fmt.Errorf("create the key file: %w", err)
 	}
-	_, err = f.WriteString(KeyText(key) + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close(), syncFolder(filepath.Dir(path))); err != nil {
-		return nil, errors.Join(fmt.Errorf("create the key file: %w", err), os.Remove(path))
-	}
 	return [][]byte{key}, nil
+}
+
+// writeNew creates a file under its name only when it is complete: a server that is
+// killed in between must be able to start again. It does not replace an existing file.
+func writeNew(path, text string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	// A link, not a rename: it fails if another server created the file meanwhile.
+	if err := os.Link(f.Name(), path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }
 
 // NewKey returns a random master key.

@@ -29,6 +29,9 @@ func dialFault(r *route, err error) *action.Fault {
 	var timeout net.Error
 	var refused *ssh.OpenChannelError
 	var denied *egress.Denied
+	if f := action.ShortageFault(err); f != nil {
+		return f
+	}
 	switch {
 	case errors.As(err, &denied):
 		return action.NewFault(hostler.ErrKindBadArgs, "%[1]s", "%[2]s", denied.Text().EN, denied.Text().ZH).Final()

@@ -90,6 +90,9 @@ func (x *exchange) failed(ctx context.Context, err error) action.Result {
 		t := d.Text()
 		return action.NewFault(hostler.ErrKindBadArgs, "%[1]s", "%[2]s", t.EN, t.ZH).Final().Result()
 	}
+	if f := action.ShortageFault(err); f != nil && !x.reached.Load() {
+		return f.Result()
+	}
 	return x.interrupted(ctx, err, nil)
 }
 

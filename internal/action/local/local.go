@@ -117,6 +117,9 @@ func (o Options) run(ctx context.Context, c *action.Call) action.Result {
 	}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
+		if f := action.ShortageFault(err); f != nil {
+			return f.Result()
+		}
 		return action.Failed(nil, hostler.ErrKindCommand,
 			"the program %q cannot be started: %v", "无法启动程序 %q：%v", a.Argv[0], errors.Unwrap(err))
 	}

@@ -171,16 +171,16 @@ func run(ctx context.Context, c *action.Call, policy *egress.Policy) action.Resu
 	res := Result{Ports: make([]Port, len(ports))}
 	var g errgroup.Group
 	g.SetLimit(maxParallel)
-	denied := make([]*egress.Denied, len(ports))
+	errs := make([]error, len(ports))
 	for i, port := range ports {
 		g.Go(func() error {
-			res.Ports[i], denied[i] = probe(ctx, policy, c.Asset.Address, port, a)
+			res.Ports[i], errs[i] = probe(ctx, policy, c.Asset.Address, port, a)
 			return nil
 		})
 	}
-	_ = g.Wait() // probes report in res
-	for _, d := range denied {
-		if d != nil {
+	_ = g.Wait() // probes report the host's errors in res, all others in errs
+	for _, err := range errs {
+		if d, is := errors.AsType[*egress.Denied](err); is {
 			return refused("%[1]s", "%[2]s", d.Text().EN, d.Text().ZH)
 		}
 	}
@@ -188,6 +188,9 @@ func run(ctx context.Context, c *action.Call, policy *egress.Policy) action.Resu
 		r := action.StoppedFault(ctx, "before all ports were checked", "尚未检查完所有端口").Result()
 		r.Value = res
 		return r
+	}
+	if err := errors.Join(errs...); err != nil {
+		return action.ResultOf(err)
 	}
 	return summarize(res)
 }
@@ -262,8 +265,9 @@ var chineseReasons = map[string]string{
 	syscall.EACCES.Error(): "没有权限", syscall.EPERM.Error(): "不允许该操作",
 }
 
-// probe connects to one port, unless the policy denies it.
-func probe(ctx context.Context, policy *egress.Policy, host string, port int, a portArgs) (Port, *egress.Denied) {
+// probe connects to one port. Its error means that nothing is known of the port: the
+// policy denies it, or this machine is short of something.
+func probe(ctx context.Context, policy *egress.Policy, host string, port int, a portArgs) (Port, error) {
 	p := Port{Port: port}
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout.D())
 	defer cancel()
@@ -271,9 +275,14 @@ func probe(ctx context.Context, policy *egress.Policy, host string, port int, a 
 	conn, err := (&net.Dialer{ControlContext: policy.Control}).DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	p.LatencyMS = float64(time.Since(start).Microseconds()) / 1000
 	if err != nil {
-		denied, _ := errors.AsType[*egress.Denied](err)
+		if denied, is := errors.AsType[*egress.Denied](err); is {
+			return p, denied
+		}
+		if f := action.ShortageFault(err); f != nil {
+			return p, f
+		}
 		p.State, p.Errno, p.Reason = classify(err)
-		return p, denied
+		return p, nil
 	}
 	defer func() { _ = conn.Close() }()
 	p.State = Open
