@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"hostler.dev/hostler"
@@ -15,6 +16,8 @@ type Vitals struct {
 	Queues  []hostler.Queue
 	Workers []hostler.Worker
 	Events  EventVitals
+	// Refuses says why the store takes no new work; empty when it does.
+	Refuses hostler.Text
 	// Held says why dispatch is held; empty while it is not.
 	Held hostler.Text
 }
@@ -44,7 +47,7 @@ func (a *App) Vitals(ctx context.Context) (Vitals, error) {
 	if err != nil {
 		return Vitals{}, err
 	}
-	v := Vitals{Store: StoreVitals{
+	v := Vitals{Refuses: a.refuses(ctx), Store: StoreVitals{
 		Kind: st.Kind, Version: st.Version, Latency: st.Latency,
 		PoolInUse: st.PoolInUse, PoolMax: st.PoolMax, SizeBytes: st.SizeBytes, DiskFree: st.DiskFree,
 	}}
@@ -69,6 +72,18 @@ func (a *App) Vitals(ctx context.Context) (Vitals, error) {
 		return err
 	})
 	return v, err
+}
+
+// refuses writes to the store, and returns why it takes no new work.
+func (a *App) refuses(ctx context.Context) hostler.Text {
+	err := a.work.Probe(ctx)
+	if err == nil {
+		return hostler.Text{}
+	}
+	if e, is := errors.AsType[*hostler.Error](err); is {
+		return e.Text
+	}
+	return hostler.Textf("the store cannot be written", "无法写入存储")
 }
 
 // StoreKind is "sqlite" or "postgres".

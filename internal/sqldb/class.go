@@ -57,6 +57,9 @@ func (d classed) View(ctx context.Context, fn func(c Conn) error) error {
 	return d.Driver.View(WithClass(ctx, d.class), fn)
 }
 
+// Probe implements Driver.
+func (d classed) Probe(ctx context.Context) error { return d.Driver.Probe(WithClass(ctx, d.class)) }
+
 // Stats implements Driver.
 func (d classed) Stats(ctx context.Context) (Stats, error) {
 	return d.Driver.Stats(WithClass(ctx, d.class))

@@ -84,6 +84,11 @@ type Driver interface {
 	// Maintain does periodic work: it creates partitions or segments of history
 	// ahead of time, drops those older than keep, and runs checkpoints.
 	Maintain(ctx context.Context, keep time.Duration) error
+	// Accepts returns an error while the database takes no new work: its disk is full
+	// or cannot be written, or its file is gone.
+	Accepts() error
+	// Probe writes something that nobody reads, and then does what Accepts does.
+	Probe(ctx context.Context) error
 	// Stats describes the database for /health.
 	Stats(ctx context.Context) (Stats, error)
 	// Close waits for running transactions and releases the database.

@@ -154,6 +154,12 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 // InGrowingTx is InTx for transactions that create new work: while the disk is full
 // they fail with CodeDiskFull, so that the remaining space serves what runs.
 func (s *Store) InGrowingTx(ctx context.Context, fn func(tx *Tx) error) error {
+	// One state for both files: jobs whose output cannot be stored are not accepted.
+	if s.log != s.db {
+		if err := s.log.Accepts(); err != nil {
+			return err
+		}
+	}
 	return s.inTx(sqldb.Growing(ctx), s.db, fn)
 }
 
@@ -203,6 +209,15 @@ func (s *Store) Maintain(ctx context.Context, keep time.Duration) error {
 		return nil
 	}
 	return s.log.Maintain(ctx, keep)
+}
+
+// Probe returns an error if the store takes no new work; it writes to every file.
+func (s *Store) Probe(ctx context.Context) error {
+	err := s.db.Probe(ctx)
+	if err == nil && s.log != s.db {
+		err = s.log.Probe(ctx)
+	}
+	return err
 }
 
 // Stats describes the database.

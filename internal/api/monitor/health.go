@@ -135,6 +135,9 @@ func diagnose(api TrafficHealth, v app.Vitals, err error) Health {
 		degraded("a job has waited for more than 5 minutes while slots are free",
 			"有作业等待超过 5 分钟，但仍有空闲并发")
 	}
+	if v.Refuses != (hostler.Text{}) {
+		degraded(v.Refuses.EN, v.Refuses.ZH)
+	}
 	if v.Held != (hostler.Text{}) {
 		degraded(v.Held.EN, v.Held.ZH)
 	}

@@ -116,6 +116,7 @@ func (c vitalsCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(desc("store_size_bytes", "Size of the database."), float64(st.SizeBytes))
 	gauge(desc("store_disk_free_ratio", "Share of the disk that is free."), st.DiskFree)
 
+	gauge(desc("store_writable", "1 when the store takes new work."), bit(c.vitals.Refuses == hostler.Text{}))
 	gauge(desc("dispatch_held", "1 while no job starts; see 'hostler dispatch'."), bit(c.vitals.Held != hostler.Text{}))
 	gauge(desc("events_undelivered", "Published events whose deliveries to webhooks are not made yet."),
 		float64(c.vitals.Events.Unmade))

@@ -125,7 +125,12 @@ func (m *Monitor) readyz(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	text := "ok\n"
-	if v, err := m.vitals.get(r.Context()); err == nil && v.Held != (hostler.Text{}) {
+	v, err := m.vitals.get(r.Context())
+	if err == nil && v.Refuses != (hostler.Text{}) {
+		writeText(w, http.StatusServiceUnavailable, v.Refuses.EN+"\n")
+		return nil
+	}
+	if err == nil && v.Held != (hostler.Text{}) {
 		text += v.Held.EN + "\n" // jobs are accepted, and wait
 	}
 	writeText(w, http.StatusOK, text)

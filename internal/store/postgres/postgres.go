@@ -274,6 +274,18 @@ func (db *DB) measureClock(ctx context.Context) error {
 	})
 }
 
+// Accepts implements sqldb.Driver. A full disk fails the transactions themselves.
+func (db *DB) Accepts() error { return nil }
+
+// Probe implements sqldb.Driver. A server that only reads, such as a standby, cannot
+// allocate a transaction id.
+func (db *DB) Probe(ctx context.Context) error {
+	return db.InTx(ctx, func(c sqldb.Conn) error {
+		_, err := c.Exec(ctx, `SELECT pg_current_xact_id()`)
+		return err
+	})
+}
+
 // Stats implements sqldb.Driver. PostgreSQL does not report the server's free disk
 // space, so DiskFree is always 1.
 func (db *DB) Stats(ctx context.Context) (sqldb.Stats, error) {

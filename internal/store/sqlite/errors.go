@@ -26,7 +26,18 @@ func isFull(err error) bool { return code(err)&0xff == sqlite3.SQLITE_FULL }
 func fatal(err error) bool {
 	switch code(err) & 0xff {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_NOMEM,
-		sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_BUSY:
+		sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY,
+		sqlite3.SQLITE_CANTOPEN:
+		return true
+	}
+	return false
+}
+
+// unwritable reports whether the file could not be written, for a reason that holds for
+// the next write too.
+func unwritable(err error) bool {
+	switch code(err) & 0xff {
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
 		return true
 	}
 	return false
@@ -70,6 +81,10 @@ func describe(err error) *hostler.Error {
 		return errFull(nil)
 	case sqlite3.SQLITE_BUSY:
 		return hostler.Errorf(hostler.CodeUnavailable, "the database is busy; try again", "数据库繁忙，请重试")
+	case sqlite3.SQLITE_READONLY:
+		return hostler.Errorf(hostler.CodeUnavailable,
+			"the data folder is read-only: mount its disk for writing, and check the permissions",
+			"数据目录只读：请以可写方式挂载其磁盘，并检查权限")
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
 		return hostler.Errorf(hostler.CodeUnavailable,
 			"cannot read or write the data folder: check its disk and permissions",

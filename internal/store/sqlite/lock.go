@@ -29,10 +29,29 @@ func LockFolder(dir string) (release func(), err error) {
 		}
 		return nil, fmt.Errorf("lock the data folder: %w", err)
 	}
+	// The lock file may have been deleted under a live server: this one is bound to the
+	// place of the folder.
+	unlock, err := lockPlace(dir)
+	if err != nil {
+		defer f.Close()
+		if errors.Is(err, unix.EADDRINUSE) {
+			return nil, errLockedPlace(dir)
+		}
+		return nil, fmt.Errorf("lock the place of the data folder: %w", err)
+	}
 	if err := f.Truncate(0); err == nil {
 		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
-	return func() { _ = f.Close() }, nil
+	return func() {
+		unlock()
+		_ = f.Close()
+	}, nil
+}
+
+func errLockedPlace(dir string) error {
+	return hostler.Errorf(hostler.CodeConflict,
+		"another Hostler server still runs on the data folder %s, which was deleted or replaced under it: stop it first",
+		"另一个 Hostler 服务仍在使用数据目录 %s（该目录在其运行期间被删除或替换）：请先停止它", dir)
 }
 
 func errLocked(dir, file string) error {

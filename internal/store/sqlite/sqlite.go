@@ -92,7 +92,9 @@ type DB struct {
 	opened      []readerPool
 	checkpoints *conn // dedicated, so that no reader delays a checkpoint
 	reserve     reserve
-	full        atomic.Bool // the reserve is released: new work is rejected
+	full        atomic.Bool           // the reserve is released: new work is rejected
+	failed      atomic.Pointer[error] // why the last group could not be written; nil if it was
+	file        fs.FileInfo           // the open file; nil before it is open
 
 	wg       sync.WaitGroup
 	closing  chan struct{} // closed by Close
@@ -188,6 +190,9 @@ func (db *DB) start(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Dir(db.path), 0o700); err != nil {
 		return err
 	}
+	if err := db.checkEmpty(); err != nil {
+		return err
+	}
 	if err := createPrivate(db.path); err != nil {
 		return err
 	}
@@ -210,6 +215,9 @@ func (db *DB) start(ctx context.Context) (err error) {
 			return err
 		}
 		db.opened = append(db.opened, pool)
+	}
+	if db.file, err = os.Stat(db.path); err != nil {
+		return err
 	}
 	if err := db.reserve.hold(); err != nil {
 		db.full.Store(true)

@@ -125,6 +125,7 @@ func (db *DB) drain(group []*member) []*member {
 func (db *DB) commit(group []*member) {
 	db.inCommit = group
 	err := db.attempt(group)
+	db.noteWrite(err)
 	switch {
 	case isFull(err) && (db.releaseReserve() || len(group) > 1):
 		for i := range group {
@@ -194,8 +195,8 @@ func (db *DB) admit(m *member) error {
 	if err := m.ctx.Err(); err != nil {
 		return mapError(err)
 	}
-	if db.full.Load() && sqldb.IsGrowing(m.ctx) {
-		return errFull(nil)
+	if sqldb.IsGrowing(m.ctx) {
+		return db.Accepts()
 	}
 	return nil
 }
@@ -260,6 +261,11 @@ func (db *DB) maintainFiles() {
 		}
 		if db.full.Load() {
 			db.restoreReserve()
+		}
+		if db.failed.Load() != nil {
+			ctx, cancel := context.WithTimeout(db.checkpoints.ctx, checkpointEvery)
+			_ = db.Probe(ctx) // accepts new work again if it succeeds
+			cancel()
 		}
 		n := db.written.Load()
 		if n == seen {
