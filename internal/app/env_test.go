@@ -155,7 +155,7 @@ func (w *env) worker(t *testing.T) worker {
 	t.Helper()
 	var id hostler.WorkerID
 	w.tx(t, func(tx *store.Tx) (err error) {
-		id, err = tx.RegisterWorker(hostler.WorkerInfo{Name: "w", Hostname: "h", Queues: []string{"*"}, Slots: 100})
+		id, err = tx.RegisterWorker(hostler.WorkerInfo{Name: "w", Hostname: "h", Queues: []string{"*"}, Slots: 2000})
 		return err
 	})
 	return worker{w, id}

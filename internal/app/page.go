@@ -44,7 +44,7 @@ func cursor(key string) string { return base64.RawURLEncoding.EncodeToString([]b
 const (
 	pageBytes = 4 << 20
 	pageFirst = 4
-	pageRead  = 256
+	pageRead  = 64
 )
 
 // readPage reads a page of limit rows, which begins after the key after, in steps that
@@ -76,10 +76,11 @@ func readPage[T any](
 	}
 }
 
-// stepFor is how many rows to read next, after rows of that size.
+// stepFor is how many rows to read next, after rows of that size. It is at most as many
+// as were read before: small rows say little about the size of those that follow.
 func stepFor(bytes, rows int) int {
 	mean := bytes/max(rows, 1) + 1
-	return min(max((pageBytes-bytes)/mean, 1), pageRead)
+	return min(max((pageBytes-bytes)/mean, 1), max(rows, pageFirst), pageRead)
 }
 
 // cut makes a page of limit items from a query for limit+1: one item more means that
