@@ -27,7 +27,7 @@ type KeyInput struct {
 	Name      string   `json:"name" minLength:"1" maxLength:"64"`
 	User      string   `json:"user,omitempty" maxLength:"64" doc:"default: the caller"`
 	Project   string   `json:"project,omitempty" maxLength:"64" doc:"default: the acting project"`
-	Role      Role     `json:"role,omitempty" maxLength:"64" doc:"viewer, operator, approver, admin or a role of the project; default: that of the caller's key"`
+	Role      Role     `json:"role,omitempty" doc:"viewer, operator, approver, admin or a role of the project; default: that of the caller's key"`
 	Projects  []string `json:"projects,omitempty" maxItems:"100" doc:"the only projects that the key may act in; default: those of the caller's key"`
 	Actions   []string `json:"actions,omitempty" maxItems:"100" doc:"the only actions that the key may run, ssh_* for all that begin so; default: those of the caller's key"`
 	ExpiresIn Duration `json:"expires_in,omitempty" doc:"such as 90d; default: with the caller's key, or never"`

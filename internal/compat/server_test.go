@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,6 +56,14 @@ func start(t testing.TB, bin, home, db, key string, env ...string) *server {
 		"HOME="+home, "HOSTLER_CONTEXT_FILE="+filepath.Join(home, "context.yaml"), "HOSTLER_LANG=en",
 		"HOSTLER_DATA="+filepath.Join(home, "data"), "HOSTLER_LISTEN=127.0.0.1:0", "HOSTLER_ADMIN_KEY="+key,
 		"HOSTLER_EGRESS_ALLOW=127.0.0.0/8", "HOSTLER_ENABLE_LOCAL_COMMAND=true", "HOSTLER_RETENTION=36500d", "HOSTLER_SLOTS=16")
+	if bin == binary {
+		// The recorded commands look for files in the home folder of the server's user.
+		own, err := user.Current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.env = append(s.env, "HOSTLER_LOCAL_COMMAND_USER="+own.Username)
+	}
 	if db != "" {
 		s.env = append(s.env, "HOSTLER_DB="+db)
 	}
