@@ -172,9 +172,24 @@ func (p *Program) raise(ctx context.Context, db *sql.DB) error {
 			FloorTable, p.Floor, strings.ReplaceAll(p.Version, "'", "''")),
 	}
 	if used && p.Older != nil {
-		statements = append(statements, `UPDATE worker SET dead = 1 WHERE dead = 0`)
+		statements = append(statements, p.fence(ctx, db))
 	}
 	return inTx(ctx, db, statements)
+}
+
+// fence is the statement that fences the workers below the floor. Those of versions
+// before the column level are all below it.
+func (p *Program) fence(ctx context.Context, db *sql.DB) string {
+	const all = `UPDATE worker SET dead = 1 WHERE dead = 0`
+	rows, err := db.QueryContext(ctx, `SELECT level FROM worker WHERE 1 = 0`)
+	if err != nil {
+		return all
+	}
+	defer rows.Close()
+	if rows.Err() != nil {
+		return all
+	}
+	return fmt.Sprintf(all+` AND level < %d`, p.Floor)
 }
 
 func inTx(ctx context.Context, db *sql.DB, statements []string) error {
