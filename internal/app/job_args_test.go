@@ -15,9 +15,11 @@ import (
 // too large args together, says so, and creates nothing.
 func TestArgsOfOneCallAreLimited(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
-		args := func(fill string) json.RawMessage {
-			return json.RawMessage(`{"port":` + strings.Repeat(" ", 1<<20-20) + fill + `}`)
+		const size = 16 << 10
+		sized := func(size int, fill string) json.RawMessage {
+			return json.RawMessage(`{"port":` + strings.Repeat(" ", size-20) + fill + `}`)
 		}
+		args := func(fill string) json.RawMessage { return sized(size, fill) }
 		var names []string
 		rows := make([]store.AssetRow, 1100)
 		for i := range rows {
@@ -35,14 +37,15 @@ func TestArgsOfOneCallAreLimited(t *testing.T) {
 			}
 		}
 		_, err := w.RunJobs(t.Context(), w.operator, hostler.JobRequest{
-			Action: "check_port", Assets: names, Args: args("1"),
+			Action: "check_port", Assets: names, Args: sized(1<<20, "1"),
 		}, "")
 		refused("fan-out", "args", err)
+		small := w.limited(app.Limits{DistinctArgs: 64 * size})
 		var reqs []hostler.JobRequest
 		for i := range 70 {
 			reqs = append(reqs, hostler.JobRequest{Action: "check_port", Assets: names[i : i+1], Args: args(fmt.Sprint(i))})
 		}
-		_, err = w.RunBatch(t.Context(), w.operator, reqs)
+		_, err = small.RunBatch(t.Context(), w.operator, reqs)
 		refused("batch", "devices", err)
 		if n := len(must(w.Jobs(t.Context(), w.viewer, hostler.JobFilter{}, hostler.Page{}))(t).Items); n != 0 {
 			t.Fatalf("%d jobs were created", n)
@@ -55,10 +58,10 @@ func TestArgsOfOneCallAreLimited(t *testing.T) {
 		k := w.worker(t)
 		k.finish(t, k.lease(t, 24), hostler.OutcomeFailed)
 		failed := &hostler.JobFilter{States: []hostler.State{hostler.StateFailed}}
-		small := w.limited(app.Limits{DistinctArgs: 4 << 20})
+		small = w.limited(app.Limits{DistinctArgs: 4 * size})
 		_, err = small.RetryJobs(t.Context(), w.operator, hostler.BulkRequest{Filter: failed}, "")
 		refused("retry of different args", "ids", err)
-		small = w.limited(app.Limits{Args: 20 << 20})
+		small = w.limited(app.Limits{Args: 20 * size})
 		_, err = small.RetryJobs(t.Context(), w.operator, hostler.BulkRequest{Filter: failed}, "")
 		refused("retry", "ids", err)
 		again, err := small.RetryJobs(t.Context(), w.operator, hostler.BulkRequest{IDs: made.Jobs[:15]}, "")
