@@ -37,7 +37,8 @@ func TestOneForwardingHeaderCounts(t *testing.T) {
 		{"x-forwarded-for", "203.0.113.9:5", http.Header{"X-Forwarded-For": {"192.0.2.66"}}, "203.0.113.9"},
 		{
 			"forwarded", "10.0.0.1:5",
-			http.Header{"Forwarded": {`for="[2001:db8::7]:4711";proto=https, for=10.9.9.9`}}, "2001:db8::7",
+			http.Header{"Forwarded": {`for="[2001:db8::7]:4711";proto=https, for=10.9.9.9`}},
+			"2001:db8::7",
 		},
 		{"forwarded", "10.0.0.1:5", http.Header{"Forwarded": {"for=_hidden"}}, "10.0.0.1"},
 		{"forwarded", "10.0.0.1:5", http.Header{"Forwarded": {"for=198.51.100.7"}, "X-Forwarded-For": {"192.0.2.66"}}, "198.51.100.7"},
