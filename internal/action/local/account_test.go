@@ -13,7 +13,7 @@ import (
 // nor the environment of the server.
 func TestProgramsRunAsAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can change the user")
+		t.Skip("not checked: only root can change the user; run the tests as root")
 	}
 	t.Setenv("HOSTLER_MASTER_KEY", "canary")
 	data := t.TempDir() + "/data"
