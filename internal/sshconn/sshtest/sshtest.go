@@ -5,7 +5,9 @@
 // [Start] creates temporary host and user keys in a folder of its own, starts the machine's
 // sshd on a free loopback port and waits until it listens. The test's end stops the server and
 // every process below it, by pid, and removes the folder. [Server.Log] is everything that sshd
-// logged.
+// logged. The home folder of sessions is empty: what the startup files of the user who runs
+// the tests do to each session (pyenv, for one, takes a lock in his home folder and half a
+// second) is neither tested nor waited for.
 //
 //	s := sshtest.Start(t, sshtest.Options{MaxSessions: 1})
 //	asset := s.Asset() // for a lease, with the host key pinned
@@ -95,6 +97,9 @@ func Start(tb testing.TB, opts Options) *Server {
 	var authorized string
 	s.PrivateKey, authorized = NewKey(tb, "")
 	s.write("authorized_keys", authorized)
+	if err := os.Mkdir(s.home(), 0o755); err != nil { //nolint:gosec // users that tests create enter it
+		tb.Fatalf("sshtest: %v", err)
+	}
 	s.makeHostKeys()
 	s.start()
 	tb.Cleanup(s.Stop)
@@ -175,16 +180,17 @@ func (s *Server) config() string {
 		lines = append(lines, "MaxSessions "+strconv.Itoa(s.opts.MaxSessions))
 	}
 	lines = append(lines, s.opts.Config...)
-	if len(s.opts.Env) > 0 {
-		var env []string
-		for k, v := range s.opts.Env {
-			env = append(env, fmt.Sprintf("%s=%q", k, v))
-		}
-		slices.Sort(env)
-		lines = append(lines, "SetEnv "+strings.Join(env, " "))
+	env := []string{fmt.Sprintf("HOME=%q", s.home())}
+	for k, v := range s.opts.Env {
+		env = append(env, fmt.Sprintf("%s=%q", k, v))
 	}
+	slices.Sort(env)
+	lines = append(lines, "SetEnv "+strings.Join(env, " "))
 	return strings.Join(lines, "\n") + "\n"
 }
+
+// home is the home folder of all sessions.
+func (s *Server) home() string { return filepath.Join(s.dir, "home") }
 
 // Stop stops the server and every process below it, including the sessions' commands. It may
 // be called more than once.

@@ -16,6 +16,9 @@ func TestStart(t *testing.T) {
 	if got := s.Connections(); got != 1 {
 		t.Errorf("connections: got %d, want 1\n%s", got, s.Log())
 	}
+	if got := output(t, s, s.Addr, `ls -A "$HOME"`); got != "" {
+		t.Errorf("the home folder has %q, want nothing: its startup files slow sessions down", got)
+	}
 	s.RotateHostKeys()
 	if got := output(t, s, s.Addr, "echo again"); got != "again\n" {
 		t.Errorf("after a restart: got %q", got)
