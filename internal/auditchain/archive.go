@@ -2,7 +2,6 @@ package auditchain
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -104,15 +103,22 @@ type ArchiveResult struct {
 	BaseHash, Hash Hash
 	Key            string // that sealed it
 	At             time.Time
-	Faults         []hostler.AuditFault
+	// Follows reports that the archive continues the one before.
+	Follows bool
+	Faults  []hostler.AuditFault
 }
+
+// End is the end of the archive, which the next one continues.
+func (r ArchiveResult) End() Walk { return Walk{Pos: r.Pos, Hash: r.Hash} }
 
 // maxFaults is how many faults are listed; more tell nothing new.
 const maxFaults = 100
 
-// VerifyArchive verifies an archive. The error is of the reader, or that the file is none
-// at all.
-func (t Trust) VerifyArchive(r io.Reader) (ArchiveResult, error) {
+// VerifyArchive verifies an archive, and compares it with the end of the one before. The
+// two may overlap: a server that stopped while it deleted rows, and several servers at
+// once, archive some rows again. The error is of the reader, or that the file is none at
+// all.
+func (t Trust) VerifyArchive(r io.Reader, before Walk) (ArchiveResult, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 64<<10), maxArchiveLine)
 	var h Header
@@ -120,8 +126,8 @@ func (t Trust) VerifyArchive(r io.Reader) (ArchiveResult, error) {
 		return ArchiveResult{}, errors.Join(lines.Err(), hostler.Errorf(hostler.CodeInvalid,
 			"this is no archive of the audit", "这不是审计归档文件"))
 	}
-	res := ArchiveResult{Base: h.Base, BaseHash: h.BaseHash}
 	w := Walk{Pos: h.Base, Hash: h.BaseHash}
+	res := ArchiveResult{Base: h.Base, BaseHash: h.BaseHash, Follows: w == before}
 	var seal *Seal
 	for lines.Scan() {
 		var e entry
@@ -136,6 +142,7 @@ func (t Trust) VerifyArchive(r io.Reader) (ArchiveResult, error) {
 		default:
 			res.Rows++
 			res.add(w.line(e))
+			res.Follows = res.Follows || w == before
 		}
 	}
 	res.Pos, res.Hash = w.Pos, w.Hash
@@ -177,9 +184,4 @@ func (t Trust) checkSeal(s *Seal, h Header, w Walk) *hostler.AuditFault {
 			"the rows are not those that were signed", "记录与签名的内容不符")
 	}
 	return nil
-}
-
-// Follows reports whether an archive continues another.
-func (r ArchiveResult) Follows(before ArchiveResult) bool {
-	return r.Base == before.Pos && bytes.Equal(r.BaseHash[:], before.Hash[:])
 }

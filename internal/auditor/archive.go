@@ -23,7 +23,9 @@ const (
 var errMoved = errors.New("another server archived these rows")
 
 // archiveOnce moves the rows that are older than the retention to files, a file of at
-// most archiveRows at a time.
+// most archiveRows at a time. No file is ever removed: when another server archives the
+// same rows, some of them may be in this file only, or the file may be that of the other.
+// Files then overlap.
 func (a *Auditor) archiveOnce(ctx context.Context) error {
 	for {
 		from, to, err := a.oldRows(ctx)
@@ -31,15 +33,11 @@ func (a *Auditor) archiveOnce(ctx context.Context) error {
 			return err
 		}
 		path, err := a.writeArchive(ctx, from, *to)
+		if err == nil {
+			err = a.dropArchived(ctx, from, *to)
+		}
 		if errors.Is(err, errMoved) {
 			return nil
-		}
-		if err != nil {
-			return err
-		}
-		err = a.dropArchived(ctx, from, *to)
-		if errors.Is(err, errMoved) {
-			return os.Remove(path)
 		}
 		if err != nil {
 			return err
@@ -111,15 +109,21 @@ func (a *Auditor) fillArchive(
 	file := auditchain.WriteArchive(f, from.Pos, from.Hash, to.Pos)
 	for file.Pos < to.Pos {
 		var page []store.ChainedAudit
-		err := a.store.View(ctx, func(tx *store.Tx) (err error) {
-			page, err = tx.AuditChain(file.Pos, to.Pos, pageRows)
+		err := a.store.View(ctx, func(tx *store.Tx) error {
+			last, err := tx.LastAuditCheckpoint()
+			if err == nil && (last == nil || last.Base != from.Pos) {
+				err = errMoved // rows that are missing were not removed by an attacker
+			}
+			if err == nil {
+				page, err = tx.AuditChain(file.Pos, to.Pos, pageRows)
+			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
 		if len(page) == 0 {
-			return errMoved
+			return fmt.Errorf("the end of the audit, up to position %d, is missing", to.Pos)
 		}
 		for _, c := range page {
 			if fault := file.Add(c.Pos, c.Audit, auditchain.HashOf(c.Hash), encoded(c)); fault != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -470,20 +471,101 @@ func TestArchive(t *testing.T) {
 		}
 		trust := auditchain.TrustPublic(e.keys.Current.Public())
 		var results []auditchain.ArchiveResult
+		var before auditchain.Walk
 		for _, name := range files {
 			text, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			results = append(results, checkArchive(t, trust, text, nil))
+			results = append(results, checkArchive(t, trust, text, before, nil))
+			before = results[len(results)-1].End()
 			tamperArchive(t, trust, text)
 			other := auditchain.TrustPublic(key(t, 9).Public())
-			checkArchive(t, other, text, []hostler.AuditFaultCode{hostler.AuditSignature})
+			checkArchive(t, other, text, before, []hostler.AuditFaultCode{hostler.AuditSignature})
 		}
-		if results[0].Rows != 700 || results[1].Rows != 5 || !results[1].Follows(results[0]) {
+		if results[0].Rows != 700 || results[1].Rows != 5 || !results[1].Follows {
 			t.Errorf("results %+v", results)
 		}
 	})
+}
+
+// TestServersArchiveTogether lets a second server archive the same rows while the first is
+// held up before one of its transactions: no row is in neither the database nor a file.
+func TestServersArchiveTogether(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		e := newEnv(t, h)
+		for _, shared := range []bool{false, true} {
+			for step := 3; step <= 4; step++ { // before each of the two deletions
+				t.Run(fmt.Sprintf("shared=%v/step=%d", shared, step), func(t *testing.T) {
+					e.archiveTogether(t, shared, step)
+				})
+			}
+		}
+	})
+}
+
+func (e *env) archiveTogether(t *testing.T, shared bool, step int) {
+	t.Helper()
+	e.server(t)
+	e.write(t, 700)
+	v, _ := e.verify(t)
+	from, to := v.Archived, v.Head.Position
+	e.Advance(25 * time.Hour)
+	e.write(t, 5)
+
+	second, folders := e.Auditor, []string{filepath.Join(e.dir, "audit"), filepath.Join(t.TempDir(), "audit")}
+	if shared {
+		folders[1] = folders[0]
+	}
+	calls := 0
+	first := auditor.New(auditor.Config{
+		Store: e.Store, ArchiveDir: folders[1], Retention: 24 * time.Hour, Log: slog.New(slog.DiscardHandler),
+		Keys: func() (auditchain.Keys, error) { // each step asks for the keys
+			if calls++; calls == step {
+				if err := second.ArchiveOnce(t.Context()); err != nil {
+					t.Errorf("the second server: %v", err)
+				}
+			}
+			return e.keys, nil
+		},
+	})
+	if err := first.ArchiveOnce(t.Context()); err != nil {
+		t.Errorf("the first server: %v", err)
+	}
+	e.wantIntact(t, 5)
+
+	v, _ = e.verify(t)
+	trust := auditchain.TrustPublic(e.keys.Current.Public())
+	var files []string
+	for _, folder := range slices.Compact(folders) {
+		names, err := filepath.Glob(filepath.Join(folder, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, names...)
+	}
+	slices.SortFunc(files, func(x, y string) int { return strings.Compare(filepath.Base(x), filepath.Base(y)) })
+	before := auditchain.Walk{Pos: from.Position}
+	if err := before.Hash.UnmarshalText([]byte(from.Hash)); err != nil && from.Position > 0 {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res := checkArchive(t, trust, text, before, nil)
+		if !res.Follows {
+			t.Errorf("%s has the positions %d to %d, and does not continue %d", name, res.Base+1, res.Pos, before.Pos)
+		}
+		before = res.End()
+	}
+	if before.Pos != to || v.Archived.Hash != before.Hash.String() {
+		t.Errorf("the files end at %d, want %d; the database says %d", before.Pos, to, v.Archived.Position)
+	}
+	if v.Archived.Position != to {
+		t.Errorf("archived up to %d, want %d", v.Archived.Position, to)
+	}
 }
 
 func (e *env) archive(t *testing.T) {
@@ -493,9 +575,11 @@ func (e *env) archive(t *testing.T) {
 	}
 }
 
-func checkArchive(t *testing.T, trust auditchain.Trust, text []byte, want []hostler.AuditFaultCode) auditchain.ArchiveResult {
+func checkArchive(
+	t *testing.T, trust auditchain.Trust, text []byte, before auditchain.Walk, want []hostler.AuditFaultCode,
+) auditchain.ArchiveResult {
 	t.Helper()
-	res, err := trust.VerifyArchive(bytes.NewReader(text))
+	res, err := trust.VerifyArchive(bytes.NewReader(text), before)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -523,7 +607,7 @@ func tamperArchive(t *testing.T, trust auditchain.Trust, text []byte) {
 		"append":  append(slices.Clone(text), lines[1]...),
 		"base":    bytes.Replace(text, []byte(`"base":`), []byte(`"base":1`), 1),
 	} {
-		res, err := trust.VerifyArchive(bytes.NewReader(bad))
+		res, err := trust.VerifyArchive(bytes.NewReader(bad), auditchain.Walk{})
 		if err == nil && len(res.Faults) == 0 {
 			t.Errorf("%s: no fault", name)
 		}

@@ -190,21 +190,21 @@ func (a *app) verifyArchives(ctx context.Context, f verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	var before *auditchain.ArchiveResult
+	var before auditchain.Walk
 	var reports []archiveReport
 	var faults []hostler.AuditFault
-	for _, name := range f.files {
-		res, err := verifyArchive(trust, name)
+	for i, name := range f.files {
+		res, err := verifyArchive(trust, name, before)
 		if err != nil {
 			return err
 		}
-		if before != nil && !res.Follows(*before) {
+		if i > 0 && !res.Follows {
 			res.Faults = append(res.Faults, hostler.AuditFault{
 				Code: hostler.AuditMissing, Position: res.Base,
 				Text: hostler.Textf("%s does not continue the file before", "%s 与前一个文件不相接", name),
 			})
 		}
-		before = &res
+		before = res.End()
 		faults = append(faults, res.Faults...)
 		reports = append(reports, archiveReport{
 			name, res.Rows, res.Base + 1, res.Pos, res.Hash.String(), res.Key, append([]hostler.AuditFault{}, res.Faults...),
@@ -226,13 +226,13 @@ func (a *app) verifyArchives(ctx context.Context, f verifyFlags) error {
 	return a.reportFaults(faults)
 }
 
-func verifyArchive(trust auditchain.Trust, name string) (auditchain.ArchiveResult, error) {
+func verifyArchive(trust auditchain.Trust, name string, before auditchain.Walk) (auditchain.ArchiveResult, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return auditchain.ArchiveResult{}, badFile(err)
 	}
 	defer file.Close()
-	return trust.VerifyArchive(file)
+	return trust.VerifyArchive(file, before)
 }
 
 // archiveTrust returns the keys that --key names, or else those of the server.
