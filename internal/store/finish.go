@@ -268,7 +268,6 @@ func (c *queueChange) write(o *outcomes, jobs []runningJob, transitions []transi
 	if _, err := c.tx.Exec(`DELETE FROM running WHERE id IN ?*`, o.ids); err != nil {
 		return err
 	}
-	c.admitAll(o.queued)
 	if err := c.tx.resumeTTL(o.neverStarted); err != nil {
 		return err
 	}
@@ -287,6 +286,7 @@ func (c *queueChange) write(o *outcomes, jobs []runningJob, transitions []transi
 	if err := c.complete(o.completions); err != nil {
 		return err
 	}
+	c.admitAll(o.queued)
 	return c.flush()
 }
 

@@ -350,6 +350,7 @@ func (m *machine) relane(t *rapid.T) {
 	m.devices[asset] = to
 	m.model.relane(asset, from, to)
 	m.readClosed(t)
+	m.model.requeue(from, to)
 	m.model.promote()
 }
 

@@ -80,8 +80,29 @@ func (m *model) inflight(lane string) int {
 	return n
 }
 
+// keepLanes makes the jobs ready that are queued again and hold their lane. Where a lane
+// has more jobs than it may, or is closed, they give it back, the last ones first.
+func (m *model) keepLanes() {
+	again := slices.DeleteFunc(m.ordered(), func(j *mjob) bool { return j.table != "again" })
+	slices.SortFunc(again, func(a, b *mjob) int {
+		if laneBefore(a, b) {
+			return 1
+		}
+		return -1
+	})
+	for _, j := range again {
+		key := j.spec.LaneKey
+		if m.queues[j.spec.Queue].paused || slices.Contains(m.closed, key) || m.inflight(key) > m.lane(key).lim {
+			j.table, j.held = "wait", false
+			continue
+		}
+		m.ready(j)
+	}
+}
+
 // promote makes waiting jobs ready, best first, up to the free capacity of their lanes.
 func (m *model) promote() {
+	m.keepLanes()
 	for {
 		var best *mjob
 		for _, j := range m.ordered() {
@@ -155,14 +176,15 @@ func laneBefore(a, b *mjob) bool {
 	) < 0
 }
 
-// queue makes a job ready, or lets it wait for its lane until promote makes it ready.
+// queue makes a job ready, or lets it wait for its lane until promote makes it ready;
+// promote also decides whether it keeps a lane that it holds.
 func (m *model) queue(j *mjob) {
 	switch {
 	case j.spec.LaneKey == "":
 		j.held = false
 		m.ready(j)
-	case j.held && !m.queues[j.spec.Queue].paused:
-		m.ready(j)
+	case j.held:
+		j.table = "again" // promote knows what else became of the lane
 	default:
 		j.table, j.held = "wait", false
 	}
@@ -367,6 +389,18 @@ func (m *model) relane(asset hostler.AssetID, from, to string) {
 			if l := m.lane(to); j.queuedAt.After(l.arrived) {
 				l.arrived = j.queuedAt
 			}
+		}
+	}
+}
+
+// requeue queues the ready jobs again of lanes that are closed, or have more jobs than
+// they may, after a change of a device key.
+func (m *model) requeue(lanes ...string) {
+	for _, j := range m.ordered() {
+		key := j.spec.LaneKey
+		if j.table == "ready" && (slices.Contains(m.closed, key) ||
+			slices.Contains(lanes, key) && m.inflight(key) > m.lane(key).lim) {
+			j.table = "again"
 		}
 	}
 }

@@ -141,13 +141,15 @@ WHERE paused = 1 OR lim > 0 OR lanes_pending = 1 OR name IN ?*`, names)
 }
 
 // admit queues a job: into ready when it holds its lane or the lane has capacity,
-// into wait otherwise. Its lane must be locked and know when the job arrived.
+// into wait otherwise. One that holds a lane beside more jobs than the lane may have, as
+// after a change of a device key, gives it back. The lane must be locked and know when
+// the job arrived.
 func (c *queueChange) admit(e entry) {
 	l := c.lanes[e.Lane]
 	switch {
 	case e.Lane == 0:
 		c.toReady(e, nil)
-	case e.HoldsLane && !c.queues[e.Queue].Paused:
+	case e.HoldsLane && !c.queues[e.Queue].Paused && !l.Closed && l.Inflight <= l.Limit:
 		c.toReady(e, l)
 	case e.HoldsLane:
 		l.release()
@@ -165,11 +167,19 @@ func (c *queueChange) admit(e entry) {
 }
 
 // admitAll queues jobs that arrive at the same moment, the best ranked first: the
-// order in which they were found must not decide which of them gets a lane.
+// order in which they were found must not decide which of them gets a lane, or has to
+// give one back.
 func (c *queueChange) admitAll(entries []entry) {
 	slices.SortFunc(entries, laneOrder)
+	for _, e := range slices.Backward(entries) {
+		if e.HoldsLane {
+			c.admit(e)
+		}
+	}
 	for _, e := range entries {
-		c.admit(e)
+		if !e.HoldsLane {
+			c.admit(e)
+		}
 	}
 }
 

@@ -55,7 +55,8 @@ type movedJob struct {
 // relane moves the live jobs of assets whose device keys have changed.
 //
 // A job that holds its lane (running, unknown, or backing off) holds the new one
-// instead, even beyond its limit; the others queue behind it by their arrival.
+// instead, even beyond its limit; the others, and those that were ready there, queue
+// behind it by their arrival.
 func (tx *Tx) relane(changes []keyChange) error {
 	if len(changes) == 0 {
 		return nil
@@ -87,7 +88,7 @@ func (tx *Tx) relane(changes []keyChange) error {
 	if err := c.move(moves, jobs); err != nil {
 		return err
 	}
-	return c.flush()
+	return c.flushMoves(moves)
 }
 
 // newMoves locks the lanes of changed keys, and returns the moves between them; none for
@@ -173,6 +174,29 @@ func (c *queueChange) relaneLater(assets []hostler.AssetID, before, moves []lane
 	}
 	if err := c.move(moves, jobs); err != nil {
 		return err
+	}
+	return c.flushMoves(moves)
+}
+
+// flushMoves ends a change whose moves are done or noted: the ready jobs of lanes that
+// are closed by now, or full of jobs that moved there, wait again.
+func (c *queueChange) flushMoves(moves []laneMove) error {
+	var full []laneID
+	for _, id := range lanesOf(moves) {
+		if l := c.lanes[id]; l.Closed || l.Inflight > l.Limit {
+			full = append(full, id)
+		}
+	}
+	if len(full) > 0 {
+		ids, err := column[hostler.JobID](c.tx, `SELECT id FROM ready WHERE lane IN ?*`, full)
+		if err != nil {
+			return err
+		}
+		heads, err := c.takeReady(ids)
+		if err != nil {
+			return err
+		}
+		c.admitAll(heads)
 	}
 	return c.flush()
 }
