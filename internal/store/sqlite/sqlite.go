@@ -4,8 +4,10 @@
 //
 // One goroutine, the writer, owns the only writing connection. It commits transactions
 // in groups: it drains the queue, begins a transaction, runs each member of the group
-// inside a savepoint, commits, and then acknowledges every member. Readers use a small
-// pool of query-only connections on WAL snapshots.
+// inside a savepoint, commits, and then acknowledges every member. Heartbeats and what
+// moves jobs (see sqldb.Class) go before the requests, of which a group takes no more
+// after 100 ms: so they wait for one large request, not for all that were queued before
+// them. Readers use a small pool of query-only connections on WAL snapshots.
 //
 // History is stored in segments of bounded size (done_1, done_2, …) behind the view
 // done, because inserts into indexes on random keys get slower as a table grows.
@@ -57,6 +59,8 @@ type Options struct {
 	Schema fs.FS
 	// migrations is the folder of the schema: main or log.
 	migrations string
+	// groupTime is how long requests are added to a group; 0 means 100 ms.
+	groupTime time.Duration
 }
 
 const (
@@ -66,6 +70,7 @@ const (
 	requestReadLimit   = 10 * time.Second
 	workReadLimit      = 30 * time.Second
 	groupLimit         = 512
+	defaultGroupTime   = 100 * time.Millisecond
 	// minVersion is the first SQLite without the WAL-reset corruption bug.
 	minVersion = "3.51.3"
 )
@@ -79,7 +84,8 @@ type DB struct {
 	notifier sqldb.Notifier
 
 	writer   *conn
-	queue    chan *member
+	urgent   chan *member // of higher classes than requests, which go first
+	queue    chan *member // of requests
 	tasks    chan task
 	inCommit []*member // the group being committed; used by the writer only
 	rows     int64     // in the current segment; used by the writer only
@@ -156,9 +162,12 @@ func newDB(path string, opt Options) *DB {
 	if opt.Reserve == 0 {
 		opt.Reserve = defaultReserve
 	}
+	if opt.groupTime == 0 {
+		opt.groupTime = defaultGroupTime
+	}
 	return &DB{
 		path: path, opt: opt, sql: sqldb.NewRewriter(sqldb.SQLite),
-		queue: make(chan *member, groupLimit), tasks: make(chan task),
+		urgent: make(chan *member, groupLimit), queue: make(chan *member, groupLimit), tasks: make(chan task),
 		lists: make(chan struct{}, readers/2), readers: make(readerPool, readers), workReaders: make(readerPool, workReaders),
 		reserve: reserve{path: path + ".reserve", size: opt.Reserve},
 		closing: make(chan struct{}), stopped: make(chan struct{}),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"hostler.dev/hostler"
@@ -13,10 +14,11 @@ import (
 
 // member is one transaction of a group.
 type member struct {
-	ctx  context.Context //nolint:containedctx // checked for cancellation before the member starts
-	fn   func(c sqldb.Conn) error
-	err  error
-	done chan error // buffers one result
+	ctx    context.Context //nolint:containedctx // checked for cancellation before the member starts
+	fn     func(c sqldb.Conn) error
+	urgent bool // of a higher class than requests
+	err    error
+	done   chan error // buffers one result
 }
 
 // answer returns the result to the caller of InTx. Only the first call has an effect.
@@ -29,14 +31,18 @@ func (m *member) answer(err error) {
 
 // InTx implements sqldb.Driver.
 func (db *DB) InTx(ctx context.Context, fn func(c sqldb.Conn) error) error {
-	m := &member{ctx: ctx, fn: fn, done: make(chan error, 1)}
+	m := &member{ctx: ctx, fn: fn, urgent: sqldb.ClassOf(ctx) > sqldb.Requests, done: make(chan error, 1)}
+	queue := db.queue
+	if m.urgent {
+		queue = db.urgent
+	}
 	select {
 	case <-db.closing:
 		return errClosed()
 	default:
 	}
 	select {
-	case db.queue <- m:
+	case queue <- m:
 	case <-ctx.Done():
 		return mapError(ctx.Err())
 	case <-db.closing:
@@ -61,17 +67,26 @@ func (db *DB) write() {
 	defer db.writerEnded()
 	group := make([]*member, 0, groupLimit)
 	for {
+		if group = db.drain(group); len(group) > 0 {
+			group = slices.Delete(group, 0, db.commit(group))
+			select {
+			case t := <-db.tasks:
+				t.done <- t.fn()
+			default:
+			}
+			continue
+		}
 		select {
+		case m := <-db.urgent:
+			group = append(group, m)
 		case m := <-db.queue:
-			group = db.drain(append(group[:0], m))
-			db.commit(group)
+			group = append(group, m)
 		case t := <-db.tasks:
 			t.done <- t.fn()
 		case <-db.closing:
-			if group = db.drain(group[:0]); len(group) == 0 {
+			if group = db.drain(group); len(group) == 0 {
 				return
 			}
-			db.commit(group)
 		}
 	}
 }
@@ -107,8 +122,22 @@ func (db *DB) betweenGroups(fn func() error) error {
 	}
 }
 
-// drain adds the members that are queued now, up to groupLimit.
+// drain adds the members that are queued now, up to groupLimit, the urgent ones before all
+// requests.
 func (db *DB) drain(group []*member) []*member {
+	urgent := slices.IndexFunc(group, func(m *member) bool { return !m.urgent })
+	if urgent < 0 {
+		urgent = len(group)
+	}
+	for more := true; more && len(group) < groupLimit; {
+		select {
+		case m := <-db.urgent:
+			group = slices.Insert(group, urgent, m)
+			urgent++
+		default:
+			more = false
+		}
+	}
 	for len(group) < groupLimit {
 		select {
 		case m := <-db.queue:
@@ -120,16 +149,19 @@ func (db *DB) drain(group []*member) []*member {
 	return group
 }
 
-// commit commits a group and acknowledges it. If the disk is full it releases the reserve
-// and commits the members one by one: a small one may fit where the group did not.
-func (db *DB) commit(group []*member) {
+// commit commits the first members of a group, acknowledges them, and returns how many
+// they are. If the disk is full it releases the reserve and commits them one by one: a
+// small one may fit where the group did not.
+func (db *DB) commit(group []*member) (n int) {
 	db.inCommit = group
-	err := db.attempt(group)
+	n, err := db.attempt(group)
+	group = group[:n]
 	db.noteWrite(err)
 	switch {
-	case isFull(err) && (db.releaseReserve() || len(group) > 1):
+	case isFull(err) && (db.releaseReserve() || n > 1):
 		for i := range group {
-			acknowledge(group[i:i+1], db.attempt(group[i:i+1]))
+			_, err := db.attempt(group[i : i+1])
+			acknowledge(group[i:i+1], err)
 		}
 	default:
 		acknowledge(group, err)
@@ -141,6 +173,7 @@ func (db *DB) commit(group []*member) {
 			db.opt.Log.Error("create a history segment failed; retrying after the next commit", "err", err)
 		}
 	}
+	return n
 }
 
 func acknowledge(group []*member, err error) {
@@ -153,15 +186,15 @@ func acknowledge(group []*member, err error) {
 	}
 }
 
-// attempt runs a group in one transaction.
-func (db *DB) attempt(group []*member) error {
+// attempt runs the first members of a group in one transaction, and returns how many they
+// are.
+func (db *DB) attempt(group []*member) (n int, err error) {
 	rows := db.rows
-	if err := db.runGroup(group); err != nil {
+	if n, err = db.runGroup(group); err != nil {
 		db.rows = rows
 		db.undo()
-		return err
 	}
-	return nil
+	return n, err
 }
 
 // undo rolls the transaction back. It ignores the error that SQLite returns if it has
@@ -171,22 +204,30 @@ func (db *DB) undo() {
 	_ = db.writer.control("ROLLBACK")
 }
 
-func (db *DB) runGroup(group []*member) error {
+// runGroup runs members until they took longer than groupTime: the other requests are left
+// for the next group, where what has become urgent meanwhile goes before them.
+func (db *DB) runGroup(group []*member) (n int, err error) {
 	if err := db.writer.control("BEGIN IMMEDIATE"); err != nil {
-		return err
+		return len(group), err
 	}
+	began, first := time.Now(), true
 	for _, m := range group {
+		if !m.urgent && !first && time.Since(began) > db.opt.groupTime {
+			break
+		}
+		first = first && m.urgent
+		n++
 		if m.err = db.admit(m); m.err != nil {
 			continue
 		}
 		if err := db.runMember(m, len(group) == 1); err != nil {
-			return err
+			return n, err
 		}
 	}
 	if err := db.writer.control("COMMIT"); err != nil {
-		return commitError(err)
+		return n, commitError(err)
 	}
-	return nil
+	return n, nil
 }
 
 // admit returns an error if a member must not run: its context has ended, or it creates
