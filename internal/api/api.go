@@ -37,6 +37,7 @@ type Config struct {
 	Forwarded      string        // the header that they write; see rest.Config
 	OpenHealth     string        // who may read /health and /metrics without a key; see monitor.Config
 	BodyLimit      int64         // see rest.Config
+	Connections    int           // likewise
 	TLS            bool          // likewise
 	Followers      int           // see native.Config
 	Listeners      int           // likewise
@@ -63,7 +64,7 @@ func New(cfg Config) (http.Handler, error) {
 		Authenticate: cfg.App.Authenticate, Default: native.Dialect,
 		Document: native.Prefix + "/openapi.json", Title: "Hostler", Version: cfg.Version,
 		TrustedProxies: cfg.TrustedProxies, ForwardedHeader: cfg.Forwarded, Refused: refused(cfg.App, watch),
-		BodyLimit: cfg.BodyLimit, TLS: cfg.TLS,
+		BodyLimit: cfg.BodyLimit, Connections: cfg.Connections, TLS: cfg.TLS,
 		AnswerTime: native.MaxWait + slack, StreamWait: cfg.StreamWait,
 		Draining: cfg.Draining, Observe: watch.Observe, Log: cfg.Log,
 	}, Routes(cfg), plains)

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -66,4 +67,48 @@ func TestStreamsAreBounded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRequestsLeaveConnections: requests that take long, of whatever kind, leave
+// connections to other users, and to probes.
+func TestRequestsLeaveConnections(t *testing.T) {
+	const connections = 8 // 7 for requests with a key, 4 of them for one user
+	w := newEnv(t, func(c *api.Config) { c.Connections = connections })
+	w.mustDo(t, admin, "POST", "/api/v1/queues/default/pause", "", nil)
+	open := func(as, method, path, body string) func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		go func() {
+			res, err := w.Client().Do(w.request(t, as, method, path, body).WithContext(ctx))
+			if err == nil {
+				_, _ = io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+			}
+		}()
+		return cancel
+	}
+	refused := func(as string) func() bool {
+		return func() bool { return w.do(t, as, "GET", "/api/v1/me", "").Status == http.StatusTooManyRequests }
+	}
+	var last func()
+	for range 2 {
+		open(operator, "GET", "/api/v1/events", "")
+		last = open(operator, "POST", "/api/v1/jobs?wait=60s", `{"action":"noop"}`)
+	}
+	eventually(t, "another request of the operator is refused", refused(operator))
+	if a := w.do(t, operator, "GET", "/tasks", ""); a.Status != http.StatusTooManyRequests {
+		t.Errorf("simple API: %d %s", a.Status, a.Body)
+	}
+	if a := w.do(t, viewer, "GET", "/api/v1/me", ""); a.Status != http.StatusOK {
+		t.Errorf("another user: %d %s", a.Status, a.Body)
+	}
+	for range 3 {
+		open(viewer, "GET", "/api/v1/events", "")
+	}
+	eventually(t, "any other request is refused", refused(admin))
+	if a := w.do(t, "", "GET", "/livez", ""); a.Status != http.StatusOK {
+		t.Errorf("/livez: %d %s", a.Status, a.Body)
+	}
+	last()
+	eventually(t, "a request after the end of another", func() bool { return !refused(admin)() })
 }

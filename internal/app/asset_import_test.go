@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -19,7 +20,7 @@ func (w *env) export(t testing.TB) string {
 	var b strings.Builder
 	write, err := w.ExportAssets(t.Context(), w.viewer, nil)
 	if err == nil {
-		err = write(&b)
+		err = write(&b, func() (auth.Caller, error) { return w.viewer, nil })
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -81,10 +81,18 @@ func (a *App) auditPage(
 		return hostler.List[hostler.Audit]{}, err
 	}
 	return list(ctx, g, func(s *scope) (hostler.List[hostler.Audit], error) {
-		items, err := read(s.Tx, q, from, limit+1)
-		return cut(items, limit, func(a hostler.Audit) string { return a.ID.String() }), err
+		return readPage(from.String(), limit, func(key string, n int) ([]hostler.Audit, error) {
+			var at hostler.AuditID
+			if err := at.UnmarshalText([]byte(key)); err != nil {
+				return nil, err
+			}
+			return read(s.Tx, q, at, n)
+		}, func(a hostler.Audit) string { return a.ID.String() }, auditSize)
 	})
 }
+
+// auditSize is the size of the texts of a row; see [pageBytes].
+func auditSize(a hostler.Audit) int { return len(a.Detail) + len(a.Object) }
 
 func auditQuery(g grant, f hostler.AuditFilter) (store.AuditQuery, error) {
 	var fields check.Fields
@@ -109,15 +117,13 @@ const auditExportPage = 500
 // ExportAudit returns a function that writes the rows which the filter selects, oldest
 // first, as JSON lines. The caller's mistakes are errors of ExportAudit itself, before
 // anything is written.
-func (a *App) ExportAudit(
-	ctx context.Context, c auth.Caller, f hostler.AuditFilter,
-) (write func(w io.Writer) error, err error) {
+func (a *App) ExportAudit(ctx context.Context, c auth.Caller, f hostler.AuditFilter) (Export, error) {
 	next := hostler.Page{Limit: auditExportPage}
 	page, err := a.auditPage(ctx, c, f, next, (*store.Tx).AuditsAfter)
 	if err != nil {
 		return nil, err
 	}
-	return func(w io.Writer) error {
+	return func(w io.Writer, renew Renewal) error {
 		lines := json.NewEncoder(w)
 		for {
 			for i := range page.Items {
@@ -129,6 +135,9 @@ func (a *App) ExportAudit(
 				return nil
 			}
 			next.Cursor = page.Next
+			if c, err = renew(); err != nil {
+				return err
+			}
 			if page, err = a.auditPage(ctx, c, f, next, (*store.Tx).AuditsAfter); err != nil {
 				return err
 			}

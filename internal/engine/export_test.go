@@ -10,3 +10,6 @@ func (e *Engine) UpkeepOnce(ctx context.Context) error { return e.upkeepOnce(ctx
 
 // FollowOnce exports followOnce: what pauses and resumes have left to do.
 func (e *Engine) FollowOnce(ctx context.Context) error { return e.followOnce(ctx) }
+
+// Withheld reports whether the next report announces that slots are free.
+func (e *Engine) Withheld() bool { return e.withheld.Load() }

@@ -174,7 +174,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	}
 	s.handler, err = api.New(api.Config{
 		App: s.app, Version: p.Version, TrustedProxies: cfg.TrustedProxies, Forwarded: cfg.ForwardedHeader, OpenHealth: cfg.OpenHealth,
-		BodyLimit: cfg.BodyLimit, TLS: cfg.TLS(), Log: log, Draining: s.draining,
+		BodyLimit: cfg.BodyLimit, Connections: mostConnections(cfg), TLS: cfg.TLS(), Log: log, Draining: s.draining,
 	})
 	return s, err
 }

@@ -70,7 +70,7 @@ func (a *api) exportAssets(ctx context.Context, c *rest.Call, in *LabelQuery) (r
 	return func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", rest.MediaCSV+"; charset=utf-8")
 		w.Header().Set("Content-Disposition", `attachment; filename="assets.csv"`)
-		if write(c.NewWriter(w)) != nil {
+		if write(c.NewExport(w), c.Renewed(ctx)) != nil {
 			panic(http.ErrAbortHandler) // an incomplete answer must not look complete
 		}
 	}, nil

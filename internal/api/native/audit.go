@@ -60,6 +60,9 @@ func (a *api) exportAudit(ctx context.Context, c *rest.Call, in *AuditQuery) (re
 	if err != nil {
 		return nil, err
 	}
+	if err := c.ShareLists(ctx); err != nil {
+		return nil, err
+	}
 	write, err := a.ExportAudit(ctx, c.Caller, filter)
 	if err != nil {
 		return nil, err
@@ -67,7 +70,7 @@ func (a *api) exportAudit(ctx context.Context, c *rest.Call, in *AuditQuery) (re
 	return func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", mediaJSONLines)
 		w.Header().Set("Content-Disposition", `attachment; filename="audit.jsonl"`)
-		if write(w) != nil {
+		if write(c.NewExport(w), c.Renewed(ctx)) != nil {
 			panic(http.ErrAbortHandler) // an incomplete answer must not look complete
 		}
 	}, nil

@@ -43,6 +43,14 @@ func (c *Call) Renew(ctx context.Context) error {
 	return nil
 }
 
+// Renewed returns a function that renews the call and returns its caller.
+func (c *Call) Renewed(ctx context.Context) func() (auth.Caller, error) {
+	return func() (auth.Caller, error) {
+		err := c.Renew(ctx)
+		return c.Caller, err
+	}
+}
+
 // Poll waits for the next look of an answer that is held back, and reports whether there
 // is one: until the context is done, or the caller may no longer use its key.
 func (c *Call) Poll(ctx context.Context, b *wait.Backoff) bool {
@@ -90,17 +98,42 @@ func (c *Call) problem(err error) *Problem { return c.core.problem(c.Request, c.
 // core is what every call shares.
 type core struct {
 	cfg      Config
-	bodies   *budget // bytes of request bodies in memory
-	lists    *budget // bytes of lists in memory
+	bodies   *budget  // bytes of request bodies in memory
+	lists    *budget  // bytes of lists in memory
+	requests *Limiter // requests of callers with a key; nil for no limit
 	alerts   *alerts
 	refusals *refusals
 }
 
 func newCore(cfg Config) core {
-	return core{
+	s := core{
 		cfg: cfg, alerts: &alerts{}, refusals: newRefusals(time.Now),
 		bodies: newBudget(bodiesInFlight(cfg.BodyLimit)), lists: newBudget(listsInFlight),
 	}
+	if cfg.Connections > 0 {
+		most := max(cfg.Connections-cfg.Connections/8, 1)
+		s.requests = NewLimiter(most, hostler.Text{EN: "requests", ZH: "请求"})
+	}
+	return s
+}
+
+// shareConnections counts the request among those of its user until it is answered.
+// [LimitConns] closes no connection whose request is being answered: without a share for
+// each user, the streams and held answers of one would keep out all others, and probes.
+func (s *core) shareConnections(ctx context.Context, answer *recorder, c auth.Caller) error {
+	if s.requests == nil {
+		return nil
+	}
+	release, err := s.requests.Acquire(c)
+	if err == nil {
+		answer.onFinish(release)
+		return nil
+	}
+	if n, now := s.alerts.due("requests"); now {
+		s.cfg.Log.WarnContext(ctx, "requests at once reached a limit; some were refused",
+			"user", c.User, "limit", s.requests.most, "times", n)
+	}
+	return err
 }
 
 // authenticate returns the caller whose key the request carries.

@@ -26,6 +26,9 @@ type Config struct {
 	ForwardedHeader string
 	// BodyLimit is the largest request body in bytes; 0 means 8 MiB.
 	BodyLimit int64
+	// Connections is how many connections the listener accepts at once: callers with a key
+	// have requests on at most 7/8 of them, and one user on half of those. 0 means no limit.
+	Connections int
 	// TLS is set when clients connect with TLS: browsers then use nothing else.
 	TLS bool
 	// AnswerTime bounds an answer that is not a stream, so that a client which does not

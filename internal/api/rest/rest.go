@@ -31,7 +31,8 @@
 //     [check.MaxFaults] faults, before it is decoded. None is read where none belongs.
 //     All bodies in memory, and those of one user, are bounded together.
 //   - A client that waits, or that the server waits for, keeps no other one out: see
-//     [LimitConns].
+//     [LimitConns]. The requests of one user, however long, take less than half of the
+//     connections, and those of all users leave some to probes.
 //   - GET changes nothing, and neither does a request that a page of another site made.
 //   - A stream ends within a second after its key is revoked.
 package rest
@@ -317,6 +318,9 @@ func (s *server) admit(r *http.Request, w http.ResponseWriter, rt Route, shape c
 			return nil, err
 		}
 		if err := permit(c.Caller, rt.Access.Verb); err != nil {
+			return nil, err
+		}
+		if err := s.shareConnections(r.Context(), c.answer, c.Caller); err != nil {
 			return nil, err
 		}
 	}

@@ -23,6 +23,9 @@ type Writer struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController
 	wait   time.Duration // for each piece
+	paced  bool          // see NewExport
+	sent   int64         // bytes
+	waited time.Duration // for the client
 	failed bool
 }
 
@@ -32,13 +35,29 @@ func (c *Call) NewWriter(w http.ResponseWriter) *Writer {
 	return &Writer{w: w, rc: http.NewResponseController(w), wait: c.core.cfg.StreamWait}
 }
 
+// NewExport is NewWriter for an answer that holds a share of what all users have, such as
+// memory for lists, until it has been read: the client must also read at least at the
+// rate at which a body must arrive.
+func (c *Call) NewExport(w http.ResponseWriter) *Writer {
+	s := c.NewWriter(w)
+	s.paced = true
+	return s
+}
+
 // Write writes one piece. After an error it writes nothing.
 func (s *Writer) Write(b []byte) (int, error) {
 	if s.failed {
 		return 0, http.ErrAbortHandler
 	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(s.wait)) // the recorder of a test has none
+	began := time.Now()
+	wait := s.wait
+	if s.paced {
+		wait = min(wait, bodyGrace+time.Duration(s.sent)*time.Second/leastRate-s.waited)
+	}
+	_ = s.rc.SetWriteDeadline(began.Add(wait)) // the recorder of a test has none
 	n, err := s.w.Write(b)
+	s.sent += int64(n)
+	s.waited += time.Since(began)
 	s.failed = err != nil
 	return n, err
 }
@@ -48,9 +67,12 @@ func (s *Writer) WriteText(text string) { _, _ = s.Write([]byte(text)) }
 
 // Flush sends what was written. It reports false when the client no longer reads.
 func (s *Writer) Flush() bool {
-	if !s.failed && s.rc.Flush() != nil {
-		s.failed = true
+	if s.failed {
+		return false
 	}
+	began := time.Now()
+	s.failed = s.rc.Flush() != nil
+	s.waited += time.Since(began)
 	return !s.failed
 }
 

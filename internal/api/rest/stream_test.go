@@ -47,6 +47,45 @@ func TestSlowClientIsCutOff(t *testing.T) {
 	})
 }
 
+// slowClient reads each piece for as long as it takes.
+type slowClient struct {
+	*httptest.ResponseRecorder
+	takes    time.Duration
+	deadline time.Time
+}
+
+func (s *slowClient) SetWriteDeadline(t time.Time) error { s.deadline = t; return nil }
+
+func (s *slowClient) Write(b []byte) (int, error) {
+	time.Sleep(s.takes) //nolint:forbidigo // the bubble's clock
+	if time.Now().After(s.deadline) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return len(b), nil
+}
+
+// A client that reads an export a little at a time holds a share of what all users have.
+// It is disconnected, although each piece is sent in time; one that keeps to the least
+// rate is not.
+func TestExportDemandsARate(t *testing.T) {
+	for takes, complete := range map[time.Duration]bool{10 * time.Second: false, time.Second: true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := call(Config{StreamWait: 20 * time.Second})
+			out := c.NewExport(&slowClient{ResponseRecorder: httptest.NewRecorder(), takes: takes})
+			piece := make([]byte, leastRate)
+			n, began := 0, time.Now()
+			for ; n < 100; n++ {
+				if _, err := out.Write(piece); err != nil {
+					break
+				}
+			}
+			if took := time.Since(began); (n == 100) != complete || took > 2*time.Minute {
+				t.Errorf("pieces of %v: %d written in %v", takes, n, took)
+			}
+		})
+	}
+}
+
 func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()

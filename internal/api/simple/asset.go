@@ -128,7 +128,7 @@ func (s *api) listAssets(ctx context.Context, c *rest.Call, in *rest.PageQuery) 
 		if !whole && l.Next != "" {
 			w.Header()["Link"] = rest.NextLink(*c.Request.URL, l.Next)
 		}
-		out := c.NewWriter(w)
+		out := c.NewExport(w)
 		out.WriteText("[")
 		sep := ""
 		for err == nil {
@@ -141,6 +141,9 @@ func (s *api) listAssets(ctx context.Context, c *rest.Call, in *rest.PageQuery) 
 				break
 			}
 			p.Cursor = l.Next
+			if err = c.Renew(ctx); err != nil {
+				break
+			}
 			l, err = s.Assets(ctx, c.Caller, nil, p)
 		}
 		if err != nil {
