@@ -246,6 +246,52 @@ func TestFollowPausesLocksInOrder(t *testing.T) {
 	})
 }
 
+// TestDueJobsThatMayNotStartLockInOrder lets jobs of a disabled user become due while
+// another transaction cancels one of them: the lane is locked before the job is delayed,
+// or each would wait for the other.
+func TestDueJobsThatMayNotStartLockInOrder(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		var user hostler.UserID
+		f.tx(func(tx *store.Tx) (err error) {
+			if user, err = tx.InsertUser("leaver"); err != nil {
+				return err
+			}
+			return tx.SetUserDisabled(user, true)
+		})
+		later := func(s *hostler.JobSpec) { s.RunAt = f.Now().Add(time.Second) }
+		ids := f.enqueue(
+			job(inLane("x"), later, func(s *hostler.JobSpec) { s.CreatedBy, s.CreatedByID = "leaver", user }),
+			job(inLane("x"), later))
+		f.Advance(2 * time.Second)
+		var runs atomic.Int32
+		var due <-chan error
+		f.tx(func(tx *store.Tx) error {
+			runs.Add(1)
+			if err := tx.LockLanes([]hostler.JobSpec{job(inLane("x"))}); err != nil {
+				return err
+			}
+			if due == nil {
+				due = f.meanwhile(func(tx *store.Tx) error {
+					runs.Add(1)
+					_, _, err := tx.DueJobs(10)
+					return err
+				})
+			}
+			_, err := tx.CancelJob(ids[0], "alice")
+			return err
+		})
+		if err := <-due; err != nil {
+			t.Fatal(err)
+		}
+		if n := runs.Load(); n != 2 {
+			t.Errorf("%d runs of two transactions: they deadlocked", n)
+		}
+		f.wantTable(ids[0], "done:cancelled")
+		f.wantTable(ids[1], "ready")
+		f.wantInvariants()
+	})
+}
+
 // TestFreezeLanesExcludesRelane checks that an asset's lane does not change during a
 // transaction that reads it to enqueue.
 func TestFreezeLanesExcludesRelane(t *testing.T) {

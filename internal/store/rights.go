@@ -357,6 +357,13 @@ func (c *queueChange) keepHeld(due []dueJob) ([]dueJob, error) {
 	if err != nil || len(forbidden) == 0 {
 		return due, err
 	}
+	lanes := make([]laneID, len(due))
+	for i := range due {
+		lanes[i] = due[i].Lane
+	}
+	if err := c.lockLanes(lanes); err != nil {
+		return nil, err
+	}
 	// One that holds its lane would keep it from others: it goes through the queue, where
 	// HoldJobs gives its lane back.
 	held, err := column[hostler.JobID](c.tx, `UPDATE sched SET run_at = ? WHERE id IN ?* AND lane_held = 0
