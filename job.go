@@ -56,11 +56,14 @@ type Backoff struct {
 	Max  Duration `json:"max,omitempty" doc:"longest delay (default 10m)"`
 }
 
+// DefaultBackoffMax is the longest delay of a Backoff without Max.
+const DefaultBackoffMax = Duration(10 * time.Minute)
+
 // Delay is the wait after the n-th failed attempt: Base·2ⁿ⁻¹ up to Max, or Base when
 // the kind is fixed. Up to a quarter of it is taken away at random, so that the jobs of
 // a failed fan-out are not retried all at once; r is a random number in [0, 1).
 func (b Backoff) Delay(n int, r float64) time.Duration {
-	base, most := cmp.Or(b.Base.D(), 5*time.Second), cmp.Or(b.Max.D(), 10*time.Minute)
+	base, most := cmp.Or(b.Base.D(), 5*time.Second), cmp.Or(b.Max, DefaultBackoffMax).D()
 	d := base
 	if b.Kind != "fixed" {
 		for i := 1; i < n && d < most; i++ {
@@ -188,6 +191,7 @@ const (
 	WaitLane        = "lane"          // another job holds the lane
 	WaitLaneUnknown = "lane_unknown"  // an unknown job holds the lane until a person resolves it
 	WaitLimit       = "queue_limit"   // its queue runs as many jobs as its limit
+	WaitProject     = "project_limit" // its project runs as many jobs as its limit
 	WaitNoWorker    = "no_worker"     // no live worker serves its queue
 	WaitBusy        = "workers_busy"  // every slot that serves its queue is taken
 	WaitSoon        = "soon"          // nothing prevents it from starting

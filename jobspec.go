@@ -21,14 +21,16 @@ type JobSpec struct {
 	MaxAttempts int
 	Backoff     Backoff
 	Timeout     time.Duration // of one attempt; 0 means the worker's default
-	OnLost      OnLost        // resolved: never empty
-	OnUnknown   OnUnknown     // resolved: never empty
-	OnRetry     OnRetry       // resolved: never empty
-	RunAt       time.Time     // zero means now
-	ExpiresAt   time.Time     // zero means never; not started by then → expired
-	RetryOf     JobID
-	CreatedBy   string // user name, for people
-	CreatedByID UserID // whose rights are checked when the job starts; 0: the server's own
+	// DefaultTimeout tells that nobody chose Timeout: the limit of a project lowers it.
+	DefaultTimeout bool
+	OnLost         OnLost    // resolved: never empty
+	OnUnknown      OnUnknown // resolved: never empty
+	OnRetry        OnRetry   // resolved: never empty
+	RunAt          time.Time // zero means now
+	ExpiresAt      time.Time // zero means never; not started by then → expired
+	RetryOf        JobID
+	CreatedBy      string // user name, for people
+	CreatedByID    UserID // whose rights are checked when the job starts; 0: the server's own
 	// Target is the ad-hoc host of the job; Asset is then 0. Its secrets are deleted when
 	// the job ends.
 	Target *JobTarget

@@ -108,6 +108,7 @@ func (e *Engine) claimGroups(ctx context.Context, req hostler.LeaseRequest) (cla
 	if at := e.claimedTo.Load(); at != nil {
 		from = *at
 	}
+	withheld := false
 	for after, turned := from, from == none; ; {
 		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
 			claimed, err = tx.ClaimAfter(req.Worker, req.Slots, after)
@@ -117,7 +118,9 @@ func (e *Engine) claimGroups(ctx context.Context, req hostler.LeaseRequest) (cla
 			return store.Claimed{}, err
 		}
 		e.claimedTo.Store(claimed.More)
-		e.withheld.Store(claimed.Withheld)
+		withheld = withheld || claimed.Withheld
+		claimed.Withheld = withheld
+		e.withheld.Store(withheld)
 		switch {
 		case len(claimed.Leases) > 0 || claimed.Overdue || len(claimed.Forbidden) > 0:
 			return claimed, nil

@@ -53,7 +53,7 @@ func (tx *Tx) ClaimAfter(w hostler.WorkerID, n int, after Group) (Claimed, error
 	if err != nil || held {
 		return Claimed{}, err
 	}
-	c := claim{tx: tx, worker: w, n: n, slots: by.Slots, shared: by.Projects > 1}
+	c := claim{tx: tx, worker: w, n: n, slots: by.Slots, shared: by.Projects > 1, limitsSet: by.Limits}
 	if err := c.readClosed(by.queues); err != nil {
 		return Claimed{}, err
 	}
@@ -88,6 +88,8 @@ type claimant struct {
 	Slots  int64  `db:"slots"`
 	// Rights is the number of the rights; see rights.go.
 	Rights string `db:"COALESCE((SELECT m.value FROM meta m WHERE m.key = 'rights'), '')"`
+	// Limits: some project has limits.
+	Limits bool `db:"CASE WHEN EXISTS (SELECT 1 FROM project_limit) THEN 1 ELSE 0 END"`
 	// Projects counts the projects of the installation, to two.
 	Projects int `db:"(SELECT count(*) FROM (SELECT 1 FROM project LIMIT 2) p)"`
 

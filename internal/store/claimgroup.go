@@ -74,7 +74,13 @@ type claim struct {
 	n      int
 	slots  int64 // of the worker
 	shared bool  // the installation has several projects
-	// withheld: jobs were left because of the slots that are kept free; see fairness.go.
+	// limitsSet: some project has limits. limits are those of the projects with ready jobs,
+	// running how many jobs the limited ones run.
+	limitsSet bool
+	limits    map[hostler.ProjectID]limitRow
+	running   map[hostler.ProjectID]int64
+	// withheld: jobs were left because of the slots that are kept free, or because their
+	// project runs as many as it may; see fairness.go.
 	withheld bool
 	// closed are the queues that the claim takes no job from: those that are paused,
 	// that run as many jobs as they may, or that the worker does not serve.
@@ -164,6 +170,31 @@ func (c *claim) choose(groups []groupHead) ([]candidate, error) {
 	if len(byProject) == 0 {
 		return nil, nil
 	}
+	from := c.bestGroups(byProject)
+	capacity, err := c.lockLimited(from)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.readLimits(slices.Sorted(maps.Keys(byProject))); err != nil {
+		return nil, err
+	}
+	from = slices.DeleteFunc(from, func(g groupHead) bool {
+		full := c.room(g.Project) <= 0
+		c.withheld = c.withheld || full
+		return full
+	})
+	if len(from) == 0 {
+		return nil, nil
+	}
+	found, err := c.candidates(from)
+	if err != nil {
+		return nil, err
+	}
+	return c.takeTurns(found, capacity)
+}
+
+// bestGroups returns the groups that may have the n best jobs of each project.
+func (c *claim) bestGroups(byProject map[hostler.ProjectID][]groupHead) []groupHead {
 	// Each group has a job at least: the n best ones of a project are in as many groups.
 	var from []groupHead
 	for _, project := range slices.Sorted(maps.Keys(byProject)) {
@@ -175,15 +206,7 @@ func (c *claim) choose(groups []groupHead) ([]candidate, error) {
 		}
 		from = append(from, heads[:few]...)
 	}
-	capacity, err := c.lockLimited(from)
-	if err != nil {
-		return nil, err
-	}
-	found, err := c.candidates(from)
-	if err != nil {
-		return nil, err
-	}
-	return c.takeTurns(found, capacity)
+	return from
 }
 
 // lockLimited locks those of the groups' queues that have a limit, and returns how many

@@ -71,6 +71,20 @@ func (tx *Tx) depth(queue string) (int64, error) {
 	return n, err
 }
 
+// waitingOf returns how many jobs of a project wait or are scheduled, in all queues, those
+// of this transaction included.
+func (tx *Tx) waitingOf(p hostler.ProjectID) (int64, error) {
+	var n int64
+	_, err := tx.one(`SELECT CAST(COALESCE(sum(c.queued + c.scheduled), 0) AS BIGINT) FROM `+allCounts+
+		` c WHERE c.project = ?`, []any{p}, &n)
+	for k, c := range tx.counts {
+		if k.Project == p {
+			n += c.Queued + c.Scheduled
+		}
+	}
+	return n, err
+}
+
 // queuedByQueue returns how many jobs wait in each queue.
 func (tx *Tx) queuedByQueue() (map[string]int, error) {
 	type sum struct {

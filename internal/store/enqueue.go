@@ -41,18 +41,25 @@ type jobRow struct {
 }
 
 // Enqueue creates jobs, in order, in this transaction; acknowledge them once it is
-// durable. The specs are trusted to be valid. Errors: CodeInvalid for an unknown
-// queue, CodeQueueFull when a queue's maximum depth would be exceeded (concurrent
-// transactions on PostgreSQL may exceed it by their own size).
+// durable. The specs are trusted to be valid, but for what depends on their queues and
+// projects: see [Admission]. CodeQueueFull: the maximum depth of a queue, or of a
+// project, would be exceeded (concurrent transactions on PostgreSQL may exceed it by their
+// own size).
 func (tx *Tx) Enqueue(specs []hostler.JobSpec) ([]hostler.JobID, error) {
 	if len(specs) == 0 {
 		return nil, nil
 	}
-	c, err := tx.changeQueue(queuesOf(specs)...)
+	if err := tx.c.Lock(tx.ctx, queueLock, true); err != nil {
+		return nil, err
+	}
+	c, admission, err := tx.readAdmission(queuesOf(specs), projectsOf(specs))
 	if err != nil {
 		return nil, err
 	}
-	if err := c.checkDepth(specs); err != nil {
+	if specs, err = admission.admit(specs); err != nil {
+		return nil, err
+	}
+	if err := c.checkDepth(specs, admission); err != nil {
 		return nil, err
 	}
 	raw, err := tx.c.NewIDs(tx.ctx, len(specs))
@@ -66,6 +73,11 @@ func (tx *Tx) Enqueue(specs []hostler.JobSpec) ([]hostler.JobID, error) {
 	lanes, err := c.ensureLanes(wantedLanes(specs))
 	if err != nil {
 		return nil, err
+	}
+	for i := range specs {
+		if l := c.lanes[lanes[specs[i].LaneKey]]; l != nil {
+			l.use(specs[i].Project)
+		}
 	}
 	if err := c.insertJobs(ids, specs, lanes); err != nil {
 		return nil, err
@@ -117,18 +129,26 @@ func queuesOf(specs []hostler.JobSpec) []string {
 	return slices.Compact(names)
 }
 
-// checkDepth refuses jobs of unknown queues and more jobs than a queue may hold.
-func (c *queueChange) checkDepth(specs []hostler.JobSpec) error {
-	adding := map[string]int64{}
+// projectsOf returns the projects of jobs.
+func projectsOf(specs []hostler.JobSpec) []hostler.ProjectID {
+	var projects []hostler.ProjectID
+	for i := range specs {
+		if !slices.Contains(projects, specs[i].Project) {
+			projects = append(projects, specs[i].Project)
+		}
+	}
+	return projects
+}
+
+// checkDepth refuses more jobs than a queue or a project may have waiting.
+func (c *queueChange) checkDepth(specs []hostler.JobSpec, a *Admission) error {
+	adding, of := map[string]int64{}, map[hostler.ProjectID]int64{}
 	for i := range specs {
 		adding[specs[i].Queue]++
+		of[specs[i].Project]++
 	}
 	for name, n := range adding {
-		q, ok := c.queues[name]
-		if !ok {
-			return hostler.Invalid("queue", "queue %q does not exist; make it with: hostler queue set %[1]s",
-				"队列 %q 不存在；可用 hostler queue set %[1]s 创建", name)
-		}
+		q := c.queues[name]
 		if q.MaxDepth == 0 {
 			continue
 		}
@@ -144,7 +164,7 @@ func (c *queueChange) checkDepth(specs []hostler.JobSpec) error {
 			return err
 		}
 	}
-	return nil
+	return a.checkWaiting(c.tx, of)
 }
 
 func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, lanes map[string]laneID) error {

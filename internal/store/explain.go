@@ -97,7 +97,19 @@ func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler
 		w.Text = hostler.Textf("its lane %s is held by a job whose outcome is unknown; resolve it so that others can run",
 			"其通道 %s 被结果未知的作业占用；确认该作业的结果后其他作业才能继续", w.Lane)
 	}
+	if w.Foreign > 0 {
+		explainForeign(&w)
+	}
 	return append(out, w), true, nil
+}
+
+// explainForeign adds to the reason that jobs of other projects hold the lane, without
+// naming them.
+func explainForeign(w *hostler.Waiting) {
+	more := hostler.Textf("%d jobs of other projects hold it; an admin of the project %q sees and releases them with: "+
+		"hostler lane show %s", "其中 %d 个占用者属于其他项目；项目 %q 的管理员可用 hostler lane show %s 查看并释放",
+		w.Foreign, hostler.DefaultProject, w.Lane)
+	w.Text = hostler.Text{EN: w.Text.EN + "; " + more.EN, ZH: w.Text.ZH + "；" + more.ZH}
 }
 
 // aheadInLane counts the jobs that wait in the lane before a job, up to countCap for
@@ -199,7 +211,28 @@ WHERE queue = ? AND project = ? AND owner = 0 AND (rank, id) < (?, ?) LIMIT ?) x
 			"队列 %q 正在运行 %d 个作业，已达上限", queue, busy)
 		return []hostler.Waiting{w}, nil
 	}
+	if full, err := tx.explainLimit(hostler.ProjectID(project), &w); err != nil || full {
+		return []hostler.Waiting{w}, err
+	}
 	return tx.explainWorkers(w, hostler.ProjectID(project))
+}
+
+// explainLimit explains a job whose project runs as many jobs as it may.
+func (tx *Tx) explainLimit(p hostler.ProjectID, w *hostler.Waiting) (full bool, err error) {
+	limits, err := tx.limits([]hostler.ProjectID{p})
+	most := limits[p].MaxRunning
+	if err != nil || most == 0 {
+		return false, err
+	}
+	running, err := tx.runningOf([]hostler.ProjectID{p})
+	if err != nil || running[p] < most {
+		return false, err
+	}
+	w.Reason, w.Limit = hostler.WaitProject, int(most)
+	w.Text = hostler.Textf("its project runs %d jobs, its limit max_running; an admin of the project %q can raise it "+
+		"(hostler project set)", "其项目正在运行 %d 个作业，已达上限 max_running；项目 %q 的管理员可以提高（hostler project set）",
+		running[p], hostler.DefaultProject)
+	return true, nil
 }
 
 func (tx *Tx) explainWorkers(w hostler.Waiting, project hostler.ProjectID) ([]hostler.Waiting, error) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync"
 
@@ -16,7 +17,8 @@ import (
 //
 // Turns come only when slots become free, and a job may run for hours. So where there are
 // several projects, a worker keeps some slots for those that run nothing on it: see
-// keptSlots.
+// keptSlots. An admin may give a project a weight, and limit how many jobs it runs; a
+// claim locks the limits that it applies, as it does with those of queues.
 
 // stride is how far a turn moves a project of weight 1 back.
 const stride = 1 << 20
@@ -123,6 +125,7 @@ type contender struct {
 	project hostler.ProjectID
 	jobs    []candidate // the best ranked first
 	running int64
+	room    int64 // how many more jobs it may run
 	weight  int64
 }
 
@@ -133,6 +136,47 @@ func (t *turns) before(a, b *contender) int {
 		cmp.Compare(t.turn(a.project), t.turn(b.project)),
 		byRank(a.jobs[0], b.jobs[0]),
 	)
+}
+
+// readLimits reads the limits of projects, and how many jobs the limited ones run.
+func (c *claim) readLimits(projects []hostler.ProjectID) (err error) {
+	if c.limits, err = c.lockLimits(projects); err != nil {
+		return err
+	}
+	var capped []hostler.ProjectID
+	for p, l := range c.limits {
+		if l.MaxRunning > 0 {
+			capped = append(capped, p)
+		}
+	}
+	if len(capped) == 0 {
+		return nil
+	}
+	// In a statement after the lock: it counts the claims that went before.
+	c.running, err = c.tx.runningOf(capped)
+	return err
+}
+
+// room returns how many more jobs a project may run.
+func (c *claim) room(p hostler.ProjectID) int64 {
+	if l := c.limits[p]; l.MaxRunning > 0 {
+		return l.MaxRunning - c.running[p]
+	}
+	return math.MaxInt64
+}
+
+// runningOf counts the running jobs of projects.
+func (tx *Tx) runningOf(projects []hostler.ProjectID) (map[hostler.ProjectID]int64, error) {
+	type busy struct {
+		Project hostler.ProjectID `db:"project"`
+		N       int64             `db:"count(*)"`
+	}
+	out := make(map[hostler.ProjectID]int64, len(projects))
+	return out, queryEach(tx, `SELECT @cols FROM running WHERE project IN ?* GROUP BY project`, []any{projects},
+		func(b *busy) error {
+			out[b.Project] = b.N
+			return nil
+		})
 }
 
 // takeTurns chooses up to n jobs of the candidates, in the order of their turns.
@@ -155,7 +199,7 @@ func (c *claim) takeTurns(found []candidate, capacity map[string]int64) ([]candi
 	for len(taken) < c.n {
 		rivals = slices.DeleteFunc(rivals, func(r *contender) bool {
 			r.jobs = openJobs(r.jobs, capacity)
-			withheld := len(r.jobs) > 0 && !used.admits(r.project)
+			withheld := len(r.jobs) > 0 && (r.room <= 0 || !used.admits(r.project))
 			c.withheld = c.withheld || withheld
 			return len(r.jobs) == 0 || withheld
 		})
@@ -170,6 +214,7 @@ func (c *claim) takeTurns(found []candidate, capacity map[string]int64) ([]candi
 		job := next.jobs[0]
 		next.jobs = next.jobs[1:]
 		next.running++
+		next.room--
 		used.take(next.project)
 		if _, limited := capacity[job.Queue]; limited {
 			capacity[job.Queue]--
@@ -201,7 +246,7 @@ func (c *claim) contenders(found []candidate) ([]*contender, error) {
 	for i := range found {
 		p := found[i].Project
 		if of[p] == nil {
-			of[p] = &contender{project: p, weight: 1}
+			of[p] = &contender{project: p, room: c.room(p), weight: max(1, c.limits[p].Weight)}
 			out = append(out, of[p])
 		}
 		of[p].jobs = append(of[p].jobs, found[i])

@@ -232,7 +232,8 @@ func (c *queueChange) classify(o *outcomes, j *runningJob, t *transition) {
 		})
 	}
 	e := j.entry
-	if t.release {
+	l := c.lanes[j.Lane]
+	if t.release || t.to == hostler.StateScheduled && l != nil && l.shared() {
 		c.releaseLane(e)
 		e.HoldsLane = false
 	}

@@ -16,6 +16,7 @@ const (
 	InvariantTargetLives   Invariant = "I5 TargetLives"
 	InvariantArgsLive      Invariant = "I6 ArgsLive"
 	InvariantCountsExact   Invariant = "I7 CountsExact"
+	InvariantLaneShared    Invariant = "I8 LaneShared"
 )
 
 // invariantChecks select the ids that break an invariant.
@@ -76,6 +77,16 @@ WHERE x.shared_args <> 0 AND NOT EXISTS (SELECT 1 FROM run_args a WHERE a.id = x
 UNION ALL SELECT queue, project, -1, 0 FROM ready UNION ALL SELECT queue, project, -1, 0 FROM wait
 UNION ALL SELECT j.queue, j.project, 0, -1 FROM sched s JOIN job j ON j.id = s.id) x
 GROUP BY x.queue, x.project HAVING sum(x.queued) <> 0 OR sum(x.scheduled) <> 0`,
+	},
+	{
+		InvariantLaneShared, "lane %d has jobs of a project that it does not know of",
+		`SELECT l.id FROM lane l WHERE l.project <> -1
+AND EXISTS (SELECT 1 FROM job j WHERE j.lane = l.id AND j.project <> l.project)`,
+	},
+	{
+		InvariantLaneShared, "lane %d, which several projects use, is held by a job that backs off",
+		`SELECT l.id FROM lane l WHERE l.project = -1
+AND EXISTS (SELECT 1 FROM sched s WHERE s.lane = l.id AND s.lane_held = 1)`,
 	},
 }
 

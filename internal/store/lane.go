@@ -18,6 +18,8 @@ type lane struct {
 	laneRow
 	was   laneRow // as read
 	freed bool    // capacity was given back in this transaction
+	// yields: jobs that back off no longer hold the lane, from the end of the change on.
+	yields bool
 }
 
 type laneRow struct {
@@ -27,6 +29,29 @@ type laneRow struct {
 	Owner     hostler.WorkerID `db:"owner"` // ran the lane's last job
 	ArrivedAt int64            `db:"arrived_at"`
 	Closed    bool             `db:"closed"` // no job starts in it; see relane.go
+	// Project is the only one whose jobs were queued in the lane: 0 none yet, sharedLane
+	// several.
+	Project hostler.ProjectID `db:"project"`
+}
+
+// sharedLane marks a lane that several projects use.
+const sharedLane = hostler.ProjectID(-1)
+
+func (l *lane) shared() bool { return l.Project == sharedLane }
+
+// use notes that a project has jobs in the lane. In a lane that several projects use, a job
+// that waits for its next attempt does not hold it: the jobs of the other projects would
+// wait for as long as its backoff lasts.
+func (l *lane) use(p hostler.ProjectID) {
+	switch l.Project {
+	case p, sharedLane:
+	case 0:
+		l.Project = p
+	default:
+		if p != 0 {
+			l.Project, l.yields = sharedLane, true
+		}
+	}
 }
 
 func (l *lane) take()    { l.Inflight++ }
@@ -124,6 +149,26 @@ func (c *queueChange) createLanes(keys []string, want map[string]int64) error {
 		rows[i] = newLane{laneID(ids[i]), k, want[k], c.tx.now}
 	}
 	_, err = insertNew(c.tx, "lane", "key", rows)
+	return err
+}
+
+// endHolds ends the holds of backing-off jobs in the lanes that yield.
+func (c *queueChange) endHolds() error {
+	var lanes []laneID
+	for id, l := range c.lanes {
+		if l.yields {
+			lanes = append(lanes, id)
+			l.yields = false
+		}
+	}
+	if len(lanes) == 0 {
+		return nil
+	}
+	held, err := column[laneID](c.tx, `UPDATE sched SET lane_held = 0 WHERE lane IN ?* AND lane_held = 1 RETURNING lane`,
+		lanes)
+	for _, id := range held {
+		c.lanes[id].release()
+	}
 	return err
 }
 
@@ -268,7 +313,7 @@ func (c *queueChange) writeLanes() error {
 		}
 	}
 	_, err := execRows(c.tx, `UPDATE lane SET lim = v.lim, inflight = v.inflight, owner = v.owner,
-arrived_at = v.arrived_at, used_at = v.used_at FROM @rows WHERE lane.id = v.id`, rows)
+arrived_at = v.arrived_at, project = v.project, used_at = v.used_at FROM @rows WHERE lane.id = v.id`, rows)
 	return err
 }
 

@@ -28,8 +28,9 @@ type model struct {
 
 type mlane struct {
 	lim     int
-	arrived time.Time        // of the newest job
-	owner   hostler.WorkerID // ran the last job of the lane that stopped running
+	project hostler.ProjectID // the only one with jobs in the lane; 0 none yet, -1 several
+	arrived time.Time         // of the newest job
+	owner   hostler.WorkerID  // ran the last job of the lane that stopped running
 }
 
 type mqueue struct {
@@ -161,6 +162,24 @@ func (m *model) arrive(j *mjob, at time.Time) {
 	l.arrived = j.queuedAt
 }
 
+// use notes that a project has jobs in a lane. One that several projects use is not held
+// by jobs that back off.
+func (m *model) use(lane string, p hostler.ProjectID) {
+	l := m.lane(lane)
+	switch {
+	case p == 0 || p == l.project:
+	case l.project == 0:
+		l.project = p
+	default:
+		l.project = -1
+	}
+	for _, j := range m.jobs {
+		if l.project == -1 && j.table == "sched" && j.spec.LaneKey == lane {
+			j.held = false
+		}
+	}
+}
+
 // recordOwner sets the owner of the lane to the worker that ran a job.
 func (m *model) recordOwner(j *mjob) {
 	if j.spec.LaneKey != "" {
@@ -195,6 +214,7 @@ func (m *model) enqueue(id hostler.JobID, s hostler.JobSpec) {
 	m.jobs[id] = j
 	if s.LaneKey != "" {
 		m.lane(s.LaneKey).lim = max(1, s.LaneLimit)
+		m.use(s.LaneKey, s.Project)
 	}
 	if s.RunAt.After(m.now) {
 		j.table, j.runAt = "sched", s.RunAt
@@ -334,7 +354,7 @@ func (m *model) finish(j *mjob, r hostler.Report) {
 			return
 		}
 		j.table = "sched"
-		if j.spec.LaneKey == "" || j.spec.OnRetry == hostler.OnRetryRelease {
+		if j.spec.LaneKey == "" || j.spec.OnRetry == hostler.OnRetryRelease || m.lane(j.spec.LaneKey).project == -1 {
 			j.held = false
 		}
 	}
@@ -376,8 +396,12 @@ func (m *model) relane(asset hostler.AssetID, from, to string) {
 		if j.spec.Asset != asset || strings.HasPrefix(j.table, "done") {
 			continue
 		}
-		if old, l := m.lanes[from], m.lane(to); old != nil && old.arrived.After(l.arrived) {
+		old, l := m.lanes[from], m.lane(to)
+		if old != nil && old.arrived.After(l.arrived) {
 			l.arrived = old.arrived
+		}
+		if old != nil {
+			m.use(to, old.project)
 		}
 		if j.spec.LaneKey != from {
 			continue
@@ -390,6 +414,9 @@ func (m *model) relane(asset hostler.AssetID, from, to string) {
 				l.arrived = j.queuedAt
 			}
 		}
+	}
+	if m.lanes[to] != nil {
+		m.use(to, 0) // jobs that moved there
 	}
 }
 

@@ -20,7 +20,9 @@ func (tx *Tx) InsertProject(name string) (hostler.Project, error) {
 	if err == nil && n == 0 {
 		err = errTaken(projectWord, name)
 	}
-	return hostler.Project{ID: hostler.ProjectID(id), Name: name, CreatedAt: tx.now}, err
+	p := hostler.Project{ID: hostler.ProjectID(id), Name: name, CreatedAt: tx.now}
+	p.Weight = 1
+	return p, err
 }
 
 // errTaken is the error for a name that another object of the kind has.
@@ -61,14 +63,25 @@ func (tx *Tx) LockProject(id hostler.ProjectID) error {
 
 func (tx *Tx) projects(where string, args ...any) ([]hostler.Project, error) {
 	type projectRow struct {
-		ID        hostler.ProjectID `db:"id"`
-		Name      string            `db:"name"`
-		CreatedAt time.Time         `db:"created_at"`
+		ID         hostler.ProjectID `db:"id"`
+		Name       string            `db:"name"`
+		CreatedAt  time.Time         `db:"created_at"`
+		Weight     int               `db:"COALESCE(l.weight, 1)"`
+		MaxRunning int               `db:"COALESCE(l.max_running, 0)"`
+		MaxQueued  int               `db:"COALESCE(l.max_queued, 0)"`
+		MaxTimeout int64             `db:"COALESCE(l.max_timeout, 0)"`
+		MaxBackoff int64             `db:"COALESCE(l.max_backoff, 0)"`
 	}
-	rows, err := query[projectRow](tx, `SELECT @cols FROM project `+where, args...)
+	rows, err := query[projectRow](tx, `SELECT @cols FROM project LEFT JOIN project_limit l ON l.project = project.id `+
+		where, args...)
 	var out []hostler.Project
 	for _, r := range rows {
-		out = append(out, hostler.Project{ID: r.ID, Name: r.Name, CreatedAt: r.CreatedAt})
+		out = append(out, hostler.Project{
+			ID: r.ID, Name: r.Name, CreatedAt: r.CreatedAt, ProjectLimits: hostler.ProjectLimits{
+				Weight: r.Weight, MaxRunning: r.MaxRunning, MaxQueued: r.MaxQueued,
+				MaxTimeout: hostler.Duration(micros(r.MaxTimeout)), MaxBackoff: hostler.Duration(micros(r.MaxBackoff)),
+			},
+		})
 	}
 	return out, err
 }

@@ -93,6 +93,10 @@ func (tx *Tx) listQueues(name string) ([]hostler.Queue, error) {
 	if err != nil {
 		return nil, err
 	}
+	grants, err := tx.grants(name)
+	if err != nil {
+		return nil, err
+	}
 	queued, err := tx.queuedByQueue()
 	if err != nil {
 		return nil, err
@@ -103,7 +107,7 @@ func (tx *Tx) listQueues(name string) ([]hostler.Queue, error) {
 		at[q.Name] = len(out)
 		out = append(out, hostler.Queue{
 			Name: q.Name, Paused: q.Paused, Limit: int(q.Limit), MaxDepth: int(q.MaxDepth), UpdatedAt: q.UpdatedAt,
-			Queued: queued[q.Name],
+			Projects: grants[q.Name], Queued: queued[q.Name],
 		})
 	}
 	err = queryEach(tx, `SELECT @cols FROM running GROUP BY queue`, nil, func(n *runningCount) error {
@@ -121,6 +125,22 @@ func (tx *Tx) listQueues(name string) ([]hostler.Queue, error) {
 			out[i].OldestWait = max(0, tx.now.Sub(since).Seconds())
 		}
 	}
+	return out, err
+}
+
+// grants returns the projects that may use a queue, by name; of all queues when it is
+// empty. Those that are open to all are left out.
+func (tx *Tx) grants(queue string) (map[string][]string, error) {
+	type grant struct {
+		Queue   string `db:"g.queue"`
+		Project string `db:"p.name"`
+	}
+	out := map[string][]string{}
+	err := queryEach(tx, `SELECT @cols FROM queue_grant g JOIN project p ON p.id = g.project
+WHERE g.queue = ? OR ? = '' ORDER BY g.queue, p.name`, []any{queue, queue}, func(g *grant) error {
+		out[g.Queue] = append(out[g.Queue], g.Project)
+		return nil
+	})
 	return out, err
 }
 

@@ -134,10 +134,14 @@ func (tx *Tx) readQueues(names ...string) (*queueChange, error) {
 	queues, err := query[queueRow](tx, `SELECT @cols FROM queue
 WHERE paused = 1 OR lim > 0 OR lanes_pending = 1 OR name IN ?*`, names)
 	for _, q := range queues {
-		c.resuming = c.resuming || q.LanesPending && !q.Paused
-		c.queues[q.Name] = q
+		c.know(q)
 	}
 	return c, err
+}
+
+func (c *queueChange) know(q queueRow) {
+	c.resuming = c.resuming || q.LanesPending && !q.Paused
+	c.queues[q.Name] = q
 }
 
 // admit queues a job: into ready when it holds its lane or the lane has capacity,
@@ -203,6 +207,9 @@ func (c *queueChange) releaseLane(e entry) {
 // flush writes what was admitted, promotes the heads of lanes that have capacity
 // again, and writes the lanes. It is the last step of every change.
 func (c *queueChange) flush() error {
+	if err := c.endHolds(); err != nil {
+		return err
+	}
 	if err := c.flushWait(); err != nil {
 		return err
 	}

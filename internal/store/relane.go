@@ -133,7 +133,9 @@ func (c *queueChange) newMoves(changes []keyChange) ([]laneMove, error) {
 	}
 	for _, m := range moves {
 		// A job that arrives from now on is behind all that move.
-		c.lanes[m.To].adopt(c.lanes[m.From].ArrivedAt)
+		to, from := c.lanes[m.To], c.lanes[m.From]
+		to.adopt(from.ArrivedAt)
+		to.use(from.Project)
 	}
 	return moves, nil
 }
@@ -299,7 +301,9 @@ func (c *queueChange) moveHolders(rows []movedJob, ids []hostler.JobID, of map[h
 		for _, h := range found {
 			if m := of[h.ID]; h.Held {
 				c.lanes[m.From].release()
-				c.lanes[m.To].take()
+				to := c.lanes[m.To]
+				to.take()
+				to.yields = to.yields || to.shared()
 			}
 		}
 		_, err = execRows(c.tx, `UPDATE `+t.table+` SET lane = v.lane FROM @rows WHERE `+t.table+`.id = v.id`, rows)

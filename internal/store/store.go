@@ -51,6 +51,8 @@
 //	I6 ArgsLive       run_args has the args that the jobs of a run share, live or ended
 //	I7 CountsExact    queue_count and queue_delta count the jobs that wait, and those that
 //	                  are scheduled, by queue and project
+//	I8 LaneShared     a lane knows if several projects have jobs in it; then no job that
+//	                  waits for its next attempt holds it
 //
 // # Locks
 //
@@ -60,7 +62,7 @@
 //  1. the queue lock (queueLock), shared by all that move jobs, exclusive to pause a
 //     queue or to move jobs of assets to another lane, which is the last thing that a
 //     transaction does;
-//  2. queues by name, when their limits are counted;
+//  2. queues by name, then limits by project, when running jobs are counted for them;
 //  3. running jobs by id;
 //  4. lanes by id;
 //  5. rows of sched, wait, ready and parked.
