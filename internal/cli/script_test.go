@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 			"shutdown": stop,
 			"capture":  capture,
 			"receive":  receive,
+			"exhaust":  exhaust,
 		},
 	})
 }
@@ -56,7 +57,7 @@ type daemon struct {
 }
 
 // serve DATA [flags…] starts "hostler serve" and waits until it is ready; $PORT is its
-// port. The server is stopped at the end of the script.
+// port, and $OPEN_FILES, if set, is how many files it may open. The server is stopped at the end of the script.
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: serve DATA [flags…]")
@@ -99,6 +100,10 @@ func startServer(ts *testscript.TestScript, args []string) *daemon {
 	ts.Check(err)
 	flags := append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args[1:]...)
 	cmd := exec.Command(hostler, flags...)
+	if files := ts.Getenv("OPEN_FILES"); files != "" {
+		limited := []string{"-c", `ulimit -n "$0" && exec "$@"`, files, hostler}
+		cmd = exec.Command("sh", append(limited, flags...)...)
+	}
 	for _, name := range []string{
 		"PATH", "HOME", "HOSTLER_CONTEXT_FILE", "HOSTLER_WEBHOOK_URL", "HOSTLER_WEBHOOK_TOKEN", "HOSTLER_EGRESS_ALLOW",
 	} {

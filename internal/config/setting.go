@@ -201,9 +201,10 @@ func jobSettings() []Setting {
 			Key: "max_connections", Default: "0",
 			Help: txt("Connections of clients at once, of which one address has at most half; 0 is half of the files "+
 				"that the process may open, at most 4096. When they are used up, a new connection replaces the "+
-				"one that has waited longest for its client.",
+				"one that has waited longest for its client. Requests with a key may be 7/8 as many at once, and "+
+				"those of one user half of these.",
 				"客户端的最大并发连接数，单个地址最多占一半；0 表示进程可打开文件数的一半，最多 4096。"+
-					"用尽时，新连接会取代等待客户端时间最长的连接。"),
+					"用尽时，新连接会取代等待客户端时间最长的连接。带密钥的并发请求最多为其 7/8，单个用户最多占其中一半。"),
 			value: count(func(c *Config) *int { return &c.MaxConnections }, 0, maxConnections),
 		},
 		{
