@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"runtime/pprof"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +18,7 @@ import (
 // server.
 func (a *app) benchCmd() *cobra.Command {
 	var o bench.Options
+	var cpuProfile string
 	cmd := a.localCmd("bench [flags]", doc{
 		short: txt("measure the engine on this machine", "在本机测量引擎性能"),
 		long: txt(`Measure the durable lifecycle of jobs that do nothing (enqueue, lease, finish, move to
@@ -32,7 +36,11 @@ empty; the history of the jobs stays in it.`,
 		example: "hostler bench\nhostler bench --db postgres://bench@localhost/bench --rounds 5 -o json",
 	}, func(ctx context.Context, _ []string) error {
 		o.Progress = func(what hostler.Text) { a.note("%s", "%s", a.t(what.EN, what.ZH)) }
-		r, err := bench.Run(ctx, o)
+		var r bench.Report
+		err := profiled(cpuProfile, func() (err error) {
+			r, err = bench.Run(ctx, o)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -56,7 +64,26 @@ empty; the history of the jobs stays in it.`,
 	fs.DurationVar(&o.Work, "work", 0, a.t("duration of each job, such as 5ms",
 		"每个作业的执行时长，如 5ms"))
 	fs.DurationVar(&o.Steady, "steady", 3*time.Second, a.t("duration of the half load", "半负载运行时长"))
+	fs.StringVar(&cpuProfile, "cpuprofile", "", a.t("write a CPU profile to this file, for 'go tool pprof'",
+		"将 CPU 性能剖析写入此文件，供 'go tool pprof' 使用"))
 	return cmd
+}
+
+// profiled runs fn, and writes a CPU profile of it to a file unless the path is empty.
+func profiled(path string, fn func() error) (err error) {
+	if path == "" {
+		return fn()
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	return fn()
 }
 
 func (a *app) benchColumns() []column[bench.Row] {
