@@ -99,8 +99,8 @@ type HistorySpan struct {
 	MaxID   int64             `db:"max_id"`
 }
 
-// SpansOf reads the spans of a part, that of all projects first. It reads the ends of an
-// index, not the jobs.
+// SpansOf reads the spans of a part, that of all projects first. It reads the ends of the
+// groups of each project, not the jobs.
 func (tx *Tx) SpansOf(name string) ([]HistorySpan, error) {
 	all := HistorySpan{Project: anyProject, Part: name, MinID: 1} // of no job
 	spans := []HistorySpan{all}
@@ -112,14 +112,8 @@ func (tx *Tx) SpansOf(name string) ([]HistorySpan, error) {
 			return spans, err
 		}
 		s := HistorySpan{Project: project, Part: name}
-		for _, end := range []struct {
-			order string
-			id    *int64
-		}{{`ORDER BY project, id`, &s.MinID}, {`ORDER BY project DESC, id DESC`, &s.MaxID}} {
-			_, err := tx.one(`SELECT id FROM `+name+` WHERE project = ? `+end.order+` LIMIT 1`, []any{project}, end.id)
-			if err != nil {
-				return nil, err
-			}
+		if err := tx.growSpan(&s); err != nil {
+			return nil, err
 		}
 		if all.MaxID == 0 || s.MinID < all.MinID {
 			all.MinID = s.MinID
@@ -127,6 +121,62 @@ func (tx *Tx) SpansOf(name string) ([]HistorySpan, error) {
 		all.MaxID = max(all.MaxID, s.MaxID)
 		spans = append(spans, s)
 	}
+}
+
+// growSpan extends the span of a project to all of its groups in the part.
+func (tx *Tx) growSpan(s *HistorySpan) error {
+	const limit = 1000
+	for after := (endedGroup{}); ; {
+		groups, err := tx.endedGroups(s.Part, s.Project, after, limit)
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			for _, order := range []string{``, ` DESC`} {
+				var id int64
+				_, err := tx.one(`SELECT id FROM `+s.Part+` WHERE project = ? AND action = ? AND queue = ? ORDER BY id`+
+					order+` LIMIT 1`, []any{s.Project, g.Action, g.Queue}, &id)
+				if err != nil {
+					return err
+				}
+				if s.MaxID == 0 || id < s.MinID {
+					s.MinID = id
+				}
+				s.MaxID = max(s.MaxID, id)
+			}
+		}
+		if len(groups) < limit {
+			return nil
+		}
+		after = groups[len(groups)-1]
+	}
+}
+
+// endedGroup names the ended jobs of one action and one queue. Those of a project in a
+// part of the history are a range of an index, in the order of their ids.
+type endedGroup struct {
+	Action string `db:"g.action"`
+	Queue  string `db:"g.queue"`
+}
+
+// maxEndedGroups is how many groups of a project a read merges. A project that has more in
+// a part is searched by id.
+const maxEndedGroups = 64
+
+// endedGroups lists up to limit groups of a project in a part of the history, in their
+// order after a given one: one step of the index for each.
+func (tx *Tx) endedGroups(name string, project hostler.ProjectID, after endedGroup, limit int) ([]endedGroup, error) {
+	next := func(action, queue string) string {
+		return `COALESCE(
+(SELECT y.id FROM ` + name + ` y WHERE y.project = ? AND y.action = ` + action + ` AND y.queue > ` + queue + `
+ORDER BY y.queue, y.id LIMIT 1),
+(SELECT y.id FROM ` + name + ` y WHERE y.project = ? AND y.action > ` + action + ` ORDER BY y.action, y.queue, y.id LIMIT 1))`
+	}
+	return query[endedGroup](tx, `WITH RECURSIVE g (action, queue, n) AS (
+SELECT x.action, x.queue, 1 FROM `+name+` x WHERE x.id = `+next(`?`, `?`)+`
+UNION ALL SELECT x.action, x.queue, g.n + 1 FROM g JOIN `+name+` x ON x.id = `+next(`g.action`, `g.queue`)+`
+WHERE g.n < ?) SELECT @cols FROM g ORDER BY g.n`,
+		project, after.Action, after.Queue, project, after.Action, project, project, limit)
 }
 
 // InsertSpans stores the spans of a part, unless the part was dropped meanwhile or

@@ -205,3 +205,55 @@ func selects(q store.JobQuery, r endedRow) bool {
 		(len(q.States) == 0 || slices.Contains(q.States, hostler.State(r.State))) &&
 		(q.Since.IsZero() || !r.MadeAt.Before(q.Since)) && (q.Until.IsZero() || r.MadeAt.Before(q.Until))
 }
+
+// TestManyGroups lists and counts the ended jobs of a project that has more groups of
+// actions and queues than a list merges, beside one that has few.
+func TestManyGroups(t *testing.T) {
+	const wide, narrow = 1, 2
+	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
+		d := ds.Open(t)
+		s := store.New(d, d)
+		insertProjects(t, s, wide, narrow)
+		now := ds.Clock.Now()
+		var rows []endedRow
+		for i := range int64(300) {
+			r := endedRow{
+				ID: hostler.MakeID(now.Unix(), 0) + i, Project: wide, Queue: fmt.Sprint("q", i%90), Action: "a",
+				State: "succeeded", MadeAt: now, EndedAt: now,
+			}
+			if i%10 == 0 {
+				r.Project, r.Queue = narrow, "q1"
+			}
+			rows = append(rows, r)
+		}
+		err := d.InTx(t.Context(), func(c sqldb.Conn) error { return insertEnded(t.Context(), c, rows) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Reverse(rows)
+		for _, q := range []store.JobQuery{{Project: wide}, {Project: wide, Queue: "q7"}, {Project: narrow}} {
+			var want []hostler.JobID
+			for _, r := range rows {
+				if selects(q, r) {
+					want = append(want, hostler.JobID(r.ID))
+				}
+			}
+			got, _ := pages(t, s, q, 20)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%+v (-want +got):\n%s", q, diff)
+			}
+		}
+		for project, want := range map[hostler.ProjectID]int{wide: 270, narrow: 30} {
+			err := s.View(t.Context(), func(tx *store.Tx) error {
+				all, err := tx.ActionStats(project, 1000)
+				if all["a"].Count != want {
+					t.Errorf("project %v: %+v, want %d jobs", project, all, want)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -177,18 +177,21 @@ func (q JobQuery) liveSources() []source {
 	return out
 }
 
-// doneSources are the searches of one part of the history for what the query asks for,
-// each by an index of the part.
-func (q JobQuery) doneSources(part string) []source {
-	var states []string
+// endedStates are the states of ended jobs that the query asks for; none reports that it
+// asks for live jobs only.
+func (q JobQuery) endedStates() (states []string, none bool) {
 	for _, s := range q.States {
 		if s.Terminal() {
 			states = append(states, string(s))
 		}
 	}
-	if len(q.States) > 0 && len(states) == 0 {
-		return nil
-	}
+	return states, len(q.States) > 0 && len(states) == 0
+}
+
+// doneSources are the searches of one part of the history for what the query asks for,
+// each by an index of the part.
+func (tx *Tx) doneSources(q JobQuery, part string) ([]source, error) {
+	states, _ := q.endedStates()
 	args := append(q.matchArgs(), len(states) == 0, states, len(q.Workers) == 0, q.Workers)
 	by := func(where string, more ...any) source {
 		return source{`SELECT x.id, ` + match + q.seen + ` AND (? = 1 OR x.state IN ?*) AND (? = 1 OR x.worker IN ?*)
@@ -196,21 +199,30 @@ THEN 1 ELSE 0 END FROM ` + part + ` x WHERE ` + where, `x.id`, append(slices.Clo
 	}
 	switch {
 	case q.Run != 0:
-		return []source{by(`x.run = ? AND x.run <> 0 AND `, q.Run)}
+		return []source{by(`x.run = ? AND x.run <> 0 AND `, q.Run)}, nil
 	case q.Asset != 0:
-		return []source{by(`x.asset = ? AND x.asset <> 0 AND `, q.Asset)}
+		return []source{by(`x.asset = ? AND x.asset <> 0 AND `, q.Asset)}, nil
 	case len(states) > 0 && !slices.Contains(states, string(hostler.StateSucceeded)):
 		var out []source
 		for _, state := range states {
 			out = append(out, by(`x.project = ? AND x.state = ? AND x.state <> 'succeeded' AND `, q.Project, state))
 		}
-		return out
-	case q.Queue != "":
-		return []source{by(`x.project = ? AND x.queue = ? AND `, q.Project, q.Queue)}
-	case q.Action != "":
-		return []source{by(`x.project = ? AND x.action = ? AND `, q.Project, q.Action)}
+		return out, nil
 	}
-	return []source{by(`x.project = ? AND `, q.Project)}
+	groups, err := tx.endedGroups(part, q.Project, endedGroup{}, maxEndedGroups+1)
+	if err != nil {
+		return nil, err
+	}
+	if len(groups) > maxEndedGroups {
+		return []source{by(``)}, nil
+	}
+	var out []source
+	for _, g := range groups {
+		if (q.Action == "" || q.Action == g.Action) && (q.Queue == "" || q.Queue == g.Queue) {
+			out = append(out, by(`x.project = ? AND x.action = ? AND x.queue = ? AND `, q.Project, g.Action, g.Queue))
+		}
+	}
+	return out, nil
 }
 
 // partBudget limits how many parts of the history one listing reads, beside the open
@@ -220,7 +232,7 @@ const partBudget = 16
 // scanHistory searches the history as scanSource does one table: part by part, until
 // those that are left have older jobs only, or the budget is spent.
 func (tx *Tx) scanHistory(q JobQuery, top int64, limit int) (found []int64, down int64, err error) {
-	if len(q.doneSources("")) == 0 {
+	if _, none := q.endedStates(); none {
 		return nil, 0, nil
 	}
 	parts, err := tx.parts(q.Project, max(q.bottom(), int64(q.Run)), top-1)
@@ -229,7 +241,11 @@ func (tx *Tx) scanHistory(q JobQuery, top int64, limit int) (found []int64, down
 	}
 	read, budget := 0, scanBudget
 	for i, p := range parts {
-		for _, src := range q.doneSources(p.Name) {
+		sources, err := tx.doneSources(q, p.Name)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, src := range sources {
 			some, to, n, err := tx.scanSource(src, q, top, limit, max(budget, 2*limit))
 			if err != nil {
 				return nil, 0, err

@@ -3,6 +3,8 @@ package store
 import (
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"hostler.dev/hostler"
@@ -32,10 +34,14 @@ func (tx *Tx) ActionStats(project hostler.ProjectID, newest int) (map[string]Act
 	seen, args := tx.seen(`h.asset`)
 	parts, err := tx.parts(project, 0, math.MaxInt64)
 	for i := 0; err == nil && i < len(parts) && newest > 0; i++ {
+		var from string
+		var fromArgs []any
+		if from, fromArgs, err = tx.newestEnded(parts[i].Name, project, newest); err != nil || from == `` {
+			continue
+		}
 		err = queryEach(tx, `SELECT @cols FROM (SELECT action, state, started_at, ended_at,
-CASE WHEN 1 = 1`+seen+` THEN 1 ELSE 0 END AS visible FROM `+parts[i].Name+` h
-WHERE project = ? ORDER BY id DESC LIMIT ?) d GROUP BY action, visible`,
-			append(slices.Clone(args), project, newest), func(r *stats) error {
+CASE WHEN 1 = 1`+seen+` THEN 1 ELSE 0 END AS visible FROM `+from+` WHERE h.project = ?) d GROUP BY action, visible`,
+			slices.Concat(args, fromArgs, []any{project}), func(r *stats) error {
 				newest -= r.Count
 				if !r.Visible {
 					return nil
@@ -53,6 +59,27 @@ WHERE project = ? ORDER BY id DESC LIMIT ?) d GROUP BY action, visible`,
 			})
 	}
 	return out, err
+}
+
+// newestEnded is a FROM clause, with its arguments, for the newest ended jobs h of a
+// project in a part of the history; empty for none. If the project has many groups there, it
+// covers the newest jobs of all projects.
+func (tx *Tx) newestEnded(part string, project hostler.ProjectID, newest int) (from string, args []any, err error) {
+	groups, err := tx.endedGroups(part, project, endedGroup{}, maxEndedGroups+1)
+	switch {
+	case err != nil || len(groups) == 0:
+		return ``, nil, err
+	case len(groups) > maxEndedGroups:
+		return `(SELECT * FROM ` + part + ` ORDER BY id DESC LIMIT ?) h`, []any{newest}, nil
+	}
+	ranges := make([]string, len(groups))
+	for i, g := range groups {
+		ranges[i] = `SELECT id FROM (SELECT id FROM ` + part + ` WHERE project = ? AND action = ? AND queue = ?
+ORDER BY id DESC LIMIT ?) AS range` + strconv.Itoa(i)
+		args = append(args, project, g.Action, g.Queue, newest)
+	}
+	return `(SELECT n.id FROM (` + strings.Join(ranges, ` UNION ALL `) + `) n ORDER BY n.id DESC LIMIT ?) m
+JOIN ` + part + ` h ON h.id = m.id`, append(args, newest), nil
 }
 
 // RunSummary counts the jobs of a run of a project by state; Total is 0 when there
