@@ -104,6 +104,10 @@ type Error struct {
 type FieldError struct {
 	Path string `json:"path"` // JSON path, such as "args.ports[2]"
 	Text Text   `json:"text"`
+	// Line and Column are where the field is in a document that was sent as text; 0 in
+	// other inputs.
+	Line   int `json:"line,omitempty"`
+	Column int `json:"column,omitempty"`
 }
 
 // Error returns the English text with the fields at fault.

@@ -12,6 +12,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 )
 
 // Registry is the set of actions of a server, by name.
@@ -127,7 +128,7 @@ func (e *entry) problems(args json.RawMessage) []hostler.FieldError {
 		e.action.replaceIn(in, func(string) (string, bool) { return placeholder, true })
 	}
 	if err := e.schema.Validate(doc); err != nil {
-		return schemaProblems(err)
+		return check.SchemaFaults("args", err)
 	}
 	if e.action.Check == nil {
 		return nil

@@ -178,3 +178,10 @@ func (f *Fields) Address(path, s string) string {
 		"必须是 IP 地址或主机名：字母、数字、“-”、“_”和“.”，每一段不得以“-”开头")
 	return strings.TrimSuffix(s, ".")
 }
+
+// AddFault reports a fault with its place.
+func (f *Fields) AddFault(fault hostler.FieldError) {
+	if len(f.faults) < MaxFaults {
+		f.faults = append(f.faults, fault)
+	}
+}

@@ -121,6 +121,7 @@ var stores = []Rule{
 var pureRules = []Rule{
 	{Package: "internal/assetfile", May: []string{"internal/check"}},
 	{Package: "internal/auditchain"},
+	{Package: "internal/flow", May: []string{"internal/check"}},
 	{Package: "internal/webhook", May: []string{"internal/check", "internal/secret"}},
 	{Package: "internal/auth"},
 	{Package: "internal/destination"},
@@ -148,6 +149,7 @@ func Homes() []Home {
 		{Library: "github.com/danielgtaylor/huma/v2", Packages: []string{
 			"internal/api/rest", "internal/api/native", "internal/api/netpulse", "internal/api/simple",
 		}},
+		{Library: "github.com/expr-lang/expr", Packages: []string{"internal/flow"}},
 		{Library: "github.com/jackc/pgx/v5", Packages: []string{"internal/store/postgres", "internal/store/storetest"}},
 		{Library: "github.com/scrapli/scrapligo", Packages: []string{"internal/action/netcli"}},
 		{Library: "github.com/spf13/cobra", Packages: []string{"internal/cli"}},

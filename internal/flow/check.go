@@ -1,0 +1,326 @@
+package flow
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
+)
+
+const (
+	maxWait     = 366 * 24 * time.Hour
+	maxTimeout  = 7 * 24 * time.Hour
+	maxAttempts = hostler.MaxAttemptsLimit
+	maxText     = 4000
+	maxTitle    = 200
+	maxBatches  = 100
+	maxPeople   = 50
+)
+
+var stepID = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+
+// Needs returns for each step the indexes of the steps that it needs. Names of steps that
+// do not exist are left out.
+func Needs(steps []hostler.Step) [][]int {
+	at := make(map[string]int, len(steps))
+	for i := range steps {
+		at[steps[i].ID] = i
+	}
+	out := make([][]int, len(steps))
+	for i := range steps {
+		switch needs := steps[i].Needs; {
+		case needs == nil && i > 0:
+			out[i] = []int{i - 1}
+		case needs != nil:
+			for _, id := range *needs {
+				if n, ok := at[id]; ok {
+					out[i] = append(out[i], n)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// TargetOf returns the hosts that a step selects by default: its own, or those of the
+// nearest step above it that selects some; nil when there is none.
+func TargetOf(steps []hostler.Step, i int) *hostler.StepTarget {
+	for ; i >= 0; i-- {
+		if steps[i].Target != nil {
+			return steps[i].Target
+		}
+	}
+	return nil
+}
+
+// checkTemplate checks everything that needs no knowledge of actions.
+func checkTemplate(f *check.Fields, t *hostler.Template) {
+	f.Name("name", t.Name, 64)
+	f.Line("title", t.Title, maxTitle)
+	f.Text("help", t.Help, maxText)
+	if t.Param != nil {
+		_, faults := compileSchema(t.Param)
+		f.Nest("", faults...)
+	}
+	f.Require(len(t.Steps) > 0, "steps", "must have at least one step", "至少需要一个步骤")
+	f.Require(len(t.Steps) <= hostler.MaxSteps, "steps", "must be at most %d", "最多 %d 个", hostler.MaxSteps)
+	if len(t.Steps) > hostler.MaxSteps {
+		return
+	}
+	checkIDs(f, t.Steps)
+	before := checkOrder(f, t.Steps)
+	for i := range t.Steps {
+		c := stepCheck{f: f, t: t, s: &t.Steps[i], path: check.Item("steps", i), before: before[i]}
+		c.run()
+	}
+}
+
+func checkIDs(f *check.Fields, steps []hostler.Step) {
+	seen := map[string]bool{}
+	for i := range steps {
+		path := check.Item("steps", i) + ".id"
+		f.Require(stepID.MatchString(steps[i].ID), path,
+			"must be a lower-case letter and then up to 62 of a-z 0-9 _ -",
+			"须以小写字母开头，其后最多 62 个 a-z、0-9、_、- 字符")
+		f.Require(!seen[steps[i].ID], path, "is the id of an earlier step too", "与前面的步骤重复")
+		seen[steps[i].ID] = true
+	}
+}
+
+// checkOrder refuses unknown needs and cycles, and returns for each step those that end
+// before it starts.
+func checkOrder(f *check.Fields, steps []hostler.Step) []map[string]bool {
+	ids := map[string]bool{}
+	for i := range steps {
+		ids[steps[i].ID] = true
+	}
+	for i := range steps {
+		if steps[i].Needs == nil {
+			continue
+		}
+		for n, id := range *steps[i].Needs {
+			path := check.Item(check.Item("steps", i)+".needs", n)
+			f.Require(ids[id], path, "names no step of this template", "不是本模板中的步骤")
+			f.Require(id != steps[i].ID, path, "names the step itself", "不能依赖自身")
+		}
+	}
+	needs := Needs(steps)
+	order, rest := sortSteps(needs)
+	if len(rest) > 0 {
+		names := make([]string, 0, len(rest))
+		for _, i := range rest[:min(len(rest), 10)] {
+			names = append(names, check.Key(steps[i].ID))
+		}
+		f.Add(check.Item("steps", rest[0])+".needs", "is part of a cycle: %s", "形成循环：%s", strings.Join(names, ", "))
+	}
+	before := make([]map[string]bool, len(steps))
+	for i := range before {
+		before[i] = map[string]bool{}
+	}
+	for _, i := range order {
+		for _, n := range needs[i] {
+			before[i][steps[n].ID] = true
+			for id := range before[n] {
+				before[i][id] = true
+			}
+		}
+	}
+	return before
+}
+
+// sortSteps orders steps so that each comes after those that it needs. The rest are the
+// steps on cycles and those behind them.
+func sortSteps(needs [][]int) (order, rest []int) {
+	open := make([]int, len(needs))
+	next := make([][]int, len(needs))
+	for i, of := range needs {
+		open[i] = len(of)
+		for _, n := range of {
+			next[n] = append(next[n], i)
+		}
+	}
+	for i := range needs {
+		if open[i] == 0 {
+			order = append(order, i)
+		}
+	}
+	for at := 0; at < len(order); at++ {
+		for _, i := range next[order[at]] {
+			if open[i]--; open[i] == 0 {
+				order = append(order, i)
+			}
+		}
+	}
+	for i := range needs {
+		if open[i] > 0 {
+			rest = append(rest, i)
+		}
+	}
+	return order, rest
+}
+
+// stepCheck checks one step.
+type stepCheck struct {
+	f      *check.Fields
+	t      *hostler.Template
+	s      *hostler.Step
+	path   string
+	before map[string]bool // steps that have ended when this one starts
+}
+
+func (c *stepCheck) run() {
+	s, f := c.s, c.f
+	kinds := 0
+	for _, given := range []bool{s.Action != "", s.Approval != nil, s.Wait != 0, s.Notify != nil} {
+		if given {
+			kinds++
+		}
+	}
+	f.Require(kinds == 1, c.path, "must have exactly one of action, approval, wait and notify",
+		"须且只能有 action、approval、wait、notify 之一")
+	f.Line(c.path+".title", s.Title, maxTitle)
+	f.Line(c.path+".action", s.Action, 64)
+	check.OneOf(f, c.path+".on_failure", s.OnFailure, "", hostler.OnFailureStop, hostler.OnFailureContinue)
+	checkCondition(f, c.path+".when", s.When, c.look)
+	f.Duration(c.path+".wait", s.Wait, maxWait)
+	c.actionOnly()
+	checkTarget(f, c.path+".target", s.Target)
+	if s.Rollout != nil {
+		c.rollout(s.Rollout)
+	}
+	if s.Retry != nil {
+		check.Between(f, c.path+".retry.attempts", s.Retry.Attempts, 1, maxAttempts)
+		check.OneOf(f, c.path+".retry.backoff", s.Retry.Backoff, "", "fixed", "exponential")
+		f.Duration(c.path+".retry.base", s.Retry.Base, 24*time.Hour)
+		f.Duration(c.path+".retry.max", s.Retry.Max, 24*time.Hour)
+	}
+	f.Duration(c.path+".timeout", s.Timeout, maxTimeout)
+	if s.Approval != nil {
+		c.approval(s.Approval)
+	}
+	if s.Notify != nil {
+		f.Given(c.path+".notify.text", s.Notify.Text)
+		f.Text(c.path+".notify.text", s.Notify.Text, maxText)
+		c.text(s.Notify.Text, c.path+".notify.text")
+	}
+	c.args()
+}
+
+// actionOnly refuses fields that only actions have.
+func (c *stepCheck) actionOnly() {
+	s := c.s
+	if s.Action != "" {
+		return
+	}
+	for name, given := range map[string]bool{
+		"args": s.Args != nil, "target": s.Target != nil, "rollout": s.Rollout != nil, "retry": s.Retry != nil,
+		"timeout": s.Timeout != 0, "queue": s.Queue != "", "lane": s.Lane != "", "priority": s.Priority != 0,
+		"on_lost": s.OnLost != "",
+	} {
+		c.f.Require(!given, c.path+"."+name, "goes with an action only", "仅用于 action 步骤")
+	}
+}
+
+func (c *stepCheck) rollout(r *hostler.Rollout) {
+	path := c.path + ".rollout"
+	c.f.Count(path+".batch", len(r.Batch), maxBatches)
+	for i, b := range r.Batch {
+		c.f.Require(b.N > 0, check.Item(path+".batch", i), "must be more than 0", "必须大于 0")
+	}
+	c.f.Duration(path+".pause_between", r.PauseBetween, maxWait)
+}
+
+func (c *stepCheck) approval(a *hostler.ApprovalStep) {
+	path := c.path + ".approval"
+	c.f.Given(path+".title", a.Title)
+	c.f.Line(path+".title", a.Title, maxTitle)
+	c.text(a.Title, path+".title")
+	c.f.Count(path+".approvers", len(a.Approvers), maxPeople)
+	for i, who := range a.Approvers {
+		kind, name, _ := strings.Cut(who, ":")
+		c.f.Require(name != "" && (kind == "role" || kind == "user"), check.Item(path+".approvers", i),
+			"must be role:NAME or user:NAME", "须为 role:名称 或 user:名称")
+		c.f.Line(check.Item(path+".approvers", i), who, 256)
+	}
+	check.Between(c.f, path+".quorum", a.Quorum, 0, maxPeople)
+	c.f.Duration(path+".expires", a.Expires, maxWait)
+	check.OneOf(c.f, path+".on_expiry", a.OnExpiry, "", hostler.OnExpiryReject, hostler.OnExpiryContinue)
+}
+
+// args checks the look-ups in args: they see what is known when the run starts.
+func (c *stepCheck) args() {
+	if c.s.Args == nil {
+		return
+	}
+	v, ok := decodeObject(c.s.Args)
+	if !ok {
+		c.f.Add(c.path+".args", "must be an object", "须为对象")
+		return
+	}
+	faults := lookups(v, c.path+".args", func(l lookup) {
+		if l.path[0] == "steps" || l.path[0] == "run" && len(l.path) == 2 && l.path[1] == "state" {
+			c.f.Add(l.at, "is not known before the run starts: args may look up params, run.id and run.requester",
+				"在运行开始前未知：args 只能引用 params、run.id 和 run.requester")
+			return
+		}
+		c.look(l)
+	})
+	c.f.Nest("", faults...)
+}
+
+// text checks the look-ups in a text for people.
+func (c *stepCheck) text(s, path string) {
+	c.f.Nest("", lookups(s, path, c.look)...)
+}
+
+// look checks what is looked up.
+func (c *stepCheck) look(l lookup) {
+	name := check.Key(strings.Join(l.path, "."))
+	switch {
+	case l.path[0] == "params" && len(l.path) > 1:
+		c.f.Require(knowsParam(c.t.Param, l.path[1]), l.at, "%s is not a parameter of this template",
+			"%s 不是本模板的参数", name)
+	case l.path[0] == "run" && len(l.path) == 2 && slices.Contains([]string{"id", "requester", "state"}, l.path[1]):
+	case l.path[0] == "steps" && len(l.path) > 1:
+		c.f.Require(c.before[l.path[1]], l.at, "%s is not a step that has ended when this one starts: add it to needs",
+			"%s 不是在此步骤开始前已结束的步骤：请加入 needs", name)
+		c.f.Require(len(l.path) < 3 || len(l.path) == 3 && slices.Contains(stepValues, l.path[2]), l.at,
+			"%s does not exist; a step has %s", "%s 不存在；步骤具有 %s", name, strings.Join(stepValues, ", "))
+	default:
+		c.f.Add(l.at, "%s does not exist: use params, run or steps", "%s 不存在：可用 params、run、steps", name)
+	}
+}
+
+// stepValues are what can be looked up of a step.
+var stepValues = []string{"state", "hosts", "succeeded", "failed", "cancelled", "unknown"}
+
+func checkTarget(f *check.Fields, path string, t *hostler.StepTarget) {
+	if t == nil {
+		return
+	}
+	f.Require(len(t.Assets) > 0 || len(t.Labels) > 0, path, "must name assets or labels", "须指定 assets 或 labels")
+	f.Count(path+".assets", len(t.Assets), 100_000)
+	f.Count(path+".labels", len(t.Labels), 64)
+	for i, a := range t.Assets {
+		f.Require(a != "" && check.SingleLine(a) && len(a) <= 1024, check.Item(path+".assets", i),
+			"is not the name or the id of an asset", "不是资产的名称或 ID")
+	}
+	for _, key := range sortedKeys(t.Labels) {
+		f.Line(check.Member(path+".labels", key), key, 64)
+		f.Line(check.Member(path+".labels", key), t.Labels[key], 256)
+	}
+}
+
+func checkTask(f *check.Fields, t *hostler.TaskSpec) {
+	f.Name("name", t.Name, 64)
+	f.Line("title", t.Title, maxTitle)
+	f.Name("template", t.Template, 64)
+	f.Require(t.Version >= 0, "version", "must be at least 1", "至少为 1")
+	if _, ok := decodeObject(t.Params); !ok {
+		f.Add("params", "must be an object", "须为对象")
+	}
+	checkTarget(f, "targets", t.Targets)
+}

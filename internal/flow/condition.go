@@ -1,0 +1,197 @@
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/vm"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
+)
+
+// This file holds conditions (when:). They see the values params, run and steps, and have
+// no side effects. Loops are not available, so that an expression of a bounded length takes
+// a bounded time.
+
+const (
+	maxCondition = 1000
+	maxExprNodes = 200
+)
+
+// builtins are the functions that conditions may call.
+var builtins = []string{"len", "lower", "upper", "trim", "int", "float", "string", "abs", "min", "max", "split"}
+
+func compile(condition string) (*vm.Program, error) {
+	tree, err := parser.Parse(condition)
+	if err != nil {
+		return nil, err
+	}
+	loops := false
+	ast.Walk(&tree.Node, visitor(func(n ast.Node) {
+		switch n.(type) {
+		case *ast.PredicateNode, *ast.VariableDeclaratorNode, *ast.SequenceNode:
+			loops = true
+		}
+	}))
+	if loops {
+		return nil, errors.New("functions over lists, and variables, are not available")
+	}
+	opts := []expr.Option{
+		expr.Env(map[string]any{
+			"params": map[string]any{}, "run": map[string]any{}, "steps": map[string]any{},
+		}),
+		expr.AsBool(), expr.MaxNodes(maxExprNodes), expr.DisableAllBuiltins(), expr.Optimize(false),
+	}
+	for _, name := range builtins {
+		opts = append(opts, expr.EnableBuiltin(name))
+	}
+	return expr.Compile(condition, opts...)
+}
+
+// Holds evaluates a condition; the empty one holds.
+func Holds(condition string, values Values) (holds bool, err error) {
+	if condition == "" {
+		return true, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			holds, err = false, fmt.Errorf("condition: %v", p)
+		}
+	}()
+	program, err := compile(condition)
+	if err != nil {
+		return false, err
+	}
+	machine := vm.VM{MemoryBudget: 10_000}
+	out, err := machine.Run(program, map[string]any(plainValues(values)))
+	if err != nil {
+		return false, err
+	}
+	holds, _ = out.(bool)
+	return holds, nil
+}
+
+// checkCondition refuses a condition that cannot be compiled, and calls fn for what it
+// looks up.
+func checkCondition(f *check.Fields, path, condition string, fn func(l lookup)) {
+	if condition == "" {
+		return
+	}
+	if len(condition) > maxCondition {
+		f.Add(path, "must be at most %d characters", "最多 %d 个字符", maxCondition)
+		return
+	}
+	tree, err := parseCondition(condition)
+	if err != nil {
+		reason, _, _ := strings.Cut(err.Error(), "\n")
+		f.Add(path, "is not an expression that gives true or false: %s", "不是结果为真或假的表达式：%s", check.Key(reason))
+		return
+	}
+	var paths [][]string
+	ast.Walk(&tree, visitor(func(n ast.Node) {
+		if m, ok := n.(*ast.MemberNode); ok {
+			if p, ok := memberPath(m); ok {
+				paths = append(paths, p)
+			}
+		}
+	}))
+	for i, p := range paths {
+		// A part of a longer path is visited before it.
+		if i+1 < len(paths) && len(paths[i+1]) > len(p) && slices.Equal(paths[i+1][:len(p)], p) {
+			continue
+		}
+		fn(lookup{path, p})
+	}
+}
+
+func parseCondition(condition string) (node ast.Node, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	if _, err := compile(condition); err != nil {
+		return nil, err
+	}
+	tree, err := parser.Parse(condition)
+	if err != nil {
+		return nil, err
+	}
+	return tree.Node, nil
+}
+
+type visitor func(n ast.Node)
+
+// Visit implements [ast.Visitor].
+func (v visitor) Visit(n *ast.Node) { v(*n) }
+
+// memberPath returns the path of steps.a.state or steps["a"].state.
+func memberPath(n *ast.MemberNode) ([]string, bool) {
+	name, ok := n.Property.(*ast.StringNode)
+	if !ok {
+		return nil, false
+	}
+	switch in := n.Node.(type) {
+	case *ast.IdentifierNode:
+		return []string{in.Value, name.Value}, true
+	case *ast.MemberNode:
+		p, ok := memberPath(in)
+		return append(p, name.Value), ok
+	}
+	return nil, false
+}
+
+// plainValues returns the values with numbers that expressions compute with.
+func plainValues(v Values) Values {
+	out := Values{}
+	for key, value := range v {
+		out[key] = plain(value)
+	}
+	return out
+}
+
+func plain(v any) any {
+	switch v := v.(type) {
+	case interface {
+		Int64() (int64, error)
+		Float64() (float64, error)
+	}:
+		if i, err := v.Int64(); err == nil {
+			return int(i)
+		}
+		n, _ := v.Float64()
+		return n
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = plain(v[i])
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, value := range v {
+			out[key] = plain(value)
+		}
+		return out
+	}
+	return v
+}
+
+// StepView is what conditions and texts see of a step.
+func StepView(s *Step) map[string]any {
+	return map[string]any{
+		"state": string(s.State), "hosts": s.Hosts, "succeeded": s.Succeeded + s.Kept,
+		"failed": s.Failed, "cancelled": s.Cancelled, "unknown": s.Unknown,
+	}
+}
+
+// RunView is what they see of a run.
+func RunView(id hostler.RunID, requester string, state hostler.RunState) map[string]any {
+	return map[string]any{"id": id.String(), "requester": requester, "state": string(state)}
+}

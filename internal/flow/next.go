@@ -1,0 +1,339 @@
+package flow
+
+import (
+	"time"
+
+	"hostler.dev/hostler"
+)
+
+// Run is the state of a run, as far as it decides what happens next.
+type Run struct {
+	State  hostler.RunState
+	Paused bool
+	// Stop is why no further step starts, but those marked always: RunFailed, RunRejected,
+	// or RunCancelled, which stops those too. Empty: the run goes on.
+	Stop  hostler.RunState
+	Steps []Step
+	// Wake is when Next must be called again although nothing happens; zero: never.
+	Wake time.Time
+}
+
+// Step is the state of a step of a run. The counters are those of the current round: a
+// step that is run again begins a new one, with the hosts that are left.
+type Step struct {
+	Spec  *hostler.Step
+	Needs []int // indexes of steps
+	State hostler.StepState
+	// Reason is why a step was skipped, cancelled, or failed without a job.
+	Reason hostler.Text
+
+	Hosts     int // of this round
+	Kept      int // hosts that succeeded in earlier rounds
+	Started   int // hosts that have a job in this round
+	Succeeded int
+	Failed    int
+	Cancelled int
+	Unknown   int // not ended: a person must resolve them
+
+	// Until is when a wait, an approval or the pause between two waves ends; zero: none.
+	Until time.Time
+	// Decision is that of an approval: RunSucceeded for approved, RunRejected, or "".
+	Decision hostler.RunState
+}
+
+// open is how many jobs of the step have not ended.
+func (s *Step) open() int { return s.Started - s.Succeeded - s.Failed - s.Cancelled }
+
+// over reports whether the failure budget of the step is used up.
+func (s *Step) over() bool { return s.Failed+s.Cancelled > maxFailures(s.Spec.Rollout, s.Hosts+s.Kept) }
+
+// Over reports whether no further job of the step may start.
+func (s *Step) Over() bool { return s.over() }
+
+// EffectKind is what an [Effect] does.
+type EffectKind int
+
+// The kinds of effect.
+const (
+	Enqueue  EffectKind = iota // create jobs for the next N hosts
+	Withdraw                   // cancel jobs that have not started
+	Cancel                     // cancel all jobs
+	Ask                        // ask for an approval
+	Close                      // close an approval that is not needed any more
+	Notify                     // send a message
+)
+
+// Effect is something to be done for a step.
+type Effect struct {
+	Kind EffectKind
+	Step int
+	N    int // hosts, of Enqueue
+}
+
+// Clock is what Next knows of the world beside the state.
+type Clock struct {
+	Now time.Time
+	// Holds evaluates the condition of a step with the values of this moment.
+	Holds func(r *Run, step int) (bool, error)
+	// Jobs is how many jobs one call may create.
+	Jobs int
+}
+
+// Next returns what a run does next: its next state, and the effects that belong to it. It
+// must be called again when more is true, at the time Wake of the new state, and when a job, a
+// person or a timer changed the state.
+func Next(r Run, c Clock) (next Run, effects []Effect, more bool) {
+	n := &transition{Run: r, Clock: c, left: c.Jobs}
+	n.Steps = append([]Step(nil), r.Steps...)
+	n.Wake = time.Time{}
+	// Each pass changes the state of a step for good, or is the last.
+	for changed := true; changed; {
+		changed = false
+		for i := range n.Steps {
+			changed = n.step(i) || changed
+		}
+	}
+	n.fanOut()
+	n.setState()
+	return n.Run, n.effects, n.more
+}
+
+// transition is one call of Next.
+type transition struct {
+	Run
+	Clock
+	effects []Effect
+	left    int // jobs that this call may still create
+	more    bool
+}
+
+func (n *transition) effect(k EffectKind, step, hosts int) {
+	n.effects = append(n.effects, Effect{k, step, hosts})
+}
+
+// step moves one step on, and reports whether its state changed.
+func (n *transition) step(i int) bool {
+	s := &n.Steps[i]
+	before := s.State
+	switch s.State {
+	case hostler.StepPending:
+		n.start(i)
+	case hostler.StepWaiting:
+		n.wait(i)
+	case hostler.StepRunning, hostler.StepUnknown:
+		n.check(i)
+	case hostler.StepSucceeded, hostler.StepFailed, hostler.StepRejected, hostler.StepSkipped, hostler.StepCancelled:
+	}
+	return s.State != before
+}
+
+// end ends a step. A failure or rejection stops the run.
+func (n *transition) end(i int, state hostler.StepState, reason hostler.Text) {
+	s := &n.Steps[i]
+	s.State, s.Until, s.Reason = state, time.Time{}, reason
+	switch {
+	case n.Stop != "":
+	case state == hostler.StepFailed && s.Spec.OnFailure != hostler.OnFailureContinue:
+		n.Stop = hostler.RunFailed
+	case state == hostler.StepRejected && s.Spec.OnFailure != hostler.OnFailureContinue:
+		n.Stop = hostler.RunRejected
+	}
+}
+
+var (
+	stoppedText = hostler.Text{EN: "the run had stopped before it", ZH: "运行在此之前已停止"}
+	whenText    = hostler.Text{EN: "its condition does not hold", ZH: "条件不成立"}
+	needText    = hostler.Text{EN: "a step that it needs did not run", ZH: "所依赖的步骤未执行"}
+)
+
+// start starts a pending step whose needs have ended.
+func (n *transition) start(i int) {
+	s := &n.Steps[i]
+	stopped := n.Stop == hostler.RunCancelled || n.Stop != "" && !s.Spec.Always
+	if stopped {
+		n.end(i, hostler.StepCancelled, stoppedText)
+		return
+	}
+	blocked := false
+	for _, need := range s.Needs {
+		state := n.Steps[need].State
+		if !state.Ended() {
+			return
+		}
+		blocked = blocked || state == hostler.StepCancelled
+	}
+	if blocked && !s.Spec.Always {
+		n.end(i, hostler.StepCancelled, needText)
+		return
+	}
+	if n.Paused {
+		return
+	}
+	holds, err := true, error(nil)
+	if s.Spec.When != "" {
+		holds, err = n.Holds(&n.Run, i)
+	}
+	switch {
+	case err != nil:
+		n.end(i, hostler.StepFailed, hostler.Textf("its condition cannot be evaluated: %s",
+			"无法计算条件：%s", err.Error()))
+	case !holds:
+		n.end(i, hostler.StepSkipped, whenText)
+	default:
+		n.begin(i)
+	}
+}
+
+// begin does what the kind of a step demands at its start.
+func (n *transition) begin(i int) {
+	s := &n.Steps[i]
+	switch s.Spec.Kind() {
+	case hostler.StepNotify:
+		n.effect(Notify, i, 0)
+		n.end(i, hostler.StepSucceeded, hostler.Text{})
+	case hostler.StepWait:
+		s.State, s.Until = hostler.StepWaiting, n.Now.Add(s.Spec.Wait.D())
+	case hostler.StepApproval:
+		s.State, s.Decision = hostler.StepWaiting, ""
+		if d := s.Spec.Approval.Expires.D(); d > 0 {
+			s.Until = n.Now.Add(d)
+		}
+		n.effect(Ask, i, 0)
+	case hostler.StepAction:
+		s.State = hostler.StepRunning
+		if s.Hosts == 0 {
+			n.end(i, hostler.StepSucceeded, hostler.Text{})
+		}
+	}
+}
+
+// wait ends a step that waits for people or for a time.
+func (n *transition) wait(i int) {
+	s := &n.Steps[i]
+	due := !s.Until.IsZero() && !n.Now.Before(s.Until)
+	approval := s.Spec.Approval
+	switch {
+	case n.Stop == hostler.RunCancelled || n.Stop != "" && !s.Spec.Always:
+		if approval != nil {
+			n.effect(Close, i, 0)
+		}
+		n.end(i, hostler.StepCancelled, stoppedText)
+	case approval == nil && due, s.Decision == hostler.RunSucceeded:
+		n.end(i, hostler.StepSucceeded, hostler.Text{})
+	case s.Decision == hostler.RunRejected:
+		n.end(i, hostler.StepRejected, hostler.Text{})
+	case due:
+		n.effect(Close, i, 0)
+		state := hostler.StepRejected
+		if approval.OnExpiry == hostler.OnExpiryContinue {
+			state = hostler.StepSucceeded
+		}
+		n.end(i, state, hostler.Text{EN: "the approval expired", ZH: "审批已过期"})
+	}
+}
+
+// check ends a step whose jobs have ended.
+func (n *transition) check(i int) {
+	s := &n.Steps[i]
+	if s.open() > 0 {
+		if s.State = hostler.StepRunning; s.Unknown == s.open() {
+			s.State = hostler.StepUnknown
+		}
+		return
+	}
+	s.State = hostler.StepRunning
+	all := s.Started >= s.Hosts
+	switch {
+	case n.Stop == hostler.RunCancelled:
+		if all && !s.over() {
+			n.end(i, hostler.StepSucceeded, hostler.Text{})
+		} else {
+			n.end(i, hostler.StepCancelled, stoppedText)
+		}
+	case s.over():
+		n.end(i, hostler.StepFailed, hostler.Text{})
+	case all:
+		n.end(i, hostler.StepSucceeded, hostler.Text{})
+	case n.Stop != "" && !s.Spec.Always:
+		n.end(i, hostler.StepCancelled, stoppedText)
+	}
+}
+
+// fanOut starts jobs of running steps, or withdraws them.
+func (n *transition) fanOut() {
+	for i := range n.Steps {
+		s := &n.Steps[i]
+		if s.Spec.Kind() != hostler.StepAction || s.State != hostler.StepRunning && s.State != hostler.StepUnknown {
+			continue
+		}
+		switch {
+		case n.Stop == hostler.RunCancelled:
+			n.effect(Cancel, i, 0)
+		case s.over():
+			n.effect(Withdraw, i, 0)
+		case n.Paused || n.Stop != "" && !s.Spec.Always:
+		default:
+			n.startWave(i)
+		}
+	}
+}
+
+// startWave starts the next hosts of the current wave, or the pause before the next one.
+func (n *transition) startWave(i int) {
+	s := &n.Steps[i]
+	if s.Started >= s.Hosts {
+		return
+	}
+	end, first := waveEnd(s.Spec.Rollout, s.Hosts, s.Started)
+	if first && s.Started > 0 {
+		if s.open() > 0 {
+			return
+		}
+		if pause := s.Spec.Rollout.PauseBetween.D(); pause > 0 {
+			if s.Until.IsZero() {
+				s.Until = n.Now.Add(pause)
+			}
+			if n.Now.Before(s.Until) {
+				return
+			}
+		}
+	}
+	s.Until = time.Time{}
+	hosts := min(end-s.Started, n.left)
+	if hosts < end-s.Started {
+		n.more = true
+	}
+	if hosts == 0 {
+		return
+	}
+	n.left -= hosts
+	s.Started += hosts
+	n.effect(Enqueue, i, hosts)
+}
+
+// setState sets the state of the run and when it must be looked at again.
+func (n *transition) setState() {
+	ended, waiting, running := true, false, false
+	for i := range n.Steps {
+		s := &n.Steps[i]
+		ended = ended && s.State.Ended()
+		running = running || s.State == hostler.StepRunning || s.State == hostler.StepWaiting && s.Spec.Wait != 0
+		waiting = waiting || s.State == hostler.StepUnknown || s.State == hostler.StepWaiting && s.Spec.Approval != nil
+		timed := !s.State.Ended() && !s.Until.IsZero() && (!n.Paused || s.State == hostler.StepWaiting)
+		if timed && (n.Wake.IsZero() || s.Until.Before(n.Wake)) {
+			n.Wake = s.Until
+		}
+	}
+	switch {
+	case ended && n.Stop != "":
+		n.State = n.Stop
+	case ended:
+		n.State = hostler.RunSucceeded
+	case n.Paused:
+		n.State = hostler.RunPaused
+	case waiting && !running:
+		n.State = hostler.RunWaiting
+	default:
+		n.State = hostler.RunRunning
+	}
+}

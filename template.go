@@ -1,0 +1,263 @@
+package hostler
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+)
+
+// APIVersion is that of the documents that hostler apply reads.
+const APIVersion = "hostler/v1"
+
+// Limits of a template.
+const (
+	MaxSteps         = 200
+	MaxDocumentBytes = 1 << 20
+)
+
+// Template is the flow that a document of kind Template describes: static, it cannot run.
+type Template struct {
+	Name  string          `json:"name"`
+	Title string          `json:"title,omitempty"`
+	Help  string          `json:"help,omitempty"`
+	Param json.RawMessage `json:"params,omitempty" doc:"JSON Schema of the parameters"`
+	Steps []Step          `json:"steps"`
+}
+
+// TaskSpec is what a document of kind Task describes: a template with parameters and
+// targets, which can run.
+type TaskSpec struct {
+	Name     string          `json:"name"`
+	Title    string          `json:"title,omitempty"`
+	Template string          `json:"template"`
+	Version  int             `json:"version,omitempty" doc:"of the template; 0: the latest"`
+	Params   json.RawMessage `json:"params,omitempty" doc:"an object; over the defaults of the schema"`
+	Targets  *StepTarget     `json:"targets,omitempty"`
+}
+
+// Step is a node of a template. It is of the kind whose field it has: Action, Approval,
+// Wait or Notify.
+type Step struct {
+	ID    string    `json:"id"`
+	Title string    `json:"title,omitempty"`
+	Needs *[]string `json:"needs,omitempty" doc:"default: the step above"`
+
+	Action string          `json:"action,omitempty"`
+	Args   json.RawMessage `json:"args,omitempty"`
+	Target *StepTarget     `json:"target,omitempty" doc:"default: that of the step above"`
+
+	Rollout  *Rollout `json:"rollout,omitempty"`
+	Retry    *Retry   `json:"retry,omitempty"`
+	Timeout  Duration `json:"timeout,omitempty"`
+	Queue    string   `json:"queue,omitempty"`
+	Lane     string   `json:"lane,omitempty"`
+	Priority int      `json:"priority,omitempty"`
+	OnLost   OnLost   `json:"on_lost,omitempty"`
+
+	Approval *ApprovalStep `json:"approval,omitempty"`
+	Wait     Duration      `json:"wait,omitempty"`
+	Notify   *NotifyStep   `json:"notify,omitempty"`
+
+	When      string    `json:"when,omitempty" doc:"an expression; the step is skipped when it is false"`
+	Always    bool      `json:"always,omitempty" doc:"runs also after a failure or a rejection"`
+	OnFailure OnFailure `json:"on_failure,omitempty"`
+}
+
+// StepTarget selects the hosts of a step.
+type StepTarget struct {
+	Assets []string          `json:"assets,omitempty" maxItems:"100000" doc:"names or ids"`
+	Labels map[string]string `json:"labels,omitempty" doc:"every asset with all these labels"`
+}
+
+// OnFailure is what happens to the run when a step fails.
+type OnFailure string
+
+// The policies for a failed step.
+const (
+	OnFailureStop     OnFailure = "stop"     // default: no further step starts, but those marked always
+	OnFailureContinue OnFailure = "continue" // the run goes on as if the step had succeeded
+)
+
+// Rollout divides the hosts of a step into waves. A wave starts when all jobs of the one
+// before it have ended.
+type Rollout struct {
+	Batch        []Amount `json:"batch,omitempty" doc:"hosts of each wave, as a number or a part of all hosts such as 25%; the last is repeated; default 100%"`
+	MaxFailures  Amount   `json:"max_failures,omitzero" doc:"hosts that may fail, as a number or a part of all hosts; default 0"`
+	PauseBetween Duration `json:"pause_between,omitempty" doc:"between two waves"`
+}
+
+// Retry is how often each job of a step is tried.
+type Retry struct {
+	Attempts int      `json:"attempts"`
+	Backoff  string   `json:"backoff,omitempty" doc:"exponential (default) or fixed"`
+	Base     Duration `json:"base,omitempty"`
+	Max      Duration `json:"max,omitempty"`
+}
+
+// ApprovalStep is a step that waits for people.
+type ApprovalStep struct {
+	Title     string   `json:"title"`
+	Approvers []string `json:"approvers,omitempty" doc:"role:NAME or user:NAME; default role:approver"`
+	Quorum    int      `json:"quorum,omitempty" doc:"people who must approve; default 1"`
+	Expires   Duration `json:"expires,omitempty" doc:"default: never"`
+	OnExpiry  OnExpiry `json:"on_expiry,omitempty" doc:"reject (default) or continue"`
+	Self      bool     `json:"self,omitempty" doc:"whether the requester of the run may approve"`
+}
+
+// OnExpiry is what happens to an approval for which time is over.
+type OnExpiry string
+
+// The policies for an expired approval.
+const (
+	OnExpiryReject   OnExpiry = "reject"
+	OnExpiryContinue OnExpiry = "continue"
+)
+
+// NotifyStep is a step that sends a message: an event of type run.message, which webhooks
+// deliver.
+type NotifyStep struct {
+	Text string `json:"text"`
+}
+
+// Amount is a number, or a part of a whole in percent. Its text form is 3 or 25%.
+type Amount struct {
+	N       int
+	Percent bool
+}
+
+// Of returns the amount for a whole: a part of it is rounded down, and is at least 1
+// unless it is 0%.
+func (a Amount) Of(whole int) int {
+	if !a.Percent {
+		return a.N
+	}
+	n := whole * a.N / 100
+	if n == 0 && a.N > 0 && whole > 0 {
+		return 1
+	}
+	return n
+}
+
+// IsZero reports whether no amount is given.
+func (a Amount) IsZero() bool { return a == Amount{} }
+
+// String returns the text form.
+func (a Amount) String() string {
+	if a.Percent {
+		return strconv.Itoa(a.N) + "%"
+	}
+	return strconv.Itoa(a.N)
+}
+
+// MarshalJSON returns a number, or a string with a percent sign.
+func (a Amount) MarshalJSON() ([]byte, error) {
+	if a.Percent {
+		return json.Marshal(a.String())
+	}
+	return []byte(a.String()), nil
+}
+
+// UnmarshalJSON reads a number, or a string.
+func (a *Amount) UnmarshalJSON(b []byte) error {
+	var s string
+	if json.Unmarshal(b, &s) != nil {
+		s = string(b)
+	}
+	return a.UnmarshalText([]byte(s))
+}
+
+// UnmarshalText reads the text form.
+func (a *Amount) UnmarshalText(b []byte) error {
+	s, percent := strings.CutSuffix(string(b), "%")
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > 100_000 || percent && n > 100 {
+		return Errorf(CodeInvalid, "must be a number up to 100000, or a percentage",
+			"须为不超过 100000 的数字，或百分比")
+	}
+	*a = Amount{N: n, Percent: percent}
+	return nil
+}
+
+// StepKind is the kind of a step.
+type StepKind string
+
+// The kinds of step.
+const (
+	StepAction   StepKind = "action"
+	StepApproval StepKind = "approval"
+	StepWait     StepKind = "wait"
+	StepNotify   StepKind = "notify"
+)
+
+// Kind returns the kind of a valid step.
+func (s *Step) Kind() StepKind {
+	switch {
+	case s.Approval != nil:
+		return StepApproval
+	case s.Wait != 0:
+		return StepWait
+	case s.Notify != nil:
+		return StepNotify
+	}
+	return StepAction
+}
+
+// StepState is the state of a step of a run.
+type StepState string
+
+// The states of a step.
+const (
+	StepPending   StepState = "pending"
+	StepRunning   StepState = "running"
+	StepWaiting   StepState = "waiting" // for people, or for a time
+	StepSucceeded StepState = "succeeded"
+	StepFailed    StepState = "failed"
+	StepRejected  StepState = "rejected"
+	StepSkipped   StepState = "skipped"   // its condition does not hold, or a person skipped it
+	StepCancelled StepState = "cancelled" // the run ended before it could start, or was terminated
+	StepUnknown   StepState = "unknown"   // jobs have an unknown outcome, which a person must resolve
+)
+
+// Ended reports whether a step in this state does not go on by itself.
+func (s StepState) Ended() bool {
+	switch s {
+	case StepSucceeded, StepFailed, StepRejected, StepSkipped, StepCancelled:
+		return true
+	case StepPending, StepRunning, StepWaiting, StepUnknown:
+		return false
+	}
+	return false
+}
+
+// RunState is the state of a run.
+type RunState string
+
+// The states of a run.
+const (
+	RunPending   RunState = "pending"
+	RunRunning   RunState = "running"
+	RunWaiting   RunState = "waiting" // for an approval, or for an unknown outcome to be resolved
+	RunPaused    RunState = "paused"  // by a person; running jobs go on
+	RunSucceeded RunState = "succeeded"
+	RunFailed    RunState = "failed"
+	RunRejected  RunState = "rejected"
+	RunCancelled RunState = "cancelled"
+)
+
+// RunStates lists every state of a run.
+func RunStates() []RunState {
+	return []RunState{
+		RunPending, RunRunning, RunWaiting, RunPaused, RunSucceeded, RunFailed, RunRejected, RunCancelled,
+	}
+}
+
+// Ended reports whether a run in this state does not go on by itself.
+func (s RunState) Ended() bool {
+	switch s {
+	case RunSucceeded, RunFailed, RunRejected, RunCancelled:
+		return true
+	case RunPending, RunRunning, RunWaiting, RunPaused:
+		return false
+	}
+	return false
+}
