@@ -261,12 +261,21 @@ func (s *scope) insertKey(row store.KeyRow, most int) (hostler.KeyCreated, error
 	secret := auth.NewKey()
 	row.Hash, row.Prefix = auth.HashKey(secret), auth.KeyPrefix(secret)
 	key, err := s.InsertKey(row)
-	return hostler.KeyCreated{Key: key, Secret: secret}, err
+	if err != nil {
+		return hostler.KeyCreated{}, err
+	}
+	// Only what was written has the effective role and the names of inherited projects.
+	stored, err := s.Key(key.ID)
+	if err != nil || stored == nil {
+		return hostler.KeyCreated{}, err
+	}
+	return hostler.KeyCreated{Key: stored.Key, Secret: secret}, nil
 }
 
 // RotateKey creates the successor of a key; the old key stays valid for an hour. The
 // successor of a key that expires has the same lifetime, within that of the key that
-// rotates it and of the one that created it: a key cannot prolong itself.
+// rotates it and of the one that created it: a key cannot prolong itself, and cannot
+// shorten the life of one that lasts longer.
 func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (hostler.KeyCreated, error) {
 	g, err := a.allow(c, auth.OwnKeys)
 	if err != nil {
@@ -289,6 +298,9 @@ func (a *App) RotateKey(ctx context.Context, c auth.Caller, id hostler.KeyID) (h
 		}
 		if !scopeOf(rotating).Covers(scopeOf(old)) {
 			return hostler.KeyCreated{}, errKeyExceeds()
+		}
+		if e := rotating.ExpiresAt; e != nil && !rotating.Local && (old.ExpiresAt == nil || e.Before(*old.ExpiresAt)) {
+			return hostler.KeyCreated{}, errKeyLasts(rotating.ExpiresAt)
 		}
 		next, err := s.successor(old, rotating)
 		if err != nil {
@@ -314,8 +326,17 @@ func errKeyExceeds() error {
 		"该密钥的角色、项目或动作超出当前密钥的权限")
 }
 
+// errKeyLasts refuses to rotate a key with one that expires before it: the successor, and
+// the keys that it adopts, would expire with that one.
+func errKeyLasts(expires *time.Time) error {
+	return hostler.Errorf(hostler.CodeForbidden,
+		"that key is valid for longer than yours, which expires at %s; rotate it with itself or with one that lasts",
+		"该密钥的有效期长于当前密钥（%s 过期）；请用该密钥自身或有效期更长的密钥轮换", timeText(expires))
+}
+
 // successor is the key that replaces an old one. Its parent is that of the old key, or
-// the key that rotates it, if that is another one.
+// the key that rotates it, if that is another one. The key of the command line of a
+// server's machine limits no other key, as in [App.CreateKey].
 func (s *scope) successor(old, rotating *store.KeyRow) (store.KeyRow, error) {
 	next := *old
 	next.RevokedAt, next.LastUsed = nil, nil
@@ -323,7 +344,10 @@ func (s *scope) successor(old, rotating *store.KeyRow) (store.KeyRow, error) {
 		t := s.Now().Add(old.ExpiresAt.Sub(old.CreatedAt))
 		next.ExpiresAt = &t
 	}
-	next.ExpiresAt = auth.Until(next.ExpiresAt, rotating.ExpiresAt)
+	byLocal := rotating.Local && rotating.ID != old.ID
+	if !byLocal {
+		next.ExpiresAt = auth.Until(next.ExpiresAt, rotating.ExpiresAt)
+	}
 	if old.Parent != 0 {
 		parent, err := s.Key(old.Parent)
 		if err != nil {
@@ -333,7 +357,7 @@ func (s *scope) successor(old, rotating *store.KeyRow) (store.KeyRow, error) {
 			next.ExpiresAt = auth.Until(next.ExpiresAt, parent.ExpiresAt)
 		}
 	}
-	if rotating.ID != old.ID && rotating.Parent != old.ID {
+	if rotating.ID != old.ID && rotating.Parent != old.ID && !byLocal {
 		next.Parent = rotating.ID
 	}
 	return next, nil

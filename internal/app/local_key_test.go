@@ -45,3 +45,22 @@ func TestLocalKeyIsRenewed(t *testing.T) {
 		}
 	})
 }
+
+// TestLocalKeyRotatesOthers: the key for the command line rotates keys that last longer
+// than it does without a limit, and does not prolong itself.
+func TestLocalKeyRotatesOthers(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		c := w.login(t, must(w.LocalContextKey(ctx, ""))(t))
+		old := must(w.CreateKey(ctx, c, hostler.KeyInput{Name: "ci"}))(t)
+		next := must(w.RotateKey(ctx, c, old.Key.ID))(t)
+		if next.Key.ExpiresAt != nil || next.Key.Parent != 0 {
+			t.Errorf("the successor expires at %v, parent %v", next.Key.ExpiresAt, next.Key.Parent)
+		}
+		w.h.Advance(time.Hour)
+		itself := must(w.RotateKey(ctx, c, c.Key))(t)
+		if e := itself.Key.ExpiresAt; e == nil || e.After(*c.Scope.Expires) {
+			t.Errorf("it expired at %v and prolonged itself to %v", c.Scope.Expires, e)
+		}
+	})
+}

@@ -48,11 +48,14 @@ func TestAKeyNeverExceedsItsParent(t *testing.T) {
 			t.Errorf("the child of a key that expires: %+v", child)
 		}
 		w.h.Advance(time.Hour)
-		for _, id := range []hostler.KeyID{shortKey.ID, w.viewerKey(t)} { // itself, and one that never expires
-			next := must(w.RotateKey(ctx, short, id))(t)
-			if next.Key.ExpiresAt == nil || next.Key.ExpiresAt.After(*shortKey.ExpiresAt) {
-				t.Errorf("rotated with a key that expires at %v: %v", shortKey.ExpiresAt, next.Key.ExpiresAt)
-			}
+		next := must(w.RotateKey(ctx, short, shortKey.ID))(t)
+		if next.Key.ExpiresAt == nil || next.Key.ExpiresAt.After(*shortKey.ExpiresAt) {
+			t.Errorf("a key that expires at %v prolonged itself: %v", shortKey.ExpiresAt, next.Key.ExpiresAt)
+		}
+		// Its successor would expire with this one, and so would those that it adopts.
+		for _, id := range []hostler.KeyID{w.viewer.Key, w.admin.Key} {
+			_, err := w.RotateKey(ctx, short, id)
+			wantCode(t, err, hostler.CodeForbidden)
 		}
 
 		only, _ := w.key(t, w.admin, hostler.KeyInput{Projects: []string{"default"}, Actions: []string{"check_*"}})
@@ -75,9 +78,6 @@ func TestAKeyNeverExceedsItsParent(t *testing.T) {
 		must(w.RevokeKey(ctx, weak, weakKey.ID))(t) // a key may always revoke itself
 	})
 }
-
-// viewerKey is the id of the key of the user vera, which an admin may rotate.
-func (w *env) viewerKey(t *testing.T) hostler.KeyID { return w.viewer.Key }
 
 // TestAKeyDoesNotOutliveItsParent revokes a key: the keys that it created, and those that
 // they created, are refused; after a rotation, those of the successor.
@@ -132,6 +132,9 @@ func TestEffectiveRoleOfKeys(t *testing.T) {
 		_, gone := w.key(t, w.operator, hostler.KeyInput{})
 		must(w.RevokeKey(ctx, w.operator, gone.ID))(t)
 		want := map[hostler.KeyID]hostler.Role{full.ID: "viewer", limited.ID: "testers", gone.ID: ""}
+		if full.EffectiveRole != "viewer" || limited.EffectiveRole != "testers" {
+			t.Errorf("as created: effective %q and %q", full.EffectiveRole, limited.EffectiveRole)
+		}
 		for _, k := range must(w.Keys(ctx, w.admin, hostler.Page{}))(t).Items {
 			if role, ok := want[k.ID]; ok && k.EffectiveRole != role {
 				t.Errorf("key of %s with the role %s: effective %q, want %q", k.User, k.Role, k.EffectiveRole, role)

@@ -185,9 +185,10 @@ func (a *app) keyRotate() *cobra.Command {
 		short: txt("replace a key and show the new one once", "轮换密钥并显示新密钥一次"),
 		long: txt(`Create a key with the same rights. The old key stays valid for a while, so that its
 users can switch. The new key does not outlive the one that you rotate it with: use
-another one than the key itself to prolong a key that expires.`,
+another one than the key itself to prolong a key that expires. A key cannot rotate one
+that expires later than it does.`,
 			`创建一个相同权限的新密钥。旧密钥会继续有效一段时间，以便切换。新密钥的有效期不超过执行轮换的密钥：
-要延长会过期的密钥，请用另一个密钥来轮换。`),
+要延长会过期的密钥，请用另一个密钥来轮换。密钥不能轮换比自身过期更晚的密钥。`),
 		example: "hostler key rotate key_0001a2b3c4d",
 	}, func(ctx context.Context, c *client.Client, id hostler.KeyID) error {
 		created, err := c.RotateKey(ctx, id)
