@@ -65,6 +65,10 @@ type Action struct {
 	// SecretUse is the use of a credential that a {"$secret": "name"} in the args is; nil for
 	// hostler.UseScript on the job's host.
 	SecretUse func(args json.RawMessage) CredentialUse
+	// Elsewhere reports whether a job with these valid args works on something other than its
+	// asset: on a host that they name, or on the worker. Callers who are limited to certain
+	// assets may not run it. nil: it works on its asset alone.
+	Elsewhere func(args json.RawMessage) bool
 	// Enabled is false for an action that the configuration must enable.
 	Enabled bool
 	// Run does the work. It returns when the work has ended, or soon after its context.

@@ -62,6 +62,9 @@ func (a *Action) allowSecrets() error {
 	if check := a.Check; check != nil {
 		a.Check = func(args json.RawMessage) []hostler.FieldError { return check(a.hide(args)) }
 	}
+	if elsewhere := a.Elsewhere; elsewhere != nil {
+		a.Elsewhere = func(args json.RawMessage) bool { return elsewhere(a.hide(args)) }
+	}
 	named := a.Credentials
 	a.Credentials = func(args json.RawMessage) []CredentialUse {
 		plain, names := a.replace(args, func(string) (string, bool) { return placeholder, true })

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -192,8 +193,9 @@ func (k worker) finish(t *testing.T, leases []hostler.Lease, o hostler.Outcome) 
 	})
 }
 
-// testActions are check_port, which only looks, change, which changes the host and
-// may name a credential, and off, which is switched off.
+// testActions are check_port, which only looks, check_url, which may look at another host
+// than its asset, change, which changes the host and may name a credential, and off, which
+// is switched off.
 func testActions(t *testing.T) *action.Registry {
 	t.Helper()
 	looks := func(json.RawMessage) action.Traits { return action.Traits{Idempotent: true} }
@@ -216,6 +218,11 @@ func testActions(t *testing.T) *action.Registry {
 			Traits:  looks,
 			Enabled: true,
 			Run:     run,
+		},
+		action.Action{
+			Name: "check_url", Schema: json.RawMessage(`{"type":"object","properties":{"url":{"type":"string"}}}`),
+			Asset: action.AssetOptional, Traits: looks, Enabled: true, Run: run,
+			Elsewhere: func(args json.RawMessage) bool { return bytes.Contains(args, []byte("http")) },
 		},
 		action.Action{Name: "off", Schema: open, Traits: looks, Run: run},
 		action.Action{

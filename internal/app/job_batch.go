@@ -134,7 +134,7 @@ func (b *jobBatch) run(plans []*plan) error {
 // any other error is returned.
 func (b *jobBatch) add(i int, p *plan, run hostler.RunID) error {
 	var targets []store.Target
-	err := b.checkRun(p.spec.Action, p.onAssets)
+	err := b.checkRun(p.act, p.spec.Args, p.onAssets)
 	if err == nil {
 		targets, err = b.findTargets(p)
 	}

@@ -214,11 +214,14 @@ func (s *scope) retrySpec(
 	if spec.Target != nil {
 		return spec, errLoginDeleted(spec.AssetName)
 	}
-	if err := s.checkRun(spec.Action, spec.Asset != 0); err != nil {
+	if err := s.checkLimit(spec.Action, spec.Asset != 0); err != nil {
 		return spec, err
 	}
 	act, err := s.app.enabledAction(spec.Action, spec.Args)
 	if err != nil {
+		return spec, err
+	}
+	if err := s.checkRun(act, spec.Args, spec.Asset != 0); err != nil {
 		return spec, err
 	}
 	key, ok := keys[spec.Asset]

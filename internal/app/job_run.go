@@ -51,7 +51,7 @@ func (a *App) RunJobs(
 
 // runPlan creates the jobs of a plan, as one run.
 func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
-	if err := s.checkRun(p.spec.Action, p.onAssets); err != nil {
+	if err := s.checkRun(p.act, p.spec.Args, p.onAssets); err != nil {
 		return hostler.JobsCreated{}, err
 	}
 	if err := s.FreezeLanes(); err != nil {

@@ -44,7 +44,7 @@ func (a *App) runUnknown(
 	if len(args) == 0 {
 		args = json.RawMessage(`{}`)
 	}
-	if err := g.checkRun(action, true); err != nil {
+	if err := g.checkLimit(action, true); err != nil {
 		return hostler.Job{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Job, error) {

@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
@@ -13,13 +15,13 @@ import (
 // checkLimit refuses a job that the caller's limits exclude: its action, or a job without
 // an asset for a role that is limited to assets. (The assets of the project that the
 // limits exclude are not found in the first place.)
-func (g grant) checkLimit(action string, onAsset bool) error {
+func (g grant) checkLimit(name string, onAsset bool) error {
 	limit := g.limit()
-	if !limit.AllowsAction(action) {
+	if !limit.AllowsAction(name) {
 		return hostler.Errorf(hostler.CodeForbidden,
 			"your role %s does not permit the action %s; an admin of the project %s can change that",
 			"当前角色 %s 不允许动作 %s；项目 %s 的管理员可以修改",
-			g.caller.RoleNameIn(g.project), check.Key(action), g.caller.ProjectName)
+			g.caller.RoleNameIn(g.project), check.Key(name), g.caller.ProjectName)
 	}
 	if limit.LimitsAssets() && !onAsset {
 		return hostler.Errorf(hostler.CodeForbidden,
@@ -33,11 +35,19 @@ func (g grant) checkLimit(action string, onAsset bool) error {
 
 // checkRun refuses a new job that the caller's limits exclude, or whose action is one of
 // [Config.Restricted].
-func (g grant) checkRun(action string, onAsset bool) error {
-	if err := g.checkLimit(action, onAsset); err != nil {
+func (g grant) checkRun(act *action.Action, args json.RawMessage, onAsset bool) error {
+	if err := g.checkLimit(act.Name, onAsset); err != nil {
 		return err
 	}
-	projects, restricted := g.app.cfg.Restricted[action]
+	if g.limit().LimitsAssets() && act.Elsewhere != nil && act.Elsewhere(args) {
+		return hostler.Errorf(hostler.CodeForbidden,
+			"your role %s permits jobs on certain assets only, and this one may work on another host: "+
+				"give http_request a path instead of a URL, and no follow_redirects; "+
+				"local_command needs a role without labels",
+			"当前角色 %s 只允许针对特定资产的作业，而此作业可能针对其他主机：http_request 请使用路径而非 URL，"+
+				"且不跟随重定向；local_command 需要不限标签的角色", g.caller.RoleNameIn(g.project))
+	}
+	projects, restricted := g.app.cfg.Restricted[act.Name]
 	if !restricted || slices.Contains(projects, g.caller.ProjectName) ||
 		auth.Allow(g.caller, auth.RunRestricted, g.project) {
 		return nil
@@ -45,7 +55,7 @@ func (g grant) checkRun(action string, onAsset bool) error {
 	return hostler.Errorf(hostler.CodeForbidden,
 		"the action %s requires the role admin in the project %s, or a project that local_command_projects names "+
 			"in the server's configuration",
-		"动作 %s 需要项目 %s 的 admin 角色，或由服务器配置 local_command_projects 指定当前项目", action, hostler.DefaultProject)
+		"动作 %s 需要项目 %s 的 admin 角色，或由服务器配置 local_command_projects 指定当前项目", act.Name, hostler.DefaultProject)
 }
 
 // hideHolders counts the jobs that the caller may not see instead of naming them.
@@ -157,7 +167,7 @@ func (s *scope) canRun(q hostler.CanQuery) error {
 		return hostler.Errorf(hostler.CodeForbidden,
 			"the action %s is disabled in the server's configuration", "动作 %s 已在服务器配置中停用", act.Name)
 	}
-	if err := s.checkRun(act.Name, q.Asset != ""); err != nil {
+	if err := s.checkRun(act, nil, q.Asset != ""); err != nil {
 		return err
 	}
 	if q.Asset == "" {

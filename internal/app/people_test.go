@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"sync"
 	"testing"
@@ -241,6 +242,12 @@ func TestLimitedRoleStaysInItsLimit(t *testing.T) {
 	eachLimited(t, func(t *testing.T, w *limitedEnv) {
 		ctx, c := t.Context(), w.lara
 		in := hostler.AssetInput{Name: "out", Address: "out.example", Labels: map[string]string{"env": "test"}}
+		elsewhere := hostler.JobRequest{
+			Action: "check_url", Assets: []string{"in"}, Args: json.RawMessage(`{"url":"http://out.example"}`),
+		}
+		k := w.worker(t)
+		ended := w.run(t, elsewhere).Jobs[0]
+		k.finish(t, k.lease(t, 1), hostler.OutcomeFailed)
 		_, _, eventErr := w.Events(ctx, c, hostler.EventFilter{}, 0, 10)
 		for name, err := range map[string]error{
 			"another action": second(w.RunJobs(ctx, c, hostler.JobRequest{Action: "ping", Assets: []string{"in"}}, "")),
@@ -248,6 +255,9 @@ func TestLimitedRoleStaysInItsLimit(t *testing.T) {
 				Action: "change", Target: inline("out.example", "p"),
 			}, "")),
 			"an unknown action": second(w.RunTask(ctx, c, w.in.ID, "nothing", nil)),
+			"a URL":             second(w.RunJobs(ctx, c, elsewhere, "")),
+			"a task with a URL": second(w.RunTask(ctx, c, w.in.ID, elsewhere.Action, elsewhere.Args)),
+			"retry of a URL":    second(w.RetryJob(ctx, c, ended, "")),
 			"create asset":      second(w.CreateAsset(ctx, c, hostler.AssetInput{Name: "new", Address: "out.example"})),
 			"change labels":     second(w.PutAsset(ctx, c, "out", in)),
 			"change own asset":  second(w.PutAsset(ctx, c, "in", in)),
@@ -267,8 +277,10 @@ func TestLimitedRoleStaysInItsLimit(t *testing.T) {
 			{Action: "change", Assets: []string{"in"}},
 			{Action: "change", Assets: []string{"out"}},
 			{Action: "change", Target: inline("out.example", "p")},
+			elsewhere,
+			{Action: "check_url", Assets: []string{"in"}, Args: json.RawMessage(`{"url":"/"}`)},
 		}))(t)
-		for i, want := range []hostler.Code{"", hostler.CodeNotFound, hostler.CodeForbidden} {
+		for i, want := range []hostler.Code{"", hostler.CodeNotFound, hostler.CodeForbidden, hostler.CodeForbidden, ""} {
 			if got := hostler.CodeOf(outcomes[i].Err); got != want {
 				t.Errorf("request %d of a batch: %q, want %q", i, got, want)
 			}
@@ -282,8 +294,8 @@ func TestLimitedRoleStaysInItsLimit(t *testing.T) {
 			t.Errorf("cancelled %v", l)
 		}
 		// A key cannot leave the role of its user, nor give it away.
-		k, _ := w.key(t, c, hostler.KeyInput{})
-		_, err = w.Asset(ctx, k, "out")
+		own, _ := w.key(t, c, hostler.KeyInput{})
+		_, err = w.Asset(ctx, own, "out")
 		wantCode(t, err, hostler.CodeNotFound)
 		if me := must(w.Me(ctx, c))(t); me.Role != "testers" || !slices.Equal(me.Labels["env"], []string{"dev", "test"}) {
 			t.Errorf("me %+v", me)

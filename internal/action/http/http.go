@@ -90,6 +90,7 @@ func Actions(o Options) []action.Action {
 		Check:       checkArgs,
 		Credentials: credentials,
 		SecretUse:   secretUse,
+		Elsewhere:   leavesAsset,
 		Enabled:     true,
 		Run:         f.run,
 	}}
@@ -262,6 +263,13 @@ func secretUse(raw json.RawMessage) action.CredentialUse {
 		use.Origin = origin(a.destination)
 	}
 	return use
+}
+
+// leavesAsset reports whether the request may go to a host other than the asset: one that
+// the URL names, or that the asset's answer redirects to.
+func leavesAsset(raw json.RawMessage) bool {
+	a, _ := parse(raw)
+	return a.Follow || a.destination != nil && a.destination.Host != ""
 }
 
 // statusSet is a set of status codes, as closed ranges.

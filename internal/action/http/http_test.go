@@ -636,3 +636,19 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestRequestsThatLeaveTheirAsset: roles that are limited to assets may not send these.
+func TestRequestsThatLeaveTheirAsset(t *testing.T) {
+	elsewhere := Actions(Options{})[0].Elsewhere
+	for args, want := range map[string]bool{
+		`{"url":"/healthz"}`:                            false,
+		`{"url":"http://192.0.2.1/"}`:                   true,
+		`{"url":"HTTPS://192.0.2.1/"}`:                  true,
+		`{"url":"/healthz","follow_redirects":true}`:    true,
+		`{"url":"/?u=http://a","headers":{"Host":"b"}}`: false,
+	} {
+		if got := elsewhere(json.RawMessage(args)); got != want {
+			t.Errorf("%s: %v, want %v", args, got, want)
+		}
+	}
+}

@@ -61,12 +61,13 @@ func Actions(o Options) []action.Action {
 				"has enable_local_command: true.",
 			ZH: "在工作节点本机直接运行程序（不经过 shell）。需在配置中设置 enable_local_command: true 才可用。",
 		},
-		Schema:  schema,
-		Asset:   action.AssetOptional,
-		Traits:  func(json.RawMessage) action.Traits { return action.Traits{} },
-		Check:   checkArgs,
-		Enabled: o.Enabled,
-		Run:     o.run,
+		Schema:    schema,
+		Asset:     action.AssetOptional,
+		Traits:    func(json.RawMessage) action.Traits { return action.Traits{} },
+		Check:     checkArgs,
+		Elsewhere: func(json.RawMessage) bool { return true },
+		Enabled:   o.Enabled,
+		Run:       o.run,
 	}}
 }
 
