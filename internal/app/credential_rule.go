@@ -103,13 +103,17 @@ func checkPatterns(
 }
 
 // CredentialUses lists the single uses of a credential that are allowed. Its rules are part
-// of the credential.
+// of the credential. The uses name the hosts of the project, which a role that is limited
+// to certain assets may not know.
 func (a *App) CredentialUses(
 	ctx context.Context, c auth.Caller, name string, p hostler.Page,
 ) (hostler.List[hostler.CredentialUse], error) {
 	g, err := a.allow(c, auth.ReadCredential)
 	if err != nil {
 		return hostler.List[hostler.CredentialUse]{}, err
+	}
+	if g.limit().LimitsAssets() {
+		return hostler.List[hostler.CredentialUse]{}, refusal(c, auth.ReadCredential)
 	}
 	cursor, limit, err := pageOf(p)
 	if err != nil {

@@ -204,6 +204,13 @@ func TestLimitedRoleSeesItsAssetsOnly(t *testing.T) {
 				t.Errorf("%s: %v, want not found", name, err)
 			}
 		}
+		k := w.worker(t)
+		k.heartbeat(t, hostler.Heartbeat{Sessions: []hostler.HostSession{{Address: w.in.Address}, {Address: w.out.Address}}})
+		for _, worker := range must(w.Workers(ctx, c))(t) {
+			if slices.ContainsFunc(worker.Sessions, func(s hostler.HostSession) bool { return s.Address == w.out.Address }) {
+				t.Errorf("connections %+v", worker.Sessions)
+			}
+		}
 		if l := must(w.Assets(ctx, c, nil, page))(t).Items; len(l) != 1 || l[0].Name != "in" {
 			t.Errorf("assets %v", l)
 		}
@@ -266,6 +273,7 @@ func TestLimitedRoleStaysInItsLimit(t *testing.T) {
 			"dry run":           second(w.ImportAssets(ctx, c, "name,address\nx,y\n", hostler.ImportOptions{DryRun: true})),
 			"deliveries":        second(w.Deliveries(ctx, c, hostler.DeliveryFilter{}, hostler.Page{})),
 			"webhooks":          second(w.Webhooks(ctx, c, hostler.Page{})),
+			"uses":              second(w.CredentialUses(ctx, c, "root", hostler.Page{})),
 			"events":            eventErr,
 			"role":              second(w.CreateCustomRole(ctx, c, hostler.CustomRoleInput{Name: "x", Base: "operator"})),
 		} {

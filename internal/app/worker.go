@@ -17,8 +17,8 @@ const rescueStep = 500
 
 // Workers lists the active workers and those that were lost lately. Workers belong to
 // no project, but their open connections reveal hosts: an operator of the default
-// project sees all connections, one of another project those to addresses of its own
-// assets and jobs, and a viewer none.
+// project sees all connections, one of another project, or whose role is limited to
+// certain assets, those to addresses of its own assets and jobs, and a viewer none.
 func (a *App) Workers(ctx context.Context, c auth.Caller) ([]hostler.Worker, error) {
 	g, err := a.allow(c, auth.ReadWorker)
 	if err != nil {
@@ -26,7 +26,8 @@ func (a *App) Workers(ctx context.Context, c auth.Caller) ([]hostler.Worker, err
 	}
 	return list(ctx, g, func(s *scope) ([]hostler.Worker, error) {
 		workers, err := s.Workers()
-		if err != nil || auth.AtLeast(c.RoleIn(c.Default), hostler.RoleOperator) {
+		all := auth.AtLeast(c.RoleIn(c.Default), hostler.RoleOperator) && !c.LimitIn(c.Default).LimitsAssets()
+		if err != nil || all {
 			return workers, err
 		}
 		return workers, s.hideSessions(workers)
