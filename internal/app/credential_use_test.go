@@ -211,7 +211,9 @@ func TestRulesOfACredential(t *testing.T) {
 			{hostler.CredentialRuleInput{Uses: ssh, Addresses: []string{"10.0.0.0/8"}}, hostler.AssetInput{Address: "10.0.0.1.evil.test"}, false},
 			{hostler.CredentialRuleInput{Uses: ssh, Addresses: []string{"*.corp.test"}}, hostler.AssetInput{Address: "a.b.CORP.test."}, true},
 			{hostler.CredentialRuleInput{Uses: ssh, Addresses: []string{"*.corp.test"}}, hostler.AssetInput{Address: "corp.test.evil.test"}, false},
-			{hostler.CredentialRuleInput{Uses: ssh, Addresses: []string{"10.*"}}, hostler.AssetInput{Address: "10.1.2.3"}, false},
+			{hostler.CredentialRuleInput{Uses: ssh, Addresses: []string{"web*"}}, hostler.AssetInput{Address: "web1"}, true},
+			{hostler.CredentialRuleInput{Uses: ssh, Addresses: []string{"web*"}}, hostler.AssetInput{Address: "web.evil.test"}, false},
+			{hostler.CredentialRuleInput{Uses: ssh, Addresses: []string{"db1.*"}}, hostler.AssetInput{Address: "db1.corp.evil.test"}, false},
 			{hostler.CredentialRuleInput{Uses: ssh, Addresses: []string{"*"}, Ports: []int{22}}, hostler.AssetInput{Address: "10.1.2.3"}, true},
 			{hostler.CredentialRuleInput{Uses: ssh, Addresses: []string{"*"}, Ports: []int{22}}, hostler.AssetInput{Address: "10.1.2.3", Port: 23}, false},
 			{hostler.CredentialRuleInput{Uses: []string{hostler.UseSudo}, Addresses: []string{"*"}}, hostler.AssetInput{Address: "10.1.2.3"}, false},
@@ -226,10 +228,14 @@ func TestRulesOfACredential(t *testing.T) {
 				t.Errorf("rule %+v, asset %+v: %v", c.rule, c.in, err)
 			}
 		}
+		for _, p := range []string{"10.*", "10.0.0.*", "192.168.*.1"} { // they would match names only
+			_, err := w.AddCredentialRule(ctx, w.admin, "c0", hostler.CredentialRuleInput{Uses: ssh, Addresses: []string{p}})
+			wantCode(t, err, hostler.CodeInvalid)
+		}
 		// The labels of an asset count once an admin has confirmed them.
 		labelled := hostler.AssetInput{Name: "labelled", Address: "10.9.9.9", Labels: map[string]string{"a": "b"}}
 		must(w.CreateAsset(ctx, w.operator, labelled))(t)
-		labelled.Credential = "c12"
+		labelled.Credential = "c14"
 		_, err := w.PutAsset(ctx, w.operator, "labelled", labelled)
 		wantCode(t, err, hostler.CodeForbidden)
 		must(w.ConfirmAsset(ctx, w.admin, "labelled"))(t)

@@ -166,6 +166,11 @@ func matchesHost(pattern, address string) bool {
 	if one, ok := parseIP(pattern); ok {
 		return isIP && one == ip
 	}
+	// A star in the last label is one label or less: web* is not web.attacker.example.
+	last := pattern[strings.LastIndexByte(pattern, '.')+1:]
+	if strings.Contains(last, "*") && strings.Count(pattern, ".") != strings.Count(address, ".") {
+		return false
+	}
 	good, err := path.Match(pattern, address)
 	return err == nil && good && !isIP
 }
@@ -234,7 +239,7 @@ func Refusal(credential, project string, d Destination) hostler.Text {
 }
 
 // CheckHost returns the pattern of a rule in the form that is stored; ok is false for
-// what is not one.
+// what is not one, such as 10.0.*: it looks like a network and would only match names.
 func CheckHost(p string) (string, bool) {
 	if network, err := netip.ParsePrefix(p); err == nil {
 		return network.Masked().String(), true
@@ -246,7 +251,8 @@ func CheckHost(p string) (string, bool) {
 	good := p != "" && len(p) <= 253 && !strings.ContainsFunc(p, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.*", r)
 	})
-	return p, good
+	network := strings.Contains(p, "*") && strings.ContainsAny(p, "0123456789") && strings.Trim(p, "0123456789.*") == ""
+	return p, good && !network
 }
 
 // CheckOrigin is [CheckHost] for the origin of a URL.
