@@ -261,3 +261,22 @@ func listModule(t *testing.T) []Package {
 		pkgs = append(pkgs, p)
 	}
 }
+
+// TestModuleCanBeInstalled: "go install …@version" refuses a module that replaces or
+// excludes others.
+func TestModuleCanBeInstalled(t *testing.T) {
+	out, err := exec.Command("go", "mod", "edit", "-json", filepath.Join("..", "..", "go.mod")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct {
+		Module           struct{ Path string }
+		Replace, Exclude []json.RawMessage
+	}
+	if err := json.Unmarshal(out, &mod); err != nil || mod.Module.Path != Module {
+		t.Fatalf("module %q, error %v", mod.Module.Path, err)
+	}
+	if len(mod.Replace)+len(mod.Exclude) > 0 {
+		t.Errorf("go.mod replaces %s, excludes %s", mod.Replace, mod.Exclude)
+	}
+}
