@@ -62,10 +62,12 @@ func (a *app) auditFilter(cmd *cobra.Command, f *hostler.AuditFilter) {
 
 // auditVerbs are completed for --verb.
 var auditVerbs = []string{
-	"asset.create", "asset.delete", "asset.import", "asset.update", "audit.broken", "auth.refuse", "credential.create",
-	"credential.delete", "credential.update", "delivery.resend", "hostkey.accept", "hostkey.pin", "hostkey.revoke",
-	"job.cancel", "job.resolve", "job.retry", "job.run", "key.create", "key.revoke", "key.rotate", "project.create",
-	"queue.pause", "queue.resume", "queue.set", "user.change", "user.create", "webhook.create", "webhook.delete",
+	"asset.change", "asset.confirm", "asset.create", "asset.delete", "asset.import", "audit.broken", "auth.refuse",
+	"credential.allow", "credential.change", "credential.create", "credential.delete", "credential.forbid",
+	"delivery.aside.delete", "delivery.aside.retry", "delivery.resend", "dispatch.hold", "dispatch.release",
+	"hostkey.accept", "hostkey.pin", "hostkey.revoke", "job.cancel", "job.cancel_all", "job.resolve", "job.retry",
+	"job.run", "key.create", "key.revoke", "key.rotate", "project.create", "queue.pause", "queue.resume", "queue.set",
+	"role.change", "role.create", "role.delete", "user.change", "user.create", "webhook.create", "webhook.delete",
 	"webhook.disable", "webhook.enable", "webhook.rotate", "webhook.test", "webhook.update", "worker.close_session",
 	"worker.stop",
 }
@@ -113,14 +115,18 @@ func (a *app) auditColumns() []column[hostler.Audit] {
 // chineseObjects and chineseVerbs translate the parts of a verb such as job.cancel.
 var (
 	chineseObjects = map[string]string{
-		"auth": "请求", "asset": "资产", "audit": "审计", "credential": "凭据", "delivery": "投递", "hostkey": "主机密钥", "job": "作业", "key": "密钥",
-		"project": "项目", "queue": "队列", "role": "角色", "user": "用户", "webhook": "回调", "worker": "工作节点",
+		"auth": "请求", "asset": "资产", "audit": "审计", "credential": "凭据", "delivery": "投递", "dispatch": "作业分派",
+		"hostkey": "主机密钥", "job": "作业", "key": "密钥", "project": "项目", "queue": "队列", "role": "角色",
+		"user": "用户", "webhook": "回调", "worker": "工作节点",
 	}
 	chineseVerbs = map[string]string{
-		"accept": "接受", "broken": "发现被改动的", "cancel": "取消", "cancel_all": "取消用户的全部", "change": "修改", "close_session": "关闭连接", "create": "创建",
-		"delete": "删除", "disable": "停用", "enable": "启用", "import": "导入", "pause": "暂停", "pin": "固定", "refuse": "拒绝",
-		"resend": "重发", "resolve": "确认结果", "resume": "恢复", "retry": "重试", "revoke": "吊销", "rotate": "轮换",
-		"run": "执行", "set": "设置", "stop": "停止", "test": "测试", "update": "修改",
+		"accept": "接受", "allow": "允许使用", "aside.delete": "删除被搁置的", "aside.retry": "重试被搁置的",
+		"broken": "发现被改动的", "cancel": "取消", "cancel_all": "取消用户的全部", "change": "修改",
+		"close_session": "关闭连接", "confirm": "确认", "create": "创建", "delete": "删除", "disable": "停用",
+		"enable": "启用", "forbid": "禁止使用", "hold": "暂停", "import": "导入", "pause": "暂停", "pin": "固定",
+		"refuse": "拒绝", "release": "恢复", "resend": "重发", "resolve": "确认结果", "resume": "恢复",
+		"retry": "重试", "revoke": "吊销", "rotate": "轮换", "run": "执行", "set": "设置", "stop": "停止",
+		"test": "测试", "update": "修改",
 	}
 )
 
