@@ -146,7 +146,7 @@ func (w *env) server(t *testing.T, change ...func(*api.Config)) (*httptest.Serve
 
 func openStore(t *testing.T) *store.Store {
 	t.Helper()
-	dir := t.TempDir()
+	dir := storetest.SQLite(t)
 	db, err := sqlite.Open(filepath.Join(dir, "hostler.db"), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)

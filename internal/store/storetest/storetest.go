@@ -3,13 +3,11 @@
 package storetest
 
 import (
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"hostler.dev/hostler/internal/store"
-	"hostler.dev/hostler/internal/store/sqlite"
 )
 
 // Harness is a fresh store on one database.
@@ -50,26 +48,6 @@ func Each(t *testing.T, fn func(t *testing.T, h *Harness)) {
 			fn(t, &Harness{Store: d.open(t, c), Kind: d.kind, clock: c, open: d.open})
 		})
 	}
-}
-
-func openSQLite(tb testing.TB, c *Clock) *store.Store {
-	tb.Helper()
-	dir := tb.TempDir()
-	db, err := sqlite.Open(filepath.Join(dir, "hostler.db"), sqlite.Options{Now: c.Now})
-	if err != nil {
-		tb.Fatalf("open sqlite: %v", err)
-	}
-	log, err := sqlite.OpenLog(filepath.Join(dir, "log.db"), sqlite.Options{Now: c.Now})
-	if err != nil {
-		tb.Fatalf("open sqlite log: %v", err)
-	}
-	s := store.New(db, log)
-	tb.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			tb.Errorf("close: %v", err)
-		}
-	})
-	return s
 }
 
 // Clock is a manual clock: its time changes only by [Clock.Advance].
