@@ -214,7 +214,7 @@ func nextDeliveries(tx *store.Tx, w *store.Window, limit int) (d deliveries, err
 		}
 		for j := range w.Events {
 			e := &w.Events[j]
-			if e.Pos <= d.event || w.Only != 0 && w.Only != h.ID || !subscribes(h, e) {
+			if !h.Enabled || e.Pos <= d.event || w.Only != 0 && w.Only != h.ID || !subscribes(h, e) {
 				continue
 			}
 			if len(d.list) == limit {

@@ -289,6 +289,28 @@ func TestSetsAsideWhatCannotBeRead(t *testing.T) {
 	})
 }
 
+// TestWebhookThatCannotBeRead: it counts as disabled, and the others go on.
+func TestWebhookThatCannotBeRead(t *testing.T) {
+	eachMaker(t, func(t *testing.T, e *makerEnv) {
+		bad, good := e.hook("bad"), e.hook("good")
+		e.tx(func(tx *store.Tx) error {
+			_, err := tx.Exec(`UPDATE webhook SET spec = '{"timeout": {}}' WHERE id = ?`, bad)
+			return err
+		})
+		e.emit(3)
+		m := e.maker(1)
+		e.run(m)
+		e.wantMade("the readable one", good, 1, 3)
+		e.tx(func(tx *store.Tx) error {
+			w, err := tx.Webhook([]hostler.ProjectID{1}, bad, "")
+			if err == nil && (w == nil || w.Enabled || w.Reason == nil || w.Name != "bad") {
+				t.Errorf("the other one is shown as %+v", w)
+			}
+			return err
+		})
+	})
+}
+
 // TestSetsOneDeliveryAside fails the delivery of one event to one webhook: the others are
 // made.
 func TestSetsOneDeliveryAside(t *testing.T) {

@@ -75,17 +75,21 @@ func (w *WebhookRow) columns() (webhookColumns, error) {
 	return webhookColumns{w.ID, w.ProjectID, w.Name, w.Run, w.Enabled, spec, w.Sealed, w.Created, w.Updated, w.Since}, nil
 }
 
-func (c *webhookColumns) row(project string) (WebhookRow, error) {
+// row is the webhook. One that cannot be read is shown as disabled: it must not stop the
+// others, and a person can change or delete it.
+func (c *webhookColumns) row(project string) WebhookRow {
 	w := WebhookRow{ProjectID: c.Project, Run: c.Run, Since: c.Since, Sealed: c.Sealed}
+	enabled := c.Enabled
 	if err := json.Unmarshal(c.Spec, &w.Webhook); err != nil {
-		return w, fmt.Errorf("decode webhook %v: %w", c.ID, err)
+		why := hostler.Textf("the webhook cannot be read: set or delete it", "无法读取该回调：请重新设置或删除")
+		w.Webhook, enabled = hostler.Webhook{Reason: &why}, false
 	}
-	w.ID, w.Project, w.Name, w.Enabled = c.ID, project, c.Name, c.Enabled
+	w.ID, w.Project, w.Name, w.Enabled = c.ID, project, c.Name, enabled
 	w.Created, w.Updated = c.CreatedAt, c.UpdatedAt
 	if w.Events == nil {
 		w.Events = []string{}
 	}
-	return w, nil
+	return w
 }
 
 // UpdateWebhook replaces a webhook. If that enables it, it receives the events from now
@@ -183,7 +187,7 @@ func (tx *Tx) AnyWebhook() (bool, error) {
 // Subscribers lists enabled webhooks that may receive events, by id from one on: up to
 // limit of those that belong to no run, and of those of these runs. more reports that
 // there are others with larger ids. They are locked: no other transaction deletes them
-// before this one ends.
+// before this one ends. One that cannot be read is among them, and not Enabled.
 func (tx *Tx) Subscribers(from hostler.WebhookID, runs []hostler.RunID, limit int) (list []WebhookRow, more bool, err error) {
 	list, err = tx.webhooks(`WHERE w.run = 0 AND w.enabled = 1 AND w.id >= ? ORDER BY w.id LIMIT ? FOR KEY SHARE`,
 		from, limit)
@@ -226,9 +230,8 @@ func (tx *Tx) webhooks(where string, args ...any) ([]WebhookRow, error) {
 			if err := s.Scan(r, &cols, &project); err != nil {
 				return err
 			}
-			w, err := cols.row(project)
-			out = append(out, w)
-			return err
+			out = append(out, cols.row(project))
+			return nil
 		})
 	return out, err
 }
