@@ -1,6 +1,9 @@
 package sqldb
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // Batch holds the rows of "@rows", column by column, as PostgreSQL takes them.
 type Batch struct {
@@ -16,6 +19,8 @@ type Column struct {
 	Ints  []int64
 	Texts []string
 	Bytes [][]byte
+	// Same reports that the column has the same value in all rows; [Batch.MarkSame] sets it.
+	Same bool
 }
 
 // ColType is the type of a column.
@@ -67,6 +72,30 @@ func NewBatch[T any](rows []T) Batch {
 		}
 	}
 	return b
+}
+
+// MarkSame sets Column.Same of the columns but for the first, which tells rows apart.
+func (b *Batch) MarkSame() {
+	for i := 1; i < len(b.Cols); i++ {
+		c := &b.Cols[i]
+		switch c.Type {
+		case Int:
+			c.Same = same(c.Ints)
+		case Text:
+			c.Same = same(c.Texts)
+		default: // bytes differ, unless there are none
+			c.Same = !slices.ContainsFunc(c.Bytes, func(v []byte) bool { return len(v) > 0 })
+		}
+	}
+}
+
+func same[V comparable](values []V) bool {
+	for _, v := range values[1:] {
+		if v != values[0] {
+			return false
+		}
+	}
+	return true
 }
 
 // gather returns the values of one field.

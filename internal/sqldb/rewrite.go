@@ -29,14 +29,21 @@ type Rewriter struct {
 	size    atomic.Int64
 }
 
-type rewriteKey struct{ sql, cols, args string }
+type rewriteKey struct {
+	sql, cols, args string
+	rows            int
+}
 
 // NewRewriter makes a Rewriter for a dialect.
 func NewRewriter(d Dialect) *Rewriter { return &Rewriter{dialect: d} }
 
 // Rewrite translates sql; cols are the columns of "@rows", if sql has it.
-func (r *Rewriter) Rewrite(sql string, cols []Column) string {
-	return r.cached(rewriteKey{sql: sql, cols: signature(cols)}, cols)
+func (r *Rewriter) Rewrite(sql string, cols []Column) string { return r.RewriteRows(sql, cols, 1) }
+
+// RewriteRows is Rewrite for "@rows" of n rows, for SQLite. The parameters are those of
+// the columns that are the same in all rows, and then those of the others, row by row.
+func (r *Rewriter) RewriteRows(sql string, cols []Column, n int) string {
+	return r.cached(rewriteKey{sql: sql, cols: signature(cols, n), rows: n}, cols)
 }
 
 // RewriteTyped translates sql whose parameters will be args, as [Value] returns them,
@@ -50,7 +57,7 @@ func (r *Rewriter) cached(key rewriteKey, cols []Column) string {
 	if done, ok := r.cache.Load(key); ok {
 		return done.(string)
 	}
-	done := rewrite(r.dialect, key.sql, cols, key.args)
+	done := rewrite(r.dialect, key.sql, cols, key.args, key.rows)
 	if r.size.Add(1) <= maxRewrites {
 		r.cache.Store(key, done)
 	}
@@ -81,7 +88,7 @@ func types(args []any) string {
 	return string(b)
 }
 
-func signature(cols []Column) string {
+func signature(cols []Column, rows int) string {
 	if len(cols) == 0 {
 		return ""
 	}
@@ -89,6 +96,9 @@ func signature(cols []Column) string {
 	for _, c := range cols {
 		b.WriteString(c.Name)
 		b.WriteByte("ITB"[c.Type])
+		if rows > 1 && c.Same {
+			b.WriteByte('=')
+		}
 	}
 	return b.String()
 }
@@ -96,10 +106,10 @@ func signature(cols []Column) string {
 // Rewrite translates neutral SQL into a dialect. Quoted text, quoted names and
 // comments stay as they are. The parameters of "@rows" are the first ones: one
 // array per column on PostgreSQL, one value per column and row on SQLite.
-func Rewrite(d Dialect, sql string, cols []Column) string { return rewrite(d, sql, cols, "") }
+func Rewrite(d Dialect, sql string, cols []Column) string { return rewrite(d, sql, cols, "", 1) }
 
-func rewrite(d Dialect, sql string, cols []Column, args string) string {
-	w := rewriter{dialect: d, cols: cols, args: args}
+func rewrite(d Dialect, sql string, cols []Column, args string, rows int) string {
+	w := rewriter{dialect: d, cols: cols, args: args, nrows: rows}
 	if strings.Contains(sql, rowsWord) && d == Postgres {
 		w.params = len(cols)
 	}
@@ -123,6 +133,7 @@ type rewriter struct {
 	cols    []Column
 	args    string // the parameters' types, if they are known
 	out     strings.Builder
+	nrows   int // of "@rows", on SQLite
 	params  int
 	last    byte // the last byte read; 0 at the start
 }
@@ -220,12 +231,29 @@ var casts = map[byte]string{
 }
 
 func (w *rewriter) rows() string {
+	if w.dialect == SQLite && w.nrows > 1 {
+		return w.values()
+	}
 	if w.dialect == SQLite {
 		return "(SELECT " + w.list(func(_ int, c Column) string { return "? AS " + c.Name }) + ") AS v"
 	}
 	arrays := w.list(func(i int, c Column) string { return fmt.Sprintf("$%d::%s[]", i+1, postgresTypes[c.Type]) })
 	return "unnest(" + arrays +
 		") AS v(" + w.list(func(_ int, c Column) string { return c.Name }) + ")"
+}
+
+// values is the table of several rows on SQLite.
+func (w *rewriter) values() string {
+	n := 0
+	cols := w.list(func(_ int, c Column) string {
+		if c.Same {
+			return "? AS " + c.Name
+		}
+		n++
+		return fmt.Sprintf("column%d AS %s", n, c.Name)
+	})
+	row := "(" + strings.TrimSuffix(strings.Repeat("?, ", max(1, n)), ", ") + ")"
+	return "(SELECT " + cols + " FROM (VALUES " + strings.TrimSuffix(strings.Repeat(row+", ", w.nrows), ", ") + ")) AS v"
 }
 
 var postgresTypes = map[ColType]string{Int: "bigint", Text: "text", Bytes: "bytea"}

@@ -70,6 +70,22 @@ func TestRewriterRemembersByColumns(t *testing.T) {
 	}
 }
 
+func TestRewriteRows(t *testing.T) {
+	b := BatchOf(Ints("id", 1, 2), Texts("name", "a", "a"), Blobs("data", []byte{1}, nil), Ints("n", 3, 3), Texts("x", "a", "b"))
+	b.MarkSame()
+	const sql = `INSERT INTO t SELECT v.id FROM @rows WHERE ? = 1`
+	want := `INSERT INTO t SELECT v.id FROM (SELECT column1 AS id, ? AS name, column2 AS data, ? AS n, column3 AS x ` +
+		`FROM (VALUES (?, ?, ?), (?, ?, ?))) AS v WHERE ? = 1`
+	if diff := cmp.Diff(want, NewRewriter(SQLite).RewriteRows(sql, b.Cols, 2)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	b.Cols[3].Ints[1] = 4
+	b.MarkSame()
+	if b.Cols[3].Same || !b.Cols[1].Same || b.Cols[0].Same {
+		t.Errorf("the columns are %+v", b.Cols)
+	}
+}
+
 func TestRewriteTyped(t *testing.T) {
 	const sql = `UPDATE t SET a = ?, b = ? WHERE c IN ?* AND d = ? AND e IN ?*`
 	args := []any{int64(1), "b", []int64{2}, []byte{3}, []string{"e"}}

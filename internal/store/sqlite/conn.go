@@ -195,33 +195,65 @@ func (c *conn) Query(_ context.Context, text string, args ...any) (sqldb.Rows, e
 	return c.open, nil
 }
 
-// ExecRows implements sqldb.Conn. It runs one prepared statement per row.
+// chunks are the numbers of rows that one statement writes: few, because each is a
+// statement of its own.
+var chunks = [...]int{64, 16, 4, 1}
+
+// ExecRows implements sqldb.Conn. It runs one prepared statement for each chunk of rows.
 func (c *conn) ExecRows(_ context.Context, text string, rows sqldb.Batch) (int64, error) {
 	if rows.Len == 0 {
 		return 0, nil
 	}
-	s, err := c.stmt(orFail(c.db.sql.Rewrite(text, rows.Cols)))
-	if err != nil {
-		return 0, err
+	if rows.Len >= chunks[len(chunks)-2] {
+		rows.MarkSame()
 	}
 	var total int64
-	for i := range rows.Len {
-		c.args = c.args[:0]
-		for k := range rows.Cols {
-			c.args = append(c.args, driver.NamedValue{Ordinal: k + 1, Value: rows.Cols[k].Value(i)})
+	at := 0
+	for _, size := range chunks {
+		if rows.Len-at < size {
+			continue
 		}
-		n, err := c.step(s, text)
+		s, err := c.stmt(orFail(c.db.sql.RewriteRows(text, rows.Cols, size)))
 		if err != nil {
 			return total, err
 		}
-		total += n
+		for ; rows.Len-at >= size; at += size {
+			c.bindRows(rows.Cols, at, size)
+			n, err := c.step(s, text)
+			if err != nil {
+				return total, err
+			}
+			total += n
+		}
 	}
 	return total, nil
 }
 
-// orFail adds OR FAIL to a statement that affects one row, so that SQLite opens no
-// statement journal for it. The journal would roll back a partly executed statement; a
-// statement of one row cannot be, and an error rolls back the member's savepoint.
+// bindRows stores n rows of a batch in c.args, in the order of [sqldb.Rewriter.RewriteRows].
+func (c *conn) bindRows(cols []sqldb.Column, from, n int) {
+	c.args = c.args[:0]
+	add := func(k, row int) {
+		c.args = append(c.args, driver.NamedValue{Ordinal: len(c.args) + 1, Value: cols[k].Value(row)})
+	}
+	if n > 1 {
+		for k := range cols {
+			if cols[k].Same {
+				add(k, from)
+			}
+		}
+	}
+	for row := from; row < from+n; row++ {
+		for k := range cols {
+			if n == 1 || !cols[k].Same {
+				add(k, row)
+			}
+		}
+	}
+}
+
+// orFail adds OR FAIL to a statement, so that SQLite opens no statement journal for it. The
+// journal would roll back a partly executed statement; an error rolls back the member's
+// savepoint.
 func orFail(text string) string {
 	if rest, ok := strings.CutPrefix(text, "INSERT INTO "); ok {
 		return "INSERT OR FAIL INTO " + rest

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
@@ -104,6 +105,60 @@ FROM @rows JOIN meta m ON m.key = v.key WHERE true ON CONFLICT (key) DO NOTHING`
 		})
 		wantStrings(t, d, []string{"k'?3=job 3", "k'?3+=job 3", "k1=job 1", "k1+=job 1"},
 			`SELECT key || '=' || value FROM meta ORDER BY value DESC, length(key)`)
+	})
+}
+
+// TestManyRows writes batches of every size around those of SQLite's statements, with
+// columns that are the same in all rows, and in none.
+func TestManyRows(t *testing.T) {
+	type row struct {
+		Last int64  `db:"last"`
+		N    int64  `db:"n"`
+		At   int64  `db:"at"`
+		Body []byte `db:"body"`
+	}
+	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
+		d := ds.Open(t)
+		write := func(rows []row) (got []row, n int64, err error) {
+			err = d.InTx(t.Context(), func(c sqldb.Conn) error {
+				n, err = c.ExecRows(t.Context(), `INSERT INTO event (last, n, at, body)
+SELECT v.last, v.n, v.at, v.body FROM @rows`, sqldb.NewBatch(rows))
+				if err != nil {
+					return err
+				}
+				r, err := c.Query(t.Context(), `SELECT last, n, at, body FROM event WHERE last >= ? ORDER BY last`, rows[0].Last)
+				if err != nil {
+					return err
+				}
+				defer r.Close()
+				for r.Next() {
+					var v row
+					if err := r.Scan(&v.Last, &v.N, &v.At, &v.Body); err != nil {
+						return err
+					}
+					got = append(got, v)
+				}
+				return r.Err()
+			})
+			return got, n, err
+		}
+		last := int64(0)
+		for _, n := range []int{1, 3, 4, 5, 16, 21, 63, 64, 65, 150} {
+			for _, varied := range []int64{0, 1} {
+				rows := make([]row, n)
+				for i := range rows {
+					last++
+					rows[i] = row{last, 3 + varied*int64(i), 4, []byte{}}
+					if varied == 1 {
+						rows[i].Body = []byte{byte(i), 0}
+					}
+				}
+				got, written, err := write(rows)
+				if diff := cmp.Diff(rows, got, cmpopts.EquateEmpty()); err != nil || diff != "" || written != int64(n) {
+					t.Fatalf("%d of %d rows written, %v (-want +got):\n%s", written, n, err, diff)
+				}
+			}
+		}
 	})
 }
 
