@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 )
@@ -87,7 +88,7 @@ func (r *Reader) Next(ctx context.Context, d time.Duration) (Batch, error) {
 		case moved == nil:
 			p, err := r.stream.Page(ctx, r.pos, batchEvents, r.filter)
 			if err != nil || p.Last > r.pos {
-				return r.moveTo(p, head), err
+				return r.moveTo(p.through(r.pos, head), head), err
 			}
 			// The position is before head, but the database has nothing after it: it
 			// lost events that were read, which the loop has yet to find out. moved is
@@ -154,6 +155,16 @@ func (r *Reader) choose(events []buffered) Page {
 		}
 	}
 	return p
+}
+
+// through returns the part of a page after pos up to head. A Reader does not pass the
+// loop, which would not find out that the Reader has read events that were lost.
+func (p Page) through(pos, head int64) Page {
+	if p.Last <= head {
+		return p
+	}
+	n := sort.Search(len(p.Events), func(i int) bool { return p.Events[i].Pos > head })
+	return Page{Events: p.Events[:n], Last: head, Missed: min(p.Missed, head-pos)}
 }
 
 // moveTo moves the position to the end of a page.

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -149,17 +150,19 @@ func (s *Stream) runOnce(ctx context.Context) error {
 		s.advance(nil, head, at)
 		return nil
 	}
-	forked, err := s.checkFork(ctx, pos, at)
-	if err != nil {
-		return err
-	}
-	if forked {
-		s.mu.Lock()
-		pos = s.head
-		s.mu.Unlock()
-	}
 	for {
-		page, events, err := s.read(ctx, pos, loopRows, loopEvents, nil)
+		page, events, err := s.read(ctx, pos, loopRows, loopEvents, nil, func(tx *store.Tx) error {
+			if same, err := sameEvent(tx, pos, at); err != nil || same {
+				return err
+			}
+			return errForked
+		})
+		if errors.Is(err, errForked) {
+			if pos, at, err = s.goBack(ctx, pos, at); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil || page.Last == pos {
 			return err
 		}
@@ -194,22 +197,25 @@ func (s *Stream) notify() {
 	s.moved = make(chan struct{})
 }
 
-// checkFork finds out whether the database still has the event that was read last. A
-// database that fails over to a standby may lose the newest events, and their positions
-// are then given again. The stream goes back to the newest event that remained, and the
-// readers with it.
-func (s *Stream) checkFork(ctx context.Context, head int64, at time.Time) (forked bool, err error) {
+// errForked reports that the database no longer has the event that was read last. Only
+// the snapshot from which the next events are read can tell: their positions may be
+// those of lost ones.
+var errForked = errors.New("the event that was read last is lost")
+
+// goBack goes back to the newest event that remained, and the readers with it. A database
+// that fails over to a standby may lose the newest events, and their positions are then
+// given again.
+func (s *Stream) goBack(ctx context.Context, head int64, at time.Time) (int64, time.Time, error) {
 	var fork int64
-	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		same, err := sameEvent(tx, head, at)
-		if forked = !same; err != nil || same {
-			return err
+	var same bool
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if same, err = sameEvent(tx, head, at); err == nil && !same {
+			fork, err = s.findFork(tx, head, at)
 		}
-		fork, err = s.findFork(tx, head)
 		return err
 	})
-	if err != nil || !forked {
-		return false, err
+	if err != nil || same {
+		return head, at, err
 	}
 	s.cfg.Log.WarnContext(ctx, "the database lost events that were read; readers are told", "head", head, "left", fork)
 	s.mu.Lock()
@@ -221,7 +227,7 @@ func (s *Stream) checkFork(ctx context.Context, head int64, at time.Time) (forke
 	}
 	s.forks = append(s.forks, fork)
 	s.notify()
-	return true, nil
+	return s.head, s.headAt, nil
 }
 
 // sameEvent reports whether an event that was read may still be there.
@@ -231,8 +237,8 @@ func sameEvent(tx *store.Tx, pos int64, at time.Time) (bool, error) {
 }
 
 // findFork returns the position of the newest event that was read and is still there, as
-// far as the buffer tells; else that before the buffer.
-func (s *Stream) findFork(tx *store.Tx, head int64) (int64, error) {
+// far as the buffer tells. Before the buffer it is found by the times of the events.
+func (s *Stream) findFork(tx *store.Tx, head int64, at time.Time) (int64, error) {
 	s.mu.Lock()
 	buffer := s.buffer // of which only this loop changes elements
 	s.mu.Unlock()
@@ -254,10 +260,27 @@ func (s *Stream) findFork(tx *store.Tx, head int64) (int64, error) {
 	case n > 0:
 		return buffer[n-1].Pos, nil
 	case len(buffer) > 0:
-		return min(last, buffer[0].Pos-1), nil
+		return olderThan(tx, min(last, buffer[0].Pos-1), buffer[0].stored.At)
 	default:
-		return min(last, head-1), nil
+		return olderThan(tx, min(last, head-1), at)
 	}
+}
+
+// olderThan returns the newest position up to most whose event is not newer than one that
+// was lost: those that were given the positions of lost events are newer.
+func olderThan(tx *store.Tx, most int64, lost time.Time) (pos int64, err error) {
+	if lost.IsZero() {
+		return most, nil
+	}
+	n := sort.Search(int(most), func(i int) bool {
+		if err != nil {
+			return true
+		}
+		var at time.Time
+		at, _, err = tx.EventTime(int64(i) + 1)
+		return at.After(lost)
+	})
+	return int64(n), err
 }
 
 // buffered returns how many buffered events are at or before a position. s.mu is held.
@@ -276,11 +299,17 @@ func (s *Stream) last(ctx context.Context) (pos int64, at time.Time, err error) 
 	return pos, at, err
 }
 
-// read reads and renders events; see [store.Tx.EventsAfter] for the bounds.
+// read reads and renders events; see [store.Tx.EventsAfter] for the bounds. An error of
+// check, which sees the same snapshot, is returned instead.
 func (s *Stream) read(
-	ctx context.Context, pos int64, rows, limit int, filter Filter,
+	ctx context.Context, pos int64, rows, limit int, filter Filter, check func(*store.Tx) error,
 ) (page store.EventPage, events []Event, err error) {
 	err = s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if check != nil {
+			if err := check(tx); err != nil {
+				return err
+			}
+		}
 		if page, err = tx.EventsAfter(pos, rows, limit, filter); err != nil {
 			return err
 		}
@@ -347,6 +376,6 @@ func (s *Stream) render(e *store.Event) (Event, error) {
 // scan is bounded, so that it may return none and still have moved Last; at the
 // newest event Last equals pos.
 func (s *Stream) Page(ctx context.Context, pos int64, limit int, filter Filter) (Page, error) {
-	page, events, err := s.read(ctx, pos, readerRows, limit, filter)
+	page, events, err := s.read(ctx, pos, readerRows, limit, filter, nil)
 	return Page{Events: events, Last: page.Last, Missed: page.Missed}, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/outbox"
+	"hostler.dev/hostler/internal/sqldb"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/storetest"
 )
@@ -310,6 +311,111 @@ func TestLostEvents(t *testing.T) {
 		lose(16, 1) // and less far
 		reset(ahead, 16)
 		wantNext(t, ahead, 17, 17, 0)
+	})
+}
+
+// hooked calls before in front of the nth View.
+type hooked struct {
+	sqldb.Driver
+	views, n int
+	before   func()
+}
+
+func (d *hooked) View(ctx context.Context, fn func(c sqldb.Conn) error) error {
+	if d.views++; d.views == d.n {
+		d.before()
+	}
+	return d.Driver.View(ctx, fn)
+}
+
+// eachSteppedStream is eachStream without the loop: the test calls RunOnce.
+func eachSteppedStream(t *testing.T, fn func(t *testing.T, e *streamEnv, d *hooked, lose func(after int64, emit int))) {
+	t.Helper()
+	storetest.EachDriver(t, func(t *testing.T, drivers *storetest.Drivers) {
+		d := &hooked{Driver: drivers.Open(t)}
+		h := &storetest.Harness{Store: store.New(d, d)}
+		cfg := outbox.StreamConfig{Store: h.Store, Buffer: 50, Log: slog.New(slog.DiscardHandler)}
+		e := &streamEnv{Stream: outbox.NewStream(cfg), h: h}
+		fn(t, e, d, func(after int64, emit int) {
+			t.Helper()
+			drivers.Clock.Advance(time.Second)
+			err := h.Store.InTx(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Exec(`DELETE FROM event WHERE last > ?`, after)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.n = int(after)
+			e.emit(t, emit)
+		})
+	})
+}
+
+func (e *streamEnv) step(t *testing.T) {
+	t.Helper()
+	if err := e.RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEventsLostBetweenTwoReads is a regression test: the loop looked for lost events in
+// one snapshot and read new ones, at the same positions, from the next.
+func TestEventsLostBetweenTwoReads(t *testing.T) {
+	eachSteppedStream(t, func(t *testing.T, e *streamEnv, d *hooked, lose func(after int64, emit int)) {
+		rd := e.open(t, 0)
+		e.step(t)
+		e.emit(t, 12)
+		e.step(t)
+		wantNext(t, rd, 1, 12, 0)
+		d.n, d.before = d.views+2, func() { lose(8, 9) }
+		e.step(t)
+		e.step(t)
+		wantReset(t, rd, 8)
+		wantNext(t, rd, 9, 17, 0)
+	})
+}
+
+// TestEventsLostBeforeTheBuffer is a regression test: of events that the loop had not read
+// itself, it took all but the newest for those of before.
+func TestEventsLostBeforeTheBuffer(t *testing.T) {
+	eachSteppedStream(t, func(t *testing.T, e *streamEnv, _ *hooked, lose func(after int64, emit int)) {
+		e.emit(t, 12)
+		rd := e.open(t, 0)
+		e.step(t)
+		wantNext(t, rd, 1, 12, 0)
+		lose(8, 9)
+		e.step(t)
+		wantReset(t, rd, 8)
+		wantNext(t, rd, 9, 17, 0)
+		e.step(t)
+		lose(12, 2)
+		e.step(t)
+		wantReset(t, rd, 12)
+		wantNext(t, rd, 13, 14, 0)
+	})
+}
+
+func wantReset(t *testing.T, rd *outbox.Reader, left int64) {
+	t.Helper()
+	b, err := rd.Next(t.Context(), time.Minute)
+	if err != nil || !b.Reset || rd.Pos() != left {
+		t.Fatalf("got %d events, reset %v to %d, %v; want a reset to %d", len(b.Events), b.Reset, rd.Pos(), err, left)
+	}
+}
+
+// TestReadersDoNotPassTheLoop is a regression test: a reader that read events before the
+// loop did was not told when they were lost, and skipped the new ones.
+func TestReadersDoNotPassTheLoop(t *testing.T) {
+	eachSteppedStream(t, func(t *testing.T, e *streamEnv, _ *hooked, lose func(after int64, emit int)) {
+		rd := e.open(t, 0)
+		e.emit(t, 4)
+		e.step(t)
+		e.emit(t, 2)
+		wantNext(t, rd, 1, 4, 0)
+		lose(4, 2)
+		e.step(t)
+		wantNext(t, rd, 5, 6, 0)
 	})
 }
 
