@@ -175,6 +175,9 @@ func valueOf(t reflect.Type, v reflect.Value) reflect.Value {
 }
 
 func sliceOf(t reflect.Type, n int) reflect.Value {
+	if t.Kind() == reflect.Pointer {
+		return valueOf(t, sliceOf(t.Elem(), n))
+	}
 	s := reflect.MakeSlice(t, n, n)
 	for i := range n {
 		switch t.Elem().Kind() {
