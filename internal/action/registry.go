@@ -19,6 +19,8 @@ import (
 type Registry struct {
 	actions map[string]*entry // by name and by alias
 	list    []*Action         // by name
+
+	accepted *accepted
 }
 
 type entry struct {
@@ -29,7 +31,7 @@ type entry struct {
 // NewRegistry returns a Registry of the actions. It refuses names that two actions use and
 // schemas that are not valid.
 func NewRegistry(actions ...Action) (*Registry, error) {
-	r := &Registry{actions: map[string]*entry{}}
+	r := &Registry{actions: map[string]*entry{}, accepted: newAccepted()}
 	for i := range actions {
 		if err := r.add(&actions[i]); err != nil {
 			return nil, fmt.Errorf("action %q: %w", actions[i].Name, err)
@@ -100,7 +102,7 @@ func (r *Registry) Validate(name string, args json.RawMessage) error {
 	if e == nil {
 		return hostler.NotFound(hostler.Text{EN: "action", ZH: "动作"}, name)
 	}
-	if fields := e.problems(args); len(fields) > 0 {
+	if fields := r.problems(e, args); len(fields) > 0 {
 		return hostler.InvalidFields(fields...)
 	}
 	return nil
@@ -113,7 +115,20 @@ func (r *Registry) Problems(a *Action, args json.RawMessage) []hostler.FieldErro
 	if e == nil || e.action != a {
 		return []hostler.FieldError{{Path: "action", Text: hostler.Text{EN: "is not registered", ZH: "未注册"}}}
 	}
-	return e.problems(args)
+	return r.problems(e, args)
+}
+
+// problems returns the faults of args, unless they were accepted before.
+func (r *Registry) problems(e *entry, args json.RawMessage) []hostler.FieldError {
+	key := r.accepted.key(e.action.Name, args)
+	if r.accepted.has(key) {
+		return nil
+	}
+	faults := e.problems(args)
+	if len(faults) == 0 {
+		r.accepted.add(key)
+	}
+	return faults
 }
 
 func (e *entry) problems(args json.RawMessage) []hostler.FieldError {
