@@ -63,7 +63,8 @@ type Config struct {
 	MasterKey          Secret
 	SeedSample         bool
 
-	PasswordInFlag bool // --db has a password
+	PasswordInFlag bool   // --db has a password
+	File           string // the YAML file; "" for none
 }
 
 // Values of ForwardedHeader.

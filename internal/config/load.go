@@ -54,7 +54,8 @@ func Load(src Source) (Config, error) {
 		}
 	}
 	env := hostlerEnv(src.Environ)
-	l.file(cmp.Or(src.File, env[ConfigEnv]))
+	c.File = cmp.Or(src.File, env[ConfigEnv])
+	l.file(c.File)
 	l.env(env)
 	l.flags(src.Flags)
 	c.PasswordInFlag = hasPassword(src.Flags["db"])

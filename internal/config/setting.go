@@ -173,9 +173,10 @@ func jobSettings() []Setting {
 		},
 		{
 			Key: "local_command_user",
-			Help: txt("User of this machine that `local_command` runs as, which must not be able to read the data folder. "+
+			Help: txt("User of this machine that `local_command` runs as, which must not be able to read the data folder, "+
+				"the configuration file or `tls_key`. "+
 				"Default: `nobody` if the server runs as root, else the server's own user, and then only for admins.",
-				"`local_command` 以本机的哪个用户运行；该用户不得能读取数据目录。"+
+				"`local_command` 以本机的哪个用户运行；该用户不得能读取数据目录、配置文件和 `tls_key`。"+
 					"默认：服务器以 root 运行时为 `nobody`，否则为服务器自身的用户（仅限 admin）。"),
 			value: textOf(func(c *Config) *string { return &c.LocalCommandUser }),
 		},

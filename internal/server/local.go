@@ -6,6 +6,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action/local"
+	"hostler.dev/hostler/internal/config"
 )
 
 // localAction is the action that runs programs on the server itself.
@@ -19,7 +20,7 @@ func (s *server) localAccount(ctx context.Context) (*local.Account, error) {
 	if !s.cfg.EnableLocalCommand {
 		return nil, nil
 	}
-	a, err := local.AccountFor(s.cfg.LocalCommandUser, s.cfg.Data, len(s.cfg.LocalProjects) > 0)
+	a, err := local.AccountFor(s.cfg.LocalCommandUser, guardedBy(s.cfg, s.proc.ContextFile), len(s.cfg.LocalProjects) > 0)
 	if err == nil {
 		if a.Name == "" {
 			protectProcess()
@@ -33,6 +34,15 @@ func (s *server) localAccount(ctx context.Context) (*local.Account, error) {
 		s.log.WarnContext(ctx, "local_command is disabled", "reason", e.Text.In(s.cfg.Lang))
 	}
 	return nil, nil
+}
+
+// guardedBy lists what holds secrets of the server, wherever the configuration puts it.
+func guardedBy(cfg config.Config, contextFile string) local.Guarded {
+	db, _ := cfg.SQLitePath()
+	return local.Guarded{
+		Folders: []string{cfg.Data, cfg.AuditArchive},
+		Files:   []string{cfg.File, cfg.TLSKey, db, contextFile},
+	}
 }
 
 // accountOf is the account, or the zero one.

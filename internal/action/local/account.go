@@ -2,9 +2,11 @@ package local
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
@@ -28,18 +30,24 @@ func (a Account) own() bool { return a.Name == "" }
 // another one.
 const fallbackUser = "nobody"
 
+// Guarded is what programs must not be able to read. "" is nothing.
+type Guarded struct {
+	Folders []string // of data: neither listed nor entered
+	Files   []string // with secrets: the configuration, private keys, a database
+}
+
 // AccountFor chooses the user that programs run as, and refuses one that would make a job
 // more than it should be:
 //
 //   - a worker that is root runs programs as another user, "nobody" by default, and as root
 //     only if the configuration names it;
-//   - that user must not be able to read the data folder;
+//   - that user must not be able to read what is guarded;
 //   - programs run as the worker's own user only while installation admins alone may run
 //     them: whoever can, reads the database and the master key.
 //
 // The name is that of the configuration, or ""; shared reports that others than
 // installation admins may run programs.
-func AccountFor(name, dataFolder string, shared bool) (Account, error) {
+func AccountFor(name string, guarded Guarded, shared bool) (Account, error) {
 	root := os.Geteuid() == 0
 	if name == "" && root {
 		name = fallbackUser
@@ -67,11 +75,27 @@ func AccountFor(name, dataFolder string, shared bool) (Account, error) {
 	case !root:
 		return Account{}, refused("local_command_user requires a server that runs as root: only root can change the user",
 			"local_command_user 要求服务器以 root 运行：只有 root 才能切换用户")
-	case a.uid != 0 && a.canEnter(dataFolder):
-		return Account{}, refused("the user %s of local_command can read the data folder; take the right away: chmod 700 %s",
-			"local_command 的用户 %s 可以读取数据目录；请收回权限：chmod 700 %s", a.Name, dataFolder)
+	case a.uid == 0:
+		return a, nil
 	}
-	return a, nil
+	return a, a.checkGuarded(guarded)
+}
+
+// checkGuarded refuses an account that can read what is guarded.
+func (a Account) checkGuarded(g Guarded) error {
+	for _, folder := range g.Folders {
+		if folder != "" && a.may(folder, 0o5) {
+			return refused("the user %s of local_command can read the folder %s of the server; take the right away: chmod 700 %[2]s",
+				"local_command 的用户 %s 可以读取服务器的目录 %s；请收回权限：chmod 700 %[2]s", a.Name, folder)
+		}
+	}
+	for _, file := range g.Files {
+		if file != "" && a.reaches(file) {
+			return refused("the user %s of local_command can read the file %s of the server; take the right away: chmod 600 %[2]s",
+				"local_command 的用户 %s 可以读取服务器的文件 %s；请收回权限：chmod 600 %[2]s", a.Name, file)
+		}
+	}
+	return nil
 }
 
 func refused(en, zh string, args ...any) error {
@@ -103,12 +127,37 @@ func lookUp(name string) (Account, error) {
 	return a, nil
 }
 
-// canEnter reports whether the permissions of a folder let the account in. One that does
-// not exist yet is created for its owner alone.
-func (a Account) canEnter(folder string) bool {
-	info, err := os.Stat(folder)
-	if err != nil {
+// reaches reports whether the permissions of a file, and of all folders above it, let the
+// account read it.
+func (a Account) reaches(file string) bool {
+	path, err := filepath.Abs(file)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return false
+	}
+	if err != nil {
+		return true // not verifiable
+	}
+	for folder := filepath.Dir(path); a.may(path, 0o4); folder = filepath.Dir(folder) {
+		if !a.may(folder, 0o1) {
+			return false
+		}
+		if folder == filepath.Dir(folder) {
+			return true
+		}
+	}
+	return false
+}
+
+// may reports whether the permissions of a file or folder grant the account any of the
+// rights, as the last digit of a mode. What does not exist yet is created for its owner
+// alone.
+func (a Account) may(path string, rights fs.FileMode) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	mode := info.Mode().Perm()
@@ -116,11 +165,11 @@ func (a Account) canEnter(folder string) bool {
 	case !ok:
 		return true // not verifiable
 	case st.Uid == a.uid:
-		return mode&0o500 != 0
+		return mode&(rights<<6) != 0
 	case slices.Contains(a.gids, st.Gid):
-		return mode&0o050 != 0
+		return mode&(rights<<3) != 0
 	}
-	return mode&0o005 != 0
+	return mode&rights != 0
 }
 
 // apply makes a program run as the account, with a home folder of its own.
