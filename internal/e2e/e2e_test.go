@@ -242,6 +242,7 @@ func (s *server) addAsset(d *sshtest.Server, name, address string) {
 
 // One command on two hundred hosts: one job each, a summary, an exit code.
 func TestFanOutOverSSH(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{AnyAddress: true, Config: []string{"MaxStartups 300"}})
 	eachStore(t, func(t *testing.T, s *server) {
 		s.addSSH(d)
@@ -287,6 +288,7 @@ func TestFanOutOverSSH(t *testing.T) {
 
 // A running job's output is seen live; cancelling it ends the process on the host.
 func TestFollowAndCancel(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
 		s.addSSH(d)
@@ -317,6 +319,7 @@ func TestFollowAndCancel(t *testing.T) {
 
 // A host that presents another key gets no credential until the key is accepted.
 func TestChangedHostKey(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{})
 	s := start(t, t.TempDir(), "")
 	s.addSSH(d)
@@ -342,6 +345,7 @@ func TestChangedHostKey(t *testing.T) {
 
 // On SIGTERM a running job ends; queued jobs run after the next start.
 func TestDrainAndRestart(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
 		s.addSSH(d)
@@ -363,6 +367,7 @@ func TestDrainAndRestart(t *testing.T) {
 // A job that ran when the server died is unknown and occupies its lane until its
 // outcome is set.
 func TestServerDiesUnderACommand(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{})
 	s := start(t, t.TempDir(), "")
 	s.addSSH(d)
@@ -425,6 +430,7 @@ func TestBackupAndRestore(t *testing.T) {
 
 // A secret that a command prints is redacted on disk and in every output.
 func TestSecretsStayInside(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
 		s.addSSH(d)

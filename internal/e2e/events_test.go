@@ -214,6 +214,7 @@ func TestEventStreamOfTwoServers(t *testing.T) {
 
 // The output of a job can be followed on a server that does not run it.
 func TestFollowAcrossServers(t *testing.T) {
+	t.Parallel()
 	a := start(t, t.TempDir(), storetest.Postgres(t), "--enable-local-command")
 	b := join(t, a, "--slots", "0")
 	made, err := a.client().CreateJobs(t.Context(), hostler.JobRequest{

@@ -57,6 +57,7 @@ func (s *server) prints(id hostler.JobID, text string) {
 // A request contains a host with its login: commands run there, a secret of it that
 // the host prints is redacted, and nothing of it is left when the job has ended.
 func TestAdHocHost(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
 		const canary = "canary-inline-71d0"

@@ -85,6 +85,7 @@ func (s *server) onDevices(dialect devicetest.Dialect, args map[string]any) []ho
 // Fifty network devices of two makes show and set their configuration, and reject
 // unknown lines; their passwords are stored and shown nowhere.
 func TestNetworkDevices(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir(), "")
 	devices := s.devices(50)
 	for dialect, lines := range map[devicetest.Dialect]struct{ show, rename string }{

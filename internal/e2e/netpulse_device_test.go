@@ -17,6 +17,7 @@ import (
 // NetPulse's clients test, read and configure a network device by netmiko's names;
 // the login of the request is stored and shown nowhere.
 func TestNetPulseOnANetworkDevice(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.3.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +105,7 @@ func TestNetPulseJobExpires(t *testing.T) {
 // One request runs a command on twenty hosts and an asset; the job of an
 // unsupported device fails alone.
 func TestNetPulseBulkRuns(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{AnyAddress: true, Config: []string{"MaxStartups 100"}})
 	eachStore(t, func(t *testing.T, s *server) {
 		s.addSSH(d)

@@ -96,6 +96,7 @@ func (s *server) execute(d *sshtest.Server, strategy string, commands ...string)
 // Scripts for NetPulse's job API wait for results, list ended jobs, and cancel jobs
 // that have not started.
 func TestNetPulseScriptsFollowJobs(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
 		good := s.execute(d, "fifo", "echo hello", "echo bye")
@@ -138,6 +139,7 @@ func TestNetPulseScriptsFollowJobs(t *testing.T) {
 // Scripts list workers and their open connections, stop either, and raise an alarm
 // when a worker is dead.
 func TestNetPulseScriptsWatchWorkers(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{})
 	eachStore(t, func(t *testing.T, s *server) {
 		s.addSSH(d)
@@ -197,6 +199,7 @@ func TestNetPulseScriptsWatchWorkers(t *testing.T) {
 // NetPulse's Python SDK works on its mount: its requests are accepted, and the fields
 // that it reads are there.
 func TestNetPulseSDK(t *testing.T) {
+	t.Parallel()
 	d := sshtest.Start(t, sshtest.Options{})
 	key := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(key, []byte(d.PrivateKey), 0o600); err != nil {
