@@ -8,8 +8,9 @@
 // octal, a name), nor whether a name resolves to another address the second time.
 //
 //	allowed   other hosts, including private networks: that is where hosts are
-//	denied    this machine (its interfaces have addresses of any range), the local link, cloud metadata services, multicast, and ranges
-//	          that are not the address of a host, also wrapped in IPv6 (mapped, NAT64, 6to4, …)
+//	denied    this machine (its interfaces have addresses of any range), the local link, cloud
+//	          metadata services, multicast, and ranges that are not the address of a host, also
+//	          wrapped in IPv6 (mapped, NAT64, 6to4, …)
 //	allowed   denied ranges that the configuration lists (egress_allow)
 //
 // # Invariants
@@ -22,10 +23,13 @@ package egress
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -165,6 +169,48 @@ func (p *Policy) Check(a netip.Addr) error {
 		return &Denied{Addr: a, Why: thisMachine}
 	}
 	return nil
+}
+
+// CheckHost checks a host that another machine will resolve, as far as it is known here: an
+// address, also in the forms of inet_aton(3), such as 2852039166 or 0xa9.254.43518. Names
+// pass.
+func (p *Policy) CheckHost(host string) error {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return p.Check(a)
+	}
+	if a, ok := parseLoose(host); ok {
+		return p.Check(a)
+	}
+	return nil
+}
+
+// parseLoose parses an IPv4 address of one to four numbers, decimal, octal or hexadecimal,
+// of which the last has all remaining bytes.
+func parseLoose(s string) (netip.Addr, bool) {
+	parts := strings.Split(s, ".")
+	if len(parts) > 4 {
+		return netip.Addr{}, false
+	}
+	var sum uint64
+	for i, part := range parts {
+		base := 10
+		switch lower := strings.ToLower(part); {
+		case strings.HasPrefix(lower, "0x"):
+			base, part = 16, part[2:]
+		case strings.HasPrefix(part, "0"):
+			base = 8
+		}
+		bits := 8
+		if i == len(parts)-1 {
+			bits = 8 * (5 - len(parts))
+		}
+		n, err := strconv.ParseUint(part, base, bits)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		sum = sum<<bits | n
+	}
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(sum)))), true //nolint:gosec // 32 bits
 }
 
 func (p *Policy) allows(a netip.Addr) bool {

@@ -44,3 +44,20 @@ func TestHostsMayBeThisMachineButNoMetadata(t *testing.T) {
 		t.Errorf("a range that is configured: %v", err)
 	}
 }
+
+// TestFormsThatAnotherMachineResolves checks hosts that a jump host resolves, in every form
+// that its resolver takes for an address.
+func TestFormsThatAnotherMachineResolves(t *testing.T) {
+	p := ForHosts()
+	for host, ok := range map[string]bool{
+		"169.254.169.254": false, "2852039166": false, "0xa9fea9fe": false, "0XA9FEA9FE": false, "169.254.43518": false,
+		"169.16689662": false, "0251.0376.0251.0376": false, "0xa9.254.0251.254": false, "025177524776": false,
+		"::ffff:a9fe:a9fe": false, "fe80::1": false, "1684301000": false,
+		"10.0.0.1": true, "167772161": true, "0": true, "web1": true, "web1.example": true, "4294967296": true,
+		"169.254.169.254.example": true, "169.254.169.256": true, "0x": true, "": true,
+	} {
+		if err := p.CheckHost(host); (err == nil) != ok {
+			t.Errorf("%q: %v, want allowed %v", host, err, ok)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package sshconn
 import (
 	"context"
 	"net"
-	"net/netip"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -41,8 +40,12 @@ func (p *Pool) connect(ctx context.Context, r *route, call *action.Call) (nc net
 	dial := (&net.Dialer{ControlContext: policy.Control}).DialContext
 	if r.via != nil {
 		// The jump host resolves names; what it connects to is checked as far as it is known.
-		if to, err := netip.ParseAddrPort(r.addr); err == nil && policy.Check(to.Addr()) != nil {
-			return nil, nil, dialFault(r, policy.Check(to.Addr()))
+		host, _, err := net.SplitHostPort(r.addr)
+		if err == nil {
+			err = policy.CheckHost(host)
+		}
+		if err != nil {
+			return nil, nil, dialFault(r, err)
 		}
 		if via, err = p.acquireForward(ctx, r.via, call); err != nil {
 			return nil, nil, err

@@ -68,6 +68,10 @@ func TestErrorKinds(t *testing.T) {
 			a.Jump = s.Asset()
 			a.Address = "169.254.169.254"
 		}, hostler.ErrKindBadArgs, final},
+		"metadata as a number through a jump host": {func(a *hostler.LeaseAsset) {
+			a.Jump = s.Asset()
+			a.Address = "2852039166"
+		}, hostler.ErrKindBadArgs, final},
 		"jump loop": {func(a *hostler.LeaseAsset) { a.Jump = s.Asset() }, hostler.ErrKindBadArgs, final},
 	} {
 		t.Run(name, func(t *testing.T) {
