@@ -50,6 +50,8 @@ type (
 	WebhookID       = ID[webhookKind]
 	DeliveryID      = ID[deliveryKind]
 	CustomRoleID    = ID[customRoleKind]
+	ScheduleID      = ID[scheduleKind]
+	FireID          = ID[fireKind]
 )
 
 type (
@@ -67,6 +69,8 @@ type (
 	webhookKind       struct{}
 	deliveryKind      struct{}
 	customRoleKind    struct{}
+	scheduleKind      struct{}
+	fireKind          struct{}
 )
 
 func (projectKind) prefix() string       { return "prj" }
@@ -83,6 +87,8 @@ func (auditKind) prefix() string         { return "aud" }
 func (webhookKind) prefix() string       { return "whk" }
 func (deliveryKind) prefix() string      { return "dlv" }
 func (customRoleKind) prefix() string    { return "rol" }
+func (scheduleKind) prefix() string      { return "sch" }
+func (fireKind) prefix() string          { return "fir" }
 
 // crockford is Crockford's base 32 alphabet in lower case: its byte order is
 // its digit order.
