@@ -353,8 +353,11 @@ func (tx *Tx) PromoteStranded(lanes []int64) (int, error) {
 // DeleteIdleLanes deletes up to limit lanes that were not used for a day and that no
 // live job needs, and returns how many.
 func (tx *Tx) DeleteIdleLanes(limit int) (int64, error) {
-	const unused = `NOT EXISTS (SELECT 1 FROM job j WHERE j.lane = lane.id)`
-	idle, err := column[laneID](tx, `SELECT id FROM lane WHERE inflight = 0 AND closed = 0 AND used_at < ? AND `+unused+`
+	// A lane without jobs in flight has none in ready and running.
+	const unused = `inflight = 0 AND NOT EXISTS (SELECT 1 FROM wait w WHERE w.lane = lane.id)
+AND NOT EXISTS (SELECT 1 FROM sched s WHERE s.lane = lane.id AND s.lane <> 0)
+AND NOT EXISTS (SELECT 1 FROM parked k WHERE k.lane = lane.id AND k.lane <> 0)`
+	idle, err := column[laneID](tx, `SELECT id FROM lane WHERE closed = 0 AND used_at < ? AND `+unused+`
 ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED`, sqldb.Micros(tx.now.Add(-24*time.Hour)), limit)
 	if err != nil || len(idle) == 0 {
 		return 0, err

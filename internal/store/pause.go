@@ -42,14 +42,28 @@ func (c *queueChange) followPause(queue string) (more bool, err error) {
 	return len(heads) == pauseStep, c.flush()
 }
 
-// followResume promotes the jobs of a resumed queue in the lanes of pauseStep waiting
-// ones, where these have capacity. It reports whether there may be more.
+// followResume promotes the jobs of a resumed queue in up to pauseStep lanes that have
+// waiting jobs, where these have capacity. It reports whether there may be more.
 func (c *queueChange) followResume(queue string) (more bool, err error) {
-	lanes, err := column[laneID](c.tx, `SELECT lane FROM wait WHERE queue = ? LIMIT ?`, queue, pauseStep)
+	type waitingLane struct {
+		ID  laneID `db:"s.lane"`
+		Has bool   `db:"CASE WHEN EXISTS (SELECT 1 FROM wait w WHERE w.lane = s.lane AND w.queue = ?) THEN 1 ELSE 0 END"`
+	}
+	// One step of the index for each lane, however many jobs wait in it.
+	found, err := query[waitingLane](c.tx, `WITH RECURSIVE s (lane, n) AS (
+SELECT (SELECT min(w.lane) FROM wait w), 1
+UNION ALL SELECT (SELECT min(w.lane) FROM wait w WHERE w.lane > s.lane), s.n + 1 FROM s
+WHERE s.lane IS NOT NULL AND s.n < ?) SELECT @cols FROM s WHERE s.lane IS NOT NULL`, pauseStep, queue)
 	if err != nil {
 		return false, err
 	}
-	more = len(lanes) == pauseStep
+	var lanes []laneID
+	for _, l := range found {
+		if l.Has {
+			lanes = append(lanes, l.ID)
+		}
+	}
+	more = len(found) == pauseStep
 	slices.Sort(lanes)
 	if err := c.lockLanes(slices.Compact(lanes)); err != nil {
 		return false, err
