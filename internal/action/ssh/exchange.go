@@ -434,12 +434,22 @@ func (x *exchange) readRequests() {
 			Rest   []byte `ssh:"rest"`
 		}
 		if req.Type == "exit-signal" && gossh.Unmarshal(req.Payload, &killed) == nil {
-			x.signal = killed.Signal
+			x.signal = signalName(killed.Signal)
 		}
 		if req.WantReply {
 			_ = req.Reply(false, nil)
 		}
 	}
+}
+
+// signalName returns the name of a signal as the host gave it, or "unknown" for a text that
+// is none (RFC 4254, 6.10): it is shown to people.
+func signalName(s string) string {
+	named := func(r rune) bool { return r > ' ' && r <= '~' }
+	if s == "" || len(s) > 32 || strings.ContainsFunc(s, func(r rune) bool { return !named(r) }) {
+		return "unknown"
+	}
+	return s
 }
 
 // readStreams copies the two streams until their end.

@@ -390,3 +390,15 @@ func TestChecks(t *testing.T) {
 }
 
 func long() string { return strings.Repeat("x", maxArgvBytes+1) }
+
+// TestSignalNames: a host may send anything as the name of the signal that ended its shell.
+func TestSignalNames(t *testing.T) {
+	for given, want := range map[string]string{
+		"KILL": "KILL", "XCPU@openssh.com": "XCPU@openssh.com", "": "unknown",
+		"KILL\nroot: all is well": "unknown", "\x1b[2J": "unknown", strings.Repeat("K", 33): "unknown",
+	} {
+		if got := signalName(given); got != want {
+			t.Errorf("%q: got %q, want %q", given, got, want)
+		}
+	}
+}
