@@ -44,6 +44,18 @@ const (
 	EventWebhookDeleted    EventType = "webhook.deleted"
 	EventWebhookDisabled   EventType = "webhook.disabled"
 	EventWebhookPing       EventType = "webhook.ping"
+
+	EventRunStarted        EventType = "run.started"
+	EventRunWaiting        EventType = "run.waiting"
+	EventRunSucceeded      EventType = "run.succeeded"
+	EventRunFailed         EventType = "run.failed"
+	EventRunRejected       EventType = "run.rejected"
+	EventRunCancelled      EventType = "run.cancelled"
+	EventRunMessage        EventType = "run.message"
+	EventApprovalRequested EventType = "approval.requested"
+	EventApprovalDecided   EventType = "approval.decided"
+	EventTemplatePublished EventType = "template.published"
+	EventTaskUpdated       EventType = "task.updated"
 )
 
 // EventInfo describes a type of event.
@@ -107,6 +119,21 @@ func EventCatalogue() []EventInfo {
 			"接收方声明已不存在，Hostler 停用了回调。"),
 		info(EventWebhookPing, "A person tests a webhook; only that webhook receives it.",
 			"测试回调；仅该回调会收到。"),
+		info(EventRunStarted, "A person started a run.", "执行已启动。"),
+		info(EventRunWaiting, "A run waits for people: for an approval, or for an unknown outcome to be resolved.",
+			"执行在等待人工处理：审批，或确认未知结果。"),
+		info(EventRunSucceeded, "A run succeeded.", "执行成功。"),
+		info(EventRunFailed, "A run failed: one of its steps did.", "执行失败：其中某个步骤失败。"),
+		info(EventRunRejected, "A run ended because an approval was rejected, or expired.",
+			"审批被拒绝或过期，执行结束。"),
+		info(EventRunCancelled, "A person terminated a run, and it has stopped.", "执行被终止且已停止。"),
+		info(EventRunMessage, "A step of a run sends a message; the object is its text.",
+			"执行的通知步骤发送消息；object 为其文本。"),
+		info(EventApprovalRequested, "A run asks for an approval.", "执行请求审批。"),
+		info(EventApprovalDecided, "A person approved or rejected.", "审批已通过或被拒绝。"),
+		info(EventTemplatePublished, "A version of a template was published, restored or retired.",
+			"模板的某个版本已发布、恢复或停用。"),
+		info(EventTaskUpdated, "A task was created, changed or deleted.", "任务已创建、修改或删除。"),
 	}
 }
 

@@ -52,6 +52,10 @@ type (
 	CustomRoleID    = ID[customRoleKind]
 	ScheduleID      = ID[scheduleKind]
 	FireID          = ID[fireKind]
+	TemplateID      = ID[templateKind]
+	TaskID          = ID[taskKind]
+	ApprovalID      = ID[approvalKind]
+	RunStepID       = ID[runStepKind]
 )
 
 type (
@@ -71,6 +75,10 @@ type (
 	customRoleKind    struct{}
 	scheduleKind      struct{}
 	fireKind          struct{}
+	templateKind      struct{}
+	taskKind          struct{}
+	approvalKind      struct{}
+	runStepKind       struct{}
 )
 
 func (projectKind) prefix() string       { return "prj" }
@@ -89,6 +97,10 @@ func (deliveryKind) prefix() string      { return "dlv" }
 func (customRoleKind) prefix() string    { return "rol" }
 func (scheduleKind) prefix() string      { return "sch" }
 func (fireKind) prefix() string          { return "fir" }
+func (templateKind) prefix() string      { return "tpl" }
+func (taskKind) prefix() string          { return "tsk" }
+func (approvalKind) prefix() string      { return "apv" }
+func (runStepKind) prefix() string       { return "stp" }
 
 // crockford is Crockford's base 32 alphabet in lower case: its byte order is
 // its digit order.

@@ -148,6 +148,7 @@ const (
 	ErrKindInternal     = "internal"
 	ErrKindShortage     = "worker_shortage" // of the worker's machine, such as of file descriptors
 	ErrKindResolved     = "resolved"
+	ErrKindChanged      = "changed_since_approval"
 )
 
 // Attempt is one attempt to run a job.

@@ -7,3 +7,13 @@ type RunSummary struct {
 	States map[State]int `json:"states"`
 	Done   bool          `json:"done" doc:"every job is terminal or unknown"`
 }
+
+// RunSource is what a run was started from.
+type RunSource string
+
+// The sources of runs.
+const (
+	RunAdHoc        RunSource = "adhoc" // a request for jobs
+	RunFromTemplate RunSource = "template"
+	RunFromTask     RunSource = "task"
+)

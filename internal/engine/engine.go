@@ -13,6 +13,7 @@
 //	       ──AppendLog─▶ output     ──Report─▶ the job moves on   report.go
 //
 //	loops    due      scheduled jobs are queued, overdue ones expire   due.go
+//	         runs     runs go on when their steps or timers end            advance.go
 //	         rescue   jobs of lost workers are retried or failed       rescue.go
 //	         follow   lanes follow the pause or resume of a queue      upkeep.go
 //	         counts   the counts of waiting jobs are added up          upkeep.go
@@ -59,6 +60,8 @@ type Config struct {
 	Resolve func(ctx context.Context, leases []*hostler.Lease) error
 	// Pin decides whether a host key that a leased job was offered is accepted.
 	Pin func(ctx context.Context, job store.LeasedJob, k hostler.HostKeyOffer) error
+	// Plan computes what an approval approves; nil in tests without approvals.
+	Plan func(ctx context.Context, a store.ApprovalRow) (*store.ApprovalPlan, error)
 	// Retention is how long ended jobs and their output are stored.
 	Retention time.Duration
 	// Sole states that no other server uses the database. The workers found at start
@@ -107,6 +110,7 @@ func New(cfg Config) *Engine {
 func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.dueLoop(ctx) })
+	g.Go(func() error { return e.runLoop(ctx) })
 	g.Go(func() error { return e.loop(ctx, "rescue", rescueInterval, e.rescueOnce) })
 	g.Go(func() error { return e.loop(ctx, "follow", followInterval, e.followOnce) })
 	g.Go(func() error { return e.loop(ctx, "counts", countsInterval, e.sumCounts) })

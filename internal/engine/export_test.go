@@ -1,6 +1,9 @@
 package engine
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // RescueOnce exports rescueOnce.
 func (e *Engine) RescueOnce(ctx context.Context) error { return e.rescueOnce(ctx) }
@@ -13,3 +16,6 @@ func (e *Engine) FollowOnce(ctx context.Context) error { return e.followOnce(ctx
 
 // Withheld reports whether the next report announces that slots are free.
 func (e *Engine) Withheld() bool { return e.withheld.Load() }
+
+// RunsOnce exports runsOnce: runs go on as far as they do by themselves.
+func (e *Engine) RunsOnce(ctx context.Context) (time.Duration, error) { return e.runsOnce(ctx) }

@@ -35,6 +35,7 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteEvents(now.Add(-eventRetention), batch) }),
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteIdem(batch) }),
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteAttempts(now.Add(-e.cfg.Retention), batch) }),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteRuns(now.Add(-e.cfg.Retention), batch) }),
 		e.pruneBy(ctx, argsBatch, func(tx *store.Tx) (int64, error) {
 			return tx.DeleteRunArgs(now.Add(-e.cfg.Retention), argsBatch)
 		}),

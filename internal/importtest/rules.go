@@ -62,13 +62,13 @@ var useCases = []Rule{
 		"internal/destination", "internal/outbox", "internal/resolve", "internal/secret", "internal/store", "internal/webhook",
 	}},
 	{Package: "internal/resolve", May: []string{
-		"internal/action", "internal/check", "internal/destination", "internal/secret", "internal/store",
+		"internal/action", "internal/check", "internal/destination", "internal/flow", "internal/secret", "internal/store",
 	}},
 }
 
 // Loops over the store.
 var loops = []Rule{
-	{Package: "internal/engine", May: []string{"internal/store", "internal/wait"}},
+	{Package: "internal/engine", May: []string{"internal/flow", "internal/store", "internal/wait"}},
 	{Package: "internal/auditor", May: []string{"internal/auditchain", "internal/store", "internal/wait"}},
 	{Package: "internal/outbox", May: []string{"internal/store", "internal/wait"}},
 	{Package: "internal/notify", May: []string{

@@ -59,6 +59,7 @@ type batch struct {
 	strict      map[location]bool // addresses of strict assets
 	credentials []store.SealedCredential
 	uses        Uses
+	bindings    map[hostler.JobID]string // of approved jobs
 
 	// Results, computed once for the batch.
 	opened    map[hostler.CredentialID]*hostler.LeaseCredential
@@ -104,7 +105,7 @@ func (b *batch) collect(l *hostler.Lease) {
 // read reads the rows. The store may run it again from the start.
 func (b *batch) read(tx *store.Tx) error {
 	for _, read := range []func(*store.Tx) error{
-		b.readAssets, b.readTargets, b.readHostKeys, b.readCredentials, b.readUses,
+		b.readAssets, b.readTargets, b.readHostKeys, b.readCredentials, b.readUses, b.readBindings,
 	} {
 		if err := read(tx); err != nil {
 			return err
@@ -243,7 +244,9 @@ func (b *batch) complete(it *item) {
 		l.Asset, l.AssetMissing = nil, true
 	case l.Asset != nil:
 		c := b.asset(l.Asset.ID, it.logsIn)
+		id := l.Asset.ID
 		l.Asset, l.Refused = c.asset, c.refused
+		b.checkBinding(l, id)
 	}
 	for _, use := range it.uses {
 		b.addNamed(l, use, DestinationOf(use, way))

@@ -166,7 +166,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	s.publisher = &outbox.Publisher{Store: s.store, Log: log}
 	resolver := resolve.New(resolve.Config{Store: s.store.ForWork(), Actions: s.node.Actions(), Box: box, Log: log})
 	s.engine = engine.New(engine.Config{
-		Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey,
+		Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey, Plan: resolver.Plan,
 		Retention: cfg.Retention, Sole: sole, Log: log,
 	})
 	if err := s.node.Connect(s.engine); err != nil {

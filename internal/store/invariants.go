@@ -17,6 +17,7 @@ const (
 	InvariantArgsLive      Invariant = "I6 ArgsLive"
 	InvariantCountsExact   Invariant = "I7 CountsExact"
 	InvariantLaneShared    Invariant = "I8 LaneShared"
+	InvariantRunsExact     Invariant = "I9 RunsExact"
 )
 
 // invariantChecks select the ids that break an invariant.
@@ -87,6 +88,20 @@ AND EXISTS (SELECT 1 FROM job j WHERE j.lane = l.id AND j.project <> l.project)`
 		InvariantLaneShared, "lane %d, which several projects use, is held by a job that backs off",
 		`SELECT l.id FROM lane l WHERE l.project = -1
 AND EXISTS (SELECT 1 FROM sched s WHERE s.lane = l.id AND s.lane_held = 1)`,
+	},
+	{
+		InvariantRunsExact, "the hosts of step %d of a run are counted wrong",
+		`SELECT s.id FROM run_step s LEFT JOIN run_host h ON h.step = s.id AND h.round = s.round GROUP BY s.id
+HAVING s.started <> count(h.step)
+OR s.succeeded <> sum(CASE WHEN h.state = 'succeeded' THEN 1 ELSE 0 END)
+OR s.failed <> sum(CASE WHEN h.state IN ('failed', 'missing') THEN 1 ELSE 0 END)
+OR s.cancelled <> sum(CASE WHEN h.state = 'cancelled' THEN 1 ELSE 0 END)
+OR s.unknown <> sum(CASE WHEN h.state = 'unknown' THEN 1 ELSE 0 END)`,
+	},
+	{
+		InvariantRunsExact, "job %d of a run has ended, and its host is not counted",
+		`SELECT h.job FROM run_host h WHERE h.state IN ('queued', 'unknown')
+AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = h.job)`,
 	},
 }
 

@@ -8,6 +8,7 @@ const (
 	TopicOutbox                        // events wait to be published; this process only
 	TopicEvents                        // events were published
 	TopicDeliveries                    // deliveries of webhooks became pending
+	TopicRuns                          // runs must be looked at
 	TopicAudit                         // rows of the audit wait to be chained; this process only
 )
 

@@ -53,19 +53,22 @@
 //	                  are scheduled, by queue and project
 //	I8 LaneShared     a lane knows if several projects have jobs in it; then no job that
 //	                  waits for its next attempt holds it
+//	I9 RunsExact      the counters of a step of a run count the states of its hosts
 //
 // # Locks
 //
 // All transactions lock in the same order, so that none of them wait for each other in
 // a circle:
 //
+//  0. the row of a run, when the run advances or a person changes it;
 //  1. the queue lock (queueLock), shared by all that move jobs, exclusive to pause a
 //     queue or to move jobs of assets to another lane, which is the last thing that a
 //     transaction does;
 //  2. queues by name, then limits by project, when running jobs are counted for them;
 //  3. running jobs by id;
 //  4. lanes by id;
-//  5. rows of sched, wait, ready and parked.
+//  5. rows of sched, wait, ready and parked;
+//  6. steps of runs by id, in the last statements of the transaction (runcount.go).
 //
 // A claim locks rows of ready without their lanes: it takes only rows that no other
 // transaction holds (SKIP LOCKED), so it waits for none.
@@ -132,6 +135,9 @@ type Tx struct {
 	fair   *fairness
 	// onCommit runs once the transaction is durable.
 	onCommit []func()
+	// ended are the jobs of runs with a row that ended in the transaction, or became
+	// unknown; see runcount.go.
+	ended map[hostler.JobID]hostState
 	// planned are the assets that [Tx.PlanAsset] makes known, by id and by name.
 	planned      map[hostler.AssetID]*AssetRow
 	plannedNames map[string]*AssetRow
@@ -185,6 +191,9 @@ func (s *Store) inTx(ctx context.Context, d sqldb.Driver, fn func(tx *Tx) error)
 			return err
 		}
 		if err := tx.relane(tx.keyChanges); err != nil {
+			return err
+		}
+		if err := tx.flushRuns(); err != nil {
 			return err
 		}
 		if err := tx.flushEvents(); err != nil {
