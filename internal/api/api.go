@@ -61,7 +61,7 @@ func New(cfg Config) (http.Handler, error) {
 		netpulse.Health(watch.StoreError, watch.Open),
 		rest.Plain{Pattern: "GET /{$}", Dialect: native.Dialect, Serve: home(cfg.Version)})
 	return rest.New(rest.Config{
-		Authenticate: cfg.App.Authenticate, Default: native.Dialect,
+		Authenticate: cfg.App.Authenticate, KnownKeys: cfg.App.KnownKeys, Default: native.Dialect,
 		Document: native.Prefix + "/openapi.json", Title: "Hostler", Version: cfg.Version,
 		TrustedProxies: cfg.TrustedProxies, ForwardedHeader: cfg.Forwarded, Refused: refused(cfg.App, watch),
 		BodyLimit: cfg.BodyLimit, Connections: cfg.Connections, TLS: cfg.TLS,

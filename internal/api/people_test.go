@@ -136,6 +136,9 @@ func (w *env) limitedBodies(t *testing.T, asset hostler.AssetID) {
 func TestRefusalsAreCountedAndRecorded(t *testing.T) {
 	w := newEnv(t)
 	w.mustDo(t, viewer, "GET", "/api/v1/me", "", nil)
+	var fresh hostler.KeyCreated
+	w.mustDo(t, admin, "POST", "/api/v1/keys", `{"name":"fresh"}`, &fresh)
+	w.keys["a key that was not used before"] = fresh.Secret
 	statuses := map[int]int{}
 	for range 60 {
 		req := w.request(t, nobody, "GET", "/api/v1/me", "")
@@ -146,6 +149,7 @@ func TestRefusalsAreCountedAndRecorded(t *testing.T) {
 		t.Errorf("answers %v", statuses)
 	}
 	w.mustDo(t, viewer, "GET", "/api/v1/me", "", nil)
+	w.mustDo(t, "a key that was not used before", "GET", "/api/v1/me", "", nil)
 	for range 5 {
 		w.do(t, viewer, "POST", "/api/v1/projects", `{"name":"x"}`)
 	}

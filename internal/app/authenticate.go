@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,6 +77,32 @@ func (a *App) Authenticate(ctx context.Context, rawKey, project, remote string) 
 	c = c.Clone()
 	c.Remote = remote
 	return inProject(c, project)
+}
+
+// knownStep is how many keys one statement of KnownKeys looks for.
+const knownStep = 500
+
+// KnownKeys returns which of the keys are valid.
+func (a *App) KnownKeys(ctx context.Context, keys []string) (map[string]bool, error) {
+	known := map[string]bool{}
+	for step := range slices.Chunk(keys, knownStep) {
+		byHash := make(map[string]string, len(step))
+		for _, key := range step {
+			byHash[auth.HashKey(key)] = key
+		}
+		var found []string
+		err := a.work.View(ctx, func(tx *store.Tx) (err error) {
+			found, err = tx.ValidKeys(slices.Sorted(maps.Keys(byHash)))
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, hash := range found {
+			known[byHash[hash]] = true
+		}
+	}
+	return known, nil
 }
 
 // inProject returns the caller acting in another project in which it has a role.

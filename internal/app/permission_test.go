@@ -61,7 +61,7 @@ var verbs = map[string]auth.Verb{
 // withoutCaller lists the methods of App that act on the authority of the process: its
 // configuration or its data folder.
 var withoutCaller = []string{
-	"Authenticate", "Bootstrap", "ConfigureWebhook", "LocalAdminKey", "LocalContextKey", "RecordRefusal", "SeedSample",
+	"Authenticate", "Bootstrap", "ConfigureWebhook", "KnownKeys", "LocalAdminKey", "LocalContextKey", "RecordRefusal", "SeedSample",
 	"StartDispatch", "StoreKind", "Vitals",
 }
 

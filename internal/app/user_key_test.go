@@ -62,6 +62,33 @@ func TestAnotherServersRevocationCountsWithinASecond(t *testing.T) {
 	})
 }
 
+// TestKnownKeysAreTheValidOnes asks for many keys at once, as an address that tries keys does.
+func TestKnownKeysAreTheValidOnes(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		create := func(in hostler.KeyInput) hostler.KeyCreated {
+			in.Name = "k"
+			return must(w.CreateKey(ctx, w.operator, in))(t)
+		}
+		revoked, valid := create(hostler.KeyInput{}), create(hostler.KeyInput{})
+		expired := create(hostler.KeyInput{ExpiresIn: hostler.Duration(time.Hour)})
+		must(w.RevokeKey(ctx, w.operator, revoked.Key.ID))(t)
+		w.h.Advance(2 * time.Hour)
+		all := []string{revoked.Secret, expired.Secret, "no key", valid.Secret}
+		for range 1200 {
+			all = append(all, auth.NewKey())
+		}
+		known := must(w.KnownKeys(ctx, all))(t)
+		if len(known) != 1 || !known[valid.Secret] {
+			t.Errorf("known: %d, the valid one: %v", len(known), known[valid.Secret])
+		}
+		must(w.ChangeUser(ctx, w.admin, valid.Key.User, hostler.UserChange{Disabled: new(true)}))(t)
+		if known := must(w.KnownKeys(ctx, all))(t); len(known) != 0 {
+			t.Errorf("%d keys of a disabled user are known", len(known))
+		}
+	})
+}
+
 func TestRotationOverlaps(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()

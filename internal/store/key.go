@@ -131,6 +131,13 @@ func (tx *Tx) KeyByHash(hash string) (*KeyRow, bool, error) {
 	return k, disabled, err
 }
 
+// ValidKeys returns which of the hashes are those of valid keys.
+func (tx *Tx) ValidKeys(hashes []string) ([]string, error) {
+	return column[string](tx, `SELECT k.hash FROM api_key k JOIN users u ON u.id = k.user_id
+WHERE k.hash IN ?* AND k.revoked_at = 0 AND (k.expires_at = 0 OR k.expires_at > ?) AND u.disabled = 0`,
+		hashes, sqldb.Micros(tx.now))
+}
+
 // KeyQuery selects keys.
 type KeyQuery struct {
 	User    hostler.UserID    // keys of the user,

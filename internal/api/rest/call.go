@@ -107,7 +107,7 @@ type core struct {
 
 func newCore(cfg Config) core {
 	s := core{
-		cfg: cfg, alerts: &alerts{}, refusals: newRefusals(time.Now),
+		cfg: cfg, alerts: &alerts{}, refusals: newRefusals(time.Now, cfg.KnownKeys),
 		bodies: newBudget(bodiesInFlight(cfg.BodyLimit)), lists: newBudget(listsInFlight),
 	}
 	if cfg.Connections > 0 {
@@ -149,7 +149,7 @@ func (s *core) authenticate(ctx context.Context, r *http.Request, d *Dialect) (a
 		project = r.Header.Get("X-Project")
 	}
 	addr := s.clientAddr(r)
-	if err := s.refusals.admit(addr, key); err != nil {
+	if err := s.refusals.admit(ctx, addr, key); err != nil {
 		return auth.Caller{}, err
 	}
 	c, err := s.cfg.Authenticate(ctx, key, project, addr)

@@ -15,6 +15,9 @@ type Config struct {
 	// Authenticate returns the caller that a key belongs to, acting in the project;
 	// "" is the key's own project.
 	Authenticate func(ctx context.Context, key, project, clientAddr string) (auth.Caller, error)
+	// KnownKeys returns which of the keys are valid, for an address that sends many that are
+	// not. Nil knows none.
+	KnownKeys func(ctx context.Context, keys []string) (map[string]bool, error)
 	// Default is the dialect of errors for paths below no route.
 	Default *Dialect
 	// Document is the path of the OpenAPI document; Title and Version describe it.
@@ -66,6 +69,9 @@ func (c Config) withDefaults() Config {
 	c.StreamWait = cmp.Or(c.StreamWait, 20*time.Second)
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	c.ForwardedHeader = cmp.Or(c.ForwardedHeader, "x-forwarded-for")
+	if c.KnownKeys == nil {
+		c.KnownKeys = func(context.Context, []string) (map[string]bool, error) { return nil, nil }
+	}
 	if c.Refused == nil {
 		c.Refused = func(context.Context, Refusal) {}
 	}

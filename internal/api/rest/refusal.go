@@ -27,7 +27,7 @@ type Refusal struct {
 // The limits on refusals.
 const (
 	keyTries     = 20               // keys that are not valid, from one address at once
-	keyTryEvery  = 2 * time.Second  // after which an address has one more try
+	keyTryEvery  = 2 * time.Second  // after which an address has one more try; see screen
 	recordEvery  = time.Minute      // between two records of the same kind
 	recordMost   = 60               // records in that time, of all kinds
 	goodKeySpan  = 10 * time.Minute // how long a valid key is exempt from the limit
@@ -37,7 +37,8 @@ const (
 
 // refusals limits failing keys by address, and the records of refusals.
 type refusals struct {
-	now func() time.Time
+	now    func() time.Time
+	screen screen
 
 	mu       sync.Mutex // guards the fields below
 	tries    map[netip.Prefix]tries
@@ -65,9 +66,11 @@ type refusalCount struct {
 	n    int       // since the last record
 }
 
-func newRefusals(now func() time.Time) *refusals {
+func newRefusals(
+	now func() time.Time, known func(context.Context, []string) (map[string]bool, error),
+) *refusals {
 	return &refusals{
-		now: now, tries: map[netip.Prefix]tries{}, good: map[string]time.Time{},
+		now: now, screen: screen{known: known}, tries: map[netip.Prefix]tries{}, good: map[string]time.Time{},
 		kinds: map[refusalKind]refusalCount{},
 	}
 }
@@ -87,14 +90,21 @@ func network(addr string) netip.Prefix {
 	return p
 }
 
-// admit refuses a key from an address that has tried too many keys that are not valid.
-// Keys that were valid a while ago are exempt: others behind the same address must not
-// suffer from it.
-func (f *refusals) admit(addr, key string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := f.now()
-	if now.Before(f.good[auth.HashKey(key)]) || f.level(network(addr), now)+1 <= keyTries {
+// admit refuses a key that is not valid, from an address that has tried too many of them.
+// Others behind the same address must not suffer from it: keys that were valid a while ago
+// are exempt, and the rest are screened.
+func (f *refusals) admit(ctx context.Context, addr, key string) error {
+	if f.below(addr, key) {
+		return nil
+	}
+	valid := false
+	if auth.ParseKey(key) == nil {
+		var err error
+		if valid, err = f.screen.valid(ctx, key); err != nil {
+			return err
+		}
+	}
+	if valid {
 		return nil
 	}
 	e := hostler.Errorf(hostler.CodeRateLimited,
@@ -102,6 +112,14 @@ func (f *refusals) admit(addr, key string) error {
 		"来自此地址的无效 API 密钥过多；请稍后再试")
 	e.RetryAfter = retrySeconds
 	return e
+}
+
+// below reports whether a key is looked up without being screened.
+func (f *refusals) below(addr, key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	return now.Before(f.good[auth.HashKey(key)]) || f.level(network(addr), now)+1 <= keyTries
 }
 
 func (f *refusals) level(p netip.Prefix, now time.Time) float64 {
