@@ -32,7 +32,8 @@ type JobRequest struct {
 
 // InlineTarget is an ad-hoc host with its login. It is not saved as an asset. The
 // secrets are encrypted with the job, are never shown again, and are deleted when the
-// job ends. The job runs in the lane of the address.
+// job ends. The job runs in the lane of the device at the address: that of an asset there, if
+// there is one, otherwise that of the address.
 type InlineTarget struct {
 	Address    string `json:"address" minLength:"1" maxLength:"253"`
 	Port       int    `json:"port,omitempty" minimum:"0" maximum:"65535"`

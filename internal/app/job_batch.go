@@ -98,7 +98,7 @@ type jobBatch struct {
 
 // run creates one job for each plan; nil plans are skipped.
 func (b *jobBatch) run(plans []*plan) error {
-	if err := b.FreezeLanes(); err != nil {
+	if err := b.freeze(plans...); err != nil {
 		return err
 	}
 	id, err := b.NewID()

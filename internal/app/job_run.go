@@ -54,7 +54,7 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err := s.checkRun(p.act, p.spec.Args, p.onAssets); err != nil {
 		return hostler.JobsCreated{}, err
 	}
-	if err := s.FreezeLanes(); err != nil {
+	if err := s.freeze(p); err != nil {
 		return hostler.JobsCreated{}, err
 	}
 	targets, err := s.findTargets(p)
@@ -78,6 +78,16 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 		return hostler.JobsCreated{}, err
 	}
 	return created, s.audit("job.run", created.Run.String(), runDetail(p, targets, created))
+}
+
+// freeze makes sure that the lanes of the jobs of plans stay what they are.
+func (s *scope) freeze(plans ...*plan) error {
+	if slices.ContainsFunc(plans, func(p *plan) bool { return p != nil && p.inline != nil }) {
+		if err := s.FreezeHosts(); err != nil {
+			return err
+		}
+	}
+	return s.FreezeLanes()
 }
 
 // enqueue enqueues a job for each target and sets the ids that the answer shows.

@@ -29,6 +29,44 @@ func inline(address, password string) *hostler.InlineTarget {
 	}
 }
 
+// TestInlineTargetSharesTheDevice creates jobs on ad-hoc hosts in every way while a job of
+// another project's asset, which is the same device, runs: none of them starts, and none of
+// them tells the key of the device.
+func TestInlineTargetSharesTheDevice(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		k := w.worker(t)
+		must(w.CreateAsset(t.Context(), w.stranger, hostler.AssetInput{
+			Name: "core", Address: "192.0.2.7", DeviceKey: "vault-7",
+		}))(t)
+		must(w.RunJobs(t.Context(), w.stranger, hostler.JobRequest{Action: "change", Assets: []string{"core"}}, ""))(t)
+		first := k.lease(t, 10)
+		if len(first) != 1 {
+			t.Fatalf("%d jobs run, want 1", len(first))
+		}
+		req := hostler.JobRequest{Action: "change", Target: inline("192.0.2.7", "pw")}
+		waiting := []hostler.JobID{w.run(t, req).Job.ID}
+		for _, out := range must(w.RunBatch(t.Context(), w.operator, []hostler.JobRequest{req, req}))(t) {
+			if out.Err != nil {
+				t.Fatal(out.Err)
+			}
+			waiting = append(waiting, out.Job.ID)
+		}
+		if got := k.lease(t, 10); len(got) != 0 {
+			t.Fatalf("%d jobs start beside the one of the asset", len(got))
+		}
+		for _, id := range waiting {
+			j, why := must(w.Job(t.Context(), w.operator, id))(t), must(w.Waiting(t.Context(), w.operator, id))(t)
+			if text := fmt.Sprintf("%+v %+v", j, why); j.Lane != "192.0.2.7" || strings.Contains(text, "vault") {
+				t.Errorf("the job is shown as %s", text)
+			}
+		}
+		k.finish(t, first, hostler.OutcomeSucceeded)
+		if got := k.lease(t, 10); len(got) != 1 {
+			t.Errorf("%d jobs run on the device, want 1", len(got))
+		}
+	})
+}
+
 // resolve leases what there is and fills the leases in.
 func (k worker) resolve(t *testing.T, n int) []hostler.Lease {
 	t.Helper()

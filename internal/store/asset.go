@@ -354,6 +354,9 @@ func (tx *Tx) insertAssets(project hostler.ProjectID, assets []AssetRow) ([]host
 		}
 	}
 	n, err := insertNew(tx, "asset", "project, name", rows)
+	for i := range rows {
+		tx.placeChanged(nil, rows[i].place())
+	}
 	return ids, n, err
 }
 
@@ -396,7 +399,7 @@ func (tx *Tx) updateAssets(project hostler.ProjectID, assets []AssetRow) error {
 		ids[i] = assets[i].ID
 	}
 	// The names are locked: no other transaction changes the keys.
-	olds, err := query[Target](tx, `SELECT @cols FROM asset WHERE id IN ?*`, ids)
+	olds, err := query[assetPlace](tx, `SELECT @cols FROM asset WHERE id IN ?*`, ids)
 	if err != nil {
 		return err
 	}
@@ -414,19 +417,35 @@ FROM @rows WHERE asset.id = v.id AND asset.project = v.project`, rows)
 	if err := tx.insertLabels(project, ids, assets); err != nil {
 		return err
 	}
-	was := make(map[hostler.AssetID]string, len(olds))
-	for _, t := range olds {
-		was[t.ID] = t.DeviceKey
+	was := make(map[hostler.AssetID]*assetPlace, len(olds))
+	for i := range olds {
+		was[olds[i].ID] = &olds[i]
 	}
-	for _, a := range assets {
-		if key, ok := was[a.ID]; ok && key != a.DeviceKey {
+	for i := range rows {
+		now := rows[i].place()
+		old := was[now.ID]
+		if old == nil {
+			continue
+		}
+		tx.placeChanged(old, now)
+		if old.DeviceKey != now.DeviceKey {
 			tx.keyChanges = append(tx.keyChanges, keyChange{
-				a.ID, hostler.AssetLaneKey(key), hostler.AssetLaneKey(a.DeviceKey),
+				now.ID, hostler.AssetLaneKey(old.DeviceKey), hostler.AssetLaneKey(now.DeviceKey),
 			})
 		}
 	}
 	return nil
 }
+
+// assetPlace is what says which device is at an address.
+type assetPlace struct {
+	ID        hostler.AssetID `db:"id"`
+	Address   string          `db:"address"`
+	Port      int             `db:"port"`
+	DeviceKey string          `db:"device_key"`
+}
+
+func (a *assetColumns) place() *assetPlace { return &assetPlace{a.ID, a.Address, a.Port, a.DeviceKey} }
 
 // PlanAsset makes the rest of the transaction find an asset that is not written: as one
 // that is to be changed or, without an id, to be created. It returns its id, which is
@@ -490,7 +509,10 @@ func (tx *Tx) DeleteAsset(project hostler.ProjectID, id hostler.AssetID) error {
 	if _, err := tx.Exec(`DELETE FROM asset_label WHERE asset = ?`, id); err != nil {
 		return err
 	}
-	_, err = tx.Exec(`DELETE FROM asset WHERE id = ? AND project = ?`, id, project)
+	gone, err := queryOne[assetPlace](tx, `DELETE FROM asset WHERE id = ? AND project = ? RETURNING @cols`, id, project)
+	if gone != nil {
+		tx.placeChanged(gone, nil)
+	}
 	return err
 }
 

@@ -49,6 +49,10 @@ func (tx *Tx) Enqueue(specs []hostler.JobSpec) ([]hostler.JobID, error) {
 	if len(specs) == 0 {
 		return nil, nil
 	}
+	keys, err := tx.laneKeys(specs)
+	if err != nil {
+		return nil, err
+	}
 	if err := tx.c.Lock(tx.ctx, queueLock, true); err != nil {
 		return nil, err
 	}
@@ -70,12 +74,14 @@ func (tx *Tx) Enqueue(specs []hostler.JobSpec) ([]hostler.JobID, error) {
 	for i, id := range raw {
 		ids[i] = hostler.JobID(id)
 	}
-	lanes, err := c.ensureLanes(wantedLanes(specs))
+	byKey, err := c.ensureLanes(wantedLanes(specs, keys))
 	if err != nil {
 		return nil, err
 	}
+	lanes := make([]laneID, len(specs))
 	for i := range specs {
-		if l := c.lanes[lanes[specs[i].LaneKey]]; l != nil {
+		lanes[i] = byKey[keys[i]]
+		if l := c.lanes[lanes[i]]; l != nil {
 			l.use(specs[i].Project)
 		}
 	}
@@ -101,18 +107,23 @@ func (tx *Tx) FreezeLanes() error { return tx.c.Lock(tx.ctx, queueLock, true) }
 // the order of their ids; call by call they would be locked in any order, and two
 // such transactions could wait for each other.
 func (tx *Tx) LockLanes(specs []hostler.JobSpec) error {
+	keys, err := tx.laneKeys(specs)
+	if err != nil {
+		return err
+	}
 	c, err := tx.changeQueue()
 	if err != nil {
 		return err
 	}
-	_, err = c.ensureLanes(wantedLanes(specs))
+	_, err = c.ensureLanes(wantedLanes(specs, keys))
 	return err
 }
 
-func wantedLanes(specs []hostler.JobSpec) map[string]int64 {
+// wantedLanes returns the limits of the lanes of jobs, by the keys of the lanes.
+func wantedLanes(specs []hostler.JobSpec, keys []string) map[string]int64 {
 	want := map[string]int64{}
-	for i := range specs {
-		if k := specs[i].LaneKey; k != "" {
+	for i, k := range keys {
+		if k != "" {
 			want[k] = max(1, int64(specs[i].LaneLimit))
 		}
 	}
@@ -167,7 +178,7 @@ func (c *queueChange) checkDepth(specs []hostler.JobSpec, a *Admission) error {
 	return a.checkWaiting(c.tx, of)
 }
 
-func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, lanes map[string]laneID) error {
+func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, lanes []laneID) error {
 	shared, err := c.tx.shareArgs(specs)
 	if err != nil {
 		return err
@@ -189,7 +200,7 @@ func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, l
 		rows[i] = jobRow{
 			ID: ids[i], Project: s.Project, Run: s.Run, Queue: s.Queue, Action: s.Action,
 			Asset: assetColumn(s), AssetName: s.AssetName,
-			Lane: lanes[s.LaneKey], LaneKey: s.LaneKey, LaneLimit: s.LaneLimit, Priority: s.Priority,
+			Lane: lanes[i], LaneKey: s.LaneKey, LaneLimit: s.LaneLimit, Priority: s.Priority,
 			MaxAttempts: max(1, s.MaxAttempts), Backoff: backoff, Timeout: s.Timeout.Microseconds(),
 			OnLost: s.OnLost, OnUnknown: s.OnUnknown, OnRetry: s.OnRetry,
 			RunAt: s.RunAt, ExpiresAt: s.ExpiresAt, RetryOf: s.RetryOf,
@@ -201,12 +212,12 @@ func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, l
 }
 
 // admitNew delays new jobs until their time, or queues them.
-func (c *queueChange) admitNew(ids []hostler.JobID, specs []hostler.JobSpec, lanes map[string]laneID) error {
+func (c *queueChange) admitNew(ids []hostler.JobID, specs []hostler.JobSpec, lanes []laneID) error {
 	var later []schedRow
 	now := make([]entry, 0, len(specs))
 	for i := range specs {
 		s := &specs[i]
-		e := entry{ID: ids[i], Queue: s.Queue, Project: s.Project, Lane: lanes[s.LaneKey], Prio: int64(s.Priority)}
+		e := entry{ID: ids[i], Queue: s.Queue, Project: s.Project, Lane: lanes[i], Prio: int64(s.Priority)}
 		if s.RunAt.After(c.tx.now) {
 			later = append(later, c.schedule(sqldb.Micros(s.RunAt), &e))
 		} else {

@@ -60,12 +60,12 @@ func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler
 		Prio     int64  `db:"w.prio"`
 		QueuedAt int64  `db:"w.queued_at"`
 		Queue    string `db:"w.queue"`
-		Key      string `db:"l.key"`
+		Key      string `db:"j.lane_key"` // of an ad-hoc host, l.key may be another project's
 		Limit    int64  `db:"l.lim"`
 		Inflight int64  `db:"l.inflight"`
 		Closed   bool   `db:"l.closed"`
 	}
-	e, err := queryOne[waiting](tx, `SELECT @cols FROM wait w JOIN lane l ON l.id = w.lane WHERE w.id = ?`, id)
+	e, err := queryOne[waiting](tx, `SELECT @cols FROM wait w JOIN lane l ON l.id = w.lane JOIN job j ON j.id = w.id WHERE w.id = ?`, id)
 	if err != nil || e == nil {
 		return nil, false, err
 	}
@@ -76,8 +76,8 @@ func (tx *Tx) explainLane(id hostler.JobID, viewer hostler.ProjectID) ([]hostler
 	w := hostler.Waiting{Reason: hostler.WaitLane, Lane: DisplayLane(e.Key), Limit: int(e.Limit)}
 	switch {
 	case e.Inflight < e.Limit && e.Closed:
-		w.Text = hostler.Textf("its lane %s is closed until the jobs of an asset whose device key changed have moved",
-			"其通道 %s 暂时关闭，直到设备标识已更改的资产的作业迁移完毕", w.Lane)
+		w.Text = hostler.Textf("its lane %s is closed until the jobs of a host whose device key changed have moved",
+			"其通道 %s 暂时关闭，直到设备标识已更改的主机的作业迁移完毕", w.Lane)
 		return append(out, w), true, nil
 	case e.Inflight < e.Limit:
 		return out, true, nil

@@ -73,3 +73,6 @@ func SetRelaneStep(n int) (restore func()) {
 	relaneStep = n
 	return func() { relaneStep = was }
 }
+
+// MoveJobs does what the end of a transaction does that changed assets.
+func (tx *Tx) MoveJobs() error { return tx.moveJobs() }

@@ -18,6 +18,7 @@ const (
 	InvariantCountsExact   Invariant = "I7 CountsExact"
 	InvariantLaneShared    Invariant = "I8 LaneShared"
 	InvariantRunsExact     Invariant = "I9 RunsExact"
+	InvariantDeviceKnown   Invariant = "I10 DeviceKnown"
 )
 
 // invariantChecks select the ids that break an invariant.
@@ -102,6 +103,14 @@ OR s.unknown <> sum(CASE WHEN h.state = 'unknown' THEN 1 ELSE 0 END)`,
 		InvariantRunsExact, "job %d of a run has ended, and its host is not counted",
 		`SELECT h.job FROM run_host h WHERE h.state IN ('queued', 'unknown')
 AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = h.job)`,
+	},
+	{
+		InvariantDeviceKnown, "job %d with an ad-hoc host is not in the lane of the device at its address",
+		`SELECT t.job FROM job_target t JOIN job j ON j.id = t.job JOIN lane l ON l.id = j.lane WHERE t.on_device = 1
+AND NOT EXISTS (SELECT 1 FROM lane_move m WHERE m.asset = 0 AND m.address = t.address)
+AND l.key <> COALESCE((SELECT 'device:' || a.device_key FROM asset a WHERE a.address = t.address
+ORDER BY CASE a.project WHEN j.project THEN 0 ELSE 1 END, CASE CASE a.port WHEN 0 THEN 22 ELSE a.port END
+WHEN CASE t.port WHEN 0 THEN 22 ELSE t.port END THEN 0 ELSE 1 END, a.id LIMIT 1), j.lane_key)`,
 	},
 }
 

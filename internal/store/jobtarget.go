@@ -39,7 +39,8 @@ type SealedTarget struct {
 }
 
 type targetRow struct {
-	Job hostler.JobID `db:"job"`
+	Job      hostler.JobID `db:"job"`
+	OnDevice bool          `db:"on_device"` // see adhoclane.go
 	SealedTarget
 }
 
@@ -55,7 +56,7 @@ func (tx *Tx) insertTargets(ids []hostler.JobID, specs []hostler.JobSpec) error 
 		if err != nil {
 			return err
 		}
-		rows = append(rows, targetRow{ids[i], SealedTarget{t.Address, t.Port, t.Platform, t.Username, sealed}})
+		rows = append(rows, targetRow{ids[i], onDevice(&specs[i]), SealedTarget{t.Address, t.Port, t.Platform, t.Username, sealed}})
 	}
 	return insert(tx, "job_target", rows)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ func TestQueueAgainstModel(t *testing.T) {
 				"timeout":    m.timeOut,
 				"heartbeat":  m.heartbeat,
 				"relane":     m.relane,
+				"rehost":     m.rehost,
 				"follow":     m.followRelanes,
 				"step clock": m.step,
 				"resolve":    m.resolve,
@@ -54,11 +56,29 @@ type machine struct {
 	model   *model
 	workers []hostler.WorkerID
 	devices map[hostler.AssetID]string // lane keys
+	host    *store.AssetRow            // the asset at the address of ad-hoc hosts, if any
+	homes   hostler.ProjectID          // its project
 	last    []hostler.Report           // the last acknowledged reports
 	lastBy  hostler.WorkerID
 }
 
 const testProject = hostler.ProjectID(7)
+
+// machineHost is the address of the ad-hoc hosts of the machine.
+const machineHost = "192.0.2.1"
+
+// onDeviceOfHost reports whether a job runs in the lane of its ad-hoc host.
+func onDeviceOfHost(s hostler.JobSpec) bool {
+	return s.Target != nil && strings.HasPrefix(s.LaneKey, "device:")
+}
+
+// hostLane is the lane of the ad-hoc hosts.
+func (m *machine) hostLane() string {
+	if m.host == nil {
+		return "device:" + machineHost
+	}
+	return "device:" + m.host.DeviceKey
+}
 
 // machineSlots are the slots of a worker of the machine: few, so that the one that is kept
 // for idle projects matters.
@@ -77,7 +97,11 @@ func newMachine(t *rapid.T, h *storetest.Harness) *machine {
 		if _, err := tx.InsertProject("one"); err != nil {
 			return err
 		}
-		_, err := tx.InsertProject("two")
+		if _, err := tx.InsertProject("two"); err != nil {
+			return err
+		}
+		p, err := tx.InsertProject("three")
+		m.homes = p.ID
 		return err
 	})
 	m.register(t)
@@ -148,8 +172,11 @@ func (m *machine) spec(t *rapid.T) hostler.JobSpec {
 	}
 	if s.Asset == 0 && rapid.IntRange(0, 3).Draw(t, "brings its host") == 0 {
 		s.Target = &hostler.JobTarget{
-			Address: "192.0.2.1", Port: 22, Username: "root",
+			Address: machineHost, Port: 22, Username: "root",
 			Seal: func(_ hostler.ProjectID, id hostler.JobID) ([]byte, error) { return []byte(id.String()), nil },
+		}
+		if strings.HasPrefix(s.LaneKey, "device:") {
+			s.LaneKey = "device:" + machineHost
 		}
 	}
 	now := m.h.Now()
@@ -173,7 +200,11 @@ func (m *machine) enqueue(t *rapid.T) {
 			return err
 		}
 		for i, id := range ids {
-			m.model.enqueue(id, specs[i])
+			spec := specs[i]
+			if onDeviceOfHost(spec) {
+				spec.LaneKey = m.hostLane()
+			}
+			m.model.enqueue(id, spec)
 		}
 		return nil
 	})
@@ -351,6 +382,34 @@ func (m *machine) relane(t *rapid.T) {
 	m.model.relane(asset, from, to)
 	m.readClosed(t)
 	m.model.requeue(from, to)
+	m.model.promote()
+}
+
+// rehost creates, changes or deletes the asset that says which device the ad-hoc hosts
+// are.
+func (m *machine) rehost(t *rapid.T) {
+	lanes := []string{m.hostLane()}
+	device := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "device of the host")
+	m.tx(t, func(tx *store.Tx) (err error) {
+		switch {
+		case device == "" && m.host == nil:
+		case device == "":
+			err = tx.DeleteAsset(m.homes, m.host.ID)
+			m.host = nil
+		case m.host == nil:
+			m.host = &store.AssetRow{ProjectID: m.homes, Asset: hostler.Asset{
+				Name: "host", Address: machineHost, Kind: "host", DeviceKey: device, HostKey: hostler.HostKeyStrict,
+			}}
+			m.host.ID, err = tx.InsertAsset(*m.host)
+		default:
+			m.host.DeviceKey = device
+			err = tx.UpdateAsset(*m.host)
+		}
+		return err
+	})
+	m.model.rehost(m.hostLane())
+	m.readClosed(t)
+	m.model.requeue(append(lanes, m.hostLane())...)
 	m.model.promote()
 }
 

@@ -420,6 +420,26 @@ func (m *model) relane(asset hostler.AssetID, from, to string) {
 	}
 }
 
+// rehost moves the live jobs of ad-hoc hosts to the lane of a device, as relane does.
+func (m *model) rehost(to string) {
+	for _, j := range m.ordered() {
+		from := j.spec.LaneKey
+		if !onDeviceOfHost(j.spec) || strings.HasPrefix(j.table, "done") || from == to {
+			continue
+		}
+		l := m.lane(to)
+		l.lim = 1
+		if old := m.lanes[from]; old.arrived.After(l.arrived) {
+			l.arrived = old.arrived
+		}
+		j.spec.LaneKey = to
+		m.use(to, j.spec.Project)
+		if j.table == "wait" || j.table == "ready" {
+			j.table, j.held = "wait", false
+		}
+	}
+}
+
 // requeue queues the ready jobs again of lanes that are closed, or have more jobs than
 // they may, after a change of a device key.
 func (m *model) requeue(lanes ...string) {

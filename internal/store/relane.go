@@ -29,13 +29,29 @@ type keyChange struct {
 	from, to string
 }
 
-// laneMove is a row of table lane_move.
+// laneMove is a row of table lane_move: the jobs of an asset, or, without one, those of the
+// ad-hoc hosts at an address, which leave From, each for the lane of its device.
 type laneMove struct {
-	Asset hostler.AssetID `db:"asset"`
-	From  laneID          `db:"from_lane"`
-	To    laneID          `db:"to_lane"`
-	ToKey string          `db:"to_key"`
-	After hostler.JobID   `db:"after_id"`
+	Asset   hostler.AssetID `db:"asset"`
+	Address string          `db:"address"`
+	From    laneID          `db:"from_lane"`
+	To      laneID          `db:"to_lane"`
+	ToKey   string          `db:"to_key"` // lane_key of the jobs afterwards
+	After   hostler.JobID   `db:"after_id"`
+}
+
+// jobMove is the move of one job.
+type jobMove struct {
+	job hostler.JobID
+	laneMove
+}
+
+func movesOf(jobs []jobMove) []laneMove {
+	moves := make([]laneMove, len(jobs))
+	for i := range jobs {
+		moves[i] = jobs[i].laneMove
+	}
+	return moves
 }
 
 // assetJob is a live job of an asset.
@@ -217,6 +233,15 @@ func (c *queueChange) holders(assets []hostler.AssetID, moves []laneMove) ([]ass
 	for i, m := range moves {
 		from[i] = m.From
 	}
+	ids, err := c.holdersOf(from)
+	if err != nil {
+		return nil, err
+	}
+	return query[assetJob](c.tx, `SELECT @cols FROM job WHERE id IN ?* AND asset IN ?*`, ids, assets)
+}
+
+// holdersOf finds the jobs that hold, or may hold, some lanes.
+func (c *queueChange) holdersOf(lanes []laneID) ([]hostler.JobID, error) {
 	var ids []hostler.JobID
 	for _, sql := range []string{
 		`SELECT id FROM running WHERE lane IN ?*`,
@@ -224,13 +249,13 @@ func (c *queueChange) holders(assets []hostler.AssetID, moves []laneMove) ([]ass
 		`SELECT id FROM sched WHERE lane IN ?* AND lane_held = 1`,
 		`SELECT id FROM ready WHERE lane IN ?*`,
 	} {
-		some, err := column[hostler.JobID](c.tx, sql, from)
+		some, err := column[hostler.JobID](c.tx, sql, lanes)
 		if err != nil {
 			return nil, err
 		}
 		ids = append(ids, some...)
 	}
-	return query[assetJob](c.tx, `SELECT @cols FROM job WHERE id IN ?* AND asset IN ?*`, ids, assets)
+	return ids, nil
 }
 
 // setClosed closes the lanes that jobs have to move from or to, and opens the others.
@@ -252,25 +277,39 @@ OR EXISTS (SELECT 1 FROM lane_move m WHERE m.to_lane = lane.id) THEN 1 ELSE 0 EN
 
 // move moves those of the jobs that are in a lane from which their asset moves.
 func (c *queueChange) move(moves []laneMove, jobs []assetJob) error {
+	return c.moveEach(movesOfAssets(moves, jobs))
+}
+
+// movesOfAssets returns the moves of those of the jobs that are in a lane from which their
+// asset moves.
+func movesOfAssets(moves []laneMove, jobs []assetJob) []jobMove {
 	type origin struct {
 		asset hostler.AssetID
 		lane  laneID
 	}
-	to := make(map[origin]*laneMove, len(moves))
-	for i := range moves {
-		to[origin{moves[i].Asset, moves[i].From}] = &moves[i]
+	to := make(map[origin]laneMove, len(moves))
+	for _, m := range moves {
+		to[origin{m.Asset, m.From}] = m
 	}
-	var rows []movedJob
-	var ids []hostler.JobID
-	of := map[hostler.JobID]*laneMove{}
+	var out []jobMove
 	for _, j := range jobs {
-		if m := to[origin{j.Asset, j.Lane}]; m != nil {
-			rows, ids = append(rows, movedJob{j.ID, m.To, m.ToKey}), append(ids, j.ID)
-			of[j.ID] = m
+		if m, ok := to[origin{j.Asset, j.Lane}]; ok {
+			out = append(out, jobMove{j.ID, m})
 		}
 	}
-	if len(rows) == 0 {
+	return out
+}
+
+// moveEach moves jobs between lanes that are locked.
+func (c *queueChange) moveEach(moves []jobMove) error {
+	if len(moves) == 0 {
 		return nil
+	}
+	rows, ids := make([]movedJob, len(moves)), make([]hostler.JobID, len(moves))
+	of := make(map[hostler.JobID]*laneMove, len(moves))
+	for i := range moves {
+		m := &moves[i]
+		rows[i], ids[i], of[m.job] = movedJob{m.job, m.To, m.ToKey}, m.job, &m.laneMove
 	}
 	_, err := execRows(c.tx, `UPDATE job SET lane = v.lane, lane_key = v.lane_key FROM @rows WHERE job.id = v.id`, rows)
 	if err != nil {
@@ -349,34 +388,24 @@ func (tx *Tx) FollowRelanes() (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	moves, err := query[laneMove](tx, `SELECT @cols FROM lane_move ORDER BY asset, from_lane LIMIT ?`, movesStep)
+	moves, err := query[laneMove](tx, `SELECT @cols FROM lane_move ORDER BY asset, address, from_lane LIMIT ?`, movesStep)
 	if err != nil || len(moves) == 0 {
+		return false, err
+	}
+	moves, jobs, adhoc, err := tx.jobsToMove(moves)
+	if err != nil {
+		return false, err
+	}
+	each, err := c.hostMoves(adhoc) // first: it may create lanes
+	if err != nil {
 		return false, err
 	}
 	lanes := lanesOf(moves)
 	if err := c.lockLanes(lanes); err != nil {
 		return false, err
 	}
-	var jobs []assetJob
-	for i := range moves {
-		m := &moves[i]
-		left := relaneStep - len(jobs)
-		if left <= 0 {
-			moves = moves[:i]
-			break
-		}
-		some, err := query[assetJob](tx, `SELECT @cols FROM job WHERE asset = ? AND asset > 0 AND id > ?
-ORDER BY id LIMIT ?`, m.Asset, m.After, left)
-		if err != nil {
-			return false, err
-		}
-		jobs = append(jobs, some...)
-		m.After = 0 // it is done
-		if len(some) == left {
-			m.After = some[left-1].ID
-		}
-	}
-	if err := c.move(moves, jobs); err != nil {
+	each = append(each, movesOfAssets(moves, jobs)...)
+	if err := c.moveEach(each); err != nil {
 		return false, err
 	}
 	if err := tx.endMoves(moves); err != nil {
@@ -385,14 +414,57 @@ ORDER BY id LIMIT ?`, m.Asset, m.After, left)
 	if err := c.setClosed(lanes); err != nil {
 		return false, err
 	}
-	return true, c.flush()
+	return true, c.flushMoves(append(moves, movesOf(each)...))
+}
+
+// jobsToMove reads the next jobs of moves, relaneStep at most, and sets how far each move
+// is then. It returns the moves that it came to, with the jobs of assets and those of
+// ad-hoc hosts.
+func (tx *Tx) jobsToMove(moves []laneMove) (_ []laneMove, jobs []assetJob, adhoc []adhocJob, err error) {
+	left := relaneStep
+	for i := range moves {
+		m := &moves[i]
+		if left <= 0 {
+			return moves[:i], jobs, adhoc, nil
+		}
+		var n int
+		var last hostler.JobID
+		if m.Asset != 0 {
+			some, err := query[assetJob](tx, `SELECT @cols FROM job WHERE asset = ? AND asset > 0 AND id > ?
+ORDER BY id LIMIT ?`, m.Asset, m.After, left)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			if n = len(some); n > 0 {
+				last = some[n-1].ID
+			}
+			jobs = append(jobs, some...)
+		} else {
+			some, err := query[adhocJob](tx, selectAdhoc+`AND t.address = ? AND t.job > ? ORDER BY t.job LIMIT ?`,
+				m.Address, m.After, left)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			if n = len(some); n > 0 {
+				last = some[n-1].ID
+			}
+			adhoc = append(adhoc, slices.DeleteFunc(some, func(j adhocJob) bool { return j.Lane != m.From })...)
+		}
+		m.After = 0 // it is done
+		if n == left {
+			m.After = last
+		}
+		left -= n
+	}
+	return moves, jobs, adhoc, nil
 }
 
 // endMoves stores how far moves are, and deletes those that are done.
 func (tx *Tx) endMoves(moves []laneMove) error {
 	for _, sql := range []string{
-		`DELETE FROM lane_move WHERE (asset, from_lane) IN (SELECT v.asset, v.from_lane FROM @rows)`,
-		`UPDATE lane_move SET after_id = v.after_id FROM @rows WHERE lane_move.asset = v.asset AND lane_move.from_lane = v.from_lane`,
+		`DELETE FROM lane_move WHERE (asset, address, from_lane) IN (SELECT v.asset, v.address, v.from_lane FROM @rows)`,
+		`UPDATE lane_move SET after_id = v.after_id FROM @rows WHERE lane_move.asset = v.asset
+AND lane_move.address = v.address AND lane_move.from_lane = v.from_lane`,
 	} {
 		done := sql[0] == 'D'
 		some := slices.DeleteFunc(slices.Clone(moves), func(m laneMove) bool { return (m.After == 0) != done })

@@ -54,13 +54,17 @@
 //	I8 LaneShared     a lane knows if several projects have jobs in it; then no job that
 //	                  waits for its next attempt holds it
 //	I9 RunsExact      the counters of a step of a run count the states of its hosts
+//	I10 DeviceKnown    a job with an ad-hoc host is in the lane of the device at its address,
+//	                  unless it has yet to move there (adhoclane.go)
 //
 // # Locks
 //
 // All transactions lock in the same order, so that none of them wait for each other in
 // a circle:
 //
-//  0. the row of a run, when the run advances or a person changes it;
+//  0. the row of a run, when the run advances or a person changes it; then the lock on
+//     ad-hoc hosts (hostLock), shared by those that enqueue their jobs, exclusive at the
+//     end of a transaction that changed assets;
 //  1. the queue lock (queueLock), shared by all that move jobs, exclusive to pause a
 //     queue or to move jobs of assets to another lane, which is the last thing that a
 //     transaction does;
@@ -128,6 +132,8 @@ type Tx struct {
 	events eventBuffer
 	// keyChanges are those of the transaction's assets; see relane.go.
 	keyChanges []keyChange
+	// placeChanges are the addresses at which assets have changed; see adhoclane.go.
+	placeChanges []placeChange
 	// args are the large args of the jobs that the transaction created; see runargs.go.
 	args map[argsKey]*commonArgs
 	// counts are the changes of the transaction that are not in queue_delta yet.
@@ -190,7 +196,7 @@ func (s *Store) inTx(ctx context.Context, d sqldb.Driver, fn func(tx *Tx) error)
 		if err := fn(tx); err != nil {
 			return err
 		}
-		if err := tx.relane(tx.keyChanges); err != nil {
+		if err := tx.moveJobs(); err != nil {
 			return err
 		}
 		if err := tx.flushRuns(); err != nil {
