@@ -82,13 +82,11 @@ GROUP BY x.queue, x.project HAVING sum(x.queued) <> 0 OR sum(x.scheduled) <> 0`,
 	},
 	{
 		InvariantLaneShared, "lane %d has jobs of a project that it does not know of",
-		`SELECT l.id FROM lane l WHERE l.project <> -1
-AND EXISTS (SELECT 1 FROM job j WHERE j.lane = l.id AND j.project <> l.project)`,
+		`SELECT DISTINCT l.id FROM job j JOIN lane l ON l.id = j.lane WHERE l.project <> -1 AND j.project <> l.project`,
 	},
 	{
 		InvariantLaneShared, "lane %d, which several projects use, is held by a job that backs off",
-		`SELECT l.id FROM lane l WHERE l.project = -1
-AND EXISTS (SELECT 1 FROM sched s WHERE s.lane = l.id AND s.lane_held = 1)`,
+		`SELECT DISTINCT l.id FROM sched s JOIN lane l ON l.id = s.lane WHERE l.project = -1 AND s.lane_held = 1`,
 	},
 	{
 		InvariantRunsExact, "the hosts of step %d of a run are counted wrong",

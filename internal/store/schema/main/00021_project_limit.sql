@@ -23,7 +23,7 @@ CREATE TABLE queue_grant (
 -- The project whose jobs were queued in the lane: 0 none yet, -1 several.
 ALTER TABLE lane ADD COLUMN project ${INT} NOT NULL DEFAULT 0;
 UPDATE lane SET project = COALESCE((SELECT CASE WHEN min(j.project) = max(j.project) THEN min(j.project) ELSE -1 END
-FROM job j WHERE j.lane = lane.id), 0);
+FROM job j WHERE j.lane = lane.id AND j.lane <> 0), 0);
 
 -- Which projects have a device.
 CREATE INDEX asset_device ON asset (device_key, project);
