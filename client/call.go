@@ -192,4 +192,8 @@ func put(body any, path ...string) call {
 	return call{method: http.MethodPut, path: path, body: body}
 }
 
+func patch(body any, path ...string) call {
+	return call{method: http.MethodPatch, path: path, body: body}
+}
+
 func del(path ...string) call { return call{method: http.MethodDelete, path: path} }

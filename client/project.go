@@ -15,3 +15,15 @@ func (c *Client) Projects(ctx context.Context, p hostler.Page) (hostler.List[hos
 func (c *Client) CreateProject(ctx context.Context, name string) (hostler.Project, error) {
 	return fetch[hostler.Project](ctx, c, post(hostler.ProjectInput{Name: name}, "projects"))
 }
+
+// Project fetches one project.
+func (c *Client) Project(ctx context.Context, name string) (hostler.Project, error) {
+	return get[hostler.Project](ctx, c, nil, "projects", name)
+}
+
+// ChangeProject changes the weight and the limits of a project.
+func (c *Client) ChangeProject(
+	ctx context.Context, name string, change hostler.ProjectChange,
+) (hostler.Project, error) {
+	return fetch[hostler.Project](ctx, c, patch(change, "projects", name))
+}

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"net/http"
 
 	"hostler.dev/hostler"
 )
@@ -29,7 +28,7 @@ func (c *Client) CreateUser(ctx context.Context, name string, roles map[string]h
 
 // ChangeUser disables or enables a user, or changes its roles.
 func (c *Client) ChangeUser(ctx context.Context, name string, ch hostler.UserChange) (hostler.User, error) {
-	return fetch[hostler.User](ctx, c, call{method: http.MethodPatch, path: []string{"users", name}, body: ch})
+	return fetch[hostler.User](ctx, c, patch(ch, "users", name))
 }
 
 // CancelJobsOfUser cancels jobs of a user in all projects; repeat it while there are more.

@@ -51,6 +51,14 @@ func TestLimitsAgree(t *testing.T) {
 		_, err := w.app.PutQueue(ctx, c, "q", in)
 		return err
 	})
+	compareLimits(t, hostler.ProjectChange{}, func(in hostler.ProjectChange) error {
+		_, err := w.app.ChangeProject(ctx, c, "default", in)
+		return err
+	})
+	compareLimits(t, hostler.LaneRelease{}, func(in hostler.LaneRelease) error {
+		_, err := w.app.ReleaseLane(ctx, c, "absent", in)
+		return err
+	})
 	compareLimits(t, job, func(in hostler.JobRequest) error {
 		_, err := w.app.RunJobs(ctx, c, in, "")
 		return err

@@ -59,7 +59,7 @@ func absent(r rest.Route) map[string]string {
 	if !strings.HasPrefix(r.Path, "/api/") {
 		id = "1"
 	}
-	return map[string]string{"id": id, "name": "absent", "asset": "absent", "webhook": "absent"}
+	return map[string]string{"id": id, "name": "absent", "asset": "absent", "webhook": "absent", "lane": "absent"}
 }
 
 // TestRoles is the matrix of every role and every route.

@@ -94,11 +94,18 @@ func newAssetImport(s *scope, o hostler.ImportOptions, rows []assetfile.Row) *as
 
 func (im *assetImport) run() error {
 	if !im.planning {
+		// In the order in which the other changes of assets take them.
+		if err := im.LockDevices(); err != nil {
+			return err
+		}
 		if err := im.LockAssetNames(im.project); err != nil {
 			return err
 		}
 	}
 	if err := im.readOld(im.indexNames()); err != nil {
+		return err
+	}
+	if err := im.readKeys(); err != nil {
 		return err
 	}
 	for i := range im.rows {
@@ -159,6 +166,34 @@ func (im *assetImport) readOld(names []string) error {
 		im.old[row.Name] = row
 	}
 	return err
+}
+
+// readKeys reads for the device keys of all rows at once whether another project has them.
+func (im *assetImport) readKeys() error {
+	if im.may(auth.ShareDevice) {
+		return nil
+	}
+	var keys []string
+	for i := range im.rows {
+		var was *hostler.Asset
+		old := im.old[im.rows[i].Name()]
+		if old != nil {
+			was = &old.Asset
+		}
+		in, err := im.rows[i].Input(was)
+		if err != nil {
+			continue // importRow reports it
+		}
+		asset, err := assetRow(in)
+		if err != nil {
+			continue
+		}
+		if old != nil {
+			followAddress(&asset, old)
+		}
+		keys = append(keys, asset.DeviceKey)
+	}
+	return im.readDevices(keys)
 }
 
 // fail records why a row fails.

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"slices"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/destination"
@@ -23,6 +25,9 @@ func (s *scope) checkPlace(row, old *store.AssetRow, named bool) (*store.UseRow,
 		if err := checkMove(row, old, named); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.checkDevice(row, old); err != nil {
+		return nil, err
 	}
 	changed := old == nil || !samePlace(row, old) || row.CredentialID != old.CredentialID
 	if s.may(auth.WriteCredential) {
@@ -92,6 +97,69 @@ func (s *scope) checkStrict(old, row *store.AssetRow) error {
 		"资产 %[1]q 要求严格校验主机密钥；只有项目 %[2]q 的管理员可以更改或取消", old.Name, s.caller.ProjectName)
 	e.Fields = []hostler.FieldError{{Path: "host_key", Text: hostler.Text{
 		EN: "requires the right to decide host keys", ZH: "需要主机密钥的决定权限",
+	}}}
+	return e
+}
+
+// checkDevice refuses a device key that another project has: the jobs of both would wait
+// for each other. An admin of the installation may share a device.
+func (s *scope) checkDevice(row, old *store.AssetRow) error {
+	if old != nil && old.DeviceKey == row.DeviceKey || s.may(auth.ShareDevice) {
+		return nil
+	}
+	if _, known := s.devices[row.DeviceKey]; !known {
+		if err := s.readDevices([]string{row.DeviceKey}); err != nil {
+			return err
+		}
+	}
+	if s.devices[row.DeviceKey] {
+		return errDeviceShared("device_key")
+	}
+	return nil
+}
+
+// readDevices reads which of the device keys another project has; that does not change
+// until the transaction ends.
+func (s *scope) readDevices(keys []string) error {
+	if !s.planning {
+		if err := s.LockDevices(); err != nil {
+			return err
+		}
+	}
+	elsewhere, err := s.DevicesElsewhere(s.project, keys)
+	if s.devices == nil {
+		s.devices = make(map[string]bool, len(keys))
+	}
+	for _, key := range keys {
+		s.devices[key] = slices.Contains(elsewhere, key)
+	}
+	return err
+}
+
+// checkAdHoc refuses an ad-hoc host that another project has as an asset, for jobs that
+// use its lane, unless the acting project has the device too.
+func (s *scope) checkAdHoc(p *plan) error {
+	if p.inline == nil || p.lane != hostler.LaneAsset || s.may(auth.ShareDevice) {
+		return nil
+	}
+	elsewhere, err := s.DevicesElsewhere(s.project, []string{p.inline.Address})
+	if err != nil || len(elsewhere) == 0 {
+		return err
+	}
+	own, err := s.HasDevice(s.project, p.inline.Address)
+	if err != nil || own {
+		return err
+	}
+	return errDeviceShared("target.address")
+}
+
+func errDeviceShared(path string) error {
+	e := hostler.Errorf(hostler.CodeForbidden,
+		"another project has this device, and jobs of both would wait for each other; an admin of the project %q can "+
+			"share it by creating an asset with this device key here", "其他项目已有此设备，两个项目的作业将互相等待；"+
+			"项目 %q 的管理员可在本项目中以此设备标识创建资产，从而共享该设备", hostler.DefaultProject)
+	e.Fields = []hostler.FieldError{{Path: path, Text: hostler.Text{
+		EN: "is the device of another project", ZH: "是其他项目的设备",
 	}}}
 	return e
 }

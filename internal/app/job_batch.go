@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
@@ -94,6 +95,8 @@ type jobBatch struct {
 	ids     []hostler.JobID
 	jobs    []hostler.Job // as they were enqueued, in any order
 	webhook *webhook.Endpoint
+
+	admission *store.Admission
 }
 
 // run creates one job for each plan; nil plans are skipped.
@@ -106,6 +109,9 @@ func (b *jobBatch) run(plans []*plan) error {
 		return err
 	}
 	run := hostler.RunID(id)
+	if b.admission, err = b.Admission(b.project, queuesOf(plans)...); err != nil {
+		return err
+	}
 	for i, p := range plans {
 		if p == nil {
 			continue
@@ -130,6 +136,17 @@ func (b *jobBatch) run(plans []*plan) error {
 	return b.audit("job.run", run.String(), detail)
 }
 
+// queuesOf returns the queues of plans.
+func queuesOf(plans []*plan) []string {
+	var names []string
+	for _, p := range plans {
+		if p != nil && !slices.Contains(names, p.spec.Queue) {
+			names = append(names, p.spec.Queue)
+		}
+	}
+	return names
+}
+
 // add adds the job of one plan. What is at fault in the plan is in errs afterwards;
 // any other error is returned.
 func (b *jobBatch) add(i int, p *plan, run hostler.RunID) error {
@@ -139,11 +156,19 @@ func (b *jobBatch) add(i int, p *plan, run hostler.RunID) error {
 		targets, err = b.findTargets(p)
 	}
 	if err == nil {
+		err = b.checkAdHoc(p)
+	}
+	if err == nil {
 		err = b.checkUses(p.act, p.spec.Args, targets, p.inline)
+	}
+	var spec hostler.JobSpec
+	if err == nil {
+		spec = specFor(b.specOf(p, run), targets[0], p.lane)
+		err = b.admission.Check(&spec)
 	}
 	switch hostler.CodeOf(err) {
 	case "":
-		b.specs = append(b.specs, specFor(b.specOf(p, run), targets[0], p.lane))
+		b.specs = append(b.specs, spec)
 		b.planOf, b.webhook = append(b.planOf, i), p.webhook
 		return nil
 	case hostler.CodeNotFound, hostler.CodeInvalid, hostler.CodeForbidden:

@@ -61,9 +61,11 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 			MaxAttempts: cmp.Or(req.MaxAttempts, 1),
 			Backoff:     req.Backoff,
 			Timeout:     cmp.Or(req.Timeout.D(), a.cfg.Limits.Timeout),
-			OnLost:      req.OnLost,
-			OnUnknown:   cmp.Or(req.OnUnknown, hostler.OnUnknownHold),
-			OnRetry:     cmp.Or(req.OnRetry, hostler.OnRetryHold),
+
+			DefaultTimeout: req.Timeout == 0,
+			OnLost:         req.OnLost,
+			OnUnknown:      cmp.Or(req.OnUnknown, hostler.OnUnknownHold),
+			OnRetry:        cmp.Or(req.OnRetry, hostler.OnRetryHold),
 		},
 	}
 	var fields check.Fields

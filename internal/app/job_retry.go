@@ -123,6 +123,10 @@ func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
 	if err != nil {
 		return nil, err
 	}
+	admission, err := s.admission(specs)
+	if err != nil {
+		return nil, err
+	}
 	run, err := s.NewID()
 	if err != nil {
 		return nil, err
@@ -133,6 +137,9 @@ func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
 	for i, id := range ids {
 		out[i].of = id
 		spec, err := s.retrySpec(id, specs, keys)
+		if err == nil {
+			err = admission.Check(&spec)
+		}
 		if hostler.CodeOf(err) == hostler.CodeInternal {
 			return nil, err
 		}
@@ -181,6 +188,17 @@ func (s *scope) specsToRetry(ids []hostler.JobID) (map[hostler.JobID]hostler.Job
 		}
 	}
 	return specs, nil
+}
+
+// admission returns what decides whether jobs may enter their queues again.
+func (s *scope) admission(specs map[hostler.JobID]hostler.JobSpec) (*store.Admission, error) {
+	var queues []string
+	for _, spec := range specs {
+		if !slices.Contains(queues, spec.Queue) {
+			queues = append(queues, spec.Queue)
+		}
+	}
+	return s.Admission(s.project, queues...)
 }
 
 // deviceKeys returns the current device keys of the jobs' assets.

@@ -61,6 +61,9 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
+	if err := s.checkAdHoc(p); err != nil {
+		return hostler.JobsCreated{}, err
+	}
 	if err := s.checkUses(p.act, p.spec.Args, targets, p.inline); err != nil {
 		return hostler.JobsCreated{}, err
 	}

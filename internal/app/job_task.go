@@ -62,7 +62,7 @@ func (a *App) runUnknown(
 		ids, err := s.Enqueue([]hostler.JobSpec{{
 			Project: s.project, Run: hostler.RunID(run), Queue: hostler.DefaultQueue,
 			Action: action, Args: args, Asset: asset, AssetName: targets[0].Name,
-			Priority: hostler.PriorityDefault, MaxAttempts: 1, Timeout: a.cfg.Limits.Timeout,
+			Priority: hostler.PriorityDefault, MaxAttempts: 1, Timeout: a.cfg.Limits.Timeout, DefaultTimeout: true,
 			OnLost: hostler.OnLostRetry, OnUnknown: hostler.OnUnknownHold, OnRetry: hostler.OnRetryHold,
 			CreatedBy: s.caller.User, CreatedByID: s.caller.UserID,
 		}})

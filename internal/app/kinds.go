@@ -19,5 +19,6 @@ var (
 	deliveryKind   = hostler.Text{EN: "delivery", ZH: "投递"}
 	setAsideKind   = hostler.Text{EN: "events set aside", ZH: "被搁置的事件"}
 	queueKind      = hostler.Text{EN: "queue", ZH: "队列"}
+	laneKind       = hostler.Text{EN: "lane", ZH: "通道"}
 	workerKind     = hostler.Text{EN: "worker", ZH: "工作节点"}
 )

@@ -23,6 +23,8 @@ var verbs = map[string]auth.Verb{
 	"CustomRoles": auth.ReadRole, "CustomRole": auth.ReadRole, "CreateCustomRole": auth.WriteRole,
 	"PutCustomRole": auth.WriteRole, "DeleteCustomRole": auth.WriteRole, "CancelJobsOfUser": auth.ManageAllUsers,
 	"Projects": auth.ReadProject, "CreateProject": auth.CreateProject,
+	"Project": auth.ReadProject, "ChangeProject": auth.WriteProject,
+	"Lane": auth.ReadJob, "ReleaseLane": auth.ReleaseLane,
 	"Users": auth.ManageUsers, "User": auth.ManageUsers, "CreateUser": auth.ManageUsers, "ChangeUser": auth.ManageUsers,
 	"UserIDs": auth.ReadJob,
 	"Keys":    auth.OwnKeys, "CreateKey": auth.OwnKeys, "RotateKey": auth.OwnKeys, "RevokeKey": auth.OwnKeys,
@@ -224,6 +226,8 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"RetryJob":   func() error { return second(w.RetryJob(ctx, c, job, "")) },
 			"ResolveJob": func() error { return second(w.ResolveJob(ctx, c, job, resolve)) },
 			"Run":        func() error { return second(w.Run(ctx, c, made.Run)) },
+			"Project":    func() error { return second(w.Project(ctx, c, "default")) },
+			"Lane":       func() error { return second(w.Lane(ctx, c, "192.0.2.1")) },
 
 			"Webhook":        func() error { return second(w.Webhook(ctx, c, hook.ID.String())) },
 			"PutWebhook":     func() error { return second(w.PutWebhook(ctx, c, "hook", hostler.WebhookInput{Name: "hook"})) },
@@ -238,7 +242,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		// These name no object, or only what belongs to no project; listings and
 		// bulk changes are looked at below.
 		other := strings.FieldsSeq(
-			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject Users Keys Assets CreateAsset Credentials CreateCredential
+			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject ChangeProject ReleaseLane Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit ExportAudit VerifyAudit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats`,
 		)

@@ -52,3 +52,78 @@ func (a *App) CreateProject(ctx context.Context, c auth.Caller, in hostler.Proje
 		return p, s.audit("project.create", p.Name, nil)
 	})
 }
+
+// maxWeight is the largest weight of a project.
+const maxWeight = 1000
+
+// Project reads one of the projects that [App.Projects] lists.
+func (a *App) Project(ctx context.Context, c auth.Caller, name string) (hostler.Project, error) {
+	g, err := a.allow(c, auth.ReadProject)
+	if err != nil {
+		return hostler.Project{}, err
+	}
+	return view(ctx, g, func(s *scope) (hostler.Project, error) { return s.findProject(name) })
+}
+
+func (s *scope) findProject(name string) (hostler.Project, error) {
+	var p *hostler.Project
+	var err error
+	if check.Storable(name) {
+		p, err = s.ProjectByName(name)
+	}
+	if err == nil && (p == nil || s.caller.RoleIn(p.ID) == hostler.RoleNone && !s.may(auth.CreateProject)) {
+		err = hostler.NotFound(projectKind, name)
+	}
+	if err != nil {
+		return hostler.Project{}, err
+	}
+	return *p, nil
+}
+
+// ChangeProject changes the weight and the limits of a project.
+func (a *App) ChangeProject(
+	ctx context.Context, c auth.Caller, name string, in hostler.ProjectChange,
+) (hostler.Project, error) {
+	g, err := a.allow(c, auth.WriteProject)
+	if err != nil {
+		return hostler.Project{}, err
+	}
+	var fields check.Fields
+	check.Between(&fields, "weight", value(in.Weight, 1), 1, maxWeight)
+	check.Between(&fields, "max_running", value(in.MaxRunning, 0), 0, 1_000_000)
+	check.Between(&fields, "max_queued", value(in.MaxQueued, 0), 0, 100_000_000)
+	fields.Duration("max_timeout", value(in.MaxTimeout, 0), maxTimeout)
+	fields.Duration("max_backoff", value(in.MaxBackoff, 0), maxBackoff)
+	if err := fields.Err(); err != nil {
+		return hostler.Project{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Project, error) {
+		p, err := s.findProject(name)
+		if err != nil {
+			return p, err
+		}
+		if err := s.LockProject(p.ID); err != nil {
+			return p, err
+		}
+		if p, err = s.findProject(name); err != nil {
+			return p, err
+		}
+		p.ProjectLimits = hostler.ProjectLimits{
+			Weight: value(in.Weight, p.Weight), MaxRunning: value(in.MaxRunning, p.MaxRunning),
+			MaxQueued:  value(in.MaxQueued, p.MaxQueued),
+			MaxTimeout: value(in.MaxTimeout, p.MaxTimeout), MaxBackoff: value(in.MaxBackoff, p.MaxBackoff),
+		}
+		if err := s.SetProjectLimits(p.ID, p.ProjectLimits); err != nil {
+			return p, err
+		}
+		return p, s.audit("project.change", p.Name, in)
+	})
+}
+
+// value is what a change sets, or else what is there.
+func value[T any](set *T, is T) T {
+	if set != nil {
+		return *set
+	}
+	return is
+}

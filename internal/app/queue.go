@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
@@ -9,13 +11,14 @@ import (
 	"hostler.dev/hostler/internal/store"
 )
 
-// Queues lists the queues.
+// Queues lists the queues that are open to the acting project; all of them for those who
+// may change them.
 func (a *App) Queues(ctx context.Context, c auth.Caller) ([]hostler.Queue, error) {
 	g, err := a.allow(c, auth.ReadQueue)
 	if err != nil {
 		return nil, err
 	}
-	return list(ctx, g, func(s *scope) ([]hostler.Queue, error) { return s.Queues() })
+	return list(ctx, g, (*scope).openQueues)
 }
 
 // Queue reads one queue.
@@ -27,8 +30,28 @@ func (a *App) Queue(ctx context.Context, c auth.Caller, name string) (hostler.Qu
 	return view(ctx, g, func(s *scope) (hostler.Queue, error) { return s.queue(name) })
 }
 
-func (s *scope) queue(name string) (hostler.Queue, error) {
+// openQueues lists the queues that exist for the caller. Who may not change them sees
+// only that they are open to the own project.
+func (s *scope) openQueues() ([]hostler.Queue, error) {
 	all, err := s.Queues()
+	if err != nil || s.may(auth.WriteQueue) {
+		return all, err
+	}
+	open := make([]hostler.Queue, 0, len(all))
+	for _, q := range all {
+		if len(q.Projects) > 0 {
+			if !slices.Contains(q.Projects, s.caller.ProjectName) {
+				continue
+			}
+			q.Projects = []string{s.caller.ProjectName}
+		}
+		open = append(open, q)
+	}
+	return open, nil
+}
+
+func (s *scope) queue(name string) (hostler.Queue, error) {
+	all, err := s.openQueues()
 	if err != nil {
 		return hostler.Queue{}, err
 	}
@@ -40,7 +63,7 @@ func (s *scope) queue(name string) (hostler.Queue, error) {
 	return hostler.Queue{}, hostler.NotFound(queueKind, name)
 }
 
-// PutQueue creates a queue, or changes its limits.
+// PutQueue creates a queue, or changes its limits and the projects that may use it.
 func (a *App) PutQueue(
 	ctx context.Context, c auth.Caller, name string, l hostler.QueueLimits,
 ) (hostler.Queue, error) {
@@ -56,6 +79,9 @@ func (a *App) PutQueue(
 	if l.MaxDepth != nil {
 		check.Between(&fields, "max_depth", *l.MaxDepth, 0, 100_000_000)
 	}
+	if l.Projects != nil {
+		fields.Count("projects", len(*l.Projects), maxGrants)
+	}
 	if err := fields.Err(); err != nil {
 		return hostler.Queue{}, err
 	}
@@ -64,8 +90,38 @@ func (a *App) PutQueue(
 		if err != nil {
 			return q, err
 		}
+		if l.Projects != nil {
+			if q.Projects, err = s.grantQueue(name, *l.Projects); err != nil {
+				return q, err
+			}
+		}
 		return q, s.audit("queue.set", name, l)
 	})
+}
+
+// maxGrants is how many projects a queue can be granted to.
+const maxGrants = 1000
+
+// grantQueue grants a queue to projects, and returns their names.
+func (s *scope) grantQueue(queue string, projects []string) ([]string, error) {
+	var fields check.Fields
+	for i, name := range projects {
+		fields.Require(check.Storable(name), check.Item("projects", i), "is not the name of a project", "不是项目名称")
+	}
+	if err := fields.Err(); err != nil {
+		return nil, err
+	}
+	found, err := s.ProjectIDs(projects)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range projects {
+		fields.Require(found[name] != 0, check.Item("projects", i), "does not exist", "不存在")
+	}
+	if err := fields.Err(); err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(found)), s.SetGrants(queue, slices.Sorted(maps.Values(found)))
 }
 
 // PauseQueue stops starting jobs of the queue; running jobs continue.

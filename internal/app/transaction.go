@@ -17,6 +17,8 @@ type scope struct {
 	grant
 	recorded bool // an audit row was written, or nothing was changed
 	planning bool // nothing is written, and nothing locked
+	// devices tells of device keys whether another project has them; see [scope.checkDevice].
+	devices map[string]bool
 }
 
 // newScope returns the scope of a transaction, limited to the assets that the caller may

@@ -87,6 +87,7 @@ type Verb string
 const (
 	ReadProject     Verb = "project.read"
 	CreateProject   Verb = "project.create" // system
+	WriteProject    Verb = "project.write"  // system: weight and limits
 	ManageUsers     Verb = "user.manage"    // users of the acting project
 	ManageAllUsers  Verb = "user.all"       // system: any user, and disabling
 	OwnKeys         Verb = "key.own"
@@ -96,6 +97,7 @@ const (
 	WriteRole       Verb = "role.write"
 	ReadAsset       Verb = "asset.read"
 	WriteAsset      Verb = "asset.write"
+	ShareDevice     Verb = "asset.share" // system: a device that another project has
 	ReadHostKey     Verb = "hostkey.read"
 	DecideHostKey   Verb = "hostkey.decide"
 	ReadCredential  Verb = "credential.read" // never its secret
@@ -107,7 +109,8 @@ const (
 	RunRestricted   Verb = "job.run_restricted" // system: actions on the server itself
 	ChangeJob       Verb = "job.change"         // cancel, retry, resolve
 	ReadQueue       Verb = "queue.read"
-	WriteQueue      Verb = "queue.write" // system
+	WriteQueue      Verb = "queue.write"  // system
+	ReleaseLane     Verb = "lane.release" // system: see the holders of all projects, take it from them
 	ReadWorker      Verb = "worker.read"
 	StopWorker      Verb = "worker.stop" // system
 	ReadAudit       Verb = "audit.read"
@@ -133,6 +136,7 @@ type Rule struct {
 var rules = map[Verb]Rule{
 	ReadProject:     {Role: hostler.RoleViewer},
 	CreateProject:   {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	WriteProject:    {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ManageUsers:     {Role: hostler.RoleAdmin, Unlimited: true},
 	ManageAllUsers:  {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	OwnKeys:         {Role: hostler.RoleViewer},
@@ -142,6 +146,7 @@ var rules = map[Verb]Rule{
 	WriteRole:       {Role: hostler.RoleAdmin, Unlimited: true},
 	ReadAsset:       {Role: hostler.RoleViewer},
 	WriteAsset:      {Role: hostler.RoleOperator, AllAssets: true},
+	ShareDevice:     {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ReadHostKey:     {Role: hostler.RoleViewer},
 	DecideHostKey:   {Role: hostler.RoleAdmin, AllAssets: true},
 	ReadCredential:  {Role: hostler.RoleViewer},
@@ -154,6 +159,7 @@ var rules = map[Verb]Rule{
 	ChangeJob:       {Role: hostler.RoleOperator},
 	ReadQueue:       {Role: hostler.RoleViewer},
 	WriteQueue:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReleaseLane:     {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ReadWorker:      {Role: hostler.RoleViewer},
 	StopWorker:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ReadAudit:       {Role: hostler.RoleAdmin, AllAssets: true},

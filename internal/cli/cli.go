@@ -38,7 +38,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/client"
 	"hostler.dev/hostler/internal/cli/term"
 )
 
@@ -102,7 +101,7 @@ hostler asset add web1 --address 192.0.2.10 --label role=web
 hostler job run check_port --asset web1 --arg port=22 --wait`,
 	},
 		a.serveCmd(),
-		a.assetCmd(), a.credentialCmd(), a.actionCmd(), a.jobCmd(), a.runCmd(), a.queueCmd(), a.dispatchCmd(), a.workerCmd(),
+		a.assetCmd(), a.credentialCmd(), a.actionCmd(), a.jobCmd(), a.runCmd(), a.queueCmd(), a.laneCmd(), a.dispatchCmd(), a.workerCmd(),
 		a.eventsCmd(), a.webhookCmd(), a.deliveryCmd(),
 		a.userCmd(), a.roleCmd(), a.keyCmd(), a.whoamiCmd(), a.canCmd(), a.projectCmd(), a.auditCmd(),
 		a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.benchCmd(),
@@ -126,7 +125,5 @@ func (a *app) globalFlags(root *cobra.Command) {
 		a.t("output format: table, json or yaml", "输出格式：table、json 或 yaml"))
 	a.complete(root, "output", fixed("table", "json", "yaml"))
 	a.complete(root, "context", contextNames)
-	a.complete(root, "project", named(
-		func(c *client.Client) client.Lister[hostler.Project] { return c.Projects },
-		func(p hostler.Project) string { return p.Name }))
+	a.complete(root, "project", a.projectNames())
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,14 +11,16 @@ import (
 	"hostler.dev/hostler/client"
 )
 
-// queueCmd is 'hostler queue'. Queues are shared by all projects, so only admins of
-// 'default' change them.
+// queueCmd is 'hostler queue'. Queues are shared by projects, so only admins of 'default'
+// change them.
 func (a *app) queueCmd() *cobra.Command {
 	return a.group("queue", doc{
 		short: txt("manage the queues in which jobs wait", "管理队列：作业在其中等待"),
 		long: txt(`Manage queues. Jobs wait in a queue until a worker runs them. A queue can be paused,
-and it can limit how many jobs run at once and how many may wait.`,
-			`管理队列。作业在队列中等待工作节点运行。队列可以暂停，也可以限制同时运行和等待的作业数。`),
+and it can limit how many jobs run at once and how many may wait. A queue is open to all
+projects, or granted to some of them.`,
+			`管理队列。作业在队列中等待工作节点运行。队列可以暂停，也可以限制同时运行和等待的作业数。
+队列对所有项目开放，或只授权给部分项目。`),
 		example: `hostler queue list
 hostler queue set bulk --limit 10 --max-depth 10000
 hostler queue pause bulk`,
@@ -48,6 +51,12 @@ func (a *app) queueColumns() []column[hostler.Queue] {
 		col("longest wait", "最久等待", func(q hostler.Queue) string { return fmt.Sprintf("%.1fs", q.OldestWait) }),
 		col("limit", "并发上限", func(q hostler.Queue) string { return number(q.Limit) }),
 		col("max depth", "等待上限", func(q hostler.Queue) string { return number(q.MaxDepth) }),
+		col("projects", "项目", func(q hostler.Queue) string {
+			if len(q.Projects) == 0 {
+				return a.t("all", "全部")
+			}
+			return strings.Join(q.Projects, ",")
+		}),
 	}
 }
 
@@ -76,12 +85,19 @@ func (a *app) queueList() *cobra.Command {
 // no limit.
 func (a *app) queueSet() *cobra.Command {
 	var limit, depth int
+	var grant []string
+	var open bool
 	var cmd *cobra.Command
 	cmd = a.cmd("set QUEUE [flags]", doc{
-		short: txt("create a queue, or change its limits", "创建队列或修改其上限"),
-		long: txt("Create a queue, or change the given limits of an existing one. 0 removes a limit.",
-			"创建队列，或修改给出的上限；0 表示不限。"),
-		example: "hostler queue set bulk --limit 10\nhostler queue set bulk --limit 0 --max-depth 10000",
+		short: txt("create a queue, or change its limits and projects", "创建队列，或修改其上限和项目"),
+		long: txt(`Create a queue, or change what is given of an existing one. 0 removes a limit. A new
+queue is open to all projects; --grant names those that may use it, instead of the ones
+that could before, and --open opens it to all. Jobs that already wait in it stay there.`,
+			`创建队列，或修改给出的项；0 表示不限。新队列对所有项目开放；--grant 指定可使用它的项目（取代之前的），
+--open 对所有项目开放。已在队列中等待的作业不受影响。`),
+		example: `hostler queue set bulk --limit 10
+hostler queue set bulk --limit 0 --max-depth 10000
+hostler queue set routers --grant network,lab`,
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		var l hostler.QueueLimits
 		if cmd.Flags().Changed("limit") {
@@ -89,6 +105,12 @@ func (a *app) queueSet() *cobra.Command {
 		}
 		if cmd.Flags().Changed("max-depth") {
 			l.MaxDepth = &depth
+		}
+		if cmd.Flags().Changed("grant") {
+			l.Projects = &grant
+		}
+		if open {
+			l.Projects = &[]string{}
 		}
 		q, err := c.PutQueue(ctx, args[0], l)
 		if err != nil {
@@ -100,6 +122,10 @@ func (a *app) queueSet() *cobra.Command {
 	fs.IntVar(&limit, "limit", 0, a.t("maximum jobs running at once", "可同时运行的作业数"))
 	fs.IntVar(&depth, "max-depth", 0,
 		a.t("maximum jobs waiting; more are rejected", "可等待的作业数；超出的会被拒绝"))
+	fs.StringSliceVar(&grant, "grant", nil, a.t("the projects that may use it", "可使用此队列的项目"))
+	fs.BoolVar(&open, "open", false, a.t("open it to all projects", "对所有项目开放"))
+	cmd.MarkFlagsMutuallyExclusive("grant", "open")
+	a.complete(cmd, "grant", a.projectNames())
 	a.complete(cmd, "", queueNames)
 	return cmd
 }

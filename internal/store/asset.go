@@ -465,6 +465,33 @@ func (tx *Tx) PlanAsset(a AssetRow) hostler.AssetID {
 	return a.ID
 }
 
+// deviceLock is the advisory lock of transactions that give a device to a project: what
+// they read of the devices of other projects still holds when they commit.
+const deviceLock = 4
+
+// LockDevices makes sure that no other transaction that calls it gives a device to a
+// project until this one ends.
+func (tx *Tx) LockDevices() error { return tx.c.Lock(tx.ctx, deviceLock, false) }
+
+// DevicesElsewhere returns those of the device keys with which another project has an
+// asset.
+func (tx *Tx) DevicesElsewhere(p hostler.ProjectID, keys []string) ([]string, error) {
+	return column[string](tx, `SELECT DISTINCT device_key FROM asset WHERE device_key IN ?* AND project <> ?`, keys, p)
+}
+
+// HasDevice reports whether a project has an asset with a device key, seen or not.
+func (tx *Tx) HasDevice(p hostler.ProjectID, key string) (bool, error) {
+	return tx.exists(`SELECT id FROM asset WHERE device_key = ? AND project = ? LIMIT 1`, key, p)
+}
+
+// SeesDevice reports whether a project has an asset with a device key that the
+// transaction may read.
+func (tx *Tx) SeesDevice(p hostler.ProjectID, key string) (bool, error) {
+	seen, args := tx.seen(`asset.id`)
+	return tx.exists(`SELECT id FROM asset WHERE device_key = ? AND project = ?`+seen+` LIMIT 1`,
+		append([]any{key, p}, args...)...)
+}
+
 // LockAssetNames locks the names of a project's assets for a transaction that creates
 // and changes many: to lock them again for the first change could deadlock.
 func (tx *Tx) LockAssetNames(project hostler.ProjectID) error { return tx.lockNames(project, false) }

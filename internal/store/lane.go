@@ -37,8 +37,6 @@ type laneRow struct {
 // sharedLane marks a lane that several projects use.
 const sharedLane = hostler.ProjectID(-1)
 
-func (l *lane) shared() bool { return l.Project == sharedLane }
-
 // use notes that a project has jobs in the lane. In a lane that several projects use, a job
 // that waits for its next attempt does not hold it: the jobs of the other projects would
 // wait for as long as its backoff lasts.

@@ -64,6 +64,6 @@ func Routes(cfg Config) []rest.Route {
 		a.callerRoutes(), a.projectRoutes(), a.userRoutes(), a.roleRoutes(), a.keyRoutes(),
 		a.assetRoutes(), a.assetFileRoutes(), a.hostKeyRoutes(), a.credentialRoutes(),
 		a.actionRoutes(), a.jobRoutes(), a.logRoutes(), a.eventRoutes(),
-		a.queueRoutes(), a.dispatchRoutes(), a.workerRoutes(), a.webhookRoutes(), a.deliveryRoutes(), a.auditRoutes(),
+		a.queueRoutes(), a.laneRoutes(), a.dispatchRoutes(), a.workerRoutes(), a.webhookRoutes(), a.deliveryRoutes(), a.auditRoutes(),
 	)
 }

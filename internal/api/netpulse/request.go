@@ -64,7 +64,10 @@ func (c Common) request(f *check.Fields, d driver, conn *Conn, asset string, com
 ) hostler.JobRequest {
 	req := hostler.JobRequest{
 		Action: d.run, Lane: hostler.LaneNone, Webhook: c.Webhook.jobWebhook(),
-		TTL: seconds(c.TTL), Timeout: seconds(c.Timeout),
+		TTL: seconds(c.TTL),
+	}
+	if c.Timeout != nil { // else Hostler's default, which the limit of a project lowers
+		req.Timeout = seconds(c.Timeout)
 	}
 	if c.Strategy == "pinned" || c.Strategy == "" && d.network {
 		req.Lane = hostler.LaneAsset
