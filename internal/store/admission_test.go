@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -135,7 +136,7 @@ func TestLimitsOfAProject(t *testing.T) {
 		wantFault := func(path string, change func(*hostler.JobSpec)) {
 			t.Helper()
 			err := f.refused(job(of(p), change))
-			e, ok := err.(*hostler.Error)
+			e, ok := errors.AsType[*hostler.Error](err)
 			if !ok || e.Code != hostler.CodeInvalid || len(e.Fields) != 1 || e.Fields[0].Path != path {
 				t.Errorf("%v, want a fault of %s", err, path)
 			}

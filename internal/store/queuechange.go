@@ -113,15 +113,16 @@ type queueRow struct {
 }
 
 // changeQueue starts a change of the queue: it shares the queue lock and reads the
-// queues that matter. The caller names those whose settings it needs.
-func (tx *Tx) changeQueue(names ...string) (*queueChange, error) {
+// queues that matter.
+func (tx *Tx) changeQueue() (*queueChange, error) {
 	if err := tx.c.Lock(tx.ctx, queueLock, true); err != nil {
 		return nil, err
 	}
-	return tx.readQueues(names...)
+	return tx.readQueues()
 }
 
-// changeQueueAlone is changeQueue with the queue lock held exclusively.
+// changeQueueAlone is changeQueue with the queue lock held exclusively. The caller names
+// the queues whose settings it needs.
 func (tx *Tx) changeQueueAlone(names ...string) (*queueChange, error) {
 	if err := tx.c.Lock(tx.ctx, queueLock, false); err != nil {
 		return nil, err

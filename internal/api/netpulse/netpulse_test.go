@@ -25,7 +25,7 @@ func TestRequestOfExec(t *testing.T) {
 	}
 	want := hostler.JobRequest{
 		Action: "net_cli", Args: json.RawMessage(`{"config":["int a","shut"]}`), Lane: hostler.LaneAsset,
-		TTL: hostler.Duration(time.Minute),
+		TTL:    hostler.Duration(time.Minute),
 		Target: &hostler.InlineTarget{Address: "10.0.0.1", Port: 2222, Platform: "cisco_ios", Username: "u", Password: "p", Enable: "en"},
 		Webhook: &hostler.JobWebhook{
 			URL: "https://ops.example.com/x", Method: "PUT", Format: hostler.FormatNetPulse, Timeout: hostler.Duration(10 * time.Second),
