@@ -38,12 +38,17 @@ func (tx *Tx) LaneByKey(key string) (*LaneState, error) {
 	return queryOne[LaneState](tx, `SELECT @cols FROM lane WHERE key = ?`, key)
 }
 
-// LaneHasJobs reports whether a project has live jobs in a lane.
+// LaneHasJobs reports whether a project has jobs in a lane, or was the last to have any.
 func (tx *Tx) LaneHasJobs(l *LaneState, p hostler.ProjectID) (bool, error) {
-	if !l.Shared() && l.Project != p {
-		return false, nil
+	if !l.Shared() {
+		return l.Project == p, nil
 	}
-	return tx.exists(`SELECT id FROM job WHERE lane = ? AND lane <> 0 AND project = ? LIMIT 1`, l.ID, p)
+	waits, err := tx.exists(`SELECT id FROM wait WHERE lane = ? AND project = ? LIMIT 1`, l.ID, p)
+	if err != nil || waits {
+		return waits, err
+	}
+	holders, err := tx.LaneHolders(l)
+	return slices.ContainsFunc(holders, func(h LaneHolder) bool { return h.Project == p }), err
 }
 
 // heldIn are the tables whose jobs hold a lane, the smallest first, with the time since
