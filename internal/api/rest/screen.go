@@ -40,7 +40,8 @@ func (s *screen) valid(ctx context.Context, key string) (bool, error) {
 	if r == nil {
 		r = &round{keys: map[string]bool{}, done: make(chan struct{})}
 		s.waiting = r
-		time.AfterFunc(screenEvery, func() { s.ask(r) })
+		detached := context.WithoutCancel(ctx) // the round is for others, too
+		time.AfterFunc(screenEvery, func() { s.ask(detached, r) })
 	}
 	r.keys[key] = true
 	s.mu.Unlock()
@@ -53,7 +54,7 @@ func (s *screen) valid(ctx context.Context, key string) (bool, error) {
 }
 
 // ask answers a round. Keys that arrive from now on are in the next one.
-func (s *screen) ask(r *round) {
+func (s *screen) ask(ctx context.Context, r *round) {
 	s.mu.Lock()
 	s.waiting = nil
 	s.mu.Unlock()
@@ -61,7 +62,7 @@ func (s *screen) ask(r *round) {
 	for key := range r.keys {
 		keys = append(keys, key)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), screenTime)
+	ctx, cancel := context.WithTimeout(ctx, screenTime)
 	defer cancel()
 	r.known, r.err = s.known(ctx, keys)
 	close(r.done)
