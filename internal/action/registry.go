@@ -91,6 +91,18 @@ func (r *Registry) Lookup(name string) (*Action, bool) {
 // List lists the actions by name.
 func (r *Registry) List() []*Action { return slices.Clone(r.list) }
 
+// Elsewhere lists the actions whose jobs may work on something other than their assets, with
+// what decides it by their args.
+func (r *Registry) Elsewhere() map[string]func(args json.RawMessage) bool {
+	out := map[string]func(json.RawMessage) bool{}
+	for _, a := range r.list {
+		if a.Elsewhere != nil {
+			out[a.Name] = a.Elsewhere
+		}
+	}
+	return out
+}
+
 // Names lists every name and alias, sorted.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.actions)) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -576,6 +577,47 @@ func TestRestrictedActions(t *testing.T) {
 		must(a.RunJobs(ctx, w.stranger, ping, ""))(t)
 		if got := k.claim(t, 10); len(got) != 2 {
 			t.Errorf("leased %d jobs, want those of the admin and of the named project", len(got))
+		}
+	})
+}
+
+// TestALimitedUserSendsNoQueuedJobElsewhere: jobs that a user left in the queue before the role
+// was limited to assets stay on their assets, too.
+func TestALimitedUserSendsNoQueuedJobElsewhere(t *testing.T) {
+	eachLimited(t, func(t *testing.T, w *limitedEnv) {
+		ctx, k := t.Context(), w.worker(t)
+		w.h.Store.Confine(testActions(t).Elsewhere())
+		w.asset(t, hostler.AssetInput{Name: "in2", Labels: map[string]string{"env": "test"}})
+		padding := strings.Repeat("x", 4096) // args that jobs share
+		var there, here []hostler.JobID
+		for args, to := range map[string]*[]hostler.JobID{
+			`{"url":"http://out.example"}`:                       &there,
+			`{"url":"http://out.example","s":"` + padding + `"}`: &there,
+			`{"url":"/"}`:                       &here,
+			`{"url":"/","s":"` + padding + `"}`: &here,
+		} {
+			made := must(w.RunJobs(ctx, w.operator, hostler.JobRequest{
+				Action: "check_url", Assets: []string{"in", "in2"}, Args: json.RawMessage(args),
+			}, ""))(t)
+			*to = append(*to, made.Jobs...)
+		}
+		must(w.ChangeUser(ctx, w.admin, "olga", hostler.UserChange{
+			Roles: map[string]hostler.Role{"default": "testers"},
+		}))(t)
+		var started []hostler.JobID
+		for _, l := range k.claim(t, 100) {
+			started = append(started, l.Job)
+		}
+		slices.Sort(started)
+		slices.Sort(here)
+		if !slices.Equal(started, here) {
+			t.Errorf("started %v, want %v", started, here)
+		}
+		for _, id := range there {
+			why := must(w.Waiting(ctx, w.admin, id))(t)
+			if len(why) == 0 || why[0].Reason != hostler.WaitForbidden {
+				t.Errorf("job %v waits for %+v", id, why)
+			}
 		}
 	})
 }

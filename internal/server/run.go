@@ -153,6 +153,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	s.store.Confine(s.node.Actions().Elsewhere())
 	s.stream = outbox.NewStream(outbox.StreamConfig{Store: s.store, Log: log})
 	s.auditor = newAuditor(cfg, s.store, box, log)
 	s.app = app.New(app.Config{

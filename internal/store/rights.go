@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"sync"
@@ -38,7 +39,8 @@ const maxCreators = 10_000
 
 // rightsCache caches the rights of users who created jobs.
 type rightsCache struct {
-	restricted map[string][]string // see [Store.Restrict]; never changed after that
+	restricted map[string][]string                   // see [Store.Restrict]; never changed after that
+	elsewhere  map[string]func(json.RawMessage) bool // see [Store.Confine]; likewise
 
 	mu     sync.Mutex
 	number string
@@ -75,6 +77,13 @@ func (rc *rightsCache) forbids(r creatorRights, action string) bool {
 // Restrict names actions whose jobs start only for admins of the default project, and in
 // the named projects. It is called before the store is used.
 func (s *Store) Restrict(actions map[string][]string) { s.rights.restricted = actions }
+
+// Confine names actions whose jobs may work on something other than their assets, by their
+// args: those do not start for users who are limited to certain assets. It is called before
+// the store is used.
+func (s *Store) Confine(elsewhere map[string]func(args json.RawMessage) bool) {
+	s.rights.elsewhere = elsewhere
+}
 
 // get returns the cached rights of creators, by the number that the caller has read, and
 // those that are not cached.
@@ -175,7 +184,33 @@ func (tx *Tx) forbidByLabel(
 			out[jobs[i].ID] = true
 		}
 	}
-	return nil
+	return tx.forbidElsewhere(jobs, out)
+}
+
+// forbidElsewhere adds the jobs of users with limited assets that work elsewhere.
+func (tx *Tx) forbidElsewhere(jobs []jobOrigin, out map[hostler.JobID]bool) error {
+	var ids []hostler.JobID
+	for i := range jobs {
+		if tx.rights.elsewhere[jobs[i].Action] != nil && !out[jobs[i].ID] {
+			ids = append(ids, jobs[i].ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	type argsRow struct {
+		ID     hostler.JobID   `db:"j.id"`
+		Action string          `db:"j.action"`
+		Args   json.RawMessage `db:"COALESCE(s.args, j.args),text"`
+	}
+	// Args may be large: one row at a time is in memory.
+	return queryEach(tx, `SELECT @cols FROM job j LEFT JOIN run_args s ON s.id = j.shared_args
+WHERE j.id IN ?*`, []any{ids}, func(r *argsRow) error {
+		if tx.rights.elsewhere[r.Action](r.Args) {
+			out[r.ID] = true
+		}
+		return nil
+	})
 }
 
 // labelsOf reads the labels of assets; those that do not exist are left out.
