@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -358,6 +359,42 @@ func TestSecretValuesStayReferences(t *testing.T) {
 		}
 		for _, form := range forms() {
 			w.searchTables(t, form)
+		}
+	})
+}
+
+// TestMovedSealsAreReported: a sealed value that someone moved to another row in SQL does not
+// open, and the jobs that need it say so, instead of that there is no credential.
+func TestMovedSealsAreReported(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		vault(t, w)
+		ctx := t.Context()
+		w.allow(t, "lab-pw", hostler.CredentialRuleInput{
+			Uses: []string{hostler.UseSudo, hostler.UseScript}, Addresses: []string{"10.0.0.1"},
+		})
+		for _, args := range []string{`{}`, `{"sudo":"lab-pw"}`, `{"stdin":{"$secret":"lab-pw"}}`} {
+			w.run(t, hostler.JobRequest{Action: "change", Assets: []string{"web1"}, Args: json.RawMessage(args)})
+		}
+		must(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: "a", URL: "https://a.example", Token: new(canary)}))(t)
+		must(w.CreateWebhook(ctx, w.admin, hostler.WebhookInput{Name: "b", URL: "https://b.example", Token: new("token-b")}))(t)
+		for _, table := range []string{"credential", "webhook"} {
+			w.tx(t, func(tx *store.Tx) error {
+				rows, err := tx.SealedOtherwise(table, 0, []byte("-"), 10)
+				if err != nil || len(rows) != 2 {
+					return fmt.Errorf("%d rows: %w", len(rows), err)
+				}
+				return errors.Join(tx.Reseal(table, rows[0], rows[1].Sealed), tx.Reseal(table, rows[1], rows[0].Sealed))
+			})
+		}
+		for _, l := range w.resolved(t) {
+			if l.Refused == nil || !strings.Contains(l.Refused.Text.EN, "cannot be opened") || len(valuesOf(l)) > 0 {
+				t.Errorf("args %s: refused %+v", l.Args, l.Refused)
+			}
+		}
+		_, err := w.RotateWebhook(ctx, w.admin, "a", hostler.WebhookRotation{})
+		wantCode(t, err, hostler.CodeConflict)
+		if strings.Contains(fmt.Sprint(err), canary) || !strings.Contains(fmt.Sprint(err), "cannot be opened") {
+			t.Errorf("rotation: %v", err)
 		}
 	})
 }

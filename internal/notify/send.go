@@ -97,8 +97,9 @@ func (n *Notifier) attempt(
 	secrets, err := n.cfg.Open(w.ProjectID, w.ID, w.Sealed)
 	if err != nil {
 		n.log.ErrorContext(ctx, "decrypt the secrets of a webhook", "webhook", w.ID, "err", err)
-		return d.Body, nil, failed("cannot decrypt the secrets of the webhook: the master key has changed",
-			"无法解密该回调的机密内容：主密钥不一致")
+		return d.Body, nil, failed("cannot decrypt the secrets of the webhook: the master key has changed, "+
+			"or its row in the database was altered or moved",
+			"无法解密该回调的机密内容：主密钥不一致，或数据库中的该行被修改或移动")
 	}
 	// A retry sends the body of the first try, though the job may have changed.
 	if body = d.Body; body == "" {

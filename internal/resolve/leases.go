@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -14,9 +15,8 @@ import (
 // Leases completes leases: their assets with jump hosts, host keys and opened
 // credentials, and the credentials that their args name. It reads the database a
 // handful of times for the whole batch, and not at all when no lease refers to
-// anything. A credential that cannot be opened is left out and logged; the job then
-// fails for the lack of it. One that may not be used where the job would use it is left
-// out, and the lease is refused.
+// anything. A credential that cannot be opened, or that may not be used where the job would
+// use it, is left out, and the lease is refused; the former is logged, too.
 func (r *Resolver) Leases(ctx context.Context, leases []*hostler.Lease) error {
 	b := &batch{resolver: r, ctx: ctx}
 	for _, l := range leases {
@@ -265,6 +265,7 @@ func (b *batch) addNamed(l *hostler.Lease, use action.CredentialUse, d destinati
 	}
 	opened := b.open(c)
 	if opened == nil {
+		l.Refused = sealedError(c.Name)
 		return
 	}
 	if l.Credentials == nil {
@@ -287,6 +288,20 @@ func refused(c *store.SealedCredential, d destination.Destination) *hostler.JobE
 	return &hostler.JobError{
 		Kind: hostler.ErrKindCredential, Text: destination.Refusal(c.Name, c.ProjectName, d),
 	}
+}
+
+// Why a sealed value cannot be opened.
+const (
+	sealedCauseEN = "the master key is not the one that it was sealed with, " +
+		"or its row in the database was altered or moved"
+	sealedCauseZH = "主密钥与加密时不同，或数据库中的该行被修改或移动"
+)
+
+// sealedError is the error of a job that needs a credential which cannot be opened.
+func sealedError(name string) *hostler.JobError {
+	return &hostler.JobError{Kind: hostler.ErrKindCredential, Text: hostler.Textf(
+		"the credential %q cannot be opened: "+sealedCauseEN+"; an admin can set it again (hostler credential set %[1]s)",
+		"无法解开凭据 %q："+sealedCauseZH+"；管理员可以重新设置（hostler credential set %[1]s）", name)}
 }
 
 // credential finds a credential of the project; nil when there is none.
@@ -320,6 +335,10 @@ func (b *batch) completeInline(l *hostler.Lease) {
 		b.resolver.cfg.Log.ErrorContext(b.ctx,
 			"cannot open the login of a job; check that the master key is the one it was sealed with",
 			"job", l.Job, "err", err)
+		l.Refused = &hostler.JobError{Kind: hostler.ErrKindCredential, Text: hostler.Text{
+			EN: "the login that the job brought cannot be opened: " + sealedCauseEN + "; send the request again",
+			ZH: "无法解开作业自带的登录信息：" + sealedCauseZH + "；请重新提交",
+		}}
 	case login.PrivateKey != "":
 		l.Asset.Credential = &hostler.LeaseCredential{
 			Kind: hostler.CredentialSSHKey, Username: t.Username, Secret: login,
@@ -347,7 +366,9 @@ func (b *batch) asset(id hostler.AssetID, logsIn bool) completed {
 			d := destination.Destination{Use: hostler.UseSSH, Way: way[n:]}
 			switch {
 			case b.uses.Allow(cred.ID, cred.Rules, d):
-				out.Credential = b.open(cred)
+				if out.Credential = b.open(cred); out.Credential == nil {
+					c.refused = cmp.Or(c.refused, sealedError(cred.Name))
+				}
 			case c.refused == nil:
 				c.refused = refused(cred, d)
 			}

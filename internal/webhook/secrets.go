@@ -97,8 +97,15 @@ func (s Secrets) Seal(box *secret.Box, project hostler.ProjectID, id hostler.Web
 // Open decrypts the secrets of a webhook of a project.
 func Open(box *secret.Box, project hostler.ProjectID, id hostler.WebhookID, sealed []byte) (Secrets, error) {
 	var s Secrets
-	err := box.OpenJSON(secret.WebhookOwner(project, id), sealed, &s)
-	return s, err
+	if err := box.OpenJSON(secret.WebhookOwner(project, id), sealed, &s); err != nil {
+		e := hostler.Errorf(hostler.CodeConflict,
+			"the secrets of the webhook cannot be opened: the master key is not the one that they were sealed with, "+
+				"or the row in the database was altered or moved; delete the webhook and create it again",
+			"无法解开该回调的机密内容：主密钥与加密时不同，或数据库中的该行被修改或移动；请删除后重新创建")
+		e.Cause = err
+		return Secrets{}, e
+	}
+	return s, nil
 }
 
 // NewSecret returns a random signing secret of Standard Webhooks.
