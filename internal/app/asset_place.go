@@ -136,17 +136,21 @@ func (s *scope) readDevices(keys []string) error {
 	return err
 }
 
-// checkAdHoc refuses an ad-hoc host that another project has as an asset, for jobs that
-// use its lane, unless the acting project has the device too.
+// checkAdHoc refuses an ad-hoc host that is a device of another project, for jobs that use
+// its lane, unless the acting project has the device too.
 func (s *scope) checkAdHoc(p *plan) error {
 	if p.inline == nil || p.lane != hostler.LaneAsset || s.may(auth.ShareDevice) {
 		return nil
 	}
-	elsewhere, err := s.DevicesElsewhere(s.project, []string{p.inline.Address})
+	device, err := s.DeviceAt(s.project, p.inline.Address, p.inline.Port)
+	if err != nil {
+		return err
+	}
+	elsewhere, err := s.DevicesElsewhere(s.project, []string{device})
 	if err != nil || len(elsewhere) == 0 {
 		return err
 	}
-	own, err := s.HasDevice(s.project, p.inline.Address)
+	own, err := s.HasDevice(s.project, device)
 	if err != nil || own {
 		return err
 	}

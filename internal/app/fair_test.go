@@ -198,6 +198,12 @@ func TestSharingADeviceNeedsAnAdmin(t *testing.T) {
 			"dry run":            {func() error { return load(true, "name,address,device_key\nx,192.0.2.8,serial-2\n") }, "device_key"},
 			"import of a change": {func() error { return load(false, "name,address\nmine,192.0.2.1\n") }, "device_key"},
 			"ad-hoc host":        {func() error { _, err := w.RunJobs(ctx, w.stranger, adHoc, ""); return err }, "target.address"},
+			"ad-hoc host, of another key": {func() error {
+				req := adHoc
+				req.Target = inline("192.0.2.2", "p")
+				_, err := w.RunJobs(ctx, w.stranger, req, "")
+				return err
+			}, "target.address"},
 			"batch of ad-hoc hosts": {func() error {
 				out, err := w.RunBatch(ctx, w.stranger, []hostler.JobRequest{adHoc})
 				if err != nil {

@@ -44,8 +44,9 @@ func TestInlineTargetSharesTheDevice(t *testing.T) {
 			t.Fatalf("%d jobs run, want 1", len(first))
 		}
 		req := hostler.JobRequest{Action: "change", Target: inline("192.0.2.7", "pw")}
-		waiting := []hostler.JobID{w.run(t, req).Job.ID}
-		for _, out := range must(w.RunBatch(t.Context(), w.operator, []hostler.JobRequest{req, req}))(t) {
+		// An admin, who may share a device of another project.
+		waiting := []hostler.JobID{must(w.RunJobs(t.Context(), w.admin, req, ""))(t).Job.ID}
+		for _, out := range must(w.RunBatch(t.Context(), w.admin, []hostler.JobRequest{req, req}))(t) {
 			if out.Err != nil {
 				t.Fatal(out.Err)
 			}

@@ -34,21 +34,28 @@ func (s *scope) lane(name string) (*store.LaneState, error) {
 	if name == "" || !check.Storable(name) {
 		return nil, hostler.NotFound(laneKind, name)
 	}
-	l, err := s.LaneByKey(hostler.AssetLaneKey(name))
+	// Of an ad-hoc host, jobs show the address.
+	device, err := s.DeviceAt(s.caller.Project, name, 0)
 	if err != nil {
 		return nil, err
 	}
-	seen, err := s.seesLane(name, l)
-	if err != nil {
-		return nil, err
-	}
-	if seen {
-		if l == nil {
-			l = &store.LaneState{}
+	for _, key := range []string{name, device} {
+		l, err := s.LaneByKey(hostler.AssetLaneKey(key))
+		if err != nil {
+			return nil, err
 		}
-		return l, nil
+		seen, err := s.seesLane(key, l)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case seen && l == nil:
+			return &store.LaneState{}, nil
+		case seen:
+			return l, nil
+		}
 	}
-	l, err = s.LaneByKey(hostler.OwnLaneKey(s.caller.Project, name))
+	l, err := s.LaneByKey(hostler.OwnLaneKey(s.caller.Project, name))
 	if err == nil && (l == nil || s.limit().LimitsAssets()) {
 		err = hostler.NotFound(laneKind, name)
 	}

@@ -467,7 +467,7 @@ func (tx *Tx) PlanAsset(a AssetRow) hostler.AssetID {
 
 // deviceLock is the advisory lock of transactions that give a device to a project: what
 // they read of the devices of other projects still holds when they commit.
-const deviceLock = 4
+const deviceLock = 5
 
 // LockDevices makes sure that no other transaction that calls it gives a device to a
 // project until this one ends.
@@ -482,6 +482,17 @@ func (tx *Tx) DevicesElsewhere(p hostler.ProjectID, keys []string) ([]string, er
 // HasDevice reports whether a project has an asset with a device key, seen or not.
 func (tx *Tx) HasDevice(p hostler.ProjectID, key string) (bool, error) {
 	return tx.exists(`SELECT id FROM asset WHERE device_key = ? AND project = ? LIMIT 1`, key, p)
+}
+
+// DeviceAt returns the key of the device that an ad-hoc host of a project is; see
+// adhoclane.go.
+func (tx *Tx) DeviceAt(p hostler.ProjectID, address string, port int) (string, error) {
+	host := adhocHost{p, address, port}
+	keys, err := tx.deviceLanes(map[adhocHost]bool{host: true})
+	if key, ok := keys[host]; ok {
+		return DisplayLane(key), err
+	}
+	return address, err
 }
 
 // SeesDevice reports whether a project has an asset with a device key that the
