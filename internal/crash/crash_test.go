@@ -195,6 +195,13 @@ func (r *rig) start() {
 	r.addr = addr
 }
 
+// key is the admin's key.
+func (r *rig) key() string {
+	at := slices.IndexFunc(r.env, func(v string) bool { return strings.HasPrefix(v, "HOSTLER_ADMIN_KEY=") })
+	_, secret, _ := strings.Cut(r.env[at], "=")
+	return secret
+}
+
 func (r *rig) kill() {
 	r.t.Helper()
 	if err := r.cmd.Process.Signal(syscall.SIGKILL); err != nil {

@@ -8,6 +8,10 @@
 // the receiver fails three tries in ten. CRASH_CYCLES changes the number of kills
 // (50).
 //
+// The tests of disks mount small file systems for the data folder, a full one and one that
+// Linux makes read-only. They need root, e2fsprogs and loop devices, and say so where they
+// cannot run.
+//
 // The stress tests do at once what used to starve workers, while commands that must not
 // run twice run for long: fan-outs with webhooks, imports that move jobs to other lanes,
 // pauses, webhooks deleted with their deliveries, readers that hardly read, and a server

@@ -276,9 +276,7 @@ func (s *stress) readSlowly() {
 	for {
 		c, err := net.Dial("tcp", s.addr)
 		if err == nil {
-			key := slices.IndexFunc(s.env, func(v string) bool { return strings.HasPrefix(v, "HOSTLER_ADMIN_KEY=") })
-			_, secret, _ := strings.Cut(s.env[key], "=")
-			_, _ = fmt.Fprintf(c, "GET /api/v1/jobs?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", secret)
+			_, _ = fmt.Fprintf(c, "GET /api/v1/jobs?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", s.key())
 			for buf := make([]byte, 64); err == nil; {
 				_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 				_, err = c.Read(buf)

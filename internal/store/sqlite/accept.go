@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
 )
@@ -47,16 +49,32 @@ func (db *DB) inPlace() error {
 		"无法访问数据库 %s：%v", db.path, err)
 }
 
-// noteWrite remembers whether the last group could be written.
+// noteWrite remembers that a group could not be written, until [DB.Probe] succeeds: a
+// group that wrote nothing does not tell that the next one can be written.
 func (db *DB) noteWrite(err error) {
-	if err == nil {
-		db.failed.Store(nil)
+	if !unwritable(err) {
 		return
 	}
-	if unwritable(err) {
-		err = mapError(err)
-		db.failed.Store(&err)
+	// What is refused from now on is not ambiguous, whatever becomes of this group.
+	if a, is := errors.AsType[*sqldb.AmbiguousError](err); is {
+		err = a.Err
 	}
+	reason := mapError(err)
+	if db.readOnly() {
+		reason = errReadOnly(err)
+	}
+	db.failed.Store(&reason)
+}
+
+// readOnly reports whether the folder is on a file system that is read-only, as Linux makes
+// one after an error. SQLite sees only that it cannot write to the files that it has open.
+func (db *DB) readOnly() bool {
+	path := db.path + "-probe"
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(path))
+	}
+	return errors.Is(err, unix.EROFS)
 }
 
 // Probe implements sqldb.Driver. It writes the header of the file, and nothing in it that
@@ -66,8 +84,13 @@ func (db *DB) Probe(ctx context.Context) error {
 		return err
 	}
 	err := db.InTx(ctx, func(sqldb.Conn) error {
-		return db.writer.script(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, db.Now().Unix()&0x7fffffff))
+		return db.writer.script(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, db.probes.Add(1)&0x7fffffff))
 	})
+	if err == nil {
+		db.failed.Store(nil)
+	} else if failed := db.failed.Load(); failed != nil {
+		return *failed
+	}
 	if err != nil {
 		return err
 	}

@@ -82,9 +82,7 @@ func describe(err error) *hostler.Error {
 	case sqlite3.SQLITE_BUSY:
 		return hostler.Errorf(hostler.CodeUnavailable, "the database is busy; try again", "数据库繁忙，请重试")
 	case sqlite3.SQLITE_READONLY:
-		return hostler.Errorf(hostler.CodeUnavailable,
-			"the data folder is read-only: mount its disk for writing, and check the permissions",
-			"数据目录只读：请以可写方式挂载其磁盘，并检查权限")
+		return errReadOnly(nil)
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
 		return hostler.Errorf(hostler.CodeUnavailable,
 			"cannot read or write the data folder: check its disk and permissions",
@@ -95,6 +93,15 @@ func describe(err error) *hostler.Error {
 			"数据库未在限定时间内响应")
 	}
 	return nil
+}
+
+// errReadOnly returns the error for a data folder that cannot be written at all.
+func errReadOnly(cause error) *hostler.Error {
+	e := hostler.Errorf(hostler.CodeUnavailable,
+		"the data folder is read-only: mount its disk for writing, and check the permissions",
+		"数据目录只读：请以可写方式挂载其磁盘，并检查权限")
+	e.Cause = cause
+	return e
 }
 
 // errBusy returns the error for a read that got no connection in time.

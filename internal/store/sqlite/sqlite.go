@@ -99,7 +99,8 @@ type DB struct {
 	checkpoints *conn // dedicated, so that no reader delays a checkpoint
 	reserve     reserve
 	full        atomic.Bool           // the reserve is released: new work is rejected
-	failed      atomic.Pointer[error] // why the last group could not be written; nil if it was
+	failed      atomic.Pointer[error] // why no group can be written; nil if one can
+	probes      atomic.Int64          // see Probe
 	file        fs.FileInfo           // the open file; nil before it is open
 
 	wg       sync.WaitGroup
