@@ -123,6 +123,7 @@ var pureRules = []Rule{
 	{Package: "internal/auditchain"},
 	{Package: "internal/flow", May: []string{"internal/check"}},
 	{Package: "internal/schedule", May: []string{"internal/check"}},
+	{Package: "internal/risk"},
 	{Package: "internal/webhook", May: []string{"internal/check", "internal/secret"}},
 	{Package: "internal/auth"},
 	{Package: "internal/destination"},
@@ -161,5 +162,6 @@ func Homes() []Home {
 			"internal/sshconn/sshtest",
 		}},
 		{Library: "modernc.org/sqlite", Packages: []string{"internal/store/sqlite"}},
+		{Library: "mvdan.cc/sh/v3", Packages: []string{"internal/risk"}},
 	}
 }
