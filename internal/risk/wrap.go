@@ -31,8 +31,10 @@ var wrappers map[string]wrapper
 
 func init() { //nolint:gochecknoinits // the table and exec refer to each other
 	wrappers = map[string]wrapper{
-		"sudo": {values: "-u -g -h -p -C -r -t -T -D -R -U --user --group --host --prompt --chdir --chroot",
-			assigns: true, fed: true},
+		"sudo": {
+			values:  "-u -g -h -p -C -r -t -T -D -R -U --user --group --host --prompt --chdir --chroot",
+			assigns: true, fed: true,
+		},
 		"doas":             {values: "-u -C -a"},
 		"env":              {values: "-u -C --unset --chdir", text: "-S --split-string", assigns: true},
 		"nohup":            {},
@@ -68,8 +70,10 @@ func init() { //nolint:gochecknoinits // the table and exec refer to each other
 		"firejail":         {},
 		"unbuffer":         {values: "-p"},
 		"proxychains":      {values: "-f"}, "proxychains4": {values: "-f"},
-		"ssh": {values: "-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w", skip: 1, joined: true,
-			remote: true, fed: true},
+		"ssh": {
+			values: "-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w", skip: 1, joined: true,
+			remote: true, fed: true,
+		},
 		"rsh":          {values: "-l", skip: 1, joined: true, remote: true, fed: true},
 		"pdsh":         {values: "-w -x -g -f -l -t -u -R", joined: true, remote: true},
 		"pssh":         {values: "-h -H -l -p -o -e -t -O", joined: true, remote: true},
