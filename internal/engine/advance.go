@@ -26,7 +26,7 @@ const (
 	runsAtOnce = 100
 	// stepsAtOnce is how often one run is advanced before it is the turn of others.
 	stepsAtOnce = 20
-	// fullQueueWait is how long a run waits whose queue is full.
+	// fullQueueWait is how long a run waits whose queue is full or closed to it.
 	fullQueueWait = 5 * time.Second
 )
 
@@ -85,8 +85,15 @@ func (e *Engine) runsOnce(ctx context.Context) (time.Duration, error) {
 func (e *Engine) advance(ctx context.Context, id hostler.RunID) error {
 	for range stepsAtOnce {
 		more, err := e.advanceOnce(ctx, id)
-		if hostler.CodeOf(err) == hostler.CodeQueueFull {
+		switch hostler.CodeOf(err) {
+		case hostler.CodeQueueFull:
 			return e.postpone(ctx, id)
+		case hostler.CodeInvalid:
+			// Its queue was granted to others, or the limits of its project were lowered: an
+			// admin can undo that. Such runs must not keep those of other projects waiting.
+			e.log.WarnContext(ctx, "a run cannot create its jobs; will retry", "run", id, "err", err)
+			return e.postpone(ctx, id)
+		default:
 		}
 		if err != nil || !more {
 			return err

@@ -174,7 +174,7 @@ func TestRunWithApproval(t *testing.T) {
 		if n := f.work(succeedAll); n != 1 {
 			t.Fatalf("the canary has %d jobs", n)
 		}
-		f.wantRun(id, hostler.RunRunning)
+		f.wantRun(id, hostler.RunPending)
 		f.h.Advance(time.Minute)
 		if n := f.work(succeedAll); n != 6 {
 			t.Fatalf("the second wave has %d jobs", n)
@@ -319,7 +319,7 @@ func TestTerminated(t *testing.T) {
 			return tx.WakeRuns(id)
 		})
 		f.advance()
-		f.wantRun(id, hostler.RunRunning)
+		f.wantRun(id, hostler.RunPending)
 		f.tx(func(tx *store.Tx) error {
 			asked, err := tx.CancelRequested([]hostler.JobID{leases[0].Job, leases[1].Job})
 			if len(asked) != 2 {
@@ -362,5 +362,37 @@ func TestEndedRunsAreDeleted(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+// TestRunWithoutItsQueue takes the queue away from a run, and gives it back: the run waits,
+// and others go on.
+func TestRunWithoutItsQueue(t *testing.T) {
+	eachFlow(t, 1, func(t *testing.T, f *flowEnv) {
+		grant := func(to ...string) {
+			f.tx(func(tx *store.Tx) error {
+				var ids []hostler.ProjectID
+				for _, name := range to {
+					p, err := tx.InsertProject(name)
+					if err != nil {
+						return err
+					}
+					ids = append(ids, p.ID)
+				}
+				return tx.SetGrants("default", ids)
+			})
+		}
+		grant("another")
+		id := f.begin(act("one"))
+		f.advance()
+		if n := f.work(succeedAll); n != 0 {
+			t.Errorf("%d jobs in a queue of another project", n)
+		}
+		f.wantRun(id, hostler.RunPending)
+		grant()
+		f.h.Advance(time.Minute)
+		f.advance()
+		f.work(succeedAll)
+		f.wantRun(id, hostler.RunSucceeded)
 	})
 }

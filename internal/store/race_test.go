@@ -397,3 +397,31 @@ func TestUpdateAssetRacingUpdateAsset(t *testing.T) {
 		}
 	})
 }
+
+// TestClaimsRacingForALimit lets two claims compete for the last job that a project may
+// run.
+func TestClaimsRacingForALimit(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		capped := f.project("capped", hostler.ProjectLimits{MaxRunning: 1})
+		f.enqueue(job(of(capped)), job(of(capped), inQueue("bulk")))
+		other := f.register("*")
+		var first, second []hostler.Lease
+		var claim <-chan error
+		f.tx(func(tx *store.Tx) error {
+			c, err := tx.Claim(f.worker, 1)
+			first = c.Leases
+			claim = f.meanwhile(func(tx *store.Tx) error {
+				c, err := tx.Claim(other, 1)
+				second = c.Leases
+				return err
+			})
+			return err
+		})
+		if err := <-claim; err != nil {
+			t.Fatal(err)
+		}
+		if len(first) != 1 || len(second) != 0 {
+			t.Errorf("%d and %d jobs run, want one in all", len(first), len(second))
+		}
+	})
+}
