@@ -36,6 +36,12 @@ const (
 	EventQueueUpdated      EventType = "queue.updated"
 	EventQueuePaused       EventType = "queue.paused"
 	EventQueueResumed      EventType = "queue.resumed"
+	EventScheduleCreated   EventType = "schedule.created"
+	EventScheduleUpdated   EventType = "schedule.updated"
+	EventScheduleDeleted   EventType = "schedule.deleted"
+	EventSchedulePaused    EventType = "schedule.paused"
+	EventScheduleResumed   EventType = "schedule.resumed"
+	EventScheduleMissed    EventType = "schedule.missed"
 	EventWorkerStarted     EventType = "worker.started"
 	EventWorkerStopped     EventType = "worker.stopped"
 	EventWorkerLost        EventType = "worker.lost"
@@ -105,6 +111,14 @@ func EventCatalogue() []EventInfo {
 			"队列已创建或其限制已修改。"),
 		info(EventQueuePaused, "A queue was paused.", "队列已暂停。"),
 		info(EventQueueResumed, "A queue was resumed.", "队列已恢复。"),
+		info(EventScheduleCreated, "A schedule was created.", "计划已创建。"),
+		info(EventScheduleUpdated, "A schedule was replaced.", "计划已被替换。"),
+		info(EventScheduleDeleted, "A schedule was deleted.", "计划已删除。"),
+		info(EventSchedulePaused, "A schedule was paused.", "计划已暂停。"),
+		info(EventScheduleResumed, "A schedule was resumed.", "计划已恢复。"),
+		info(EventScheduleMissed,
+			"A fire of a schedule did not run: it was missed, skipped or refused; its history has the reason.",
+			"计划的一次触发未执行：错过、跳过或被拒绝；触发记录中有原因。"),
 		info(EventWorkerStarted, "A worker registered.", "工作节点已注册。"),
 		info(EventWorkerStopped, "A worker shut down, or a person stopped it.",
 			"工作节点正常停止，或被人停止。"),

@@ -35,7 +35,7 @@ type jobUses struct {
 // who names a credential in the args of a job allows that use of it, except on hosts that
 // no admin has confirmed: the admin need not know where an operator has moved them.
 func (s *scope) checkUses(act *action.Action, args []byte, targets []store.Target, inline *hostler.InlineTarget) error {
-	u := &jobUses{scope: s, logsIn: act.LogsIn, admin: s.may(auth.WriteCredential)}
+	u := &jobUses{scope: s, logsIn: act.LogsIn, admin: s.may(auth.WriteCredential) && !s.unattended}
 	if act.Credentials != nil {
 		u.named = act.Credentials(args)
 	}

@@ -40,6 +40,8 @@ type plan struct {
 
 	inline  *hostler.InlineTarget // a host that is not an asset
 	webhook *webhook.Endpoint     // receives the end of each job
+
+	schedule string // name of the schedule that it belongs to
 }
 
 // onHosts reports whether each job of the plan works on a host.

@@ -132,6 +132,9 @@ func runDetail(p *plan, targets []store.Target, created hostler.JobsCreated) map
 		detail["asset"] = targets[0].Name
 		detail["job"] = created.Jobs[0]
 	}
+	if p.schedule != "" {
+		detail["schedule"] = p.schedule
+	}
 	if p.webhook != nil {
 		detail["webhook"] = hostler.MaskURL(p.webhook.URL)
 	}

@@ -15,6 +15,7 @@ var (
 	actionKind     = hostler.Text{EN: "action", ZH: "动作"}
 	jobKind        = hostler.Text{EN: "job", ZH: "作业"}
 	runKind        = hostler.Text{EN: "run", ZH: "批次"}
+	scheduleKind   = hostler.Text{EN: "schedule", ZH: "计划"}
 	webhookKind    = hostler.Text{EN: "webhook", ZH: "回调"}
 	deliveryKind   = hostler.Text{EN: "delivery", ZH: "投递"}
 	setAsideKind   = hostler.Text{EN: "events set aside", ZH: "被搁置的事件"}

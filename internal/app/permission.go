@@ -12,6 +12,9 @@ type grant struct {
 	caller  auth.Caller
 	verb    auth.Verb
 	project hostler.ProjectID // that the objects belong to
+	// unattended: the caller is not there, but a schedule of its own acts for it. What an
+	// admin's own action would allow on its own is not allowed then.
+	unattended bool
 }
 
 // allow decides whether the caller may use the verb. Every use case calls it before

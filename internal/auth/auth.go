@@ -108,6 +108,8 @@ const (
 	RunJob          Verb = "job.run"
 	RunRestricted   Verb = "job.run_restricted" // system: actions on the server itself
 	ChangeJob       Verb = "job.change"         // cancel, retry, resolve
+	ReadSchedule    Verb = "schedule.read"
+	WriteSchedule   Verb = "schedule.write"
 	ReadQueue       Verb = "queue.read"
 	WriteQueue      Verb = "queue.write"  // system
 	ReleaseLane     Verb = "lane.release" // system: see the holders of all projects, take it from them
@@ -157,6 +159,8 @@ var rules = map[Verb]Rule{
 	RunJob:          {Role: hostler.RoleOperator},
 	RunRestricted:   {Role: hostler.RoleAdmin, System: true},
 	ChangeJob:       {Role: hostler.RoleOperator},
+	ReadSchedule:    {Role: hostler.RoleViewer, AllAssets: true},
+	WriteSchedule:   {Role: hostler.RoleOperator, AllAssets: true},
 	ReadQueue:       {Role: hostler.RoleViewer},
 	WriteQueue:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ReleaseLane:     {Role: hostler.RoleAdmin, System: true, Unlimited: true},

@@ -25,7 +25,7 @@ var least = map[auth.Verb]hostler.Role{
 	auth.WriteAsset: "operator", auth.RunJob: "operator", auth.ChangeJob: "operator",
 	auth.ReadEvent: "viewer", auth.ReadWebhook: "operator", auth.SendDelivery: "operator", auth.WriteWebhook: "admin",
 	auth.ManageUsers: "admin", auth.ManageKeys: "admin", auth.DecideHostKey: "admin", auth.WriteCredential: "admin",
-	auth.ReadAudit: "admin",
+	auth.ReadAudit: "admin", auth.ReadSchedule: "viewer", auth.WriteSchedule: "operator",
 }
 
 // system are the verbs for which only an admin of the default project counts.

@@ -57,6 +57,7 @@ func TestLimitedRolesLoseWhatLeadsAroundTheirLimit(t *testing.T) {
 	}
 	byAsset := append([]auth.Verb{
 		auth.WriteAsset, auth.DecideHostKey, auth.ReadAudit, auth.ReadEvent, auth.ReadWebhook, auth.SendDelivery,
+		auth.ReadSchedule, auth.WriteSchedule,
 	}, byAction...)
 	for _, c := range []struct {
 		limit   hostler.RoleLimit

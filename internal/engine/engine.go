@@ -15,6 +15,7 @@
 //	loops    due      scheduled jobs are queued, overdue ones expire   due.go
 //	         runs     runs go on when their steps or timers end            advance.go
 //	         rescue   jobs of lost workers are retried or failed       rescue.go
+//	         fire     schedules that are due make runs                  fire.go
 //	         follow   lanes follow the pause or resume of a queue      upkeep.go
 //	         counts   the counts of waiting jobs are added up          upkeep.go
 //	         upkeep   lanes are swept, old rows deleted                upkeep.go
@@ -62,6 +63,11 @@ type Config struct {
 	Pin func(ctx context.Context, job store.LeasedJob, k hostler.HostKeyOffer) error
 	// Plan computes what an approval approves; nil in tests without approvals.
 	Plan func(ctx context.Context, a store.ApprovalRow) (*store.ApprovalPlan, error)
+	// Fire fires schedules that are due, and returns when to call it again; CancelReplaced
+	// cancels jobs of runs that later fires replaced, and reports whether there are more.
+	// Nil: there are no schedules.
+	Fire           func(ctx context.Context) (time.Time, error)
+	CancelReplaced func(ctx context.Context) (more bool, err error)
 	// Retention is how long ended jobs and their output are stored.
 	Retention time.Duration
 	// Sole states that no other server uses the database. The workers found at start
@@ -111,6 +117,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.dueLoop(ctx) })
 	g.Go(func() error { return e.runLoop(ctx) })
+	g.Go(func() error { return e.fireLoop(ctx) })
+	g.Go(func() error { return e.loop(ctx, "replaced", followInterval, e.cancelReplaced) })
 	g.Go(func() error { return e.loop(ctx, "rescue", rescueInterval, e.rescueOnce) })
 	g.Go(func() error { return e.loop(ctx, "follow", followInterval, e.followOnce) })
 	g.Go(func() error { return e.loop(ctx, "counts", countsInterval, e.sumCounts) })

@@ -23,7 +23,7 @@ const (
 )
 
 // upkeepOnce promotes stranded jobs, and deletes what is no longer needed: idle lanes,
-// dead workers, old events, idempotency keys and attempts, args of runs whose jobs are gone, and
+// dead workers, old events, idempotency keys, fires and attempts, args of runs whose jobs are gone, and
 // the history beyond the retention. However much of it there is, it is gone at the end: a limit for each round
 // is a rate that a busy server outgrows.
 func (e *Engine) upkeepOnce(ctx context.Context) error {
@@ -36,6 +36,7 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteIdem(batch) }),
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteAttempts(now.Add(-e.cfg.Retention), batch) }),
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteRuns(now.Add(-e.cfg.Retention), batch) }),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteFires(now.Add(-e.cfg.Retention), batch) }),
 		e.pruneBy(ctx, argsBatch, func(tx *store.Tx) (int64, error) {
 			return tx.DeleteRunArgs(now.Add(-e.cfg.Retention), argsBatch)
 		}),

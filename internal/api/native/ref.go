@@ -38,6 +38,16 @@ type (
 		rest.Payload[T]
 	}
 
+	// ScheduleRef is the schedule in the path.
+	ScheduleRef struct {
+		Schedule string `path:"schedule" maxLength:"128" doc:"name or id"`
+	}
+	// ScheduleBody is ScheduleRef with a body.
+	ScheduleBody[T any] struct {
+		ScheduleRef
+		rest.Payload[T]
+	}
+
 	// JobRef is the job in the path.
 	JobRef struct {
 		ID rest.JobID `path:"id"`
@@ -93,6 +103,9 @@ func (r AssetRef) Ref() string { return r.Asset }
 
 // Ref is the name or the id of the webhook.
 func (r WebhookRef) Ref() string { return r.Webhook }
+
+// Ref is the name or the id of the schedule.
+func (r ScheduleRef) Ref() string { return r.Schedule }
 
 // Ref is the id of the job.
 func (r JobRef) Ref() hostler.JobID { return r.ID.V }

@@ -1,0 +1,352 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/schedule"
+	"hostler.dev/hostler/internal/store"
+)
+
+// This file fires schedules: a server calls [App.FireSchedules] again and again, and any
+// number of servers may do so at the same time.
+//
+// A fire is one transaction, by the clock of the database: it locks the schedule, decides
+// what became of its instants, creates the jobs, and moves the schedule on. So a server
+// that dies has fired or has not, and the next one goes on from there. The jobs are made
+// by the use case of a person's request, with the rights that the owner of the schedule
+// has now.
+
+const (
+	fireBatch   = 100
+	fireWorkers = 4 // transactions at once
+	// fireRetry is how soon a server looks again at a schedule that could not fire for a
+	// while, or whose fires wait for its runs.
+	fireRetry = time.Second
+	fireLater = time.Minute // after an error of the database
+)
+
+// FireSchedules looks at up to a batch of schedules that are due. It returns when to call
+// it again at the latest; the zero time if nothing is known to be due.
+func (a *App) FireSchedules(ctx context.Context) (next time.Time, err error) {
+	var due []hostler.ScheduleID
+	err = a.work.View(ctx, func(tx *store.Tx) error {
+		held, err := tx.Hold()
+		if err != nil || held != nil {
+			next = tx.Now().Add(fireRetry) // a copy of the data starts nothing by itself
+			return err
+		}
+		due, next, err = tx.DueSchedules(fireBatch)
+		if len(due) > 0 {
+			next = tx.Now()
+		}
+		return err
+	})
+	if err != nil {
+		return next, err
+	}
+	var g errgroup.Group
+	g.SetLimit(fireWorkers)
+	for _, id := range due {
+		g.Go(func() error { return a.fireSchedule(ctx, id) })
+	}
+	return next, g.Wait()
+}
+
+// runError is why the run of a fire could not be created.
+type runError struct{ err error }
+
+func (e *runError) Error() string { return e.err.Error() }
+func (e *runError) Unwrap() error { return e.err }
+
+// fireSchedule fires one schedule. If its run cannot be created, a second transaction
+// records that, or lets servers try again soon if the reason may pass.
+func (a *App) fireSchedule(ctx context.Context, id hostler.ScheduleID) error {
+	err := a.work.InGrowingTx(ctx, func(tx *store.Tx) error { return (&firing{app: a, Tx: tx}).fire(id) })
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	why := err
+	if failed, ok := errors.AsType[*runError](err); ok {
+		why = failed.err
+	}
+	err = a.work.InTx(ctx, func(tx *store.Tx) error { return (&firing{app: a, Tx: tx, failed: why}).fire(id) })
+	if err == nil {
+		return nil
+	}
+	// Others go on meanwhile.
+	later := a.work.InTx(ctx, func(tx *store.Tx) error { return tx.PostponeSchedule(id, tx.Now().Add(fireLater)) })
+	return fmt.Errorf("fire %s: %w", id, errors.Join(err, later))
+}
+
+// firing is the transaction of a fire.
+type firing struct {
+	*store.Tx
+	app *App
+	// failed is why the run could not be created a moment ago; nil: it was not tried.
+	failed error
+
+	row   *store.ScheduleRow
+	times *schedule.Times
+}
+
+func (f *firing) fire(id hostler.ScheduleID) (err error) {
+	if f.row, err = f.LockDueSchedule(id); err != nil || f.row == nil {
+		return err
+	}
+	if f.times, err = timesOf(f.row); err != nil {
+		f.row.Problem, f.row.LookAt = textOf(err), time.Time{} // its zone is no longer known
+		return f.MoveSchedule(*f.row)
+	}
+	active, queued, err := f.ActiveFires(id)
+	if err != nil {
+		return err
+	}
+	if queued > 0 && active < f.row.MaxInstances {
+		if wait, err := f.startQueued(); err != nil || wait {
+			return err
+		}
+		if active, queued = active+1, queued-1; f.failed != nil {
+			return f.move(queued) // the failure was that of the queued fire
+		}
+	}
+	if wait, err := f.decide(active, queued); err != nil || wait {
+		return err
+	}
+	return f.move(queued)
+}
+
+// decide decides the instants that are due. wait is true when servers try again later.
+func (f *firing) decide(active, queued int) (wait bool, err error) {
+	policy := schedule.Policy{
+		Grace: f.row.MisfireGrace.D(), Coalesce: f.row.Coalesce, MaxInstances: f.row.MaxInstances, Overlap: f.row.Overlap,
+	}
+	d := f.times.Decide(f.row.ID, f.row.NextAt, f.Now(), policy)
+	fire := f.newFire(d.Fire)
+	if !d.Fire.IsZero() {
+		admission := policy.Admit(active, queued)
+		switch admission {
+		case schedule.Queue:
+			fire.State = hostler.FireQueued
+		case schedule.Skip:
+			f.skip(&fire, active, queued)
+		case schedule.Start, schedule.Replace:
+			if wait, err := f.run(&fire); err != nil || wait {
+				return wait, err
+			}
+		}
+		if admission == schedule.Replace && fire.State == hostler.FireStarted {
+			if err := f.ReplaceFires(f.row.ID); err != nil {
+				return false, err
+			}
+		}
+	}
+	if d.Missed != nil {
+		if err := f.recordMissed(*d.Missed, d.Fire); err != nil {
+			return false, err
+		}
+	}
+	f.row.NextAt = d.Next
+	if d.Fire.IsZero() {
+		return false, nil
+	}
+	_, err = f.InsertFire(fire)
+	return false, err
+}
+
+// skip records that too many runs are active.
+func (f *firing) skip(fire *store.FireRow, active, queued int) {
+	fire.State = hostler.FireSkipped
+	fire.Reason = reason("%d runs of the schedule are active and %d fires wait, which is the limit: "+
+		"raise max_instances, or set overlap to queue or replace",
+		"计划有 %d 个执行仍在进行、%d 次触发在等待，已达上限：请增大 max_instances，或将 overlap 设为 queue 或 replace",
+		active, queued)
+	f.Emit(f.row.ProjectID, hostler.EventScheduleMissed, hostler.ObjectEvent{Object: f.row.Name})
+}
+
+// run creates the run of a fire, or sets why there is none. wait is true when the reason
+// may pass before the fire is too late: then nothing else has changed.
+func (f *firing) run(fire *store.FireRow) (wait bool, err error) {
+	if f.failed != nil {
+		if hostler.CodeOf(f.failed).Temporary() {
+			f.row.Blocked, f.row.LookAt = textOf(f.failed), f.Now().Add(fireRetry)
+			return true, f.MoveSchedule(*f.row)
+		}
+		fire.State, fire.Reason = hostler.FireRefused, textOf(f.failed)
+		f.row.Problem = fire.Reason
+		f.Emit(f.row.ProjectID, hostler.EventScheduleMissed, hostler.ObjectEvent{Object: f.row.Name})
+		return false, nil
+	}
+	created, err := f.runAsOwner()
+	if err != nil {
+		return false, &runError{err}
+	}
+	fire.State, fire.Active, fire.Run, fire.Jobs = hostler.FireStarted, true, created.Run, created.Count
+	f.row.Problem = nil
+	return false, nil
+}
+
+// runAsOwner creates the jobs with the rights that the owner of the schedule has now.
+func (f *firing) runAsOwner() (hostler.JobsCreated, error) {
+	g, err := f.owner()
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	p, err := f.app.planSchedule(f.row.Schedule, hostler.ScheduleRunInput{}, "task.")
+	if err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	return newScope(f.Tx, g).runPlan(p)
+}
+
+// owner is the permission of the schedule's owner to run jobs, limited as the key was
+// with which the schedule was saved.
+func (f *firing) owner() (grant, error) {
+	u, err := f.UserByName(f.row.Owner)
+	switch {
+	case err != nil:
+		return grant{}, err
+	case u == nil || u.ID != f.row.OwnerID:
+		return grant{}, hostler.Errorf(hostler.CodeForbidden,
+			"the user who saved the schedule does not exist any more; save it again", "保存该计划的用户已不存在；请重新保存")
+	case u.Disabled:
+		return grant{}, hostler.Errorf(hostler.CodeForbidden,
+			"the user %s, who saved the schedule, is disabled; enable the user (hostler user enable %[1]s), "+
+				"or save the schedule as another user",
+			"保存该计划的用户 %s 已停用；请启用该用户（hostler user enable %[1]s），或由其他用户重新保存", u.Name)
+	}
+	roles, err := f.RolesOf(u.ID)
+	if err != nil {
+		return grant{}, err
+	}
+	key, err := f.Key(f.row.OwnerKey)
+	if err != nil {
+		return grant{}, err
+	}
+	if key == nil || key.UserID != u.ID {
+		key = &store.KeyRow{UserID: u.ID, Base: hostler.RoleAdmin} // the local key, which expires and is deleted
+		key.User = u.Name
+	}
+	c := callerOf(key, roles)
+	c.Project, c.ProjectName = f.row.ProjectID, f.row.Project
+	ids, err := f.ProjectIDs([]string{hostler.DefaultProject})
+	if err != nil {
+		return grant{}, err
+	}
+	c.Default = ids[hostler.DefaultProject]
+	g, err := f.app.allow(c, auth.RunJob)
+	g.unattended = true
+	return g, err
+}
+
+// startQueued starts the oldest fire that waits for an earlier run.
+func (f *firing) startQueued() (wait bool, err error) {
+	q, err := f.QueuedFire(f.row.ID)
+	if err != nil || q == nil {
+		return false, err
+	}
+	if wait, err := f.run(q); err != nil || wait {
+		return wait, err
+	}
+	return false, f.EndQueuedFire(*q)
+}
+
+func (f *firing) newFire(at time.Time) store.FireRow {
+	return store.FireRow{ProjectID: f.row.ProjectID, Fire: hostler.Fire{
+		Schedule: f.row.ID, Name: f.row.Name, At: at, Trigger: hostler.FireTimer, Count: 1,
+	}}
+}
+
+// recordMissed records instants that do not run, with the reason. fire is the one that
+// runs in their place, if there is one.
+func (f *firing) recordMissed(m schedule.Missed, fire time.Time) error {
+	row := f.newFire(m.From)
+	row.Until, row.Count, row.More, row.State = &m.Until, m.Count, m.More, m.State
+	switch {
+	case m.State == hostler.FireMerged:
+		row.Reason = reason("merged into the fire of %s, because coalesce is on", "已合并到 %s 的触发（coalesce 已开启）",
+			fire.Format(time.RFC3339))
+	case f.row.Blocked != nil:
+		row.Reason = &hostler.Text{
+			EN: fmt.Sprintf("it could not run until misfire_grace (%s) was over; the last reason was: %s",
+				f.row.MisfireGrace, f.row.Blocked.EN),
+			ZH: fmt.Sprintf("在 misfire_grace（%s）内未能执行；最后的原因：%s", f.row.MisfireGrace, f.row.Blocked.ZH),
+		}
+	default:
+		row.Reason = reason("no server fired it within misfire_grace (%s): none was running, or dispatch was held; "+
+			"raise misfire_grace to run late fires",
+			"在 misfire_grace（%s）内没有服务器触发：没有服务器在运行，或调度已暂停；如需补执行请增大 misfire_grace",
+			f.row.MisfireGrace)
+	}
+	if m.State == hostler.FireMissed {
+		f.row.Problem = row.Reason
+		f.Emit(f.row.ProjectID, hostler.EventScheduleMissed, hostler.ObjectEvent{Object: f.row.Name})
+	}
+	_, err := f.InsertFire(row)
+	return err
+}
+
+func reason(en, zh string, args ...any) *hostler.Text {
+	t := hostler.Textf(en, zh, args...)
+	return &t
+}
+
+// textOf is the text of an error with the fields at fault.
+func textOf(err error) *hostler.Text {
+	t := reasonOf(err)
+	return &t
+}
+
+// move records how far the schedule is decided, and when servers look at it again.
+func (f *firing) move(queued int) error {
+	now := f.Now()
+	look := f.times.Due(f.row.ID, f.row.NextAt)
+	if !look.IsZero() && look.Before(now) {
+		look = now // behind those that wait longer
+	}
+	if poll := now.Add(fireRetry); queued > 0 && (look.IsZero() || look.After(poll)) {
+		look = poll
+	}
+	f.row.LookAt, f.row.Blocked = look, nil
+	return f.MoveSchedule(*f.row)
+}
+
+// replacedBatch is how many jobs of replaced runs are cancelled at once.
+const replacedBatch = 50
+
+// CancelReplaced cancels jobs of runs that later fires of their schedules replaced. It
+// reports whether there are more.
+func (a *App) CancelReplaced(ctx context.Context) (more bool, err error) {
+	var runs []store.ReplacedRun
+	err = a.work.View(ctx, func(tx *store.Tx) (err error) {
+		runs, err = tx.ReplacedRuns(replacedBatch)
+		return err
+	})
+	for _, r := range runs {
+		for _, id := range r.Jobs {
+			err := a.work.InTx(ctx, func(tx *store.Tx) error {
+				_, err := tx.CancelJob(id, "")
+				return err
+			})
+			switch hostler.CodeOf(err) {
+			case "", hostler.CodeConflict, hostler.CodeNotFound: // it has ended meanwhile
+			default:
+				return true, err
+			}
+		}
+		if len(r.Jobs) > 0 {
+			more = true
+			continue
+		}
+		if err := a.work.InTx(ctx, func(tx *store.Tx) error { return tx.EndReplacedRun(r.Fire) }); err != nil {
+			return true, err
+		}
+	}
+	return more, err
+}

@@ -1,0 +1,62 @@
+package app
+
+import (
+	"context"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/store"
+)
+
+// RunScheduleRequest asks for a run of a schedule now.
+type RunScheduleRequest struct {
+	Schedule string
+	Edit     hostler.ScheduleRunInput
+	Key      string // Idempotency-Key
+}
+
+// RunSchedule runs a schedule now, with edited args if the request has any. It is recorded
+// like a fire of the timer, whose next fire it leaves alone. It runs with the rights of
+// the caller, whatever is active, and also when the schedule is paused.
+func (a *App) RunSchedule(
+	ctx context.Context, c auth.Caller, req RunScheduleRequest,
+) (hostler.ScheduleRun, error) {
+	g, err := a.allow(c, auth.RunJob)
+	if err != nil {
+		return hostler.ScheduleRun{}, err
+	}
+	if _, err := a.allow(c, auth.ReadSchedule); err != nil {
+		return hostler.ScheduleRun{}, err
+	}
+	key, err := g.idempotencyKey("POST /schedules/"+req.Schedule+"/run", req.Key, req.Edit)
+	if err != nil {
+		return hostler.ScheduleRun{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.ScheduleRun, error) {
+		row, err := s.findSchedule(s.Tx.Schedule, req.Schedule)
+		if err != nil {
+			return hostler.ScheduleRun{}, err
+		}
+		return idempotent(s, key, func() (hostler.ScheduleRun, error) { return s.runSchedule(row, req.Edit) })
+	})
+}
+
+func (s *scope) runSchedule(row *store.ScheduleRow, edit hostler.ScheduleRunInput) (hostler.ScheduleRun, error) {
+	p, err := s.app.planSchedule(row.Schedule, edit, "")
+	if err != nil {
+		return hostler.ScheduleRun{}, err
+	}
+	created, err := s.runPlan(p)
+	if err != nil {
+		return hostler.ScheduleRun{}, err
+	}
+	id, err := s.InsertFire(store.FireRow{ProjectID: s.project, Active: true, Fire: hostler.Fire{
+		Schedule: row.ID, Name: row.Name, At: s.Now(), Count: 1, Trigger: hostler.FireManual,
+		State: hostler.FireStarted, Run: created.Run, Jobs: created.Count, By: s.caller.User,
+	}})
+	message := hostler.Textf("the schedule %s runs now", "计划 %s 已开始执行", row.Name)
+	return hostler.ScheduleRun{
+		Message: message.In(s.caller.Lang), Run: created.Run, State: string(hostler.RunPending),
+		URL: "/api/v1/runs/" + created.Run.String(), Jobs: created.Count, Fire: id,
+	}, err
+}
