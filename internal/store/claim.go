@@ -144,6 +144,8 @@ type leasing struct {
 	withTTL []hostler.JobID // of those that have a ttl
 	rows    []runningRow
 	shared  sharedArgs // of the leased jobs
+	// subjects are cached once the leases are durable.
+	subjects []subject
 }
 
 // lease moves candidates from ready to running.
@@ -217,12 +219,11 @@ func (l *leasing) add(tx *Tx, worker hostler.WorkerID, j *leaseSource, c *candid
 	}
 	l.rows = append(l.rows, runningRow{c.entry, worker, tx.now})
 	l.shared.add(j.ID, j.SharedArgs)
-	tx.emitJob(j.Project, hostler.JobEvent{
-		Job: j.ID, Run: j.Run, Action: j.Action, Queue: c.Queue,
-		Asset: assetID(j.Asset), AssetName: j.AssetName,
-		State: hostler.StateRunning, Cause: hostler.CauseLease,
-		Attempt: lease.Attempt, Worker: worker, CreatedBy: j.CreatedBy,
-	})
+	sub := subject{j.ID, j.Project, j.Run, j.Action, c.Queue, j.Asset, j.AssetName, j.CreatedBy}
+	l.subjects = append(l.subjects, sub)
+	e := sub.event()
+	e.State, e.Cause, e.Attempt, e.Worker = hostler.StateRunning, hostler.CauseLease, lease.Attempt, worker
+	tx.emitJob(j.Project, e)
 }
 
 // readArgs adds the args that the jobs share with others of their run.
@@ -243,6 +244,7 @@ func (l *leasing) write(tx *Tx) error {
 	if err := tx.suspendTTL(l.withTTL); err != nil {
 		return err
 	}
+	tx.onCommit = append(tx.onCommit, func() { tx.subjects.add(l.subjects) })
 	return insert(tx, "running", l.rows)
 }
 

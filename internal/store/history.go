@@ -107,14 +107,23 @@ func (tx *Tx) deleteJobs(completions []completion) error {
 		at[ids[i]] = &completions[i]
 	}
 	inline := false
-	err := queryEach(tx, `DELETE FROM job WHERE id IN ?* RETURNING @cols`, []any{ids}, func(s *subject) error {
+	emit := func(s *subject) error {
 		inline = inline || s.Asset == inlineAsset
 		c, e := at[s.Job], s.event()
 		e.State, e.Cause, e.Attempt, e.Worker, e.Error = c.state, c.cause, int(c.Attempt), c.worker, c.err
 		tx.emitJob(s.Project, e)
-		tx.jobOfRunEnded(s.Run, s.Job, c.state)
 		return nil
-	})
+	}
+	var err error
+	if cached := tx.subjects.find(ids); cached != nil {
+		for i := range cached {
+			_ = emit(&cached[i]) // never fails
+		}
+		_, err = tx.Exec(`DELETE FROM job WHERE id IN ?*`, ids)
+		tx.onCommit = append(tx.onCommit, func() { tx.subjects.drop(ids) })
+	} else {
+		err = queryEach(tx, `DELETE FROM job WHERE id IN ?* RETURNING @cols`, []any{ids}, emit)
+	}
 	if err != nil || !inline {
 		return err
 	}
