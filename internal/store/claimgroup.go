@@ -91,27 +91,45 @@ type claim struct {
 
 // readClosed reads which queues are closed, and which have a limit.
 func (c *claim) readClosed(serves []string) error {
-	type limitedQueue struct {
-		Name   string `db:"name"`
-		Paused bool   `db:"paused"`
-		Limit  int64  `db:"lim"`
-		Busy   int64  `db:"CASE WHEN lim > 0 THEN (SELECT count(*) FROM running r WHERE r.queue = queue.name) ELSE 0 END"`
-	}
 	all := slices.Contains(serves, "*")
-	return queryEach(c.tx, `SELECT @cols FROM queue WHERE paused = 1 OR lim > 0 OR (? = 0 AND NOT (name IN ?*))`,
-		[]any{all, serves}, func(q *limitedQueue) error {
-			served := all || slices.Contains(serves, q.Name)
-			switch {
-			case q.Paused || !served || q.Limit > 0 && q.Busy >= q.Limit:
-				c.closed = append(c.closed, q.Name)
-			default:
-				if c.limited == nil {
-					c.limited = map[string]int64{}
-				}
-				c.limited[q.Name] = q.Limit
+	queues, err := query[queueRow](c.tx, `SELECT @cols FROM queue WHERE paused = 1 OR lim > 0 OR (? = 0 AND NOT (name IN ?*))`,
+		all, serves)
+	if err != nil {
+		return err
+	}
+	var busy map[string]int64
+	if slices.ContainsFunc(queues, func(q queueRow) bool { return q.Limit > 0 }) {
+		if busy, err = c.tx.runningByQueue(); err != nil {
+			return err
+		}
+	}
+	for _, q := range queues {
+		served := all || slices.Contains(serves, q.Name)
+		switch {
+		case q.Paused || !served || q.Limit > 0 && busy[q.Name] >= q.Limit:
+			c.closed = append(c.closed, q.Name)
+		default:
+			if c.limited == nil {
+				c.limited = map[string]int64{}
 			}
-			return nil
-		})
+			c.limited[q.Name] = q.Limit
+		}
+	}
+	return nil
+}
+
+// runningByQueue counts the running jobs of each queue. They are no more than the slots
+// of the workers.
+func (tx *Tx) runningByQueue() (map[string]int64, error) {
+	type busy struct {
+		Queue string `db:"queue"`
+		N     int64  `db:"count(*)"`
+	}
+	out := map[string]int64{}
+	return out, queryEach(tx, `SELECT @cols FROM running GROUP BY queue`, nil, func(b *busy) error {
+		out[b.Queue] = b.N
+		return nil
+	})
 }
 
 // endReservations lets any worker claim the jobs whose reservation for a worker has
@@ -230,17 +248,11 @@ func (c *claim) lockLimited(groups []groupHead) (map[string]int64, error) {
 		capacity[q.Name] = q.Limit
 	}
 	// In a statement after the lock: it counts the claims that went before.
-	type busy struct {
-		Queue string `db:"queue"`
-		N     int64  `db:"count(*)"`
+	busy, err := c.tx.runningByQueue()
+	for name := range capacity {
+		capacity[name] -= busy[name]
 	}
-	return capacity, queryEach(c.tx, `SELECT @cols FROM running WHERE queue IN ?* GROUP BY queue`, []any{names},
-		func(b *busy) error {
-			if _, limited := capacity[b.Queue]; limited {
-				capacity[b.Queue] -= b.N
-			}
-			return nil
-		})
+	return capacity, err
 }
 
 // candidates reads and locks the first jobs of each group.

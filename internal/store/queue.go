@@ -110,14 +110,14 @@ func (tx *Tx) listQueues(name string) ([]hostler.Queue, error) {
 			Projects: grants[q.Name], Queued: queued[q.Name],
 		})
 	}
-	err = queryEach(tx, `SELECT @cols FROM running GROUP BY queue`, nil, func(n *runningCount) error {
-		if i, ok := at[n.Queue]; ok {
-			out[i].Running = n.N
-		}
-		return nil
-	})
+	running, err := tx.runningByQueue()
 	if err != nil {
 		return nil, err
+	}
+	for name, n := range running {
+		if i, ok := at[name]; ok {
+			out[i].Running = int(n)
+		}
 	}
 	oldest, err := tx.oldestReady()
 	for name, since := range oldest {
@@ -142,10 +142,4 @@ WHERE g.queue = ? OR ? = '' ORDER BY g.queue, p.name`, []any{queue, queue}, func
 		return nil
 	})
 	return out, err
-}
-
-// runningCount is how many jobs of one queue run.
-type runningCount struct {
-	Queue string `db:"queue"`
-	N     int    `db:"count(*)"`
 }
