@@ -1,5 +1,10 @@
 package hostler
 
+import (
+	"encoding/json"
+	"time"
+)
+
 // RunSummary counts the jobs of a run by state.
 type RunSummary struct {
 	Run    RunID         `json:"run"`
@@ -17,3 +22,116 @@ const (
 	RunFromTemplate RunSource = "template"
 	RunFromTask     RunSource = "task"
 )
+
+// RunRequest starts a run of a task, or of a template.
+type RunRequest struct {
+	Task     string          `json:"task,omitempty" maxLength:"64" doc:"name of a task; or give template"`
+	Template string          `json:"template,omitempty" maxLength:"64"`
+	Version  int             `json:"version,omitempty" minimum:"0" doc:"of the template; default: the task's, or the latest"`
+	Params   json.RawMessage `json:"params,omitempty" doc:"an object; over the task's and the defaults of the schema"`
+	Targets  *StepTarget     `json:"targets,omitempty" doc:"labels are added to those of each step; assets narrow them, or replace its assets"`
+}
+
+// Run is one execution of a flow. Its counts are those of hosts in all of its steps.
+type Run struct {
+	RunSummary
+	State     RunState        `json:"state,omitempty" doc:"none for a run that is only a number which jobs share"`
+	Source    RunSource       `json:"source,omitempty"`
+	Name      string          `json:"name,omitempty" doc:"of the task or template"`
+	Template  string          `json:"template,omitempty"`
+	Version   int             `json:"version,omitempty"`
+	Params    json.RawMessage `json:"params,omitempty"`
+	Requester string          `json:"requester,omitempty"`
+	CreatedAt *time.Time      `json:"created_at,omitempty"`
+	StartedAt *time.Time      `json:"started_at,omitempty"`
+	EndedAt   *time.Time      `json:"ended_at,omitempty"`
+	Steps     []RunStep       `json:"steps,omitempty" doc:"not in lists"`
+}
+
+// RunStep is a step of a run. Its counters are those of its last round; hosts that
+// succeeded before it are in Succeeded.
+type RunStep struct {
+	ID        string          `json:"id"`
+	Title     string          `json:"title,omitempty"`
+	Kind      StepKind        `json:"kind"`
+	Needs     []string        `json:"needs"`
+	State     StepState       `json:"state"`
+	Reason    *Text           `json:"reason,omitempty"`
+	Action    string          `json:"action,omitempty"`
+	Args      json.RawMessage `json:"args,omitempty" doc:"as they were rendered"`
+	Hosts     int             `json:"hosts,omitempty"`
+	Waves     []int           `json:"waves,omitempty" doc:"hosts of the first waves"`
+	Started   int             `json:"started,omitempty"`
+	Succeeded int             `json:"succeeded,omitempty"`
+	Failed    int             `json:"failed,omitempty"`
+	Cancelled int             `json:"cancelled,omitempty"`
+	Unknown   int             `json:"unknown,omitempty"`
+	Until     *time.Time      `json:"until,omitempty" doc:"when a wait, a pause or an approval ends"`
+	StartedAt *time.Time      `json:"started_at,omitempty"`
+	EndedAt   *time.Time      `json:"ended_at,omitempty"`
+}
+
+// RunPlan is what a run would do, as canonical JSON can be made of it.
+type RunPlan struct {
+	Template string          `json:"template"`
+	Version  int             `json:"version"`
+	Params   json.RawMessage `json:"params"`
+	Steps    []PlannedStep   `json:"steps"`
+	Digest   string          `json:"digest" doc:"SHA-256 of the canonical JSON of all the other fields"`
+}
+
+// PlannedStep is a step of a plan.
+type PlannedStep struct {
+	RunStep
+	On []string `json:"on,omitempty" doc:"names of the hosts, in the order of the waves"`
+}
+
+// RunHost is a host of a step of a run.
+type RunHost struct {
+	Step  string  `json:"step"`
+	Asset AssetID `json:"asset,omitzero"`
+	Name  string  `json:"name,omitempty"`
+	Job   JobID   `json:"job,omitzero" doc:"its last job in this step"`
+	State string  `json:"state" doc:"pending, queued (not ended), unknown, succeeded, failed, cancelled, missing"`
+}
+
+// SkipInput skips a step of a run.
+type SkipInput struct {
+	Reason string `json:"reason" minLength:"1" maxLength:"1000"`
+}
+
+// ApplyInput publishes documents.
+type ApplyInput struct {
+	Documents string `json:"documents" maxLength:"1048576" doc:"templates and tasks, as YAML or JSON"`
+	DryRun    bool   `json:"dry_run,omitempty" doc:"check and compare only"`
+}
+
+// Applied is the result for one document.
+type Applied struct {
+	Kind    string `json:"kind"`
+	Name    string `json:"name"`
+	Version int    `json:"version,omitempty" doc:"of a template"`
+	Result  string `json:"result" enum:"created,changed,unchanged"`
+}
+
+// TemplateVersion is a version of a template.
+type TemplateVersion struct {
+	Name      string     `json:"name"`
+	Version   int        `json:"version"`
+	Latest    bool       `json:"latest"`
+	Title     string     `json:"title,omitempty"`
+	CreatedBy string     `json:"created_by"`
+	CreatedAt time.Time  `json:"created_at"`
+	RetiredAt *time.Time `json:"retired_at,omitempty" doc:"it starts no runs any more"`
+	Source    string     `json:"source,omitempty" doc:"the document; not in lists"`
+	Spec      *Template  `json:"spec,omitempty" doc:"not in lists"`
+}
+
+// TaskInfo is a task as people read it.
+type TaskInfo struct {
+	TaskSpec
+	CreatedBy string    `json:"created_by"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Source    string    `json:"source,omitempty" doc:"the document; not in lists"`
+}

@@ -6,7 +6,8 @@ import (
 	"hostler.dev/hostler"
 )
 
-// Run counts the jobs of a run by state.
-func (c *Client) Run(ctx context.Context, id hostler.RunID) (hostler.RunSummary, error) {
-	return get[hostler.RunSummary](ctx, c, nil, "runs", id.String())
+// Run fetches a run: its state and steps, or only the number of its jobs by state when it
+// is one that jobs of a call share.
+func (c *Client) Run(ctx context.Context, id hostler.RunID) (hostler.Run, error) {
+	return get[hostler.Run](ctx, c, nil, "runs", id.String())
 }

@@ -75,6 +75,7 @@ type Action struct {
 	Run func(ctx context.Context, c *Call) Result
 
 	secrets [][]string // places of args that may refer to secrets
+	code    []string   // args that a shell reads
 }
 
 // CredentialUse is a use of a credential that args ask for.

@@ -49,6 +49,9 @@ func (r *Registry) add(a *Action) error {
 	if err := a.allowSecrets(); err != nil {
 		return err
 	}
+	if a.code, err = codeArgs(a.Schema); err != nil {
+		return err
+	}
 	e := &entry{action: a, schema: schema}
 	for _, name := range append([]string{a.Name}, a.Aliases...) {
 		if r.actions[name] != nil {

@@ -48,6 +48,35 @@ func secretPlaces(schema json.RawMessage) ([][]string, error) {
 	return places, nil
 }
 
+// codeArgs lists the properties of a schema with "x-shell": true: a shell, or another
+// interpreter, reads them.
+func codeArgs(schema json.RawMessage) (names []string, err error) {
+	var s struct {
+		Properties map[string]struct {
+			Shell bool `json:"x-shell"`
+		} `json:"properties"`
+	}
+	if err := json.Unmarshal(schema, &s); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		if s.Properties[name].Shell {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// ReadsAsCode reports whether a shell reads the value at a path, such as args.commands[1]:
+// no value of a user may be put into its text.
+func (a *Action) ReadsAsCode(path string) bool {
+	name := strings.TrimPrefix(path, "args.")
+	if end := strings.IndexAny(name, ".["); end >= 0 {
+		name = name[:end]
+	}
+	return slices.Contains(a.code, name)
+}
+
 // allowSecrets makes the functions of an action see placeholders, and its Credentials list
 // the references too.
 func (a *Action) allowSecrets() error {

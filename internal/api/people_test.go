@@ -94,7 +94,7 @@ func limitedIDs(path string, asset hostler.AssetID, made hostler.JobsCreated) []
 		return []map[string]string{{"id": fmt.Sprint(int64(made.Jobs[0]))}}
 	case strings.Contains(path, "/jobs/{id}"):
 		return []map[string]string{{"id": made.Jobs[0].String()}}
-	case strings.Contains(path, "/runs/"):
+	case strings.Contains(path, "/runs/{"):
 		return []map[string]string{{"id": made.Run.String()}}
 	}
 	return nil

@@ -29,6 +29,7 @@ package app
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"time"
 
@@ -58,7 +59,9 @@ type Config struct {
 	Box     *secret.Box      // seals credentials
 	Stream  *outbox.Stream   // of events; nil without event streams
 	Auditor *auditor.Auditor // nil without verification of the audit
-	Limits  Limits
+	// Plan computes what an approval approves; see resolve.Resolver.Plan.
+	Plan   func(ctx context.Context, a store.ApprovalRow) (*store.ApprovalPlan, error)
+	Limits Limits
 	// Restricted are actions that only admins of the default project may run, and the
 	// operators of the projects that are named; see [store.Store.Restrict].
 	Restricted map[string][]string

@@ -58,6 +58,9 @@ func (s *scope) checkUses(act *action.Action, args []byte, targets []store.Targe
 	if len(u.fields) > 0 {
 		return errUse(u.fields)
 	}
+	if s.planning {
+		return nil
+	}
 	return s.AllowUses(u.allow)
 }
 

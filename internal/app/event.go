@@ -42,6 +42,14 @@ var eventOf = map[string]hostler.EventType{
 	"webhook.disable":   hostler.EventWebhookUpdated,
 	"webhook.rotate":    hostler.EventWebhookUpdated,
 	"webhook.delete":    hostler.EventWebhookDeleted,
+	"run.start":         hostler.EventRunStarted,
+	"approval.approve":  hostler.EventApprovalDecided,
+	"approval.reject":   hostler.EventApprovalDecided,
+	"template.publish":  hostler.EventTemplatePublished,
+	"template.restore":  hostler.EventTemplatePublished,
+	"template.retire":   hostler.EventTemplatePublished,
+	"task.apply":        hostler.EventTaskUpdated,
+	"task.delete":       hostler.EventTaskUpdated,
 }
 
 // eventVerbs maps the kind of an event to the permission that it requires: that to
@@ -55,6 +63,10 @@ var eventVerbs = map[string]auth.Verb{
 	"queue":      auth.ReadQueue,
 	"worker":     auth.ReadWorker,
 	"webhook":    auth.ReadWebhook,
+	"run":        auth.ReadRun,
+	"approval":   auth.ReadRun,
+	"template":   auth.ReadTemplate,
+	"task":       auth.ReadTemplate,
 }
 
 // checkEventFilter checks the patterns of a filter.

@@ -185,18 +185,3 @@ func readOfJob[T any](
 		return out, err
 	})
 }
-
-// Run counts the jobs of a run by state.
-func (a *App) Run(ctx context.Context, c auth.Caller, id hostler.RunID) (hostler.RunSummary, error) {
-	g, err := a.allow(c, auth.ReadJob)
-	if err != nil {
-		return hostler.RunSummary{}, err
-	}
-	return list(ctx, g, func(s *scope) (hostler.RunSummary, error) {
-		sum, err := s.RunSummary(s.project, id)
-		if err == nil && sum.Total == 0 {
-			err = hostler.NotFound(runKind, id.String())
-		}
-		return sum, err
-	})
-}

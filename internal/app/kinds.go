@@ -16,6 +16,10 @@ var (
 	jobKind        = hostler.Text{EN: "job", ZH: "作业"}
 	runKind        = hostler.Text{EN: "run", ZH: "批次"}
 	scheduleKind   = hostler.Text{EN: "schedule", ZH: "计划"}
+	stepKind       = hostler.Text{EN: "step", ZH: "步骤"}
+	templateKind   = hostler.Text{EN: "template", ZH: "模板"}
+	taskKind       = hostler.Text{EN: "task", ZH: "任务"}
+	approvalKind   = hostler.Text{EN: "approval", ZH: "审批"}
 	webhookKind    = hostler.Text{EN: "webhook", ZH: "回调"}
 	deliveryKind   = hostler.Text{EN: "delivery", ZH: "投递"}
 	setAsideKind   = hostler.Text{EN: "events set aside", ZH: "被搁置的事件"}

@@ -52,6 +52,7 @@ func viewOf[T any](ctx context.Context, st *store.Store, g grant, fn func(s *sco
 var growing = map[auth.Verb]bool{
 	auth.RunJob: true, auth.WriteAsset: true, auth.WriteCredential: true, auth.CreateProject: true,
 	auth.WriteSchedule: true,
+	auth.WriteTemplate: true,
 }
 
 // change runs fn in one transaction, which the store may repeat from the start. It

@@ -110,6 +110,11 @@ const (
 	ChangeJob       Verb = "job.change"         // cancel, retry, resolve
 	ReadSchedule    Verb = "schedule.read"
 	WriteSchedule   Verb = "schedule.write"
+	ReadTemplate    Verb = "template.read" // and tasks
+	WriteTemplate   Verb = "template.write"
+	ReadRun         Verb = "run.read" // of flows; and approvals
+	ChangeRun       Verb = "run.change"
+	DecideApproval  Verb = "approval.decide" // where its step names the caller
 	ReadQueue       Verb = "queue.read"
 	WriteQueue      Verb = "queue.write"  // system
 	ReleaseLane     Verb = "lane.release" // system: see the holders of all projects, take it from them
@@ -161,6 +166,11 @@ var rules = map[Verb]Rule{
 	ChangeJob:       {Role: hostler.RoleOperator},
 	ReadSchedule:    {Role: hostler.RoleViewer, AllAssets: true},
 	WriteSchedule:   {Role: hostler.RoleOperator, AllAssets: true},
+	ReadTemplate:    {Role: hostler.RoleViewer},
+	WriteTemplate:   {Role: hostler.RoleOperator, Unlimited: true},
+	ReadRun:         {Role: hostler.RoleViewer, AllAssets: true},
+	ChangeRun:       {Role: hostler.RoleOperator, AllAssets: true},
+	DecideApproval:  {Role: hostler.RoleOperator, AllAssets: true},
 	ReadQueue:       {Role: hostler.RoleViewer},
 	WriteQueue:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ReleaseLane:     {Role: hostler.RoleAdmin, System: true, Unlimited: true},

@@ -26,6 +26,8 @@ var least = map[auth.Verb]hostler.Role{
 	auth.ReadEvent: "viewer", auth.ReadWebhook: "operator", auth.SendDelivery: "operator", auth.WriteWebhook: "admin",
 	auth.ManageUsers: "admin", auth.ManageKeys: "admin", auth.DecideHostKey: "admin", auth.WriteCredential: "admin",
 	auth.ReadAudit: "admin", auth.ReadSchedule: "viewer", auth.WriteSchedule: "operator",
+	auth.ReadTemplate: "viewer", auth.WriteTemplate: "operator", auth.ReadRun: "viewer",
+	auth.ChangeRun: "operator", auth.DecideApproval: "operator",
 }
 
 // system are the verbs for which only an admin of the default project counts.

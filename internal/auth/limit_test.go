@@ -53,11 +53,12 @@ func TestLimitedRolesLoseWhatLeadsAroundTheirLimit(t *testing.T) {
 	byAction := []auth.Verb{
 		auth.CreateProject, auth.ManageUsers, auth.ManageAllUsers, auth.ManageKeys, auth.ManageAllKeys, auth.WriteRole,
 		auth.WriteCredential, auth.WriteQueue, auth.StopWorker, auth.ManageSetAside, auth.VerifyAudit,
-		auth.WriteWebhook, auth.WriteProject, auth.ShareDevice, auth.ReleaseLane,
+		auth.WriteWebhook, auth.WriteProject, auth.ShareDevice, auth.ReleaseLane, auth.WriteTemplate,
 	}
 	byAsset := append([]auth.Verb{
 		auth.WriteAsset, auth.DecideHostKey, auth.ReadAudit, auth.ReadEvent, auth.ReadWebhook, auth.SendDelivery,
 		auth.ReadSchedule, auth.WriteSchedule,
+		auth.ReadRun, auth.ChangeRun, auth.DecideApproval,
 	}, byAction...)
 	for _, c := range []struct {
 		limit   hostler.RoleLimit

@@ -41,7 +41,11 @@ func (a *app) report(err error) int {
 	}
 	fmt.Fprintln(a.err, "hostler: "+term.Escape(e.Text.In(a.lang)))
 	for _, f := range e.Fields {
-		fmt.Fprintf(a.err, "  %s: %s\n", term.Escape(f.Path), term.Escape(f.Text.In(a.lang)))
+		at := term.Escape(f.Path)
+		if f.Line > 0 {
+			at = fmt.Sprintf("%d:%d: %s", f.Line, f.Column, at)
+		}
+		fmt.Fprintf(a.err, "  %s: %s\n", at, term.Escape(f.Text.In(a.lang)))
 	}
 	if text := remedy(e.Code).In(a.lang); text != "" {
 		fmt.Fprintln(a.err, text)

@@ -129,15 +129,15 @@ func (a *app) pollRun(ctx context.Context, c *client.Client, run hostler.RunID) 
 	for {
 		sum, err := c.Run(ctx, run)
 		if err != nil {
-			return sum, err
+			return sum.RunSummary, err
 		}
-		line.Show(a.countsByState(sum))
+		line.Show(a.countsByState(sum.RunSummary))
 		if sum.Done {
 			line.Clear()
-			return sum, nil
+			return sum.RunSummary, nil
 		}
 		if err := wait.Sleep(ctx, every); err != nil {
-			return sum, err
+			return sum.RunSummary, err
 		}
 		every = min(every*5/4, lastPoll)
 	}

@@ -2,31 +2,72 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v4"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/cli/term"
+	"hostler.dev/hostler/internal/wait"
 )
 
 func (a *app) runCmd() *cobra.Command {
 	return a.group("run", doc{
-		short: txt("show runs: the jobs of one call together", "查看批次：一次调用产生的全部作业"),
-		long: txt("Show runs. A run is the set of jobs that one 'hostler job run' created.",
-			"查看批次。批次是一条 'hostler job run' 创建的所有作业。"),
-		example: "hostler run get run_0001a2b3c4d",
-	}, a.runGet())
+		short: txt("start and control runs of flows", "启动和控制流程的执行"),
+		long: txt(`Start and control runs. A run is one execution of a task or a template; a call of
+'hostler job run' makes a run too, which only has a number.`,
+			`启动和控制执行。执行是任务或模板的一次运行；'hostler job run' 的一次调用也是一次执行，但只有编号。`),
+		example: `hostler run start update-eu-games --param version=1.2 --wait
+hostler run show run_0001a2b3c4d
+hostler run resume run_0001a2b3c4d`,
+	}, a.runGet(), a.runStart(), a.runList(), a.runShow(), a.runHosts(),
+		a.runChange("pause", doc{
+			short: txt("pause a run: no further step or job starts", "暂停执行：不再启动新的步骤和作业"),
+			long: txt("Pause a run. Jobs that were created go on; 'hostler run resume' continues it.",
+				"暂停执行：已创建的作业继续；用 'hostler run resume' 恢复。"),
+			example: "hostler run pause run_0001a2b3c4d",
+		}, (*client.Client).PauseRun),
+		a.runChange("resume", doc{
+			short: txt("resume a paused run, or a failed one from its failed steps", "恢复暂停的执行，或从失败的步骤继续"),
+			long: txt(`Resume a paused run. A run that failed, was rejected or was terminated goes on with the
+steps that did not succeed, on the hosts that did not succeed. What was approved and has
+not changed is not asked for again.`,
+				`恢复暂停的执行。失败、被拒绝或被终止的执行从未成功的步骤、在未成功的主机上继续；已审批且未变化的内容不再询问。`),
+			example: "hostler run resume run_0001a2b3c4d",
+		}, (*client.Client).ResumeRun),
+		a.runChange("terminate", doc{
+			short: txt("terminate a run and its jobs", "终止执行及其作业"),
+			long: txt("Terminate a run. Waiting jobs are cancelled, running ones are stopped on their hosts.",
+				"终止执行：等待的作业被取消，运行中的作业在主机上被停止。"),
+			example: "hostler run terminate run_0001a2b3c4d",
+		}, (*client.Client).TerminateRun),
+		a.runChange("retry-failed", doc{
+			short: txt("run an ended run again on the hosts that did not succeed", "在未成功的主机上重新执行"),
+			long: txt("Run the steps of an ended run again on the hosts that failed, were cancelled or did not start, as the same run.",
+				"在失败、被取消或未开始的主机上重新执行已结束执行的步骤，仍为同一次执行。"),
+			example: "hostler run retry-failed run_0001a2b3c4d",
+		}, (*client.Client).RetryFailed),
+		a.runSkip())
+}
+
+func runID(arg string) (id hostler.RunID, err error) {
+	return id, id.UnmarshalText([]byte(arg))
 }
 
 func (a *app) runGet() *cobra.Command {
 	return a.cmd("get RUN", doc{
-		short: txt("count the jobs of a run by state", "按状态统计一个批次的作业"),
+		short: txt("count the jobs of a run by state", "按状态统计一次执行的作业"),
 		long: txt("Count the jobs of a run by state. To list them, use 'hostler job list --run RUN'.",
-			"按状态统计一个批次的作业。用 'hostler job list --run 批次' 列出它们。"),
+			"按状态统计一次执行的作业。用 'hostler job list --run 执行' 列出它们。"),
 		example: "hostler run get run_0001a2b3c4d",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
-		var id hostler.RunID
-		if err := id.UnmarshalText([]byte(args[0])); err != nil {
+		id, err := runID(args[0])
+		if err != nil {
 			return err
 		}
 		r, err := c.Run(ctx, id)
@@ -38,15 +79,336 @@ func (a *app) runGet() *cobra.Command {
 }
 
 // runColumns have a column per state; empty ones are not shown.
-func (a *app) runColumns() []column[hostler.RunSummary] {
-	cols := []column[hostler.RunSummary]{
-		col("run", "批次", func(r hostler.RunSummary) string { return r.Run.String() }),
-		col("total", "总数", func(r hostler.RunSummary) string { return number(r.Total) }),
-		col("done", "已结束", func(r hostler.RunSummary) string { return a.yesNo(r.Done) }),
+func (a *app) runColumns() []column[hostler.Run] {
+	cols := []column[hostler.Run]{
+		col("run", "执行", func(r hostler.Run) string { return r.Run.String() }),
+		col("total", "总数", func(r hostler.Run) string { return number(r.Total) }),
+		col("done", "已结束", func(r hostler.Run) string { return a.yesNo(r.Done) }),
 	}
 	for _, s := range hostler.States() {
 		cols = append(cols,
-			col(string(s), a.state(s), func(r hostler.RunSummary) string { return number(r.States[s]) }))
+			col(string(s), a.state(s), func(r hostler.Run) string { return number(r.States[s]) }))
 	}
 	return cols
+}
+
+// startFlags are the flags of 'hostler run start'.
+type startFlags struct {
+	in         hostler.RunRequest
+	template   bool
+	params     map[string]string
+	paramsFile string
+	targets    hostler.StepTarget
+	plan, wait bool
+	key        string
+}
+
+func (a *app) runStart() *cobra.Command {
+	var f startFlags
+	cmd := a.cmd("start TASK [flags]", doc{
+		short: txt("start a run of a task or a template", "启动任务或模板的执行"),
+		long: txt(`Start a run of a task, or with --template of a template. Parameters go over those of the
+task and the defaults of the template; every fault is reported before anything runs.
+--plan prints what would run, as JSON with its SHA-256, and starts nothing.`,
+			`启动任务的执行；加 --template 则启动模板的执行。参数覆盖任务的参数和模板的默认值；
+所有错误在执行前一次报告。--plan 以 JSON 显示将执行的内容及其 SHA-256，不启动任何作业。`),
+		example: `hostler run start update-eu-games --param version=1.2 --wait
+hostler run start game-update --template --label region=eu --param version=1.2 --plan`,
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		if err := a.readStartFlags(&f, args[0]); err != nil {
+			return err
+		}
+		if f.plan {
+			p, err := c.PlanRun(ctx, f.in)
+			if err != nil {
+				return err
+			}
+			return a.printPlan(p)
+		}
+		r, err := c.StartRun(ctx, f.in, f.key)
+		if err != nil {
+			return err
+		}
+		if f.wait {
+			return a.waitRun(ctx, c, r.Run)
+		}
+		return a.printRun(r)
+	})
+	fs := cmd.Flags()
+	fs.BoolVar(&f.template, "template", false, a.t("TASK is the name of a template", "TASK 为模板名称"))
+	fs.IntVar(&f.in.Version, "version", 0, a.t("version of the template (default: the task's, or the latest)",
+		"模板版本（默认为任务指定的版本或最新版本）"))
+	fs.VarP(pairsFlag{&f.params}, "param", "p", a.t("parameter; numbers, true and false are read as such, quotes make text; may be repeated",
+		"参数；数字和 true、false 按其类型读取，加引号则为文本；可重复"))
+	fs.StringVar(&f.paramsFile, "params-file", "", a.t("YAML or JSON file with parameters, - for standard input",
+		"参数所在的 YAML 或 JSON 文件，- 表示标准输入"))
+	fs.StringSliceVar(&f.targets.Assets, "asset", nil, a.t("only on this asset; may be repeated", "只在此资产上；可重复"))
+	fs.Var(pairsFlag{&f.targets.Labels}, "label", a.t("only on assets with this label; may be repeated", "只在带此标签的资产上；可重复"))
+	fs.BoolVar(&f.plan, "plan", false, a.t("print what would run, and start nothing", "只显示将执行的内容"))
+	fs.BoolVar(&f.wait, "wait", false, a.t("wait until the run has ended or waits for people; exit 1 if it did not succeed",
+		"等待执行结束或等待人工处理；未成功则退出码为 1"))
+	fs.StringVar(&f.key, "idempotency-key", "", a.t("start at most one run for this key", "同一键最多启动一次执行"))
+	a.complete(cmd, "", taskNames())
+	return cmd
+}
+
+func (a *app) readStartFlags(f *startFlags, name string) error {
+	f.in.Task, f.in.Template = name, ""
+	if f.template {
+		f.in.Task, f.in.Template = "", name
+	}
+	params := map[string]any{}
+	if f.paramsFile != "" {
+		b, err := a.readInput(f.paramsFile)
+		if err != nil {
+			return err
+		}
+		if err := yaml.Unmarshal(b, &params); err != nil {
+			return badFile(err)
+		}
+	}
+	for key, text := range f.params {
+		var v any
+		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
+			v = text
+		}
+		params[key] = v
+	}
+	if len(f.targets.Assets)+len(f.targets.Labels) > 0 {
+		f.in.Targets = &f.targets
+	}
+	b, err := json.Marshal(params)
+	f.in.Params = b
+	return err
+}
+
+func (a *app) printPlan(p hostler.RunPlan) error {
+	if a.output == "table" {
+		a.output = "json" // a plan is compared as text
+	}
+	return a.structured(p)
+}
+
+// waitRun shows a run until it has ended, or until only people can bring it on.
+func (a *app) waitRun(ctx context.Context, c *client.Client, id hostler.RunID) error {
+	line := term.NewProgress(a.err)
+	every := firstPoll
+	for {
+		r, err := c.Run(ctx, id)
+		if err != nil {
+			return err
+		}
+		line.Show(runLine(r))
+		if r.State.Ended() || r.State == hostler.RunWaiting || r.State == hostler.RunPaused {
+			line.Clear()
+			if err := a.printRun(r); err != nil {
+				return err
+			}
+			switch r.State {
+			case hostler.RunSucceeded:
+				return nil
+			case hostler.RunWaiting, hostler.RunPaused:
+				return &outcomeError{exitUnknown}
+			case hostler.RunPending, hostler.RunRunning, hostler.RunFailed, hostler.RunRejected, hostler.RunCancelled:
+			}
+			return &outcomeError{exitNotSucceeded}
+		}
+		if err := wait.Sleep(ctx, every); err != nil {
+			return err
+		}
+		every = min(every*5/4, lastPoll)
+	}
+}
+
+// runLine describes a run in one line: its state and its steps.
+func runLine(r hostler.Run) string {
+	parts := []string{string(r.State)}
+	for _, s := range r.Steps {
+		if !s.State.Ended() && s.State != hostler.StepPending {
+			parts = append(parts, fmt.Sprintf("%s %s %d/%d", s.ID, s.State, s.Succeeded+s.Failed+s.Cancelled, s.Hosts))
+		}
+	}
+	return strings.Join(parts, " · ")
+}
+
+func (a *app) printRun(r hostler.Run) error {
+	if a.output != "table" {
+		return a.structured(r)
+	}
+	if r.State == "" {
+		return one(a, r, a.runColumns())
+	}
+	at := func(t *time.Time) string {
+		if t == nil {
+			return "-"
+		}
+		return localTime(*t)
+	}
+	err := one(a, r, []column[hostler.Run]{
+		col("run", "执行", func(r hostler.Run) string { return r.Run.String() }),
+		col("name", "名称", func(r hostler.Run) string { return r.Name }),
+		col("template", "模板", func(r hostler.Run) string { return fmt.Sprintf("%s %d", r.Template, r.Version) }),
+		col("state", "状态", func(r hostler.Run) string { return string(r.State) }),
+		col("requester", "发起人", func(r hostler.Run) string { return r.Requester }),
+		col("started", "开始时间", func(r hostler.Run) string { return at(r.StartedAt) }),
+		col("ended", "结束时间", func(r hostler.Run) string { return at(r.EndedAt) }),
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out)
+	return list(a, r.Steps, a.stepColumns())
+}
+
+// stepMarks stand for the states of steps.
+var stepMarks = map[hostler.StepState]string{
+	hostler.StepPending: "○", hostler.StepRunning: "▶", hostler.StepWaiting: "⏸", hostler.StepSucceeded: "✓",
+	hostler.StepFailed: "✗", hostler.StepRejected: "✗", hostler.StepSkipped: "↷", hostler.StepCancelled: "–",
+	hostler.StepUnknown: "?",
+}
+
+func (a *app) stepColumns() []column[hostler.RunStep] {
+	return []column[hostler.RunStep]{
+		col("step", "步骤", func(s hostler.RunStep) string { return stepMarks[s.State] + " " + s.ID }),
+		col("needs", "依赖", func(s hostler.RunStep) string { return dash(strings.Join(s.Needs, ",")) }),
+		col("what", "内容", func(s hostler.RunStep) string {
+			if s.Action != "" {
+				return s.Action
+			}
+			return string(s.Kind)
+		}),
+		col("state", "状态", func(s hostler.RunStep) string { return string(s.State) }),
+		col("hosts", "主机", func(s hostler.RunStep) string {
+			if s.Hosts == 0 {
+				return "-"
+			}
+			return fmt.Sprintf("%d/%d", s.Succeeded, s.Hosts)
+		}),
+		col("failed", "失败", func(s hostler.RunStep) string { return number(s.Failed + s.Cancelled) }),
+		col("unknown", "未知", func(s hostler.RunStep) string { return number(s.Unknown) }),
+		col("reason", "原因", func(s hostler.RunStep) string {
+			if s.Reason == nil {
+				return "-"
+			}
+			return term.Truncate(s.Reason.In(a.lang), 80)
+		}),
+	}
+}
+
+func (a *app) runShow() *cobra.Command {
+	var follow bool
+	cmd := a.cmd("show RUN [flags]", doc{
+		short: txt("show a run and its steps", "查看执行及其步骤"),
+		long: txt("Show a run with the states of its steps; --wait until it has ended or waits for people.",
+			"查看执行及各步骤状态；--wait 等待其结束或等待人工处理。"),
+		example: "hostler run show run_0001a2b3c4d --wait",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		id, err := runID(args[0])
+		if err != nil {
+			return err
+		}
+		if follow {
+			return a.waitRun(ctx, c, id)
+		}
+		r, err := c.Run(ctx, id)
+		if err != nil {
+			return err
+		}
+		return a.printRun(r)
+	})
+	cmd.Flags().BoolVar(&follow, "wait", false, a.t("wait until it has ended or waits for people", "等待其结束或等待人工处理"))
+	return cmd
+}
+
+func (a *app) runList() *cobra.Command {
+	var state, name string
+	limit := 0
+	cmd := a.cmd("list [flags]", doc{
+		short: txt("list runs, newest first", "列出执行，最新在前"), long: txt("List the runs of flows, newest first.", "列出流程的执行，最新在前。"),
+		example: "hostler run list --state waiting\nhostler run list --name update-eu-games -o json",
+	}, func(ctx context.Context, c *client.Client, _ []string) error {
+		items, more, err := collect(ctx, func(ctx context.Context, p hostler.Page) (hostler.List[hostler.Run], error) {
+			return c.Runs(ctx, hostler.RunState(state), name, p)
+		}, limit)
+		if err != nil {
+			return err
+		}
+		a.noteMore(more, limit)
+		return list(a, items, []column[hostler.Run]{
+			col("run", "执行", func(r hostler.Run) string { return r.Run.String() }),
+			col("name", "名称", func(r hostler.Run) string { return r.Name }),
+			col("version", "版本", func(r hostler.Run) string { return number(r.Version) }),
+			col("state", "状态", func(r hostler.Run) string { return string(r.State) }),
+			col("requester", "发起人", func(r hostler.Run) string { return r.Requester }),
+			col("created", "创建时间", func(r hostler.Run) string { return localTime(*r.CreatedAt) }),
+		})
+	})
+	cmd.Flags().StringVar(&state, "state", "", a.t("only runs in this state", "只列出此状态的执行"))
+	cmd.Flags().StringVar(&name, "name", "", a.t("only runs of this task or template", "只列出此任务或模板的执行"))
+	a.limitFlag(cmd, &limit)
+	return cmd
+}
+
+func (a *app) runHosts() *cobra.Command {
+	return a.cmd("hosts RUN STEP", doc{
+		short: txt("list the hosts of a step with their jobs", "列出某步骤的主机及其作业"),
+		long: txt("List the hosts of a step of a run, with the state and the job of each; 'hostler job log' shows the output.",
+			"列出执行中某步骤的主机及其状态和作业；用 'hostler job log' 查看输出。"),
+		example: "hostler run hosts run_0001a2b3c4d stop",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		id, err := runID(args[0])
+		if err != nil {
+			return err
+		}
+		items, _, err := collect(ctx, func(ctx context.Context, p hostler.Page) (hostler.List[hostler.RunHost], error) {
+			return c.RunHosts(ctx, id, args[1], p)
+		}, 0)
+		if err != nil {
+			return err
+		}
+		return list(a, items, []column[hostler.RunHost]{
+			col("asset", "资产", func(h hostler.RunHost) string { return dash(h.Name) }),
+			col("state", "状态", func(h hostler.RunHost) string { return h.State }),
+			col("job", "作业", func(h hostler.RunHost) string { return dash(h.Job.String()) }),
+		})
+	})
+}
+
+// changeRun is a client call that changes a run.
+type changeRun func(*client.Client, context.Context, hostler.RunID) (hostler.Run, error)
+
+func (a *app) runChange(verb string, d doc, change changeRun) *cobra.Command {
+	return a.cmd(verb+" RUN", d, func(ctx context.Context, c *client.Client, args []string) error {
+		id, err := runID(args[0])
+		if err != nil {
+			return err
+		}
+		r, err := change(c, ctx, id)
+		if err != nil {
+			return err
+		}
+		return a.printRun(r)
+	})
+}
+
+func (a *app) runSkip() *cobra.Command {
+	var reason string
+	cmd := a.cmd("skip RUN STEP [flags]", doc{
+		short: txt("skip a step with a reason", "说明原因并跳过步骤"),
+		long: txt("Skip a step that waits or did not succeed. The run goes on as if it had succeeded.",
+			"跳过等待中或未成功的步骤；执行如同该步骤成功一样继续。"),
+		example: "hostler run skip run_0001a2b3c4d qa --reason 'tested by hand'",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		id, err := runID(args[0])
+		if err != nil {
+			return err
+		}
+		r, err := c.SkipStep(ctx, id, args[1], reason)
+		if err != nil {
+			return err
+		}
+		return a.printRun(r)
+	})
+	cmd.Flags().StringVar(&reason, "reason", "", a.t("why (required)", "原因（必填）"))
+	return cmd
 }

@@ -349,7 +349,7 @@ func (a *advance) nextHosts(row *store.RunStepRow, n int) (seqs []int64, hosts [
 			if len(hosts) == n {
 				break
 			}
-			if before[row.NextSeq].State != string(hostler.StateSucceeded) {
+			if row.Kept == 0 || before[row.NextSeq].State != string(hostler.StateSucceeded) {
 				seqs, hosts = append(seqs, row.NextSeq), append(hosts, h)
 			}
 			row.NextSeq++
@@ -439,7 +439,7 @@ func (a *advance) saveSteps(next *flow.Run) error {
 		if s.State.Ended() && !row.State.Ended() {
 			row.EndedAt = a.Now()
 		}
-		row.State, row.Started, row.Until, row.Decision = s.State, s.Started, s.Until, s.Decision
+		row.State, row.Started, row.Until = s.State, s.Started, s.Until
 		if s.Reason != (hostler.Text{}) {
 			b, err := json.Marshal(s.Reason)
 			if err != nil {

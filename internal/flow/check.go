@@ -45,6 +45,23 @@ func Needs(steps []hostler.Step) [][]int {
 	return out
 }
 
+// Behind returns the steps that some of them lead to, and these themselves.
+func Behind(needs [][]int, of []bool) []bool {
+	out := append([]bool(nil), of...)
+	// Needs may name later steps, so the steps are passed until nothing changes.
+	for changed := true; changed; {
+		changed = false
+		for i := range needs {
+			for _, n := range needs[i] {
+				if out[n] && !out[i] {
+					out[i], changed = true, true
+				}
+			}
+		}
+	}
+	return out
+}
+
 // TargetOf returns the hosts that a step selects by default: its own, or those of the
 // nearest step above it that selects some; nil when there is none.
 func TargetOf(steps []hostler.Step, i int) *hostler.StepTarget {

@@ -59,7 +59,7 @@ var apis = []Rule{
 var useCases = []Rule{
 	{Package: "internal/app", May: []string{
 		"internal/action", "internal/assetfile", "internal/auditor", "internal/auth", "internal/check",
-		"internal/destination", "internal/outbox", "internal/resolve", "internal/schedule",
+		"internal/destination", "internal/flow", "internal/outbox", "internal/resolve", "internal/schedule",
 		"internal/secret", "internal/store", "internal/webhook",
 	}},
 	{Package: "internal/resolve", May: []string{

@@ -111,22 +111,14 @@ func stepsBehind(rows []store.RunStepRow, of hostler.RunStepID) ([]store.RunStep
 			return nil, fmt.Errorf("decode step %d: %w", i, err)
 		}
 	}
-	needs := flow.Needs(specs)
-	behind := make([]bool, len(rows))
-	// Needs may name later steps, so the steps are passed until nothing changes.
-	for changed := true; changed; {
-		changed = false
-		for i := range rows {
-			for _, n := range needs[i] {
-				if !behind[i] && (behind[n] || rows[n].ID == of) {
-					behind[i], changed = true, true
-				}
-			}
-		}
+	first := make([]bool, len(rows))
+	for i := range rows {
+		first[i] = rows[i].ID == of
 	}
+	behind := flow.Behind(flow.Needs(specs), first)
 	var out []store.RunStepRow
 	for i := range rows {
-		if behind[i] {
+		if behind[i] && !first[i] {
 			out = append(out, rows[i])
 		}
 	}

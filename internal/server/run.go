@@ -156,16 +156,16 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	s.store.Confine(s.node.Actions().Elsewhere())
 	s.stream = outbox.NewStream(outbox.StreamConfig{Store: s.store, Log: log})
 	s.auditor = newAuditor(cfg, s.store, box, log)
+	resolver := resolve.New(resolve.Config{Store: s.store.ForWork(), Actions: s.node.Actions(), Box: box, Log: log})
 	s.app = app.New(app.Config{
 		Restricted: restricted, Store: s.store, Actions: s.node.Actions(), Box: box, Stream: s.stream,
-		Auditor: s.auditor, Log: log,
+		Auditor: s.auditor, Plan: resolver.Plan, Log: log,
 	})
 	s.notifier = notify.New(notify.Config{
 		Store: s.store, Open: openWebhook(box), Egress: egress.New(cfg.EgressAllow...),
 		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, Log: log,
 	})
 	s.publisher = &outbox.Publisher{Store: s.store, Log: log}
-	resolver := resolve.New(resolve.Config{Store: s.store.ForWork(), Actions: s.node.Actions(), Box: box, Log: log})
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey, Plan: resolver.Plan,
 		Retention: cfg.Retention, Sole: sole, Log: log,

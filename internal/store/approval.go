@@ -173,3 +173,25 @@ SELECT k.id, k.parent, k.user_id FROM api_key k WHERE k.id = ?
 UNION SELECT k.id, k.parent, k.user_id FROM api_key k JOIN family f ON k.id = f.parent)
 SELECT DISTINCT user_id FROM family`, key)
 }
+
+// ApprovalStep is the step and the run that an approval belongs to.
+type ApprovalStep struct {
+	Step, Name, Requester string
+}
+
+// ApprovalSteps returns the steps of approvals.
+func (tx *Tx) ApprovalSteps(ids []hostler.ApprovalID) (map[hostler.ApprovalID]ApprovalStep, error) {
+	type row struct {
+		ID        hostler.ApprovalID `db:"a.id"`
+		Step      string             `db:"s.step"`
+		Name      string             `db:"r.name"`
+		Requester string             `db:"r.requester_name"`
+	}
+	out := make(map[hostler.ApprovalID]ApprovalStep, len(ids))
+	err := queryEach(tx, `SELECT @cols FROM approval a JOIN run_step s ON s.id = a.step JOIN run r ON r.id = a.run
+WHERE a.id IN ?*`, []any{ids}, func(r *row) error {
+		out[r.ID] = ApprovalStep{r.Step, r.Name, r.Requester}
+		return nil
+	})
+	return out, err
+}

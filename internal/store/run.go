@@ -255,18 +255,17 @@ func (tx *Tx) SaveSteps(steps []RunStepRow) error {
 		Started   int               `db:"started"`
 		Missing   int               `db:"failed"`
 		Until     time.Time         `db:"until"`
-		Decision  hostler.RunState  `db:"decision"`
 		StartedAt time.Time         `db:"started_at"`
 		EndedAt   time.Time         `db:"ended_at"`
 	}
 	rows := make([]change, len(steps))
 	for i, s := range steps {
 		rows[i] = change{
-			s.ID, s.State, s.Reason, s.NextSeq, s.Started, s.Missing, s.Until, s.Decision, s.StartedAt, s.EndedAt,
+			s.ID, s.State, s.Reason, s.NextSeq, s.Started, s.Missing, s.Until, s.StartedAt, s.EndedAt,
 		}
 	}
 	_, err := execRows(tx, `UPDATE run_step SET state = v.state, reason = v.reason, next_seq = v.next_seq,
-started = v.started, failed = run_step.failed + v.failed, until = v.until, decision = v.decision,
+started = v.started, failed = run_step.failed + v.failed, until = v.until,
 started_at = v.started_at, ended_at = v.ended_at FROM @rows WHERE run_step.id = v.id`, rows)
 	return err
 }

@@ -31,8 +31,6 @@ func (a *api) jobRoutes() []rest.Route {
 		route("POST /jobs/retry", auth.ChangeJob, rest.BodyOnce(a.RetryJobs), "Retry many jobs", "批量重试作业"),
 		route("POST /jobs/resolve", auth.ChangeJob, rest.Body(a.ResolveJobs),
 			"Set the outcome of many unknown jobs", "批量确认未知作业的结果"),
-		route("GET /runs/{id}", auth.ReadJob, rest.At[RunRef](a.Run),
-			"Count the jobs of a run by state", "按状态统计一次执行的作业"),
 	}
 }
 

@@ -28,6 +28,7 @@ var forms = map[reflect.Type]form{
 	reflect.TypeFor[hostler.WorkerID]():   idForm("wrk"),
 	reflect.TypeFor[hostler.WebhookID]():  idForm("whk"),
 	reflect.TypeFor[hostler.DeliveryID](): idForm("dlv"),
+	reflect.TypeFor[hostler.ApprovalID](): idForm("apv"),
 	reflect.TypeFor[hostler.Duration](): {
 		pattern:     `^ *([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h|d)?)+ *$`,
 		description: "a duration like 90s, 10m, 1h30m or 2d",
@@ -86,6 +87,7 @@ func registerForms(r huma.Registry) {
 	register[hostler.WorkerID](r)
 	register[hostler.WebhookID](r)
 	register[hostler.DeliveryID](r)
+	register[hostler.ApprovalID](r)
 	register[hostler.Duration](r)
 }
 
@@ -115,6 +117,8 @@ type (
 	HostKeyID = Param[hostler.HostKeyID, *hostler.HostKeyID]
 	// DeliveryID is the id of a delivery.
 	DeliveryID = Param[hostler.DeliveryID, *hostler.DeliveryID]
+	// ApprovalID is the id of an approval.
+	ApprovalID = Param[hostler.ApprovalID, *hostler.ApprovalID]
 	// Duration is a span such as 30s.
 	Duration = Param[hostler.Duration, *hostler.Duration]
 )

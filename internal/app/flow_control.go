@@ -1,0 +1,254 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/flow"
+	"hostler.dev/hostler/internal/store"
+)
+
+// This file holds what people do with runs: pause, resume, terminate, skip, retry.
+
+// PauseRun stops a run from starting further steps and jobs; jobs that were created go on.
+func (a *App) PauseRun(ctx context.Context, c auth.Caller, id hostler.RunID) (hostler.Run, error) {
+	return a.changeRun(ctx, c, "run.pause", id, nil, func(_ *scope, r *store.RunRow) error {
+		if r.State.Ended() || r.Stop == hostler.RunCancelled {
+			return errRunEnded()
+		}
+		r.Paused, r.State = true, hostler.RunPaused
+		return nil
+	})
+}
+
+// TerminateRun ends a run: jobs that wait are cancelled, those that run are stopped on
+// their workers, and no further step starts.
+func (a *App) TerminateRun(ctx context.Context, c auth.Caller, id hostler.RunID) (hostler.Run, error) {
+	return a.changeRun(ctx, c, "run.terminate", id, nil, func(_ *scope, r *store.RunRow) error {
+		if r.State.Ended() {
+			return errRunEnded()
+		}
+		r.Stop, r.Paused = hostler.RunCancelled, false
+		return nil
+	})
+}
+
+// ResumeRun lets a paused run go on. A run that has ended without success goes on with the
+// steps that failed, on the hosts that did not succeed, and with those behind them.
+func (a *App) ResumeRun(ctx context.Context, c auth.Caller, id hostler.RunID) (hostler.Run, error) {
+	return a.restartRun(ctx, c, "run.resume", id, func(r *store.RunRow, s *store.RunStepRow) bool {
+		return !r.Paused && s.State != hostler.StepSucceeded && s.State != hostler.StepSkipped
+	})
+}
+
+// RetryFailed runs the steps of an ended run again that have hosts which did not succeed,
+// on those hosts only, and the steps behind them.
+func (a *App) RetryFailed(ctx context.Context, c auth.Caller, id hostler.RunID) (hostler.Run, error) {
+	return a.restartRun(ctx, c, "run.retry_failed", id, func(_ *store.RunRow, s *store.RunStepRow) bool {
+		return s.State != hostler.StepSucceeded && s.State != hostler.StepSkipped || s.Failed+s.Cancelled > 0
+	})
+}
+
+// SkipStep skips a step that has not started, that waits, or that ended without success;
+// the run goes on as if it had succeeded.
+func (a *App) SkipStep(
+	ctx context.Context, c auth.Caller, id hostler.RunID, step string, in hostler.SkipInput,
+) (hostler.Run, error) {
+	var fields check.Fields
+	fields.Given("reason", in.Reason)
+	fields.Text("reason", in.Reason, 1000)
+	detail := map[string]any{"step": step, "reason": in.Reason}
+	return a.changeRun(ctx, c, "run.skip", id, detail, func(s *scope, r *store.RunRow) error {
+		if err := fields.Err(); err != nil {
+			return err
+		}
+		row, err := s.runStep(id, step)
+		if err != nil {
+			return err
+		}
+		switch row.State {
+		case hostler.StepPending, hostler.StepWaiting, hostler.StepFailed, hostler.StepRejected, hostler.StepCancelled:
+		case hostler.StepRunning, hostler.StepUnknown, hostler.StepSucceeded, hostler.StepSkipped:
+			return hostler.Errorf(hostler.CodeConflict, "the step is %s and cannot be skipped",
+				"步骤状态为 %s，不能跳过", row.State)
+		}
+		if err := s.CloseApproval(row.ID, hostler.ApprovalClosed); err != nil {
+			return err
+		}
+		if err := s.skip(row, in.Reason); err != nil || !r.State.Ended() {
+			return err
+		}
+		return s.restart(r, func(s *store.RunStepRow) bool {
+			return s.ID != row.ID && s.State != hostler.StepSucceeded && s.State != hostler.StepSkipped
+		})
+	})
+}
+
+// skip stores that a person skipped a step.
+func (s *scope) skip(row *store.RunStepRow, reason string) error {
+	text, err := json.Marshal(hostler.Textf("skipped by %s: %s", "由 %s 跳过：%s", s.caller.User, reason))
+	if err != nil {
+		return fmt.Errorf("encode a reason: %w", err)
+	}
+	row.State, row.Reason, row.EndedAt = hostler.StepSkipped, string(text), s.Now()
+	return s.SaveSteps([]store.RunStepRow{*row})
+}
+
+func errRunEnded() error {
+	return hostler.Errorf(hostler.CodeConflict, "the run has ended", "执行已经结束")
+}
+
+// changeRun changes a run under its lock, and wakes it.
+func (a *App) changeRun(
+	ctx context.Context, c auth.Caller, verb string, id hostler.RunID, detail any,
+	fn func(s *scope, r *store.RunRow) error,
+) (hostler.Run, error) {
+	g, err := a.allow(c, auth.ChangeRun)
+	if err != nil {
+		return hostler.Run{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Run, error) {
+		r, err := s.LockRun(id)
+		if err == nil && (r == nil || r.Project != s.project) {
+			err = hostler.NotFound(runKind, id.String())
+		}
+		if err != nil {
+			return hostler.Run{}, err
+		}
+		if err := s.mayChangeRun(id); err != nil {
+			return hostler.Run{}, err
+		}
+		if err := fn(s, r); err != nil {
+			return hostler.Run{}, err
+		}
+		if err := s.SaveRun(r); err != nil {
+			return hostler.Run{}, err
+		}
+		if err := s.WakeRuns(id); err != nil {
+			return hostler.Run{}, err
+		}
+		if err := s.audit(verb, id.String(), detail); err != nil {
+			return hostler.Run{}, err
+		}
+		return s.flowRun(id)
+	})
+}
+
+// mayChangeRun refuses callers who may not run the actions of a run.
+func (s *scope) mayChangeRun(id hostler.RunID) error {
+	rows, err := s.RunSteps(id)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		if rows[i].Jobs == "" {
+			continue
+		}
+		var jobs store.StepJobs
+		if err := json.Unmarshal([]byte(rows[i].Jobs), &jobs); err != nil {
+			return fmt.Errorf("decode the jobs of a step: %w", err)
+		}
+		act, ok := s.app.cfg.Actions.Lookup(jobs.Action)
+		if !ok {
+			continue
+		}
+		if err := s.checkRun(act, jobs.Args, jobs.OnAsset); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restartRun lets a run go on with the steps that which selects.
+func (a *App) restartRun(
+	ctx context.Context, c auth.Caller, verb string, id hostler.RunID,
+	which func(r *store.RunRow, s *store.RunStepRow) bool,
+) (hostler.Run, error) {
+	g, err := a.allow(c, auth.ChangeRun)
+	if err != nil {
+		return hostler.Run{}, err
+	}
+	changed, err := a.changedApprovals(ctx, g, id)
+	if err != nil {
+		return hostler.Run{}, err
+	}
+	return a.changeRun(ctx, c, verb, id, nil, func(s *scope, r *store.RunRow) error {
+		switch {
+		case r.Paused && verb == "run.resume":
+			r.Paused, r.State = false, hostler.RunRunning
+			return nil
+		case !r.State.Ended():
+			return hostler.Errorf(hostler.CodeConflict,
+				"the run is %s: it goes on by itself", "执行状态为 %s，会自行继续", r.State)
+		}
+		return s.restart(r, func(step *store.RunStepRow) bool {
+			return slices.Contains(changed, step.ID) || which(r, step)
+		})
+	})
+}
+
+// changedApprovals returns the steps of approvals that do not approve any more what would
+// run: they ask again.
+func (a *App) changedApprovals(ctx context.Context, g grant, id hostler.RunID) ([]hostler.RunStepID, error) {
+	approved, err := list(ctx, g, func(s *scope) ([]store.ApprovalRow, error) {
+		return s.Tx.Approvals(s.project, hostler.ApprovalApproved, id, 0, hostler.MaxSteps)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var changed []hostler.RunStepID
+	for _, row := range approved {
+		p, err := a.cfg.Plan(ctx, row)
+		if err != nil {
+			return nil, err
+		}
+		if p.Digest != row.Digest {
+			changed = append(changed, row.Step)
+		}
+	}
+	return changed, nil
+}
+
+// restart begins a new round of the selected steps of an ended run, and of all steps
+// behind them.
+func (s *scope) restart(r *store.RunRow, which func(step *store.RunStepRow) bool) error {
+	rows, err := s.RunSteps(r.ID)
+	if err != nil {
+		return err
+	}
+	specs := make([]hostler.Step, len(rows))
+	for i := range rows {
+		if err := json.Unmarshal([]byte(rows[i].Spec), &specs[i]); err != nil {
+			return fmt.Errorf("decode a step: %w", err)
+		}
+	}
+	first := make([]bool, len(rows))
+	for i := range rows {
+		first[i] = which(&rows[i])
+	}
+	again := flow.Behind(flow.Needs(specs), first)
+	var restarted []store.RunStepRow
+	for i, row := range rows {
+		if !first[i] && (!again[i] || row.State == hostler.StepSkipped) {
+			continue
+		}
+		row.Kept += row.Succeeded
+		if !first[i] {
+			row.Kept = 0 // it runs behind other work now
+		}
+		row.State, row.Round, row.Hosts = hostler.StepPending, row.Round+1, row.Total-row.Kept
+		restarted = append(restarted, row)
+	}
+	if len(restarted) == 0 {
+		return hostler.Errorf(hostler.CodeConflict, "every step has succeeded: there is nothing to run again",
+			"所有步骤均已成功，没有可重新执行的内容")
+	}
+	r.State, r.Stop, r.EndedAt = hostler.RunRunning, "", time.Time{}
+	return s.RestartSteps(restarted)
+}

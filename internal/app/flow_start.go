@@ -1,0 +1,385 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/flow"
+	"hostler.dev/hostler/internal/store"
+)
+
+const (
+	// maxRenderedArgs bounds the args of the steps of one run, as they are stored.
+	maxRenderedArgs = 8 << 20
+	// shownWaves is how many waves of a step are listed.
+	shownWaves = 20
+)
+
+// StartRun starts a run of a task or of a template. Everything that can be checked is
+// checked before, with the rights of the caller: every parameter, action, host, queue and
+// credential.
+func (a *App) StartRun(ctx context.Context, c auth.Caller, in hostler.RunRequest, idem string) (hostler.Run, error) {
+	g, err := a.allow(c, auth.RunJob)
+	if err != nil {
+		return hostler.Run{}, err
+	}
+	key, err := g.idempotencyKey("POST /runs", idem, in)
+	if err != nil {
+		return hostler.Run{}, err
+	}
+	return change(ctx, g, func(s *scope) (hostler.Run, error) {
+		id, err := idempotent(s, key, func() (hostler.RunID, error) { return s.startRun(in) })
+		if err != nil {
+			return hostler.Run{}, err
+		}
+		return s.flowRun(id)
+	})
+}
+
+// PlanRun returns what a run would do, and starts nothing.
+func (a *App) PlanRun(ctx context.Context, c auth.Caller, in hostler.RunRequest) (hostler.RunPlan, error) {
+	g, err := a.allow(c, auth.RunJob)
+	if err != nil {
+		return hostler.RunPlan{}, err
+	}
+	return list(ctx, g, func(s *scope) (hostler.RunPlan, error) {
+		s.planning = true
+		n, err := s.newRun(in, 0)
+		if err != nil {
+			return hostler.RunPlan{}, err
+		}
+		return n.plan()
+	})
+}
+
+func (s *scope) startRun(in hostler.RunRequest) (hostler.RunID, error) {
+	if err := s.FreezeLanes(); err != nil {
+		return 0, err
+	}
+	id, err := s.NewRunID(true)
+	if err != nil {
+		return 0, err
+	}
+	n, err := s.newRun(in, id)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.InsertRun(&n.row, n.steps, n.sets); err != nil {
+		return 0, err
+	}
+	return id, s.audit("run.start", id.String(), map[string]any{
+		"name": n.row.Name, "template": n.row.Template, "version": n.row.Version, "steps": len(n.steps),
+	})
+}
+
+// newRun is a run that is being prepared.
+type newRun struct {
+	*scope
+	in       hostler.RunRequest
+	template hostler.Template
+	task     hostler.TaskSpec // zero without a task
+	values   flow.Values
+	row      store.RunRow
+	steps    []store.RunStepRow
+	sets     [][]store.RunHost
+	setAt    map[string]int // by what selects the hosts; from 1
+	setSeen  map[int][]store.Target
+	queues   map[string]bool
+	hosts    int // of all sets
+	bytes    int // of the args of all steps
+	faults   []hostler.FieldError
+	code     hostler.Code // of the faults
+}
+
+// newRun prepares a run. The error names everything that is wrong.
+func (s *scope) newRun(in hostler.RunRequest, id hostler.RunID) (*newRun, error) {
+	n := &newRun{scope: s, in: in, setAt: map[string]int{}, setSeen: map[int][]store.Target{}, code: hostler.CodeInvalid}
+	if err := n.find(); err != nil {
+		return nil, err
+	}
+	params, err := flow.Params(n.template.Param, n.task.Params, in.Params)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.readQueues(); err != nil {
+		return nil, err
+	}
+	n.row.ID, n.row.Project, n.row.Params, n.row.State = id, s.project, string(params), hostler.RunPending
+	n.row.Requester, n.row.RequesterName = s.caller.UserID, s.caller.User
+	n.values = flow.Values{
+		"params": flow.ParamValues(params), "run": flow.RunView(id, s.caller.User, hostler.RunPending),
+	}
+	for i := range n.template.Steps {
+		if err := n.addStep(i); err != nil {
+			return nil, err
+		}
+	}
+	if len(n.faults) > 0 {
+		e := hostler.InvalidFields(n.faults[:min(len(n.faults), check.MaxFaults)]...)
+		e.Code = n.code
+		return nil, e
+	}
+	return n, nil
+}
+
+// find finds the task and the template.
+func (n *newRun) find() error {
+	var fields check.Fields
+	fields.Require((n.in.Task == "") != (n.in.Template == ""), "task", "give either task or template",
+		"请指定 task 或 template 之一")
+	fields.Require(n.in.Version >= 0, "version", "must be at least 1", "至少为 1")
+	if t := n.in.Targets; t != nil {
+		checkLabels(&fields, t.Labels)
+	}
+	if err := fields.Err(); err != nil {
+		return err
+	}
+	n.row.Source, n.row.Name = hostler.RunFromTemplate, n.in.Template
+	if n.in.Task != "" {
+		t, err := n.scope.task(n.in.Task)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(t.Spec), &n.task); err != nil {
+			return fmt.Errorf("decode a task: %w", err)
+		}
+		n.row.Source, n.row.Name = hostler.RunFromTask, t.Name
+	}
+	t, err := n.scope.template(cmp.Or(n.task.Template, n.in.Template), cmp.Or(n.in.Version, n.task.Version))
+	if err != nil {
+		return err
+	}
+	if !t.RetiredAt.IsZero() {
+		return hostler.Errorf(hostler.CodeConflict, "version %d of the template %q is retired",
+			"模板 %[2]q 的版本 %[1]d 已停用", t.Version, t.Name)
+	}
+	n.row.Template, n.row.Version = t.Name, t.Version
+	if err := json.Unmarshal([]byte(t.Spec), &n.template); err != nil {
+		return fmt.Errorf("decode a template: %w", err)
+	}
+	return nil
+}
+
+func (n *newRun) readQueues() error {
+	all, err := n.Queues()
+	n.queues = make(map[string]bool, len(all))
+	for _, q := range all {
+		n.queues[q.Name] = true
+	}
+	return err
+}
+
+// fault notes what is wrong with a step.
+func (n *newRun) fault(path string, err error) error {
+	e, ok := errors.AsType[*hostler.Error](err)
+	if !ok || e.Code == hostler.CodeInternal || e.Code.Temporary() {
+		return err
+	}
+	if e.Code == hostler.CodeForbidden {
+		n.code = e.Code
+	}
+	if len(e.Fields) == 0 {
+		n.faults = append(n.faults, hostler.FieldError{Path: path, Text: e.Text})
+	}
+	for _, f := range e.Fields {
+		f.Path = path + "." + f.Path
+		n.faults = append(n.faults, f)
+	}
+	return nil
+}
+
+// addStep renders and checks one step.
+func (n *newRun) addStep(i int) error {
+	step, path := n.template.Steps[i], check.Item("steps", i)
+	row := store.RunStepRow{Step: step.ID, State: hostler.StepPending}
+	args, faults := flow.Render(step.Args, path+".args", n.values)
+	n.faults = append(n.faults, faults...)
+	step.Args = args
+	n.bytes += len(args)
+	if n.bytes > maxRenderedArgs {
+		return hostler.Invalid("params", "make the args of the steps larger than %d MB together",
+			"使各步骤的参数合计超过 %d MB", maxRenderedArgs>>20)
+	}
+	spec, err := flow.Canonical(step)
+	if err != nil {
+		return fmt.Errorf("encode a step: %w", err)
+	}
+	row.Spec = string(spec)
+	if step.Action != "" && len(faults) == 0 {
+		if err := n.addJobs(&row, &step, i); err != nil {
+			if err := n.fault(path, err); err != nil {
+				return err
+			}
+		}
+	}
+	n.steps = append(n.steps, row)
+	return nil
+}
+
+// addJobs checks the jobs of a step like those of a request, and freezes them.
+func (n *newRun) addJobs(row *store.RunStepRow, step *hostler.Step, i int) error {
+	req := hostler.JobRequest{
+		Action: step.Action, Args: step.Args, Queue: step.Queue, Lane: step.Lane, Priority: step.Priority,
+		Timeout: step.Timeout, OnLost: step.OnLost,
+	}
+	if r := step.Retry; r != nil {
+		req.MaxAttempts, req.Backoff = r.Attempts, hostler.Backoff{Kind: r.Backoff, Base: r.Base, Max: r.Max}
+	}
+	sel := n.selectionOf(step, i)
+	req.Assets, req.Labels = sel.assets, sel.labels
+	p, err := n.app.plan(req)
+	if err != nil {
+		return err
+	}
+	if !n.queues[p.spec.Queue] {
+		return hostler.Invalid("queue", "there is no such queue", "没有此队列")
+	}
+	if err := n.checkRun(p.act, p.spec.Args, p.onAssets); err != nil {
+		return err
+	}
+	row.Total, row.Hosts = 1, 1
+	targets := []store.Target{{}}
+	if p.onAssets {
+		if row.HostSet, err = n.hostSet(sel, p); err != nil {
+			return err
+		}
+		targets = n.setSeen[row.HostSet]
+		row.Total, row.Hosts = len(targets), len(targets)
+	}
+	if err := n.checkUses(p.act, p.spec.Args, targets, nil); err != nil {
+		return err
+	}
+	spec := n.specOf(p, n.row.ID)
+	b, err := flow.Canonical(store.StepJobs{
+		Queue: spec.Queue, Action: spec.Action, Args: spec.Args, OnAsset: p.onAssets,
+		AssetLane: p.lane == hostler.LaneAsset, LaneKey: spec.LaneKey, LaneLimit: spec.LaneLimit,
+		Priority: spec.Priority, MaxAttempts: spec.MaxAttempts, Backoff: spec.Backoff,
+		Timeout: hostler.Duration(spec.Timeout), OnLost: spec.OnLost, OnUnknown: spec.OnUnknown, OnRetry: spec.OnRetry,
+	})
+	row.Jobs = string(b)
+	return err
+}
+
+// selection is what selects the hosts of a step.
+type selection struct {
+	assets []string
+	labels map[string]string
+	// narrow: hosts must be among the assets and have the labels too.
+	narrow bool
+}
+
+// selectionOf merges the targets of a step, of the task and of the request. Labels are
+// merged by key. Assets that the task or the request names narrow what labels select.
+func (n *newRun) selectionOf(step *hostler.Step, i int) selection {
+	act, ok := n.app.cfg.Actions.Lookup(step.Action)
+	if !ok || act.Asset == action.AssetNever || act.Asset == action.AssetOptional && step.Target == nil {
+		return selection{}
+	}
+	sel := selection{labels: map[string]string{}}
+	if t := flow.TargetOf(n.template.Steps, i); t != nil {
+		sel.assets = t.Assets
+		maps.Copy(sel.labels, t.Labels)
+	}
+	for _, t := range []*hostler.StepTarget{n.task.Targets, n.in.Targets} {
+		if t == nil {
+			continue
+		}
+		maps.Copy(sel.labels, t.Labels)
+		if len(t.Assets) > 0 {
+			sel.assets, sel.narrow = t.Assets, true
+		}
+	}
+	sel.narrow = sel.narrow && len(sel.labels) > 0
+	return sel
+}
+
+// hostSet returns the number of the set of hosts that a selection selects.
+func (n *newRun) hostSet(sel selection, p *plan) (int, error) {
+	key, err := flow.Canonical(map[string]any{"assets": sel.assets, "labels": sel.labels, "narrow": sel.narrow})
+	if err != nil {
+		return 0, fmt.Errorf("encode a selection: %w", err)
+	}
+	if set, ok := n.setAt[string(key)]; ok {
+		return set, nil
+	}
+	targets, err := n.targetsOf(sel, p)
+	if err != nil {
+		return 0, err
+	}
+	if n.hosts += len(targets); n.hosts > n.app.cfg.Limits.Jobs {
+		return 0, hostler.Invalid("target", "the steps select more than %d hosts together",
+			"各步骤合计选中超过 %d 台主机", n.app.cfg.Limits.Jobs)
+	}
+	hosts := make([]store.RunHost, len(targets))
+	for i, t := range targets {
+		hosts[i] = store.RunHost{ID: t.ID, Name: t.Name}
+	}
+	n.sets = append(n.sets, hosts)
+	set := len(n.sets)
+	n.setAt[string(key)], n.setSeen[set] = set, targets
+	return set, nil
+}
+
+func (n *newRun) targetsOf(sel selection, p *plan) ([]store.Target, error) {
+	if !sel.narrow {
+		return n.findTargets(p)
+	}
+	byLabel, byName := *p, *p
+	byLabel.ids, byLabel.names, byName.labels = nil, nil, nil
+	labelled, err := n.findTargets(&byLabel)
+	if err != nil {
+		return nil, err
+	}
+	named, err := n.findTargets(&byName)
+	if err != nil {
+		return nil, err
+	}
+	has := make(map[hostler.AssetID]bool, len(named))
+	for _, t := range named {
+		has[t.ID] = true
+	}
+	both := slices.DeleteFunc(labelled, func(t store.Target) bool { return !has[t.ID] })
+	if len(both) == 0 {
+		return nil, hostler.Errorf(hostler.CodeNotFound, "none of the named assets has the labels of this step",
+			"指定的资产都不具有此步骤的标签")
+	}
+	return both, nil
+}
+
+// plan describes the prepared run.
+func (n *newRun) plan() (hostler.RunPlan, error) {
+	out := hostler.RunPlan{
+		Template: n.row.Template, Version: n.row.Version, Params: json.RawMessage(n.row.Params),
+		Steps: make([]hostler.PlannedStep, len(n.steps)),
+	}
+	steps, err := runStepsOf(n.steps)
+	if err != nil {
+		return out, err
+	}
+	for i, s := range steps {
+		out.Steps[i].RunStep = s
+		if set := n.steps[i].HostSet; set > 0 {
+			for _, h := range n.sets[set-1] {
+				out.Steps[i].On = append(out.Steps[i].On, h.Name)
+			}
+		}
+	}
+	b, err := flow.Canonical(out)
+	if err != nil {
+		return out, fmt.Errorf("encode a plan: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	out.Digest = hex.EncodeToString(sum[:])
+	return out, nil
+}
