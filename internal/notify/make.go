@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// makeRows bounds the deliveries that one transaction makes, makeHooks the webhooks
-	// that it reads.
+	// makeRows and makeBytes bound the deliveries that one transaction makes, makeHooks the
+	// webhooks that it reads.
 	makeRows  = 1000
+	makeBytes = 1 << 20
 	makeHooks = 1000
 	// After a transaction that took longer than makeTime the next one is half as large,
 	// down to makeLeast; after one that failed or took makeLimit, down to one delivery.
@@ -111,16 +112,19 @@ func (m *maker) makeOnce(ctx context.Context) (more bool, err error) {
 	defer cancel()
 	began := time.Now()
 	var w *store.Window
+	var next deliveries
 	err = m.work.InTx(ctx, func(tx *store.Tx) (err error) {
+		next = deliveries{}
 		if w, err = tx.OpenWindow(m.rows); err != nil || w == nil {
 			return err
 		}
-		return m.makeWindow(tx, w)
+		next, err = m.makeWindow(tx, w)
+		return err
 	})
 	took := time.Since(began)
 	switch {
-	case err != nil && m.rows == 1 && w != nil && isFault(err):
-		return true, m.setAside(ctx, err)
+	case err != nil && m.rows == 1 && len(next.list) == 1 && isFault(err):
+		return true, m.setAside(ctx, next.list[0], err)
 	case err != nil:
 		m.rows = max(1, m.rows/2)
 		return false, err
@@ -144,34 +148,37 @@ func isFault(err error) bool {
 	return !slices.Contains(passing, hostler.CodeOf(err))
 }
 
-// makeWindow makes deliveries of a window: as many as one transaction may.
-func (m *maker) makeWindow(tx *store.Tx, w *store.Window) error {
+// makeWindow makes deliveries of a window: as many as one transaction may. It returns them,
+// also when they cannot be made.
+func (m *maker) makeWindow(tx *store.Tx, w *store.Window) (next deliveries, err error) {
 	if w.Damaged != nil {
-		return tx.SetAside(w, w.Damaged)
+		return next, tx.SetAside(w, w.Damaged)
 	}
-	next, err := nextDeliveries(tx, w, m.rows)
-	if err != nil {
-		return err
+	if next, err = nextDeliveries(tx, w, m.rows); err != nil {
+		return next, err
 	}
 	if _, err := tx.QueueDeliveries(next.list); err != nil {
-		return err
+		return next, err
 	}
 	if next.all {
-		return tx.CloseWindow(w)
+		return next, tx.CloseWindow(w)
 	}
-	return tx.AdvanceWindow(w, next.webhook, next.event)
+	return next, tx.AdvanceWindow(w, next.webhook, next.event)
 }
 
-// setAside sets the next delivery aside, which cannot be made.
-func (m *maker) setAside(ctx context.Context, why error) error {
+// setAside sets a delivery aside that cannot be made, if it is still the next one: another
+// server may have made it meanwhile.
+func (m *maker) setAside(ctx context.Context, failed store.NewDelivery, why error) error {
 	var d store.NewDelivery
 	err := m.work.InTx(ctx, func(tx *store.Tx) error {
+		d = store.NewDelivery{}
 		w, err := tx.OpenWindow(1)
 		if err != nil || w == nil {
 			return err
 		}
 		next, err := nextDeliveries(tx, w, 1)
-		if err != nil || len(next.list) == 0 {
+		if err != nil || len(next.list) == 0 || next.list[0].Webhook != failed.Webhook ||
+			next.list[0].Event.Pos != failed.Event.Pos {
 			return err
 		}
 		d = next.list[0]
@@ -193,7 +200,8 @@ type deliveries struct {
 	event   int64
 }
 
-// nextDeliveries returns up to limit deliveries of a window, webhook by webhook.
+// nextDeliveries returns up to limit deliveries of a window, of up to makeBytes together,
+// webhook by webhook.
 func nextDeliveries(tx *store.Tx, w *store.Window, limit int) (d deliveries, err error) {
 	runs := map[hostler.RunID]bool{} // of the jobs that ended: a run may have a webhook
 	for i := range w.Events {
@@ -207,6 +215,7 @@ func nextDeliveries(tx *store.Tx, w *store.Window, limit int) (d deliveries, err
 		return d, err
 	}
 	_, last := w.Range()
+	size := 0 // of the list, and the delivery after it
 	for i := range hooks {
 		h := &hooks[i]
 		if h.ID != d.webhook {
@@ -217,7 +226,8 @@ func nextDeliveries(tx *store.Tx, w *store.Window, limit int) (d deliveries, err
 			if !h.Enabled || e.Pos <= d.event || w.Only != 0 && w.Only != h.ID || !subscribes(h, e) {
 				continue
 			}
-			if len(d.list) == limit {
+			size += e.Size()
+			if len(d.list) == limit || len(d.list) > 0 && size > makeBytes {
 				return d, nil
 			}
 			d.list = append(d.list, store.NewDelivery{Webhook: h.ID, Project: h.ProjectID, Event: e})

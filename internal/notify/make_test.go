@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -143,6 +144,39 @@ func TestMakesFewAtATime(t *testing.T) {
 	})
 }
 
+// TestMakesFewBytesAtATime: large events for many webhooks are no large transaction.
+func TestMakesFewBytesAtATime(t *testing.T) {
+	eachMaker(t, func(t *testing.T, e *makerEnv) {
+		hooks := []hostler.WebhookID{e.hook("a"), e.hook("b"), e.hook("c")}
+		name := strings.Repeat(`<">`, 20_000) // 240 KB in JSON, of 60 KB
+		e.tx(func(tx *store.Tx) error {
+			for range 6 {
+				tx.Emit(1, hostler.EventAssetCreated, hostler.ObjectEvent{Object: name})
+			}
+			return nil
+		})
+		e.publish()
+		m := e.maker(makeRows)
+		for more, total := true, 0; more; {
+			var err error
+			if more, err = m.makeOnce(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			before := total
+			total = 0
+			for _, id := range hooks {
+				total += len(e.made(id))
+			}
+			if total-before > 4 {
+				t.Fatalf("one transaction made %d deliveries of 240 KB, more than 1 MiB", total-before)
+			}
+		}
+		for _, id := range hooks {
+			e.wantMade("a webhook", id, 1, 6)
+		}
+	})
+}
+
 // TestMakersOfTwoServers runs makers concurrently, some of whose transactions fail after
 // they have made deliveries: none is lost or made twice.
 func TestMakersOfTwoServers(t *testing.T) {
@@ -162,7 +196,7 @@ func TestMakersOfTwoServers(t *testing.T) {
 						_ = e.h.Store.InTx(t.Context(), func(tx *store.Tx) error {
 							if w, err := tx.OpenWindow(m.rows); err != nil || w == nil {
 								return err
-							} else if err := m.makeWindow(tx, w); err != nil {
+							} else if _, err := m.makeWindow(tx, w); err != nil {
 								return err
 							}
 							return broken
@@ -324,10 +358,23 @@ func TestSetsOneDeliveryAside(t *testing.T) {
 				return err
 			}
 			m.rows = 3
-			return m.makeWindow(tx, w)
+			_, err = m.makeWindow(tx, w)
+			return err
 		})
-		if err := m.setAside(t.Context(), errors.New("this one cannot be made")); err != nil {
-			t.Fatal(err)
+		why := errors.New("this one cannot be made")
+		// The third one failed, and another server has made it: the fourth is not set aside
+		// in its place.
+		for _, pos := range []int64{3, 4} {
+			failed := store.NewDelivery{Webhook: a, Event: &store.Event{Pos: pos}}
+			if err := m.setAside(t.Context(), failed, why); err != nil {
+				t.Fatal(err)
+			}
+			e.tx(func(tx *store.Tx) error {
+				if n, err := tx.CountAside(10); err != nil || n != int(pos-3) {
+					t.Errorf("after %d: %d deliveries set aside, %v", pos, n, err)
+				}
+				return nil
+			})
 		}
 		e.run(m)
 		e.wantMade("a", a, 1, 3)

@@ -117,7 +117,7 @@ func (w *Window) read(rows []eventRow, limit int) {
 			break
 		}
 		for _, e := range all[from:] {
-			size += e.size()
+			size += e.Size()
 			switch {
 			case e.Pos <= w.at.Pos:
 				continue
@@ -132,11 +132,26 @@ func (w *Window) read(rows []eventRow, limit int) {
 	}
 }
 
-// size estimates the size of a delivery of the event.
-func (e *Event) size() int {
-	n := 300 + len(e.Object.Object) + len(e.Job.AssetName)
+// Size is about how many bytes a delivery of the event takes in the database, and no less
+// than its texts do.
+func (e *Event) Size() int {
+	n := 300 + jsonSize(e.Object.Object) + jsonSize(e.Job.AssetName)
 	if e.Job.Error != nil {
-		n += len(e.Job.Error.Text.EN) + len(e.Job.Error.Text.ZH)
+		n += jsonSize(e.Job.Error.Text.EN) + jsonSize(e.Job.Error.Text.ZH)
+	}
+	return n
+}
+
+// jsonSize is at least the size of a text in JSON.
+func jsonSize(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c == '<', c == '>', c == '&', c == 0x7f:
+			n += 5
+		case c == '"', c == '\\':
+			n++
+		}
 	}
 	return n
 }
