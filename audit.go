@@ -57,6 +57,7 @@ type AuditKey struct {
 	ID      string `json:"id"`
 	Public  string `json:"public" doc:"Ed25519, in base64"`
 	Current bool   `json:"current,omitempty"`
+	Until   int64  `json:"until,omitempty" doc:"number of its last checkpoint; absent without a limit"`
 }
 
 // AuditFaultCode names the kind of a fault.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"hostler.dev/hostler"
@@ -22,10 +23,13 @@ type Header struct {
 
 // Seal is the last line of an archive: it signs both ends of the range.
 type Seal struct {
-	Base      int64     `json:"base"`
-	BaseHash  Hash      `json:"base_hash"`
-	Pos       int64     `json:"pos"`
-	Hash      Hash      `json:"hash"`
+	Base     int64 `json:"base"`
+	BaseHash Hash  `json:"base_hash"`
+	Pos      int64 `json:"pos"`
+	Hash     Hash  `json:"hash"`
+	// Seq is the number of the newest checkpoint when the range was signed: an older key signs
+	// nothing after its last one.
+	Seq       int64     `json:"seq,omitempty"`
 	At        time.Time `json:"at"`
 	Key       string    `json:"key"`
 	Signature []byte    `json:"signature,omitempty"`
@@ -74,13 +78,13 @@ func (a *Archive) Add(pos int64, id hostler.AuditID, stored Hash, record []byte)
 	return fault
 }
 
-// Close signs the range.
-func (a *Archive) Close(k Key, at time.Time) error {
+// Close signs the range; seq is the number of the newest checkpoint.
+func (a *Archive) Close(k Key, seq int64, at time.Time) error {
 	if a.err == nil && a.Pos != a.seal.Pos {
 		return fmt.Errorf("the archive ends at position %d, not %d", a.Pos, a.seal.Pos)
 	}
 	s := a.seal
-	s.Hash, s.At, s.Key = a.Hash, at.UTC(), k.ID
+	s.Hash, s.Seq, s.At, s.Key = a.Hash, seq, at.UTC(), k.ID
 	s.Signature = ed25519.Sign(k.private, statement(purposeArchive, s))
 	a.line(entry{Hash: a.Hash, Seal: &s})
 	return errors.Join(a.err, a.w.Flush())
@@ -106,6 +110,8 @@ type ArchiveResult struct {
 	// Follows reports that the archive continues the one before.
 	Follows bool
 	Faults  []hostler.AuditFault
+	// Watched are the hashes of the positions that were asked for, as far as the file has them.
+	Watched map[int64]Hash
 }
 
 // End is the end of the archive, which the next one continues.
@@ -116,9 +122,9 @@ const maxFaults = 100
 
 // VerifyArchive verifies an archive, and compares it with the end of the one before. The
 // two may overlap: a server that stopped while it deleted rows, and several servers at
-// once, archive some rows again. The error is of the reader, or that the file is none at
-// all.
-func (t Trust) VerifyArchive(r io.Reader, before Walk) (ArchiveResult, error) {
+// once, archive some rows again. watch are positions whose hashes the caller compares. The
+// error is of the reader, or that the file is none at all.
+func (t Trust) VerifyArchive(r io.Reader, before Walk, watch ...int64) (ArchiveResult, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 64<<10), maxArchiveLine)
 	var h Header
@@ -127,7 +133,8 @@ func (t Trust) VerifyArchive(r io.Reader, before Walk) (ArchiveResult, error) {
 			"this is no archive of the audit", "这不是审计归档文件"))
 	}
 	w := Walk{Pos: h.Base, Hash: h.BaseHash}
-	res := ArchiveResult{Base: h.Base, BaseHash: h.BaseHash, Follows: w == before}
+	res := ArchiveResult{Base: h.Base, BaseHash: h.BaseHash, Follows: w == before, Watched: map[int64]Hash{}}
+	res.watch(w, watch)
 	var seal *Seal
 	for lines.Scan() {
 		var e entry
@@ -143,6 +150,7 @@ func (t Trust) VerifyArchive(r io.Reader, before Walk) (ArchiveResult, error) {
 			res.Rows++
 			res.add(w.line(e))
 			res.Follows = res.Follows || w == before
+			res.watch(w, watch)
 		}
 	}
 	res.Pos, res.Hash = w.Pos, w.Hash
@@ -156,6 +164,13 @@ func (t Trust) VerifyArchive(r io.Reader, before Walk) (ArchiveResult, error) {
 func (r *ArchiveResult) add(f *hostler.AuditFault) {
 	if f != nil && len(r.Faults) < maxFaults {
 		r.Faults = append(r.Faults, *f)
+	}
+}
+
+// watch notes the hash of a position that was asked for.
+func (r *ArchiveResult) watch(w Walk, positions []int64) {
+	if w.Pos > 0 && slices.Contains(positions, w.Pos) {
+		r.Watched[w.Pos] = w.Hash
 	}
 }
 
@@ -178,6 +193,10 @@ func (t Trust) checkSeal(s *Seal, h Header, w Walk) *hostler.AuditFault {
 	if !known || !ed25519.Verify(k.public, statement(purposeArchive, unsigned), s.Signature) {
 		return newFault(hostler.AuditSignature, s.Pos, 0,
 			"the file is not signed by a key that is trusted (key %q)", "文件未由受信任的密钥签名（密钥 %q）", s.Key)
+	}
+	if k.until != 0 && (s.Seq == 0 || s.Seq > k.until) {
+		return newFault(hostler.AuditSignature, s.Pos, 0,
+			"the key %s was replaced before it signed the file", "密钥 %s 在签署该文件之前已被替换", s.Key)
 	}
 	if s.Base != h.Base || s.BaseHash != h.BaseHash || s.Pos != w.Pos || s.Hash != w.Hash {
 		return newFault(hostler.AuditCheckpoint, s.Pos, 0,

@@ -118,14 +118,13 @@ func (k Keys) Trust(endorsed []Endorsement) Trust {
 	return t
 }
 
-// TrustPublic trusts public keys, as those that a person wrote down.
-func TrustPublic(keys ...ed25519.PublicKey) Trust {
-	t := Trust{}
-	for _, k := range keys {
-		t[KeyID(k)] = trusted{public: k}
-	}
-	return t
+// Add trusts a public key up to the number of a checkpoint; 0 for no limit.
+func (t Trust) Add(public ed25519.PublicKey, until int64) {
+	t[KeyID(public)] = trusted{public: public, until: until}
 }
+
+// Until returns the number of the last checkpoint of a key that is trusted; 0 for no limit.
+func (t Trust) Until(id string) int64 { return t[id].until }
 
 // Public returns the public keys by id.
 func (t Trust) Public() map[string]ed25519.PublicKey {

@@ -102,19 +102,21 @@ func (a *Auditor) writeArchive(ctx context.Context, from auditchain.Walk, to aud
 func (a *Auditor) fillArchive(
 	ctx context.Context, f *os.File, from auditchain.Walk, to auditchain.Checkpoint,
 ) error {
-	keys, err := a.cfg.Keys()
+	local, err := a.local()
 	if err != nil {
 		return err
 	}
+	newest := int64(0)
 	file := auditchain.WriteArchive(f, from.Pos, from.Hash, to.Pos)
 	for file.Pos < to.Pos {
 		var page []store.ChainedAudit
 		err := a.store.View(ctx, func(tx *store.Tx) error {
-			last, err := tx.LastAuditCheckpoint()
-			if err == nil && (last == nil || last.Base != from.Pos) {
+			s, err := load(tx, local)
+			if err == nil && (s.last == nil || s.last.Base != from.Pos) {
 				err = errMoved // rows that are missing were not removed by an attacker
 			}
 			if err == nil {
+				newest = s.last.Seq
 				page, err = tx.AuditChain(file.Pos, to.Pos, pageRows)
 			}
 			return err
@@ -134,7 +136,7 @@ func (a *Auditor) fillArchive(
 	if file.Hash != to.Hash {
 		return fmt.Errorf("the chain at position %d is not what its checkpoint signed", to.Pos)
 	}
-	return file.Close(keys.Current, time.Now())
+	return file.Close(local.keys.Current, newest, time.Now())
 }
 
 // encoded is the record of a position; nil when its row is gone.

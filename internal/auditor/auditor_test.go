@@ -353,6 +353,62 @@ func TestRotation(t *testing.T) {
 	})
 }
 
+// trustOf trusts a key up to the number of a checkpoint.
+func trustOf(k auditchain.Key, until int64) auditchain.Trust {
+	t := auditchain.Trust{}
+	t.Add(k.Public(), until)
+	return t
+}
+
+// TestAForgedNumberDoesNotEndTheChain: after a checkpoint with the largest number there is no
+// next one. It is recorded once, reported for ever, and the chain goes on, also to a new key.
+func TestAForgedNumberDoesNotEndTheChain(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.sql(t, `INSERT INTO audit_checkpoint (seq, at, pos, hash, base, base_hash, broken, key_id, signature)
+SELECT 9223372036854775807, at, pos, hash, base, base_hash, broken, key_id, signature
+FROM audit_checkpoint WHERE seq = 5`)
+		e.wantFault(t, hostler.AuditSignature)
+		for range 3 {
+			e.write(t, 2)
+		}
+		v, codes := e.verify(t)
+		if v.Pending > 0 || v.Head.Position != 17 || !slices.Contains(codes, hostler.AuditBroken) ||
+			!slices.Contains(codes, hostler.AuditSignature) {
+			t.Errorf("%d wait, the end is %d, faults %v; want 16 rows and one record", v.Pending, v.Head.Position, codes)
+		}
+		e.keys = auditchain.Keys{Current: key(t, 2), Older: []auditchain.Key{e.keys.Current}}
+		e.chain(t)
+		if v, _ := e.verify(t); v.Head.Key != e.keys.Current.ID {
+			t.Errorf("the head is signed by %s", v.Head.Key)
+		}
+		e.inTx(t, func(tx *store.Tx) error {
+			if done, err := auditor.SignedBy(tx, e.keys); err != nil || !done {
+				t.Errorf("the rotation ends: %v, %v", done, err)
+			}
+			return nil
+		})
+	})
+}
+
+// TestAFaultDuringARotation: the round that finds a fault is also the first with a new key.
+// What the old key signed stays trusted.
+func TestAFaultDuringARotation(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.dropTriggers(t)
+		e.sql(t, `DELETE FROM audit_chain WHERE pos = 10`)
+		e.keys = auditchain.Keys{Current: key(t, 2), Older: []auditchain.Key{e.keys.Current}}
+		e.chain(t)
+		e.keys.Older = nil
+		v, codes := e.verify(t)
+		if len(v.Keys) != 2 || slices.Contains(codes, hostler.AuditSignature) {
+			t.Errorf("keys %v, faults %v", v.Keys, codes)
+		}
+		if !slices.Contains(codes, hostler.AuditBroken) {
+			t.Errorf("faults %v: the fault was not recorded", codes)
+		}
+	})
+}
+
 func newForgerWith(e *env, k auditchain.Key) *auditor.Auditor {
 	return auditor.New(auditor.Config{
 		Store: e.Store, Log: slog.New(slog.DiscardHandler),
@@ -469,7 +525,7 @@ func TestArchive(t *testing.T) {
 		if err != nil || len(files) != 2 {
 			t.Fatalf("archives: %v, %v", files, err)
 		}
-		trust := auditchain.TrustPublic(e.keys.Current.Public())
+		trust := trustOf(e.keys.Current, 0)
 		var results []auditchain.ArchiveResult
 		var before auditchain.Walk
 		for _, name := range files {
@@ -480,8 +536,11 @@ func TestArchive(t *testing.T) {
 			results = append(results, checkArchive(t, trust, text, before, nil))
 			before = results[len(results)-1].End()
 			tamperArchive(t, trust, text)
-			other := auditchain.TrustPublic(key(t, 9).Public())
+			other := trustOf(key(t, 9), 0)
 			checkArchive(t, other, text, before, []hostler.AuditFaultCode{hostler.AuditSignature})
+			replaced := trustOf(e.keys.Current, 1) // before it sealed the file
+			checkArchive(t, replaced, text, before, []hostler.AuditFaultCode{hostler.AuditSignature})
+			checkArchive(t, trustOf(e.keys.Current, 1000), text, before, nil)
 		}
 		if results[0].Rows != 700 || results[1].Rows != 5 || !results[1].Follows {
 			t.Errorf("results %+v", results)
@@ -535,7 +594,7 @@ func (e *env) archiveTogether(t *testing.T, shared bool, step int) {
 	e.wantIntact(t, 5)
 
 	v, _ = e.verify(t)
-	trust := auditchain.TrustPublic(e.keys.Current.Public())
+	trust := trustOf(e.keys.Current, 0)
 	var files []string
 	for _, folder := range slices.Compact(folders) {
 		names, err := filepath.Glob(filepath.Join(folder, "*"))
@@ -566,6 +625,27 @@ func (e *env) archiveTogether(t *testing.T, shared bool, step int) {
 	if v.Archived.Position != to {
 		t.Errorf("archived up to %d, want %d", v.Archived.Position, to)
 	}
+}
+
+// TestExpectationOfArchivedPositions: the server does not read files, so it refuses what it
+// cannot check, instead of agreeing with any hash.
+func TestExpectationOfArchivedPositions(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		v, _ := e.verify(t)
+		end := fmt.Sprintf("%d:%s", v.Head.Position, v.Head.Hash)
+		e.Advance(48 * time.Hour)
+		e.write(t, 4)
+		e.archive(t)
+		e.Advance(48 * time.Hour)
+		if _, err := e.Verify(t.Context(), e.Store, "", end); err != nil { // the base: known
+			t.Errorf("the last position that was archived: %v", err)
+		}
+		for _, expect := range []string{"4:" + v.Head.Hash, "9:" + strings.Repeat("0", 64)} {
+			if _, err := e.Verify(t.Context(), e.Store, "", expect); hostler.CodeOf(err) != hostler.CodeInvalid {
+				t.Errorf("%s: %v", expect, err)
+			}
+		}
+	})
 }
 
 func (e *env) archive(t *testing.T) {

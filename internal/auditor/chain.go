@@ -18,12 +18,13 @@ const serverUser = "local"
 
 // state is what the database states about the chain, before anything is read of it.
 type state struct {
-	last  *auditchain.Checkpoint // nil before the first
-	end   auditchain.Walk        // the end of the chain
-	keys  auditchain.Keys
-	trust auditchain.Trust
-	known []auditchain.Endorsement
-	head  *auditchain.Checkpoint // that this server remembers; nil for none
+	last   *auditchain.Checkpoint // nil before the first
+	end    auditchain.Walk        // the end of the chain
+	keys   auditchain.Keys
+	trust  auditchain.Trust
+	known  []auditchain.Endorsement
+	head   *auditchain.Checkpoint // that this server remembers; nil for none
+	forged int                    // checkpoints that no server wrote, and that do not count
 	// fault is why the chain does not continue what was signed; nil if it does.
 	fault *hostler.AuditFault
 }
@@ -48,10 +49,11 @@ func load(tx *store.Tx, s state) (state, error) {
 		s.known[i] = auditchain.Endorsement{ID: k.ID, Public: k.Public, Until: k.Until, By: k.SignedBy, Signature: k.Signature}
 	}
 	s.trust = s.keys.Trust(s.known)
-	row, err := tx.LastAuditCheckpoint()
+	row, forged, err := tx.LastAuditCheckpoint(s.trusts)
 	if err != nil {
 		return s, err
 	}
+	s.forged = forged
 	if row != nil {
 		c := checkpointOf(*row)
 		s.last = &c
@@ -65,7 +67,29 @@ func load(tx *store.Tx, s state) (state, error) {
 		s.end = auditchain.Walk{Pos: link.Pos, Hash: auditchain.HashOf(link.Hash)}
 	}
 	s.fault, err = s.check(tx)
+	// The forged ones stay in the table: they are recorded once.
+	if s.fault == nil && forged > 0 && (s.last == nil || s.last.Broken == 0) {
+		s.fault = s.forgedFault()
+	}
 	return s, err
+}
+
+// SignedBy reports whether the current key signed the newest checkpoint, if there is any.
+func SignedBy(tx *store.Tx, keys auditchain.Keys) (bool, error) {
+	s := state{keys: keys, trust: keys.Trust(nil)}
+	last, _, err := tx.LastAuditCheckpoint(s.trusts)
+	return err == nil && (last == nil || last.Key == keys.Current.ID), err
+}
+
+// trusts reports whether a key that is trusted signed a checkpoint.
+func (s *state) trusts(row store.AuditCheckpoint) bool {
+	return s.trust.Verify(checkpointOf(row)) == nil
+}
+
+func (s *state) forgedFault() *hostler.AuditFault {
+	return fault(hostler.AuditSignature, s.end.Pos,
+		"there are checkpoints that no server wrote, with numbers that none reaches",
+		"存在不是由服务写入的检查点，其编号是任何服务都达不到的")
 }
 
 // check compares the newest checkpoint with the end of the chain, and both with what the
@@ -204,8 +228,8 @@ func extend(tx *store.Tx, local state) (*auditchain.Checkpoint, error) {
 	next := s.next(tx)
 	links := s.link(rows)
 	next.Pos, next.Hash = s.end.Pos, s.end.Hash
-	if s.rotated() && s.fault == nil {
-		if err := tx.SetAuditKeys(s.endorse()); err != nil {
+	if s.rotated() {
+		if err := s.endorse(tx); err != nil {
 			return nil, err
 		}
 	}
@@ -262,11 +286,27 @@ func (s *state) link(rows []store.AuditRow) []store.AuditLink {
 	return links
 }
 
-// endorse confirms the key of the newest checkpoint and those that it confirmed, by the
-// current key.
-func (s *state) endorse() []store.AuditKey {
+// endorse confirms the older keys of this server and those that they confirmed, by the
+// current key. It does so beside a fault, too: once the current key has signed, nobody can
+// confirm the older ones any more.
+func (s *state) endorse(tx *store.Tx) error {
 	public := s.trust.Public()
-	until := map[string]int64{s.last.Key: s.last.Seq}
+	until := map[string]int64{}
+	for _, old := range s.keys.Older {
+		row, err := tx.LastAuditCheckpointOf(old.ID)
+		if err != nil {
+			return err
+		}
+		if row != nil && s.trusts(*row) {
+			until[old.ID] = row.Seq
+		}
+		if s.head != nil && s.head.Key == old.ID {
+			until[old.ID] = max(until[old.ID], s.head.Seq)
+		}
+	}
+	if _, trusted := public[s.last.Key]; trusted && until[s.last.Key] == 0 && s.trust.Verify(*s.last) == nil {
+		until[s.last.Key] = s.last.Seq
+	}
 	for _, e := range s.known {
 		if _, trusted := public[e.ID]; trusted && until[e.ID] == 0 {
 			until[e.ID] = e.Until
@@ -275,10 +315,13 @@ func (s *state) endorse() []store.AuditKey {
 	delete(until, s.keys.Current.ID)
 	var out []store.AuditKey
 	for id, seq := range until {
+		if seq == 0 {
+			continue // it has signed nothing
+		}
 		e := s.keys.Current.Endorse(public[id], seq)
 		out = append(out, store.AuditKey{ID: e.ID, Public: e.Public, Until: e.Until, SignedBy: e.By, Signature: e.Signature})
 	}
-	return out
+	return tx.SetAuditKeys(out)
 }
 
 // recordFault writes the row that records a fault, in the audit of the default project.

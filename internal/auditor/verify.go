@@ -113,11 +113,16 @@ func parseExpect(s string) (w auditchain.Walk, err error) {
 	return w, nil
 }
 
-// verifyExpected checks that the chain has a position with a hash. A position that was
-// archived is in a file.
+// verifyExpected checks that the chain has a position with a hash. One that was archived is
+// in a file, which the server does not read: it must not count as checked.
 func (s *state) verifyExpected(tx *store.Tx, want auditchain.Walk, v *hostler.AuditVerification) error {
-	if want.Pos == 0 || s.last != nil && want.Pos < s.last.Base {
+	if want.Pos == 0 {
 		return nil
+	}
+	if s.last != nil && want.Pos < s.last.Base {
+		return hostler.Invalid("expect",
+			"names a position that was archived: check it in the files, with audit verify --file … --expect",
+			"所指位置已归档：请用 audit verify --file … --expect 在归档文件中核对")
 	}
 	hash, err := s.hashAt(tx, want.Pos)
 	if err == nil && hash != want.Hash {
@@ -139,6 +144,7 @@ func (s *state) describe(v *hostler.AuditVerification) {
 	for id, public := range s.trust.Public() {
 		v.Keys = append(v.Keys, hostler.AuditKey{
 			ID: id, Public: base64.StdEncoding.EncodeToString(public), Current: id == s.keys.Current.ID,
+			Until: s.trust.Until(id),
 		})
 	}
 	slices.SortFunc(v.Keys, func(x, y hostler.AuditKey) int { return strings.Compare(x.ID, y.ID) })
@@ -152,6 +158,9 @@ func (s *state) begin(p *progress, v *hostler.AuditVerification) {
 	}
 	if s.fault != nil {
 		v.Faults = append(v.Faults, *s.fault)
+	}
+	if s.forged > 0 && s.fault == nil {
+		v.Faults = append(v.Faults, *s.forgedFault())
 	}
 	if s.last != nil && s.last.Broken > s.last.Base {
 		v.Faults = append(v.Faults, *fault(hostler.AuditBroken, s.last.Broken,

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -36,8 +37,10 @@ admin of the project default.
 The command prints the end of the chain. Write it down elsewhere: --expect checks later
 that the chain still has it.
 
-With --file, check archives instead, in the order in which they follow each other. This
-works without a server if --key has the public key that 'audit verify -o json' prints.
+With --file, check archives instead, in the order in which they follow each other, up to
+the last one that the server has archived. With --key, the public key that
+'audit verify -o json' prints, no server is needed, and any file can be checked alone.
+--expect then applies to the files.
 
 The exit code is 0 if there is no fault.`,
 			`检查数据库中的每条审计记录：没有被修改、删除、移动或插入，且最新的检查点由此服务的密钥签名。
@@ -45,8 +48,9 @@ The exit code is 0 if there is no fault.`,
 
 命令会显示链的末尾。请另行记下：以后可用 --expect 确认链中仍有它。
 
-使用 --file 时改为检查归档文件，须按先后顺序给出。若用 --key 提供 'audit verify -o json'
-显示的公钥，则无需连接服务。
+使用 --file 时改为检查归档文件，须按先后顺序给出，直至服务最后归档的文件。若用 --key 提供
+'audit verify -o json' 显示的公钥，则无需连接服务，也可单独检查任一文件；此时 --expect
+针对这些文件。
 
 没有发现问题时退出码为 0。`),
 		example: `hostler audit verify
@@ -186,15 +190,20 @@ type archiveReport struct {
 
 // verifyArchives checks files that follow each other.
 func (a *app) verifyArchives(ctx context.Context, f verifyFlags) error {
-	trust, err := a.archiveTrust(ctx, f.keys)
+	if err := checkExpect(f.expect); err != nil {
+		return err
+	}
+	trust, archived, err := a.archiveTrust(ctx, f.keys)
 	if err != nil {
 		return err
 	}
+	checks := []hostler.AuditHead{expectedHead(f.expect), archived}
+	seen := map[int64]auditchain.Hash{}
 	var before auditchain.Walk
 	var reports []archiveReport
 	var faults []hostler.AuditFault
 	for i, name := range f.files {
-		res, err := verifyArchive(trust, name, before)
+		res, err := verifyArchive(trust, name, before, checks)
 		if err != nil {
 			return err
 		}
@@ -205,11 +214,18 @@ func (a *app) verifyArchives(ctx context.Context, f verifyFlags) error {
 			})
 		}
 		before = res.End()
+		maps.Copy(seen, res.Watched)
 		faults = append(faults, res.Faults...)
 		reports = append(reports, archiveReport{
 			name, res.Rows, res.Base + 1, res.Pos, res.Hash.String(), res.Key, append([]hostler.AuditFault{}, res.Faults...),
 		})
 	}
+	if expected := checks[0]; expected.Position > 0 && seen[expected.Position] == (auditchain.Hash{}) {
+		return hostler.Errorf(hostler.CodeInvalid,
+			"--expect: position %d is not in these files: give the file that has it, or leave --file out if it was not archived",
+			"--expect：这些文件中没有位置 %d：请提供包含它的文件；若尚未归档，请去掉 --file", expected.Position)
+	}
+	faults = append(faults, compareHeads(checks, seen, before)...)
 	err = list(a, reports, []column[archiveReport]{
 		col("file", "文件", func(r archiveReport) string { return r.File }),
 		col("rows", "记录数", func(r archiveReport) string { return fmt.Sprint(r.Rows) }),
@@ -226,38 +242,84 @@ func (a *app) verifyArchives(ctx context.Context, f verifyFlags) error {
 	return a.reportFaults(faults)
 }
 
-func verifyArchive(trust auditchain.Trust, name string, before auditchain.Walk) (auditchain.ArchiveResult, error) {
+// expectedHead is what --expect names.
+func expectedHead(s string) hostler.AuditHead {
+	position, hash, _ := strings.Cut(s, ":")
+	n, _ := strconv.ParseInt(position, 10, 64) // checkExpect has read it
+	return hostler.AuditHead{Position: n, Hash: strings.ToLower(hash)}
+}
+
+// compareHeads compares positions with those of the files, which end at a position. The
+// second one is the last that the server has archived: files that end before it are not all.
+func compareHeads(
+	checks []hostler.AuditHead, seen map[int64]auditchain.Hash, end auditchain.Walk,
+) (faults []hostler.AuditFault) {
+	for i, head := range checks {
+		hash, found := seen[head.Position]
+		switch {
+		case head.Position == 0:
+		case found && hash.String() != head.Hash:
+			faults = append(faults, hostler.AuditFault{
+				Code: hostler.AuditTruncated, Position: head.Position,
+				Text: hostler.Textf("the files do not have the expected hash at position %d",
+					"归档文件在位置 %d 处的哈希与预期不符", head.Position),
+			})
+		case !found && i == 1:
+			faults = append(faults, hostler.AuditFault{
+				Code: hostler.AuditMissing, Position: end.Pos + 1,
+				Text: hostler.Textf("the files end at position %d, and the server has archived up to %d: "+
+					"give all later files too (with --key the server is not asked)",
+					"这些文件止于位置 %d，而服务已归档到 %d：请同时提供之后的所有文件（使用 --key 时不询问服务）",
+					end.Pos, head.Position),
+			})
+		}
+	}
+	return faults
+}
+
+func verifyArchive(
+	trust auditchain.Trust, name string, before auditchain.Walk, watched []hostler.AuditHead,
+) (auditchain.ArchiveResult, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return auditchain.ArchiveResult{}, badFile(err)
 	}
 	defer file.Close()
-	return trust.VerifyArchive(file, before)
+	var positions []int64
+	for _, head := range watched {
+		positions = append(positions, head.Position)
+	}
+	return trust.VerifyArchive(file, before, positions...)
 }
 
-// archiveTrust returns the keys that --key names, or else those of the server.
-func (a *app) archiveTrust(ctx context.Context, keys []string) (auditchain.Trust, error) {
-	if len(keys) == 0 {
+// archiveTrust returns the keys that --key names, or else those of the server, and the last
+// position that the server has archived.
+func (a *app) archiveTrust(
+	ctx context.Context, named []string,
+) (trust auditchain.Trust, archived hostler.AuditHead, err error) {
+	trust = auditchain.Trust{}
+	var keys []hostler.AuditKey
+	for _, key := range named {
+		keys = append(keys, hostler.AuditKey{Public: key})
+	}
+	if len(named) == 0 {
 		c, err := a.client()
 		if err != nil {
-			return nil, err
+			return nil, archived, err
 		}
 		v, err := c.VerifyAudit(ctx, "", "")
 		if err != nil {
-			return nil, err
+			return nil, archived, err
 		}
-		for _, k := range v.Keys {
-			keys = append(keys, k.Public)
-		}
+		keys, archived = v.Keys, v.Archived
 	}
-	var public []ed25519.PublicKey
 	for _, k := range keys {
-		raw, err := base64.StdEncoding.DecodeString(k)
+		raw, err := base64.StdEncoding.DecodeString(k.Public)
 		if err != nil || len(raw) != ed25519.PublicKeySize {
-			return nil, hostler.Errorf(hostler.CodeInvalid, "--key takes the base64 of %d bytes",
+			return nil, archived, hostler.Errorf(hostler.CodeInvalid, "--key takes the base64 of %d bytes",
 				"--key 应为 %d 字节的 base64", ed25519.PublicKeySize)
 		}
-		public = append(public, raw)
+		trust.Add(raw, k.Until)
 	}
-	return auditchain.TrustPublic(public...), nil
+	return trust, archived, nil
 }

@@ -43,6 +43,8 @@ func TestScripts(t *testing.T) {
 			"capture":  capture,
 			"receive":  receive,
 			"exhaust":  exhaust,
+			"chained":  chained,
+			"archives": archives,
 		},
 	})
 }

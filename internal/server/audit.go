@@ -43,13 +43,12 @@ func auditKeys(box *secret.Box) (keys auditchain.Keys, err error) {
 // auditSigned reports whether the current master key has signed the end of the audit, so
 // that the keys before it are confirmed and no longer needed.
 func auditSigned(tx *store.Tx, box *secret.Box, current string) (bool, error) {
-	last, err := tx.LastAuditCheckpoint()
-	if err != nil || last == nil {
-		return err == nil, err
-	}
 	if !box.Use(current) {
 		return false, nil
 	}
 	keys, err := auditKeys(box)
-	return last.Key == keys.Current.ID, err
+	if err != nil {
+		return false, err
+	}
+	return auditor.SignedBy(tx, keys)
 }

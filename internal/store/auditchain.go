@@ -147,9 +147,39 @@ func (tx *Tx) AuditChain(after, to int64, limit int) ([]ChainedAudit, error) {
 	return out, err
 }
 
-// LastAuditCheckpoint returns the newest checkpoint; nil before the first.
-func (tx *Tx) LastAuditCheckpoint() (*AuditCheckpoint, error) {
-	return queryOne[AuditCheckpoint](tx, `SELECT @cols FROM audit_checkpoint ORDER BY seq DESC LIMIT 1`)
+// maxAuditSeq is a number that no server reaches.
+const maxAuditSeq = 1 << 62
+
+// auditCheckpointsRead is how many of the newest checkpoints are read to find the last one.
+const auditCheckpointsRead = 100
+
+// LastAuditCheckpoint returns the newest checkpoint; nil when there is none. One with a
+// number that no server reaches counts only if it is trusted: there is no next number after
+// the largest, and a forged one would end the chain for ever. forged counts those that were
+// passed over.
+func (tx *Tx) LastAuditCheckpoint(
+	trusted func(AuditCheckpoint) bool,
+) (last *AuditCheckpoint, forged int, err error) {
+	rows, err := query[AuditCheckpoint](tx, `SELECT @cols FROM audit_checkpoint ORDER BY seq DESC LIMIT ?`,
+		auditCheckpointsRead)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := range rows {
+		if rows[i].Seq <= maxAuditSeq || trusted(rows[i]) {
+			return &rows[i], i, nil
+		}
+	}
+	last, err = queryOne[AuditCheckpoint](tx, `SELECT @cols FROM audit_checkpoint WHERE seq <= ?
+ORDER BY seq DESC LIMIT 1`, int64(maxAuditSeq))
+	return last, len(rows), err
+}
+
+// LastAuditCheckpointOf returns the newest checkpoint that names a key, among the newest
+// 10,000; nil when there is none.
+func (tx *Tx) LastAuditCheckpointOf(key string) (*AuditCheckpoint, error) {
+	return queryOne[AuditCheckpoint](tx, `SELECT @cols FROM (SELECT * FROM audit_checkpoint
+ORDER BY seq DESC LIMIT 10000) c WHERE key_id = ? ORDER BY seq DESC LIMIT 1`, key)
 }
 
 // AuditCheckpoints reads the checkpoints of positions after one, up to another.
