@@ -12,7 +12,7 @@ import (
 
 // The types of flags that pflag does not have.
 var _ = []pflag.Value{
-	pairsFlag{}, durationFlag{}, timeFlag{}, statesFlag{}, idFlag{}, stringFlag[hostler.EventType]{},
+	pairsFlag{}, durationFlag{}, timeFlag{}, laterFlag{}, statesFlag{}, idFlag{}, stringFlag[hostler.EventType]{},
 }
 
 // pairsFlag takes key=value, and may be repeated.

@@ -30,7 +30,7 @@ var placeholders = map[string]string{
 	"JOB": "作业", "KEY": "密钥", "LANE": "通道", "NAME": "名称", "QUEUE": "队列", "REF": "编号", "ROLE": "角色", "RUN": "执行",
 	"SHELL": "SHELL", "URL": "URL",
 	"APPROVAL": "审批", "STEP": "步骤", "TASK": "任务", "TEMPLATE": "模板", "VERSION": "版本",
-	"WEBHOOK": "回调", "WORKER": "节点", "flags": "选项",
+	"SCHEDULE": "计划", "WEBHOOK": "回调", "WORKER": "节点", "flags": "选项",
 }
 
 var placeholder = regexp.MustCompile(`\b([A-Z]+|flags)\b`)
