@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -107,12 +108,15 @@ func broken(t *testing.T, st *store.Store) (out []string) {
 // rig is a server that is killed, and its load.
 type rig struct {
 	t      *testing.T
+	binary string
 	dir    string
 	env    []string
 	addr   string
 	client *client.Client
 	ledger string
 	cmd    *exec.Cmd
+
+	printed atomic.Int64 // jobs of killForOutputs
 
 	mu    sync.Mutex
 	acked []job
@@ -141,8 +145,14 @@ func ownUser(t *testing.T) string {
 // newRig starts a server; more are settings of its environment.
 func newRig(t *testing.T, db string, more ...string) *rig {
 	t.Helper()
+	return newRigOf(t, binary, db, more...)
+}
+
+// newRigOf is newRig with another build of the server.
+func newRigOf(t *testing.T, binary, db string, more ...string) *rig {
+	t.Helper()
 	dir, key := t.TempDir(), auth.NewKey()
-	r := &rig{t: t, dir: filepath.Join(dir, "data"), ledger: filepath.Join(dir, "ledger"), seen: map[string]bool{}}
+	r := &rig{t: t, binary: binary, dir: filepath.Join(dir, "data"), ledger: filepath.Join(dir, "ledger"), seen: map[string]bool{}}
 	r.env = append(os.Environ(), "HOME="+dir, "HOSTLER_CONTEXT_FILE="+filepath.Join(dir, "context.yaml"),
 		"HOSTLER_ADMIN_KEY="+key, "HOSTLER_ENABLE_LOCAL_COMMAND=true", "HOSTLER_SLOTS=64",
 		"HOSTLER_DATA="+r.dir, "HOSTLER_LISTEN=127.0.0.1:0")
@@ -167,7 +177,7 @@ func newRig(t *testing.T, db string, more ...string) *rig {
 // start starts the server and waits until it prints its address.
 func (r *rig) start() {
 	r.t.Helper()
-	r.cmd = exec.Command(binary, "serve") //nolint:gosec // our own binary
+	r.cmd = exec.Command(r.binary, "serve") //nolint:gosec // our own binary
 	r.cmd.Env = r.env
 	logPath := filepath.Join(filepath.Dir(r.dir), "server.log")
 	errFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

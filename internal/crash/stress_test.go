@@ -20,6 +20,9 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/postgres"
+	"hostler.dev/hostler/internal/store/sqlite"
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
@@ -31,19 +34,28 @@ type stressSize struct {
 	assets           int // of an import
 	readers          int
 	frozen           time.Duration
+	deliveries       int // of a webhook that is deleted
 }
 
 // stressOf returns the size: STRESS=full is large.
 func stressOf() stressSize {
 	if os.Getenv("STRESS") == "full" {
-		return stressSize{100, time.Minute, 100_000, 10, 10_000, 60, 40 * time.Second}
+		return stressSize{100, time.Minute, 100_000, 10, 10_000, 60, 40 * time.Second, 1_000_000}
 	}
-	return stressSize{6, 6 * time.Second, 300, 3, 200, 6, 2 * time.Second}
+	return stressSize{6, 6 * time.Second, 300, 3, 200, 6, 2 * time.Second, 5_000}
 }
 
 func TestStressOnSQLite(t *testing.T) {
 	size := stressOf()
-	s := newStress(t, size, newRig(t, "", stressEnv(size)...))
+	r := newSteppableRig(t, "", stressEnv(size)...)
+	s := newStress(t, size, r, func(fn func(st *store.Store)) {
+		db, err := sqlite.Open(filepath.Join(r.dir, "hostler.db"), sqlite.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		fn(store.New(db, db))
+	})
 	s.run(s.rig)
 }
 
@@ -53,7 +65,14 @@ func TestStressOnPostgres(t *testing.T) {
 	size := stressOf()
 	dsn := storetest.Postgres(t)
 	env := append(stressEnv(size), "HOSTLER_MASTER_KEY="+base64.StdEncoding.EncodeToString(make([]byte, 32)))
-	s := newStress(t, size, newRig(t, dsn, env...))
+	s := newStress(t, size, newSteppableRig(t, dsn, env...), func(fn func(st *store.Store)) {
+		db, err := postgres.Open(t.Context(), dsn, postgres.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		fn(store.New(db, db))
+	})
 	s.run(newRig(t, dsn, env...))
 }
 
@@ -67,18 +86,78 @@ func stressEnv(size stressSize) []string {
 type stress struct {
 	*rig
 	size stressSize
-	jobs []hostler.JobID // of the commands
+	// open runs a function on the store of a server that is stopped.
+	open func(fn func(st *store.Store))
+	full hostler.WebhookID // the webhook with many deliveries
+	jobs []hostler.JobID   // of the commands
 	stop chan struct{}
 	wg   sync.WaitGroup
 }
 
-func newStress(t *testing.T, size stressSize, r *rig) *stress {
-	s := &stress{rig: r, size: size, stop: make(chan struct{})}
+func newStress(t *testing.T, size stressSize, r *rig, open func(fn func(st *store.Store))) *stress {
+	s := &stress{rig: r, size: size, open: open, stop: make(chan struct{})}
+	s.fillWebhook()
 	if _, err := s.client.PutQueue(t.Context(), "noise", hostler.QueueLimits{}); err != nil {
 		t.Fatal(err)
 	}
 	s.startCommands()
 	return s
+}
+
+// fillWebhook creates a webhook with many deliveries, while the server is stopped.
+func (s *stress) fillWebhook() {
+	s.t.Helper()
+	made, err := s.client.CreateWebhook(s.t.Context(), hostler.WebhookInput{
+		Name: "full", URL: "http://127.0.0.1:9/", Events: []string{"job.succeeded"}, GenerateSecret: true,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.full = made.Webhook.ID
+	s.kill()
+	s.open(func(st *store.Store) {
+		const chunk = 10_000
+		for from := 0; from < s.size.deliveries; from += chunk {
+			s.insertDeliveries(st, from, min(from+chunk, s.size.deliveries))
+		}
+	})
+	s.start()
+}
+
+// insertDeliveries inserts a part of the deliveries that have ended.
+func (s *stress) insertDeliveries(st *store.Store, from, to int) {
+	s.t.Helper()
+	first := int64(s.full) - int64(s.size.deliveries) // ids that nobody else gets
+	err := st.InTx(s.t.Context(), func(tx *store.Tx) error {
+		at := tx.Now().UnixMicro()
+		_, err := tx.Exec(`INSERT INTO delivery (id, webhook, project, pos, type, job, event, state, next_at, created_at, ended_at)
+WITH RECURSIVE s(i) AS (SELECT CAST(? AS BIGINT) UNION ALL SELECT i + 1 FROM s WHERE i < ?)
+SELECT i, ?, 1, 0, 'job.succeeded', 0, '{}', 'delivered', 0, ?, ? FROM s`, first+int64(from), first+int64(to)-1, s.full, at, at)
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// checkDeleted checks that the deliveries of the deleted webhook go away.
+func (s *stress) checkDeleted() {
+	s.t.Helper()
+	s.kill()
+	s.open(func(st *store.Store) {
+		var left int64
+		err := st.InTx(s.t.Context(), func(tx *store.Tx) (err error) {
+			left, err = tx.Exec(`UPDATE delivery SET pos = 0 WHERE webhook = ?`, s.full)
+			return err
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Logf("%d of the %d deliveries of the deleted webhook are left", left, s.size.deliveries)
+		if left == int64(s.size.deliveries) {
+			s.t.Error("no delivery of the deleted webhook is gone")
+		}
+	})
 }
 
 // startCommands starts the commands, one in each lane, with a short one queued behind it.
@@ -135,7 +214,16 @@ func (s *stress) run(frozen *rig) {
 	s.wg.Go(func() { s.repeat("pause", s.pause) })
 	s.wg.Go(func() { s.repeat("webhook", func(n int) error { return s.replaceHook(n, receiver.URL) }) })
 
-	s.wait(s.size.command / 10)
+	if err := s.client.DeleteWebhook(s.t.Context(), "full"); err != nil {
+		s.t.Errorf("delete the webhook with many deliveries: %v", err)
+	}
+	// The clock of the server that runs the commands steps: an hour forward, to an hour
+	// back, and to the right time again.
+	for _, by := range []syscall.Signal{stepForward, stepBack, stepBack, stepForward} {
+		s.wait(s.size.command / 20)
+		s.step(by)
+	}
+	s.wait(s.size.command / 20)
 	for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
 		if err := frozen.cmd.Process.Signal(sig); err != nil {
 			s.t.Fatal(err)
@@ -150,6 +238,7 @@ func (s *stress) run(frozen *rig) {
 	s.wg.Wait()
 	s.awaitCommands("", 2*s.size.commands)
 	s.checkCommands()
+	s.checkDeleted()
 	if l := late(); l > 5*time.Second {
 		s.t.Errorf("heartbeats were late by %v (p99), want less than 5 s", l)
 	}

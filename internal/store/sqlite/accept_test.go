@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
@@ -107,5 +108,25 @@ func TestEmptyDatabaseBesideData(t *testing.T) {
 		if refused := hostler.CodeOf(err) == hostler.CodeConflict; refused != (beside != "") {
 			t.Errorf("beside %q: %v", beside, err)
 		}
+	}
+}
+
+// TestLockOfAKilledServer takes the lock of a data folder that is released a moment later,
+// as that of a server which was killed while it started a program.
+func TestLockOfAKilledServer(t *testing.T) {
+	dir := t.TempDir()
+	release, err := sqlite.LockFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(50*time.Millisecond, release)
+	again, err := sqlite.LockFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again()
+	if other, err := sqlite.LockFolder(dir); err == nil {
+		other()
+		t.Error("two servers lock one folder")
 	}
 }

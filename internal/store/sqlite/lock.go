@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,7 +23,8 @@ func LockFolder(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = retryLock(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, errLocked(dir, f.Name())
@@ -31,7 +33,11 @@ func LockFolder(dir string) (release func(), err error) {
 	}
 	// The lock file may have been deleted under a live server: this one is bound to the
 	// place of the folder.
-	unlock, err := lockPlace(dir)
+	var unlock func()
+	err = retryLock(func() (err error) {
+		unlock, err = lockPlace(dir)
+		return err
+	})
 	if err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EADDRINUSE) {
@@ -46,6 +52,19 @@ func LockFolder(dir string) (release func(), err error) {
 		unlock()
 		_ = f.Close()
 	}, nil
+}
+
+// retryLock retries for a second to take a lock that is held. When a server is killed while
+// it starts a program, the child has the locks for another moment, until it executes the
+// program.
+func retryLock(lock func() error) error {
+	for tries := 0; ; tries++ {
+		err := lock()
+		if held := errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EADDRINUSE); !held || tries == 50 {
+			return err
+		}
+		<-time.After(20 * time.Millisecond)
+	}
 }
 
 func errLockedPlace(dir string) error {
