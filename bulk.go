@@ -7,6 +7,8 @@ type BulkRequest struct {
 	IDs    []JobID    `json:"ids,omitempty" maxItems:"1000"`
 	State  State      `json:"state,omitempty" doc:"resolve only: succeeded or failed"`
 	Note   string     `json:"note,omitempty" maxLength:"2000"`
+
+	OverrideRule *RuleOverride `json:"override_rule,omitempty" doc:"retry only, for admins: run the jobs although command rules demand an approval"`
 }
 
 // BulkResult is the outcome of a bulk change. More reports that further objects match:

@@ -22,34 +22,36 @@ const (
 	EventJobExpired   EventType = "job.expired"
 	EventJobUnknown   EventType = "job.unknown"
 
-	EventAssetCreated      EventType = "asset.created"
-	EventAssetUpdated      EventType = "asset.updated"
-	EventAssetDeleted      EventType = "asset.deleted"
-	EventAssetsImported    EventType = "asset.imported"
-	EventHostKeyPinned     EventType = "hostkey.pinned"
-	EventHostKeyOffered    EventType = "hostkey.offered"
-	EventHostKeyAccepted   EventType = "hostkey.accepted"
-	EventHostKeyRevoked    EventType = "hostkey.revoked"
-	EventCredentialCreated EventType = "credential.created"
-	EventCredentialUpdated EventType = "credential.updated"
-	EventCredentialDeleted EventType = "credential.deleted"
-	EventQueueUpdated      EventType = "queue.updated"
-	EventQueuePaused       EventType = "queue.paused"
-	EventQueueResumed      EventType = "queue.resumed"
-	EventScheduleCreated   EventType = "schedule.created"
-	EventScheduleUpdated   EventType = "schedule.updated"
-	EventScheduleDeleted   EventType = "schedule.deleted"
-	EventSchedulePaused    EventType = "schedule.paused"
-	EventScheduleResumed   EventType = "schedule.resumed"
-	EventScheduleMissed    EventType = "schedule.missed"
-	EventWorkerStarted     EventType = "worker.started"
-	EventWorkerStopped     EventType = "worker.stopped"
-	EventWorkerLost        EventType = "worker.lost"
-	EventWebhookCreated    EventType = "webhook.created"
-	EventWebhookUpdated    EventType = "webhook.updated"
-	EventWebhookDeleted    EventType = "webhook.deleted"
-	EventWebhookDisabled   EventType = "webhook.disabled"
-	EventWebhookPing       EventType = "webhook.ping"
+	EventAssetCreated       EventType = "asset.created"
+	EventAssetUpdated       EventType = "asset.updated"
+	EventAssetDeleted       EventType = "asset.deleted"
+	EventAssetsImported     EventType = "asset.imported"
+	EventHostKeyPinned      EventType = "hostkey.pinned"
+	EventHostKeyOffered     EventType = "hostkey.offered"
+	EventHostKeyAccepted    EventType = "hostkey.accepted"
+	EventHostKeyRevoked     EventType = "hostkey.revoked"
+	EventCredentialCreated  EventType = "credential.created"
+	EventCredentialUpdated  EventType = "credential.updated"
+	EventCredentialDeleted  EventType = "credential.deleted"
+	EventCommandRefused     EventType = "command.refused"
+	EventCommandRuleChanged EventType = "command.rule_changed"
+	EventQueueUpdated       EventType = "queue.updated"
+	EventQueuePaused        EventType = "queue.paused"
+	EventQueueResumed       EventType = "queue.resumed"
+	EventScheduleCreated    EventType = "schedule.created"
+	EventScheduleUpdated    EventType = "schedule.updated"
+	EventScheduleDeleted    EventType = "schedule.deleted"
+	EventSchedulePaused     EventType = "schedule.paused"
+	EventScheduleResumed    EventType = "schedule.resumed"
+	EventScheduleMissed     EventType = "schedule.missed"
+	EventWorkerStarted      EventType = "worker.started"
+	EventWorkerStopped      EventType = "worker.stopped"
+	EventWorkerLost         EventType = "worker.lost"
+	EventWebhookCreated     EventType = "webhook.created"
+	EventWebhookUpdated     EventType = "webhook.updated"
+	EventWebhookDeleted     EventType = "webhook.deleted"
+	EventWebhookDisabled    EventType = "webhook.disabled"
+	EventWebhookPing        EventType = "webhook.ping"
 
 	EventRunStarted        EventType = "run.started"
 	EventRunWaiting        EventType = "run.waiting"
@@ -107,6 +109,11 @@ func EventCatalogue() []EventInfo {
 		info(EventCredentialCreated, "A credential was created.", "凭据已创建。"),
 		info(EventCredentialUpdated, "A credential was changed.", "凭据已修改。"),
 		info(EventCredentialDeleted, "A credential was deleted.", "凭据已删除。"),
+		info(EventCommandRefused,
+			"Command rules refused jobs; the object is the names of the rules. At most one event in 10 s for each user and rule.",
+			"命令规则拒绝了作业；对象为规则名。每个用户每条规则每 10 秒最多一个事件。"),
+		info(EventCommandRuleChanged, "A command rule was changed, created, reset or deleted.",
+			"命令规则已修改、创建、重置或删除。"),
 		info(EventQueueUpdated, "A queue was created, or its limits were changed.",
 			"队列已创建或其限制已修改。"),
 		info(EventQueuePaused, "A queue was paused.", "队列已暂停。"),

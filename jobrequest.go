@@ -28,6 +28,8 @@ type JobRequest struct {
 	OnRetry     OnRetry           `json:"on_retry,omitempty" enum:"hold,release"`
 	Target      *InlineTarget     `json:"target,omitempty" doc:"an ad-hoc host, which is not an asset; excludes assets and labels"`
 	Webhook     *JobWebhook       `json:"webhook,omitempty" doc:"a request to be sent when each of the jobs ends"`
+
+	OverrideRule *RuleOverride `json:"override_rule,omitempty" doc:"admins only: run it although command rules demand an approval"`
 }
 
 // InlineTarget is an ad-hoc host with its login. It is not saved as an asset. The

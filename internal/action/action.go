@@ -39,6 +39,7 @@ import (
 	"io"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/risk"
 )
 
 // Action is a kind of work that jobs execute.
@@ -69,6 +70,10 @@ type Action struct {
 	// asset: on a host that they name, or on the worker. Callers who are limited to certain
 	// assets may not run it. nil: it works on its asset alone.
 	Elsewhere func(args json.RawMessage) bool
+	// Commands returns the commands that a job with these valid args runs, for the rules of
+	// dangerous commands; a secret in them is [risk.Unknown]. nil: it runs none. The registry
+	// requires it of every action that may change a host.
+	Commands func(args json.RawMessage) []risk.Command
 	// Enabled is false for an action that the configuration must enable.
 	Enabled bool
 	// Run does the work. It returns when the work has ended, or soon after its context.

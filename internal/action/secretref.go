@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/risk"
 )
 
 // A string of args may be given as {"$secret": "name"} where the schema marks it with
@@ -93,6 +94,12 @@ func (a *Action) allowSecrets() error {
 	}
 	if elsewhere := a.Elsewhere; elsewhere != nil {
 		a.Elsewhere = func(args json.RawMessage) bool { return elsewhere(a.hide(args)) }
+	}
+	if commands := a.Commands; commands != nil {
+		a.Commands = func(args json.RawMessage) []risk.Command {
+			plain, _ := a.replace(args, func(string) (string, bool) { return risk.Unknown, true })
+			return commands(plain)
+		}
 	}
 	named := a.Credentials
 	a.Credentials = func(args json.RawMessage) []CredentialUse {

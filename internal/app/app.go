@@ -75,6 +75,8 @@ type App struct {
 	store   *store.Store
 	work    *store.Store // with connections that slow requests do not use up
 	callers callerCache
+
+	refusals refusalLimit // of records of refusals by command rules
 }
 
 // New returns an App.

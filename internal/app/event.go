@@ -33,6 +33,8 @@ var eventOf = map[string]hostler.EventType{
 	"schedule.delete":   hostler.EventScheduleDeleted,
 	"schedule.pause":    hostler.EventSchedulePaused,
 	"schedule.resume":   hostler.EventScheduleResumed,
+	"rule.set":          hostler.EventCommandRuleChanged,
+	"rule.reset":        hostler.EventCommandRuleChanged,
 	"queue.set":         hostler.EventQueueUpdated,
 	"queue.pause":       hostler.EventQueuePaused,
 	"queue.resume":      hostler.EventQueueResumed,
@@ -67,6 +69,7 @@ var eventVerbs = map[string]auth.Verb{
 	"approval":   auth.ReadRun,
 	"template":   auth.ReadTemplate,
 	"task":       auth.ReadTemplate,
+	"command":    auth.ReadCommandRule,
 }
 
 // checkEventFilter checks the patterns of a filter.

@@ -37,9 +37,10 @@ func (a *App) RunBatch(ctx context.Context, c auth.Caller, reqs []hostler.JobReq
 		return nil, err
 	}
 	out := make([]Outcome, len(reqs))
+	commands := a.commands(ctx, g, nil)
 	for from := 0; from < len(reqs); from += enqueueStep {
 		to := min(from+enqueueStep, len(reqs))
-		err := a.runChunk(ctx, g, reqs[from:to], out[from:to])
+		err := a.runChunk(ctx, g, commands, reqs[from:to], out[from:to])
 		if err != nil && from == 0 {
 			return nil, err // no job was created
 		}
@@ -53,10 +54,14 @@ func (a *App) RunBatch(ctx context.Context, c auth.Caller, reqs []hostler.JobReq
 }
 
 // runChunk creates the jobs of one transaction and sets the outcome of each request.
-func (a *App) runChunk(ctx context.Context, g grant, reqs []hostler.JobRequest, out []Outcome) error {
+func (a *App) runChunk(
+	ctx context.Context, g grant, commands *commandCheck, reqs []hostler.JobRequest, out []Outcome,
+) error {
 	plans := make([]*plan, len(reqs))
 	for i, req := range reqs {
-		plans[i], out[i].Err = a.plan(req)
+		if plans[i], out[i].Err = a.plan(req); plans[i] != nil {
+			plans[i].judge(commands)
+		}
 	}
 	batch, err := change(ctx, g, func(s *scope) (*jobBatch, error) {
 		b := &jobBatch{scope: s, errs: make([]error, len(plans))}
@@ -74,6 +79,7 @@ func (a *App) runChunk(ctx context.Context, g grant, reqs []hostler.JobRequest, 
 			out[i].Err = err
 		}
 	}
+	a.recordRuleRefusal(ctx, g, batch.errs...)
 	byID := make(map[hostler.JobID]hostler.Job, len(batch.jobs))
 	for _, j := range batch.jobs {
 		byID[j.ID] = j
@@ -152,6 +158,9 @@ func queuesOf(plans []*plan) []string {
 func (b *jobBatch) add(i int, p *plan, run hostler.RunID) error {
 	var targets []store.Target
 	err := b.checkRun(p.act, p.spec.Args, p.onAssets)
+	if err == nil {
+		err = p.refusal
+	}
 	if err == nil {
 		targets, err = b.findTargets(p)
 	}

@@ -41,6 +41,10 @@ type plan struct {
 	inline  *hostler.InlineTarget // a host that is not an asset
 	webhook *webhook.Endpoint     // receives the end of each job
 
+	// commands judged the args, and refusal is what they are refused for, if anything.
+	commands *commandCheck
+	refusal  error
+
 	schedule string // name of the schedule that it belongs to
 }
 

@@ -22,7 +22,7 @@ func (a *App) RetryJob(ctx context.Context, c auth.Caller, id hostler.JobID, ide
 	}
 	return change(ctx, g, func(s *scope) (hostler.Job, error) {
 		created, err := idempotent(s, key, func() (hostler.JobID, error) {
-			results, err := s.retry([]hostler.JobID{id})
+			results, err := s.retry([]hostler.JobID{id}, s.commands(nil))
 			if err != nil {
 				return 0, err
 			}
@@ -49,6 +49,9 @@ func (a *App) RetryJobs(
 	if err := a.checkRetry(b); err != nil {
 		return hostler.BulkResult{}, err
 	}
+	if err := g.checkOverride(b.OverrideRule); err != nil {
+		return hostler.BulkResult{}, err
+	}
 	key, err := g.idempotencyKey("POST /jobs/retry", idem, b)
 	if err != nil {
 		return hostler.BulkResult{}, err
@@ -66,7 +69,7 @@ func (a *App) RetryJobs(
 			"选中的作业超过每次可重试的 %d 个；请缩小范围，例如使用 since 和 until", a.cfg.Limits.Bulk)
 	}
 	return change(ctx, g, func(s *scope) (hostler.BulkResult, error) {
-		return idempotent(s, key, func() (hostler.BulkResult, error) { return s.retryAll(ids) })
+		return idempotent(s, key, func() (hostler.BulkResult, error) { return s.retryAll(ids, s.commands(b.OverrideRule)) })
 	})
 }
 
@@ -86,8 +89,8 @@ func retriable(f *hostler.JobFilter) []hostler.State {
 	return states
 }
 
-func (s *scope) retryAll(ids []hostler.JobID) (hostler.BulkResult, error) {
-	made, err := s.retry(ids)
+func (s *scope) retryAll(ids []hostler.JobID, commands *commandCheck) (hostler.BulkResult, error) {
+	made, err := s.retry(ids, commands)
 	if err != nil {
 		return hostler.BulkResult{}, err
 	}
@@ -111,7 +114,7 @@ type retried struct {
 
 // retry creates new jobs like ended ones, in one run. An error of one of them is in
 // its result; the others are created all the same.
-func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
+func (s *scope) retry(ids []hostler.JobID, commands *commandCheck) ([]retried, error) {
 	specs, err := s.specsToRetry(ids)
 	if err != nil {
 		return nil, err
@@ -136,7 +139,7 @@ func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
 	var at []int
 	for i, id := range ids {
 		out[i].of = id
-		spec, err := s.retrySpec(id, specs, keys)
+		spec, err := s.retrySpec(id, specs, keys, commands)
 		if err == nil {
 			err = admission.Check(&spec)
 		}
@@ -156,7 +159,9 @@ func (s *scope) retry(ids []hostler.JobID) ([]retried, error) {
 	}
 	for n, id := range made {
 		out[at[n]].id = id
-		if err := s.audit("job.retry", out[at[n]].of.String(), map[string]any{"job": id}); err != nil {
+		detail := map[string]any{"job": id}
+		commands.overrideDetail(detail)
+		if err := s.audit("job.retry", out[at[n]].of.String(), detail); err != nil {
 			return nil, err
 		}
 	}
@@ -220,6 +225,7 @@ func (s *scope) deviceKeys(specs map[hostler.JobID]hostler.JobSpec) (map[hostler
 // retrySpec returns the spec of a new job like an ended one, checked like a new one.
 func (s *scope) retrySpec(
 	id hostler.JobID, specs map[hostler.JobID]hostler.JobSpec, keys map[hostler.AssetID]string,
+	commands *commandCheck,
 ) (hostler.JobSpec, error) {
 	spec, ok := specs[id]
 	if !ok {
@@ -240,6 +246,9 @@ func (s *scope) retrySpec(
 		return spec, err
 	}
 	if err := s.checkRun(act, spec.Args, spec.Asset != 0); err != nil {
+		return spec, err
+	}
+	if err := commands.check(act, spec.Args); err != nil {
 		return spec, err
 	}
 	key, ok := keys[spec.Asset]

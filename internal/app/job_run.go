@@ -34,25 +34,37 @@ func (a *App) RunJobs(
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
+	if err := g.checkOverride(req.OverrideRule); err != nil {
+		return hostler.JobsCreated{}, err
+	}
+	p.judge(a.commands(ctx, g, req.OverrideRule))
 	key, err := g.idempotencyKey("POST /jobs", idem, req)
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
 	// The answer is read in the same transaction: a read that fails after the commit
 	// would report as failed what was done.
-	return change(ctx, g, func(s *scope) (hostler.JobsCreated, error) {
+	created, err := change(ctx, g, func(s *scope) (hostler.JobsCreated, error) {
 		created, err := idempotent(s, key, func() (hostler.JobsCreated, error) { return s.runPlan(p) })
 		if err == nil && created.Count == 1 {
 			created.Job, err = s.Tx.Job(s.project, created.Jobs[0])
 		}
 		return created, err
 	})
+	a.recordRuleRefusal(ctx, g, err)
+	return created, err
 }
+
+// judge judges the commands of the jobs, before the transaction that creates them.
+func (p *plan) judge(c *commandCheck) { p.commands, p.refusal = c, c.check(p.act, p.spec.Args) }
 
 // runPlan creates the jobs of a plan, as one run.
 func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err := s.checkRun(p.act, p.spec.Args, p.onAssets); err != nil {
 		return hostler.JobsCreated{}, err
+	}
+	if p.refusal != nil {
+		return hostler.JobsCreated{}, p.refusal
 	}
 	if err := s.freeze(p); err != nil {
 		return hostler.JobsCreated{}, err
@@ -141,6 +153,7 @@ func runDetail(p *plan, targets []store.Target, created hostler.JobsCreated) map
 	if t := p.inline; t != nil {
 		detail["port"], detail["username"] = t.Port, t.Username
 	}
+	p.commands.overrideDetail(detail)
 	return detail
 }
 

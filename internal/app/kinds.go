@@ -25,5 +25,6 @@ var (
 	setAsideKind   = hostler.Text{EN: "events set aside", ZH: "被搁置的事件"}
 	queueKind      = hostler.Text{EN: "queue", ZH: "队列"}
 	laneKind       = hostler.Text{EN: "lane", ZH: "通道"}
+	ruleKind       = hostler.Text{EN: "command rule", ZH: "命令规则"}
 	workerKind     = hostler.Text{EN: "worker", ZH: "工作节点"}
 )

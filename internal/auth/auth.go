@@ -85,48 +85,51 @@ type Verb string
 
 // The verbs. Those of what belongs to no project are marked "system".
 const (
-	ReadProject     Verb = "project.read"
-	CreateProject   Verb = "project.create" // system
-	WriteProject    Verb = "project.write"  // system: weight and limits
-	ManageUsers     Verb = "user.manage"    // users of the acting project
-	ManageAllUsers  Verb = "user.all"       // system: any user, and disabling
-	OwnKeys         Verb = "key.own"
-	ManageKeys      Verb = "key.manage" // see and revoke keys of the acting project
-	ManageAllKeys   Verb = "key.all"    // system: keys of any user
-	ReadRole        Verb = "role.read"
-	WriteRole       Verb = "role.write"
-	ReadAsset       Verb = "asset.read"
-	WriteAsset      Verb = "asset.write"
-	ShareDevice     Verb = "asset.share" // system: a device that another project has
-	ReadHostKey     Verb = "hostkey.read"
-	DecideHostKey   Verb = "hostkey.decide"
-	ReadCredential  Verb = "credential.read" // never its secret
-	WriteCredential Verb = "credential.write"
-	UseCredential   Verb = "credential.use" // where its rules and allowed uses let it go
-	ReadAction      Verb = "action.read"
-	ReadJob         Verb = "job.read"
-	RunJob          Verb = "job.run"
-	RunRestricted   Verb = "job.run_restricted" // system: actions on the server itself
-	ChangeJob       Verb = "job.change"         // cancel, retry, resolve
-	ReadSchedule    Verb = "schedule.read"
-	WriteSchedule   Verb = "schedule.write"
-	ReadTemplate    Verb = "template.read" // and tasks
-	WriteTemplate   Verb = "template.write"
-	ReadRun         Verb = "run.read" // of flows; and approvals
-	ChangeRun       Verb = "run.change"
-	DecideApproval  Verb = "approval.decide" // where its step names the caller
-	ReadQueue       Verb = "queue.read"
-	WriteQueue      Verb = "queue.write"  // system
-	ReleaseLane     Verb = "lane.release" // system: see the holders of all projects, take it from them
-	ReadWorker      Verb = "worker.read"
-	StopWorker      Verb = "worker.stop" // system
-	ReadAudit       Verb = "audit.read"
-	VerifyAudit     Verb = "audit.verify" // system: the chain is one over all projects
-	ReadEvent       Verb = "event.read"   // of what the caller may read
-	ReadWebhook     Verb = "webhook.read" // and deliveries, which hold results of jobs
-	WriteWebhook    Verb = "webhook.write"
-	SendDelivery    Verb = "delivery.send"  // again, or as a test
-	ManageSetAside  Verb = "delivery.aside" // system: events that could not be delivered
+	ReadProject      Verb = "project.read"
+	CreateProject    Verb = "project.create" // system
+	WriteProject     Verb = "project.write"  // system: weight and limits
+	ManageUsers      Verb = "user.manage"    // users of the acting project
+	ManageAllUsers   Verb = "user.all"       // system: any user, and disabling
+	OwnKeys          Verb = "key.own"
+	ManageKeys       Verb = "key.manage" // see and revoke keys of the acting project
+	ManageAllKeys    Verb = "key.all"    // system: keys of any user
+	ReadRole         Verb = "role.read"
+	WriteRole        Verb = "role.write"
+	ReadAsset        Verb = "asset.read"
+	WriteAsset       Verb = "asset.write"
+	ShareDevice      Verb = "asset.share" // system: a device that another project has
+	ReadHostKey      Verb = "hostkey.read"
+	DecideHostKey    Verb = "hostkey.decide"
+	ReadCredential   Verb = "credential.read" // never its secret
+	WriteCredential  Verb = "credential.write"
+	UseCredential    Verb = "credential.use" // where its rules and allowed uses let it go
+	ReadAction       Verb = "action.read"
+	ReadJob          Verb = "job.read"
+	RunJob           Verb = "job.run"
+	RunRestricted    Verb = "job.run_restricted" // system: actions on the server itself
+	OverrideRule     Verb = "job.override_rule"  // run what command rules demand an approval for
+	ReadCommandRule  Verb = "rule.read"
+	WriteCommandRule Verb = "rule.write"
+	ChangeJob        Verb = "job.change" // cancel, retry, resolve
+	ReadSchedule     Verb = "schedule.read"
+	WriteSchedule    Verb = "schedule.write"
+	ReadTemplate     Verb = "template.read" // and tasks
+	WriteTemplate    Verb = "template.write"
+	ReadRun          Verb = "run.read" // of flows; and approvals
+	ChangeRun        Verb = "run.change"
+	DecideApproval   Verb = "approval.decide" // where its step names the caller
+	ReadQueue        Verb = "queue.read"
+	WriteQueue       Verb = "queue.write"  // system
+	ReleaseLane      Verb = "lane.release" // system: see the holders of all projects, take it from them
+	ReadWorker       Verb = "worker.read"
+	StopWorker       Verb = "worker.stop" // system
+	ReadAudit        Verb = "audit.read"
+	VerifyAudit      Verb = "audit.verify" // system: the chain is one over all projects
+	ReadEvent        Verb = "event.read"   // of what the caller may read
+	ReadWebhook      Verb = "webhook.read" // and deliveries, which hold results of jobs
+	WriteWebhook     Verb = "webhook.write"
+	SendDelivery     Verb = "delivery.send"  // again, or as a test
+	ManageSetAside   Verb = "delivery.aside" // system: events that could not be delivered
 )
 
 // Rule is the lowest role for a verb, and the project in which it is required.
@@ -141,48 +144,51 @@ type Rule struct {
 
 // rules is the one table of permissions.
 var rules = map[Verb]Rule{
-	ReadProject:     {Role: hostler.RoleViewer},
-	CreateProject:   {Role: hostler.RoleAdmin, System: true, Unlimited: true},
-	WriteProject:    {Role: hostler.RoleAdmin, System: true, Unlimited: true},
-	ManageUsers:     {Role: hostler.RoleAdmin, Unlimited: true},
-	ManageAllUsers:  {Role: hostler.RoleAdmin, System: true, Unlimited: true},
-	OwnKeys:         {Role: hostler.RoleViewer},
-	ManageKeys:      {Role: hostler.RoleAdmin, Unlimited: true},
-	ManageAllKeys:   {Role: hostler.RoleAdmin, System: true, Unlimited: true},
-	ReadRole:        {Role: hostler.RoleViewer},
-	WriteRole:       {Role: hostler.RoleAdmin, Unlimited: true},
-	ReadAsset:       {Role: hostler.RoleViewer},
-	WriteAsset:      {Role: hostler.RoleOperator, AllAssets: true},
-	ShareDevice:     {Role: hostler.RoleAdmin, System: true, Unlimited: true},
-	ReadHostKey:     {Role: hostler.RoleViewer},
-	DecideHostKey:   {Role: hostler.RoleAdmin, AllAssets: true},
-	ReadCredential:  {Role: hostler.RoleViewer},
-	WriteCredential: {Role: hostler.RoleAdmin, Unlimited: true},
-	UseCredential:   {Role: hostler.RoleOperator},
-	ReadAction:      {Role: hostler.RoleViewer},
-	ReadJob:         {Role: hostler.RoleViewer},
-	RunJob:          {Role: hostler.RoleOperator},
-	RunRestricted:   {Role: hostler.RoleAdmin, System: true},
-	ChangeJob:       {Role: hostler.RoleOperator},
-	ReadSchedule:    {Role: hostler.RoleViewer, AllAssets: true},
-	WriteSchedule:   {Role: hostler.RoleOperator, AllAssets: true},
-	ReadTemplate:    {Role: hostler.RoleViewer},
-	WriteTemplate:   {Role: hostler.RoleOperator, Unlimited: true},
-	ReadRun:         {Role: hostler.RoleViewer, AllAssets: true},
-	ChangeRun:       {Role: hostler.RoleOperator, AllAssets: true},
-	DecideApproval:  {Role: hostler.RoleOperator, AllAssets: true},
-	ReadQueue:       {Role: hostler.RoleViewer},
-	WriteQueue:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
-	ReleaseLane:     {Role: hostler.RoleAdmin, System: true, Unlimited: true},
-	ReadWorker:      {Role: hostler.RoleViewer},
-	StopWorker:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
-	ReadAudit:       {Role: hostler.RoleAdmin, AllAssets: true},
-	VerifyAudit:     {Role: hostler.RoleAdmin, System: true, Unlimited: true},
-	ReadEvent:       {Role: hostler.RoleViewer, AllAssets: true},
-	ReadWebhook:     {Role: hostler.RoleOperator, AllAssets: true},
-	WriteWebhook:    {Role: hostler.RoleAdmin, Unlimited: true},
-	SendDelivery:    {Role: hostler.RoleOperator, AllAssets: true},
-	ManageSetAside:  {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReadProject:      {Role: hostler.RoleViewer},
+	CreateProject:    {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	WriteProject:     {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ManageUsers:      {Role: hostler.RoleAdmin, Unlimited: true},
+	ManageAllUsers:   {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	OwnKeys:          {Role: hostler.RoleViewer},
+	ManageKeys:       {Role: hostler.RoleAdmin, Unlimited: true},
+	ManageAllKeys:    {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReadRole:         {Role: hostler.RoleViewer},
+	WriteRole:        {Role: hostler.RoleAdmin, Unlimited: true},
+	ReadAsset:        {Role: hostler.RoleViewer},
+	WriteAsset:       {Role: hostler.RoleOperator, AllAssets: true},
+	ShareDevice:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReadHostKey:      {Role: hostler.RoleViewer},
+	DecideHostKey:    {Role: hostler.RoleAdmin, AllAssets: true},
+	ReadCredential:   {Role: hostler.RoleViewer},
+	WriteCredential:  {Role: hostler.RoleAdmin, Unlimited: true},
+	UseCredential:    {Role: hostler.RoleOperator},
+	ReadAction:       {Role: hostler.RoleViewer},
+	ReadJob:          {Role: hostler.RoleViewer},
+	RunJob:           {Role: hostler.RoleOperator},
+	RunRestricted:    {Role: hostler.RoleAdmin, System: true},
+	OverrideRule:     {Role: hostler.RoleAdmin, Unlimited: true},
+	ReadCommandRule:  {Role: hostler.RoleViewer},
+	WriteCommandRule: {Role: hostler.RoleAdmin, Unlimited: true},
+	ChangeJob:        {Role: hostler.RoleOperator},
+	ReadSchedule:     {Role: hostler.RoleViewer, AllAssets: true},
+	WriteSchedule:    {Role: hostler.RoleOperator, AllAssets: true},
+	ReadTemplate:     {Role: hostler.RoleViewer},
+	WriteTemplate:    {Role: hostler.RoleOperator, Unlimited: true},
+	ReadRun:          {Role: hostler.RoleViewer, AllAssets: true},
+	ChangeRun:        {Role: hostler.RoleOperator, AllAssets: true},
+	DecideApproval:   {Role: hostler.RoleOperator, AllAssets: true},
+	ReadQueue:        {Role: hostler.RoleViewer},
+	WriteQueue:       {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReleaseLane:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReadWorker:       {Role: hostler.RoleViewer},
+	StopWorker:       {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReadAudit:        {Role: hostler.RoleAdmin, AllAssets: true},
+	VerifyAudit:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReadEvent:        {Role: hostler.RoleViewer, AllAssets: true},
+	ReadWebhook:      {Role: hostler.RoleOperator, AllAssets: true},
+	WriteWebhook:     {Role: hostler.RoleAdmin, Unlimited: true},
+	SendDelivery:     {Role: hostler.RoleOperator, AllAssets: true},
+	ManageSetAside:   {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 }
 
 // Verbs lists every verb, sorted.

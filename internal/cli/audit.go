@@ -68,7 +68,8 @@ var auditVerbs = []string{
 	"hostkey.accept", "hostkey.pin", "hostkey.revoke", "job.cancel", "job.cancel_all", "job.resolve", "job.retry",
 	"job.run", "key.create", "key.revoke", "key.rotate", "lane.release", "project.change", "project.create",
 	"queue.pause", "queue.resume", "queue.set",
-	"role.change", "role.create", "role.delete", "user.change", "user.create", "webhook.create", "webhook.delete",
+	"role.change", "role.create", "role.delete", "rule.refuse", "rule.reset", "rule.set",
+	"user.change", "user.create", "webhook.create", "webhook.delete",
 	"webhook.disable", "webhook.enable", "webhook.rotate", "webhook.test", "webhook.update", "worker.close_session",
 	"worker.stop",
 }
@@ -118,6 +119,7 @@ var (
 	chineseObjects = map[string]string{
 		"auth": "请求", "asset": "资产", "audit": "审计", "credential": "凭据", "delivery": "投递", "dispatch": "作业分派",
 		"hostkey": "主机密钥", "job": "作业", "key": "密钥", "lane": "通道", "project": "项目", "queue": "队列", "role": "角色",
+		"rule": "命令规则",
 		"user": "用户", "webhook": "回调", "worker": "工作节点",
 	}
 	chineseVerbs = map[string]string{
@@ -125,7 +127,7 @@ var (
 		"broken": "发现被改动的", "cancel": "取消", "cancel_all": "取消用户的全部", "change": "修改",
 		"close_session": "关闭连接", "confirm": "确认", "create": "创建", "delete": "删除", "disable": "停用",
 		"enable": "启用", "forbid": "禁止使用", "hold": "暂停", "import": "导入", "pause": "暂停", "pin": "固定",
-		"refuse": "拒绝", "release": "放行", "resend": "重发", "resolve": "确认结果", "resume": "恢复",
+		"refuse": "拒绝", "release": "放行", "reset": "重置", "resend": "重发", "resolve": "确认结果", "resume": "恢复",
 		"retry": "重试", "revoke": "吊销", "rotate": "轮换", "run": "执行", "set": "设置", "stop": "停止",
 		"test": "测试", "update": "修改",
 	}

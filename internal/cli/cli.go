@@ -105,7 +105,7 @@ hostler job run check_port --asset web1 --arg port=22 --wait`,
 		a.applyCmd(), a.templateCmd(), a.taskCmd(), a.approvalCmd(), a.decideCmd("approve"), a.decideCmd("reject"),
 		a.scheduleCmd(), a.queueCmd(), a.laneCmd(), a.dispatchCmd(), a.workerCmd(),
 		a.eventsCmd(), a.webhookCmd(), a.deliveryCmd(),
-		a.userCmd(), a.roleCmd(), a.keyCmd(), a.whoamiCmd(), a.canCmd(), a.projectCmd(), a.auditCmd(),
+		a.ruleCmd(), a.userCmd(), a.roleCmd(), a.keyCmd(), a.whoamiCmd(), a.canCmd(), a.projectCmd(), a.auditCmd(),
 		a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.benchCmd(),
 		a.contextCmd(), a.completionCmd(), a.versionCmd(),
 	)

@@ -45,7 +45,8 @@ hostler job cancel --run run_0001a2b3c4d`,
 // jobRetry is 'hostler job retry': a person's decision, not the automatic retries of
 // --retries, which are attempts of the same job.
 func (a *app) jobRetry() *cobra.Command {
-	return a.bulkCmd(bulkChange{
+	var override hostler.RuleOverride
+	cmd := a.bulkCmd(bulkChange{
 		use: "retry [JOB...] [flags]",
 		doc: doc{
 			short: txt("run ended jobs again, by id or by filter",
@@ -59,8 +60,14 @@ and its history stay.`,
 		applicable: []hostler.State{
 			hostler.StateFailed, hostler.StateCancelled, hostler.StateExpired, hostler.StateSucceeded,
 		},
+		prepare: func(b *hostler.BulkRequest) error {
+			b.OverrideRule = overrideOf(override)
+			return nil
+		},
 		send: (*client.Client).RetryJobs,
 	})
+	a.overrideFlags(cmd, &override)
+	return cmd
 }
 
 // jobResolve is 'hostler job resolve'. It has no --state: it applies to unknown jobs only.

@@ -23,6 +23,7 @@ type runFlags struct {
 	idempotencyKey string
 	// webhook is a URL, webhookFile a file with all fields of a [hostler.JobWebhook].
 	webhook, webhookFile string
+	override             hostler.RuleOverride
 }
 
 // jobRun is 'hostler job run'.
@@ -55,6 +56,7 @@ hostler job run ssh_script --asset web1 --arg script=@fix.sh --timeout 10m`,
 	})
 	a.runTargetFlags(cmd, &f)
 	a.runScheduleFlags(cmd, &f)
+	a.overrideFlags(cmd, &f.override)
 	a.complete(cmd, "", actionNames)
 	return cmd
 }
@@ -130,7 +132,7 @@ func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) err
 	if f.req.Webhook, err = a.jobWebhook(f.webhook, f.webhookFile); err != nil {
 		return err
 	}
-	f.req.OnLost = hostler.OnLost(f.onLost)
+	f.req.OnLost, f.req.OverrideRule = hostler.OnLost(f.onLost), overrideOf(f.override)
 	if f.retries > 0 {
 		f.req.MaxAttempts = f.retries + 1
 	}

@@ -60,7 +60,7 @@ var useCases = []Rule{
 	{Package: "internal/app", May: []string{
 		"internal/action", "internal/assetfile", "internal/auditor", "internal/auth", "internal/check",
 		"internal/destination", "internal/flow", "internal/outbox", "internal/resolve", "internal/schedule",
-		"internal/secret", "internal/store", "internal/webhook",
+		"internal/risk", "internal/secret", "internal/store", "internal/webhook",
 	}},
 	{Package: "internal/resolve", May: []string{
 		"internal/action", "internal/check", "internal/destination", "internal/flow", "internal/secret", "internal/store",
@@ -91,16 +91,19 @@ var workers = []Rule{
 
 // Families of actions import the contract, and no other family.
 var actions = []Rule{
-	{Package: "internal/action", May: []string{"internal/check"}},
+	{Package: "internal/action", May: []string{"internal/check", "internal/risk"}},
 	{Package: "internal/action/...", May: []string{"internal/action"}},
 	{Package: "internal/action/http", May: []string{
 		"internal/action", "internal/check", "internal/destination", "internal/egress",
 	}},
 	{Package: "internal/action/net", May: []string{"internal/action", "internal/egress"}},
-	{Package: "internal/action/netcli", May: []string{"internal/action", "internal/check", "internal/sshconn"}},
+	{Package: "internal/action/local", May: []string{"internal/action", "internal/risk"}},
+	{Package: "internal/action/netcli", May: []string{
+		"internal/action", "internal/check", "internal/risk", "internal/sshconn",
+	}},
 	{Package: "internal/action/netcli/devicetest"},
 	{Package: "internal/action/ssh", May: []string{
-		"internal/action", "internal/check", "internal/sshconn", "internal/wait",
+		"internal/action", "internal/check", "internal/risk", "internal/sshconn", "internal/wait",
 	}},
 	{Package: "internal/sshconn", May: []string{"internal/action", "internal/egress", "internal/wait"}},
 	{Package: "internal/sshconn/sshtest"},

@@ -11,8 +11,17 @@ import (
 var languages = strings.Fields(`python python2 python3 perl ruby node nodejs php lua tclsh awk gawk mawk nawk
 pwsh powershell R Rscript groovy scala deno bun go julia`)
 
-// IsShell reports whether a program runs texts like sh does, by its name or path.
-func IsShell(interpreter string) bool { return slices.Contains(shells, programName(interpreter)) }
+// Script returns the command that runs a script with an interpreter; "" is sh. The text for
+// an interpreter that is not known is taken for one of a shell.
+func Script(
+	path, interpreter, text string, args []string, env map[string]string, stdin string,
+) Command {
+	c := Command{Path: path, Kind: Shell, Text: text, Args: args, Env: env, Stdin: stdin}
+	if slices.Contains(languages, programName(interpreter)) {
+		c.Kind = Foreign
+	}
+	return c
+}
 
 // languageText evaluates python -c TEXT, perl -e TEXT, awk TEXT, and a text that is read.
 func languageText(j *judge, st *shell, args []string, in string, at pos) string {

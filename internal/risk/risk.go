@@ -149,9 +149,9 @@ func (s *Set) add(r *rule) {
 // command, those that refuse first.
 func (s *Set) Judge(commands ...Command) []Finding {
 	var out []Finding
-	b := newBudget()
+	b, files := newBudget(), map[string]string{}
 	for _, c := range commands {
-		out = append(out, s.judge(c, b)...)
+		out = append(out, s.judge(c, b, files)...)
 	}
 	slices.SortStableFunc(out, func(a, b Finding) int {
 		return cmp.Compare(severity(b.Effect), severity(a.Effect))
@@ -163,9 +163,11 @@ func severity(e hostler.RuleEffect) int {
 	return slices.Index([]hostler.RuleEffect{hostler.RuleApprove, hostler.RuleRefuse}, e)
 }
 
-func (s *Set) judge(c Command, b *budget) []Finding {
+// judge judges one command; files are what the commands before it wrote.
+func (s *Set) judge(c Command, b *budget, files map[string]string) []Finding {
 	j := &judge{set: s, path: c.Path, budget: b}
 	st := newShell(c)
+	st.files = files
 	switch c.Kind {
 	case Shell:
 		j.shellText(c.Text, st, c.Stdin, pos{1, 1})

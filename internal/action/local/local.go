@@ -33,6 +33,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/risk"
 )
 
 //go:embed local_command.json
@@ -66,6 +67,7 @@ func Actions(o Options) []action.Action {
 		Traits:    func(json.RawMessage) action.Traits { return action.Traits{} },
 		Check:     checkArgs,
 		Elsewhere: func(json.RawMessage) bool { return true },
+		Commands:  commandsOf,
 		Enabled:   o.Enabled,
 		Run:       o.run,
 	}}
@@ -257,4 +259,15 @@ func evaluate(r Result, err error) action.Result {
 			"无法读取其输出")
 	}
 	return action.Succeeded(r)
+}
+
+// commandsOf is the program that a job runs.
+func commandsOf(raw json.RawMessage) []risk.Command {
+	var a args
+	if json.Unmarshal(raw, &a) != nil {
+		return nil
+	}
+	return []risk.Command{{
+		Path: "argv", Kind: risk.Argv, Argv: a.Argv, Env: a.Env, Stdin: a.Stdin, Dir: cmp.Or(a.Dir, "/"),
+	}}
 }

@@ -10,6 +10,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/risk"
 )
 
 //go:embed schema/net_cli.json
@@ -60,7 +61,8 @@ func (f *Family) cliAction() action.Action {
 			ZH: "在网络设备上执行命令或下发配置；commands 与 config 二选一。支持的平台：" + list + "。",
 		},
 		Schema: cliSchema, Asset: action.AssetRequired, LogsIn: true, Enabled: true,
-		Traits: cliTraits, Check: checkArgs, Credentials: enableCredential, Run: f.runCLI,
+		Traits: cliTraits, Check: checkArgs, Credentials: enableCredential, Commands: commandsOf,
+		Run: f.runCLI,
 	}
 }
 
@@ -77,6 +79,22 @@ func (f *Family) checkAction() action.Action {
 		Traits: func(json.RawMessage) action.Traits { return action.Traits{Idempotent: true} },
 		Check:  checkArgs, Credentials: enableCredential, Run: f.runCheck,
 	}
+}
+
+// commandsOf lists the lines that a job enters.
+func commandsOf(raw json.RawMessage) []risk.Command {
+	var a cliArgs
+	if json.Unmarshal(raw, &a) != nil {
+		return nil
+	}
+	name, _ := Platform(a.Platform)
+	var out []risk.Command
+	for field, lines := range map[string][]string{"commands": a.Commands, "config": a.Config} {
+		for i, l := range lines {
+			out = append(out, risk.Command{Path: check.Item(field, i), Kind: risk.Device, Text: l, Platform: name})
+		}
+	}
+	return out
 }
 
 // cliTraits: commands that only display something are idempotent and need no lane;

@@ -10,6 +10,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/risk"
 )
 
 //go:embed schema/ssh_command.json
@@ -51,9 +52,28 @@ func (f *Family) commandAction() action.Action {
 			ZH: "通过 SSH，在资产用户的登录 shell 中执行一行命令，或依次执行多行命令。",
 		},
 		Schema: commandSchema, Asset: action.AssetRequired, LogsIn: true, Enabled: true,
-		Traits: anyChange, Check: checkCommand, Credentials: sudoCredential,
+		Traits: anyChange, Check: checkCommand, Credentials: sudoCredential, Commands: commandsOf,
 		Run: f.runCommand,
 	}
+}
+
+// commandsOf lists the command lines of a job.
+func commandsOf(raw json.RawMessage) []risk.Command {
+	var args commandArgs
+	if json.Unmarshal(raw, &args) != nil {
+		return nil
+	}
+	var out []risk.Command
+	add := func(path, text string) {
+		out = append(out, risk.Command{Path: path, Kind: risk.Shell, Text: text, Env: args.Env, Stdin: args.Stdin})
+	}
+	if args.Command != "" {
+		add("command", args.Command)
+	}
+	for i, c := range args.Commands {
+		add(check.Item("commands", i), c)
+	}
+	return out
 }
 
 func checkCommand(raw json.RawMessage) []hostler.FieldError {

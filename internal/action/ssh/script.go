@@ -9,6 +9,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/risk"
 )
 
 //go:embed schema/ssh_script.json
@@ -30,8 +31,18 @@ func (f *Family) scriptAction() action.Action {
 			ZH: "通过 SSH 在资产上运行脚本，可带参数、环境变量和标准输入。",
 		},
 		Schema: scriptSchema, Asset: action.AssetRequired, LogsIn: true, Enabled: true,
-		Traits: anyChange, Check: checkScript, Credentials: sudoCredential, Run: f.runScript,
+		Traits: anyChange, Check: checkScript, Credentials: sudoCredential, Commands: scriptCommands,
+		Run: f.runScript,
 	}
+}
+
+// scriptCommands is the script, and its interpreter.
+func scriptCommands(raw json.RawMessage) []risk.Command {
+	var args scriptArgs
+	if json.Unmarshal(raw, &args) != nil {
+		return nil
+	}
+	return []risk.Command{risk.Script("script", args.Interpreter, args.Script, args.Args, args.Env, args.Stdin)}
 }
 
 func checkScript(raw json.RawMessage) []hostler.FieldError {

@@ -11,6 +11,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
+	"hostler.dev/hostler/internal/risk"
 	"hostler.dev/hostler/internal/wait"
 )
 
@@ -60,7 +61,7 @@ func (f *Family) serviceAction() action.Action {
 			ZH: "通过 SSH 启动、停止、重启、重载或查看 systemd 服务，并校验其状态。",
 		},
 		Schema: serviceSchema, Asset: action.AssetRequired, LogsIn: true, Enabled: true,
-		Traits: serviceTraits, Credentials: sudoCredential, Run: f.runService,
+		Traits: serviceTraits, Credentials: sudoCredential, Commands: serviceCommands, Run: f.runService,
 	}
 }
 
@@ -91,6 +92,16 @@ func serviceTraits(raw json.RawMessage) action.Traits {
 		Idempotent: slices.Contains([]string{opStart, opStop, opStatus}, args.Operation),
 		Changes:    args.Operation != opStatus,
 	}
+}
+
+// serviceCommands is the command of systemctl that a job runs.
+func serviceCommands(raw json.RawMessage) []risk.Command {
+	var args serviceArgs
+	if json.Unmarshal(raw, &args) != nil {
+		return nil
+	}
+	argv := []string{"systemctl", cmp.Or(args.Operation, opRestart), args.Name}
+	return []risk.Command{{Path: "operation", Kind: risk.Argv, Argv: argv}}
 }
 
 func (f *Family) runService(ctx context.Context, c *action.Call) action.Result {

@@ -61,7 +61,7 @@ func Routes(cfg Config) []rest.Route {
 		listeners: rest.NewLimiter(cfg.Listeners, hostler.Text{EN: "streams of events", ZH: "事件流"}),
 	}
 	return slices.Concat(
-		a.callerRoutes(), a.projectRoutes(), a.userRoutes(), a.roleRoutes(), a.keyRoutes(),
+		a.callerRoutes(), a.projectRoutes(), a.userRoutes(), a.roleRoutes(), a.commandRuleRoutes(), a.keyRoutes(),
 		a.assetRoutes(), a.assetFileRoutes(), a.hostKeyRoutes(), a.credentialRoutes(),
 		a.actionRoutes(), a.jobRoutes(), a.flowRoutes(), a.scheduleRoutes(), a.logRoutes(), a.eventRoutes(),
 		a.queueRoutes(), a.laneRoutes(), a.dispatchRoutes(), a.workerRoutes(), a.webhookRoutes(), a.deliveryRoutes(), a.auditRoutes(),
