@@ -100,6 +100,9 @@ type newRun struct {
 	bytes    int // of the args of all steps
 	faults   []hostler.FieldError
 	code     hostler.Code // of the faults
+
+	commandCheck *commandCheck
+	approved     []bool // the steps behind an approval
 }
 
 // newRun prepares a run. The error names everything that is wrong.
@@ -248,6 +251,9 @@ func (n *newRun) addJobs(row *store.RunStepRow, step *hostler.Step, i int) error
 	if err := n.checkRun(p.act, p.spec.Args, p.onAssets); err != nil {
 		return err
 	}
+	if err := n.checkCommands(p, i); err != nil {
+		return err
+	}
 	row.Total, row.Hosts = 1, 1
 	targets := []store.Target{{}}
 	if p.onAssets {
@@ -269,6 +275,22 @@ func (n *newRun) addJobs(row *store.RunStepRow, step *hostler.Step, i int) error
 	})
 	row.Jobs = string(b)
 	return err
+}
+
+// checkCommands judges the commands of a step. A rule that demands an approval is content
+// with one that the step waits for: of other people, and not one that time may grant.
+func (n *newRun) checkCommands(p *plan, i int) error {
+	if n.commandCheck == nil {
+		n.commandCheck = n.commands(nil)
+		asks := make([]bool, len(n.template.Steps))
+		for k := range asks {
+			a := n.template.Steps[k].Approval
+			asks[k] = a != nil && !a.Self && a.OnExpiry != "continue"
+		}
+		n.approved = flow.Behind(flow.Needs(n.template.Steps), asks)
+	}
+	n.commandCheck.approved = n.approved[i] && !n.template.Steps[i].Always
+	return n.commandCheck.check(p.act, p.spec.Args)
 }
 
 // selection is what selects the hosts of a step.

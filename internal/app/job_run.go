@@ -63,6 +63,9 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err := s.checkRun(p.act, p.spec.Args, p.onAssets); err != nil {
 		return hostler.JobsCreated{}, err
 	}
+	if p.commands == nil {
+		p.judge(s.commands(nil)) // a fire of a schedule, which nobody is there to override
+	}
 	if p.refusal != nil {
 		return hostler.JobsCreated{}, p.refusal
 	}

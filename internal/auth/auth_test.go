@@ -27,6 +27,7 @@ var least = map[auth.Verb]hostler.Role{
 	auth.ManageUsers: "admin", auth.ManageKeys: "admin", auth.DecideHostKey: "admin", auth.WriteCredential: "admin",
 	auth.ReadAudit: "admin", auth.ReadSchedule: "viewer", auth.WriteSchedule: "operator",
 	auth.ReadTemplate: "viewer", auth.WriteTemplate: "operator", auth.ReadRun: "viewer",
+	auth.OverrideRule: "admin", auth.ReadCommandRule: "viewer", auth.WriteCommandRule: "admin",
 	auth.ChangeRun: "operator", auth.DecideApproval: "operator",
 }
 
