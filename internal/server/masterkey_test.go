@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -249,5 +250,103 @@ func TestRotateMasterCommands(t *testing.T) {
 	}
 	if err := keeper.runOnce(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestBackupsOfARotation restores backups that were taken before, during and after a rotation,
+// with each key file that there was: one opens with the keys of its time, or with a later file
+// that still has them, and otherwise says which file is needed.
+func TestBackupsOfARotation(t *testing.T) {
+	ctx, clock := t.Context(), time.Unix(1e9, 0)
+	log := slog.New(slog.DiscardHandler)
+	cfg := dataIn(t)
+	both := [][]byte{newKey, oldKey}
+	backups := map[string]string{}
+	var ids []hostler.CredentialID
+	var project hostler.ProjectID
+	func() {
+		write(t, cfg, [][]byte{oldKey})
+		st, _, err := openStore(ctx, cfg, opening{server: true}, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = st.Close() }()
+		inTx(t, st, func(tx *store.Tx) error {
+			p, err := tx.InsertProject("p")
+			project = p.ID
+			return err
+		})
+		box, err := openBox(ctx, cfg, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &keyServer{t: t, keyKeeper: newKeyKeeper(cfg, st, box, true, log)}
+		s.now = func() time.Time { return clock }
+		backup := func(name string) {
+			backups[name] = filepath.Join(t.TempDir(), "copy")
+			if err := Backup(ctx, cfg, backups[name]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.tick()
+		ids = append(ids, s.seal(project, "one"))
+		backup("before")
+		late := &keyServer{t: t, keyKeeper: newKeyKeeper(cfg, st, boxOf(t, oldKey), true, log)}
+		s.write(cfg, both)
+		s.tick()
+		ids = append(ids, late.seal(project, "late"))
+		backup("during")
+		for range 3 {
+			s.tick()
+		}
+		clock = clock.Add(resealSettle)
+		s.tick()
+		s.write(cfg, [][]byte{newKey})
+		s.tick()
+		backup("after")
+	}()
+	for name, want := range map[string][3]bool{"before": {true, true, false}, "during": {false, true, false}, "after": {false, true, true}} {
+		for i, keys := range [][][]byte{{oldKey}, both, {newKey}} {
+			to := dataIn(t)
+			if err := Restore(ctx, to, backups[name]); err != nil {
+				t.Fatal(err)
+			}
+			write(t, to, keys)
+			st, _, err := openStore(ctx, to, opening{server: true}, log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored := ids
+			if name == "before" {
+				stored = ids[:1]
+			}
+			box, err := openBox(ctx, to, st)
+			got := err == nil && opens(t, st, box, project, stored...)
+			if got != want[i] || err != nil && !strings.Contains(err.Error(), "copy the key file") {
+				t.Errorf("the backup from %s the rotation, key file %d: opens %v, %v", name, i, got, err)
+			}
+			if err := st.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func dataIn(t *testing.T) config.Config {
+	t.Helper()
+	cfg, err := config.Load(config.Source{Environ: []string{"HOSTLER_DATA=" + filepath.Join(t.TempDir(), "data")}})
+	if err == nil {
+		err = os.MkdirAll(cfg.Data, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func write(t *testing.T, cfg config.Config, keys [][]byte) {
+	t.Helper()
+	if err := secret.WriteKeys(keyPath(cfg), keys); err != nil {
+		t.Fatal(err)
 	}
 }
