@@ -226,7 +226,20 @@ func (c *conn) ExecRows(_ context.Context, text string, rows sqldb.Batch) (int64
 			total += n
 		}
 	}
+	if strings.HasPrefix(text, "INSERT INTO "+segmentPrefix) {
+		c.db.rows += max(0, textBytes(rows)/segmentRowBytes-total)
+	}
 	return total, nil
+}
+
+// textBytes is the size of the texts of a batch.
+func textBytes(rows sqldb.Batch) (n int64) {
+	for _, col := range rows.Cols {
+		for _, text := range col.Texts {
+			n += int64(len(text))
+		}
+	}
+	return n
 }
 
 // bindRows stores n rows of a batch in c.args, in the order of [sqldb.Rewriter.RewriteRows].

@@ -20,6 +20,11 @@ const segmentPrefix = "done_"
 // not full, so that old rows are dropped on servers with few jobs too.
 const segmentAge = 24 * time.Hour
 
+// segmentRowBytes is how much of one row counts as one of the rows that a segment may have:
+// to drop a segment takes longer the more pages it has, whatever its rows, and no write
+// passes meanwhile. A start counts the rows only: it would read them all for their size.
+const segmentRowBytes = 1 << 10
+
 func segmentName(n int64) string { return segmentPrefix + strconv.FormatInt(n, 10) }
 
 // roll starts a new segment with the columns and indexes of the current one.

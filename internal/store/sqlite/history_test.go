@@ -161,3 +161,41 @@ VALUES (?, 1, 'w', 1, '{}', '', 0, 0)`, int64(newest))
 		t.Errorf("id %d, want one above %d", ids[0], newest)
 	}
 }
+
+// TestLargeResultsFillASegment inserts few ended jobs with large results: they fill a
+// segment like many small ones.
+func TestLargeResultsFillASegment(t *testing.T) {
+	type ended struct {
+		ID     int64  `db:"id"`
+		Result string `db:"result"`
+	}
+	for name, c := range map[string]struct {
+		rows, size, segments int
+	}{
+		"small": {90, 10, 1}, "many small": {210, 10, 3}, "large": {50, 8 << 10, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := mustOpen(t, filepath.Join(t.TempDir(), "hostler.db"), Options{SegmentRows: 100})
+			for from := 0; from < c.rows; from += 10 {
+				rows := make([]ended, 10)
+				for i := range rows {
+					rows[i] = ended{int64(from + i + 1), strings.Repeat("x", c.size)}
+				}
+				err := db.InTx(t.Context(), func(conn sqldb.Conn) error {
+					_, err := conn.ExecRows(t.Context(), `INSERT INTO `+conn.InsertTable("done")+` (id, project, run, queue,
+action, asset, asset_name, lane_key, lane_lim, prio, state, attempt, max_attempts, backoff, timeout, on_lost, on_unknown,
+on_retry, run_at, expires_at, retry_of, created_by, created_at, queued_at, started_at, ended_at, worker, fence, args, result,
+error, output) SELECT v.id, 1, 1, 'q', 'a', 0, '', '', 0, 5, 'succeeded', 1, 1, '', 0, '', '', '', 0, 0, 0, '', 0, 0, 0, 0,
+0, 1, '{}', v.result, '', '' FROM @rows`, sqldb.NewBatch(rows))
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := int(db.segment.Load()); n != c.segments {
+				t.Errorf("the history has %d segments, want %d", n, c.segments)
+			}
+		})
+	}
+}

@@ -44,7 +44,8 @@ import (
 type Options struct {
 	Log *slog.Logger     // nil: discard
 	Now func() time.Time // nil: time.Now
-	// SegmentRows is how many ended jobs a segment of the history holds; 0 means
+	// SegmentRows is how many ended jobs a segment of the history holds, or fewer whose
+	// results are large (see segmentRowBytes); 0 means
 	// 250,000.
 	SegmentRows int64
 	// Reserve is the disk space, in bytes, reserved for recording the results of
