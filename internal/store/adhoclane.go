@@ -169,14 +169,35 @@ func (tx *Tx) changesOfHosts() ([]placeChange, error) {
 	if err := tx.c.Lock(tx.ctx, hostLock, false); err != nil {
 		return nil, err
 	}
-	addresses := addressesOf(tx.placeChanges)
-	// One step of the index for each address between the first and the last that has such
-	// jobs, however many these are.
-	live, err := column[string](tx, `WITH RECURSIVE g (at) AS (
-SELECT min(address) FROM job_target WHERE on_device = 1 AND address >= ?
-UNION ALL SELECT (SELECT min(t.address) FROM job_target t WHERE t.on_device = 1 AND t.address > g.at) FROM g
-WHERE g.at < ?) SELECT at FROM g WHERE at IN ?*`, addresses[0], addresses[len(addresses)-1], addresses)
-	return slices.DeleteFunc(tx.placeChanges, func(c placeChange) bool { return !slices.Contains(live, c.address) }), err
+	live := map[string]bool{}
+	for some := range slices.Chunk(addressesOf(tx.placeChanges), placesStep) {
+		found, err := column[string](tx, liveHostsText(len(some)), anys(some)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, address := range found {
+			live[address] = true
+		}
+	}
+	return slices.DeleteFunc(tx.placeChanges, func(c placeChange) bool { return !live[c.address] }), nil
+}
+
+// placesStep is how many addresses one statement looks up.
+const placesStep = 64
+
+// liveHostsText returns the statement that finds those of n addresses at which jobs of
+// ad-hoc hosts live: one step of the index for each, however many jobs and hosts there are.
+func liveHostsText(n int) string {
+	const one = `SELECT (SELECT t.address FROM job_target t WHERE t.on_device = 1 AND t.address = ? LIMIT 1) AS at`
+	return `SELECT at FROM (` + strings.Repeat(one+"\nUNION ALL ", n-1) + one + `) x WHERE at IS NOT NULL`
+}
+
+func anys(values []string) []any {
+	out := make([]any, len(values))
+	for i, v := range values {
+		out[i] = v
+	}
+	return out
 }
 
 func addressesOf(changes []placeChange) []string {

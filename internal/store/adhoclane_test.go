@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +64,39 @@ func (f *fixture) laneOf(id hostler.JobID) (key, shown string) {
 			func(r sqldb.Rows) error { return r.Scan(&key, &shown) })
 	})
 	return key, shown
+}
+
+// TestManyAssetsSayWhichDevices creates many assets at once, some of them at addresses of
+// ad-hoc hosts with live jobs.
+func TestManyAssetsSayWhichDevices(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		p := f.projects("p")[0]
+		var jobs []hostler.JobID
+		assets := make([]store.AssetRow, 200)
+		for i := range assets {
+			address := fmt.Sprintf("h%03d", i)
+			assets[i] = store.AssetRow{ProjectID: p, Asset: hostler.Asset{
+				Name: address, Address: address, Kind: "host", DeviceKey: "d" + address, HostKey: hostler.HostKeyStrict,
+			}}
+			if i%50 == 49 {
+				jobs = append(jobs, f.enqueue(onHost(p, address, 22), onHost(p, address+"x", 22))...)
+			}
+		}
+		f.tx(func(tx *store.Tx) error { return tx.InsertAssets(p, assets) })
+		var lanes []string
+		for _, id := range jobs {
+			key, _ := f.laneOf(id)
+			lanes = append(lanes, key)
+		}
+		want := []string{
+			"device:dh049", "device:h049x", "device:dh099", "device:h099x",
+			"device:dh149", "device:h149x", "device:dh199", "device:h199x",
+		}
+		if !slices.Equal(lanes, want) {
+			t.Errorf("the jobs are in %v, want %v", lanes, want)
+		}
+		f.wantInvariants()
+	})
 }
 
 // TestDeviceOfAnAdhocHost checks which of the assets at the address of an ad-hoc host says
