@@ -71,8 +71,8 @@ type Action struct {
 	// assets may not run it. nil: it works on its asset alone.
 	Elsewhere func(args json.RawMessage) bool
 	// Commands returns the commands that a job with these valid args runs, for the rules of
-	// dangerous commands; a secret in them is [risk.Unknown]. nil: it runs none. The registry
-	// requires it of every action that may change a host.
+	// dangerous commands; a secret in them is [risk.Unknown]. nil: it runs none. Every action
+	// that may change a host needs it; package node has a test.
 	Commands func(args json.RawMessage) []risk.Command
 	// Enabled is false for an action that the configuration must enable.
 	Enabled bool

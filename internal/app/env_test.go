@@ -15,6 +15,7 @@ import (
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/outbox"
 	"hostler.dev/hostler/internal/resolve"
+	"hostler.dev/hostler/internal/risk"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/storetest"
@@ -225,6 +226,15 @@ func testActions(t *testing.T) *action.Registry {
 			Elsewhere: func(args json.RawMessage) bool { return bytes.Contains(args, []byte("http")) },
 		},
 		action.Action{Name: "off", Schema: open, Traits: looks, Run: run},
+		action.Action{
+			Name: "shell", Schema: json.RawMessage(`{"type":"object","properties":{"command":{"type":"string"}}}`),
+			Asset: action.AssetOptional, Traits: changes, Enabled: true, Run: run,
+			Commands: func(args json.RawMessage) []risk.Command {
+				var a struct{ Command string }
+				_ = json.Unmarshal(args, &a)
+				return []risk.Command{{Path: "command", Text: a.Command}}
+			},
+		},
 		action.Action{
 			Name:    "nowhere",
 			Schema:  open,
