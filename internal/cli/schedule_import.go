@@ -135,7 +135,7 @@ Lines that cannot be imported are listed with the reason. Remove the lines from 
 crontab afterwards, or they run twice.`,
 			`为 crontab 的每一行创建计划，在指定的资产上执行其命令。同一行的名称不变，因此可重复导入。
 不能导入的行会列出原因。导入后请从 crontab 中删除这些行，否则会重复执行。`),
-		example: `crontab -l | hostler schedule import --asset web1 --zone Asia/Shanghai --dry-run
+		example: `crontab -l | hostler schedule import --asset web1 --dry-run
 hostler schedule import --crontab /etc/crontab --system --asset web1`,
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		text, err := a.readSmallFile(f.file)

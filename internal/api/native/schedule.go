@@ -10,6 +10,13 @@ import (
 	"hostler.dev/hostler/internal/auth"
 )
 
+// runDialect is that of a run now, which answers 400 to every fault of the request.
+var runDialect = func() *rest.Dialect {
+	d := *Dialect
+	d.BadRequest = true
+	return &d
+}()
+
 func (a *api) scheduleRoutes() []rest.Route {
 	route := Dialect.Route
 	return []rest.Route{
@@ -30,7 +37,8 @@ func (a *api) scheduleRoutes() []rest.Route {
 			"Resume a paused schedule", "恢复计划"),
 		route("GET /schedules/{schedule}/next", auth.ReadSchedule, rest.Do(a.nextFires),
 			"List coming fires of a schedule", "列出计划的后续触发时间"),
-		route("POST /schedules/{schedule}/run", auth.RunJob, rest.Created(rest.Do(a.runSchedule)),
+		runDialect.Route("POST /schedules/{schedule}/run", auth.RunJob,
+			rest.OptionalBody(rest.Created(rest.Do(a.runSchedule))),
 			"Run a schedule now, also a paused one; its next fire stays", "立即执行计划（暂停中也可）；不影响下次触发"),
 		route("GET /schedules/{schedule}/fires", auth.ReadSchedule, rest.List(rest.Do(a.fires)),
 			"List the fires of a schedule, newest first", "列出计划的触发记录，最新在前"),

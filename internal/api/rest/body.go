@@ -109,6 +109,9 @@ func checkBody(r *http.Request, rt Route, body []byte, shape check.Shape) error 
 	contentType := r.Header.Get("Content-Type")
 	switch rt.Operation.body {
 	case jsonBody:
+		if rt.Operation.optional && len(bytes.TrimSpace(body)) == 0 {
+			return nil
+		}
 		return checkJSON(contentType, body, check.JSONLimits{
 			Depth: maxDepth, Shape: shape, NullAbsent: rt.Dialect.Lenient, Done: r.Context().Done(),
 		})

@@ -204,7 +204,11 @@ func (s *core) problem(r *http.Request, d *Dialect, err error) *Problem {
 		s.cfg.Log.ErrorContext(r.Context(), "request failed",
 			"method", r.Method, "route", r.Pattern, "code", string(e.Code), "error", e.Text.EN, "cause", e.Cause)
 	}
-	return NewProblem(e, langOf(r, d), d.Errors)
+	p := NewProblem(e, langOf(r, d), d.Errors)
+	if d.BadRequest && e.Code == hostler.CodeInvalid {
+		p.Status = http.StatusBadRequest
+	}
+	return p
 }
 
 // fail answers with an error.

@@ -26,6 +26,8 @@ type Dialect struct {
 	// Lenient accepts what existing scripts send needlessly: null for a member that
 	// is not set, and unknown query parameters.
 	Lenient bool
+	// BadRequest answers 400 also where a field breaks a rule, instead of 422.
+	BadRequest bool
 	// SchemaName renames a type in the OpenAPI document; nil renames none.
 	SchemaName func(t reflect.Type, name string) string
 }

@@ -16,6 +16,8 @@ type Operation struct {
 	status int // of success; 0 means 200
 	body   bodyKind
 	list   bool // see List
+	// optional: a call without a body is as one without any member.
+	optional bool
 	// describe completes the description; nil when the types describe it.
 	describe func(api huma.API, op *huma.Operation)
 	register func(api huma.API, op huma.Operation)
@@ -24,6 +26,13 @@ type Operation struct {
 // Created is the operation with the status 201 on success.
 func Created(o Operation) Operation {
 	o.status = http.StatusCreated
+	return o
+}
+
+// OptionalBody is the operation of a handler whose Body is a pointer, which is nil when
+// the request has none.
+func OptionalBody(o Operation) Operation {
+	o.optional = true
 	return o
 }
 
