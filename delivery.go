@@ -12,23 +12,26 @@ const (
 	DeliveryFailed    DeliveryState = "failed"    // no retry is left; a person may resend it
 )
 
-// Delivery is one event that is sent to one webhook. Its id is the webhook-id that the
+// Delivery is one event that is sent to one webhook or channel. Its id is the webhook-id that the
 // receiver sees, the same in every attempt, by which it detects duplicates.
 type Delivery struct {
-	ID       DeliveryID        `json:"id"`
-	Webhook  WebhookID         `json:"webhook"`
-	Name     string            `json:"webhook_name"`
-	Pos      int64             `json:"pos" doc:"of the event"`
-	Type     EventType         `json:"type"`
-	Job      JobID             `json:"job,omitzero"`
-	State    DeliveryState     `json:"state"`
-	Tries    int               `json:"tries"`
-	NextAt   *time.Time        `json:"next_at,omitempty" doc:"of the next attempt"`
-	Created  time.Time         `json:"created_at"`
-	Ended    *time.Time        `json:"ended_at,omitempty"`
-	Body     string            `json:"body,omitempty" doc:"of the request; omitted from listings"`
-	Attempts []DeliveryAttempt `json:"attempts,omitempty" doc:"newest last; omitted from listings, which have the last one"`
-	Last     *DeliveryAttempt  `json:"last,omitempty"`
+	ID      DeliveryID `json:"id"`
+	Webhook WebhookID  `json:"webhook,omitzero"`
+	Name    string     `json:"webhook_name,omitempty"`
+	// Channel and ChannelName are set instead for a channel.
+	Channel     ChannelID         `json:"channel,omitzero"`
+	ChannelName string            `json:"channel_name,omitempty"`
+	Pos         int64             `json:"pos" doc:"of the event"`
+	Type        EventType         `json:"type"`
+	Job         JobID             `json:"job,omitzero"`
+	State       DeliveryState     `json:"state"`
+	Tries       int               `json:"tries"`
+	NextAt      *time.Time        `json:"next_at,omitempty" doc:"of the next attempt"`
+	Created     time.Time         `json:"created_at"`
+	Ended       *time.Time        `json:"ended_at,omitempty"`
+	Body        string            `json:"body,omitempty" doc:"of the request; omitted from listings"`
+	Attempts    []DeliveryAttempt `json:"attempts,omitempty" doc:"newest last; omitted from listings, which have the last one"`
+	Last        *DeliveryAttempt  `json:"last,omitempty"`
 }
 
 // DeliveryAttempt is one request and its response.
@@ -40,11 +43,13 @@ type DeliveryAttempt struct {
 	Status   int               `json:"status,omitempty" doc:"HTTP status; 0 without a response"`
 	Response string            `json:"response,omitempty" doc:"the first 4 KiB"`
 	Error    *Text             `json:"error,omitempty"`
+	Merged   DeliveryID        `json:"merged,omitzero" doc:"the delivery whose message stands for this one too"`
 }
 
 // DeliveryFilter selects deliveries; an empty field selects all.
 type DeliveryFilter struct {
 	Webhook string        `json:"webhook,omitempty" doc:"name or id"`
+	Channel string        `json:"channel,omitempty" doc:"name or id"`
 	State   DeliveryState `json:"state,omitempty" enum:"pending,delivered,failed"`
 	Type    EventType     `json:"type,omitempty"`
 	Job     JobID         `json:"job,omitzero"`

@@ -53,6 +53,12 @@ const (
 	EventWebhookDisabled    EventType = "webhook.disabled"
 	EventWebhookPing        EventType = "webhook.ping"
 
+	EventChannelCreated  EventType = "channel.created"
+	EventChannelUpdated  EventType = "channel.updated"
+	EventChannelDeleted  EventType = "channel.deleted"
+	EventChannelDisabled EventType = "channel.disabled"
+	EventChannelPing     EventType = "channel.ping"
+
 	EventRunStarted        EventType = "run.started"
 	EventRunWaiting        EventType = "run.waiting"
 	EventRunSucceeded      EventType = "run.succeeded"
@@ -140,6 +146,15 @@ func EventCatalogue() []EventInfo {
 			"接收方声明已不存在，Hostler 停用了回调。"),
 		info(EventWebhookPing, "A person tests a webhook; only that webhook receives it.",
 			"测试回调；仅该回调会收到。"),
+		info(EventChannelCreated, "A notification channel was created.", "通知渠道已创建。"),
+		info(EventChannelUpdated, "A person changed, enabled or disabled a notification channel.",
+			"通知渠道已被修改、启用或停用。"),
+		info(EventChannelDeleted, "A notification channel was deleted.", "通知渠道已删除。"),
+		info(EventChannelDisabled,
+			"Hostler disabled a notification channel, because its receiver answered that it is gone.",
+			"接收方声明已不存在，Hostler 停用了通知渠道。"),
+		info(EventChannelPing, "A person tests a notification channel; only that channel receives it.",
+			"测试通知渠道；仅该渠道会收到。"),
 		info(EventRunStarted, "A person started a run.", "执行已启动。"),
 		info(EventRunWaiting, "A run waits for people: for an approval, or for an unknown outcome to be resolved.",
 			"执行在等待人工处理：审批，或确认未知结果。"),
@@ -232,6 +247,9 @@ type ObjectEvent struct {
 	Object string `json:"object"`
 	// By is the user whose call it was; empty for a change by Hostler itself.
 	By string `json:"by,omitempty"`
+	// Channel is the channel that a message of a run is sent to. Channels that subscribe
+	// to run.message get those without one.
+	Channel string `json:"channel,omitempty"`
 }
 
 // EventFilter selects events; an empty field selects all. Every field but Types

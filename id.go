@@ -56,6 +56,7 @@ type (
 	TaskID          = ID[taskKind]
 	ApprovalID      = ID[approvalKind]
 	RunStepID       = ID[runStepKind]
+	ChannelID       = ID[channelKind]
 )
 
 type (
@@ -79,6 +80,7 @@ type (
 	taskKind          struct{}
 	approvalKind      struct{}
 	runStepKind       struct{}
+	channelKind       struct{}
 )
 
 func (projectKind) prefix() string       { return "prj" }
@@ -101,6 +103,7 @@ func (templateKind) prefix() string      { return "tpl" }
 func (taskKind) prefix() string          { return "tsk" }
 func (approvalKind) prefix() string      { return "apv" }
 func (runStepKind) prefix() string       { return "stp" }
+func (channelKind) prefix() string       { return "chn" }
 
 // crockford is Crockford's base 32 alphabet in lower case: its byte order is
 // its digit order.

@@ -116,7 +116,10 @@ const (
 // NotifyStep is a step that sends a message: an event of type run.message, which webhooks
 // deliver.
 type NotifyStep struct {
-	Text string `json:"text"`
+	// Channel is the name of a channel of the project; without one, the channels and
+	// webhooks that subscribe to run.message get the text.
+	Channel string `json:"channel,omitempty"`
+	Text    string `json:"text"`
 }
 
 // Amount is a number, or a part of a whole in percent. Its text form is 3 or 25%.

@@ -24,7 +24,7 @@ func (c *Client) DeliveriesLister(f hostler.DeliveryFilter) Lister[hostler.Deliv
 func deliveryQuery(f hostler.DeliveryFilter, p hostler.Page) url.Values {
 	q := pageQuery(p)
 	for name, value := range map[string]string{
-		"webhook": f.Webhook, "state": string(f.State), "type": string(f.Type), "job": f.Job.String(),
+		"webhook": f.Webhook, "channel": f.Channel, "state": string(f.State), "type": string(f.Type), "job": f.Job.String(),
 		"since": timeText(f.Since), "until": timeText(f.Until),
 	} {
 		if value != "" {

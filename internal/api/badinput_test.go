@@ -281,6 +281,7 @@ func badInput(t *testing.T, w *env) {
 	w.mustDo(t, admin, "POST", "/api/v1/users", `{"name":"ulla"}`, nil)
 
 	w.mustDo(t, admin, "POST", "/api/v1/webhooks", `{"name":"hook","url":"https://ops.example.com/in","token":"t"}`, nil)
+	w.mustDo(t, admin, "POST", "/api/v1/channels", `{"name":"chat","kind":"slack","url":"https://ops.example.com/in"}`, nil)
 	ping, err := w.app.TestWebhook(t.Context(), w.caller(t, admin), "hook")
 	if err != nil {
 		t.Fatal(err)
@@ -288,7 +289,7 @@ func badInput(t *testing.T, w *env) {
 
 	// Paths that exist, so that a bad body is what is refused.
 	real := func(path string) string {
-		ids := map[string]string{"asset": "web1", "webhook": "hook"}
+		ids := map[string]string{"asset": "web1", "webhook": "hook", "channel": "chat"}
 		switch {
 		case strings.HasPrefix(path, "/assets"):
 			ids["id"] = fmt.Sprint(int64(asset.ID))

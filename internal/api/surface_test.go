@@ -59,7 +59,10 @@ func absent(r rest.Route) map[string]string {
 	if !strings.HasPrefix(r.Path, "/api/") {
 		id = "1"
 	}
-	return map[string]string{"id": id, "name": "absent", "asset": "absent", "webhook": "absent", "lane": "absent"}
+	return map[string]string{
+		"id": id, "name": "absent", "asset": "absent", "webhook": "absent", "lane": "absent",
+		"channel": "absent",
+	}
 }
 
 // TestRoles is the matrix of every role and every route.
@@ -131,6 +134,9 @@ func foreignIDs(t *testing.T, w *env) {
 
 	var hook hostler.WebhookCreated
 	w.mustDo(t, stranger, "POST", "/api/v1/webhooks", `{"name":"their-hook","url":"https://ops.example.com/in"}`, &hook)
+	var channel hostler.Channel
+	w.mustDo(t, stranger, "POST", "/api/v1/channels",
+		`{"name":"their-chat","kind":"slack","url":"https://ops.example.com/in"}`, &channel)
 	ping, err := w.app.TestWebhook(t.Context(), caller, "their-hook")
 	if err != nil {
 		t.Fatal(err)
@@ -157,6 +163,8 @@ func foreignIDs(t *testing.T, w *env) {
 			return []map[string]string{{"id": job.Run.String()}}
 		case strings.Contains(r.Path, "/webhooks/{webhook}"):
 			return []map[string]string{{"webhook": hook.Webhook.ID.String()}, {"webhook": hook.Webhook.Name}}
+		case strings.Contains(r.Path, "/channels/{channel}"):
+			return []map[string]string{{"channel": channel.ID.String()}, {"channel": channel.Name}}
 		case strings.Contains(r.Path, "/deliveries/{id}"):
 			return []map[string]string{{"id": ping.ID.String()}}
 		case strings.Contains(r.Path, "/credentials/{name}"):
@@ -171,6 +179,9 @@ func foreignIDs(t *testing.T, w *env) {
 		"PUT /api/v1/credentials/{name}": `{"name":"theirs","kind":"password","password":"p"}`,
 		"POST /api/v1/jobs/{id}/resolve": `{"state":"failed"}`,
 		"PUT /api/v1/webhooks/{webhook}": `{"name":"x","url":"https://ops.example.com/"}`,
+
+		"PUT /api/v1/channels/{channel}":          `{"name":"x","url":"https://ops.example.com/"}`,
+		"POST /api/v1/channels/{channel}/preview": `{}`,
 
 		"POST /api/v1/webhooks/{webhook}/rotate": `{}`,
 		"POST /api/v1/credentials/{name}/rules":  `{"uses":["ssh"],"addresses":["*"]}`,

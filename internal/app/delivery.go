@@ -65,7 +65,7 @@ func (s *scope) delivery(id hostler.DeliveryID) (hostler.Delivery, error) {
 	return *d, nil
 }
 
-// deliveryQuery resolves the webhook of a filter; ok is false when it does not exist,
+// deliveryQuery resolves the webhook or channel of a filter; ok is false when it does not exist,
 // so that no delivery can match.
 func (s *scope) deliveryQuery(f hostler.DeliveryFilter) (q store.DeliveryQuery, ok bool, err error) {
 	q = store.DeliveryQuery{Projects: s.webhookProjects(), State: f.State, Type: f.Type, Job: f.Job}
@@ -75,8 +75,18 @@ func (s *scope) deliveryQuery(f hostler.DeliveryFilter) (q store.DeliveryQuery, 
 	if f.Until != nil {
 		q.Until = *f.Until
 	}
-	if f.Webhook == "" {
+	if f.Webhook == "" && f.Channel == "" {
 		return q, true, nil
+	}
+	if f.Channel != "" {
+		row, err := s.channel(s.Tx.Channel, f.Channel)
+		if hostler.CodeOf(err) == hostler.CodeNotFound {
+			return q, false, nil
+		}
+		if err == nil {
+			q.Webhook = row.ID
+		}
+		return q, err == nil, err
 	}
 	if q.Webhook, _ = webhookRef(f.Webhook); q.Webhook != 0 {
 		return q, true, nil // the webhook of a run has no name, only an id
@@ -95,6 +105,9 @@ func (s *scope) deliveryQuery(f hostler.DeliveryFilter) (q store.DeliveryQuery, 
 func checkDeliveryFilter(path string, f hostler.DeliveryFilter) error {
 	var fields check.Fields
 	fields.Line(path+"webhook", f.Webhook, 128)
+	fields.Line(path+"channel", f.Channel, 128)
+	fields.Require(f.Webhook == "" || f.Channel == "", path+"channel", "excludes webhook: give one of the two",
+		"不能与 webhook 同时指定")
 	check.OneOf(&fields, path+"state", f.State,
 		"", hostler.DeliveryPending, hostler.DeliveryDelivered, hostler.DeliveryFailed)
 	fields.Line(path+"type", string(f.Type), 64)
@@ -123,7 +136,7 @@ func (s *scope) resend(id hostler.DeliveryID) (hostler.Delivery, error) {
 	if err := s.Tx.ResendDelivery(id); err != nil {
 		return d, err
 	}
-	detail := map[string]any{"webhook": d.Webhook, "type": d.Type, "job": d.Job}
+	detail := map[string]any{"webhook": receiverOf(d), "type": d.Type, "job": d.Job}
 	if err := s.audit("delivery.resend", id.String(), detail); err != nil {
 		return d, err
 	}
@@ -133,8 +146,9 @@ func (s *scope) resend(id hostler.DeliveryID) (hostler.Delivery, error) {
 // checkResend refuses a delivery of a disabled webhook, which would not be sent; only
 // tests are.
 func (s *scope) checkResend(d hostler.Delivery) error {
-	hooks, err := s.WebhooksByID([]hostler.WebhookID{d.Webhook})
-	if err != nil || len(hooks) == 0 || hooks[0].Enabled || d.Type == hostler.EventWebhookPing {
+	hooks, err := s.WebhooksByID([]hostler.WebhookID{receiverOf(d)})
+	isTest := d.Type == hostler.EventWebhookPing || d.Type == hostler.EventChannelPing
+	if err != nil || len(hooks) == 0 || hooks[0].Enabled || isTest {
 		return err
 	}
 	if hooks[0].Run != 0 {
@@ -142,8 +156,17 @@ func (s *scope) checkResend(d hostler.Delivery) error {
 			"the receiver answered 410 Gone: this URL no longer exists",
 			"接收方曾返回 410：该地址已不存在")
 	}
+	if hooks[0].Channel != nil {
+		return hostler.Errorf(hostler.CodeConflict,
+			"the channel %s is disabled: enable it first", "通知渠道 %s 已停用：请先启用", hooks[0].Name)
+	}
 	return hostler.Errorf(hostler.CodeConflict,
 		"the webhook %s is disabled: enable it first", "回调 %s 已停用：请先启用", hooks[0].Name)
+}
+
+// receiverOf returns the webhook of a delivery; that of a channel has its number.
+func receiverOf(d hostler.Delivery) hostler.WebhookID {
+	return cmp.Or(d.Webhook, hostler.WebhookID(d.Channel))
 }
 
 // ResendDeliveries queues deliveries again, each in a transaction of its own. A filter
@@ -258,17 +281,22 @@ func (a *App) TestWebhook(ctx context.Context, c auth.Caller, ref string) (hostl
 		if err != nil {
 			return hostler.Delivery{}, err
 		}
-		ids, err := s.QueueDeliveries([]store.NewDelivery{{Webhook: row.ID, Project: row.ProjectID, Event: &store.Event{
-			At: s.Now(), Type: hostler.EventWebhookPing, Project: s.project,
-			Object: hostler.ObjectEvent{Object: row.Name, By: s.caller.User},
-		}}})
-		if err != nil {
-			return hostler.Delivery{}, err
-		}
-		id := ids[0]
-		if err := s.audit("webhook.test", row.Name, map[string]any{"id": row.ID, "delivery": id}); err != nil {
-			return hostler.Delivery{}, err
-		}
-		return s.delivery(id)
+		return s.ping(row, hostler.EventWebhookPing, "webhook.test")
 	})
+}
+
+// ping queues a test of a webhook or channel.
+func (s *scope) ping(row *store.WebhookRow, event hostler.EventType, verb string) (hostler.Delivery, error) {
+	ids, err := s.QueueDeliveries([]store.NewDelivery{{Webhook: row.ID, Project: row.ProjectID, Event: &store.Event{
+		At: s.Now(), Type: event, Project: s.project,
+		Object: hostler.ObjectEvent{Object: row.Name, By: s.caller.User},
+	}}})
+	if err != nil {
+		return hostler.Delivery{}, err
+	}
+	id := ids[0]
+	if err := s.audit(verb, row.Name, map[string]any{"id": row.ID, "delivery": id}); err != nil {
+		return hostler.Delivery{}, err
+	}
+	return s.delivery(id)
 }

@@ -52,6 +52,9 @@ var eventOf = map[string]hostler.EventType{
 	"template.retire":   hostler.EventTemplatePublished,
 	"task.apply":        hostler.EventTaskUpdated,
 	"task.delete":       hostler.EventTaskUpdated,
+	"channel.create":    hostler.EventChannelCreated,
+	"channel.update":    hostler.EventChannelUpdated,
+	"channel.delete":    hostler.EventChannelDeleted,
 }
 
 // eventVerbs maps the kind of an event to the permission that it requires: that to
@@ -70,6 +73,7 @@ var eventVerbs = map[string]auth.Verb{
 	"template":   auth.ReadTemplate,
 	"task":       auth.ReadTemplate,
 	"command":    auth.ReadCommandRule,
+	"channel":    auth.ReadWebhook,
 }
 
 // checkEventFilter checks the patterns of a filter.

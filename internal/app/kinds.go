@@ -21,6 +21,7 @@ var (
 	taskKind       = hostler.Text{EN: "task", ZH: "任务"}
 	approvalKind   = hostler.Text{EN: "approval", ZH: "审批"}
 	webhookKind    = hostler.Text{EN: "webhook", ZH: "回调"}
+	channelKind    = hostler.Text{EN: "channel", ZH: "通知渠道"}
 	deliveryKind   = hostler.Text{EN: "delivery", ZH: "投递"}
 	setAsideKind   = hostler.Text{EN: "events set aside", ZH: "被搁置的事件"}
 	queueKind      = hostler.Text{EN: "queue", ZH: "队列"}

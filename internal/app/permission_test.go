@@ -55,7 +55,10 @@ var verbs = map[string]auth.Verb{
 	"Webhooks": auth.ReadWebhook, "Webhook": auth.ReadWebhook,
 	"CreateWebhook": auth.WriteWebhook, "PutWebhook": auth.WriteWebhook, "DeleteWebhook": auth.WriteWebhook,
 	"EnableWebhook": auth.WriteWebhook, "DisableWebhook": auth.WriteWebhook, "RotateWebhook": auth.WriteWebhook,
-	"Deliveries": auth.ReadWebhook, "Delivery": auth.ReadWebhook, "TestWebhook": auth.SendDelivery,
+	"Channels": auth.ReadWebhook, "Channel": auth.ReadWebhook, "PreviewChannel": auth.ReadWebhook,
+	"CreateChannel": auth.WriteWebhook, "PutChannel": auth.WriteWebhook, "DeleteChannel": auth.WriteWebhook,
+	"TestChannel": auth.SendDelivery,
+	"Deliveries":  auth.ReadWebhook, "Delivery": auth.ReadWebhook, "TestWebhook": auth.SendDelivery,
 	"SetAside": auth.ManageSetAside, "RetrySetAside": auth.ManageSetAside, "DeleteSetAside": auth.ManageSetAside,
 	"ResendDelivery": auth.SendDelivery, "ResendDeliveries": auth.SendDelivery,
 }
@@ -155,6 +158,9 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		hostKey := must(w.HostKeys(ctx, w.admin, "web1"))(t)[0].ID
 		made := w.run(t, hostler.JobRequest{Action: "check_port", Assets: []string{"web1"}})
 		job, key := made.Jobs[0], must(w.Keys(ctx, w.viewer, hostler.Page{}))(t).Items[0].ID
+		chat := must(w.CreateChannel(t.Context(), w.admin, hostler.ChannelInput{
+			Name: "chat", Kind: hostler.ChannelSlack, URL: "https://hooks.slack.com/services/" + canary,
+		}))(t)
 		hook := w.hook(t, "hook")
 		ping := must(w.TestWebhook(ctx, w.operator, "hook"))(t)
 		resolve := hostler.ResolveInput{State: hostler.StateFailed}
@@ -236,6 +242,11 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"RotateWebhook":  func() error { return second(w.RotateWebhook(ctx, c, "hook", hostler.WebhookRotation{})) },
 			"DeleteWebhook":  func() error { return w.DeleteWebhook(ctx, c, "hook") },
 			"TestWebhook":    func() error { return second(w.TestWebhook(ctx, c, "hook")) },
+			"Channel":        func() error { return second(w.Channel(ctx, c, chat.ID.String())) },
+			"PutChannel":     func() error { return second(w.PutChannel(ctx, c, "chat", hostler.ChannelInput{Name: "chat"})) },
+			"DeleteChannel":  func() error { return w.DeleteChannel(ctx, c, "chat") },
+			"TestChannel":    func() error { return second(w.TestChannel(ctx, c, chat.ID.String())) },
+			"PreviewChannel": func() error { return second(w.PreviewChannel(ctx, c, "chat", hostler.ChannelPreview{})) },
 			"Delivery":       func() error { return second(w.Delivery(ctx, c, ping.ID)) },
 			"ResendDelivery": func() error { return second(w.ResendDelivery(ctx, c, ping.ID)) },
 		}
@@ -244,7 +255,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		other := strings.FieldsSeq(
 			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject ChangeProject ReleaseLane Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit ExportAudit VerifyAudit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
-			Webhooks CreateWebhook Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats`,
+			Webhooks CreateWebhook Channels CreateChannel Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats`,
 		)
 		for name := range other {
 			calls[name] = nil

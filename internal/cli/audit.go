@@ -63,6 +63,7 @@ func (a *app) auditFilter(cmd *cobra.Command, f *hostler.AuditFilter) {
 // auditVerbs are completed for --verb.
 var auditVerbs = []string{
 	"asset.change", "asset.confirm", "asset.create", "asset.delete", "asset.import", "audit.broken", "auth.refuse",
+	"channel.create", "channel.delete", "channel.test", "channel.update",
 	"credential.allow", "credential.change", "credential.create", "credential.delete", "credential.forbid",
 	"delivery.aside.delete", "delivery.aside.retry", "delivery.resend", "dispatch.hold", "dispatch.release",
 	"hostkey.accept", "hostkey.pin", "hostkey.revoke", "job.cancel", "job.cancel_all", "job.resolve", "job.retry",
@@ -117,7 +118,7 @@ func (a *app) auditColumns() []column[hostler.Audit] {
 // chineseObjects and chineseVerbs translate the parts of a verb such as job.cancel.
 var (
 	chineseObjects = map[string]string{
-		"auth": "请求", "asset": "资产", "audit": "审计", "credential": "凭据", "delivery": "投递", "dispatch": "作业分派",
+		"auth": "请求", "asset": "资产", "audit": "审计", "channel": "通知渠道", "credential": "凭据", "delivery": "投递", "dispatch": "作业分派",
 		"hostkey": "主机密钥", "job": "作业", "key": "密钥", "lane": "通道", "project": "项目", "queue": "队列", "role": "角色",
 		"rule": "命令规则",
 		"user": "用户", "webhook": "回调", "worker": "工作节点",

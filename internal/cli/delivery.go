@@ -37,7 +37,7 @@ hostler delivery resend --webhook ops --state failed`,
 func (a *app) deliveryColumns() []column[hostler.Delivery] {
 	return []column[hostler.Delivery]{
 		col("id", "ID", func(d hostler.Delivery) string { return d.ID.String() }),
-		col("webhook", "回调", func(d hostler.Delivery) string { return cmp.Or(d.Name, d.Webhook.String()) }),
+		col("webhook", "回调", func(d hostler.Delivery) string { return receiverName(d) }),
 		col("type", "事件", func(d hostler.Delivery) string { return string(d.Type) }),
 		col("job", "作业", func(d hostler.Delivery) string { return dash(d.Job.String()) }),
 		col("state", "状态", func(d hostler.Delivery) string { return a.deliveryState(d.State) }),
@@ -48,6 +48,14 @@ func (a *app) deliveryColumns() []column[hostler.Delivery] {
 			return term.Truncate(a.response(d.Last), 60)
 		}),
 	}
+}
+
+// receiverName is the name of a webhook, or that of a channel after a #.
+func receiverName(d hostler.Delivery) string {
+	if d.ChannelName != "" {
+		return "#" + d.ChannelName
+	}
+	return cmp.Or(d.Name, d.Webhook.String(), d.Channel.String())
 }
 
 func (a *app) deliveryState(s hostler.DeliveryState) string {
@@ -83,7 +91,7 @@ func deliveryIDs() completer {
 	return named(func(c *client.Client) client.Lister[hostler.Delivery] {
 		return c.DeliveriesLister(hostler.DeliveryFilter{})
 	}, func(d hostler.Delivery) string {
-		return d.ID.String() + "\t" + string(d.State) + " " + d.Name + " " + string(d.Type)
+		return d.ID.String() + "\t" + string(d.State) + " " + receiverName(d) + " " + string(d.Type)
 	})
 }
 
@@ -92,6 +100,8 @@ func (a *app) deliveryFilter(cmd *cobra.Command, f *hostler.DeliveryFilter) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.Webhook, "webhook", "",
 		a.t("only deliveries to this webhook, by name or id", "只选此回调的投递（名称或 ID）"))
+	fs.StringVar(&f.Channel, "channel", "",
+		a.t("only deliveries to this channel, by name or id", "只选此通知渠道的投递（名称或 ID）"))
 	fs.Var(stringFlag[hostler.DeliveryState]{&f.State}, "state",
 		a.t("only deliveries in this state: pending, delivered or failed",
 			"只选此状态的投递：pending、delivered 或 failed"))
@@ -103,6 +113,7 @@ func (a *app) deliveryFilter(cmd *cobra.Command, f *hostler.DeliveryFilter) {
 			"在此时间之后创建，如 2h 或 2026-01-31"))
 	fs.Var(timeFlag{&f.Until, a.now}, "until", a.t("created before this time", "在此时间之前创建"))
 	a.complete(cmd, "webhook", webhookNames())
+	a.complete(cmd, "channel", channelNames())
 	a.complete(cmd, "state", fixed("pending", "delivered", "failed"))
 	a.complete(cmd, "type",
 		fixed(names(hostler.EventCatalogue(), func(e hostler.EventInfo) string { return string(e.Type) })...))

@@ -126,6 +126,9 @@ func visibleURL(raw string) error {
 
 // mayHoldSecret reports whether the server would mask a part of the URL.
 func mayHoldSecret(url string) bool {
+	if strings.HasPrefix(url, "smtp") && !strings.Contains(url, "?") {
+		return false // the server takes no password in it
+	}
 	masked := hostler.MaskURL(url)
 	return masked != url && masked != hostler.Masked
 }

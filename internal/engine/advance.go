@@ -281,7 +281,9 @@ func (a *advance) effect(next *flow.Run, effect flow.Effect) error {
 		return a.CloseApproval(row.ID, state)
 	case flow.Notify:
 		text := flow.RenderText(spec.Notify.Text, a.valuesOf(next))
-		a.Emit(a.row.Project, hostler.EventRunMessage, hostler.ObjectEvent{Object: text, By: a.row.RequesterName})
+		a.Emit(a.row.Project, hostler.EventRunMessage, hostler.ObjectEvent{
+			Object: text, By: a.row.RequesterName, Channel: spec.Notify.Channel,
+		})
 	case flow.Withdraw, flow.Cancel: // cancelJobs has done a part of it
 	}
 	return nil

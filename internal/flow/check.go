@@ -219,6 +219,9 @@ func (c *stepCheck) run() {
 		c.approval(s.Approval)
 	}
 	if s.Notify != nil {
+		if s.Notify.Channel != "" {
+			f.Name(c.path+".notify.channel", s.Notify.Channel, 127)
+		}
 		f.Given(c.path+".notify.text", s.Notify.Text)
 		f.Text(c.path+".notify.text", s.Notify.Text, maxText)
 		c.text(s.Notify.Text, c.path+".notify.text")

@@ -58,7 +58,7 @@ var apis = []Rule{
 // Use cases with a Caller, and what a lease needs without one.
 var useCases = []Rule{
 	{Package: "internal/app", May: []string{
-		"internal/action", "internal/assetfile", "internal/auditor", "internal/auth", "internal/check",
+		"internal/action", "internal/assetfile", "internal/auditor", "internal/auth", "internal/channel", "internal/check",
 		"internal/destination", "internal/flow", "internal/outbox", "internal/resolve", "internal/schedule",
 		"internal/risk", "internal/secret", "internal/store", "internal/webhook",
 	}},
@@ -73,7 +73,7 @@ var loops = []Rule{
 	{Package: "internal/auditor", May: []string{"internal/auditchain", "internal/store", "internal/wait"}},
 	{Package: "internal/outbox", May: []string{"internal/store", "internal/wait"}},
 	{Package: "internal/notify", May: []string{
-		"internal/egress", "internal/secret", "internal/store", "internal/wait", "internal/webhook",
+		"internal/channel", "internal/egress", "internal/secret", "internal/store", "internal/wait", "internal/webhook",
 	}},
 }
 
@@ -125,6 +125,7 @@ var stores = []Rule{
 var pureRules = []Rule{
 	{Package: "internal/assetfile", May: []string{"internal/check"}},
 	{Package: "internal/auditchain"},
+	{Package: "internal/channel", May: []string{"internal/check"}},
 	{Package: "internal/flow", May: []string{"internal/check"}},
 	{Package: "internal/schedule", May: []string{"internal/check"}},
 	{Package: "internal/risk"},
@@ -165,6 +166,7 @@ func Homes() []Home {
 			"internal/action/netcli/devicetest", "internal/action/ssh", "internal/app", "internal/resolve", "internal/sshconn",
 			"internal/sshconn/sshtest",
 		}},
+		{Library: "github.com/wneessen/go-mail", Packages: []string{"internal/notify"}},
 		{Library: "modernc.org/sqlite", Packages: []string{"internal/store/sqlite"}},
 		{Library: "mvdan.cc/sh/v3", Packages: []string{"internal/risk"}},
 	}

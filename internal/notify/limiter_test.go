@@ -108,7 +108,7 @@ func TestUnsentRequestLeavesHostReachable(t *testing.T) {
 			},
 		})
 		n.limiter.setReachable(w, true)
-		_, _, res := n.attempt(t.Context(), *w, store.ClaimedDelivery{Body: "{}"}, time.Now())
+		_, _, res := n.attempt(t.Context(), *w, []store.ClaimedDelivery{{Body: "{}"}}, time.Now())
 		if got := n.limiter.reachable["127.0.0.1:1"]; res.err == nil || got != tt.reachable {
 			t.Errorf("%s: %v, reachable %v, want %v", name, res.err, got, tt.reachable)
 		}

@@ -1,4 +1,4 @@
-// Package notify delivers published events to webhooks and chat bots.
+// Package notify delivers published events to webhooks and notification channels.
 //
 // # Model
 //
@@ -8,6 +8,10 @@
 //	runOnce   finds the webhooks with deliveries that are due
 //	start     claims as many as the limiter admits, for a limited time
 //	try       sends one, and records the response and when to retry
+//
+// A channel is a webhook whose messages are for people; package channel has their texts.
+// What exceeds its rate is merged into one message: a claim then has several deliveries,
+// of which the first has the message and the others name it.
 //
 // A claim expires, so that another server takes over what a dead one had claimed.
 // Any number of servers deliver from one database; one at a time makes deliveries.
@@ -29,6 +33,7 @@ package notify
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -81,7 +86,10 @@ type Config struct {
 	// Sole states that no other server uses the database. The claims that are found
 	// at start are then released, so that what was in flight is sent again at once.
 	Sole bool
-	Log  *slog.Logger
+	// RootCAs are the authorities whose certificates of mail servers are valid; nil means
+	// the system's.
+	RootCAs *x509.CertPool
+	Log     *slog.Logger
 }
 
 // Notifier delivers events to webhooks.
@@ -241,18 +249,26 @@ func (n *Notifier) start(ctx context.Context, w *store.WebhookRow) (time.Duratio
 		n.limiter.release(w, admitted)
 		return 0, err
 	}
-	n.limiter.release(w, admitted-len(claimed))
+	messages := len(claimed)
+	if w.Channel != nil {
+		messages = min(messages, 1) // they are merged
+	}
+	n.limiter.release(w, admitted-messages)
 	if w.Rate > 0 && len(claimed) > 0 {
 		n.limiter.delay(w, n.store.Now())
 	}
-	for _, d := range claimed {
+	for i := range messages {
+		list := claimed[i : i+1]
+		if w.Channel != nil {
+			list = claimed
+		}
 		n.sending.Go(func() {
 			defer n.finish(w)
 			// A request that was sent is also recorded when the server stops meanwhile.
-			n.try(context.WithoutCancel(ctx), *w, d)
+			n.try(context.WithoutCancel(ctx), *w, list)
 		})
 	}
-	if len(claimed) < admitted && w.Rate == 0 {
+	if messages < admitted && w.Rate == 0 {
 		return maxIdle, nil // nothing more is due
 	}
 	return again, nil // with a rate, another server may have used this turn

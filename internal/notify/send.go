@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,10 +44,12 @@ type result struct {
 	gone       bool // 410: the receiver wants no more requests
 }
 
-// try sends a delivery and records the result.
-func (n *Notifier) try(ctx context.Context, w store.WebhookRow, d store.ClaimedDelivery) {
+// try sends one message for deliveries and records the result. There are several only of
+// a channel.
+func (n *Notifier) try(ctx context.Context, w store.WebhookRow, list []store.ClaimedDelivery) {
 	began, clock := n.store.Now(), time.Now()
-	body, headers, res := n.attempt(ctx, w, d, began)
+	d := list[0]
+	body, headers, res := n.attempt(ctx, w, list, began)
 	attempt := hostler.DeliveryAttempt{
 		N: d.Tries + 1, At: began, Millis: float64(time.Since(clock).Microseconds()) / 1000,
 		Request: headers, Status: res.status, Response: res.excerpt, Error: res.err,
@@ -62,7 +66,15 @@ func (n *Notifier) try(ctx context.Context, w store.WebhookRow, d store.ClaimedD
 				return err
 			}
 		}
-		return tx.EndTry(d, n.outcome(tx.Now(), d, res, body, attempt))
+		if w.Channel != nil && res.retryAfter > 0 {
+			if err := tx.HoldWebhook(w.ID, res.retryAfter); err != nil {
+				return err
+			}
+		}
+		if err := tx.EndTry(d, n.outcome(tx.Now(), d, res, body, attempt)); err != nil {
+			return err
+		}
+		return n.endMerged(tx, list, res, attempt)
 	})
 	switch {
 	case err != nil:
@@ -70,6 +82,26 @@ func (n *Notifier) try(ctx context.Context, w store.WebhookRow, d store.ClaimedD
 	case res.gone:
 		n.log.WarnContext(ctx, "webhook disabled: its receiver returned 410", "webhook", w.ID)
 	}
+}
+
+// endMerged records the try for the deliveries after the first, whose message it was.
+// Those that were tried equally often have one outcome.
+func (n *Notifier) endMerged(
+	tx *store.Tx, list []store.ClaimedDelivery, res result, a hostler.DeliveryAttempt,
+) error {
+	rounds := map[int][]store.ClaimedDelivery{}
+	for _, d := range list[1:] {
+		rounds[d.Round] = append(rounds[d.Round], d)
+	}
+	a.Merged, a.Request, a.Response = list[0].ID, nil, ""
+	for _, round := range slices.Sorted(maps.Keys(rounds)) {
+		same := rounds[round]
+		a.N = same[0].Tries + 1
+		if err := tx.EndMerged(same, n.outcome(tx.Now(), same[0], res, "", a)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // outcome returns the new state of a delivery after a try, and when to retry it. A
@@ -80,7 +112,7 @@ func (n *Notifier) outcome(
 	o := store.DeliveryOutcome{State: hostler.DeliveryDelivered, Body: body, Attempt: a}
 	switch {
 	case res.err == nil:
-	case res.gone || d.Round >= len(n.cfg.Retry) || d.Event.Type == hostler.EventWebhookPing:
+	case res.gone || d.Round >= len(n.cfg.Retry) || d.Event.IsTest():
 		o.State = hostler.DeliveryFailed
 	default:
 		o.State = hostler.DeliveryPending
@@ -92,8 +124,9 @@ func (n *Notifier) outcome(
 // attempt builds and sends one request. It returns the body, and the headers with
 // their secret values masked.
 func (n *Notifier) attempt(
-	ctx context.Context, w store.WebhookRow, d store.ClaimedDelivery, now time.Time,
+	ctx context.Context, w store.WebhookRow, list []store.ClaimedDelivery, now time.Time,
 ) (body string, headers map[string]string, res result) {
+	d := list[0]
 	secrets, err := n.cfg.Open(w.ProjectID, w.ID, w.Sealed)
 	if err != nil {
 		n.log.ErrorContext(ctx, "decrypt the secrets of a webhook", "webhook", w.ID, "err", err)
@@ -101,9 +134,10 @@ func (n *Notifier) attempt(
 			"or its row in the database was altered or moved",
 			"无法解密该回调的机密内容：主密钥不一致，或数据库中的该行被修改或移动")
 	}
-	// A retry sends the body of the first try, though the job may have changed.
-	if body = d.Body; body == "" {
-		if body, err = n.body(ctx, w, d); err != nil {
+	// A retry sends the body of the first try, though the job may have changed. A message
+	// of a channel is made anew: others may have been merged into it since.
+	if body = d.Body; body == "" || w.Channel != nil {
+		if body, err = n.body(ctx, w, list); err != nil {
 			n.log.ErrorContext(ctx, "build the body of a delivery", "delivery", d.ID, "err", err)
 			return "", nil, failed("cannot build the message; see the server log",
 				"无法生成消息；详见服务器日志")
@@ -111,14 +145,20 @@ func (n *Notifier) attempt(
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(w.Timeout.D(), n.cfg.Timeout))
 	defer cancel()
+	redactor := redactorOf(secrets)
+	if w.Channel != nil && w.Channel.Kind == hostler.ChannelMail {
+		res = n.sendMail(ctx, &w, d.ID, secrets, body)
+		n.limiter.setReachable(&w, res.status != 0)
+		res.err = redactText(res.err, redactor)
+		return body, nil, res
+	}
 	req, err := newRequest(ctx, w, d.ID, secrets, body, now)
 	if err != nil {
 		return body, nil, failed("cannot build the request; check the URL and the secret of the webhook",
 			"无法构造请求；请检查该回调的 URL 与密钥")
 	}
-	res = n.send(req, w.Format)
+	res = n.send(req, &w)
 	n.limiter.setReachable(&w, res.status != 0)
-	redactor := redactorOf(secrets)
 	res.excerpt, res.err = excerpt(res.body, redactor), redactText(res.err, redactor)
 	return body, maskHeaders(req, secrets), res
 }
@@ -154,7 +194,7 @@ func newRequest(
 		req.Header.Set("Content-Type", "application/json")
 	}
 	authorize(req, s)
-	if !w.Format.IsChatBot() {
+	if _, forPeople := kindOf(&w); !forPeople || w.Channel != nil && w.Channel.Kind == hostler.ChannelWebhook {
 		signStandard(req, s.Signing, id, payload, now)
 	}
 	return req, nil
@@ -174,7 +214,7 @@ func authorize(req *http.Request, s webhook.Secrets) {
 }
 
 // send sends a request and judges the response.
-func (n *Notifier) send(req *http.Request, f hostler.WebhookFormat) result {
+func (n *Notifier) send(req *http.Request, w *store.WebhookRow) result {
 	resp, err := n.transport.RoundTrip(req) // an http.Client would follow redirects
 	if err != nil {
 		return sendError(err)
@@ -201,8 +241,13 @@ func (n *Notifier) send(req *http.Request, f hostler.WebhookFormat) result {
 		res.fail("the receiver returned %d", "接收方返回 %d", resp.StatusCode)
 	case readErr != nil:
 		res.fail("the response was cut off", "响应中断")
-	case f.IsChatBot():
-		res.err = chatBotError(body)
+		return res
+	}
+	// A chat says more in the body, also when the status is 200.
+	if kind, ok := kindOf(w); ok && !(resp.StatusCode >= 300 && resp.StatusCode < 400) {
+		if refusal := kind.Refusal(resp.StatusCode, body); refusal != nil {
+			res.err, res.retryAfter = &refusal.Text, max(res.retryAfter, refusal.Wait)
+		}
 	}
 	return res
 }

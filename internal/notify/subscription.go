@@ -3,6 +3,7 @@ package notify
 import (
 	"slices"
 
+	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -14,7 +15,8 @@ import (
 //
 // The webhook of the configuration belongs to no project and gets the events of all
 // projects. The events of queues and workers belong to no project either; webhooks of
-// every project get them.
+// every project get them. A step of a run may address one channel of its project, which
+// gets the message whatever it subscribes to.
 func subscribes(w *store.WebhookRow, e *store.Event) bool {
 	switch {
 	case e.Pos <= w.Since:
@@ -23,6 +25,10 @@ func subscribes(w *store.WebhookRow, e *store.Event) bool {
 		return e.OfJob() && e.Job.Run == w.Run && e.Type.SettlesJob()
 	case w.ProjectID != 0 && e.Project != 0 && w.ProjectID != e.Project:
 		return false
+	case e.Type == hostler.EventRunMessage && e.Object.Channel != "":
+		return w.Channel != nil && w.Name == e.Object.Channel && w.ProjectID == e.Project
+	case w.Channel != nil && len(w.Events) == 0:
+		return false // messages of runs only
 	case w.Format.OnlyEnds() && !e.Type.SettlesJob():
 		return false
 	case len(w.Events) == 0 && !e.Type.SettlesJob():

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"hostler.dev/hostler"
@@ -43,7 +44,7 @@ func (tx *Tx) QueueDeliveries(list []NewDelivery) ([]hostler.DeliveryID, error) 
 		}
 		ids[i] = hostler.DeliveryID(raw[i])
 		due := sqldb.Micros(tx.now)
-		if d.Event.Type == hostler.EventWebhookPing {
+		if d.Event.IsTest() {
 			due = dueFirst
 		}
 		rows[i] = newDeliveryRow{
@@ -88,6 +89,9 @@ func (r *deliveryRow) delivery() (hostler.Delivery, error) {
 	d := hostler.Delivery{
 		ID: r.ID, Webhook: r.Webhook, Name: r.Name, Pos: r.Pos, Type: r.Type, Job: r.Job, State: r.State,
 		Tries: r.Tries, Created: r.CreatedAt, Ended: r.EndedAt,
+	}
+	if name, ok := strings.CutPrefix(r.Name, channelMark); ok {
+		d.Channel, d.ChannelName, d.Webhook, d.Name = hostler.ChannelID(r.Webhook), name, 0, ""
 	}
 	if d.State == hostler.DeliveryPending {
 		next := r.NextAt
@@ -161,7 +165,7 @@ FROM p WHERE p.id IS NOT NULL)
 SELECT w.id, COALESCE(CASE WHEN w.enabled = 1
 THEN (SELECT min(d.next_at) FROM delivery d WHERE d.state = 'pending' AND d.webhook = w.id)
 ELSE (SELECT min(d.next_at) FROM delivery d
-WHERE d.state = 'pending' AND d.type = 'webhook.ping' AND d.webhook = w.id) END, 0)
+WHERE d.state = 'pending' AND d.type IN ('webhook.ping', 'channel.ping') AND d.webhook = w.id) END, 0)
 FROM p JOIN webhook w ON w.id = p.id WHERE w.sweep <> 2`
 
 // DueWebhooks lists the webhooks that have deliveries due, and when the next delivery
@@ -184,9 +188,15 @@ func (tx *Tx) DueWebhooks() (due []hostler.WebhookID, next time.Time, err error)
 	return due, next, err
 }
 
+// mergeLimit is how many events one message of a channel may stand for.
+const mergeLimit = 1000
+
 // ClaimDeliveries claims up to limit due deliveries of a webhook, oldest due
 // first, for the span. With a rate it claims one, and none before the rate allows
 // the next request; the rate holds across servers.
+//
+// Of a channel it claims all that are due, up to 1,000, which become one message: what
+// exceeds the rate is merged. A test is a message of its own.
 func (tx *Tx) ClaimDeliveries(w WebhookRow, limit int, span time.Duration) ([]ClaimedDelivery, error) {
 	if w.Rate == 0 {
 		return tx.claimDeliveries(w, limit, span)
@@ -196,7 +206,31 @@ func (tx *Tx) ClaimDeliveries(w WebhookRow, limit int, span time.Duration) ([]Cl
 	if err != nil || free == 0 {
 		return nil, err
 	}
-	return tx.claimDeliveries(w, 1, span)
+	if w.Channel == nil {
+		return tx.claimDeliveries(w, 1, span)
+	}
+	tests := w
+	tests.Enabled = false // a disabled one sends tests only
+	list, err := tx.claimDeliveries(tests, 1, span)
+	if err != nil || len(list) > 0 || !w.Enabled {
+		return list, err
+	}
+	return tx.claimDeliveries(w, mergeLimit, span)
+}
+
+// HoldWebhook sends nothing to a webhook with a rate for a time: its receiver asked so.
+func (tx *Tx) HoldWebhook(id hostler.WebhookID, span time.Duration) error {
+	until := sqldb.Micros(tx.now.Add(span))
+	_, err := tx.Exec(`UPDATE webhook SET free_at = ? WHERE id = ? AND free_at < ?`, until, id, until)
+	return err
+}
+
+// PendingDeliveries counts the deliveries of a webhook that wait and are not being sent,
+// up to 10,000.
+func (tx *Tx) PendingDeliveries(id hostler.WebhookID) (n int, err error) {
+	_, err = tx.one(`SELECT count(*) FROM (SELECT 1 FROM delivery d WHERE d.webhook = ? AND d.state = 'pending'
+AND d.claimed = 0 LIMIT ?) c`, []any{id, countedDeliveries}, &n)
+	return n, err
 }
 
 func (tx *Tx) claimDeliveries(w WebhookRow, limit int, span time.Duration) ([]ClaimedDelivery, error) {
@@ -210,7 +244,7 @@ func (tx *Tx) claimDeliveries(w WebhookRow, limit int, span time.Duration) ([]Cl
 	claim := sqldb.Micros(tx.now.Add(span))
 	rows, err := query[claimed](tx, `UPDATE delivery SET next_at = ?, claimed = 1 WHERE id IN (
 SELECT d.id FROM delivery d WHERE d.webhook = ? AND d.state = 'pending' AND d.next_at <= ?
-AND (? = 1 OR d.type = 'webhook.ping') ORDER BY d.next_at, d.id LIMIT ? FOR UPDATE SKIP LOCKED)
+AND (? = 1 OR d.type IN ('webhook.ping', 'channel.ping')) ORDER BY d.next_at, d.id LIMIT ? FOR UPDATE SKIP LOCKED)
 RETURNING @cols`, claim, w.ID, sqldb.Micros(tx.now), w.Enabled, limit)
 	if err != nil {
 		return nil, err
@@ -273,5 +307,28 @@ func (tx *Tx) EndTry(c ClaimedDelivery, o DeliveryOutcome) error {
 	_, err = tx.Exec(`UPDATE delivery SET state = ?, tries = ?, round = round + 1, claimed = 0, next_at = ?, ended_at = ?,
 body = ?, attempts = ? WHERE id = ?`,
 		o.State, o.Attempt.N, next, ended, o.Body, string(text), c.ID)
+	return err
+}
+
+// EndMerged records the try of a message for deliveries that were merged into it. Those
+// of one call have the same outcome, whose attempt replaces the ones before.
+func (tx *Tx) EndMerged(list []ClaimedDelivery, o DeliveryOutcome) error {
+	if len(list) == 0 {
+		return nil
+	}
+	ids := make([]hostler.DeliveryID, len(list))
+	for i, c := range list {
+		ids[i] = c.ID
+	}
+	text, err := json.Marshal([]hostler.DeliveryAttempt{o.Attempt})
+	if err != nil {
+		return fmt.Errorf("encode attempts: %w", err)
+	}
+	next, ended := sqldb.Micros(o.Next), int64(0)
+	if o.State != hostler.DeliveryPending {
+		next, ended = 0, sqldb.Micros(tx.now)
+	}
+	_, err = tx.Exec(`UPDATE delivery SET state = ?, tries = tries + 1, round = round + 1, claimed = 0, next_at = ?,
+ended_at = ?, attempts = ? WHERE id IN ?* AND next_at = ?`, o.State, next, ended, string(text), ids, list[0].claim)
 	return err
 }

@@ -37,6 +37,11 @@ type Event struct {
 // OfJob reports whether it is an event of a job.
 func (e *Event) OfJob() bool { return e.Job.Job != 0 }
 
+// IsTest reports whether it is a test of a webhook or channel, for which a person waits.
+func (e *Event) IsTest() bool {
+	return e.Type == hostler.EventWebhookPing || e.Type == hostler.EventChannelPing
+}
+
 // Data is the event's data as JSON.
 func (e *Event) Data() (json.RawMessage, error) {
 	if e.OfJob() {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"hostler.dev/hostler"
 )
@@ -18,6 +19,7 @@ import (
 //	    state, cause, action, queue, asset_name, created_by, error  texts
 //	  of an object:
 //	    type, object, by                                          texts
+//	  by may be followed by NUL and the channel of a message of a run
 //
 // A text is a uvarint length and bytes; the error is JSON or empty. The version
 // byte covers the body too: a new form of the body gets new versions.
@@ -25,6 +27,9 @@ const (
 	eventsPlain = 1
 	eventsZstd  = 2
 )
+
+// channelEnd is between the user and the channel of an event; no name has it.
+const channelEnd = "\x00"
 
 // Limits of one row.
 const (
@@ -73,7 +78,11 @@ func (b *eventBuffer) add(e *Event) {
 	b.n++
 	b.ints(int64(e.Project), int64(e.Job.Job))
 	if !e.OfJob() {
-		b.texts(string(e.Type), e.Object.Object, e.Object.By)
+		by := e.Object.By
+		if e.Object.Channel != "" {
+			by += channelEnd + e.Object.Channel
+		}
+		b.texts(string(e.Type), e.Object.Object, by)
 		return
 	}
 	j := &e.Job
@@ -160,7 +169,8 @@ func (u *eventReader) event() Event {
 		return e
 	}
 	e.Type = hostler.EventType(u.text())
-	e.Object = hostler.ObjectEvent{Object: u.text(), By: u.text()}
+	e.Object.Object = u.text()
+	e.Object.By, e.Object.Channel, _ = strings.Cut(u.text(), channelEnd)
 	return e
 }
 

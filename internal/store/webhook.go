@@ -6,13 +6,24 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-var webhookWord = hostler.Text{EN: "webhook", ZH: "回调"}
+var (
+	webhookWord = hostler.Text{EN: "webhook", ZH: "回调"}
+	channelWord = hostler.Text{EN: "channel", ZH: "通知渠道"}
+)
+
+func (w *WebhookRow) word() hostler.Text {
+	if w.Channel != nil {
+		return channelWord
+	}
+	return webhookWord
+}
 
 // WebhookRow is a webhook as stored, with its sealed secrets.
 type WebhookRow struct {
@@ -21,6 +32,30 @@ type WebhookRow struct {
 	Run       hostler.RunID     // it receives only the events of this run; 0: of all
 	Since     int64             // it receives only events after this position
 	Sealed    []byte
+	// Channel describes a notification channel. Channels are webhooks whose messages are
+	// for people, with names of their own; nil for the others.
+	Channel *ChannelSpec
+}
+
+// ChannelSpec is what a channel has besides the fields of a webhook.
+type ChannelSpec struct {
+	Kind  hostler.ChannelKind `json:"kind"`
+	From  string              `json:"from,omitempty"`
+	To    []string            `json:"to,omitempty"`
+	Title string              `json:"title,omitempty"`
+	Text  string              `json:"text,omitempty"`
+}
+
+// channelMark is before the name of a channel in the database: no webhook has such a
+// name, so a channel and a webhook may have the same.
+const channelMark = "#"
+
+// storedName is the name in the database.
+func (w *WebhookRow) storedName() string {
+	if w.Channel != nil {
+		return channelMark + w.Name
+	}
+	return w.Name
 }
 
 // InsertWebhook creates a webhook; seal seals its secrets for the id that it gets.
@@ -45,7 +80,7 @@ func (tx *Tx) InsertWebhook(w WebhookRow, seal func(id hostler.WebhookID) ([]byt
 	}
 	n, err := insertNew(tx, "webhook", "project, name", []webhookColumns{cols})
 	if err == nil && n == 0 {
-		err = errTaken(webhookWord, w.Name)
+		err = errTaken(w.word(), w.Name)
 	}
 	return w.ID, err
 }
@@ -62,17 +97,27 @@ type webhookColumns struct {
 	CreatedAt time.Time         `db:"created_at"`
 	UpdatedAt time.Time         `db:"updated_at"`
 	Since     int64             `db:"since"`
+	Channel   bool              `db:"channel"`
+}
+
+// webhookSpec is the JSON of a webhook or channel.
+type webhookSpec struct {
+	*hostler.Webhook
+	Channel *ChannelSpec `json:"channel,omitempty"`
 }
 
 func (w *WebhookRow) columns() (webhookColumns, error) {
 	v := w.Webhook
 	v.ID, v.Project, v.Name, v.Enabled, v.Counts = 0, "", "", false, hostler.WebhookCounts{}
 	v.Created, v.Updated = time.Time{}, time.Time{}
-	spec, err := json.Marshal(v)
+	spec, err := json.Marshal(webhookSpec{&v, w.Channel})
 	if err != nil {
 		return webhookColumns{}, fmt.Errorf("encode a webhook: %w", err)
 	}
-	return webhookColumns{w.ID, w.ProjectID, w.Name, w.Run, w.Enabled, spec, w.Sealed, w.Created, w.Updated, w.Since}, nil
+	return webhookColumns{
+		w.ID, w.ProjectID, w.storedName(), w.Run, w.Enabled, spec, w.Sealed, w.Created, w.Updated, w.Since,
+		w.Channel != nil,
+	}, nil
 }
 
 // row is the webhook. One that cannot be read is shown as disabled: it must not stop the
@@ -80,11 +125,15 @@ func (w *WebhookRow) columns() (webhookColumns, error) {
 func (c *webhookColumns) row(project string) WebhookRow {
 	w := WebhookRow{ProjectID: c.Project, Run: c.Run, Since: c.Since, Sealed: c.Sealed}
 	enabled := c.Enabled
-	if err := json.Unmarshal(c.Spec, &w.Webhook); err != nil {
-		why := hostler.Textf("the webhook cannot be read: set or delete it", "无法读取该回调：请重新设置或删除")
+	spec := webhookSpec{Webhook: &w.Webhook}
+	if err := json.Unmarshal(c.Spec, &spec); err != nil {
+		why := hostler.Textf("it cannot be read: set or delete it", "无法读取：请重新设置或删除")
 		w.Webhook, enabled = hostler.Webhook{Reason: &why}, false
 	}
-	w.ID, w.Project, w.Name, w.Enabled = c.ID, project, c.Name, enabled
+	if c.Channel {
+		w.Channel = cmp.Or(spec.Channel, &ChannelSpec{})
+	}
+	w.ID, w.Project, w.Name, w.Enabled = c.ID, project, strings.TrimPrefix(c.Name, channelMark), enabled
 	w.Created, w.Updated = c.CreatedAt, c.UpdatedAt
 	if w.Events == nil {
 		w.Events = []string{}
@@ -99,12 +148,12 @@ func (tx *Tx) UpdateWebhook(w WebhookRow) error {
 	if err != nil {
 		return err
 	}
-	taken, err := tx.exists(`SELECT id FROM webhook WHERE project = ? AND name = ? AND id <> ?`, w.ProjectID, w.Name, w.ID)
+	taken, err := tx.exists(`SELECT id FROM webhook WHERE project = ? AND name = ? AND id <> ?`, w.ProjectID, w.storedName(), w.ID)
 	if err != nil {
 		return err
 	}
 	if taken {
-		return errTaken(webhookWord, w.Name)
+		return errTaken(w.word(), w.Name)
 	}
 	last, err := tx.LastEvent()
 	if err != nil {
@@ -112,7 +161,7 @@ func (tx *Tx) UpdateWebhook(w WebhookRow) error {
 	}
 	_, err = tx.Exec(`UPDATE webhook SET since = CASE WHEN enabled = 0 AND ? = 1 THEN ? ELSE since END,
 name = ?, enabled = ?, spec = ?, sealed = ?, updated_at = ? WHERE id = ?`,
-		w.Enabled, last, w.Name, w.Enabled, string(cols.Spec), w.Sealed, sqldb.Micros(tx.now), w.ID)
+		w.Enabled, last, w.storedName(), w.Enabled, string(cols.Spec), w.Sealed, sqldb.Micros(tx.now), w.ID)
 	tx.Notify(TopicDeliveries)
 	return err
 }
@@ -126,10 +175,15 @@ func (tx *Tx) DisableWebhook(id hostler.WebhookID, why hostler.Text) error {
 		return err
 	}
 	w.Enabled, w.Reason = false, &why
-	if w.Run == 0 {
+	switch {
+	case w.Channel != nil:
+		tx.Emit(w.ProjectID, hostler.EventChannelDisabled, hostler.ObjectEvent{Object: w.Name})
+	case w.Run == 0:
 		tx.Emit(w.ProjectID, hostler.EventWebhookDisabled, hostler.ObjectEvent{Object: w.Name})
-	} else if _, err := tx.Exec(`UPDATE webhook SET sweep = ? WHERE id = ?`, sweepFail, id); err != nil {
-		return err
+	default:
+		if _, err := tx.Exec(`UPDATE webhook SET sweep = ? WHERE id = ?`, sweepFail, id); err != nil {
+			return err
+		}
 	}
 	return tx.UpdateWebhook(*w)
 }
@@ -154,17 +208,43 @@ func (tx *Tx) LockWebhook(projects []hostler.ProjectID, id hostler.WebhookID, na
 	return first(tx.findWebhook(projects, id, name, " FOR UPDATE"))
 }
 
+// Channel is Webhook for a channel.
+func (tx *Tx) Channel(projects []hostler.ProjectID, id hostler.WebhookID, name string) (*WebhookRow, error) {
+	return first(tx.withCounts(tx.findChannel(projects, id, name, "")))
+}
+
+// LockChannel is LockWebhook for a channel.
+func (tx *Tx) LockChannel(projects []hostler.ProjectID, id hostler.WebhookID, name string) (*WebhookRow, error) {
+	return first(tx.findChannel(projects, id, name, " FOR UPDATE"))
+}
+
 func (tx *Tx) findWebhook(projects []hostler.ProjectID, id hostler.WebhookID, name, lock string) ([]WebhookRow, error) {
 	if id != 0 {
-		return tx.webhooks(`WHERE w.project IN ?* AND w.id = ? AND w.run = 0 AND w.sweep = 0`+lock, projects, id)
+		return tx.webhooks(`WHERE w.project IN ?* AND w.id = ? AND w.run = 0 AND w.sweep = 0 AND w.channel = 0`+lock,
+			projects, id)
 	}
-	return tx.webhooks(`WHERE w.project IN ?* AND w.name = ? AND w.run = 0 AND w.sweep = 0`+lock, projects, name)
+	return tx.webhooks(`WHERE w.project IN ?* AND w.name = ? AND w.run = 0 AND w.sweep = 0 AND w.channel = 0`+lock,
+		projects, name)
+}
+
+func (tx *Tx) findChannel(projects []hostler.ProjectID, id hostler.WebhookID, name, lock string) ([]WebhookRow, error) {
+	if id != 0 {
+		return tx.webhooks(`WHERE w.project IN ?* AND w.id = ? AND w.sweep = 0 AND w.channel = 1`+lock, projects, id)
+	}
+	return tx.webhooks(`WHERE w.project IN ?* AND w.name = ? AND w.sweep = 0 AND w.channel = 1`+lock,
+		projects, channelMark+name)
 }
 
 // Webhooks lists webhooks of the projects by name after a name, without those of runs.
 func (tx *Tx) Webhooks(projects []hostler.ProjectID, after string, limit int) ([]WebhookRow, error) {
-	return tx.withCounts(tx.webhooks(`WHERE w.project IN ?* AND w.run = 0 AND w.sweep = 0 AND w.name > ?
-ORDER BY w.name LIMIT ?`, projects, after, limit))
+	return tx.withCounts(tx.webhooks(`WHERE w.project IN ?* AND w.run = 0 AND w.sweep = 0 AND w.channel = 0
+AND w.name > ? ORDER BY w.name LIMIT ?`, projects, after, limit))
+}
+
+// Channels lists channels of the projects by name after a name.
+func (tx *Tx) Channels(projects []hostler.ProjectID, after string, limit int) ([]WebhookRow, error) {
+	return tx.withCounts(tx.webhooks(`WHERE w.project IN ?* AND w.sweep = 0 AND w.channel = 1
+AND w.name > ? ORDER BY w.name LIMIT ?`, projects, channelMark+after, limit))
 }
 
 // WebhooksByID finds webhooks of any project and of any run.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,8 +12,17 @@ import (
 	"hostler.dev/hostler/internal/check"
 )
 
+// webSchemes and mailSchemes are what URLs begin with.
+var (
+	webSchemes  = []string{"http", "https"}
+	mailSchemes = []string{"smtp", "smtps", "smtp+plain"}
+)
+
 // checkURL returns the URL; nil when no webhook may have it.
-func checkURL(fields *check.Fields, raw string) *url.URL {
+func checkURL(fields *check.Fields, raw string) *url.URL { return checkURLOf(fields, raw, webSchemes) }
+
+// checkURLOf returns a URL with one of the schemes.
+func checkURLOf(fields *check.Fields, raw string, schemes []string) *url.URL {
 	u, err := url.Parse(raw)
 	port := ""
 	if err == nil {
@@ -29,8 +39,9 @@ func checkURL(fields *check.Fields, raw string) *url.URL {
 			"这是隐藏敏感部分后的显示形式；请给出完整 URL，或省略以保持不变")
 	case err != nil || u.Opaque != "" || strings.ContainsFunc(raw, needsEscaping):
 		fields.Add("url", "is not a URL", "不是合法的 URL")
-	case u.Scheme != "http" && u.Scheme != "https":
-		fields.Add("url", "must begin with http:// or https://", "必须以 http:// 或 https:// 开头")
+	case !slices.Contains(schemes, u.Scheme):
+		first, last := strings.Join(schemes[:len(schemes)-1], "://, "), schemes[len(schemes)-1]
+		fields.Add("url", "must begin with %s:// or %s://", "必须以 %s:// 或 %s:// 开头", first, last)
 	case !isHost(u.Hostname()):
 		fields.Add("url", "must name a host", "必须包含合法的主机")
 	case portErr != nil || n < 1 || n > 65535:

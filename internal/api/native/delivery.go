@@ -31,6 +31,7 @@ func (a *api) deliveryRoutes() []rest.Route {
 type deliveryQuery struct {
 	rest.PageQuery
 	Webhook string     `query:"webhook" maxLength:"128" doc:"name or id"`
+	Channel string     `query:"channel" maxLength:"128" doc:"name or id"`
 	State   string     `query:"state" enum:"pending,delivered,failed"`
 	Type    string     `query:"type" maxLength:"64" doc:"of the event"`
 	Job     rest.JobID `query:"job"`
@@ -41,7 +42,7 @@ type deliveryQuery struct {
 // Filter is the filter that the query describes.
 func (q deliveryQuery) Filter() (hostler.DeliveryFilter, error) {
 	return hostler.DeliveryFilter{
-		Webhook: q.Webhook, State: hostler.DeliveryState(q.State), Type: hostler.EventType(q.Type), Job: q.Job.V,
+		Webhook: q.Webhook, Channel: q.Channel, State: hostler.DeliveryState(q.State), Type: hostler.EventType(q.Type), Job: q.Job.V,
 		Since: given(q.Since), Until: given(q.Until),
 	}, nil
 }

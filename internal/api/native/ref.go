@@ -48,6 +48,16 @@ type (
 		rest.Payload[T]
 	}
 
+	// ChannelRef is the channel in the path.
+	ChannelRef struct {
+		Channel string `path:"channel" maxLength:"128" doc:"name or id"`
+	}
+	// ChannelBody is ChannelRef with a body.
+	ChannelBody[T any] struct {
+		ChannelRef
+		rest.Payload[T]
+	}
+
 	// JobRef is the job in the path.
 	JobRef struct {
 		ID rest.JobID `path:"id"`
@@ -106,6 +116,9 @@ func (r WebhookRef) Ref() string { return r.Webhook }
 
 // Ref is the name or the id of the schedule.
 func (r ScheduleRef) Ref() string { return r.Schedule }
+
+// Ref is the name or id of the channel.
+func (r ChannelRef) Ref() string { return r.Channel }
 
 // Ref is the id of the job.
 func (r JobRef) Ref() hostler.JobID { return r.ID.V }

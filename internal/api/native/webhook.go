@@ -43,13 +43,18 @@ func (a *api) webhookRoutes() []rest.Route {
 // request to the receiver may take.
 const testWait = 12 * time.Second
 
-// testWebhook sends a test, and polls until it has been tried. Once the delivery
-// exists, the answer is the delivery and not an error.
+// testWebhook sends a test; see awaitTest.
 func (a *api) testWebhook(ctx context.Context, c *rest.Call, in *WebhookRef) (hostler.Delivery, error) {
 	d, err := a.TestWebhook(ctx, c.Caller, in.Webhook)
 	if err != nil {
 		return d, err
 	}
+	return a.awaitTest(ctx, c, d)
+}
+
+// awaitTest polls until a test has been tried. Once the delivery exists, the answer is
+// the delivery and not an error.
+func (a *api) awaitTest(ctx context.Context, c *rest.Call, d hostler.Delivery) (hostler.Delivery, error) {
 	ctx, cancel := c.Hold(ctx, testWait)
 	defer cancel()
 	poll := wait.Backoff{First: 10 * time.Millisecond, Max: 250 * time.Millisecond, Factor: 1.5}

@@ -27,6 +27,7 @@ var forms = map[reflect.Type]form{
 	reflect.TypeFor[hostler.HostKeyID]():  idForm("hky"),
 	reflect.TypeFor[hostler.WorkerID]():   idForm("wrk"),
 	reflect.TypeFor[hostler.WebhookID]():  idForm("whk"),
+	reflect.TypeFor[hostler.ChannelID]():  idForm("chn"),
 	reflect.TypeFor[hostler.DeliveryID](): idForm("dlv"),
 	reflect.TypeFor[hostler.ApprovalID](): idForm("apv"),
 	reflect.TypeFor[hostler.Duration](): {
@@ -86,6 +87,7 @@ func registerForms(r huma.Registry) {
 	register[hostler.HostKeyID](r)
 	register[hostler.WorkerID](r)
 	register[hostler.WebhookID](r)
+	register[hostler.ChannelID](r)
 	register[hostler.DeliveryID](r)
 	register[hostler.ApprovalID](r)
 	register[hostler.Duration](r)
