@@ -174,7 +174,7 @@ func TestRunWithApproval(t *testing.T) {
 		if n := f.work(succeedAll); n != 1 {
 			t.Fatalf("the canary has %d jobs", n)
 		}
-		f.wantRun(id, hostler.RunPending)
+		f.wantRun(id, hostler.RunRunning)
 		f.h.Advance(time.Minute)
 		if n := f.work(succeedAll); n != 6 {
 			t.Fatalf("the second wave has %d jobs", n)
@@ -319,7 +319,7 @@ func TestTerminated(t *testing.T) {
 			return tx.WakeRuns(id)
 		})
 		f.advance()
-		f.wantRun(id, hostler.RunPending)
+		f.wantRun(id, hostler.RunRunning)
 		f.tx(func(tx *store.Tx) error {
 			asked, err := tx.CancelRequested([]hostler.JobID{leases[0].Job, leases[1].Job})
 			if len(asked) != 2 {
