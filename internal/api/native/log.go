@@ -158,7 +158,9 @@ func (a *api) followLog(ctx context.Context, c *rest.Call, id hostler.JobID, aft
 	}
 	return func(w http.ResponseWriter) {
 		defer release()
-		f := follower{api: a, call: c, job: id, pos: after, out: c.NewEventStream(w, "")}
+		glance, leave := a.glances.join(id)
+		defer leave()
+		f := follower{api: a, call: c, job: id, pos: after, glance: glance, out: c.NewEventStream(w, "")}
 		if f.out.Flush() {
 			f.run(ctx)
 		}
@@ -172,6 +174,8 @@ type follower struct {
 	job  hostler.JobID
 	pos  int64 // of the last line that was sent
 	out  *rest.EventStream
+
+	glance *glance
 }
 
 // run sends lines as they arrive. It reads the job's state before the last lines, so
@@ -179,6 +183,14 @@ type follower struct {
 func (f *follower) run(ctx context.Context) {
 	poll := wait.Backoff{First: 100 * time.Millisecond, Max: rest.RenewEvery, Factor: 1.5}
 	for f.out.Continue(ctx) {
+		if f.unchanged(ctx) {
+			if !f.out.KeepAlive() {
+				return
+			}
+			f.call.Pause(ctx, poll.Next())
+			f.out.Recheck()
+			continue
+		}
 		sent, ok := f.sendLines(ctx)
 		if !ok {
 			return
@@ -202,6 +214,26 @@ func (f *follower) run(ctx context.Context) {
 		f.call.Pause(ctx, poll.Next())
 		f.out.Recheck()
 	}
+}
+
+// unchanged reports that nothing is new, as some follower of the job has seen. A caller who
+// may have lost the job looks itself, and is refused there.
+func (f *follower) unchanged(ctx context.Context) bool {
+	c := f.call.Caller
+	if !auth.Allow(c, auth.ReadJob, c.Project) || c.LimitIn(c.Project).LimitsAssets() {
+		return false
+	}
+	return f.glance.unchanged(f.pos, func() (int64, bool, error) {
+		job, err := f.api.Job(ctx, f.call.Caller, f.job)
+		if err != nil {
+			return 0, false, err
+		}
+		newest, err := f.api.TailLog(ctx, f.call.Caller, f.job, 1)
+		if err != nil || len(newest) == 0 {
+			return 0, !job.State.Settled(), err
+		}
+		return newest[len(newest)-1].Pos, !job.State.Settled(), nil
+	})
 }
 
 // finish sends the lines that arrived since the last read, and then the job.

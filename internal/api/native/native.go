@@ -44,6 +44,7 @@ type api struct {
 	version   string
 	followers *rest.Limiter // of output
 	listeners *rest.Limiter // of events
+	glances   glances       // at the jobs that are followed
 }
 
 // Routes returns the routes of the API.
