@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 	if out, err := exec.Command("go", "build", "-o", binary, "hostler.dev/hostler/cmd/hostler").CombinedOutput(); err != nil { //nolint:gosec // our own package
 		panic(fmt.Sprintf("build: %v\n%s", err, out))
 	}
+	defer func() { _ = os.RemoveAll(dir) }()
 	storetest.Main(m)
 }
 

@@ -67,13 +67,13 @@ func Postgres(tb testing.TB) string {
 }
 
 // Main runs a package's tests and then stops the cluster, if they used one. Call it from
-// TestMain; without it the cluster is stopped shortly after the process exits.
+// TestMain; without it the cluster is stopped shortly after the process exits. It returns,
+// so that what TestMain deferred runs; the process then exits with the result of the tests.
 func Main(m *testing.M) {
-	code := m.Run()
+	m.Run()
 	if c := started.Load(); c != nil {
 		c.Stop()
 	}
-	os.Exit(code)
 }
 
 const template = "hostler_template"
