@@ -205,6 +205,10 @@ func (c *queueChange) flushMoves(moves []laneMove) error {
 			full = append(full, id)
 		}
 	}
+	full, err := c.lanesWithReady(full)
+	if err != nil {
+		return err
+	}
 	if len(full) > 0 {
 		ids, err := column[hostler.JobID](c.tx, `SELECT id FROM ready WHERE lane IN ?*`, full)
 		if err != nil {
@@ -217,6 +221,23 @@ func (c *queueChange) flushMoves(moves []laneMove) error {
 		c.admitAll(heads)
 	}
 	return c.flush()
+}
+
+// lanesWithReady returns those of some lanes that may have ready jobs: the other jobs that
+// hold them are not all that hold them. To look into ready takes long if it is full.
+func (c *queueChange) lanesWithReady(lanes []laneID) ([]laneID, error) {
+	lanes = slices.DeleteFunc(lanes, func(id laneID) bool { return c.lanes[id].Inflight == 0 })
+	if len(lanes) == 0 {
+		return nil, nil
+	}
+	holders, err := column[laneID](c.tx, `SELECT lane FROM running WHERE lane IN ?*
+UNION ALL SELECT lane FROM parked WHERE lane IN ?* AND lane <> 0 AND lane_held = 1
+UNION ALL SELECT lane FROM sched WHERE lane IN ?* AND lane_held = 1`, lanes, lanes, lanes)
+	held := map[laneID]int64{}
+	for _, id := range holders {
+		held[id]++
+	}
+	return slices.DeleteFunc(lanes, func(id laneID) bool { return held[id] == c.lanes[id].Inflight }), err
 }
 
 func lanesOf(moves []laneMove) []laneID {
