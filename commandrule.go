@@ -50,7 +50,7 @@ type CommandRuleInput struct {
 
 // CommandTest asks which rules a command matches.
 type CommandTest struct {
-	Command string `json:"command" minLength:"1" maxLength:"1048576"`
+	Command string `json:"command" minLength:"1" maxLength:"65536"`
 	As      string `json:"as,omitempty" enum:"any,shell,device" doc:"default: any, both as a shell and as a network device read it"`
 }
 

@@ -28,6 +28,7 @@ func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ")
 var placeholders = map[string]string{
 	"ACTION": "动作", "ADDRESS": "地址", "ASSET": "资产", "CHANNEL": "渠道", "DELIVERY": "投递", "LAST": "末位置", "FILE": "文件", "FOLDER": "目录",
 	"JOB": "作业", "KEY": "密钥", "KIND": "类型", "LANE": "通道", "NAME": "名称", "QUEUE": "队列", "REF": "编号", "ROLE": "角色", "RUN": "执行",
+	"RULE": "规则", "EFFECT": "处置", "COMMAND": "命令",
 	"SHELL": "SHELL", "URL": "URL",
 	"APPROVAL": "审批", "STEP": "步骤", "TASK": "任务", "TEMPLATE": "模板", "VERSION": "版本",
 	"SCHEDULE": "计划", "WEBHOOK": "回调", "WORKER": "节点", "flags": "选项",
