@@ -15,10 +15,11 @@ const (
 // Delivery is one event that is sent to one webhook or channel. Its id is the webhook-id that the
 // receiver sees, the same in every attempt, by which it detects duplicates.
 type Delivery struct {
-	ID      DeliveryID `json:"id"`
-	Webhook WebhookID  `json:"webhook,omitzero"`
-	Name    string     `json:"webhook_name,omitempty"`
-	// Channel and ChannelName are set instead for a channel.
+	ID DeliveryID `json:"id"`
+	// Webhook and Name identify the receiver; of a channel they are its number and name.
+	Webhook WebhookID `json:"webhook"`
+	Name    string    `json:"webhook_name"`
+	// Channel and ChannelName are set for a channel only.
 	Channel     ChannelID         `json:"channel,omitzero"`
 	ChannelName string            `json:"channel_name,omitempty"`
 	Pos         int64             `json:"pos" doc:"of the event"`

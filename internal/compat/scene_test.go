@@ -29,6 +29,8 @@ func (n network) env() []string {
 	}
 }
 
+const eventTypes = "/api/v1/event-types"
+
 // reads are the requests whose answers are compared: every listing, every object.
 func (sc scene) reads() []string {
 	paths := []string{
@@ -39,7 +41,7 @@ func (sc scene) reads() []string {
 		"/api/v1/jobs?limit=1000", "/api/v1/jobs?states=succeeded&limit=1000", "/api/v1/jobs?queue=frozen", "/api/v1/jobs?asset=site",
 		"/api/v1/queues", "/api/v1/queues/ops", "/api/v1/workers", "/api/v1/webhooks", "/api/v1/webhooks/hook",
 		"/api/v1/deliveries?limit=1000&until=" + url.QueryEscape(sc.Recorded),
-		"/api/v1/events?format=json&after=0&limit=" + strconv.Itoa(sc.Events), "/api/v1/event-types", "/api/v1/audit?limit=1000",
+		"/api/v1/events?format=json&after=0&limit=" + strconv.Itoa(sc.Events), eventTypes, "/api/v1/audit?limit=1000",
 		"/tasks", "/assets", "/job?limit=1000", "/netpulse/0.3/job?limit=1000", "/worker", "/task-stats",
 	}
 	for _, name := range sortedKeys(sc.Jobs) {

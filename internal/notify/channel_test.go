@@ -57,7 +57,7 @@ func TestChannelMergesWhatExceedsItsRate(t *testing.T) {
 		}
 		merged := 0
 		for _, d := range e.deliveries(id, "") {
-			if d.Channel == 0 || d.ChannelName != "ops" || d.Webhook != 0 {
+			if d.Channel == 0 || d.ChannelName != "ops" || d.Name != "ops" {
 				t.Fatalf("not a delivery of a channel: %+v", d)
 			}
 			if d.Last != nil && d.Last.Merged != 0 {

@@ -91,7 +91,7 @@ func (r *deliveryRow) delivery() (hostler.Delivery, error) {
 		Tries: r.Tries, Created: r.CreatedAt, Ended: r.EndedAt,
 	}
 	if name, ok := strings.CutPrefix(r.Name, channelMark); ok {
-		d.Channel, d.ChannelName, d.Webhook, d.Name = hostler.ChannelID(r.Webhook), name, 0, ""
+		d.Channel, d.ChannelName, d.Name = hostler.ChannelID(r.Webhook), name, name
 	}
 	if d.State == hostler.DeliveryPending {
 		next := r.NextAt
