@@ -47,22 +47,50 @@ var migratedFiles = sync.OnceValues(func() (files map[string][]byte, err error) 
 // SQLite returns a fresh folder with empty, migrated databases.
 func SQLite(tb testing.TB) (dir string) {
 	tb.Helper()
+	dir = tb.TempDir()
+	fillSQLite(tb, dir)
+	return dir
+}
+
+// fillSQLite puts empty, migrated databases into a folder, in place of what is there.
+func fillSQLite(tb testing.TB, dir string) {
+	tb.Helper()
 	files, err := migratedFiles()
 	if err != nil {
 		tb.Fatalf("SQLite for tests: %v", err)
 	}
-	dir = tb.TempDir()
+	old, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, path := range old {
+		if err := os.RemoveAll(path); err != nil {
+			tb.Fatal(err)
+		}
+	}
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			tb.Fatal(err)
 		}
 	}
-	return dir
 }
 
-func openSQLite(tb testing.TB, c *Clock) *store.Store {
+// openSQLite returns a function that opens an empty store, each time in the same folder:
+// a test that asks for hundreds keeps the files of one.
+func openSQLite() func(tb testing.TB, c *Clock) *store.Store {
+	dir := ""
+	return func(tb testing.TB, c *Clock) *store.Store {
+		tb.Helper()
+		if dir == "" {
+			dir = tb.TempDir()
+		}
+		fillSQLite(tb, dir)
+		return openSQLiteIn(tb, dir, c)
+	}
+}
+
+func openSQLiteIn(tb testing.TB, dir string, c *Clock) *store.Store {
 	tb.Helper()
-	dir := SQLite(tb)
 	db, err := sqlite.Open(filepath.Join(dir, mainFile), sqlite.Options{Now: c.Now})
 	if err != nil {
 		tb.Fatalf("open sqlite: %v", err)

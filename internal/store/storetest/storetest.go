@@ -40,7 +40,7 @@ func Each(t *testing.T, fn func(t *testing.T, h *Harness)) {
 		kind string
 		open func(tb testing.TB, c *Clock) *store.Store
 	}{
-		{"sqlite", openSQLite},
+		{"sqlite", openSQLite()},
 		{"postgres", openPostgres()},
 	} {
 		t.Run(d.kind, func(t *testing.T) {
