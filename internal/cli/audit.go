@@ -62,17 +62,21 @@ func (a *app) auditFilter(cmd *cobra.Command, f *hostler.AuditFilter) {
 
 // auditVerbs are completed for --verb.
 var auditVerbs = []string{
-	"asset.change", "asset.confirm", "asset.create", "asset.delete", "asset.import", "audit.broken", "auth.refuse",
-	"channel.create", "channel.delete", "channel.test", "channel.update",
-	"credential.allow", "credential.change", "credential.create", "credential.delete", "credential.forbid",
-	"delivery.aside.delete", "delivery.aside.retry", "delivery.resend", "dispatch.hold", "dispatch.release",
-	"hostkey.accept", "hostkey.pin", "hostkey.revoke", "job.cancel", "job.cancel_all", "job.resolve", "job.retry",
-	"job.run", "key.create", "key.revoke", "key.rotate", "lane.release", "project.change", "project.create",
-	"queue.pause", "queue.resume", "queue.set",
-	"role.change", "role.create", "role.delete", "rule.refuse", "rule.reset", "rule.set",
-	"user.change", "user.create", "webhook.create", "webhook.delete",
-	"webhook.disable", "webhook.enable", "webhook.rotate", "webhook.test", "webhook.update", "worker.close_session",
-	"worker.stop",
+	"approval.approve", "approval.reject", "approval.void", "asset.change", "asset.confirm",
+	"asset.create", "asset.delete", "asset.import", "audit.broken", "auth.refuse",
+	"channel.create", "channel.delete", "channel.test", "channel.update", "credential.allow",
+	"credential.change", "credential.create", "credential.delete", "credential.forbid",
+	"delivery.aside.delete", "delivery.aside.retry", "delivery.resend", "dispatch.hold",
+	"dispatch.release", "hostkey.accept", "hostkey.pin", "hostkey.revoke", "job.cancel",
+	"job.cancel_all", "job.resolve", "job.retry", "job.run", "key.create", "key.revoke",
+	"key.rotate", "lane.release", "project.change", "project.create", "queue.pause",
+	"queue.resume", "queue.set", "role.change", "role.create", "role.delete", "rule.refuse",
+	"rule.reset", "rule.set", "run.pause", "run.resume", "run.retry_failed", "run.skip",
+	"run.start", "run.terminate", "schedule.change", "schedule.create", "schedule.delete",
+	"schedule.pause", "schedule.resume", "task.apply", "task.delete", "template.publish",
+	"template.restore", "template.retire", "user.change", "user.create", "webhook.create",
+	"webhook.delete", "webhook.disable", "webhook.enable", "webhook.rotate", "webhook.test",
+	"webhook.update", "worker.close_session", "worker.stop",
 }
 
 // auditExport is 'hostler audit export'.
@@ -118,19 +122,24 @@ func (a *app) auditColumns() []column[hostler.Audit] {
 // chineseObjects and chineseVerbs translate the parts of a verb such as job.cancel.
 var (
 	chineseObjects = map[string]string{
-		"auth": "请求", "asset": "资产", "audit": "审计", "channel": "通知渠道", "credential": "凭据", "delivery": "投递", "dispatch": "作业分派",
-		"hostkey": "主机密钥", "job": "作业", "key": "密钥", "lane": "通道", "project": "项目", "queue": "队列", "role": "角色",
-		"rule": "命令规则",
-		"user": "用户", "webhook": "回调", "worker": "工作节点",
+		"approval": "审批", "asset": "资产", "audit": "审计", "auth": "请求", "channel": "通知渠道",
+		"credential": "凭据", "delivery": "投递", "dispatch": "作业分派", "hostkey": "主机密钥",
+		"job": "作业", "key": "密钥", "lane": "通道", "project": "项目", "queue": "队列",
+		"role": "角色", "rule": "命令规则", "run": "执行", "schedule": "计划", "task": "任务",
+		"template": "模板", "user": "用户", "webhook": "回调", "worker": "工作节点",
 	}
 	chineseVerbs = map[string]string{
-		"accept": "接受", "allow": "允许使用", "aside.delete": "删除被搁置的", "aside.retry": "重试被搁置的",
-		"broken": "发现被改动的", "cancel": "取消", "cancel_all": "取消用户的全部", "change": "修改",
-		"close_session": "关闭连接", "confirm": "确认", "create": "创建", "delete": "删除", "disable": "停用",
-		"enable": "启用", "forbid": "禁止使用", "hold": "暂停", "import": "导入", "pause": "暂停", "pin": "固定",
-		"refuse": "拒绝", "release": "放行", "reset": "重置", "resend": "重发", "resolve": "确认结果", "resume": "恢复",
-		"retry": "重试", "revoke": "吊销", "rotate": "轮换", "run": "执行", "set": "设置", "stop": "停止",
-		"test": "测试", "update": "修改",
+		"accept": "接受", "allow": "允许使用", "apply": "应用", "approve": "通过",
+		"aside.delete": "删除被搁置的", "aside.retry": "重试被搁置的", "broken": "发现被改动的",
+		"cancel": "取消", "cancel_all": "取消用户的全部", "change": "修改",
+		"close_session": "关闭连接", "confirm": "确认", "create": "创建", "delete": "删除",
+		"disable": "停用", "enable": "启用", "forbid": "禁止使用", "hold": "暂停", "import": "导入",
+		"pause": "暂停", "pin": "固定", "publish": "发布", "refuse": "拒绝", "reject": "拒绝",
+		"release": "放行", "resend": "重发", "reset": "重置", "resolve": "确认结果",
+		"restore": "恢复", "resume": "恢复", "retire": "停用", "retry": "重试",
+		"retry_failed": "重试失败步骤的", "revoke": "吊销", "rotate": "轮换", "run": "执行",
+		"set": "设置", "skip": "跳过步骤的", "start": "启动", "stop": "停止", "terminate": "终止",
+		"test": "测试", "update": "修改", "void": "作废",
 	}
 )
 

@@ -16,7 +16,7 @@ import (
 var isVerb = regexp.MustCompile(`^[a-z]+(\.[a-z_]+){1,2}$`)
 
 // inputFields are the parents of fields of inputs, whose names have the same form.
-var inputFields = []string{"backoff", "concurrency", "target"}
+var inputFields = []string{"backoff", "concurrency", "target", "task.target", "trigger"}
 
 // TestAuditVerbs compares the verbs that are completed and translated with those that are
 // written.
@@ -38,8 +38,7 @@ func TestAuditVerbs(t *testing.T) {
 			ast.Inspect(file, func(n ast.Node) bool {
 				if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
 					s, _ := strconv.Unquote(lit.Value) // a literal that was parsed
-					object, _, _ := strings.Cut(s, ".")
-					if isVerb.MatchString(s) && !slices.Contains(inputFields, object) {
+					if isVerb.MatchString(s) && !slices.Contains(inputFields, s[:strings.LastIndex(s, ".")]) {
 						written = append(written, s)
 					}
 				}
