@@ -39,7 +39,7 @@ func TestFanOutIsTheUnionOfNamesIdsAndLabels(t *testing.T) {
 			t.Errorf("assets (-want +got):\n%s", diff)
 		}
 		want := hostler.RunSummary{Run: made.Run, Total: 3, States: map[hostler.State]int{hostler.StateQueued: 3}}
-		if diff := cmp.Diff(want, must(w.Run(t.Context(), w.viewer, made.Run))(t)); diff != "" {
+		if diff := cmp.Diff(want, must(w.Run(t.Context(), w.viewer, made.Run))(t).RunSummary); diff != "" {
 			t.Errorf("summary (-want +got):\n%s", diff)
 		}
 	})

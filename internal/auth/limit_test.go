@@ -54,6 +54,7 @@ func TestLimitedRolesLoseWhatLeadsAroundTheirLimit(t *testing.T) {
 		auth.CreateProject, auth.ManageUsers, auth.ManageAllUsers, auth.ManageKeys, auth.ManageAllKeys, auth.WriteRole,
 		auth.WriteCredential, auth.WriteQueue, auth.StopWorker, auth.ManageSetAside, auth.VerifyAudit,
 		auth.WriteWebhook, auth.WriteProject, auth.ShareDevice, auth.ReleaseLane, auth.WriteTemplate,
+		auth.OverrideRule, auth.WriteCommandRule,
 	}
 	byAsset := append([]auth.Verb{
 		auth.WriteAsset, auth.DecideHostKey, auth.ReadAudit, auth.ReadEvent, auth.ReadWebhook, auth.SendDelivery,
