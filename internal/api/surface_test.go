@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -54,6 +55,8 @@ func absent(r rest.Route) map[string]string {
 		kind = "wrk"
 	case strings.Contains(r.Path, "/deliveries/"):
 		kind = "dlv"
+	case strings.Contains(r.Path, "/approvals/"):
+		kind = "apv"
 	}
 	id := kind + "_00000000001"
 	if !strings.HasPrefix(r.Path, "/api/") {
@@ -61,7 +64,7 @@ func absent(r rest.Route) map[string]string {
 	}
 	return map[string]string{
 		"id": id, "name": "absent", "asset": "absent", "webhook": "absent", "lane": "absent",
-		"channel": "absent",
+		"channel": "absent", "schedule": "absent", "step": "absent",
 	}
 }
 
@@ -142,6 +145,12 @@ func foreignIDs(t *testing.T, w *env) {
 		t.Fatal(err)
 	}
 
+	flow := w.makeFlow(t, stranger, "secretive")
+	var timer hostler.Schedule
+	w.mustDo(t, stranger, "PUT", "/api/v1/schedules/their-timer",
+		`{"trigger":{"cron":"@daily"},"task":{"action":"noop","target":{"assets":["secretive"]}}}`, &timer)
+	w.mustDo(t, stranger, "PUT", "/api/v1/command-rules/their-rule", `{"effect":"refuse","commands":["frobnicate"]}`, nil)
+
 	foreign := func(r rest.Route) []map[string]string {
 		native := strings.HasPrefix(r.Path, "/api/")
 		switch {
@@ -159,8 +168,18 @@ func foreignIDs(t *testing.T, w *env) {
 			return []map[string]string{{"id": fmt.Sprint(int64(job.ID))}}
 		case strings.Contains(r.Path, "/jobs/{id}"):
 			return []map[string]string{{"id": job.ID.String()}}
-		case strings.Contains(r.Path, "/runs/"):
-			return []map[string]string{{"id": job.Run.String()}}
+		case strings.Contains(r.Path, "/runs/{id}"):
+			return []map[string]string{{"id": job.Run.String(), "step": "look"}, {"id": flow.run.String(), "step": "look"}}
+		case strings.Contains(r.Path, "/approvals/{id}"):
+			return []map[string]string{{"id": flow.approval.String()}}
+		case strings.Contains(r.Path, "/templates/{name}"):
+			return []map[string]string{{"name": "their-roll"}}
+		case strings.Contains(r.Path, "/api/v1/tasks/{name}"):
+			return []map[string]string{{"name": "their-task"}}
+		case r.Method != http.MethodPut && strings.Contains(r.Path, "/schedules/{schedule}"):
+			return []map[string]string{{"schedule": timer.ID.String()}, {"schedule": timer.Name}}
+		case r.Method != http.MethodPut && strings.Contains(r.Path, "/command-rules/{name}"):
+			return []map[string]string{{"name": "their-rule"}} // PUT makes one of one's own
 		case strings.Contains(r.Path, "/webhooks/{webhook}"):
 			return []map[string]string{{"webhook": hook.Webhook.ID.String()}, {"webhook": hook.Webhook.Name}}
 		case strings.Contains(r.Path, "/channels/{channel}"):
@@ -173,6 +192,7 @@ func foreignIDs(t *testing.T, w *env) {
 			return nil
 		}
 	}
+	decision := `{"digest":"` + strings.Repeat("0", 64) + `","comment":"x"}`
 	bodies := map[string]string{
 		"PUT /api/v1/assets/{asset}":     `{"name":"x","address":"192.0.2.1"}`,
 		"PUT /assets/{id}":               `{"name":"x","ip":"192.0.2.1"}`,
@@ -185,6 +205,12 @@ func foreignIDs(t *testing.T, w *env) {
 
 		"POST /api/v1/webhooks/{webhook}/rotate": `{}`,
 		"POST /api/v1/credentials/{name}/rules":  `{"uses":["ssh"],"addresses":["*"]}`,
+
+		"POST /api/v1/runs/{id}/steps/{step}/skip": `{"reason":"x"}`,
+		"POST /api/v1/approvals/{id}/approve":      decision,
+		"POST /api/v1/approvals/{id}/reject":       decision,
+		"POST /api/v1/templates/{name}/restore":    `{"version":1}`,
+		"POST /api/v1/templates/{name}/retire":     `{"version":1}`,
 	}
 	w.makeAsset(t, operator, "ours")
 	tried := 0
@@ -194,6 +220,9 @@ func foreignIDs(t *testing.T, w *env) {
 			for _, query := range []string{"", "?follow=1", "?format=text", "?tail=5"} {
 				if query != "" && !strings.HasSuffix(r.Path, "/log") {
 					continue
+				}
+				if strings.HasSuffix(r.Path, "/runs/{id}/hosts") {
+					query = "?step=look"
 				}
 				// Operators, lest an admin of the default project be more.
 				for _, person := range []string{admin, operator} {
@@ -222,10 +251,18 @@ func foreignIDs(t *testing.T, w *env) {
 
 	t.Run("in bodies", func(t *testing.T) {
 		for name, c := range map[string]struct{ method, path, body string }{
-			"job on an asset id":      {"POST", "/api/v1/jobs", `{"action":"noop","assets":["` + asset.ID.String() + `"]}`},
-			"job on an asset name":    {"POST", "/api/v1/jobs", `{"action":"noop","assets":["secretive"]}`},
-			"task on an asset":        {"POST", "/tasks", fmt.Sprintf(`{"asset_id":%d,"action":"noop"}`, asset.ID)},
-			"unknown task on one":     {"POST", "/tasks", fmt.Sprintf(`{"asset_id":%d,"action":"fly"}`, asset.ID)},
+			"job on an asset id":   {"POST", "/api/v1/jobs", `{"action":"noop","assets":["` + asset.ID.String() + `"]}`},
+			"job on an asset name": {"POST", "/api/v1/jobs", `{"action":"noop","assets":["secretive"]}`},
+			"task on an asset":     {"POST", "/tasks", fmt.Sprintf(`{"asset_id":%d,"action":"noop"}`, asset.ID)},
+			"unknown task on one":  {"POST", "/tasks", fmt.Sprintf(`{"asset_id":%d,"action":"fly"}`, asset.ID)},
+			"run of a template":    {"POST", "/api/v1/runs", `{"template":"their-roll"}`},
+			"run of a task":        {"POST", "/api/v1/runs", `{"task":"their-task"}`},
+			"plan of a template":   {"POST", "/api/v1/runs/plan", `{"template":"their-roll"}`},
+			"plan of a task":       {"POST", "/api/v1/runs/plan", `{"task":"their-task"}`},
+			"schedule on an asset": {
+				"PUT", "/api/v1/schedules/mine",
+				`{"trigger":{"cron":"@daily"},"task":{"action":"noop","target":{"assets":["secretive"]}}}`,
+			},
 			"key in a project":        {"POST", "/api/v1/keys", `{"name":"k","project":"other"}`},
 			"asset with a credential": {"POST", "/api/v1/assets", `{"name":"a1","address":"192.0.2.1","credential":"theirs"}`},
 			"asset through a jump":    {"POST", "/api/v1/assets", `{"name":"a2","address":"192.0.2.1","jump":"secretive"}`},
@@ -237,6 +274,7 @@ func foreignIDs(t *testing.T, w *env) {
 			}
 			// Whether it is foreign or nothing at all must not show.
 			other := strings.NewReplacer(asset.ID.String(), "ast_00000000001", "secretive", "nothing", "theirs", "nothing",
+				"their-roll", "nothing", "their-task", "nothing",
 				fmt.Sprint(int64(asset.ID)), "1", `"other"`, `"nothing"`).Replace(c.body)
 			if b := w.do(t, operator, c.method, c.path, other); b.Status != a.Status {
 				t.Errorf("%s: %d, but %d for what does not exist", name, a.Status, b.Status)
@@ -300,6 +338,54 @@ func foreignIDs(t *testing.T, w *env) {
 	if still.State != hostler.StateQueued {
 		t.Errorf("the foreign job is %s now", still.State)
 	}
+}
+
+// flowIDs are a run that waits for an approval.
+type flowIDs struct {
+	run      hostler.RunID
+	approval hostler.ApprovalID
+}
+
+// makeFlow makes the template their-roll, the task their-task, a run of it and an approval.
+func (w *env) makeFlow(t *testing.T, person, asset string) flowIDs {
+	t.Helper()
+	docs, err := json.Marshal(hostler.ApplyInput{Documents: "apiVersion: hostler/v1\nkind: Template\nname: their-roll\nsteps:\n" +
+		"- {id: look, action: noop, target: {assets: [" + asset + "]}}\n- {id: agree, approval: {title: go on}}\n" +
+		"---\napiVersion: hostler/v1\nkind: Task\nname: their-task\ntemplate: their-roll\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustDo(t, person, "POST", "/api/v1/apply", string(docs), nil)
+	var run hostler.Run
+	w.mustDo(t, person, "POST", "/api/v1/runs", `{"task":"their-task"}`, &run)
+	c := w.caller(t, person)
+	if err := w.store.InTx(t.Context(), func(tx *store.Tx) error {
+		steps, err := tx.RunSteps(run.Run)
+		if err != nil {
+			return err
+		}
+		err = tx.InsertApproval(store.ApprovalRow{
+			Project: c.Project, Run: run.Run, Step: steps[1].ID, Title: "go on", Approvers: `["role:admin"]`, Quorum: 1,
+			Requester: c.UserID,
+		})
+		if err != nil {
+			return err
+		}
+		asked, err := tx.PreparingApprovals(1)
+		if err != nil {
+			return err
+		}
+		_, err = tx.SetPlan(asked[0].ID, strings.Repeat("0", 64), "{}")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var asked hostler.List[hostler.Approval]
+	w.mustDo(t, person, "GET", "/api/v1/approvals?run="+run.Run.String(), "", &asked)
+	if len(asked.Items) != 1 {
+		t.Fatalf("approvals: %v", asked.Items)
+	}
+	return flowIDs{run: run.Run, approval: asked.Items[0].ID}
 }
 
 // TestCrossSite: no page of another site can change anything.

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -61,12 +62,30 @@ var verbs = map[string]auth.Verb{
 	"Deliveries":  auth.ReadWebhook, "Delivery": auth.ReadWebhook, "TestWebhook": auth.SendDelivery,
 	"SetAside": auth.ManageSetAside, "RetrySetAside": auth.ManageSetAside, "DeleteSetAside": auth.ManageSetAside,
 	"ResendDelivery": auth.SendDelivery, "ResendDeliveries": auth.SendDelivery,
+
+	"Schedules": auth.ReadSchedule, "Schedule": auth.ReadSchedule, "Fires": auth.ReadSchedule,
+	"NextFires": auth.ReadSchedule, "NextFiresOf": auth.ReadSchedule, "RunSchedule": auth.RunJob,
+	"PutSchedule": auth.WriteSchedule, "DeleteSchedule": auth.WriteSchedule,
+	"PauseSchedule": auth.WriteSchedule, "ResumeSchedule": auth.WriteSchedule,
+
+	"Templates": auth.ReadTemplate, "Template": auth.ReadTemplate, "TemplateVersions": auth.ReadTemplate,
+	"Tasks": auth.ReadTemplate, "Task": auth.ReadTemplate, "DeleteTask": auth.WriteTemplate,
+	"Apply": auth.WriteTemplate, "RestoreTemplate": auth.WriteTemplate, "RetireTemplate": auth.WriteTemplate,
+	"Runs": auth.ReadRun, "RunHosts": auth.ReadRun, "StartRun": auth.RunJob, "PlanRun": auth.RunJob,
+	"PauseRun": auth.ChangeRun, "ResumeRun": auth.ChangeRun, "TerminateRun": auth.ChangeRun,
+	"RetryFailed": auth.ChangeRun, "SkipStep": auth.ChangeRun,
+	"Approvals": auth.ReadRun, "Approval": auth.ReadRun,
+	"Approve": auth.DecideApproval, "Reject": auth.DecideApproval,
+
+	"CommandRules": auth.ReadCommandRule, "CommandRule": auth.ReadCommandRule, "TestCommand": auth.ReadCommandRule,
+	"PutCommandRule": auth.WriteCommandRule, "ResetCommandRule": auth.WriteCommandRule,
 }
 
 // withoutCaller lists the methods of App that act on the authority of the process: its
 // configuration or its data folder.
 var withoutCaller = []string{
-	"Authenticate", "Bootstrap", "ConfigureWebhook", "KnownKeys", "LocalAdminKey", "LocalContextKey", "RecordRefusal", "SeedSample",
+	"Authenticate", "Bootstrap", "CancelReplaced", "ConfigureWebhook", "FireSchedules", "KnownKeys", "LocalAdminKey",
+	"LocalContextKey", "RecordRefusal", "SeedSample",
 	"StartDispatch", "StoreKind", "Vitals",
 }
 
@@ -250,12 +269,17 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"Delivery":       func() error { return second(w.Delivery(ctx, c, ping.ID)) },
 			"ResendDelivery": func() error { return second(w.ResendDelivery(ctx, c, ping.ID)) },
 		}
+		flows := w.flows(t)
+		maps.Copy(calls, w.flowCalls(ctx, c, flows))
+		maps.Copy(calls, w.scheduleCalls(ctx, c, w.put(t, w.admin, "nightly", everyMinute())))
+		maps.Copy(calls, w.ruleCalls(t, c))
 		// These name no object, or only what belongs to no project; listings and
 		// bulk changes are looked at below.
 		other := strings.FieldsSeq(
 			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject ChangeProject ReleaseLane Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit ExportAudit VerifyAudit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
-			Webhooks CreateWebhook Channels CreateChannel Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats`,
+			Webhooks CreateWebhook Channels CreateChannel Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats
+			Schedules NextFires Templates Tasks Runs Approvals CommandRules TestCommand`,
 		)
 		for name := range other {
 			calls[name] = nil
@@ -273,6 +297,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			}
 		}
 		w.strangerSeesNothing(t, job, made.Run)
+		w.flowsAreUnchanged(t, flows)
 		if j := must(w.Job(ctx, w.viewer, job))(t); j.State != hostler.StateQueued {
 			t.Errorf("the job is %s by now", j.State)
 		}
@@ -281,6 +306,177 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// flowObjects are a template and a task with a run that waits for an approval.
+type flowObjects struct {
+	run      hostler.RunID
+	approval hostler.ApprovalID
+}
+
+const flowDocuments = `
+apiVersion: hostler/v1
+kind: Template
+name: roll
+steps:
+  - {id: look, action: check_port, target: {assets: [web1]}}
+  - {id: agree, approval: {title: go on}}
+---
+apiVersion: hostler/v1
+kind: Task
+name: roll-all
+template: roll
+`
+
+// flows makes flowObjects in the default project.
+func (w *env) flows(t *testing.T) flowObjects {
+	t.Helper()
+	must(w.Apply(t.Context(), w.admin, hostler.ApplyInput{Documents: flowDocuments}))(t)
+	run := must(w.StartRun(t.Context(), w.operator, hostler.RunRequest{Task: "roll-all"}, ""))(t)
+	w.tx(t, func(tx *store.Tx) error {
+		steps, err := tx.RunSteps(run.Run)
+		if err != nil {
+			return err
+		}
+		err = tx.InsertApproval(store.ApprovalRow{
+			Project: w.admin.Project, Run: run.Run, Step: steps[1].ID, Title: "go on", Approvers: `["role:admin"]`,
+			Quorum: 1, Requester: w.operator.UserID,
+		})
+		if err != nil {
+			return err
+		}
+		asked, err := tx.PreparingApprovals(1)
+		if err != nil {
+			return err
+		}
+		_, err = tx.SetPlan(asked[0].ID, strings.Repeat("0", 64), "{}")
+		return err
+	})
+	asked := must(w.Approvals(t.Context(), w.admin, app.ApprovalFilter{Run: run.Run}, hostler.Page{}))(t).Items
+	if len(asked) != 1 {
+		t.Fatalf("approvals: %v", asked)
+	}
+	return flowObjects{run: run.Run, approval: asked[0].ID}
+}
+
+// flowCalls name the objects of flows as c.
+func (w *env) flowCalls(ctx context.Context, c auth.Caller, o flowObjects) map[string]func() error {
+	decision := hostler.DecisionInput{Digest: strings.Repeat("0", 64), Comment: "no"}
+	byTask, byTemplate := hostler.RunRequest{Task: "roll-all"}, hostler.RunRequest{Template: "roll"}
+	return map[string]func() error{
+		"Apply":            nil, // see flowsAreUnchanged
+		"Template":         func() error { return second(w.Template(ctx, c, "roll", 1)) },
+		"TemplateVersions": func() error { return second(w.TemplateVersions(ctx, c, "roll", hostler.Page{})) },
+		"RestoreTemplate":  func() error { return second(w.RestoreTemplate(ctx, c, "roll", 1)) },
+		"RetireTemplate":   func() error { return second(w.RetireTemplate(ctx, c, "roll", 1)) },
+		"Task":             func() error { return second(w.Task(ctx, c, "roll-all")) },
+		"DeleteTask":       func() error { return w.DeleteTask(ctx, c, "roll-all") },
+		"StartRun": func() error {
+			if err := second(w.StartRun(ctx, c, byTemplate, "")); hostler.CodeOf(err) != hostler.CodeNotFound {
+				return err
+			}
+			return second(w.StartRun(ctx, c, byTask, ""))
+		},
+		"PlanRun": func() error {
+			if err := second(w.PlanRun(ctx, c, byTemplate)); hostler.CodeOf(err) != hostler.CodeNotFound {
+				return err
+			}
+			return second(w.PlanRun(ctx, c, byTask))
+		},
+		"RunHosts":     func() error { return second(w.RunHosts(ctx, c, o.run, "look", hostler.Page{})) },
+		"PauseRun":     func() error { return second(w.PauseRun(ctx, c, o.run)) },
+		"ResumeRun":    func() error { return second(w.ResumeRun(ctx, c, o.run)) },
+		"TerminateRun": func() error { return second(w.TerminateRun(ctx, c, o.run)) },
+		"RetryFailed":  func() error { return second(w.RetryFailed(ctx, c, o.run)) },
+		"SkipStep": func() error {
+			return second(w.SkipStep(ctx, c, o.run, "look", hostler.SkipInput{Reason: "why not"}))
+		},
+		"Approval": func() error { return second(w.Approval(ctx, c, o.approval)) },
+		"Approve":  func() error { return second(w.Approve(ctx, c, o.approval, decision)) },
+		"Reject":   func() error { return second(w.Reject(ctx, c, o.approval, decision)) },
+	}
+}
+
+// scheduleCalls name a schedule, and what it names, as c.
+func (w *env) scheduleCalls(ctx context.Context, c auth.Caller, s hostler.Schedule) map[string]func() error {
+	id := s.ID.String()
+	return map[string]func() error{
+		"Schedule":       func() error { return second(w.Schedule(ctx, c, id)) },
+		"PutSchedule":    func() error { return second(w.PutSchedule(ctx, c, "nightly", everyMinute())) },
+		"DeleteSchedule": func() error { return w.DeleteSchedule(ctx, c, id) },
+		"PauseSchedule":  func() error { return second(w.PauseSchedule(ctx, c, "nightly")) },
+		"ResumeSchedule": func() error { return second(w.ResumeSchedule(ctx, c, id)) },
+		"RunSchedule": func() error {
+			return second(w.RunSchedule(ctx, c, app.RunScheduleRequest{Schedule: id}))
+		},
+		"Fires": func() error { return second(w.Fires(ctx, c, id, hostler.Page{})) },
+		"NextFiresOf": func() error {
+			return second(w.NextFiresOf(ctx, c, app.NextFiresQuery{Schedule: "nightly"}))
+		},
+	}
+}
+
+// ruleCalls name a command rule of the default project as c. Writing a rule names none:
+// it is one of the writer's own project.
+func (w *env) ruleCalls(t *testing.T, c auth.Caller) map[string]func() error {
+	t.Helper()
+	ctx, in := t.Context(), hostler.CommandRuleInput{Effect: hostler.RuleRefuse, Commands: []string{"frobnicate all"}}
+	must(w.PutCommandRule(ctx, w.admin, "no-frobnicate", in))(t)
+	return map[string]func() error{
+		"CommandRule":      func() error { return second(w.CommandRule(ctx, c, "no-frobnicate")) },
+		"ResetCommandRule": func() error { return second(w.ResetCommandRule(ctx, c, "no-frobnicate")) },
+		"PutCommandRule":   nil, // see flowsAreUnchanged
+	}
+}
+
+// ownRules are the rules that a project has made or changed.
+func ownRules(all []hostler.CommandRule) []hostler.CommandRule {
+	return slices.DeleteFunc(all, func(r hostler.CommandRule) bool { return r.Builtin && !r.Changed })
+}
+
+// flowsAreUnchanged looks at what a stranger named, also after it has made a rule, a
+// template and a schedule of the same names.
+func (w *env) flowsAreUnchanged(t *testing.T, o flowObjects) {
+	t.Helper()
+	ctx, c := t.Context(), w.stranger
+	look := func() map[string]any {
+		return map[string]any{
+			"rules":    must(w.CommandRules(ctx, w.viewer))(t),
+			"template": must(w.Template(ctx, w.viewer, "roll", 0))(t),
+			"task":     must(w.Task(ctx, w.viewer, "roll-all"))(t),
+			"schedule": must(w.Schedule(ctx, w.viewer, "nightly"))(t),
+			"fires":    must(w.Fires(ctx, w.viewer, "nightly", hostler.Page{}))(t),
+			"run":      must(w.Run(ctx, w.viewer, o.run))(t),
+			"approval": must(w.Approval(ctx, w.viewer, o.approval))(t),
+		}
+	}
+	before := look()
+	if r, ok := before["run"].(hostler.Run); !ok || r.State != hostler.RunPending || r.Steps[0].State != hostler.StepPending {
+		t.Errorf("the run by now: %+v", before["run"])
+	}
+	if s, ok := before["schedule"].(hostler.Schedule); !ok || !s.Enabled {
+		t.Errorf("the schedule by now: %+v", before["schedule"])
+	}
+	task := flowDocuments[strings.Index(flowDocuments, "---"):]
+	wantCode(t, second(w.Apply(ctx, c, hostler.ApplyInput{Documents: task})), hostler.CodeInvalid) // no such template
+	for _, name := range []string{"no-frobnicate", "no-other"} {
+		must(w.PutCommandRule(ctx, c, name, hostler.CommandRuleInput{Effect: hostler.RuleOff, Commands: []string{"x"}}))(t)
+	}
+	docs := "apiVersion: hostler/v1\nkind: Template\nname: roll\nsteps: [{id: a, wait: 1s}]\n" +
+		"---\napiVersion: hostler/v1\nkind: Task\nname: roll-all\ntemplate: roll\n"
+	must(w.Apply(ctx, c, hostler.ApplyInput{Documents: docs}))(t)
+	if err := w.DeleteTask(ctx, c, "roll-all"); err != nil {
+		t.Error(err)
+	}
+	w.put(t, c, "nightly", everyMinute(func(in *hostler.ScheduleInput) {
+		in.Task = hostler.ScheduleTask{Action: "ping"}
+	}))
+	if err := w.DeleteSchedule(ctx, c, "nightly"); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(before, look()); diff != "" {
+		t.Errorf("a stranger changed (-before +after):\n%s", diff)
+	}
+}
 
 // strangerSeesNothing looks for what belongs to the default project in the
 // listings and bulk changes of another one's admin.
@@ -304,13 +500,21 @@ func (w *env) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.R
 		"emptied":     must(w.CancelWaiting(ctx, c, nil, app.JobSearch{Host: "web1"}))(t),
 		"counted":     must(w.ActionStats(ctx, c))(t),
 		"addresses":   must(w.AssetAddresses(ctx, c, "web2"))(t),
+		"schedules":   must(w.Schedules(ctx, c, p))(t).Items,
+		"templates":   must(w.Templates(ctx, c, p))(t).Items,
+		"tasks":       must(w.Tasks(ctx, c, p))(t).Items,
+		"runs":        must(w.Runs(ctx, c, app.RunFilter{}, p))(t).Items,
+		"approvals":   must(w.Approvals(ctx, c, app.ApprovalFilter{}, p))(t).Items,
+		"of a run":    must(w.Approvals(ctx, c, app.ApprovalFilter{Run: run}, p))(t).Items,
+		"rules":       ownRules(must(w.CommandRules(ctx, c))(t)),
+		"matched":     must(w.TestCommand(ctx, c, hostler.CommandTest{Command: "frobnicate all"}))(t),
 		"cancelled":   must(w.CancelJobs(ctx, c, hostler.BulkRequest{Filter: &hostler.JobFilter{Run: run}}))(t),
 	}
 	text, err := json.Marshal(all)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, leak := range []string{"default", "web1", "root-pw", "vera", "ops.example.com", job.String(), w.viewer.Key.String()} {
+	for _, leak := range []string{"default", "web1", "root-pw", "vera", "ops.example.com", "frobnicate", "roll", "nightly", job.String(), w.viewer.Key.String()} {
 		if strings.Contains(string(text), leak) {
 			t.Errorf("a stranger sees %q in %s", leak, text)
 		}
