@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -202,9 +203,9 @@ func diffLines(from, to []string) []string {
 	for i := range common {
 		common[i] = make([]int, len(to)+1)
 	}
-	for i := len(from) - 1; i >= 0; i-- {
-		for j := len(to) - 1; j >= 0; j-- {
-			if common[i][j] = max(common[i+1][j], common[i][j+1]); from[i] == to[j] {
+	for i, removed := range slices.Backward(from) {
+		for j, added := range slices.Backward(to) {
+			if common[i][j] = max(common[i+1][j], common[i][j+1]); removed == added {
 				common[i][j] = common[i+1][j+1] + 1
 			}
 		}

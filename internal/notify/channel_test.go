@@ -180,7 +180,7 @@ func TestMail(t *testing.T) {
 		e.await("the mail", func() bool { return e.count(id, hostler.DeliveryDelivered) == 1 })
 		mail := <-mails
 		head, _, _ := strings.Cut(mail, "\r\n\r\n")
-		for _, l := range strings.Split(head, "\r\n") {
+		for l := range strings.SplitSeq(head, "\r\n") {
 			if strings.HasPrefix(strings.ToLower(l), "bcc") {
 				t.Errorf("a header was injected:\n%s", mail)
 			}

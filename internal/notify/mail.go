@@ -153,13 +153,11 @@ func (c *boundedConn) SetDeadline(t time.Time) error {
 // mailError returns the result of a mail that was not accepted, in the words of the mail
 // server and with a remedy.
 func mailError(ctx context.Context, err error) (res result) {
-	var reply *textproto.Error
-	var send *mail.SendError
 	var certificate *tls.CertificateVerificationError
 	code := 0
-	if errors.As(err, &reply) {
+	if reply, ok := errors.AsType[*textproto.Error](err); ok {
 		code = reply.Code
-	} else if errors.As(err, &send) {
+	} else if send, ok := errors.AsType[*mail.SendError](err); ok {
 		code = send.ErrorCode()
 	}
 	switch {

@@ -1,6 +1,7 @@
 package risk
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -41,9 +42,10 @@ func compileAll(
 	out := make([]*pattern, len(texts))
 	for i, text := range texts {
 		words, err := parse(text)
-		if err != nil {
-			return nil, hostler.Invalid(fmt.Sprintf("%s[%d]", field, i), "%[1]s", "%[2]s",
-				err.(*patternError).EN, err.(*patternError).ZH)
+		if bad, ok := errors.AsType[*patternError](err); ok {
+			return nil, hostler.Invalid(fmt.Sprintf("%s[%d]", field, i), "%[1]s", "%[2]s", bad.EN, bad.ZH)
+		} else if err != nil {
+			return nil, err
 		}
 		out[i] = &pattern{rule: r, words: words}
 	}

@@ -225,7 +225,7 @@ func (e *evaluation) command(s *syntax.Stmt, st *shell, in string) string {
 	case *syntax.IfClause:
 		return e.ifClause(c, st, in)
 	case *syntax.WhileClause:
-		e.endless(c, st)
+		e.endless(c)
 		e.maybeStmts(c.Cond, st, in)
 		e.maybeStmts(c.Do, st, in)
 		return unknown
@@ -342,6 +342,7 @@ func (e *evaluation) input(s *syntax.Stmt, st *shell, in string) string {
 					in = text
 				}
 			}
+		default: // the others write, or copy a descriptor
 		}
 	}
 	return in
@@ -376,6 +377,7 @@ func (e *evaluation) output(s *syntax.Stmt, st *shell, out string) string {
 			for _, name := range e.word(r.Word, st) {
 				e.write(plain(name), written, r, st)
 			}
+		default: // the others read, or are only of zsh
 		}
 	}
 	return out
@@ -464,7 +466,7 @@ func callee(w *syntax.Word) string {
 }
 
 // endless reports a loop without an end that only starts processes.
-func (e *evaluation) endless(c *syntax.WhileClause, st *shell) {
+func (e *evaluation) endless(c *syntax.WhileClause) {
 	forever := len(c.Cond) == 1 && !c.Until
 	if forever {
 		call, ok := c.Cond[0].Cmd.(*syntax.CallExpr)

@@ -7,11 +7,6 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-var (
-	templateWord = hostler.Text{EN: "template", ZH: "模板"}
-	taskWord     = hostler.Text{EN: "task", ZH: "任务"}
-)
-
 // TemplateRow is one version of a template; Latest is the number of the newest one.
 type TemplateRow struct {
 	ID        hostler.TemplateID `db:"t.id"`
