@@ -13,8 +13,8 @@ import (
 // body returns what is sent for deliveries, in the format of their webhook. Several are
 // merged into one message of a channel.
 func (n *Notifier) body(ctx context.Context, w store.WebhookRow, list []store.ClaimedDelivery) (string, error) {
-	kind, forPeople := kindOf(&w)
 	if len(list) > 1 {
+		kind, _ := kindOf(&w)
 		return n.merged(ctx, w, kind, list)
 	}
 	e := &list[0].Event
@@ -28,10 +28,15 @@ func (n *Notifier) body(ctx context.Context, w store.WebhookRow, list []store.Cl
 			return "", err
 		}
 	}
-	if forPeople {
-		return kind.Body(kind.Render(templateOf(&w), valuesOf(&w, e, job)))
+	return messageBody(&w, e, job)
+}
+
+// messageBody returns the body of one event's message.
+func messageBody(w *store.WebhookRow, e *store.Event, job *hostler.Job) (string, error) {
+	if kind, forPeople := kindOf(w); forPeople {
+		return kind.Body(kind.Render(templateOf(w), valuesOf(w, e, job)))
 	}
-	b, err := json.Marshal(message(w, e, job))
+	b, err := json.Marshal(message(*w, e, job))
 	if err != nil {
 		return "", fmt.Errorf("encode a message: %w", err)
 	}

@@ -50,28 +50,31 @@ func TestMessages(t *testing.T) {
 		},
 		{hostler.FormatNetPulse, hostler.LangZH, `{"id":"job_000000001yh","status":"failed","result":"端口未开放"}`},
 		{
-			hostler.FormatDingTalk, hostler.LangZH, `{"markdown":{"text":"### Hostler: check_port ＠ web1 失败\n\n` +
-				`作业：job_000000001yh\n\n创建者：olga\n\n时间：2026-01-31 10:00:00 UTC\n\n结果：port 22 closed (errno=111)",` +
-				`"title":"Hostler: check_port ＠ web1 失败"},"msgtype":"markdown"}`,
+			hostler.FormatDingTalk, hostler.LangZH, `{"at":{"isAtAll":false},"markdown":{"text":"### Hostler：check_port ＠ web1 失败\n\n` +
+				`作业：job_000000001yh\n\n批次：run_000000001yg\n\n操作者：olga\n\n时间：2026-01-31 10:00:00 UTC\n\n` +
+				`结果：port 22 closed (errno=111)\n\n错误：端口未开放",` +
+				`"title":"Hostler：check_port ＠ web1 失败"},"msgtype":"markdown"}`,
 		},
 		{
 			hostler.FormatWeCom, hostler.LangEN, `{"markdown":{"content":"**Hostler: check_port ＠ web1 failed**\n` +
-				`Job: job_000000001yh\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\nResult: port 22 closed (errno=111)"},` +
+				`Job: job_000000001yh\nRun: run_000000001yg\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\n` +
+				`Result: port 22 closed (errno=111)\nError: the port is closed"},` +
 				`"msgtype":"markdown"}`,
 		},
 		{
 			hostler.FormatFeishu, hostler.LangEN, `{"content":{"text":"Hostler: check_port ＠ web1 failed\n` +
-				`Job: job_000000001yh\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\nResult: port 22 closed (errno=111)"},` +
+				`Job: job_000000001yh\nRun: run_000000001yg\nBy: olga\nAt: 2026-01-31 10:00:00 UTC\n` +
+				`Result: port 22 closed (errno=111)\nError: the port is closed"},` +
 				`"msg_type":"text"}`,
 		},
 	} {
 		e, job := failedJob(result)
 		w := store.WebhookRow{Webhook: hostler.Webhook{Format: tt.format, Lang: tt.lang}}
-		got, err := json.Marshal(message(w, e, job))
+		got, err := messageBody(&w, e, job)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(tt.want, string(got)); diff != "" {
+		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.format, diff)
 		}
 	}
@@ -108,11 +111,14 @@ func TestOutputIsNoMarkup(t *testing.T) {
 	}
 	for _, f := range []hostler.WebhookFormat{hostler.FormatDingTalk, hostler.FormatWeCom, hostler.FormatFeishu} {
 		w := store.WebhookRow{Webhook: hostler.Webhook{Format: f, Lang: hostler.LangEN}}
-		got, err := json.Marshal(message(w, e, job))
+		got, err := messageBody(&w, e, job)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, text, _ := strings.Cut(string(got), "Result: ")
+		_, text, found := strings.Cut(got, "Result: ")
+		if !found {
+			t.Fatalf("%s: no result in the message %s", f, got)
+		}
 		for _, bad := range markup {
 			if strings.Contains(text, bad) {
 				t.Errorf("%s: %q is in the message %s", f, bad, text)
