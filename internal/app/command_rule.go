@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -232,13 +233,21 @@ type commandCheck struct {
 	override *hostler.RuleOverride
 	load     func() ([]hostler.CommandRule, error)
 
-	set   *risk.Set
-	rules []hostler.CommandRule
-	memo  map[string]error
-	left  int      // bytes of args that may be judged
-	used  []string // rules that the override was for
+	set    *risk.Set
+	rules  []hostler.CommandRule
+	memo   map[judgedArgs]error
+	closed bool     // nothing more is judged; see close
+	left   int      // bytes of args that may be judged
+	used   []string // rules that the override was for
 	// approved: the job starts only after people approve it, in the run that it is a step of.
 	approved bool
+}
+
+// judgedArgs identifies what was judged.
+type judgedArgs struct {
+	action   string
+	approved bool
+	args     [sha256.Size]byte
 }
 
 // maxJudged bounds the args, counted once where jobs have them in common, that one call may
@@ -252,15 +261,10 @@ func (a *App) commands(ctx context.Context, g grant, o *hostler.RuleOverride) *c
 	})
 }
 
-// commands is [App.commands] in a transaction.
-func (s *scope) commands(o *hostler.RuleOverride) *commandCheck {
-	return newCommandCheck(s.grant, o, s.commandRules)
-}
-
 func newCommandCheck(
 	g grant, o *hostler.RuleOverride, load func() ([]hostler.CommandRule, error),
 ) *commandCheck {
-	return &commandCheck{grant: g, override: o, load: load, memo: map[string]error{}, left: maxJudged}
+	return &commandCheck{grant: g, override: o, load: load, memo: map[judgedArgs]error{}, left: maxJudged}
 }
 
 // checkOverride refuses an override that the caller may not use.
@@ -286,29 +290,60 @@ func (c *commandCheck) check(act *action.Action, args []byte) error {
 	if act.Commands == nil {
 		return nil
 	}
-	key := fmt.Sprintf("%s\x00%v\x00%s", act.Name, c.approved, args)
+	key := judgedArgs{act.Name, c.approved, sha256.Sum256(args)}
 	if err, ok := c.memo[key]; ok {
 		return err
 	}
+	if c.closed {
+		return errNotJudged()
+	}
+	if err := c.prepare(); err != nil {
+		return err
+	}
+	err := c.judge(act, args)
+	c.memo[key] = err
+	return err
+}
+
+// close ends the judging, which may take long, before a transaction begins. There, check
+// only looks up what was judged; jobs that changed meanwhile are refused.
+func (c *commandCheck) close() { c.closed = true }
+
+// errNotJudged: what a call runs was changed by another while its commands were judged.
+func errNotJudged() error {
+	e := hostler.Errorf(hostler.CodeConflict,
+		"what this would run was changed a moment ago; try again", "将要执行的内容刚刚被修改；请重试")
+	e.Cause = errUnjudged
+	return e
+}
+
+var errUnjudged = errors.New("commands were not judged before the transaction")
+
+// judge judges args that were not judged before.
+func (c *commandCheck) judge(act *action.Action, args []byte) error {
 	if c.left -= len(args); c.left < 0 {
 		return hostler.Invalid("args",
 			"the different args of one call have more than %d MB to be judged by the command rules: "+
 				"create fewer jobs in each call",
 			"每次调用中需按命令规则判断的不同参数超过 %d MB：请每次调用创建更少的作业", maxJudged>>20)
 	}
-	if c.set == nil {
-		rules, err := c.load()
-		if err != nil {
-			return err
-		}
-		if c.set, err = risk.NewSet(rules); err != nil {
-			return fmt.Errorf("stored command rules: %w", err)
-		}
-		c.rules = rules
+	return c.refuse(act, c.set.Judge(act.Commands(args)...))
+}
+
+// prepare reads the rules, unless it did before.
+func (c *commandCheck) prepare() error {
+	if c.set != nil {
+		return nil
 	}
-	err := c.refuse(act, c.set.Judge(act.Commands(args)...))
-	c.memo[key] = err
-	return err
+	rules, err := c.load()
+	if err != nil {
+		return err
+	}
+	if c.set, err = risk.NewSet(rules); err != nil {
+		return fmt.Errorf("stored command rules: %w", err)
+	}
+	c.rules = rules
+	return nil
 }
 
 // refused is the cause of a refusal by rules, for its record.

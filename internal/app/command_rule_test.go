@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
 )
 
@@ -118,5 +120,41 @@ func TestCommandRulesOfProjects(t *testing.T) {
 		if v.Effect != hostler.RuleRefuse || len(v.Findings) != 1 || v.Findings[0].Column != 9 {
 			t.Errorf("%+v", v)
 		}
+	})
+}
+
+// Rules hold for fires of schedules and their runs by hand, as they are at that time.
+func TestCommandRulesOfSchedules(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		rule := func(e hostler.RuleEffect) {
+			must(w.PutCommandRule(ctx, w.admin, "own", hostler.CommandRuleInput{Effect: e, Commands: []string{"deploy"}}))(t)
+		}
+		rule(hostler.RuleOff)
+		w.put(t, w.operator, "deploy", everyMinute(func(in *hostler.ScheduleInput) {
+			in.Task = hostler.ScheduleTask{Action: "shell", Args: shellRequest("deploy test").Args}
+		}))
+		next := func(state hostler.FireState) {
+			t.Helper()
+			w.h.Advance(time.Minute)
+			w.fire(t)
+			w.endJobs(t)
+			all := w.fires(t, "deploy")
+			if last := all[len(all)-1]; last.State != state {
+				t.Errorf("fire %+v, want it %s", last, state)
+			}
+		}
+		now := func(edit hostler.ScheduleRunInput) error {
+			_, err := w.RunSchedule(ctx, w.operator, app.RunScheduleRequest{Schedule: "deploy", Edit: edit})
+			w.endJobs(t)
+			return err
+		}
+		next(hostler.FireStarted)
+		wantCode(t, now(hostler.ScheduleRunInput{}), "")
+		wantCode(t, now(hostler.ScheduleRunInput{Args: shellRequest("reboot").Args}), hostler.CodeForbidden)
+		rule(hostler.RuleRefuse)
+		next(hostler.FireRefused)
+		wantCode(t, now(hostler.ScheduleRunInput{}), hostler.CodeForbidden)
+		wantCode(t, now(hostler.ScheduleRunInput{Args: shellRequest("uptime").Args}), "")
 	})
 }

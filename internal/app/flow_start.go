@@ -38,8 +38,29 @@ func (a *App) StartRun(ctx context.Context, c auth.Caller, in hostler.RunRequest
 	if err != nil {
 		return hostler.Run{}, err
 	}
+	id, found, err := answeredBefore[hostler.RunID](ctx, g, key)
+	if err != nil {
+		return hostler.Run{}, err
+	}
+	if found {
+		return view(ctx, g, func(s *scope) (hostler.Run, error) { return s.flowRun(id) })
+	}
+	// The run is prepared on a snapshot first: a faulty request never takes a lock, and
+	// judging commands may take long.
+	err = a.store.InTx(ctx, func(tx *store.Tx) error {
+		id, err = tx.NewRunID(true)
+		return err
+	})
+	if err != nil {
+		return hostler.Run{}, err
+	}
+	commands, _, err := prepareRun(ctx, g, in, id, func(*newRun) (struct{}, error) { return struct{}{}, nil })
+	if err != nil {
+		return hostler.Run{}, err
+	}
+	commands.close()
 	return change(ctx, g, func(s *scope) (hostler.Run, error) {
-		id, err := idempotent(s, key, func() (hostler.RunID, error) { return s.startRun(in) })
+		id, err := idempotent(s, key, func() (hostler.RunID, error) { return s.startRun(in, id, commands) })
 		if err != nil {
 			return hostler.Run{}, err
 		}
@@ -53,25 +74,37 @@ func (a *App) PlanRun(ctx context.Context, c auth.Caller, in hostler.RunRequest)
 	if err != nil {
 		return hostler.RunPlan{}, err
 	}
-	return list(ctx, g, func(s *scope) (hostler.RunPlan, error) {
-		s.planning = true
-		n, err := s.newRun(in, 0)
-		if err != nil {
-			return hostler.RunPlan{}, err
-		}
-		return n.plan()
-	})
+	_, plan, err := prepareRun(ctx, g, in, 0, (*newRun).plan)
+	return plan, err
 }
 
-func (s *scope) startRun(in hostler.RunRequest) (hostler.RunID, error) {
+// prepareRun prepares a run on a snapshot, and returns what judged its commands and what
+// fn makes of it.
+func prepareRun[T any](
+	ctx context.Context, g grant, in hostler.RunRequest, id hostler.RunID, fn func(n *newRun) (T, error),
+) (commands *commandCheck, out T, err error) {
+	commands = g.app.commands(ctx, g, nil)
+	if err := commands.prepare(); err != nil { // outside of the snapshot, which has its own connection
+		return nil, out, err
+	}
+	out, err = list(ctx, g, func(s *scope) (out T, err error) {
+		s.planning = true
+		n, err := s.newRun(in, id, commands)
+		if err != nil {
+			return out, err
+		}
+		return fn(n)
+	})
+	return commands, out, err
+}
+
+func (s *scope) startRun(
+	in hostler.RunRequest, id hostler.RunID, commands *commandCheck,
+) (hostler.RunID, error) {
 	if err := s.FreezeLanes(); err != nil {
 		return 0, err
 	}
-	id, err := s.NewRunID(true)
-	if err != nil {
-		return 0, err
-	}
-	n, err := s.newRun(in, id)
+	n, err := s.newRun(in, id, commands)
 	if err != nil {
 		return 0, err
 	}
@@ -106,8 +139,8 @@ type newRun struct {
 }
 
 // newRun prepares a run. The error names everything that is wrong.
-func (s *scope) newRun(in hostler.RunRequest, id hostler.RunID) (*newRun, error) {
-	n := &newRun{scope: s, in: in, setAt: map[string]int{}, setSeen: map[int][]store.Target{}, code: hostler.CodeInvalid}
+func (s *scope) newRun(in hostler.RunRequest, id hostler.RunID, commands *commandCheck) (*newRun, error) {
+	n := &newRun{scope: s, in: in, commandCheck: commands, setAt: map[string]int{}, setSeen: map[int][]store.Target{}, code: hostler.CodeInvalid}
 	if err := n.find(); err != nil {
 		return nil, err
 	}
@@ -280,8 +313,7 @@ func (n *newRun) addJobs(row *store.RunStepRow, step *hostler.Step, i int) error
 // checkCommands judges the commands of a step. A rule that demands an approval is content
 // with one that the step waits for: of other people, and not one that time may grant.
 func (n *newRun) checkCommands(p *plan, i int) error {
-	if n.commandCheck == nil {
-		n.commandCheck = n.commands(nil)
+	if n.approved == nil {
 		asks := make([]bool, len(n.template.Steps))
 		for k := range asks {
 			a := n.template.Steps[k].Approval

@@ -20,9 +20,14 @@ func (a *App) RetryJob(ctx context.Context, c auth.Caller, id hostler.JobID, ide
 	if err != nil {
 		return hostler.Job{}, err
 	}
+	ids := []hostler.JobID{id}
+	commands, err := a.judgeRetries(ctx, g, ids, nil)
+	if err != nil {
+		return hostler.Job{}, err
+	}
 	return change(ctx, g, func(s *scope) (hostler.Job, error) {
 		created, err := idempotent(s, key, func() (hostler.JobID, error) {
-			results, err := s.retry([]hostler.JobID{id}, s.commands(nil))
+			results, err := s.retry(ids, commands)
 			if err != nil {
 				return 0, err
 			}
@@ -68,9 +73,45 @@ func (a *App) RetryJobs(
 			"selects more than the %d jobs that one call may retry; narrow it, for example by since and until",
 			"选中的作业超过每次可重试的 %d 个；请缩小范围，例如使用 since 和 until", a.cfg.Limits.Bulk)
 	}
+	commands, err := a.judgeRetries(ctx, g, ids, b.OverrideRule)
+	if err != nil {
+		return hostler.BulkResult{}, err
+	}
 	return change(ctx, g, func(s *scope) (hostler.BulkResult, error) {
-		return idempotent(s, key, func() (hostler.BulkResult, error) { return s.retryAll(ids, s.commands(b.OverrideRule)) })
+		return idempotent(s, key, func() (hostler.BulkResult, error) { return s.retryAll(ids, commands) })
 	})
+}
+
+// judgeRetries judges the commands of ended jobs that are to be created again. What is
+// wrong with a job is for the transaction to tell.
+func (a *App) judgeRetries(
+	ctx context.Context, g grant, ids []hostler.JobID, o *hostler.RuleOverride,
+) (*commandCheck, error) {
+	commands := a.commands(ctx, g, o)
+	defer commands.close()
+	var total argsTotal
+	for some := range slices.Chunk(ids, specsStep) {
+		specs, err := list(ctx, g, func(s *scope) (map[hostler.JobID]hostler.JobSpec, error) {
+			return s.JobSpecs(s.project, some)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, spec := range specs {
+			total.add(spec.Args)
+			act, err := a.enabledAction(spec.Action, spec.Args)
+			if err != nil {
+				continue
+			}
+			if err := commands.check(act, spec.Args); hostler.CodeOf(err) == hostler.CodeInternal {
+				return nil, err
+			}
+		}
+		if err := a.checkArgs("ids", total); err != nil {
+			return nil, err
+		}
+	}
+	return commands, nil
 }
 
 func (a *App) checkRetry(b hostler.BulkRequest) error {

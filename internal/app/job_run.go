@@ -55,7 +55,8 @@ func (a *App) RunJobs(
 	return created, err
 }
 
-// judge judges the commands of the jobs, before the transaction that creates them.
+// judge judges the commands of the jobs, before the transaction that creates them, or
+// looks up there what was judged.
 func (p *plan) judge(c *commandCheck) { p.commands, p.refusal = c, c.check(p.act, p.spec.Args) }
 
 // runPlan creates the jobs of a plan, as one run.
@@ -64,7 +65,7 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 		return hostler.JobsCreated{}, err
 	}
 	if p.commands == nil {
-		p.judge(s.commands(nil)) // a fire of a schedule, which nobody is there to override
+		return hostler.JobsCreated{}, fmt.Errorf("the commands of %s were not judged", p.act.Name)
 	}
 	if p.refusal != nil {
 		return hostler.JobsCreated{}, p.refusal

@@ -68,9 +68,17 @@ func (e *runError) Unwrap() error { return e.err }
 // fireSchedule fires one schedule. If its run cannot be created, a second transaction
 // records that, or lets servers try again soon if the reason may pass.
 func (a *App) fireSchedule(ctx context.Context, id hostler.ScheduleID) error {
-	err := a.work.InGrowingTx(ctx, func(tx *store.Tx) error { return (&firing{app: a, Tx: tx}).fire(id) })
+	commands, err := a.judgeFire(ctx, id)
+	if err == nil {
+		err = a.work.InGrowingTx(ctx, func(tx *store.Tx) error {
+			return (&firing{app: a, Tx: tx, commands: commands}).fire(id)
+		})
+	}
 	if err == nil || ctx.Err() != nil {
 		return err
+	}
+	if errors.Is(err, errUnjudged) {
+		return nil // the schedule has just been changed; it is still due
 	}
 	why := err
 	if failed, ok := errors.AsType[*runError](err); ok {
@@ -85,10 +93,44 @@ func (a *App) fireSchedule(ctx context.Context, id hostler.ScheduleID) error {
 	return fmt.Errorf("fire %s: %w", id, errors.Join(err, later))
 }
 
+// judgeFire judges the commands that a schedule runs, as it is now.
+func (a *App) judgeFire(ctx context.Context, id hostler.ScheduleID) (*commandCheck, error) {
+	f, g, rules := &firing{app: a}, grant{}, []hostler.CommandRule(nil)
+	err := a.work.View(ctx, func(tx *store.Tx) (err error) {
+		f.Tx = tx
+		if f.row, err = f.ScheduleByID(id); err != nil || f.row == nil {
+			return err
+		}
+		if g, err = f.owner(); err != nil && hostler.CodeOf(err) != hostler.CodeInternal {
+			f.row = nil // for the fire to tell
+			return nil
+		}
+		if err == nil {
+			rules, err = newScope(tx, g).commandRules()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	commands := newCommandCheck(g, nil, func() ([]hostler.CommandRule, error) { return rules, nil })
+	defer commands.close()
+	if f.row == nil {
+		return commands, nil
+	}
+	// What else is wrong is for the fire to tell.
+	if p, err := a.planSchedule(f.row.Schedule, hostler.ScheduleRunInput{}, "task."); err == nil {
+		p.judge(commands)
+	}
+	return commands, nil
+}
+
 // firing is the transaction of a fire.
 type firing struct {
 	*store.Tx
 	app *App
+	// commands judged what the schedule runs.
+	commands *commandCheck
 	// failed is why the run could not be created a moment ago; nil: it was not tried.
 	failed error
 
@@ -202,6 +244,7 @@ func (f *firing) runAsOwner() (hostler.JobsCreated, error) {
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
+	p.judge(f.commands)
 	return newScope(f.Tx, g).runPlan(p)
 }
 

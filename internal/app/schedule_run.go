@@ -32,20 +32,34 @@ func (a *App) RunSchedule(
 	if err != nil {
 		return hostler.ScheduleRun{}, err
 	}
+	find := func(s *scope) (*store.ScheduleRow, error) { return s.findSchedule(s.Tx.Schedule, req.Schedule) }
+	row, err := view(ctx, g, find)
+	if err != nil {
+		return hostler.ScheduleRun{}, err
+	}
+	commands := a.commands(ctx, g, nil)
+	// What is wrong with the args is for the transaction to tell, unless it answered before.
+	if p, err := a.planSchedule(row.Schedule, req.Edit, ""); err == nil {
+		p.judge(commands)
+	}
+	commands.close()
 	return change(ctx, g, func(s *scope) (hostler.ScheduleRun, error) {
-		row, err := s.findSchedule(s.Tx.Schedule, req.Schedule)
+		row, err := find(s)
 		if err != nil {
 			return hostler.ScheduleRun{}, err
 		}
-		return idempotent(s, key, func() (hostler.ScheduleRun, error) { return s.runSchedule(row, req.Edit) })
+		return idempotent(s, key, func() (hostler.ScheduleRun, error) { return s.runSchedule(row, req.Edit, commands) })
 	})
 }
 
-func (s *scope) runSchedule(row *store.ScheduleRow, edit hostler.ScheduleRunInput) (hostler.ScheduleRun, error) {
+func (s *scope) runSchedule(
+	row *store.ScheduleRow, edit hostler.ScheduleRunInput, commands *commandCheck,
+) (hostler.ScheduleRun, error) {
 	p, err := s.app.planSchedule(row.Schedule, edit, "")
 	if err != nil {
 		return hostler.ScheduleRun{}, err
 	}
+	p.judge(commands)
 	created, err := s.runPlan(p)
 	if err != nil {
 		return hostler.ScheduleRun{}, err

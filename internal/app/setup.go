@@ -192,6 +192,9 @@ func (a *App) SeedSample(ctx context.Context, port int) error {
 		s := &scope{Tx: tx, grant: grant{app: a, project: project.ID, caller: auth.Caller{
 			User: adminUser, Project: project.ID, ProjectName: project.Name, Default: project.ID,
 		}}}
+		commands := newCommandCheck(s.grant, nil, nil)
+		commands.close() // check_port runs none
+		p.judge(commands)
 		return s.seed(p, port)
 	})
 	if errors.Is(err, errDone) {

@@ -174,6 +174,11 @@ func (tx *Tx) Schedules(project hostler.ProjectID, after string, limit int) ([]S
 	return tx.schedules(`WHERE s.project = ? AND s.name > ? ORDER BY s.name LIMIT ?`, project, after, limit)
 }
 
+// ScheduleByID returns a schedule of any project; nil if there is none.
+func (tx *Tx) ScheduleByID(id hostler.ScheduleID) (*ScheduleRow, error) {
+	return first(tx.schedules(`WHERE s.id = ?`, id))
+}
+
 // DueSchedules returns up to limit schedules that a server has to look at, those that wait
 // longest first, and when the next one is to be looked at; zero: never.
 func (tx *Tx) DueSchedules(limit int) (due []hostler.ScheduleID, next time.Time, err error) {
