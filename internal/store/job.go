@@ -99,10 +99,11 @@ var selectLiveJobs = `SELECT ` + viewColumns("j", liveColumns) + liveJoins +
 
 var endedViewColumns = viewColumns("d", endedColumns)
 
-// selectEndedJobs reads jobs by id, of one project, from a part of the history.
+// selectEndedJobs reads jobs by id, of one project, from a part of the history. "+ 0" keeps
+// the database from an index that begins with the project, of which it would read all jobs.
 func selectEndedJobs(part string) string {
 	return `SELECT ` + endedViewColumns + ` FROM ` + part +
-		` d JOIN project p ON p.id = d.project WHERE d.id IN ?* AND d.project = ?`
+		` d JOIN project p ON p.id = d.project + 0 WHERE d.id IN ?* AND d.project + 0 = ?`
 }
 
 func (v *jobView) job() (hostler.Job, error) {
@@ -245,7 +246,7 @@ func (tx *Tx) JobSpecs(project hostler.ProjectID, ids []hostler.JobID) (map[host
 	seen, seenArgs := tx.seen(`h.asset`)
 	var shared sharedArgs
 	err := tx.eachEnded(project, ids, func() bool { return len(out) == len(ids) }, func(part string) error {
-		ended := `SELECT @cols FROM ` + part + ` h WHERE id IN ?* AND project = ?` + seen
+		ended := `SELECT @cols FROM ` + part + ` h WHERE id IN ?* AND project + 0 = ?` + seen
 		return queryEach(tx, ended, append([]any{ids, project}, seenArgs...), func(r *specRow) error {
 			s, err := r.spec(tx.now)
 			s.Project = project
