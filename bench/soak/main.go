@@ -75,8 +75,8 @@ func run(ctx context.Context, out io.Writer) error {
 // write prints a sample on a line: the tables that have rows, by name.
 func write(out io.Writer, s soak.Sample) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%v jobs=%d ended=%d sent=%d MB=%d heapMB=%d",
-		s.After.Round(time.Second), s.Made, s.Ended, s.Sent, s.Bytes>>20, s.Heap>>20)
+	fmt.Fprintf(&b, "%v jobs=%d ended=%d sent=%d refused=%d MB=%d heapMB=%d",
+		s.After.Round(time.Second), s.Made, s.Ended, s.Sent, s.Refused, s.Bytes>>20, s.Heap>>20)
 	for _, name := range slices.Sorted(maps.Keys(s.Rows)) {
 		if n := s.Rows[name]; n > 0 {
 			fmt.Fprintf(&b, " %s=%d", name, n)

@@ -34,6 +34,7 @@
 package auditor
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -54,8 +55,7 @@ const (
 	// idleInterval is how often a round looks for a new master key, and for rows of servers
 	// that stopped before they chained them.
 	idleInterval = 2 * time.Second
-	// archiveInterval is the time between two looks for old rows.
-	archiveInterval = time.Hour
+	defaultArchiveEvery = time.Hour
 	// retry is the wait after a failure.
 	retry = 10 * time.Second
 )
@@ -71,7 +71,9 @@ type Config struct {
 	ArchiveDir string
 	// Retention is how long rows are stored before they move to an archive; 0 is for ever.
 	Retention time.Duration
-	Log       *slog.Logger
+	// ArchiveEvery is the time between two looks for old rows; 0 means an hour.
+	ArchiveEvery time.Duration
+	Log          *slog.Logger
 }
 
 // Auditor extends, verifies and archives the chain.
@@ -129,7 +131,7 @@ func (a *Auditor) archiveLoop(ctx context.Context) error {
 		if err := a.archiveOnce(ctx); err != nil && ctx.Err() == nil {
 			a.log.ErrorContext(ctx, "archive old rows of the audit; will retry", "err", err)
 		}
-		if wait.Sleep(ctx, archiveInterval) != nil {
+		if wait.Sleep(ctx, cmp.Or(a.cfg.ArchiveEvery, defaultArchiveEvery)) != nil {
 			return nil
 		}
 	}

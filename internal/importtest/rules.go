@@ -31,8 +31,8 @@ var entryPoints = []Rule{
 		"internal/sqldb", "internal/store/...", "internal/wait", "internal/worker",
 	}},
 	{Package: "internal/soak", May: []string{
-		"internal/action", "internal/app", "internal/auth", "internal/egress", "internal/engine",
-		"internal/notify", "internal/outbox", "internal/runlog", "internal/secret", "internal/sqldb",
+		"internal/action", "internal/app", "internal/auditchain", "internal/auditor", "internal/auth",
+		"internal/egress", "internal/engine", "internal/notify", "internal/outbox", "internal/runlog", "internal/secret", "internal/sqldb",
 		"internal/store", "internal/store/postgres", "internal/store/sqlite", "internal/wait",
 		"internal/webhook", "internal/worker",
 	}},

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/auditchain"
+	"hostler.dev/hostler/internal/auditor"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/egress"
 	"hostler.dev/hostler/internal/engine"
@@ -31,10 +34,13 @@ import (
 )
 
 const (
-	slots     = 256
-	producers = 8
+	slots = 256
+	// So many requests can be under way that the rate is kept when one takes 300 ms.
+	producers = 64
+	tries     = 10
 	// failEvery is of how many jobs one fails at its first attempt.
-	failEvery = 100
+	failEvery    = 100
+	archiveEvery = time.Minute
 )
 
 // server has the parts of a server, without its API.
@@ -43,6 +49,7 @@ type server struct {
 	app       *app.App
 	caller    auth.Caller
 	engine    *engine.Engine
+	auditor   *auditor.Auditor
 	publisher *outbox.Publisher
 	stream    *outbox.Stream
 	notifier  *notify.Notifier
@@ -50,7 +57,7 @@ type server struct {
 	receiver  *http.Server // of the webhook
 	listener  net.Listener
 
-	made, ended, sent atomic.Int64
+	made, ended, sent, refused atomic.Int64
 }
 
 // counting counts the attempts whose reports were acknowledged.
@@ -70,7 +77,7 @@ func (c counting) Report(ctx context.Context, w hostler.WorkerID, reports []host
 	return acks, err
 }
 
-func newServer(ctx context.Context, o Options, st *store.Store) (*server, error) {
+func newServer(ctx context.Context, o Options, dir string, st *store.Store) (*server, error) {
 	s := &server{o: o}
 	box, err := secret.NewBox(make([]byte, 32)) // of a database that lives as long as the run
 	if err != nil {
@@ -82,6 +89,15 @@ func newServer(ctx context.Context, o Options, st *store.Store) (*server, error)
 	}
 	s.stream = outbox.NewStream(outbox.StreamConfig{Store: st, Log: o.Log})
 	s.app = app.New(app.Config{Store: st, Actions: actions, Box: box, Stream: s.stream, Log: o.Log})
+	auditKey, err := auditchain.NewKey(make([]byte, 32))
+	if err != nil {
+		return nil, err
+	}
+	s.auditor = auditor.New(auditor.Config{
+		Store: st, Keys: func() (auditchain.Keys, error) { return auditchain.Keys{Current: auditKey}, nil },
+		HeadFile: filepath.Join(dir, "audit-head.json"), ArchiveDir: filepath.Join(dir, "audit"),
+		Retention: day, ArchiveEvery: archiveEvery, Log: o.Log,
+	})
 	s.publisher = &outbox.Publisher{Store: st, Log: o.Log}
 	s.notifier = notify.New(notify.Config{
 		Store: st, Egress: egress.New(netip.MustParsePrefix("127.0.0.0/8")), Retention: day,
@@ -162,6 +178,7 @@ func (s *server) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return s.engine.Run(ctx) })
+	g.Go(func() error { return s.auditor.Run(ctx) })
 	g.Go(func() error { return s.publisher.Run(ctx) })
 	g.Go(func() error { return s.stream.Run(ctx) })
 	g.Go(func() error { return s.notifier.Run(ctx) })
@@ -183,10 +200,17 @@ func (s *server) produce(ctx context.Context, rate int) error {
 				if wait.Sleep(ctx, time.Until(due)) != nil {
 					return nil
 				}
-				if err := s.makeJob(ctx, n); err != nil {
-					if ctx.Err() != nil {
-						return nil
-					}
+				err := s.makeJob(ctx, n)
+				// As a client does: again, with the same key.
+				for try := 1; err != nil && try < tries && wait.Sleep(ctx, time.Second) == nil; try++ {
+					s.refused.Add(1)
+					s.o.Log.Warn("a request failed", "job", n, "error", err)
+					err = s.makeJob(ctx, n)
+				}
+				if ctx.Err() != nil {
+					return nil
+				}
+				if err != nil {
 					return fmt.Errorf("job %d: %w", n, err)
 				}
 				s.made.Add(1)

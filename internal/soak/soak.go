@@ -50,13 +50,14 @@ type Options struct {
 
 // Sample is the state of a run at one time.
 type Sample struct {
-	After time.Duration
-	Made  int64            // jobs
-	Ended int64            // attempts that were reported
-	Sent  int64            // requests that the webhook's receiver got
-	Rows  map[string]int64 // by table
-	Bytes int64            // of the database
-	Heap  uint64           // of this process
+	After   time.Duration
+	Made    int64            // jobs
+	Ended   int64            // attempts that were reported
+	Sent    int64            // requests that the webhook's receiver got
+	Refused int64            // requests that failed and were made again
+	Rows    map[string]int64 // by table
+	Bytes   int64            // of the database
+	Heap    uint64           // of this process
 }
 
 // Result is the outcome of a run.
@@ -122,7 +123,8 @@ type databases struct {
 	close        func() error
 }
 
-func open(ctx context.Context, o Options, c *clock) (databases, error) {
+// open opens the databases; SQLite has its files in dir.
+func open(ctx context.Context, o Options, c *clock, dir string) (databases, error) {
 	if o.DB != "" {
 		db, err := postgres.Open(ctx, o.DB, postgres.Options{Now: c.now, Log: o.Log})
 		if err != nil {
@@ -130,35 +132,34 @@ func open(ctx context.Context, o Options, c *clock) (databases, error) {
 		}
 		return databases{db, db, db.Close}, nil
 	}
-	dir, err := os.MkdirTemp("", "hostler-soak-")
-	if err != nil {
-		return databases{}, fmt.Errorf("make a folder for the database: %w", err)
-	}
 	// Segments are dropped whole: a day holds several.
 	opt := sqlite.Options{Now: c.now, Log: o.Log, SegmentRows: max(100, int64(o.Rate)*int64(o.Day/time.Second)/4)}
 	main, err := sqlite.Open(filepath.Join(dir, "hostler.db"), opt)
 	if err != nil {
-		return databases{}, errors.Join(err, os.RemoveAll(dir))
+		return databases{}, err
 	}
 	output, err := sqlite.OpenLog(filepath.Join(dir, "log.db"), opt)
 	if err != nil {
-		return databases{}, errors.Join(err, main.Close(), os.RemoveAll(dir))
+		return databases{}, errors.Join(err, main.Close())
 	}
-	return databases{main, output, func() error {
-		return errors.Join(main.Close(), output.Close(), os.RemoveAll(dir))
-	}}, nil
+	return databases{main, output, func() error { return errors.Join(main.Close(), output.Close()) }}, nil
 }
 
 // Run runs until the duration has passed, or ctx is done, which is not an error.
 func Run(ctx context.Context, o Options) (res Result, err error) {
 	o = o.withDefaults()
 	var c clock
-	dbs, err := open(ctx, o, &c)
+	dir, err := os.MkdirTemp("", "hostler-soak-")
+	if err != nil {
+		return res, fmt.Errorf("make a folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	dbs, err := open(ctx, o, &c, dir)
 	if err != nil {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, dbs.close()) }()
-	s, err := newServer(ctx, o, store.New(dbs.main, dbs.output))
+	s, err := newServer(ctx, o, dir, store.New(dbs.main, dbs.output))
 	if err != nil {
 		return res, err
 	}
@@ -201,7 +202,7 @@ func sample(ctx context.Context, o Options, dbs databases, s *server) (all []Sam
 		runtime.ReadMemStats(&m)
 		one := Sample{
 			After: time.Since(began), Made: s.made.Load(), Ended: s.ended.Load(), Sent: s.sent.Load(),
-			Rows: rows, Bytes: bytes, Heap: m.HeapAlloc,
+			Refused: s.refused.Load(), Rows: rows, Bytes: bytes, Heap: m.HeapAlloc,
 		}
 		all = append(all, one)
 		o.Sampled(one)
