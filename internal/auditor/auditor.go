@@ -54,7 +54,7 @@ const (
 	chainRows = 256
 	// idleInterval is how often a round looks for a new master key, and for rows of servers
 	// that stopped before they chained them.
-	idleInterval = 2 * time.Second
+	idleInterval        = 2 * time.Second
 	defaultArchiveEvery = time.Hour
 	// retry is the wait after a failure.
 	retry = 10 * time.Second
