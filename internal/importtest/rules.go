@@ -168,6 +168,7 @@ func Homes() []Home {
 		}},
 		{Library: "github.com/wneessen/go-mail", Packages: []string{"internal/notify"}},
 		{Library: "modernc.org/sqlite", Packages: []string{"internal/store/sqlite"}},
+		{Library: "modernc.org/libc", Packages: []string{"internal/store/sqlite"}},
 		{Library: "mvdan.cc/sh/v3", Packages: []string{"internal/risk"}},
 	}
 }

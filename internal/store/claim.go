@@ -128,6 +128,7 @@ type runningRow struct {
 type leaseSource struct {
 	jobOrigin
 	Run         hostler.RunID   `db:"run"`
+	Queue       string          `db:"queue"`
 	AssetName   string          `db:"asset_name"`
 	MaxAttempts int             `db:"max_attempts"`
 	Timeout     int64           `db:"timeout"`
@@ -137,6 +138,10 @@ type leaseSource struct {
 	SharedArgs  int64           `db:"shared_args"`
 }
 
+func (j *leaseSource) subject() subject {
+	return subject{j.ID, j.Project, j.Run, j.Action, j.Queue, j.Asset, j.AssetName, j.CreatedBy}
+}
+
 // leasing collects the rows that the leases of one claim write.
 type leasing struct {
 	claimed Claimed
@@ -144,8 +149,8 @@ type leasing struct {
 	withTTL []hostler.JobID // of those that have a ttl
 	rows    []runningRow
 	shared  sharedArgs // of the leased jobs
-	// subjects are cached once the leases are durable.
-	subjects []subject
+	// specs are cached once the leases are durable.
+	specs []leaseSource
 }
 
 // lease moves candidates from ready to running.
@@ -156,9 +161,13 @@ func (tx *Tx) lease(worker hostler.WorkerID, rights string, found []candidate) (
 		ids[i] = found[i].ID
 		byID[found[i].ID] = &found[i]
 	}
-	jobs, err := query[leaseSource](tx, `SELECT @cols FROM job WHERE id IN ?*`, ids)
-	if err != nil {
-		return Claimed{}, err
+	jobs, missing := tx.specs.toLease(ids)
+	if len(missing) > 0 {
+		read, err := query[leaseSource](tx, `SELECT @cols FROM job WHERE id IN ?*`, missing)
+		if err != nil {
+			return Claimed{}, err
+		}
+		jobs = append(jobs, read...)
 	}
 	var l leasing
 	turn := make(map[hostler.JobID]int, len(found))
@@ -219,8 +228,8 @@ func (l *leasing) add(tx *Tx, worker hostler.WorkerID, j *leaseSource, c *candid
 	}
 	l.rows = append(l.rows, runningRow{c.entry, worker, tx.now})
 	l.shared.add(j.ID, j.SharedArgs)
-	sub := subject{j.ID, j.Project, j.Run, j.Action, c.Queue, j.Asset, j.AssetName, j.CreatedBy}
-	l.subjects = append(l.subjects, sub)
+	l.specs = append(l.specs, *j)
+	sub := j.subject()
 	e := sub.event()
 	e.State, e.Cause, e.Attempt, e.Worker = hostler.StateRunning, hostler.CauseLease, lease.Attempt, worker
 	tx.emitJob(j.Project, e)
@@ -244,7 +253,7 @@ func (l *leasing) write(tx *Tx) error {
 	if err := tx.suspendTTL(l.withTTL); err != nil {
 		return err
 	}
-	tx.onCommit = append(tx.onCommit, func() { tx.subjects.add(l.subjects) })
+	tx.onCommit = append(tx.onCommit, func() { tx.specs.addRunning(l.specs) })
 	return insert(tx, "running", l.rows)
 }
 

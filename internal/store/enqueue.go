@@ -208,6 +208,7 @@ func (c *queueChange) insertJobs(ids []hostler.JobID, specs []hostler.JobSpec, l
 			Args: args, SharedArgs: shared[i],
 		}
 	}
+	c.tx.onCommit = append(c.tx.onCommit, func() { c.tx.specs.addWaiting(rows, c.tx.now) })
 	return insert(c.tx, "job", rows)
 }
 

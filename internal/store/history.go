@@ -116,12 +116,12 @@ func (tx *Tx) deleteJobs(completions []completion) error {
 		return nil
 	}
 	var err error
-	if cached := tx.subjects.find(ids); cached != nil {
+	if cached := tx.specs.subjects(ids); cached != nil {
 		for i := range cached {
 			_ = emit(&cached[i]) // never fails
 		}
 		_, err = tx.Exec(`DELETE FROM job WHERE id IN ?*`, ids)
-		tx.onCommit = append(tx.onCommit, func() { tx.subjects.drop(ids) })
+		tx.onCommit = append(tx.onCommit, func() { tx.specs.drop(ids) })
 	} else {
 		err = queryEach(tx, `DELETE FROM job WHERE id IN ?* RETURNING @cols`, []any{ids}, emit)
 	}

@@ -93,13 +93,13 @@ type Store struct {
 	rights *rightsCache
 	fair   *fairness
 
-	subjects *subjects
+	specs *specs
 }
 
 // New makes a Store over a driver for the main tables and one for the job
 // output; they are the same for PostgreSQL.
 func New(db, log sqldb.Driver) *Store {
-	return &Store{db: db, log: log, rights: &rightsCache{}, fair: &fairness{}, subjects: &subjects{}}
+	return &Store{db: db, log: log, rights: &rightsCache{}, fair: &fairness{}, specs: &specs{}}
 }
 
 // ForLists returns the store with a part of the database connections of requests, for
@@ -117,7 +117,7 @@ func (s *Store) ForLeases() *Store { return s.classed(sqldb.Leases) }
 func (s *Store) classed(c sqldb.Class) *Store {
 	return &Store{
 		db: sqldb.Classed(s.db, c), log: sqldb.Classed(s.log, c), rights: s.rights, fair: s.fair,
-		subjects: s.subjects,
+		specs: s.specs,
 	}
 }
 
@@ -144,8 +144,8 @@ type Tx struct {
 	// counts are the changes of the transaction that are not in queue_delta yet.
 	counts map[countKey]counts
 	fair   *fairness
-	// subjects are those of running jobs; see subject.go.
-	subjects *subjects
+	// specs are those of waiting and running jobs; see spec.go.
+	specs *specs
 	// onCommit runs once the transaction is durable.
 	onCommit []func()
 	// ended are the jobs of runs with a row that ended in the transaction, or became
@@ -199,7 +199,7 @@ func (s *Store) inTx(ctx context.Context, d sqldb.Driver, fn func(tx *Tx) error)
 	var topics sqldb.TopicSet
 	var onCommit []func()
 	err := d.InTx(ctx, func(c sqldb.Conn) error {
-		tx := &Tx{ctx: ctx, c: c, now: d.Now(), rights: s.rights, fair: s.fair, subjects: s.subjects}
+		tx := &Tx{ctx: ctx, c: c, now: d.Now(), rights: s.rights, fair: s.fair, specs: s.specs}
 		if err := fn(tx); err != nil {
 			return err
 		}
