@@ -79,13 +79,13 @@ func (s *source) database(ctx context.Context, queues int) (*database, error) {
 			})
 			return pg, pg, err
 		}
-		b.remove = func() error { return nil } // with the cluster
+		b.remove = func() error { return s.drop(context.WithoutCancel(ctx), name) }
 	} else {
 		dir := filepath.Join(s.dir, name)
-		// As many segments as the history has days, which is what a server with few jobs
-		// gets; at least what a busy one gets.
+		// As many segments as a server with few jobs gets, which starts one when a thirtieth
+		// of the retention has passed; at least what a busy one gets.
 		most := s.o.ended[len(s.o.ended)-1]
-		opt := sqlite.Options{SegmentRows: int64(max(1, min(250_000, most/s.o.days)))}
+		opt := sqlite.Options{SegmentRows: int64(max(1, min(250_000, most/30)))}
 		b.open = func(context.Context) (db, log sqldb.Driver, err error) {
 			if db, err = sqlite.Open(filepath.Join(dir, "hostler.db"), opt); err != nil {
 				return nil, nil, err
@@ -99,6 +99,16 @@ func (s *source) database(ctx context.Context, queues int) (*database, error) {
 		return nil, err
 	}
 	return b, b.prepare(ctx)
+}
+
+// drop frees the space for the next database.
+func (s *source) drop(ctx context.Context, name string) error {
+	conn, err := pgx.Connect(ctx, s.cluster.DSN("template1"))
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+	return errors.Join(err, conn.Close(ctx))
 }
 
 func (b *database) start(ctx context.Context) (err error) {
@@ -168,6 +178,17 @@ func (b *database) enqueueMany(ctx context.Context, n int) error {
 	return nil
 }
 
+// pages makes the rows of a seed such that each list has a page.
+var pages = strings.NewReplacer(
+	`CASE WHEN i % 997 = 5 THEN 2 ELSE 1 END`, `CASE WHEN i % 5 = 4 THEN 2 ELSE 1 END`,
+	`(i % ?)`, `(7 % ?)`, `(i % 20)`, `7`, `1 + i % 5000`, `17`, `i % 50`, `7 + i % 3`,
+)
+
+// seedPages adds the jobs that the lists show when there is no other history: older than it.
+func (b *database) seedPages(ctx context.Context, days int) error {
+	return b.seedDay(ctx, pages.Replace(seedSQL), 300, b.newest.Add(-time.Duration(days+1)*24*time.Hour), 0)
+}
+
 // The history of n jobs, evenly over a day from an id and a time on.
 const seedSQL = ` (id, project, run, queue, action, asset, asset_name, lane_key, lane_lim, prio, state, attempt,
 max_attempts, backoff, timeout, on_lost, on_unknown, on_retry, run_at, expires_at, retry_of, created_by, created_at,
@@ -185,20 +206,9 @@ func (b *database) seed(ctx context.Context, n, days int) error {
 		if add == 0 {
 			break
 		}
-		start := b.newest.Add(time.Duration(day-days) * 24 * time.Hour)
-		perJob := 24 * time.Hour / time.Duration(add)
 		// Another part of the id for each round, so that no two have one id.
-		id, idStep := hostler.MakeID(start.Unix(), 0)+int64(b.ended%1_000_000)/1000+1, int64(86_400<<21)/int64(add)
-		if b.oldest == 0 {
-			b.oldest = hostler.JobID(id)
-		}
-		at, atStep := start.UnixMicro(), perJob.Microseconds()
-		err := b.db.InTx(ctx, func(c sqldb.Conn) error {
-			_, err := c.Exec(ctx, `INSERT INTO `+c.InsertTable("done")+seedSQL, add, id, idStep, id, idStep, b.queues,
-				at, atStep, at, atStep, at, atStep, at, atStep, `{"pad":"`+strings.Repeat("x", 190)+`"}`, []byte{})
-			return err
-		})
-		if err != nil {
+		part := int64(b.ended%1_000_000)/1000 + 1
+		if err := b.seedDay(ctx, seedSQL, add, b.newest.Add(time.Duration(day-days)*24*time.Hour), part); err != nil {
 			return err
 		}
 	}
@@ -209,6 +219,21 @@ func (b *database) seed(ctx context.Context, n, days int) error {
 		}
 	}
 	return b.span(ctx)
+}
+
+// seedDay adds n jobs over a day.
+func (b *database) seedDay(ctx context.Context, sql string, n int, start time.Time, part int64) error {
+	perJob := 24 * time.Hour / time.Duration(n)
+	id, idStep := hostler.MakeID(start.Unix(), 0)+part, int64(86_400<<21)/int64(n)
+	if b.oldest == 0 {
+		b.oldest = hostler.JobID(id)
+	}
+	at, atStep := start.UnixMicro(), perJob.Microseconds()
+	return b.db.InTx(ctx, func(c sqldb.Conn) error {
+		_, err := c.Exec(ctx, `INSERT INTO `+c.InsertTable("done")+sql, n, id, idStep, id, idStep, b.queues,
+			at, atStep, at, atStep, at, atStep, at, atStep, `{"pad":"`+strings.Repeat("x", 190)+`"}`, []byte{})
+		return err
+	})
 }
 
 func (b *database) exec(ctx context.Context, sql string) error {

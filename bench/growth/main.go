@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -121,7 +122,7 @@ func measureStore(ctx context.Context, o options, kind string) ([]cell, error) {
 			if err != nil {
 				return nil, err
 			}
-			if err := b.enqueueMany(ctx, queued); err != nil {
+			if err := errors.Join(b.seedPages(ctx, o.days), b.enqueueMany(ctx, queued)); err != nil {
 				return nil, err
 			}
 			for _, ended := range o.ended {

@@ -179,6 +179,28 @@ WHERE g.n < ?) SELECT @cols FROM g ORDER BY g.n`,
 		project, after.Action, after.Queue, project, after.Action, project, project, limit)
 }
 
+// endedActions lists up to limit actions of a project in a part of the history, as groups
+// without queues.
+func (tx *Tx) endedActions(name string, project hostler.ProjectID, limit int) ([]endedGroup, error) {
+	next := func(after string) string {
+		return `(SELECT min(y.action) FROM ` + name + ` y WHERE y.project = ? AND y.action > ` + after + `)`
+	}
+	return query[endedGroup](tx, `WITH RECURSIVE g (action, queue, n) AS (
+SELECT `+next(`?`)+`, '', 1 UNION ALL SELECT `+next(`g.action`)+`, '', g.n + 1 FROM g WHERE g.action IS NOT NULL AND g.n < ?)
+SELECT @cols FROM g WHERE g.action IS NOT NULL ORDER BY g.n`, project, "", project, limit)
+}
+
+// queuesOfAction lists up to limit groups of one action of a project in a part of the history.
+func (tx *Tx) queuesOfAction(name string, project hostler.ProjectID, action string, limit int) ([]endedGroup, error) {
+	next := func(after string) string {
+		return `(SELECT min(y.queue) FROM ` + name + ` y WHERE y.project = ? AND y.action = ? AND y.queue > ` + after + `)`
+	}
+	return query[endedGroup](tx, `WITH RECURSIVE g (action, queue, n) AS (
+SELECT CAST(? AS TEXT), `+next(`?`)+`, 1
+UNION ALL SELECT g.action, `+next(`g.queue`)+`, g.n + 1 FROM g WHERE g.queue IS NOT NULL AND g.n < ?)
+SELECT @cols FROM g WHERE g.queue IS NOT NULL ORDER BY g.n`, action, project, action, "", project, action, limit)
+}
+
 // InsertSpans stores the spans of a part, unless the part was dropped meanwhile or
 // another server did it.
 func (tx *Tx) InsertSpans(spans []HistorySpan) error {

@@ -123,7 +123,7 @@ func TestListsOverManyParts(t *testing.T) {
 				t.Fatal(err)
 			}
 			ds.Clock.Advance(24 * time.Hour)
-			if err := d.Maintain(t.Context(), 1000*24*time.Hour); err != nil {
+			if err := d.Maintain(t.Context(), (days+1)*24*time.Hour); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -163,8 +163,12 @@ func TestListsOverManyParts(t *testing.T) {
 			}
 		}
 		check("without spans")
-		if n := span(t, s); n < days-5 {
-			t.Fatalf("%d parts of the history get no more rows, want nearly %d", n, days)
+		want := days - 5
+		if d.Name() == string(sqldb.SQLite) {
+			want = days/2 - 5 // a segment has a thirtieth of the retention, or a day
+		}
+		if n := span(t, s); n < want {
+			t.Fatalf("%d parts of the history get no more rows, want at least %d", n, want)
 		}
 		check("with spans")
 		for i := 0; i < len(all); i += 7 {

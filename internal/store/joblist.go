@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"hostler.dev/hostler"
@@ -58,17 +60,11 @@ func (tx *Tx) ListJobIDs(q JobQuery, before hostler.JobID, limit int) (
 	if !q.Until.IsZero() {
 		top = min(top, hostler.MakeID(q.Until.Add(idSlack).Unix(), 0))
 	}
-	var all []int64
-	// horizon is the id down to which every source has been searched.
-	horizon := int64(0)
 	q.seen, q.seenArgs = tx.seen(`x.asset`)
-	for _, src := range q.liveSources() {
-		found, down, _, err := tx.scanSource(src, q, top, limit, scanBudget)
-		if err != nil {
-			return nil, 0, err
-		}
-		all = append(all, found...)
-		horizon = max(horizon, down)
+	// horizon is the id down to which every source has been searched.
+	all, horizon, _, err := tx.scanSources(q.liveSources(), q, top, limit, scanBudget)
+	if err != nil {
+		return nil, 0, err
 	}
 	found, down, err := tx.scanHistory(q, top, limit)
 	if err != nil {
@@ -99,28 +95,30 @@ type source struct {
 	sql  string
 	id   string
 	args []any
+	any  bool // its rows are read in any order
 }
 
-// match is 1 for the rows that the query selects. A parameter switches off each
-// condition that the query does not have, so that there are few different statements.
-const match = `CASE WHEN x.project = ? AND (? = 1 OR x.queue = ?) AND (? = 1 OR x.action = ?)
-AND (? = 1 OR x.asset = ?) AND (? = 1 OR x.asset_name = ?)
-AND (? = 1 OR x.lane_key = ? OR x.lane_key = ?) AND (? = 1 OR x.run = ?)
-AND (? = 1 OR x.asset_name = ? OR x.asset IN ?*) AND (? = 1 OR x.lane_key IN ?*)
-AND (? = 1 OR substr(x.lane_key, 1, 7) <> 'device:') AND x.created_at >= ? AND x.created_at < ?`
-
-func (q JobQuery) matchArgs() []any {
-	until := int64(math.MaxInt64)
-	if !q.Until.IsZero() {
-		until = sqldb.Micros(q.Until)
+// match is an expression that is 1 for the rows that the query selects, with its
+// arguments. It is no condition, so that no index is taken for it.
+func (q *JobQuery) match() (expr string, args []any) {
+	expr, args = `CASE WHEN x.project = ?`, []any{q.Project}
+	and := func(on bool, cond string, more ...any) {
+		if on {
+			expr, args = expr+` AND `+cond, append(args, more...)
+		}
 	}
-	return append([]any{
-		q.Project, q.Queue == "", q.Queue, q.Action == "", q.Action,
-		q.Asset == 0, q.Asset, q.AssetName == "", q.AssetName,
-		q.Lane == "", hostler.AssetLaneKey(q.Lane), hostler.OwnLaneKey(q.Project, q.Lane), q.Run == 0, q.Run,
-		q.Host == "", q.Host, q.Hosts, len(q.Lanes) == 0, q.Lanes,
-		!q.NoLane, sqldb.Micros(q.Since), until,
-	}, q.seenArgs...)
+	and(q.Queue != "", `x.queue = ?`, q.Queue)
+	and(q.Action != "", `x.action = ?`, q.Action)
+	and(q.Asset != 0, `x.asset = ?`, q.Asset)
+	and(q.AssetName != "", `x.asset_name = ?`, q.AssetName)
+	and(q.Lane != "", `(x.lane_key = ? OR x.lane_key = ?)`, hostler.AssetLaneKey(q.Lane), hostler.OwnLaneKey(q.Project, q.Lane))
+	and(q.Run != 0, `x.run = ?`, q.Run)
+	and(q.Host != "", `(x.asset_name = ? OR x.asset IN ?*)`, q.Host, q.Hosts)
+	and(len(q.Lanes) > 0, `x.lane_key IN ?*`, q.Lanes)
+	and(q.NoLane, `substr(x.lane_key, 1, 7) <> 'device:'`)
+	and(!q.Since.IsZero(), `x.created_at >= ?`, sqldb.Micros(q.Since))
+	and(!q.Until.IsZero(), `x.created_at < ?`, sqldb.Micros(q.Until))
+	return expr + q.seen, append(args, q.seenArgs...)
 }
 
 // stateTables are the tables that hold the live jobs of a state, but for queued ones.
@@ -138,11 +136,11 @@ AND NOT EXISTS (SELECT 1 FROM parked y WHERE y.id = x.id) AND NOT EXISTS (SELECT
 // condition that has an index.
 func (q JobQuery) liveSources() []source {
 	var out []source
-	args := q.matchArgs()
+	match, args := q.match()
 	live := func(from, id, also, where string, more ...any) {
 		out = append(out, source{
-			`SELECT x.id, ` + match + q.seen + also + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, id,
-			append(slices.Clone(args), more...),
+			sql: `SELECT x.id, ` + match + also + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, id: id,
+			args: slices.Concat(args, more),
 		})
 	}
 	// jobs are the jobs of the query by the best index of table job.
@@ -188,49 +186,93 @@ func (q JobQuery) endedStates() (states []string, none bool) {
 	return states, len(q.States) > 0 && len(states) == 0
 }
 
-// doneSources are the searches of one part of the history for what the query asks for,
-// each by an index of the part.
-func (tx *Tx) doneSources(q JobQuery, part string) ([]source, error) {
-	states, _ := q.endedStates()
-	args := append(q.matchArgs(), len(states) == 0, states, len(q.Workers) == 0, q.Workers)
-	by := func(where string, more ...any) source {
-		return source{`SELECT x.id, ` + match + q.seen + ` AND (? = 1 OR x.state IN ?*) AND (? = 1 OR x.worker IN ?*)
-THEN 1 ELSE 0 END FROM ` + part + ` x WHERE ` + where, `x.id`, append(slices.Clone(args), more...)}
+// doneSource searches a part of the history by an index of it.
+func (q *JobQuery) doneSource(part, where string, more ...any) source {
+	match, args := q.match()
+	if states, _ := q.endedStates(); len(states) > 0 {
+		match, args = match+` AND x.state IN ?*`, append(args, states)
 	}
+	if len(q.Workers) > 0 {
+		match, args = match+` AND x.worker IN ?*`, append(args, q.Workers)
+	}
+	return source{
+		sql: `SELECT x.id, ` + match + ` THEN 1 ELSE 0 END FROM ` + part + ` x WHERE ` + where, id: `x.id`,
+		args: append(args, more...),
+	}
+}
+
+// broad reports that the query selects neither by an index of its own nor by a group: most
+// of the jobs of the project match, unless it has other conditions.
+func (q *JobQuery) broad() bool {
+	states, _ := q.endedStates()
+	return q.Run == 0 && q.Asset == 0 && q.Action == "" && q.Queue == "" &&
+		(len(states) == 0 || slices.Contains(states, string(hostler.StateSucceeded)))
+}
+
+// doneSources are the searches of one part of the history for what the query asks for.
+func (tx *Tx) doneSources(q *JobQuery, part string) ([]source, error) {
+	states, _ := q.endedStates()
 	switch {
 	case q.Run != 0:
-		return []source{by(`x.run = ? AND x.run <> 0 AND `, q.Run)}, nil
+		return []source{q.doneSource(part, `x.run = ? AND x.run <> 0 AND `, q.Run)}, nil
 	case q.Asset != 0:
-		return []source{by(`x.asset = ? AND x.asset <> 0 AND `, q.Asset)}, nil
+		return []source{q.doneSource(part, `x.asset = ? AND x.asset <> 0 AND `, q.Asset)}, nil
 	case len(states) > 0 && !slices.Contains(states, string(hostler.StateSucceeded)):
 		var out []source
 		for _, state := range states {
-			out = append(out, by(`x.project = ? AND x.state = ? AND x.state <> 'succeeded' AND `, q.Project, state))
+			out = append(out, q.doneSource(part, `x.project = ? AND x.state = ? AND x.state <> 'succeeded' AND `, q.Project, state))
 		}
 		return out, nil
 	}
-	groups, err := tx.endedGroups(part, q.Project, endedGroup{}, maxEndedGroups+1)
+	groups, err := tx.groupsOf(q, part)
 	if err != nil {
 		return nil, err
 	}
 	if len(groups) > maxEndedGroups {
-		return []source{by(``)}, nil
+		return []source{q.doneSource(part, ``)}, nil
 	}
 	var out []source
 	for _, g := range groups {
-		if (q.Action == "" || q.Action == g.Action) && (q.Queue == "" || q.Queue == g.Queue) {
-			out = append(out, by(`x.project = ? AND x.action = ? AND x.queue = ? AND `, q.Project, g.Action, g.Queue))
-		}
+		out = append(out, q.doneSource(part, `x.project = ? AND x.action = ? AND x.queue = ? AND `, q.Project, g.Action, g.Queue))
 	}
 	return out, nil
+}
+
+// groupsOf are the groups of a part that the query may select; some may have no jobs.
+func (tx *Tx) groupsOf(q *JobQuery, part string) (groups []endedGroup, err error) {
+	switch {
+	case q.Action != "" && q.Queue != "":
+		return []endedGroup{{q.Action, q.Queue}}, nil
+	case q.Action != "":
+		return tx.queuesOfAction(part, q.Project, q.Action, maxEndedGroups+1)
+	case q.Queue != "":
+		groups, err = tx.endedActions(part, q.Project, maxEndedGroups+1)
+		for i := range groups {
+			groups[i].Queue = q.Queue
+		}
+		return groups, err
+	}
+	return tx.endedGroups(part, q.Project, endedGroup{}, maxEndedGroups+1)
 }
 
 // partBudget limits how many parts of the history one listing reads, beside the open
 // ones.
 const partBudget = 16
 
-// scanHistory searches the history as scanSource does one table: part by part, until
-// those that are left have older jobs only, or the budget is spent.
+// history is a search of the history for a page of a list.
+type history struct {
+	tx         *Tx
+	q          *JobQuery
+	top        int64 // ids are below it
+	limit      int
+	found      []int64
+	down       int64 // the id down to which all sources were searched
+	read, rows int   // parts, and what is left of the scan budget
+}
+
+// scanHistory searches the history as scanSource does one table: the open parts, then the
+// closed ones, a few at a time, until those that are left have older jobs only, or the
+// budget is spent.
 func (tx *Tx) scanHistory(q JobQuery, top int64, limit int) (found []int64, down int64, err error) {
 	if _, none := q.endedStates(); none {
 		return nil, 0, nil
@@ -239,42 +281,119 @@ func (tx *Tx) scanHistory(q JobQuery, top int64, limit int) (found []int64, down
 	if err != nil {
 		return nil, 0, err
 	}
-	read, budget := 0, scanBudget
-	for i, p := range parts {
-		sources, err := tx.doneSources(q, p.Name)
-		if err != nil {
-			return nil, 0, err
-		}
-		for _, src := range sources {
-			some, to, n, err := tx.scanSource(src, q, top, limit, max(budget, 2*limit))
-			if err != nil {
-				return nil, 0, err
-			}
-			found = append(found, some...)
-			down = max(down, to)
-			budget -= n
-		}
-		// Not those that the page before has read, too: with long delayed jobs many parts
-		// have old ids.
-		if p.MaxID < top {
-			read++
-		}
-		if i+1 == len(parts) || parts[i+1].open() {
-			continue
-		}
-		// What is left has ids up to this.
-		left := min(parts[i+1].MaxID, top-1)
-		above := 0
-		for _, id := range found {
-			if id > left {
-				above++
-			}
-		}
-		if above >= limit || down > left || left < top-1 && (read >= partBudget || budget <= 0) {
-			return found, max(down, left+1), nil
+	h := &history{tx: tx, q: &q, top: top, limit: limit, rows: scanBudget}
+	take := 1
+	if closed := slices.IndexFunc(parts, func(p part) bool { return !p.open() }); closed != 0 {
+		if take = closed; closed < 0 {
+			take = len(parts)
 		}
 	}
-	return found, down, nil
+	for first := true; len(parts) > 0; first = false {
+		take = min(take, len(parts))
+		// What is left after these has ids up to this.
+		left := int64(0)
+		if take < len(parts) {
+			left = min(parts[take].MaxID, top-1)
+		}
+		if err := h.scan(parts[:take], first, left); err != nil {
+			return nil, 0, err
+		}
+		if left == 0 || countFrom(h.found, left+1) >= limit || h.down > left || left < top-1 && (h.read >= partBudget || h.rows <= 0) {
+			if left != 0 {
+				h.down = max(h.down, left+1)
+			}
+			return h.found, h.down, nil
+		}
+		parts = parts[take:]
+		if take = 3 * h.read; take == 0 {
+			take = h.firstParts()
+		}
+	}
+	return h.found, h.down, nil
+}
+
+// firstParts is how many closed parts are searched first: one where they have many sources.
+func (h *history) firstParts() int {
+	states, _ := h.q.endedStates()
+	if h.q.broad() || h.q.Run != 0 || h.q.Asset != 0 || len(states) > 0 {
+		return partBudget / 4
+	}
+	return 1
+}
+
+// scan searches some parts; those that are left have ids up to left.
+func (h *history) scan(parts []part, first bool, left int64) error {
+	for _, p := range parts {
+		// Not those that the page before has read, too: with long delayed jobs many parts
+		// have old ids.
+		if p.MaxID < h.top {
+			h.read++
+		}
+	}
+	if h.q.broad() {
+		done, err := h.scanBroad(parts, first, left)
+		if err != nil || done {
+			return err
+		}
+	}
+	var sources []source
+	for _, p := range parts {
+		some, err := h.tx.doneSources(h.q, p.Name)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, some...)
+	}
+	return h.add(h.tx.scanSources(sources, *h.q, h.top, h.limit, h.rows))
+}
+
+func (h *history) add(found []int64, down int64, read int, err error) error {
+	h.found = append(h.found, found...)
+	h.down = max(h.down, down)
+	h.rows -= read
+	return err
+}
+
+// wholeRows is how many rows of a project in a part are read without order, which needs no
+// look at its groups.
+const wholeRows = 100
+
+// scanBroad tries what is cheaper than the groups of a project: the newest rows of the first
+// parts, which are a page if most of them match, or all rows of a project that has few.
+func (h *history) scanBroad(parts []part, first bool, left int64) (done bool, err error) {
+	if first {
+		byID := make([]source, len(parts))
+		for i, p := range parts {
+			byID[i] = h.q.doneSource(p.Name, ``)
+		}
+		try := *h
+		all, err := h.tx.scanOnce(byID, *h.q, h.top, h.limit+1)
+		for _, s := range all {
+			_ = try.add(s.found, s.down, s.read, nil)
+		}
+		if err != nil || try.down == 0 || countFrom(try.found, max(left+1, try.down)) >= h.limit {
+			*h = try
+			return true, err
+		}
+	}
+	whole := make([]source, len(parts))
+	for i, p := range parts {
+		whole[i] = h.q.doneSource(p.Name, `x.project = ? AND `, h.q.Project)
+		whole[i].any = true
+	}
+	all, err := h.tx.scanOnce(whole, *h.q, h.top, wholeRows)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range all {
+		if s.down != 0 {
+			return false, nil // one has more: look at the groups
+		}
+	}
+	for _, s := range all {
+		_ = h.add(s.found, 0, s.read, nil)
+	}
+	return true, nil
 }
 
 // bottom is the smallest id of the jobs that the query may ask for.
@@ -285,35 +404,108 @@ func (q JobQuery) bottom() int64 {
 	return hostler.MakeID(q.Since.Add(-idSlack).Unix(), 0)
 }
 
-// scanSource searches one table down from an id, in about as many rows as the budget. It
-// returns the ids that match, the id down to which it has searched, 0 when there are no
-// more, and how many rows it read.
-func (tx *Tx) scanSource(src source, q JobQuery, top int64, limit, budget int) (
-	found []int64, down int64, read int, err error,
-) {
-	sql := src.sql + src.id + ` < ? AND ` + src.id + ` >= ? ORDER BY ` + src.id + ` DESC LIMIT ?`
-	// The first chunk is small: most listings match all that they read.
-	for chunk := limit + 1; read < budget && len(found) < limit; chunk *= 8 {
-		chunk = min(chunk, budget-read)
-		seen := 0
-		err := tx.each(sql, append(slices.Clone(src.args), top, q.bottom(), chunk), func(r sqldb.Rows) error {
-			var hit int64
-			seen++
-			if err := r.Scan(&top, &hit); err != nil {
+// scanned is how far a source was searched.
+type scanned struct {
+	found []int64 // the ids that match
+	last  int64   // the smallest id that was read
+	down  int64   // the id down to which it was searched; 0: to its end
+	read  int     // rows
+}
+
+// scanArms bounds the sources of one statement.
+const scanArms = 64
+
+// scanOnce reads the first rows of each of some sources, in one statement for each scanArms.
+func (tx *Tx) scanOnce(sources []source, q JobQuery, top int64, chunk int) ([]scanned, error) {
+	out := make([]scanned, 0, len(sources))
+	for some := range slices.Chunk(sources, scanArms) {
+		var args []any
+		arms := make([]string, len(some))
+		at := len(out)
+		for i, src := range some {
+			order := ` ORDER BY ` + src.id + ` DESC`
+			if src.any {
+				order = ``
+			}
+			arms[i] = `SELECT ` + strconv.Itoa(i) + `, a.* FROM (` + src.sql + src.id + ` < ? AND ` + src.id + ` >= ?` +
+				order + ` LIMIT ?) AS a`
+			args = append(append(args, src.args...), top, q.bottom(), chunk)
+			out = append(out, scanned{})
+		}
+		err := tx.each(strings.Join(arms, "\nUNION ALL "), args, func(r sqldb.Rows) error {
+			var arm, id, hit int64
+			if err := r.Scan(&arm, &id, &hit); err != nil {
 				return err
 			}
+			s := &out[at+int(arm)]
+			if s.read++; s.read == 1 || id < s.last {
+				s.last = id
+			}
 			if hit == 1 {
-				found = append(found, top)
+				s.found = append(s.found, id)
 			}
 			return nil
 		})
-		read += seen
 		if err != nil {
-			return nil, 0, read, err
-		}
-		if seen < chunk {
-			return found, 0, read, nil
+			return nil, err
 		}
 	}
-	return found, top, read, nil
+	for i := range out {
+		if out[i].read == chunk {
+			out[i].down = out[i].last
+		}
+	}
+	return out, nil
+}
+
+// scanSources searches tables down from an id, until it has a page of those with the largest
+// ids, in about as many rows as the budget, or the first rows of each.
+func (tx *Tx) scanSources(sources []source, q JobQuery, top int64, limit, budget int) (
+	found []int64, down int64, read int, err error,
+) {
+	if len(sources) == 0 {
+		return nil, 0, 0, nil
+	}
+	// The first chunks are small: most listings match all that they read.
+	first := limit + 1
+	if len(sources) > 1 {
+		first = min(first, 2*limit/len(sources)+8)
+	}
+	all, err := tx.scanOnce(sources, q, top, first)
+	chunks := make([]int, len(all))
+	for i, s := range all {
+		read += s.read
+		found = append(found, s.found...)
+		chunks[i] = first
+	}
+	for err == nil {
+		// The one that was searched the least far.
+		least := 0
+		for i := range all {
+			if all[i].down > all[least].down {
+				least = i
+			}
+		}
+		if down = all[least].down; down == 0 || read >= budget || countFrom(found, down) >= limit {
+			break
+		}
+		chunks[least] *= 8
+		var more []scanned
+		if more, err = tx.scanOnce(sources[least:least+1], q, down, min(chunks[least], budget-read)); err == nil {
+			all[least].down = more[0].down
+			found = append(found, more[0].found...)
+			read += more[0].read
+		}
+	}
+	return found, down, read, err
+}
+
+// countFrom counts ids from one on.
+func countFrom(ids []int64, from int64) (n int) {
+	for _, id := range ids {
+		if id >= from {
+			n++
+		}
+	}
+	return n
 }

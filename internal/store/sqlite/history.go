@@ -16,9 +16,14 @@ import (
 // segmentPrefix is the prefix of the names of the segments of done.
 const segmentPrefix = "done_"
 
-// segmentAge is the age at which a new segment is started even if the current one is
-// not full, so that old rows are dropped on servers with few jobs too.
-const segmentAge = 24 * time.Hour
+// segmentAge is the least age at which a new segment is started even if the current one is
+// not full, so that old rows are dropped on servers with few jobs too. It is a part of the
+// retention, so that a long one does not make hundreds of small segments, which every start
+// opens.
+const (
+	segmentAge  = 24 * time.Hour
+	segmentPart = 30
+)
 
 // segmentRowBytes is how much of one row counts as one of the rows that a segment may have:
 // to drop a segment takes longer the more pages it has, whatever its rows, and no write
@@ -133,10 +138,13 @@ func (db *DB) Maintain(ctx context.Context, keep time.Duration) error {
 	if db.opt.migrations == "log" {
 		return db.trimLog(ctx, keep)
 	}
-	if err := db.betweenGroups(db.rollOld); err != nil {
+	if keep <= 0 {
+		return nil
+	}
+	if err := db.betweenGroups(func() error { return db.rollOld(max(segmentAge, keep/segmentPart)) }); err != nil {
 		return err
 	}
-	for more := keep > 0; more; {
+	for more := true; more; {
 		// One at a time: heartbeats and claims go in between.
 		err := db.betweenGroups(func() (err error) {
 			more, err = db.dropOld(keep)
@@ -158,9 +166,9 @@ func (db *DB) isClosing() bool {
 	}
 }
 
-func (db *DB) rollOld() error {
+func (db *DB) rollOld(age time.Duration) error {
 	created, err := db.writer.number(`SELECT max(created_at) FROM segment`)
-	if err != nil || db.rows == 0 || db.Now().Sub(sqldb.Time(created)) < segmentAge {
+	if err != nil || db.rows == 0 || db.Now().Sub(sqldb.Time(created)) < age {
 		return err
 	}
 	return db.roll()
