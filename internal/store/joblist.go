@@ -37,6 +37,7 @@ type JobQuery struct {
 
 	seen     string // a further condition on the asset, with its arguments
 	seenArgs []any
+	live     string // a further condition, when live jobs are searched
 }
 
 // scanBudget limits how many rows one listing reads from each table.
@@ -62,9 +63,17 @@ func (tx *Tx) ListJobIDs(q JobQuery, before hostler.JobID, limit int) (
 	}
 	q.seen, q.seenArgs = tx.seen(`x.asset`)
 	// horizon is the id down to which every source has been searched.
-	all, horizon, _, err := tx.scanSources(q.liveSources(), q, top, limit, scanBudget)
+	sources, live := q.liveSources()
+	all, horizon, _, err := tx.scanSources(sources, q, top, limit, scanBudget)
 	if err != nil {
 		return nil, 0, err
+	}
+	if live != `` {
+		found, down, err := tx.scanLive(q, live, top, limit)
+		if err != nil {
+			return nil, 0, err
+		}
+		all, horizon = append(all, found...), max(horizon, down)
 	}
 	found, down, err := tx.scanHistory(q, top, limit)
 	if err != nil {
@@ -128,16 +137,18 @@ var stateTables = map[hostler.State]string{
 	hostler.StateUnknown:   "parked",
 }
 
-// isQueued selects the queued of the live jobs.
-const isQueued = `NOT EXISTS (SELECT 1 FROM running y WHERE y.id = x.id)
+// isLive and isQueued select all of the live jobs, and the queued ones.
+const isLive = ` AND 1 = 1`
+
+const isQueued = ` AND NOT EXISTS (SELECT 1 FROM running y WHERE y.id = x.id)
 AND NOT EXISTS (SELECT 1 FROM parked y WHERE y.id = x.id) AND NOT EXISTS (SELECT 1 FROM sched y WHERE y.id = x.id)`
 
 // liveSources are the tables that may hold live jobs that the query asks for, each with a
-// condition that has an index.
-func (q JobQuery) liveSources() []source {
-	var out []source
+// condition that has an index. live is a condition on the jobs of the project that are
+// searched by their groups; empty for none.
+func (q JobQuery) liveSources() (out []source, live string) {
 	match, args := q.match()
-	live := func(from, id, also, where string, more ...any) {
+	add := func(from, id, also, where string, more ...any) {
 		out = append(out, source{
 			sql: `SELECT x.id, ` + match + also + ` THEN 1 ELSE 0 END FROM ` + from + ` WHERE ` + where, id: id,
 			args: slices.Concat(args, more),
@@ -147,32 +158,32 @@ func (q JobQuery) liveSources() []source {
 	jobs := func(also string) {
 		switch {
 		case q.Run != 0:
-			live(`job x`, `x.id`, also, `x.run = ? AND x.run <> 0 AND `, q.Run)
+			add(`job x`, `x.id`, also, `x.run = ? AND x.run <> 0 AND `, q.Run)
 		case q.Asset > 0:
-			live(`job x`, `x.id`, also, `x.asset = ? AND x.asset > 0 AND `, q.Asset)
+			add(`job x`, `x.id`, also, `x.asset = ? AND x.asset > 0 AND `, q.Asset)
 		default:
-			live(`job x`, `x.id`, also, `x.project = ? AND `, q.Project)
+			live = also
 		}
 	}
 	any := len(q.States) == 0
 	if any && len(q.Workers) == 0 {
-		jobs(``)
-		return out
+		jobs(isLive)
+		return out, live
 	}
 	if slices.Contains(q.States, hostler.StateQueued) && len(q.Workers) == 0 {
-		jobs(` AND ` + isQueued)
+		jobs(isQueued)
 	}
 	for state, table := range stateTables {
 		from := table + ` y JOIN job x ON x.id = y.id`
 		switch {
 		case !any && !slices.Contains(q.States, state):
 		case len(q.Workers) == 0:
-			live(from, `y.id`, ``, ``)
+			add(from, `y.id`, ``, ``)
 		case state != hostler.StateScheduled:
-			live(from, `y.id`, ``, `y.worker IN ?* AND `, q.Workers)
+			add(from, `y.id`, ``, `y.worker IN ?* AND `, q.Workers)
 		}
 	}
-	return out
+	return out, live
 }
 
 // endedStates are the states of ended jobs that the query asks for; none reports that it
@@ -189,7 +200,8 @@ func (q JobQuery) endedStates() (states []string, none bool) {
 // doneSource searches a part of the history by an index of it.
 func (q *JobQuery) doneSource(part, where string, more ...any) source {
 	match, args := q.match()
-	if states, _ := q.endedStates(); len(states) > 0 {
+	match += q.live
+	if states, _ := q.endedStates(); len(states) > 0 && q.live == `` {
 		match, args = match+` AND x.state IN ?*`, append(args, states)
 	}
 	if len(q.Workers) > 0 {
@@ -206,7 +218,7 @@ func (q *JobQuery) doneSource(part, where string, more ...any) source {
 func (q *JobQuery) broad() bool {
 	states, _ := q.endedStates()
 	return q.Run == 0 && q.Asset == 0 && q.Action == "" && q.Queue == "" &&
-		(len(states) == 0 || slices.Contains(states, string(hostler.StateSucceeded)))
+		(q.live != `` || len(states) == 0 || slices.Contains(states, string(hostler.StateSucceeded)))
 }
 
 // doneSources are the searches of one part of the history for what the query asks for.
@@ -217,7 +229,7 @@ func (tx *Tx) doneSources(q *JobQuery, part string) ([]source, error) {
 		return []source{q.doneSource(part, `x.run = ? AND x.run <> 0 AND `, q.Run)}, nil
 	case q.Asset != 0:
 		return []source{q.doneSource(part, `x.asset = ? AND x.asset <> 0 AND `, q.Asset)}, nil
-	case len(states) > 0 && !slices.Contains(states, string(hostler.StateSucceeded)):
+	case q.live == `` && len(states) > 0 && !slices.Contains(states, string(hostler.StateSucceeded)):
 		var out []source
 		for _, state := range states {
 			out = append(out, q.doneSource(part, `x.project = ? AND x.state = ? AND x.state <> 'succeeded' AND `, q.Project, state))
@@ -268,6 +280,15 @@ type history struct {
 	found      []int64
 	down       int64 // the id down to which all sources were searched
 	read, rows int   // parts, and what is left of the scan budget
+}
+
+// scanLive searches the live jobs of a project as a part of the history, whose groups they
+// have.
+func (tx *Tx) scanLive(q JobQuery, live string, top int64, limit int) (found []int64, down int64, err error) {
+	q.live = live
+	h := &history{tx: tx, q: &q, top: top, limit: limit, rows: scanBudget}
+	err = h.scan([]part{{Name: "job", MaxID: math.MaxInt64}}, true, 0)
+	return h.found, h.down, err
 }
 
 // scanHistory searches the history as scanSource does one table: the open parts, then the
