@@ -171,11 +171,19 @@ func (b *database) enqueueMany(ctx context.Context, n int) error {
 			_, err := tx.Enqueue(specs)
 			return err
 		})
-		if err != nil {
+		if err := errors.Join(err, b.sum(ctx)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sum adds up the counts of what waits, as the engine does all the time.
+func (b *database) sum(ctx context.Context) error {
+	return b.store.InTx(ctx, func(tx *store.Tx) error {
+		_, err := tx.SumCounts(10_000)
+		return err
+	})
 }
 
 // pages makes the rows of a seed such that each list has a page.

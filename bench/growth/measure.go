@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"hostler.dev/hostler"
@@ -13,8 +14,8 @@ import (
 )
 
 // measure measures every operation in the present state of the database.
-func (b *database) measure(ctx context.Context, reps int, report func(what string, times []time.Duration)) error {
-	for _, m := range []func(context.Context, int, func(string, []time.Duration)) error{
+func (b *database) measure(ctx context.Context, reps int, report func(what string, times []took)) error {
+	for _, m := range []func(context.Context, int, func(string, []took)) error{
 		b.lifecycle, b.reads, b.lists, b.pauses, b.starts,
 	} {
 		if err := m(ctx, reps, report); err != nil {
@@ -24,17 +25,29 @@ func (b *database) measure(ctx context.Context, reps int, report func(what strin
 	return nil
 }
 
-// timed adds how long fn takes in a transaction.
-func timed(times *[]time.Duration, run func(func(tx *store.Tx) error) error, fn func(tx *store.Tx) error) error {
-	start := time.Now()
+// took is how long something took, and how much CPU time of this process: on SQLite all of
+// it, whatever else runs on the machine.
+type took struct{ wall, cpu time.Duration }
+
+// timed adds what fn takes in a transaction.
+func timed(times *[]took, run func(func(tx *store.Tx) error) error, fn func(tx *store.Tx) error) error {
+	start, cpu := time.Now(), cpuTime()
 	err := run(fn)
-	*times = append(*times, time.Since(start))
+	*times = append(*times, took{time.Since(start), cpuTime() - cpu})
 	return err
 }
 
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0 // it never fails
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // lifecycle enqueues, claims and finishes one job at a time.
-func (b *database) lifecycle(ctx context.Context, reps int, report func(string, []time.Duration)) error {
-	var enqueue, claim, finish []time.Duration
+func (b *database) lifecycle(ctx context.Context, reps int, report func(string, []took)) error {
+	var enqueue, claim, finish []took
 	inTx := func(fn func(tx *store.Tx) error) error { return b.store.InTx(ctx, fn) }
 	for i := range reps {
 		err := timed(&enqueue, inTx, func(tx *store.Tx) error {
@@ -59,7 +72,7 @@ func (b *database) lifecycle(ctx context.Context, reps int, report func(string, 
 			errs, err := tx.Finish(b.worker, []hostler.Report{{LeaseRef: got.Leases[0].LeaseRef, Outcome: hostler.OutcomeSucceeded}})
 			return errors.Join(append(errs, err)...)
 		})
-		if err != nil {
+		if err := errors.Join(err, b.sum(ctx)); err != nil {
 			return err
 		}
 	}
@@ -70,7 +83,7 @@ func (b *database) lifecycle(ctx context.Context, reps int, report func(string, 
 }
 
 // reads reads jobs by id: the newest, and the oldest of the history.
-func (b *database) reads(ctx context.Context, reps int, report func(string, []time.Duration)) error {
+func (b *database) reads(ctx context.Context, reps int, report func(string, []took)) error {
 	newest, err := b.list(ctx, store.JobQuery{Project: large, States: []hostler.State{hostler.StateSucceeded}}, 1)
 	if err != nil || len(newest) == 0 {
 		return errors.Join(err, errors.New("no job has ended"))
@@ -96,13 +109,12 @@ func (b *database) reads(ctx context.Context, reps int, report func(string, []ti
 }
 
 // views measures a read.
-func (b *database) views(ctx context.Context, reps int, read func(tx *store.Tx) error) (times []time.Duration, err error) {
+func (b *database) views(ctx context.Context, reps int, read func(tx *store.Tx) error) (times []took, err error) {
 	for range reps {
-		start := time.Now()
-		if err := b.store.View(ctx, read); err != nil {
+		err := timed(&times, func(fn func(tx *store.Tx) error) error { return b.store.View(ctx, fn) }, read)
+		if err != nil {
 			return nil, err
 		}
-		times = append(times, time.Since(start))
 	}
 	return times, nil
 }
@@ -119,7 +131,7 @@ func (b *database) list(ctx context.Context, q store.JobQuery, limit int) (ids [
 const page = 50
 
 // lists lists the newest jobs by each filter, with their content.
-func (b *database) lists(ctx context.Context, reps int, report func(string, []time.Duration)) error {
+func (b *database) lists(ctx context.Context, reps int, report func(string, []took)) error {
 	for _, l := range []struct {
 		what string
 		q    store.JobQuery
@@ -156,9 +168,9 @@ func (b *database) lists(ctx context.Context, reps int, report func(string, []ti
 }
 
 // pauses pauses and resumes a queue; each is the longest of the transactions that it takes.
-func (b *database) pauses(ctx context.Context, _ int, report func(string, []time.Duration)) error {
+func (b *database) pauses(ctx context.Context, _ int, report func(string, []took)) error {
 	for _, paused := range []bool{true, false} {
-		var steps []time.Duration
+		var steps []took
 		inTx := func(fn func(tx *store.Tx) error) error { return b.store.InTx(ctx, fn) }
 		err := timed(&steps, inTx, func(tx *store.Tx) error {
 			_, err := tx.SetQueue(b.queue(0), store.QueueSettings{Paused: &paused})
@@ -174,7 +186,7 @@ func (b *database) pauses(ctx context.Context, _ int, report func(string, []time
 		if paused {
 			what = "pause: the longest step"
 		}
-		report(what, []time.Duration{slices.Max(steps)})
+		report(what, []took{slices.MaxFunc(steps, func(a, b took) int { return cmp.Compare(a.cpu, b.cpu) })})
 	}
 	return nil
 }
@@ -216,17 +228,17 @@ func (b *database) follow(ctx context.Context, inTx func(fn func(tx *store.Tx) e
 }
 
 // starts closes the store and opens it again.
-func (b *database) starts(ctx context.Context, _ int, report func(string, []time.Duration)) error {
-	var times []time.Duration
+func (b *database) starts(ctx context.Context, _ int, report func(string, []took)) error {
+	var times []took
 	for range 3 {
 		if err := b.store.Close(); err != nil {
 			return err
 		}
-		start := time.Now()
+		start, cpu := time.Now(), cpuTime()
 		if err := b.start(ctx); err != nil {
 			return err
 		}
-		times = append(times, time.Since(start))
+		times = append(times, took{time.Since(start), cpuTime() - cpu})
 	}
 	report("start", times)
 	return nil
