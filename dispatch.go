@@ -11,6 +11,10 @@ type Dispatch struct {
 	Text   Text       `json:"text,omitzero"`
 	Since  *time.Time `json:"since,omitempty" doc:"for a backup: when it was made"`
 	By     string     `json:"by,omitempty" doc:"the user who held it"`
+	Note   string     `json:"note,omitempty" doc:"why, in the words of that user"`
+	Until  *time.Time `json:"until,omitempty" doc:"when it is released by itself"`
+	// Holds are those of the project and its assets.
+	Holds []Hold `json:"holds,omitempty"`
 	// Waiting counts the jobs that wait; admins of the project default see those of every
 	// project. It is empty while dispatch is not held.
 	Waiting []HeldJobs `json:"waiting,omitempty"`

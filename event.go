@@ -38,6 +38,8 @@ const (
 	EventQueueUpdated       EventType = "queue.updated"
 	EventQueuePaused        EventType = "queue.paused"
 	EventQueueResumed       EventType = "queue.resumed"
+	EventDispatchHeld       EventType = "dispatch.held"
+	EventDispatchReleased   EventType = "dispatch.released"
 	EventScheduleCreated    EventType = "schedule.created"
 	EventScheduleUpdated    EventType = "schedule.updated"
 	EventScheduleDeleted    EventType = "schedule.deleted"
@@ -124,6 +126,10 @@ func EventCatalogue() []EventInfo {
 			"队列已创建或其限制已修改。"),
 		info(EventQueuePaused, "A queue was paused.", "队列已暂停。"),
 		info(EventQueueResumed, "A queue was resumed.", "队列已恢复。"),
+		info(EventDispatchHeld,
+			"Dispatch was held: that of the installation or of a project, or an asset or a label is in maintenance.",
+			"作业分派已暂停：整个系统或某个项目，或某个资产、标签进入维护。"),
+		info(EventDispatchReleased, "Dispatch was released, or a maintenance ended.", "作业分派已恢复，或维护已结束。"),
 		info(EventScheduleCreated, "A schedule was created.", "计划已创建。"),
 		info(EventScheduleUpdated, "A schedule was replaced.", "计划已被替换。"),
 		info(EventScheduleDeleted, "A schedule was deleted.", "计划已删除。"),

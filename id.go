@@ -57,6 +57,7 @@ type (
 	ApprovalID      = ID[approvalKind]
 	RunStepID       = ID[runStepKind]
 	ChannelID       = ID[channelKind]
+	HoldID          = ID[holdKind]
 )
 
 type (
@@ -81,6 +82,7 @@ type (
 	approvalKind      struct{}
 	runStepKind       struct{}
 	channelKind       struct{}
+	holdKind          struct{}
 )
 
 func (projectKind) prefix() string       { return "prj" }
@@ -104,6 +106,7 @@ func (taskKind) prefix() string          { return "tsk" }
 func (approvalKind) prefix() string      { return "apv" }
 func (runStepKind) prefix() string       { return "stp" }
 func (channelKind) prefix() string       { return "chn" }
+func (holdKind) prefix() string          { return "hld" }
 
 // crockford is Crockford's base 32 alphabet in lower case: its byte order is
 // its digit order.

@@ -188,6 +188,7 @@ const (
 	WaitScheduled   = "scheduled"     // its start time is in the future
 	WaitBackoff     = "backoff"       // between two attempts
 	WaitHeld        = "dispatch_held" // no job starts; see [Dispatch]
+	WaitHold        = "hold"          // its project is held, or its asset in maintenance; see [Hold]
 	WaitPaused      = "queue_paused"  // its queue is paused
 	WaitLane        = "lane"          // another job holds the lane
 	WaitLaneUnknown = "lane_unknown"  // an unknown job holds the lane until a person resolves it

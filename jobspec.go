@@ -34,6 +34,9 @@ type JobSpec struct {
 	// Target is the ad-hoc host of the job; Asset is then 0. Its secrets are deleted when
 	// the job ends.
 	Target *JobTarget
+	// Accepted: it belongs to a run that was accepted before, and waits where a hold refuses
+	// new jobs.
+	Accepted bool
 }
 
 // JobTarget is an [InlineTarget] with its secrets not yet sealed.

@@ -96,9 +96,16 @@ func TestClientAndServerAgree(t *testing.T) {
 	if q := ok(c.PutQueue(ctx, "slow", hostler.QueueLimits{Limit: &limit}))(t); q.Limit != 3 {
 		t.Errorf("queue %+v", q)
 	}
-	ok(c.HoldDispatch(ctx))(t)
+	ok(c.HoldDispatch(ctx, hostler.HoldTerms{Reason: "move", For: hostler.Duration(time.Hour)}))(t)
 	ok(c.Dispatch(ctx))(t)
 	ok(c.ReleaseDispatch(ctx, hostler.ReleaseRequest{}))(t)
+	hold := ok(c.CreateHold(ctx, hostler.HoldInput{Labels: map[string]string{"rack": "7"}, HoldTerms: hostler.HoldTerms{Reason: "power"}}))(t)
+	if l := ok(c.Holds(ctx))(t); len(l) != 1 || l[0].ID != hold.ID {
+		t.Errorf("holds %+v", l)
+	}
+	if err := c.EndHold(ctx, hold.ID); err != nil {
+		t.Error(err)
+	}
 	ok(c.PauseQueue(ctx, "slow"))(t)
 	ok(c.ResumeQueue(ctx, "slow"))(t)
 	ok(c.Queue(ctx, "slow"))(t)

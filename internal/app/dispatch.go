@@ -8,6 +8,7 @@ import (
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 // Dispatch returns whether dispatch is held, and what waits for its release: of the
@@ -25,7 +26,12 @@ func (s *scope) dispatch() (hostler.Dispatch, error) {
 	if auth.Allow(s.caller, auth.WriteQueue, s.caller.Default) {
 		project = 0
 	}
-	return dispatchOf(s.Tx, project)
+	d, err := dispatchOf(s.Tx, project)
+	if err != nil || !s.may(auth.ReadHold) {
+		return d, err
+	}
+	d.Holds, err = s.holds()
+	return d, err
 }
 
 func dispatchOf(tx *store.Tx, project hostler.ProjectID) (hostler.Dispatch, error) {
@@ -33,22 +39,33 @@ func dispatchOf(tx *store.Tx, project hostler.ProjectID) (hostler.Dispatch, erro
 	if err != nil || h == nil {
 		return hostler.Dispatch{}, err
 	}
-	d := hostler.Dispatch{Held: true, Reason: h.Reason, Text: store.HoldText(*h), Since: &h.Since, By: h.By}
+	d := hostler.Dispatch{Held: true, Reason: h.Reason, Text: store.HoldText(*h), Since: &h.Since, By: h.By,
+		Note: h.Note, Until: h.Until}
 	d.Waiting, d.More, err = tx.HeldJobs(project)
 	return d, err
 }
 
-// HoldDispatch holds dispatch: no job starts until it is released.
-func (a *App) HoldDispatch(ctx context.Context, c auth.Caller) (hostler.Dispatch, error) {
+// HoldDispatch holds dispatch: no job starts until it is released, or the time is over.
+func (a *App) HoldDispatch(ctx context.Context, c auth.Caller, in hostler.HoldTerms) (hostler.Dispatch, error) {
 	g, err := a.allow(c, auth.WriteQueue)
 	if err != nil {
 		return hostler.Dispatch{}, err
 	}
+	var fields check.Fields
+	checkTerms(&fields, in)
+	if err := fields.Err(); err != nil {
+		return hostler.Dispatch{}, err
+	}
 	return change(ctx, g, func(s *scope) (hostler.Dispatch, error) {
-		if err := s.Tx.HoldDispatch(hostler.HoldAdmin, c.User); err != nil {
+		until, err := s.until(in)
+		if err != nil {
 			return hostler.Dispatch{}, err
 		}
-		if err := s.audit("dispatch.hold", "", nil); err != nil {
+		h := schema.Hold{Reason: hostler.HoldAdmin, By: c.User, Note: in.Reason, Until: timeOrNil(until)}
+		if err := s.Tx.HoldDispatch(h); err != nil {
+			return hostler.Dispatch{}, err
+		}
+		if err := s.audit("dispatch.hold", store.InstallationObject, h); err != nil {
 			return hostler.Dispatch{}, err
 		}
 		return s.dispatch()
@@ -71,7 +88,7 @@ func (a *App) ReleaseDispatch(
 		if err := s.Tx.ReleaseDispatch(); err != nil {
 			return hostler.Dispatch{}, err
 		}
-		return hostler.Dispatch{}, s.audit("dispatch.release", "", req)
+		return hostler.Dispatch{}, s.audit("dispatch.release", store.InstallationObject, req)
 	})
 }
 
@@ -117,7 +134,7 @@ func (a *App) StartDispatch(ctx context.Context, identity string, hold bool) (d 
 			}
 		}
 		if hold {
-			if err := tx.HoldDispatch(hostler.HoldStart, ""); err != nil {
+			if err := tx.HoldDispatch(schema.Hold{Reason: hostler.HoldStart}); err != nil {
 				return err
 			}
 		}

@@ -300,6 +300,9 @@ func (n *newRun) addJobs(row *store.RunStepRow, step *hostler.Step, i int) error
 		return err
 	}
 	spec := n.specOf(p, n.row.ID)
+	if err := n.CheckHolds(specsOn(spec, targets)); err != nil {
+		return err
+	}
 	b, err := flow.Canonical(store.StepJobs{
 		Queue: spec.Queue, Action: spec.Action, Args: spec.Args, OnAsset: p.onAssets,
 		AssetLane: p.lane == hostler.LaneAsset, LaneKey: spec.LaneKey, LaneLimit: spec.LaneLimit,
@@ -308,6 +311,15 @@ func (n *newRun) addJobs(row *store.RunStepRow, step *hostler.Step, i int) error
 	})
 	row.Jobs = string(b)
 	return err
+}
+
+// specsOn is a job on each of some targets, as far as holds look at it.
+func specsOn(common hostler.JobSpec, targets []store.Target) []hostler.JobSpec {
+	specs := make([]hostler.JobSpec, len(targets))
+	for i, t := range targets {
+		specs[i] = hostler.JobSpec{Project: common.Project, Asset: t.ID, AssetName: t.Name}
+	}
+	return specs
 }
 
 // checkCommands judges the commands of a step. A rule that demands an approval is content

@@ -24,6 +24,7 @@ var (
 	channelKind    = hostler.Text{EN: "channel", ZH: "通知渠道"}
 	deliveryKind   = hostler.Text{EN: "delivery", ZH: "投递"}
 	setAsideKind   = hostler.Text{EN: "events set aside", ZH: "被搁置的事件"}
+	holdKind       = hostler.Text{EN: "hold", ZH: "暂停"}
 	queueKind      = hostler.Text{EN: "queue", ZH: "队列"}
 	laneKind       = hostler.Text{EN: "lane", ZH: "通道"}
 	ruleKind       = hostler.Text{EN: "command rule", ZH: "命令规则"}

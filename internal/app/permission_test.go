@@ -50,6 +50,7 @@ var verbs = map[string]auth.Verb{
 	"Queues": auth.ReadQueue, "Queue": auth.ReadQueue, "PutQueue": auth.WriteQueue,
 	"PauseQueue": auth.WriteQueue, "ResumeQueue": auth.WriteQueue,
 	"Dispatch": auth.ReadQueue, "HoldDispatch": auth.WriteQueue, "ReleaseDispatch": auth.WriteQueue,
+	"Holds": auth.ReadHold, "CreateHold": auth.WriteHold, "EndHold": auth.WriteHold,
 	"Workers": auth.ReadWorker, "StopWorkers": auth.StopWorker, "CloseSessions": auth.StopWorker,
 
 	"Events": auth.ReadEvent, "OpenEvents": auth.ReadEvent,

@@ -342,7 +342,7 @@ func TestHeldDispatchFiresNothing(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		w.asset(t, hostler.AssetInput{Name: "web1"})
 		w.put(t, w.operator, "check", everyMinute())
-		must(w.HoldDispatch(t.Context(), w.admin))(t)
+		must(w.HoldDispatch(t.Context(), w.admin, hostler.HoldTerms{}))(t)
 		w.h.Advance(30 * time.Minute)
 		must(w.FireSchedules(t.Context()))(t)
 		w.wantStates(t, "check", "")

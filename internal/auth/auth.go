@@ -121,6 +121,9 @@ const (
 	ReadQueue        Verb = "queue.read"
 	WriteQueue       Verb = "queue.write"  // system
 	ReleaseLane      Verb = "lane.release" // system: see the holders of all projects, take it from them
+	ReadHold         Verb = "hold.read"
+	WriteHold        Verb = "hold.write"   // maintenance of assets and labels
+	HoldProject      Verb = "hold.project" // all jobs of the project
 	ReadWorker       Verb = "worker.read"
 	StopWorker       Verb = "worker.stop" // system
 	ReadAudit        Verb = "audit.read"
@@ -180,6 +183,9 @@ var rules = map[Verb]Rule{
 	ReadQueue:        {Role: hostler.RoleViewer},
 	WriteQueue:       {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ReleaseLane:      {Role: hostler.RoleAdmin, System: true, Unlimited: true},
+	ReadHold:         {Role: hostler.RoleViewer, AllAssets: true},
+	WriteHold:        {Role: hostler.RoleOperator, AllAssets: true},
+	HoldProject:      {Role: hostler.RoleAdmin, Unlimited: true},
 	ReadWorker:       {Role: hostler.RoleViewer},
 	StopWorker:       {Role: hostler.RoleAdmin, System: true, Unlimited: true},
 	ReadAudit:        {Role: hostler.RoleAdmin, AllAssets: true},

@@ -67,7 +67,7 @@ var auditVerbs = []string{
 	"channel.create", "channel.delete", "channel.test", "channel.update", "credential.allow",
 	"credential.change", "credential.create", "credential.delete", "credential.forbid",
 	"delivery.aside.delete", "delivery.aside.retry", "delivery.resend", "dispatch.hold",
-	"dispatch.release", "hostkey.accept", "hostkey.pin", "hostkey.revoke", "job.cancel",
+	"dispatch.release", "hold.end", "hold.set", "hostkey.accept", "hostkey.pin", "hostkey.revoke", "job.cancel",
 	"job.cancel_all", "job.resolve", "job.retry", "job.run", "key.create", "key.revoke",
 	"key.rotate", "lane.release", "project.change", "project.create", "queue.pause",
 	"queue.resume", "queue.set", "role.change", "role.create", "role.delete", "rule.refuse",
@@ -123,7 +123,7 @@ func (a *app) auditColumns() []column[hostler.Audit] {
 var (
 	chineseObjects = map[string]string{
 		"approval": "审批", "asset": "资产", "audit": "审计", "auth": "请求", "channel": "通知渠道",
-		"credential": "凭据", "delivery": "投递", "dispatch": "作业分派", "hostkey": "主机密钥",
+		"credential": "凭据", "delivery": "投递", "dispatch": "作业分派", "hold": "暂停", "hostkey": "主机密钥",
 		"job": "作业", "key": "密钥", "lane": "通道", "project": "项目", "queue": "队列",
 		"role": "角色", "rule": "命令规则", "run": "执行", "schedule": "计划", "task": "任务",
 		"template": "模板", "user": "用户", "webhook": "回调", "worker": "工作节点",
@@ -133,7 +133,7 @@ var (
 		"aside.delete": "删除被搁置的", "aside.retry": "重试被搁置的", "broken": "发现被改动的",
 		"cancel": "取消", "cancel_all": "取消用户的全部", "change": "修改",
 		"close_session": "关闭连接", "confirm": "确认", "create": "创建", "delete": "删除",
-		"disable": "停用", "enable": "启用", "forbid": "禁止使用", "hold": "暂停", "import": "导入",
+		"disable": "停用", "end": "结束", "enable": "启用", "forbid": "禁止使用", "hold": "暂停", "import": "导入",
 		"pause": "暂停", "pin": "固定", "publish": "发布", "refuse": "拒绝", "reject": "拒绝",
 		"release": "放行", "resend": "重发", "reset": "重置", "resolve": "确认结果",
 		"restore": "恢复", "resume": "恢复", "retire": "停用", "retry": "重试",

@@ -44,29 +44,68 @@ func (a *app) dispatchShow() *cobra.Command {
 }
 
 func (a *app) dispatchHold() *cobra.Command {
-	return a.cmd("hold", doc{
+	var terms hostler.HoldTerms
+	ofProject := false
+	cmd := a.cmd("hold [flags]", doc{
 		short: txt("hold dispatch: no job starts", "暂停作业分派"),
-		long: txt("Hold dispatch on all servers. Running jobs continue.",
-			"在所有服务上暂停作业分派；正在运行的作业继续。"),
-		example: "hostler dispatch hold",
+		long: txt(`Hold dispatch on all servers, or with --of-project that of the project only, which takes
+an admin of it and a --reason. Running jobs continue. Without --for and --until it lasts
+until 'hostler dispatch release'.`,
+			`在所有服务上暂停作业分派；加 --of-project 则只暂停本项目（需要本项目的管理员，并用 --reason 说明）。
+正在运行的作业继续。不带 --for 和 --until 时持续到 'hostler dispatch release'。`),
+		example: "hostler dispatch hold --for 2h --reason 'move of the data centre'\nhostler dispatch hold --of-project --reason freeze",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
-		d, err := c.HoldDispatch(ctx)
+		if ofProject {
+			h, err := c.CreateHold(ctx, hostler.HoldInput{HoldTerms: terms})
+			if err != nil {
+				return err
+			}
+			return one(a, h, a.holdColumns())
+		}
+		d, err := c.HoldDispatch(ctx, terms)
 		if err != nil {
 			return err
 		}
 		return a.printDispatch(d)
 	})
+	a.ofProjectFlag(cmd, &ofProject)
+	a.termFlags(cmd, &terms)
+	return cmd
+}
+
+func (a *app) ofProjectFlag(cmd *cobra.Command, of *bool) {
+	cmd.Flags().BoolVar(of, "of-project", false, a.t("of the project only, not of the installation", "只针对本项目，而非整个系统"))
+}
+
+// releaseProject ends the hold of the project.
+func (a *app) releaseProject(ctx context.Context, c *client.Client) error {
+	holds, err := c.Holds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range holds {
+		if h.Asset == "" && len(h.Labels) == 0 && !h.Ended {
+			a.note("Dispatch of the project is released.", "已恢复本项目的作业分派。")
+			return c.EndHold(ctx, h.ID)
+		}
+	}
+	return hostler.Errorf(hostler.CodeNotFound, "dispatch of the project is not held", "本项目的作业分派未暂停")
 }
 
 func (a *app) dispatchRelease() *cobra.Command {
 	var queues []string
+	ofProject := false
 	cmd := a.cmd("release [flags]", doc{
 		short: txt("let jobs start again", "恢复作业分派"),
 		long: txt(`Let jobs start again. With --queue, only the named queues go on; all others are
-paused, and go on with 'hostler queue resume'.`,
-			`恢复作业分派。使用 --queue 时只恢复指定的队列，其余队列被暂停，之后可用 'hostler queue resume' 恢复。`),
+paused, and go on with 'hostler queue resume'. With --of-project, end the hold of the
+project.`,
+			`恢复作业分派。加 --of-project 时结束本项目的暂停。使用 --queue 时只恢复指定的队列，其余队列被暂停，之后可用 'hostler queue resume' 恢复。`),
 		example: "hostler dispatch release\nhostler dispatch release --queue default,bulk",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
+		if ofProject {
+			return a.releaseProject(ctx, c)
+		}
 		d, err := c.ReleaseDispatch(ctx, hostler.ReleaseRequest{Queues: queues})
 		if err != nil {
 			return err
@@ -75,6 +114,8 @@ paused, and go on with 'hostler queue resume'.`,
 	})
 	cmd.Flags().StringSliceVar(&queues, "queue", nil,
 		a.t("queues that go on; the others are paused", "要恢复的队列；其余队列将暂停"))
+	a.ofProjectFlag(cmd, &ofProject)
+	cmd.MarkFlagsMutuallyExclusive("queue", "of-project")
 	a.complete(cmd, "queue", queueNames)
 	return cmd
 }
@@ -86,7 +127,11 @@ func (a *app) printDispatch(d hostler.Dispatch) error {
 	}
 	if !d.Held {
 		a.note("Dispatch is not held: jobs start.", "作业分派正常：作业可以开始。")
-		return nil
+		if len(d.Holds) == 0 {
+			return nil
+		}
+		a.note("Held of this project:", "本项目的暂停：")
+		return list(a, d.Holds, a.holdColumns())
 	}
 	a.note("%s", "%s", d.Text.In(a.lang))
 	if d.More {

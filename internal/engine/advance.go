@@ -402,7 +402,7 @@ func specOf(r *store.RunRow, j *store.StepJobs, t store.Target) hostler.JobSpec 
 		Project: r.Project, Run: r.ID, Queue: j.Queue, Action: j.Action, Args: j.Args, Asset: t.ID, AssetName: t.Name,
 		LaneKey: j.LaneKey, LaneLimit: j.LaneLimit, Priority: j.Priority, MaxAttempts: j.MaxAttempts,
 		Backoff: j.Backoff, Timeout: j.Timeout.D(), OnLost: j.OnLost, OnUnknown: j.OnUnknown, OnRetry: j.OnRetry,
-		CreatedBy: r.RequesterName, CreatedByID: r.Requester,
+		CreatedBy: r.RequesterName, CreatedByID: r.Requester, Accepted: true,
 	}
 	if j.AssetLane {
 		s.LaneKey, s.LaneLimit = hostler.AssetLaneKey(t.DeviceKey), 1

@@ -155,7 +155,27 @@ func (e *Engine) sumCounts(ctx context.Context) error {
 // followOnce lets the lanes of queues follow a pause or a resume, and the jobs of assets a
 // change of their device keys, that were too large for one transaction.
 func (e *Engine) followOnce(ctx context.Context) error {
-	return errors.Join(e.followRelanes(ctx), e.followQueues(ctx))
+	return errors.Join(e.followRelanes(ctx), e.followQueues(ctx), e.followHolds(ctx))
+}
+
+// followHolds ends holds whose time is over, and queues the jobs that waited for them.
+func (e *Engine) followHolds(ctx context.Context) error {
+	more := false
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		more, err = tx.HoldsEnding()
+		return err
+	})
+	if err != nil || !more {
+		return err
+	}
+	err = e.store.InTx(ctx, func(tx *store.Tx) error { return tx.ReleaseLate() })
+	for more && err == nil {
+		err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			more, err = tx.FollowHolds()
+			return err
+		})
+	}
+	return err
 }
 
 func (e *Engine) followRelanes(ctx context.Context) error {

@@ -30,6 +30,7 @@ type Admission struct {
 	queues  map[string]queueRow
 	granted map[string][]hostler.ProjectID // of queues that are not open to all projects
 	limits  map[hostler.ProjectID]limitRow
+	holds   *Tx // reads what the holds refuse; nil when none does
 }
 
 // Admission reads what decides whether jobs of a project may enter queues.
@@ -45,13 +46,17 @@ func (tx *Tx) readAdmission(queues []string, projects []hostler.ProjectID) (*que
 		queueRow
 		Grants  bool `db:"CASE WHEN EXISTS (SELECT 1 FROM queue_grant g WHERE g.queue = queue.name) THEN 1 ELSE 0 END"`
 		Limited bool `db:"CASE WHEN EXISTS (SELECT 1 FROM project_limit p WHERE p.project IN ?*) THEN 1 ELSE 0 END"`
+		Refuses bool `db:"CASE WHEN EXISTS (SELECT 1 FROM dispatch_hold h WHERE h.project IN ?* AND h.mode = 'refuse') THEN 1 ELSE 0 END"`
 	}
 	c := &queueChange{tx: tx, queues: map[string]queueRow{}, lanes: map[laneID]*lane{}}
 	a := &Admission{queues: c.queues, granted: map[string][]hostler.ProjectID{}}
 	limited := false
 	err := queryEach(tx, `SELECT @cols FROM queue WHERE paused = 1 OR lim > 0 OR lanes_pending = 1 OR name IN ?*`,
-		[]any{projects, queues}, func(q *openQueue) error {
+		[]any{projects, projects, queues}, func(q *openQueue) error {
 			c.know(q.queueRow)
+			if q.Refuses {
+				a.holds = tx
+			}
 			limited = limited || q.Limited
 			if q.Grants {
 				a.granted[q.Name] = nil
@@ -95,10 +100,24 @@ func (a *Admission) Open(queue string, project hostler.ProjectID) bool {
 	return exists && (!restricted || slices.Contains(granted, project))
 }
 
-// Check refuses a job whose queue does not exist or is not open to its project, or whose
-// timeout or backoff is longer than the project's limit. Times that nobody chose are
-// lowered to the limit.
+// Check refuses a job that a hold refuses, whose queue does not exist or is not open to its
+// project, or whose timeout or backoff is longer than the project's limit. Times that nobody
+// chose are lowered to the limit.
 func (a *Admission) Check(s *hostler.JobSpec) error {
+	if err := a.checkHolds([]hostler.JobSpec{*s}); err != nil {
+		return err
+	}
+	return a.checkLimits(s)
+}
+
+func (a *Admission) checkHolds(specs []hostler.JobSpec) error {
+	if a.holds == nil {
+		return nil
+	}
+	return a.holds.CheckHolds(specs)
+}
+
+func (a *Admission) checkLimits(s *hostler.JobSpec) error {
 	if !a.Open(s.Queue, s.Project) {
 		return errQueueClosed(s.Queue)
 	}
@@ -136,8 +155,11 @@ func (a *Admission) admit(specs []hostler.JobSpec) ([]hostler.JobSpec, error) {
 	if len(a.limits) > 0 {
 		specs = slices.Clone(specs) // they are the caller's
 	}
+	if err := a.checkHolds(specs); err != nil {
+		return nil, err
+	}
 	for i := range specs {
-		if err := a.Check(&specs[i]); err != nil {
+		if err := a.checkLimits(&specs[i]); err != nil {
 			return nil, err
 		}
 	}

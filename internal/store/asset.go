@@ -551,7 +551,10 @@ func (tx *Tx) DeleteAsset(project hostler.ProjectID, id hostler.AssetID) error {
 	if gone != nil {
 		tx.placeChanged(gone, nil)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return tx.endHoldsOf(id)
 }
 
 func encodeMap(m map[string]string) (string, error) {

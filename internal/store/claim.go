@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
-	"hostler.dev/hostler/internal/store/schema"
 )
 
 // Claimed is the result of one claim.
@@ -19,7 +18,7 @@ type Claimed struct {
 	// [Tx.ExpireJobs].
 	Overdue bool
 	// Forbidden are the jobs that the claim passed over because their users may not run
-	// them now: run [Tx.HoldJobs].
+	// them now, or because a hold is about them: run [Tx.HoldJobs].
 	Forbidden []hostler.JobID
 	// AffinityUntil is when this worker may claim the first of the jobs that are
 	// reserved for another worker. It is set when the claim found nothing, because
@@ -49,9 +48,10 @@ func (tx *Tx) ClaimAfter(w hostler.WorkerID, n int, after Group) (Claimed, error
 	if err != nil {
 		return Claimed{}, err
 	}
-	held, err := tx.exists(`SELECT key FROM meta WHERE key = ?`, schema.HoldKey)
-	if err != nil || held {
-		return Claimed{}, err
+	if by.Hold != "" {
+		if h, err := decodeHold(by.Hold); err != nil || holds(h, tx.now) {
+			return Claimed{}, err
+		}
 	}
 	c := claim{tx: tx, worker: w, n: n, slots: by.Slots, shared: by.Projects > 1, limitsSet: by.Limits}
 	if err := c.readClosed(by.queues); err != nil {
@@ -70,7 +70,7 @@ func (tx *Tx) ClaimAfter(w hostler.WorkerID, n int, after Group) (Claimed, error
 	}
 	claimed := Claimed{}
 	if len(found) > 0 {
-		claimed, err = tx.lease(w, by.Rights, found)
+		claimed, err = tx.lease(w, by, found)
 	} else {
 		claimed.AffinityUntil, err = c.affinityUntil()
 	}
@@ -88,6 +88,9 @@ type claimant struct {
 	Slots  int64  `db:"slots"`
 	// Rights is the number of the rights; see rights.go.
 	Rights string `db:"COALESCE((SELECT m.value FROM meta m WHERE m.key = 'rights'), '')"`
+	// Hold is that of the installation: empty for none. Holds: some project has holds.
+	Hold  string `db:"COALESCE((SELECT m.value FROM meta m WHERE m.key = 'hold'), '')"`
+	Holds bool   `db:"CASE WHEN EXISTS (SELECT 1 FROM dispatch_hold) THEN 1 ELSE 0 END"`
 	// Limits: some project has limits.
 	Limits bool `db:"CASE WHEN EXISTS (SELECT 1 FROM project_limit) THEN 1 ELSE 0 END"`
 	// Projects counts the projects of the installation, to two.
@@ -154,7 +157,7 @@ type leasing struct {
 }
 
 // lease moves candidates from ready to running.
-func (tx *Tx) lease(worker hostler.WorkerID, rights string, found []candidate) (Claimed, error) {
+func (tx *Tx) lease(worker hostler.WorkerID, by *claimant, found []candidate) (Claimed, error) {
 	ids := make([]hostler.JobID, len(found))
 	byID := make(map[hostler.JobID]*candidate, len(found))
 	for i := range found {
@@ -174,7 +177,7 @@ func (tx *Tx) lease(worker hostler.WorkerID, rights string, found []candidate) (
 	for i := range found {
 		turn[found[i].ID] = i
 	}
-	if err := l.forbid(tx, rights, jobs); err != nil {
+	if err := l.forbid(tx, by, jobs); err != nil {
 		return Claimed{}, err
 	}
 	for i := range jobs {
@@ -197,12 +200,19 @@ func (tx *Tx) lease(worker hostler.WorkerID, rights string, found []candidate) (
 }
 
 // forbid sets the jobs that may not start.
-func (l *leasing) forbid(tx *Tx, rights string, jobs []leaseSource) error {
+func (l *leasing) forbid(tx *Tx, by *claimant, jobs []leaseSource) error {
 	origins := make([]jobOrigin, len(jobs))
 	for i := range jobs {
 		origins[i] = jobs[i].jobOrigin
 	}
-	forbidden, err := tx.forbidden(rights, origins)
+	forbidden, err := tx.forbidden(by.Rights, origins)
+	if err == nil && by.Holds {
+		var held map[hostler.JobID]*HoldRow
+		held, err = tx.heldJobs(origins)
+		for id := range held {
+			forbidden[id] = true
+		}
+	}
 	l.claimed.Forbidden = slices.Sorted(maps.Keys(forbidden))
 	return err
 }

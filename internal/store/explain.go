@@ -19,7 +19,7 @@ func (tx *Tx) Explain(id hostler.JobID, viewer hostler.ProjectID) ([]hostler.Wai
 	if w, found, err := tx.explainScheduled(id); err != nil || found {
 		return w, err
 	}
-	held, err := tx.explainHeld()
+	held, err := tx.explainHeld(id)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +39,13 @@ func (tx *Tx) explainScheduled(id hostler.JobID) ([]hostler.Waiting, bool, error
 	s, err := queryOne[schedRow](tx, `SELECT @cols FROM sched WHERE id = ?`, id)
 	if err != nil || s == nil {
 		return nil, false, err
+	}
+	if s.RunAt >= heldFrom {
+		h, err := queryOne[HoldRow](tx, `SELECT @cols FROM dispatch_hold WHERE id = ?`, s.RunAt-heldFrom)
+		if err != nil || h == nil {
+			return nil, true, err
+		}
+		return []hostler.Waiting{h.waiting()}, true, nil
 	}
 	until := sqldb.Time(s.RunAt)
 	w := hostler.Waiting{Reason: hostler.WaitScheduled, Until: &until, Text: hostler.Textf(

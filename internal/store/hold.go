@@ -20,13 +20,28 @@ const identityKey = "identity"
 // heldCount is how many waiting jobs a summary counts.
 const heldCount = 100_000
 
-// Hold returns why dispatch is held; nil while it is not.
+// Hold returns why dispatch of the installation is held; nil while it is not.
 func (tx *Tx) Hold() (*schema.Hold, error) {
+	h, err := tx.readHold()
+	if h != nil && !holds(h, tx.now) {
+		return nil, err
+	}
+	return h, err
+}
+
+// holds reports whether a hold has not ended by itself.
+func holds(h *schema.Hold, now time.Time) bool { return h.Until == nil || h.Until.After(now) }
+
+func (tx *Tx) readHold() (*schema.Hold, error) {
 	var text string
 	found, err := tx.one(`SELECT value FROM meta WHERE key = ?`, []any{schema.HoldKey}, &text)
 	if err != nil || !found {
 		return nil, err
 	}
+	return decodeHold(text)
+}
+
+func decodeHold(text string) (*schema.Hold, error) {
 	var h schema.Hold
 	if err := json.Unmarshal([]byte(text), &h); err != nil {
 		return nil, fmt.Errorf("decode the hold of dispatch: %w", err)
@@ -34,17 +49,26 @@ func (tx *Tx) Hold() (*schema.Hold, error) {
 	return &h, nil
 }
 
-// HoldDispatch holds dispatch from its commit on, unless it is held already.
-func (tx *Tx) HoldDispatch(reason, by string) error {
+// HoldDispatch holds dispatch from its commit on, unless it is held already. An admin's
+// hold is replaced by another of an admin.
+func (tx *Tx) HoldDispatch(h schema.Hold) error {
 	// Exclusive, as for the pause of a queue: no claim is in between.
 	if err := tx.c.Lock(tx.ctx, queueLock, false); err != nil {
 		return err
 	}
-	text, err := json.Marshal(schema.Hold{Reason: reason, Since: tx.now, By: by})
+	was, err := tx.Hold()
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING`,
+	if was != nil && (was.Reason != hostler.HoldAdmin || h.Reason != hostler.HoldAdmin) {
+		return nil
+	}
+	h.Since = tx.now
+	text, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`,
 		schema.HoldKey, string(text))
 	return err
 }
@@ -58,6 +82,25 @@ func (tx *Tx) ReleaseDispatch() error {
 	tx.notifyWork(true)
 	return err
 }
+
+// ReleaseLate releases dispatch if the time of its hold is over.
+func (tx *Tx) ReleaseLate() error {
+	if h, err := tx.readHold(); err != nil || h == nil || holds(h, tx.now) {
+		return err
+	}
+	if err := tx.ReleaseDispatch(); err != nil {
+		return err
+	}
+	project, err := tx.defaultProject()
+	if err != nil {
+		return err
+	}
+	tx.Emit(0, hostler.EventDispatchReleased, hostler.ObjectEvent{Object: InstallationObject})
+	return tx.AppendAudit(project, hostler.Audit{User: serverUser, Verb: "dispatch.release", Object: InstallationObject})
+}
+
+// InstallationObject is the object of events of the hold of the whole installation.
+const InstallationObject = "installation"
 
 // HoldCopy holds dispatch if the database is not the one that its rows were written in:
 // its identity, which the driver knows, differs from the stored one. It stores the
@@ -73,7 +116,7 @@ func (tx *Tx) HoldCopy(identity string) error {
 	if err != nil || !found {
 		return err
 	}
-	return tx.HoldDispatch(hostler.HoldCopy, "")
+	return tx.HoldDispatch(schema.Hold{Reason: hostler.HoldCopy})
 }
 
 // HeldJobs counts the jobs that wait, by project and queue; project 0 means all. more
@@ -83,7 +126,7 @@ func (tx *Tx) HeldJobs(project hostler.ProjectID) (out []hostler.HeldJobs, more 
 		Project string    `db:"p.name"`
 		Queue   string    `db:"j.queue"`
 		Jobs    int       `db:"count(*)"`
-		Due     int       `db:"sum(CASE WHEN COALESCE(s.run_at, 0) <= ? THEN 1 ELSE 0 END)"`
+		Due     int       `db:"sum(CASE WHEN COALESCE(s.run_at, 0) <= ? OR s.run_at >= 1152921504606846976 THEN 1 ELSE 0 END)"`
 		Oldest  time.Time `db:"min(j.created_at)"`
 	}
 	counted := 0
@@ -104,12 +147,32 @@ GROUP BY p.name, j.queue ORDER BY p.name, j.queue`,
 }
 
 // explainHeld is the reason that comes before all others of a job that is due.
-func (tx *Tx) explainHeld() ([]hostler.Waiting, error) {
+func (tx *Tx) explainHeld(id hostler.JobID) (out []hostler.Waiting, err error) {
 	h, err := tx.Hold()
-	if err != nil || h == nil {
+	if err != nil {
 		return nil, err
 	}
-	return []hostler.Waiting{{Reason: hostler.WaitHeld, Text: HoldText(*h)}}, nil
+	if h != nil {
+		out = append(out, hostler.Waiting{Reason: hostler.WaitHeld, Until: h.Until, Text: HoldText(*h)})
+	}
+	jobs, err := query[jobOrigin](tx, `SELECT @cols FROM job WHERE id = ?`, id)
+	if err != nil {
+		return nil, err
+	}
+	held, err := tx.heldJobs(jobs)
+	if own := held[id]; own != nil {
+		out = append(out, own.waiting())
+	}
+	return out, err
+}
+
+// waiting is the hold as the reason why a job waits.
+func (h *HoldRow) waiting() hostler.Waiting {
+	w := hostler.Waiting{Reason: hostler.WaitHold, Text: h.Text()}
+	if !h.Until.IsZero() {
+		w.Until = &h.Until
+	}
+	return w
 }
 
 // HoldText explains a hold and says how to end it.
@@ -131,6 +194,15 @@ func HoldText(h schema.Hold) hostler.Text {
 			"end it with 'hostler dispatch release'",
 			"作业分派自 %s 起暂停：服务以 --hold 启动；执行 'hostler dispatch release' 恢复", since)
 	}
-	return hostler.Textf("dispatch is held since %s by %s; end it with 'hostler dispatch release'",
-		"作业分派自 %s 起由 %s 暂停；执行 'hostler dispatch release' 恢复", since, h.By)
+	var until, note hostler.Text
+	if h.Until != nil {
+		until = hostler.Textf(" until %[1]s", "，至 %[1]s", h.Until.UTC().Format(time.RFC3339))
+	}
+	if h.Note != "" {
+		note = hostler.Text{EN: ": " + h.Note, ZH: "：" + h.Note}
+	}
+	return hostler.Text{
+		EN: "dispatch is held since " + since + " by " + h.By + until.EN + note.EN + "; end it with 'hostler dispatch release'",
+		ZH: "作业分派自 " + since + " 起由 " + h.By + " 暂停" + until.ZH + note.ZH + "；执行 'hostler dispatch release' 恢复",
+	}
 }

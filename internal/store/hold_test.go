@@ -6,6 +6,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/store"
+	"hostler.dev/hostler/internal/store/schema"
 )
 
 // TestHeldDispatch checks that no claim takes a job while dispatch is held, that what
@@ -15,7 +16,7 @@ func TestHeldDispatch(t *testing.T) {
 		f.makeProject()
 		running := f.enqueue(job())[0]
 		l := f.claim(f.worker, 1)[0]
-		f.tx(func(tx *store.Tx) error { return tx.HoldDispatch(hostler.HoldAdmin, "alice") })
+		f.tx(func(tx *store.Tx) error { return tx.HoldDispatch(schema.Hold{Reason: hostler.HoldAdmin, By: "alice"}) })
 		later := func(s *hostler.JobSpec) { s.RunAt = f.Now().Add(time.Hour) }
 		f.tx(func(tx *store.Tx) error {
 			_, err := tx.SetQueue("new", store.QueueSettings{})

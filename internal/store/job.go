@@ -66,7 +66,7 @@ var liveColumns = map[string]string{
 	"project_name": `p.name`,
 	"state":        liveState,
 	"attempt":      `COALESCE(r.attempt, k.attempt, s.attempt, q.attempt, w.attempt, 0)`,
-	"run_at":       `COALESCE(s.run_at, j.run_at)`,
+	"run_at":       `CASE WHEN s.run_at < 1152921504606846976 THEN s.run_at ELSE j.run_at END`, // see heldFrom
 	"queued_at":    `COALESCE(r.queued_at, k.queued_at, q.queued_at, w.queued_at, 0)`,
 	"started_at":   `COALESCE(r.started_at, k.started_at, 0)`,
 	"ended_at":     `0`,

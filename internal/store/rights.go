@@ -311,7 +311,8 @@ const holdSpan = time.Minute
 const holdMost = 500
 
 // HoldJobs delays queued jobs that may not start, and returns how many: they give their
-// lanes back, and their right is checked again after holdSpan. It looks at the given jobs,
+// lanes back. The right to start is checked again after holdSpan, and jobs that a hold is
+// about wait for its end. It looks at the given jobs,
 // and at those that claims would find next in the same queues: their user may have queued
 // many. A claim that found forbidden jobs is followed by it in a transaction of its own,
 // which locks lanes first.
@@ -324,11 +325,11 @@ func (tx *Tx) HoldJobs(ids []hostler.JobID) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	forbidden, err := tx.forbiddenNow(append(next, ids...))
-	if err != nil || len(forbidden) == 0 {
+	delayed, err := tx.delayed(append(next, ids...))
+	if err != nil || len(delayed) == 0 {
 		return 0, err
 	}
-	entries, err := c.withdrawQueued(forbidden)
+	entries, err := c.withdrawQueued(slices.Sorted(maps.Keys(delayed)))
 	if err != nil || len(entries) == 0 {
 		return 0, err
 	}
@@ -336,7 +337,7 @@ func (tx *Tx) HoldJobs(ids []hostler.JobID) (int, error) {
 	for i, e := range entries {
 		c.releaseLane(e)
 		e.HoldsLane = false
-		rows[i] = c.schedule(sqldb.Micros(tx.now.Add(holdSpan)), &e)
+		rows[i] = c.schedule(delayed[e.ID], &e)
 	}
 	if err := c.insertSched(rows); err != nil {
 		return 0, err
@@ -349,8 +350,29 @@ func (tx *Tx) HoldJobs(ids []hostler.JobID) (int, error) {
 	})
 }
 
+// delayed returns until when those of some jobs are delayed that may not start.
+func (tx *Tx) delayed(ids []hostler.JobID) (map[hostler.JobID]int64, error) {
+	jobs, err := query[jobOrigin](tx, `SELECT @cols FROM job WHERE id IN ?*`, ids)
+	if err != nil {
+		return nil, err
+	}
+	forbidden, err := tx.forbiddenOf(jobs)
+	if err != nil {
+		return nil, err
+	}
+	held, err := tx.heldJobs(jobs)
+	until := make(map[hostler.JobID]int64, len(forbidden)+len(held))
+	for id := range forbidden {
+		until[id] = sqldb.Micros(tx.now.Add(holdSpan))
+	}
+	for id, h := range held {
+		until[id] = h.runAt()
+	}
+	return until, err
+}
+
 // nextReady returns up to holdMost ready jobs that claims would find next in the groups
-// of jobs.
+// of jobs, and up to as many that wait for the same lanes.
 func (tx *Tx) nextReady(ids []hostler.JobID) (next []hostler.JobID, err error) {
 	type group struct {
 		Queue   string            `db:"queue"`
@@ -365,7 +387,12 @@ ORDER BY rank, id LIMIT ?`, g.Queue, g.Project, holdMost/len(groups))
 		}
 		next = append(next, of...)
 	}
-	return next, err
+	if err != nil {
+		return nil, err
+	}
+	behind, err := column[hostler.JobID](tx, `SELECT w.id FROM wait w WHERE w.lane IN
+(SELECT j.lane FROM job j WHERE j.id IN ?* AND j.lane <> 0) LIMIT ?`, append(next, ids...), holdMost)
+	return append(next, behind...), err
 }
 
 // forbiddenNow returns those of the jobs that may not start, by their ids.
@@ -374,12 +401,17 @@ func (tx *Tx) forbiddenNow(ids []hostler.JobID) ([]hostler.JobID, error) {
 	if err != nil {
 		return nil, err
 	}
+	forbidden, err := tx.forbiddenOf(jobs)
+	return slices.Sorted(maps.Keys(forbidden)), err
+}
+
+// forbiddenOf returns those of the jobs that may not start.
+func (tx *Tx) forbiddenOf(jobs []jobOrigin) (map[hostler.JobID]bool, error) {
 	var number string
 	if _, err := tx.one(`SELECT `+rightsNumber, nil, &number); err != nil {
 		return nil, err
 	}
-	forbidden, err := tx.forbidden(number, jobs)
-	return slices.Sorted(maps.Keys(forbidden)), err
+	return tx.forbidden(number, jobs)
 }
 
 // keepHeld delays due jobs further that still may not start, and returns the others.

@@ -94,6 +94,10 @@ type (
 	DeliveryRef struct {
 		ID rest.DeliveryID `path:"id"`
 	}
+	// HoldRef is the hold in the path.
+	HoldRef struct {
+		ID rest.HoldID `path:"id"`
+	}
 	// SetAsideRef are the events in the path that were set aside.
 	SetAsideRef struct {
 		Last int64 `path:"last" minimum:"1" doc:"position of the last of the events"`
@@ -134,6 +138,9 @@ func (r KeyRef) Ref() hostler.KeyID { return r.ID.V }
 
 // Ref is the id of the delivery.
 func (r DeliveryRef) Ref() hostler.DeliveryID { return r.ID.V }
+
+// Ref is the id of the hold.
+func (r HoldRef) Ref() hostler.HoldID { return r.ID.V }
 
 // Ref is the position of the last event.
 func (r SetAsideRef) Ref() int64 { return r.Last }

@@ -30,6 +30,7 @@ var forms = map[reflect.Type]form{
 	reflect.TypeFor[hostler.ChannelID]():  idForm("chn"),
 	reflect.TypeFor[hostler.DeliveryID](): idForm("dlv"),
 	reflect.TypeFor[hostler.ApprovalID](): idForm("apv"),
+	reflect.TypeFor[hostler.HoldID]():     idForm("hld"),
 	reflect.TypeFor[hostler.Duration](): {
 		pattern:     `^ *([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h|d)?)+ *$`,
 		description: "a duration like 90s, 10m, 1h30m or 2d",
@@ -90,6 +91,7 @@ func registerForms(r huma.Registry) {
 	register[hostler.ChannelID](r)
 	register[hostler.DeliveryID](r)
 	register[hostler.ApprovalID](r)
+	register[hostler.HoldID](r)
 	register[hostler.Duration](r)
 }
 
@@ -121,6 +123,8 @@ type (
 	DeliveryID = Param[hostler.DeliveryID, *hostler.DeliveryID]
 	// ApprovalID is the id of an approval.
 	ApprovalID = Param[hostler.ApprovalID, *hostler.ApprovalID]
+	// HoldID is the id of a hold.
+	HoldID = Param[hostler.HoldID, *hostler.HoldID]
 	// Duration is a span such as 30s.
 	Duration = Param[hostler.Duration, *hostler.Duration]
 )

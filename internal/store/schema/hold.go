@@ -10,4 +10,7 @@ type Hold struct {
 	Reason string    `json:"reason"` // see the constants of the root package
 	Since  time.Time `json:"since"`
 	By     string    `json:"by,omitempty"`
+	Note   string    `json:"note,omitempty"`
+	// Until is when the hold ends by itself; nil: never.
+	Until *time.Time `json:"until,omitempty"`
 }
