@@ -3,6 +3,7 @@ package api_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"

@@ -56,9 +56,6 @@ func (a *App) CreateHold(ctx context.Context, c auth.Caller, in hostler.HoldInpu
 	if err != nil {
 		return hostler.Hold{}, err
 	}
-	if err := g.mayHold(in.Asset != "" || len(in.Labels) > 0); err != nil {
-		return hostler.Hold{}, err
-	}
 	var fields check.Fields
 	fields.Require(in.Asset == "" || len(in.Labels) == 0, "labels", "give either asset or labels",
 		"请指定 asset 或 labels 之一")
@@ -70,6 +67,9 @@ func (a *App) CreateHold(ctx context.Context, c auth.Caller, in hostler.HoldInpu
 	fields.Given("reason", in.Reason)
 	checkTerms(&fields, in.HoldTerms)
 	if err := fields.Err(); err != nil {
+		return hostler.Hold{}, err
+	}
+	if err := g.mayHold(in.Asset != "" || len(in.Labels) > 0); err != nil {
 		return hostler.Hold{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Hold, error) { return s.createHold(in) })

@@ -6,8 +6,19 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/store"
 )
+
+// holdCalls names the asset web1 and a hold of it.
+func (w *env) holdCalls(t *testing.T, c auth.Caller) map[string]func() error {
+	in := hostler.HoldInput{Asset: "web1", HoldTerms: hostler.HoldTerms{Reason: "power"}}
+	held := must(w.CreateHold(t.Context(), w.operator, in))(t)
+	return map[string]func() error{
+		"CreateHold": func() error { return second(w.CreateHold(t.Context(), c, in)) },
+		"EndHold":    func() error { return w.EndHold(t.Context(), c, held.ID) },
+	}
+}
 
 // TestMaintenance: an operator sets it, with a reason and a time, and only an admin holds
 // the whole project. New jobs wait or are refused, also those of a run of a flow.

@@ -274,13 +274,14 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		maps.Copy(calls, w.flowCalls(ctx, c, flows))
 		maps.Copy(calls, w.scheduleCalls(ctx, c, w.put(t, w.admin, "nightly", everyMinute())))
 		maps.Copy(calls, w.ruleCalls(t, c))
+		maps.Copy(calls, w.holdCalls(t, c))
 		// These name no object, or only what belongs to no project; listings and
 		// bulk changes are looked at below.
 		other := strings.FieldsSeq(
 			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject ChangeProject ReleaseLane Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit ExportAudit VerifyAudit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Channels CreateChannel Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats
-			Schedules NextFires Templates Tasks Runs Approvals CommandRules TestCommand`,
+			Schedules NextFires Holds Templates Tasks Runs Approvals CommandRules TestCommand`,
 		)
 		for name := range other {
 			calls[name] = nil
