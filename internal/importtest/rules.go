@@ -60,7 +60,7 @@ var useCases = []Rule{
 	{Package: "internal/app", May: []string{
 		"internal/action", "internal/assetfile", "internal/auditor", "internal/auth", "internal/channel", "internal/check",
 		"internal/destination", "internal/flow", "internal/outbox", "internal/resolve", "internal/schedule",
-		"internal/risk", "internal/secret", "internal/store", "internal/webhook",
+		"internal/risk", "internal/secret", "internal/store", "internal/store/schema", "internal/webhook",
 	}},
 	{Package: "internal/resolve", May: []string{
 		"internal/action", "internal/check", "internal/destination", "internal/flow", "internal/secret", "internal/store",
