@@ -29,6 +29,8 @@ type JobRequest struct {
 	Target      *InlineTarget     `json:"target,omitempty" doc:"an ad-hoc host, which is not an asset; excludes assets and labels"`
 	Webhook     *JobWebhook       `json:"webhook,omitempty" doc:"a request to be sent when each of the jobs ends"`
 
+	Rollout *Rollout `json:"rollout,omitempty" doc:"start on the hosts in waves, by the server; excludes delay, run_at and ttl"`
+
 	OverrideRule *RuleOverride `json:"override_rule,omitempty" doc:"admins only: run it although command rules demand an approval"`
 }
 
@@ -64,7 +66,7 @@ type JobsCreated struct {
 	Run   RunID   `json:"run"`
 	Count int     `json:"count"`
 	Job   *Job    `json:"job,omitempty" doc:"the job, when there is only one"`
-	Jobs  []JobID `json:"jobs" doc:"ids of the jobs, at most the first 1,000"`
+	Jobs  []JobID `json:"jobs" doc:"ids of the jobs, at most the first 1,000; none with a rollout, whose jobs are created wave by wave"`
 }
 
 // ResolveInput sets the outcome of an unknown job.

@@ -18,7 +18,7 @@ type RunSource string
 
 // The sources of runs.
 const (
-	RunAdHoc        RunSource = "adhoc" // a request for jobs
+	RunAdHoc        RunSource = "adhoc" // a request for several jobs: a run of one step
 	RunFromTemplate RunSource = "template"
 	RunFromTask     RunSource = "task"
 )
@@ -35,13 +35,15 @@ type RunRequest struct {
 // Run is one execution of a flow. Its counts are those of hosts in all of its steps.
 type Run struct {
 	RunSummary
-	State     RunState        `json:"state,omitempty" doc:"none for a run that is only a number which jobs share"`
+	State     RunState        `json:"state,omitempty" doc:"none for the run of a single job, which is only a number"`
 	Source    RunSource       `json:"source,omitempty"`
 	Name      string          `json:"name,omitempty" doc:"of the task or template"`
 	Template  string          `json:"template,omitempty"`
 	Version   int             `json:"version,omitempty"`
 	Params    json.RawMessage `json:"params,omitempty"`
 	Requester string          `json:"requester,omitempty"`
+	Origin    string          `json:"origin,omitempty" doc:"what started it for the requester, such as schedule:night"`
+	RetryOf   RunID           `json:"retry_of,omitzero"`
 	CreatedAt *time.Time      `json:"created_at,omitempty"`
 	StartedAt *time.Time      `json:"started_at,omitempty"`
 	EndedAt   *time.Time      `json:"ended_at,omitempty"`

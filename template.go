@@ -84,6 +84,7 @@ type Rollout struct {
 	Batch        []Amount `json:"batch,omitempty" doc:"hosts of each wave, as a number or a part of all hosts such as 25%; the last is repeated; default 100%"`
 	MaxFailures  Amount   `json:"max_failures,omitzero" doc:"hosts that may fail, as a number or a part of all hosts; default 0"`
 	PauseBetween Duration `json:"pause_between,omitempty" doc:"between two waves"`
+	Parallel     int      `json:"parallel,omitempty" doc:"hosts of a wave at once; default: all"`
 }
 
 // Retry is how often each job of a step is tried.

@@ -19,7 +19,7 @@ type RunFilter struct {
 	Name  string
 }
 
-// Runs lists the runs that have a row, newest first.
+// Runs lists the runs of flows and of ad-hoc fan-outs, newest first.
 func (a *App) Runs(
 	ctx context.Context, c auth.Caller, f RunFilter, p hostler.Page,
 ) (hostler.List[hostler.Run], error) {
@@ -65,6 +65,9 @@ func (a *App) Run(ctx context.Context, c auth.Caller, id hostler.RunID) (hostler
 	return list(ctx, g, func(s *scope) (hostler.Run, error) {
 		if store.HasRow(id) && s.may(auth.ReadRun) {
 			r, err := s.flowRun(id)
+			if err == nil && r.Source == hostler.RunAdHoc {
+				err = s.countJobs(&r)
+			}
 			if hostler.CodeOf(err) != hostler.CodeNotFound {
 				return r, err
 			}
@@ -75,6 +78,16 @@ func (a *App) Run(ctx context.Context, c auth.Caller, id hostler.RunID) (hostler
 		}
 		return hostler.Run{RunSummary: sum}, err
 	})
+}
+
+// countJobs counts the jobs of an ad-hoc fan-out by state. Those of further rounds and of
+// waves to come are counted as hosts.
+func (s *scope) countJobs(r *hostler.Run) error {
+	sum, err := s.RunSummary(s.project, r.Run)
+	if err == nil && len(r.Steps) == 1 && sum.Total == r.Steps[0].Hosts {
+		r.RunSummary = sum
+	}
+	return err
 }
 
 // flowRun reads a run with a row.
@@ -124,7 +137,7 @@ func runOf(r *store.RunRow) hostler.Run {
 	return hostler.Run{
 		RunSummary: hostler.RunSummary{Run: r.ID, States: map[hostler.State]int{}, Done: r.State.Ended()},
 		State:      r.State, Source: r.Source, Name: r.Name, Template: r.Template, Version: r.Version,
-		Params: json.RawMessage(r.Params), Requester: r.RequesterName, CreatedAt: timeOrNil(r.CreatedAt),
+		Params: json.RawMessage(r.Params), Requester: r.RequesterName, Origin: r.Origin, RetryOf: r.RetryOf, CreatedAt: timeOrNil(r.CreatedAt),
 		StartedAt: timeOrNil(r.StartedAt), EndedAt: timeOrNil(r.EndedAt),
 	}
 }

@@ -239,6 +239,9 @@ func (n *newRun) fault(path string, err error) error {
 func (n *newRun) addStep(i int) error {
 	step, path := n.template.Steps[i], check.Item("steps", i)
 	row := store.RunStepRow{Step: step.ID, State: hostler.StepPending}
+	if step.Rollout != nil {
+		row.Parallel = step.Rollout.Parallel
+	}
 	args, faults := flow.Render(step.Args, path+".args", n.values)
 	n.faults = append(n.faults, faults...)
 	step.Args = args
@@ -303,13 +306,7 @@ func (n *newRun) addJobs(row *store.RunStepRow, step *hostler.Step, i int) error
 	if err := n.CheckHolds(specsOn(spec, targets)); err != nil {
 		return err
 	}
-	b, err := flow.Canonical(store.StepJobs{
-		Queue: spec.Queue, Action: spec.Action, Args: spec.Args, OnAsset: p.onAssets,
-		AssetLane: p.lane == hostler.LaneAsset, LaneKey: spec.LaneKey, LaneLimit: spec.LaneLimit,
-		Priority: spec.Priority, MaxAttempts: spec.MaxAttempts, Backoff: spec.Backoff,
-		Timeout: hostler.Duration(spec.Timeout), OnLost: spec.OnLost, OnUnknown: spec.OnUnknown, OnRetry: spec.OnRetry,
-	})
-	row.Jobs = string(b)
+	row.Jobs, err = stepJobs(spec, p)
 	return err
 }
 

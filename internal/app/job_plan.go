@@ -40,6 +40,7 @@ type plan struct {
 
 	inline  *hostler.InlineTarget // a host that is not an asset
 	webhook *webhook.Endpoint     // receives the end of each job
+	rollout *hostler.Rollout      // the engine creates the jobs, wave by wave; nil: all at once
 
 	// commands judged the args, and refusal is what they are refused for, if anything.
 	commands *commandCheck
@@ -59,7 +60,7 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 	}
 	p := &plan{
 		lane: req.Lane, runAt: req.RunAt, delay: req.Delay.D(), ttl: req.TTL.D(),
-		labels: req.Labels, most: a.cfg.Limits.Jobs, onAssets: selectsAssets(req),
+		rollout: req.Rollout, labels: req.Labels, most: a.cfg.Limits.Jobs, onAssets: selectsAssets(req),
 		spec: hostler.JobSpec{
 			Queue:       cmp.Or(req.Queue, hostler.DefaultQueue),
 			Args:        req.Args,
@@ -87,6 +88,7 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 	checkLabels(&fields, req.Labels)
 	checkPolicies(&fields, req)
 	checkTimes(&fields, req)
+	checkRollout(&fields, req)
 	fields.Name("queue", p.spec.Queue, 64)
 	p.checkLane(&fields, req)
 	if err := fields.Err(); err != nil {

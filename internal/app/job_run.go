@@ -46,7 +46,7 @@ func (a *App) RunJobs(
 	// would report as failed what was done.
 	created, err := change(ctx, g, func(s *scope) (hostler.JobsCreated, error) {
 		created, err := idempotent(s, key, func() (hostler.JobsCreated, error) { return s.runPlan(p) })
-		if err == nil && created.Count == 1 {
+		if err == nil && created.Count == 1 && len(created.Jobs) == 1 {
 			created.Job, err = s.Tx.Job(s.project, created.Jobs[0])
 		}
 		return created, err
@@ -83,17 +83,29 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err := s.checkUses(p.act, p.spec.Args, targets, p.inline); err != nil {
 		return hostler.JobsCreated{}, err
 	}
-	id, err := s.NewID()
+	withRow := len(targets) > 1 || p.rollout != nil
+	id, err := s.NewRunID(withRow)
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
-	created := hostler.JobsCreated{Run: hostler.RunID(id), Count: len(targets), Jobs: []hostler.JobID{}}
+	created := hostler.JobsCreated{Run: id, Count: len(targets), Jobs: []hostler.JobID{}}
 	if p.webhook != nil {
 		if err := s.insertRunWebhook(created.Run, *p.webhook); err != nil {
 			return hostler.JobsCreated{}, err
 		}
 	}
-	if err := s.enqueue(p, targets, &created); err != nil {
+	var step *store.RunStepRow
+	if withRow {
+		if step, err = s.fanOut(p, id, targets); err != nil {
+			return hostler.JobsCreated{}, err
+		}
+	}
+	if p.rollout != nil {
+		err = s.checkWaves(p, id, targets)
+	} else {
+		err = s.enqueue(p, targets, step, &created)
+	}
+	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
 	return created, s.audit("job.run", created.Run.String(), runDetail(p, targets, created))
@@ -109,8 +121,11 @@ func (s *scope) freeze(plans ...*plan) error {
 	return s.FreezeLanes()
 }
 
-// enqueue enqueues a job for each target and sets the ids that the answer shows.
-func (s *scope) enqueue(p *plan, targets []store.Target, created *hostler.JobsCreated) error {
+// enqueue enqueues a job for each target and sets the ids that the answer shows. The jobs
+// are those of the hosts of a step, if there is one.
+func (s *scope) enqueue(
+	p *plan, targets []store.Target, step *store.RunStepRow, created *hostler.JobsCreated,
+) error {
 	common := s.specOf(p, created.Run)
 	specs := make([]hostler.JobSpec, len(targets))
 	var args argsTotal
@@ -128,13 +143,24 @@ func (s *scope) enqueue(p *plan, targets []store.Target, created *hostler.JobsCr
 			return err
 		}
 	}
+	var starts []store.HostStart
 	for chunk := range slices.Chunk(specs, enqueueStep) {
 		ids, err := s.Enqueue(chunk)
 		if err != nil {
 			return err
 		}
+		for _, id := range ids {
+			if step != nil {
+				starts = append(starts, store.HostStart{Step: step.ID, Seq: int64(len(starts)), Job: id})
+			}
+		}
 		if left := idsShown - len(created.Jobs); left > 0 {
 			created.Jobs = append(created.Jobs, ids[:min(left, len(ids))]...)
+		}
+	}
+	for chunk := range slices.Chunk(starts, enqueueStep) {
+		if err := s.StartHosts(chunk); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -144,7 +170,7 @@ func (s *scope) enqueue(p *plan, targets []store.Target, created *hostler.JobsCr
 // hold anything.
 func runDetail(p *plan, targets []store.Target, created hostler.JobsCreated) map[string]any {
 	detail := map[string]any{"action": p.spec.Action, "count": created.Count, "queue": p.spec.Queue}
-	if len(targets) == 1 {
+	if len(targets) == 1 && len(created.Jobs) == 1 {
 		detail["asset"] = targets[0].Name
 		detail["job"] = created.Jobs[0]
 	}

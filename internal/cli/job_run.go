@@ -24,6 +24,7 @@ type runFlags struct {
 	// webhook is a URL, webhookFile a file with all fields of a [hostler.JobWebhook].
 	webhook, webhookFile string
 	override             hostler.RuleOverride
+	rollout              rolloutFlags
 }
 
 // jobRun is 'hostler job run'.
@@ -49,7 +50,8 @@ key.sub=value 表示对象；key=@file 取文件内容；key:=json 为 JSON。
 130 表示按下 Ctrl-C（作业继续运行）。`),
 		example: `hostler job run check_port --asset web1 --arg port=22 --wait
 hostler job run ssh_command --label role=web --arg command=uptime --wait
-hostler job run ssh_script --asset web1 --arg script=@fix.sh --timeout 10m`,
+hostler job run ssh_script --asset web1 --arg script=@fix.sh --timeout 10m
+hostler job run service --label role=web --arg name=nginx --arg state=restarted --canary 1 --batch 10% --wait`,
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		f.req.Action = args[0]
 		return a.createJobs(ctx, c, &f)
@@ -57,6 +59,7 @@ hostler job run ssh_script --asset web1 --arg script=@fix.sh --timeout 10m`,
 	a.runTargetFlags(cmd, &f)
 	a.runScheduleFlags(cmd, &f)
 	a.overrideFlags(cmd, &f.override)
+	a.rolloutFlags(cmd, &f.rollout)
 	a.complete(cmd, "", actionNames)
 	return cmd
 }
@@ -133,6 +136,9 @@ func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) err
 		return err
 	}
 	f.req.OnLost, f.req.OverrideRule = hostler.OnLost(f.onLost), overrideOf(f.override)
+	if f.req.Rollout, err = f.rollout.rollout(); err != nil {
+		return err
+	}
 	if f.retries > 0 {
 		f.req.MaxAttempts = f.retries + 1
 	}
@@ -141,6 +147,8 @@ func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) err
 		return err
 	}
 	switch {
+	case f.wait && f.req.Rollout != nil:
+		return a.waitRun(ctx, c, created.Run)
 	case f.wait:
 		return a.wait(ctx, c, created)
 	case a.output != "table":

@@ -13,19 +13,18 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
 	"hostler.dev/hostler/internal/cli/term"
-	"hostler.dev/hostler/internal/wait"
 )
 
 func (a *app) runCmd() *cobra.Command {
 	return a.group("run", doc{
 		short: txt("start and control runs of flows", "启动和控制流程的执行"),
-		long: txt(`Start and control runs. A run is one execution of a task or a template; a call of
-'hostler job run' makes a run too, which only has a number.`,
-			`启动和控制执行。执行是任务或模板的一次运行；'hostler job run' 的一次调用也是一次执行，但只有编号。`),
+		long: txt(`Start and control runs. A run is one execution of a task or a template, or a call of
+'hostler job run' for several hosts, which is a run of one step.`,
+			`启动和控制执行。执行是任务或模板的一次运行；'hostler job run' 对多台主机的一次调用也是一次执行，只有一个步骤。`),
 		example: `hostler run start update-eu-games --param version=1.2 --wait
 hostler run show run_0001a2b3c4d
 hostler run resume run_0001a2b3c4d`,
-	}, a.runGet(), a.runStart(), a.runList(), a.runShow(), a.runHosts(),
+	}, a.runGet(), a.runStart(), a.runList(), a.runShow(), a.runWatch(), a.runHosts(), a.runLog(),
 		a.runChange("pause", doc{
 			short: txt("pause a run: no further step or job starts", "暂停执行：不再启动新的步骤和作业"),
 			long: txt("Pause a run. Jobs that were created go on; 'hostler run resume' continues it.",
@@ -189,46 +188,19 @@ func (a *app) printPlan(p hostler.RunPlan) error {
 	return a.structured(p)
 }
 
-// waitRun shows a run until it has ended, or until only people can bring it on.
+// waitRun watches a run, and prints it when it has ended or waits for people. On a terminal
+// the picture is the print.
 func (a *app) waitRun(ctx context.Context, c *client.Client, id hostler.RunID) error {
-	line := term.NewProgress(a.err)
-	every := firstPoll
-	for {
-		r, err := c.Run(ctx, id)
-		if err != nil {
+	r, err := a.watchRun(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	if term.Columns(a.out) == 0 || a.output != "table" || r.State == "" {
+		if err := a.printRun(r); err != nil {
 			return err
 		}
-		line.Show(runLine(r))
-		if r.State.Ended() || r.State == hostler.RunWaiting || r.State == hostler.RunPaused {
-			line.Clear()
-			if err := a.printRun(r); err != nil {
-				return err
-			}
-			switch r.State {
-			case hostler.RunSucceeded:
-				return nil
-			case hostler.RunWaiting, hostler.RunPaused:
-				return &outcomeError{exitUnknown}
-			case hostler.RunPending, hostler.RunRunning, hostler.RunFailed, hostler.RunRejected, hostler.RunCancelled:
-			}
-			return &outcomeError{exitNotSucceeded}
-		}
-		if err := wait.Sleep(ctx, every); err != nil {
-			return err
-		}
-		every = min(every*5/4, lastPoll)
 	}
-}
-
-// runLine describes a run in one line: its state and its steps.
-func runLine(r hostler.Run) string {
-	parts := []string{string(r.State)}
-	for _, s := range r.Steps {
-		if !s.State.Ended() && s.State != hostler.StepPending {
-			parts = append(parts, fmt.Sprintf("%s %s %d/%d", s.ID, s.State, s.Succeeded+s.Failed+s.Cancelled, s.Hosts))
-		}
-	}
-	return strings.Join(parts, " · ")
+	return runOutcome(r.State)
 }
 
 func (a *app) printRun(r hostler.Run) error {
@@ -247,7 +219,7 @@ func (a *app) printRun(r hostler.Run) error {
 	err := one(a, r, []column[hostler.Run]{
 		col("run", "执行", func(r hostler.Run) string { return r.Run.String() }),
 		col("name", "名称", func(r hostler.Run) string { return r.Name }),
-		col("template", "模板", func(r hostler.Run) string { return fmt.Sprintf("%s %d", r.Template, r.Version) }),
+		col("source", "来源", a.runSource),
 		col("state", "状态", func(r hostler.Run) string { return string(r.State) }),
 		col("requester", "发起人", func(r hostler.Run) string { return r.Requester }),
 		col("started", "开始时间", func(r hostler.Run) string { return at(r.StartedAt) }),
@@ -258,6 +230,18 @@ func (a *app) printRun(r hostler.Run) error {
 	}
 	fmt.Fprintln(a.out)
 	return list(a, r.Steps, a.stepColumns())
+}
+
+// runSource is what a run was started from.
+func (a *app) runSource(r hostler.Run) string {
+	from := string(r.Source)
+	if r.Template != "" {
+		from = fmt.Sprintf("%s %d", r.Template, r.Version)
+	}
+	if r.Origin != "" {
+		from += " (" + r.Origin + ")"
+	}
+	return dash(from)
 }
 
 // stepMarks stand for the states of steps.
@@ -299,9 +283,11 @@ func (a *app) runShow() *cobra.Command {
 	var follow bool
 	cmd := a.cmd("show RUN [flags]", doc{
 		short: txt("show a run and its steps", "查看执行及其步骤"),
-		long: txt("Show a run with the states of its steps; --wait until it has ended or waits for people.",
-			"查看执行及各步骤状态；--wait 等待其结束或等待人工处理。"),
-		example: "hostler run show run_0001a2b3c4d --wait",
+		long: txt(`Show a run with the states of its steps. On a terminal it is drawn, and redrawn until the
+run has ended or waits for people; --wait does so elsewhere too, and sets the exit code.`,
+			`查看执行及各步骤状态。在终端上以图形显示并持续刷新，直至执行结束或等待人工处理；
+--wait 在其他情况下也等待，并设置退出码。`),
+		example: "hostler run show run_0001a2b3c4d\nhostler run show run_0001a2b3c4d --wait",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		id, err := runID(args[0])
 		if err != nil {
@@ -309,6 +295,13 @@ func (a *app) runShow() *cobra.Command {
 		}
 		if follow {
 			return a.waitRun(ctx, c, id)
+		}
+		if term.Columns(a.out) > 0 && a.output == "table" {
+			r, err := a.watchRun(ctx, c, id)
+			if err == nil && r.State == "" {
+				err = a.printRun(r)
+			}
+			return err
 		}
 		r, err := c.Run(ctx, id)
 		if err != nil {
@@ -320,11 +313,83 @@ func (a *app) runShow() *cobra.Command {
 	return cmd
 }
 
+// runWatch is 'hostler run watch'.
+func (a *app) runWatch() *cobra.Command {
+	return a.cmd("watch RUN", doc{
+		short: txt("watch a run until it has ended or waits for people", "持续查看执行，直至结束或等待人工处理"),
+		long: txt(`Watch a run: drawn in place on a terminal, a line for each change of a step elsewhere.
+The exit code is 0 when it succeeded, 1 when it did not, 3 when it waits for people.`,
+			`持续查看执行：在终端上就地刷新图形，否则步骤每次变化输出一行。退出码：0 成功，1 未成功，3 等待人工处理。`),
+		example: "hostler run watch run_0001a2b3c4d",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		id, err := runID(args[0])
+		if err != nil {
+			return err
+		}
+		return a.waitRun(ctx, c, id)
+	})
+}
+
+// runLog is 'hostler run log'.
+func (a *app) runLog() *cobra.Command {
+	var only string
+	cmd := a.cmd("log RUN [flags]", doc{
+		short: txt("print the output of all hosts of a run", "输出执行中所有主机的日志"),
+		long: txt("Print the output of the jobs of a run, by step and host, each below a line with both.",
+			"按步骤和主机输出执行中各作业的日志，每段之前有一行标题。"),
+		example: "hostler run log run_0001a2b3c4d\nhostler run log run_0001a2b3c4d --step update",
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		id, err := runID(args[0])
+		if err != nil {
+			return err
+		}
+		r, err := c.Run(ctx, id)
+		if err != nil {
+			return err
+		}
+		for _, s := range r.Steps {
+			if s.Action == "" || only != "" && s.ID != only {
+				continue
+			}
+			if err := a.printStepLog(ctx, c, id, s.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	cmd.Flags().StringVar(&only, "step", "", a.t("only of this step", "只输出此步骤"))
+	return cmd
+}
+
+// printStepLog prints the output of the hosts of a step, a page of hosts at a time.
+func (a *app) printStepLog(ctx context.Context, c *client.Client, id hostler.RunID, step string) error {
+	hosts := func(ctx context.Context, p hostler.Page) (hostler.List[hostler.RunHost], error) {
+		return c.RunHosts(ctx, id, step, p)
+	}
+	for h, err := range client.All(ctx, hosts) {
+		if err != nil {
+			return err
+		}
+		if h.Job == 0 {
+			continue
+		}
+		if a.output == "table" {
+			fmt.Fprintf(a.out, "== %s · %s · %s · %s\n", step, term.Escape(dash(h.Name)), h.State, h.Job)
+		}
+		p := logPrinter{stdout: a.out, stderr: a.out}
+		if err := a.printLog(ctx, c, h.Job, 0, &p); err != nil {
+			return err
+		}
+		p.finish()
+	}
+	return nil
+}
+
 func (a *app) runList() *cobra.Command {
 	var state, name string
 	limit := 0
 	cmd := a.cmd("list [flags]", doc{
-		short: txt("list runs, newest first", "列出执行，最新在前"), long: txt("List the runs of flows, newest first.", "列出流程的执行，最新在前。"),
+		short: txt("list runs, newest first", "列出执行，最新在前"), long: txt("List the runs of flows and of ad-hoc jobs on several hosts, newest first.", "列出流程及多主机作业的执行，最新在前。"),
 		example: "hostler run list --state waiting\nhostler run list --name update-eu-games -o json",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
 		items, more, err := collect(ctx, func(ctx context.Context, p hostler.Page) (hostler.List[hostler.Run], error) {
@@ -337,7 +402,7 @@ func (a *app) runList() *cobra.Command {
 		return list(a, items, []column[hostler.Run]{
 			col("run", "执行", func(r hostler.Run) string { return r.Run.String() }),
 			col("name", "名称", func(r hostler.Run) string { return r.Name }),
-			col("version", "版本", func(r hostler.Run) string { return number(r.Version) }),
+			col("source", "来源", a.runSource),
 			col("state", "状态", func(r hostler.Run) string { return string(r.State) }),
 			col("requester", "发起人", func(r hostler.Run) string { return r.Requester }),
 			col("created", "创建时间", func(r hostler.Run) string { return localTime(*r.CreatedAt) }),

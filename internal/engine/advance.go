@@ -189,7 +189,7 @@ func (a *advance) state() (flow.Run, error) {
 		r.Steps[i] = flow.Step{
 			Spec: &specs[i], Needs: needs[i], State: s.State, Hosts: s.Hosts, Kept: s.Kept, Started: s.Started,
 			Succeeded: s.Succeeded, Failed: s.Failed, Cancelled: s.Cancelled, Unknown: s.Unknown,
-			Until: s.Until, Decision: s.Decision,
+			Until: s.Until, Decision: s.Decision, Strict: a.row.Source == hostler.RunAdHoc,
 		}
 	}
 	a.values = flow.Values{"params": flow.ParamValues(json.RawMessage(a.row.Params))}

@@ -53,7 +53,12 @@ func eachFlow(t *testing.T, hosts int, fn func(t *testing.T, f *flowEnv)) {
 }
 
 // begin stores a run of steps, which all work on all assets.
-func (f *flowEnv) begin(steps ...hostler.Step) (id hostler.RunID) {
+func (f *flowEnv) begin(steps ...hostler.Step) hostler.RunID {
+	f.t.Helper()
+	return f.beginFrom(hostler.RunFromTemplate, steps...)
+}
+
+func (f *flowEnv) beginFrom(source hostler.RunSource, steps ...hostler.Step) (id hostler.RunID) {
 	f.t.Helper()
 	jobs, err := json.Marshal(store.StepJobs{
 		Queue: "default", Action: "noop", Args: json.RawMessage(`{}`), OnAsset: true, AssetLane: true, Priority: 5,
@@ -72,6 +77,9 @@ func (f *flowEnv) begin(steps ...hostler.Step) (id hostler.RunID) {
 		if s.Action != "" {
 			rows[i].Jobs, rows[i].HostSet = string(jobs), 1
 			rows[i].Total, rows[i].Hosts = len(f.assets), len(f.assets)
+			if s.Rollout != nil {
+				rows[i].Parallel = s.Rollout.Parallel
+			}
 		}
 	}
 	f.tx(func(tx *store.Tx) error {
@@ -80,7 +88,7 @@ func (f *flowEnv) begin(steps ...hostler.Step) (id hostler.RunID) {
 			return err
 		}
 		return tx.InsertRun(&store.RunRow{
-			ID: id, Project: f.project, Source: hostler.RunFromTemplate, Name: "t", Template: "t", Version: 1,
+			ID: id, Project: f.project, Source: source, Name: "t", Template: "t", Version: 1,
 			Params: "{}", State: hostler.RunPending, RequesterName: "ann",
 		}, rows, [][]store.RunHost{f.assets})
 	})
@@ -201,6 +209,32 @@ func (f *flowEnv) wantInvariants() {
 			f.t.Error(b)
 		}
 		return err
+	})
+}
+
+// TestParallelRollout starts the next host whenever one has ended, and fails an ad-hoc run
+// one of whose hosts failed, after all others.
+func TestParallelRollout(t *testing.T) {
+	eachFlow(t, 7, func(t *testing.T, f *flowEnv) {
+		step := act("run")
+		step.Rollout = &hostler.Rollout{Parallel: 2, MaxFailures: hostler.Amount{N: 100, Percent: true}}
+		id := f.beginFrom(hostler.RunAdHoc, step)
+		open, most, n := 0, 0, 0
+		jobs := f.work(func(l hostler.Lease) hostler.Outcome {
+			_, steps := f.state(id)
+			open = steps[0].Started - steps[0].Succeeded - steps[0].Failed
+			most = max(most, open)
+			n++
+			if n == 3 {
+				return hostler.OutcomeFailed
+			}
+			return hostler.OutcomeSucceeded
+		})
+		if jobs != 7 || most != 2 {
+			t.Errorf("%d jobs, %d at once; want 7, and 2", jobs, most)
+		}
+		f.wantRun(id, hostler.RunFailed)
+		f.wantInvariants()
 	})
 }
 

@@ -17,6 +17,7 @@ const (
 	maxText     = 4000
 	maxTitle    = 200
 	maxBatches  = 100
+	maxParallel = 100_000
 	maxPeople   = 50
 )
 
@@ -206,7 +207,7 @@ func (c *stepCheck) run() {
 	c.actionOnly()
 	checkTarget(f, c.path+".target", s.Target)
 	if s.Rollout != nil {
-		c.rollout(s.Rollout)
+		CheckRollout(c.f, c.path+".rollout", s.Rollout)
 	}
 	if s.Retry != nil {
 		check.Between(f, c.path+".retry.attempts", s.Retry.Attempts, 1, maxAttempts)
@@ -244,13 +245,15 @@ func (c *stepCheck) actionOnly() {
 	}
 }
 
-func (c *stepCheck) rollout(r *hostler.Rollout) {
-	path := c.path + ".rollout"
-	c.f.Count(path+".batch", len(r.Batch), maxBatches)
+// CheckRollout checks the waves of a step, or of a request for jobs.
+func CheckRollout(f *check.Fields, path string, r *hostler.Rollout) {
+	f.Count(path+".batch", len(r.Batch), maxBatches)
 	for i, b := range r.Batch {
-		c.f.Require(b.N > 0, check.Item(path+".batch", i), "must be more than 0", "必须大于 0")
+		f.Require(b.N > 0, check.Item(path+".batch", i), "must be more than 0", "必须大于 0")
 	}
-	c.f.Duration(path+".pause_between", r.PauseBetween, maxWait)
+	f.Require(r.MaxFailures.N >= 0, path+".max_failures", "must not be negative", "不能为负")
+	f.Duration(path+".pause_between", r.PauseBetween, maxWait)
+	check.Between(f, path+".parallel", r.Parallel, 0, maxParallel)
 }
 
 func (c *stepCheck) approval(a *hostler.ApprovalStep) {

@@ -27,6 +27,9 @@ type Step struct {
 	// Reason is why a step was skipped, cancelled, or failed without a job.
 	Reason hostler.Text
 
+	// Strict steps fail if any host does, also within the budget.
+	Strict bool
+
 	Hosts     int // of this round
 	Kept      int // hosts that succeeded in earlier rounds
 	Started   int // hosts that have a job in this round
@@ -46,6 +49,9 @@ func (s *Step) open() int { return s.Started - s.Succeeded - s.Failed - s.Cancel
 
 // over reports whether the failure budget of the step is used up.
 func (s *Step) over() bool { return s.Failed+s.Cancelled > maxFailures(s.Spec.Rollout, s.Hosts+s.Kept) }
+
+// failed reports whether the step fails when all its jobs have ended.
+func (s *Step) failed() bool { return s.over() || s.Strict && s.Failed+s.Cancelled > 0 }
 
 // Over reports whether no further job of the step may start.
 func (s *Step) Over() bool { return s.over() }
@@ -245,12 +251,12 @@ func (n *transition) check(i int) {
 	all := s.Started >= s.Hosts
 	switch {
 	case n.Stop == hostler.RunCancelled:
-		if all && !s.over() {
+		if all && !s.failed() {
 			n.end(i, hostler.StepSucceeded, hostler.Text{})
 		} else {
 			n.end(i, hostler.StepCancelled, stoppedText)
 		}
-	case s.over():
+	case s.over() || all && s.failed():
 		n.end(i, hostler.StepFailed, hostler.Text{})
 	case all:
 		n.end(i, hostler.StepSucceeded, hostler.Text{})
@@ -299,10 +305,12 @@ func (n *transition) startWave(i int) {
 		}
 	}
 	s.Until = time.Time{}
-	hosts := min(end-s.Started, n.left)
-	if hosts < end-s.Started {
-		n.more = true
+	want := end - s.Started
+	if r := s.Spec.Rollout; r != nil && r.Parallel > 0 {
+		want = max(0, min(want, r.Parallel-s.open()))
 	}
+	hosts := min(want, n.left)
+	n.more = n.more || hosts < want
 	if hosts == 0 {
 		return
 	}

@@ -283,6 +283,31 @@ func TestWavesPauseAndStopAtTheBudget(t *testing.T) {
 	wantStates(t, r, hostler.RunFailed, hostler.StepFailed)
 }
 
+// TestParallelHosts: of a wave, so many hosts run at once, and a strict step fails at its end
+// if any of them did.
+func TestParallelHosts(t *testing.T) {
+	s := action("a", 5)
+	s.Strict = true
+	s.Spec.Rollout = &hostler.Rollout{Parallel: 2, MaxFailures: hostler.Amount{N: 100, Percent: true}}
+	r, effects := next(flow.Run{Steps: []flow.Step{s}}, epoch)
+	if len(effects) != 1 || effects[0].N != 2 {
+		t.Fatalf("the first hosts: %+v", effects)
+	}
+	r.Steps[0].Failed = 1
+	r, effects = next(r, epoch)
+	if len(effects) != 1 || effects[0].N != 1 || r.Steps[0].Started != 3 {
+		t.Fatalf("after one has ended: %+v", effects)
+	}
+	r.Steps[0].Succeeded = 2
+	r, effects = next(r, epoch)
+	if len(effects) != 1 || effects[0].N != 2 {
+		t.Fatalf("the last hosts: %+v", effects)
+	}
+	r.Steps[0].Succeeded = 4
+	r, _ = next(r, epoch)
+	wantStates(t, r, hostler.RunFailed, hostler.StepFailed)
+}
+
 // TestWithdrawn: a wave whose budget is used up withdraws what has not started.
 func TestWithdrawn(t *testing.T) {
 	r, _ := next(flow.Run{Steps: []flow.Step{action("a", 100)}}, epoch)

@@ -19,6 +19,7 @@ type RunRow struct {
 	ID            hostler.RunID     `db:"id"`
 	Project       hostler.ProjectID `db:"project"`
 	Source        hostler.RunSource `db:"source"`
+	Origin        string            `db:"origin"`
 	Name          string            `db:"name"`
 	Template      string            `db:"template"`
 	Version       int               `db:"version"`
@@ -50,6 +51,7 @@ type RunStepRow struct {
 	Round     int64             `db:"round"`
 	NextSeq   int64             `db:"next_seq"` // of the host that this round looks at next
 	Hosts     int               `db:"hosts"`
+	Parallel  int               `db:"parallel"`
 	Kept      int               `db:"kept"`
 	Started   int               `db:"started"`
 	Succeeded int               `db:"succeeded"`

@@ -139,6 +139,9 @@ func (tx *Tx) countSteps(changes map[hostler.RunStepID]*stepCount) error {
 		stepCount
 		Run     hostler.RunID `db:"run"`
 		Started int64         `db:"started"`
+		Hosts   int64         `db:"hosts"`
+		// Parallel is how many hosts run at once; 0: no limit.
+		Parallel int64 `db:"parallel"`
 	}
 	ids := make([]hostler.RunStepID, 0, len(changes))
 	for id := range changes {
@@ -160,7 +163,8 @@ func (tx *Tx) countSteps(changes map[hostler.RunStepID]*stepCount) error {
 		n := &rows[i]
 		open := s.Started - n.Succeeded - n.Failed - n.Cancelled
 		// Between these boundaries the engine has nothing to decide.
-		if open <= n.Unknown || c.Failed != 0 || c.Cancelled != 0 || c.Unknown != 0 {
+		next := s.Parallel > 0 && s.Started < s.Hosts
+		if next || open <= n.Unknown || c.Failed != 0 || c.Cancelled != 0 || c.Unknown != 0 {
 			wake = append(wake, s.Run)
 		}
 	}
