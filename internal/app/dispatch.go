@@ -39,8 +39,10 @@ func dispatchOf(tx *store.Tx, project hostler.ProjectID) (hostler.Dispatch, erro
 	if err != nil || h == nil {
 		return hostler.Dispatch{}, err
 	}
-	d := hostler.Dispatch{Held: true, Reason: h.Reason, Text: store.HoldText(*h), Since: &h.Since, By: h.By,
-		Note: h.Note, Until: h.Until}
+	d := hostler.Dispatch{
+		Held: true, Reason: h.Reason, Text: store.HoldText(*h), Since: &h.Since, By: h.By,
+		Note: h.Note, Until: h.Until,
+	}
 	d.Waiting, d.More, err = tx.HeldJobs(project)
 	return d, err
 }
