@@ -93,14 +93,15 @@ func viewColumns(table string, but map[string]string) string {
 	return strings.Join(cols, ", ")
 }
 
-// selectLiveJobs reads live jobs by id, of one project.
+// selectLiveJobs reads live jobs by id, of one project. "+ 0" keeps the database from an
+// index that begins with the project, of which it would read all jobs.
 var selectLiveJobs = `SELECT ` + viewColumns("j", liveColumns) + liveJoins +
-	`JOIN project p ON p.id = j.project WHERE j.id IN ?* AND j.project = ?`
+	`JOIN project p ON p.id = j.project + 0 WHERE j.id IN ?* AND j.project + 0 = ?`
 
 var endedViewColumns = viewColumns("d", endedColumns)
 
-// selectEndedJobs reads jobs by id, of one project, from a part of the history. "+ 0" keeps
-// the database from an index that begins with the project, of which it would read all jobs.
+// selectEndedJobs reads jobs by id, of one project, from a part of the history, as
+// selectLiveJobs does.
 func selectEndedJobs(part string) string {
 	return `SELECT ` + endedViewColumns + ` FROM ` + part +
 		` d JOIN project p ON p.id = d.project + 0 WHERE d.id IN ?* AND d.project + 0 = ?`

@@ -326,20 +326,9 @@ func (tx *Tx) scanHistory(q JobQuery, top int64, limit int) (found []int64, down
 			return h.found, h.down, nil
 		}
 		parts = parts[take:]
-		if take = 3 * h.read; take == 0 {
-			take = h.firstParts()
-		}
+		take = max(1, 3*h.read)
 	}
 	return h.found, h.down, nil
-}
-
-// firstParts is how many closed parts are searched first: one where they have many sources.
-func (h *history) firstParts() int {
-	states, _ := h.q.endedStates()
-	if h.q.broad() || h.q.Run != 0 || h.q.Asset != 0 || len(states) > 0 {
-		return partBudget / 4
-	}
-	return 1
 }
 
 // scan searches some parts; those that are left have ids up to left.

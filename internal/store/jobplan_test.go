@@ -13,7 +13,7 @@ import (
 	"hostler.dev/hostler/internal/store/storetest"
 )
 
-// explaining asks for the plan of each read of the history.
+// explaining asks for the plan of each read of jobs.
 type explaining struct {
 	sqldb.Driver
 	plans *[]string
@@ -29,7 +29,7 @@ type explainingConn struct {
 }
 
 func (c explainingConn) Query(ctx context.Context, sql string, args ...any) (sqldb.Rows, error) {
-	if strings.Contains(sql, "FROM done_") {
+	if strings.Contains(sql, "FROM done_") || strings.Contains(sql, "FROM job j") {
 		if err := c.plan(ctx, sql, args); err != nil {
 			return nil, err
 		}
@@ -62,15 +62,15 @@ func (c explainingConn) plan(ctx context.Context, sql string, args []any) error 
 	return r.Err()
 }
 
-// TestJobsAreReadByID is a regression test: a read of one ended job by its id read all jobs
-// of its project in that part of the history, by an index that begins with the project.
+// TestJobsAreReadByID is a regression test: a read of one job by its id read all jobs of its
+// project in that part of the history, by an index that begins with the project.
 func TestJobsAreReadByID(t *testing.T) {
 	storetest.EachDriver(t, func(t *testing.T, ds *storetest.Drivers) {
 		var plans []string
 		db := explaining{ds.Open(t), &plans}
 		st := store.New(db, db)
 		var project hostler.ProjectID
-		var ids []hostler.JobID
+		var ids, live []hostler.JobID
 		err := st.InTx(t.Context(), func(tx *store.Tx) error {
 			p, err := tx.InsertProject("p")
 			if err != nil {
@@ -95,7 +95,10 @@ func TestJobsAreReadByID(t *testing.T) {
 			for _, l := range got.Leases {
 				reports = append(reports, hostler.Report{LeaseRef: l.LeaseRef, Attempt: l.Attempt, Outcome: hostler.OutcomeSucceeded})
 			}
-			_, err = tx.Finish(w, reports)
+			if _, err = tx.Finish(w, reports); err != nil {
+				return err
+			}
+			live, err = tx.Enqueue(specsOf(project, "a", 3))
 			return err
 		})
 		if err != nil {
@@ -104,6 +107,10 @@ func TestJobsAreReadByID(t *testing.T) {
 		for what, read := range map[string]func(tx *store.Tx) (int, error){
 			"Jobs": func(tx *store.Tx) (int, error) {
 				jobs, err := tx.Jobs(project, ids[:3])
+				return len(jobs), err
+			},
+			"Jobs that wait": func(tx *store.Tx) (int, error) {
+				jobs, err := tx.Jobs(project, live)
 				return len(jobs), err
 			},
 			"JobSpecs": func(tx *store.Tx) (int, error) {
@@ -123,7 +130,7 @@ func TestJobsAreReadByID(t *testing.T) {
 				t.Fatalf("%s: %v", what, err)
 			}
 			byProject := slices.ContainsFunc(plans, func(line string) bool {
-				return strings.Contains(line, "done_") && strings.Contains(line, "project=") ||
+				return strings.Contains(line, "_group") ||
 					strings.Contains(line, "Index Cond") && strings.Contains(line, "project =")
 			})
 			if len(plans) == 0 || byProject {

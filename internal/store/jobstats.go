@@ -94,10 +94,10 @@ func (tx *Tx) RunSummary(project hostler.ProjectID, run hostler.RunID) (hostler.
 	seenDone, _ := tx.seen(`x.asset`)
 	for _, sql := range []string{
 		`SELECT ` + liveState + ` AS state, count(*)` + liveJoins +
-			`WHERE j.run = ? AND j.run <> 0 AND j.project = ?` + seenLive + ` GROUP BY 1`,
+			`WHERE j.run = ? AND j.run <> 0 AND j.project + 0 = ?` + seenLive + ` GROUP BY 1`,
 		// Materialized, because SQLite would group the segments before it uses their
 		// indexes.
-		`WITH d AS MATERIALIZED (SELECT x.state FROM done x WHERE x.run = ? AND x.run <> 0 AND x.project = ?` + seenDone + `)
+		`WITH d AS MATERIALIZED (SELECT x.state FROM done x WHERE x.run = ? AND x.run <> 0 AND x.project + 0 = ?` + seenDone + `)
 SELECT state, count(*) FROM d GROUP BY state`,
 	} {
 		counts, err := query[count](tx, sql, append([]any{run, project}, args...)...)

@@ -75,7 +75,7 @@ func (tx *Tx) AddressesOf(project hostler.ProjectID, addresses []string) (map[st
 	seenJob, _ := tx.seen(`j.asset`)
 	args = append(append(args, project, addresses), seenArgs...)
 	own, err := column[string](tx, `SELECT a.address FROM asset a WHERE a.project = ? AND a.address IN ?*`+seen+`
-UNION SELECT t.address FROM job_target t JOIN job j ON j.id = t.job WHERE j.project = ? AND t.address IN ?*`+seenJob,
+UNION SELECT t.address FROM job_target t JOIN job j ON j.id = t.job WHERE j.project + 0 = ? AND t.address IN ?*`+seenJob,
 		args...)
 	out := make(map[string]bool, len(own))
 	for _, address := range own {
