@@ -85,7 +85,7 @@ func (s *source) database(ctx context.Context, queues int) (*database, error) {
 		// As many segments as a server with few jobs gets, which starts one when a thirtieth
 		// of the retention has passed; at least what a busy one gets.
 		most := s.o.ended[len(s.o.ended)-1]
-		opt := sqlite.Options{SegmentRows: int64(max(1, min(250_000, most/30)))}
+		opt := sqlite.Options{SegmentRows: int64(max(10_000, min(250_000, most/30)))}
 		b.open = func(context.Context) (db, log sqldb.Driver, err error) {
 			if db, err = sqlite.Open(filepath.Join(dir, "hostler.db"), opt); err != nil {
 				return nil, nil, err
