@@ -13,6 +13,9 @@ const APIVersion = "hostler/v1"
 const (
 	MaxSteps         = 200
 	MaxDocumentBytes = 1 << 20
+	MaxFlowDepth     = 5 // templates within each other
+	MaxOutputs       = 20
+	MaxOutputBytes   = 8 << 10 // of all outputs of one job
 )
 
 // Template is the flow that a document of kind Template describes: static, it cannot run.
@@ -36,7 +39,7 @@ type TaskSpec struct {
 }
 
 // Step is a node of a template. It is of the kind whose field it has: Action, Approval,
-// Wait or Notify.
+// Wait, Notify or Flow.
 type Step struct {
 	ID    string    `json:"id"`
 	Title string    `json:"title,omitempty"`
@@ -54,13 +57,42 @@ type Step struct {
 	Priority int      `json:"priority,omitempty"`
 	OnLost   OnLost   `json:"on_lost,omitempty"`
 
+	// Outputs are the values that each job leaves for later steps, by name.
+	Outputs map[string]Output `json:"outputs,omitempty"`
+	Verify  *Probe            `json:"verify,omitempty" doc:"decides jobs whose outcome is unknown"`
+
 	Approval *ApprovalStep `json:"approval,omitempty"`
 	Wait     Duration      `json:"wait,omitempty"`
 	Notify   *NotifyStep   `json:"notify,omitempty"`
+	Flow     *FlowStep     `json:"flow,omitempty"`
 
 	When      string    `json:"when,omitempty" doc:"an expression; the step is skipped when it is false"`
 	Always    bool      `json:"always,omitempty" doc:"runs also after a failure or a rejection"`
 	OnFailure OnFailure `json:"on_failure,omitempty"`
+	Undoes    string    `json:"undoes,omitempty" doc:"id of a step: runs only in a rollback, on the hosts on which that step ran"`
+}
+
+// Output is a value that a job of a step leaves for later steps.
+type Output struct {
+	From   string          `json:"from" doc:"stdout, or a path into the result of the job, such as exit_code or outputs.0.stdout"`
+	Schema json.RawMessage `json:"schema,omitempty" doc:"JSON Schema of the value; default: a text"`
+}
+
+// Probe is an action that looks at a host: between two waves, or to find out whether
+// something happened.
+type Probe struct {
+	Action  string          `json:"action"`
+	Args    json.RawMessage `json:"args,omitempty"`
+	Target  *StepTarget     `json:"target,omitempty" doc:"of a gate; default: the hosts on which the step has succeeded"`
+	Timeout Duration        `json:"timeout,omitempty"`
+	Retry   *Retry          `json:"retry,omitempty"`
+}
+
+// FlowStep is a step that runs another template of the project.
+type FlowStep struct {
+	Template string          `json:"template"`
+	Version  int             `json:"version,omitempty" doc:"0: the latest when the run starts"`
+	Params   json.RawMessage `json:"params,omitempty" doc:"an object; over the defaults of that template"`
 }
 
 // StepTarget selects the hosts of a step.
@@ -76,6 +108,7 @@ type OnFailure string
 const (
 	OnFailureStop     OnFailure = "stop"     // default: no further step starts, but those marked always
 	OnFailureContinue OnFailure = "continue" // the run goes on as if the step had succeeded
+	OnFailureRollback OnFailure = "rollback" // as stop; then the steps run that undo others
 )
 
 // Rollout divides the hosts of a step into waves. A wave starts when all jobs of the one
@@ -85,6 +118,7 @@ type Rollout struct {
 	MaxFailures  Amount   `json:"max_failures,omitzero" doc:"hosts that may fail, as a number or a part of all hosts; default 0"`
 	PauseBetween Duration `json:"pause_between,omitempty" doc:"between two waves"`
 	Parallel     int      `json:"parallel,omitempty" doc:"hosts of a wave at once; default: all"`
+	Gate         *Probe   `json:"gate,omitempty" doc:"must succeed between two waves"`
 }
 
 // Retry is how often each job of a step is tried.
@@ -103,6 +137,7 @@ type ApprovalStep struct {
 	Expires   Duration `json:"expires,omitempty" doc:"default: never"`
 	OnExpiry  OnExpiry `json:"on_expiry,omitempty" doc:"reject (default) or continue"`
 	Self      bool     `json:"self,omitempty" doc:"whether the requester of the run may approve"`
+	Bind      string   `json:"bind,omitempty" doc:"strict: the steps behind it use no output that is still to come"`
 }
 
 // OnExpiry is what happens to an approval for which time is over.
@@ -191,6 +226,7 @@ const (
 	StepApproval StepKind = "approval"
 	StepWait     StepKind = "wait"
 	StepNotify   StepKind = "notify"
+	StepFlow     StepKind = "flow"
 )
 
 // Kind returns the kind of a valid step.
@@ -202,6 +238,8 @@ func (s *Step) Kind() StepKind {
 		return StepWait
 	case s.Notify != nil:
 		return StepNotify
+	case s.Flow != nil:
+		return StepFlow
 	}
 	return StepAction
 }

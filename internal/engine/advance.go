@@ -26,6 +26,8 @@ const (
 	runsAtOnce = 100
 	// stepsAtOnce is how often one run is advanced before it is the turn of others.
 	stepsAtOnce = 20
+	// lateBatch is how many jobs one transaction creates of steps whose args it renders.
+	lateBatch = 50
 	// fullQueueWait is how long a run waits whose queue is full or closed to it.
 	fullQueueWait = 5 * time.Second
 )
@@ -95,7 +97,11 @@ func (e *Engine) advance(ctx context.Context, id hostler.RunID) error {
 			return e.postpone(ctx, id)
 		default:
 		}
-		if err != nil || !more {
+		if err != nil {
+			return err
+		}
+		gathered, err := e.gather(ctx, id)
+		if err != nil || !more && !gathered {
 			return err
 		}
 	}
@@ -119,7 +125,7 @@ func (e *Engine) postpone(ctx context.Context, id hostler.RunID) error {
 
 func (e *Engine) advanceOnce(ctx context.Context, id hostler.RunID) (more bool, err error) {
 	err = e.store.InTx(ctx, func(tx *store.Tx) error {
-		a := &advance{Tx: tx}
+		a := &advance{Tx: tx, check: e.cfg.Check}
 		err := a.run(id)
 		more = a.more
 		return err
@@ -130,13 +136,17 @@ func (e *Engine) advanceOnce(ctx context.Context, id hostler.RunID) (more bool, 
 // advance is one transaction that advances a run.
 type advance struct {
 	*store.Tx
+	check  Check
 	row    *store.RunRow
 	steps  []store.RunStepRow
-	values flow.Values // without the state of the run and its steps
+	specs  []flow.Spec             // of the steps
+	probes map[int][]store.JobHost // by step: what its probe must look at
 	more   bool
+	err    error // of a callback
 
-	specs  []hostler.JobSpec
-	starts []store.HostStart // of the specs, and of missing hosts after them
+	jobs    []hostler.JobSpec
+	starts  []store.HostStart // of the jobs
+	missing []store.HostStart // without a job
 }
 
 func (a *advance) run(id hostler.RunID) (err error) {
@@ -154,7 +164,12 @@ func (a *advance) run(id hostler.RunID) (err error) {
 	if err != nil {
 		return err
 	}
-	clock := flow.Clock{Now: a.Now(), Holds: a.holds, Jobs: batch}
+	clock := flow.Clock{Now: a.Now(), Holds: a.holds, Ran: a.ran, Jobs: batch}
+	for i := range a.specs {
+		if a.specs[i].Late && !state.Steps[i].State.Ended() {
+			clock.Jobs = lateBatch
+		}
+	}
 	// Lanes are locked once in a transaction: what cancels jobs creates none.
 	cancelled, err := a.cancelJobs(state)
 	if err != nil {
@@ -164,6 +179,9 @@ func (a *advance) run(id hostler.RunID) (err error) {
 		clock.Jobs = 0
 	}
 	next, effects, more := flow.Next(state, clock)
+	if a.err != nil {
+		return a.err
+	}
 	a.more = more || cancelled > 0
 	if err := a.apply(&next, effects); err != nil {
 		return err
@@ -176,40 +194,77 @@ func (a *advance) run(id hostler.RunID) (err error) {
 
 // state is the run as package flow sees it.
 func (a *advance) state() (flow.Run, error) {
-	r := flow.Run{State: a.row.State, Paused: a.row.Paused, Stop: a.row.Stop, Steps: make([]flow.Step, len(a.steps))}
-	specs := make([]hostler.Step, len(a.steps))
+	r := flow.Run{State: a.row.State, Paused: a.row.Paused, Stop: a.row.Stop}
+	a.specs = make([]flow.Spec, len(a.steps))
 	for i := range a.steps {
-		if err := json.Unmarshal([]byte(a.steps[i].Spec), &specs[i]); err != nil {
+		if err := json.Unmarshal([]byte(a.steps[i].Spec), &a.specs[i]); err != nil {
 			return r, fmt.Errorf("decode step %d: %w", i, err)
 		}
 	}
-	needs := flow.Needs(specs)
+	r.Steps = flow.Link(a.specs)
+	a.probes = map[int][]store.JobHost{}
 	for i := range a.steps {
-		s := &a.steps[i]
-		r.Steps[i] = flow.Step{
-			Spec: &specs[i], Needs: needs[i], State: s.State, Hosts: s.Hosts, Kept: s.Kept, Started: s.Started,
-			Succeeded: s.Succeeded, Failed: s.Failed, Cancelled: s.Cancelled, Unknown: s.Unknown,
-			Until: s.Until, Decision: s.Decision, Strict: a.row.Source == hostler.RunAdHoc,
+		row, s := &a.steps[i], &r.Steps[i]
+		s.State, s.Total, s.Follows, s.Hosts, s.Kept = row.State, row.Total, a.specs[i].Follows, row.Hosts, row.Kept
+		s.Started, s.Succeeded, s.Failed = row.Started, row.Succeeded, row.Failed
+		s.Cancelled, s.Unknown, s.Gated = row.Cancelled, row.Unknown, row.Gated
+		s.Until, s.Decision, s.Strict = row.Until, row.Decision, a.row.Source == hostler.RunAdHoc
+		if err := a.look(i, s); err != nil {
+			return r, err
 		}
 	}
-	a.values = flow.Values{"params": flow.ParamValues(json.RawMessage(a.row.Params))}
 	return r, nil
 }
 
-// valuesOf is what conditions and texts see at a state.
-func (a *advance) valuesOf(r *flow.Run) flow.Values {
-	steps := make(map[string]any, len(r.Steps))
-	for i := range r.Steps {
-		steps[a.steps[i].Step] = flow.StepView(&r.Steps[i])
+// look counts what of a running step is not in its counters.
+func (a *advance) look(i int, s *flow.Step) error {
+	if s.State != hostler.StepRunning && s.State != hostler.StepUnknown {
+		return nil
 	}
-	state := cmp.Or(r.Stop, hostler.RunRunning)
-	a.values["run"] = flow.RunView(a.row.ID, a.row.RequesterName, state)
-	a.values["steps"] = steps
-	return a.values
+	if len(a.specs[i].Outputs) > 0 && s.Succeeded > 0 {
+		hosts, err := a.UncollectedHosts(a.steps[i].ID, 1)
+		if s.Uncollected = len(hosts); err != nil {
+			return err
+		}
+	}
+	if s.Probe > 0 && s.Unknown > 0 {
+		hosts, err := a.UnprobedHosts(a.steps[i].ID, a.steps[s.Probe-1].ID, batch)
+		s.Unprobed, a.probes[s.Probe-1] = len(hosts), hosts
+		return err
+	}
+	return nil
 }
 
 func (a *advance) holds(r *flow.Run, step int) (bool, error) {
-	return flow.Holds(r.Steps[step].Spec.When, a.valuesOf(r))
+	values, err := a.valuesOf(r, step)
+	if err != nil {
+		a.err = err
+		return false, err
+	}
+	return flow.Holds(r.Steps[step].Spec.When, values)
+}
+
+// ran is how many hosts a step has that undoes another.
+func (a *advance) ran(step int) int {
+	if !a.specs[step].Follows {
+		return a.steps[step].Total
+	}
+	n, err := a.HostsThatRan(a.followed(step).ID)
+	if err != nil {
+		a.err = err
+	}
+	return n
+}
+
+// followed is the step on whose hosts another one works.
+func (a *advance) followed(step int) *store.RunStepRow {
+	id := cmp.Or(a.specs[step].PartOf(), a.specs[step].Undoes)
+	for k := range a.specs {
+		if a.specs[k].ID == id {
+			return &a.steps[k]
+		}
+	}
+	return &a.steps[step]
 }
 
 // cancelJobs cancels a part of the jobs of steps that must not go on, and returns how many.
@@ -270,7 +325,12 @@ func (a *advance) effect(next *flow.Run, effect flow.Effect) error {
 	row, spec := &a.steps[effect.Step], next.Steps[effect.Step].Spec
 	switch effect.Kind {
 	case flow.Enqueue:
-		return a.start(row, effect.N)
+		return a.start(next, row, effect.N)
+	case flow.Again:
+		row.State, row.Hosts, row.Kept = hostler.StepRunning, effect.N, 0
+		row.Round++
+		row.NextSeq, row.Started, row.Reason, row.EndedAt = 0, 0, "", time.Time{}
+		return a.RestartSteps([]store.RunStepRow{*row})
 	case flow.Ask:
 		return a.ask(row, spec, next)
 	case flow.Close:
@@ -280,7 +340,11 @@ func (a *advance) effect(next *flow.Run, effect flow.Effect) error {
 		}
 		return a.CloseApproval(row.ID, state)
 	case flow.Notify:
-		text := flow.RenderText(spec.Notify.Text, a.valuesOf(next))
+		values, err := a.valuesOf(next, effect.Step)
+		if err != nil {
+			return err
+		}
+		text := flow.RenderText(spec.Notify.Text, values)
 		a.Emit(a.row.Project, hostler.EventRunMessage, hostler.ObjectEvent{
 			Object: text, By: a.row.RequesterName, Channel: spec.Notify.Channel,
 		})
@@ -298,34 +362,37 @@ func (a *advance) ask(row *store.RunStepRow, spec *hostler.Step, next *flow.Run)
 	if err != nil {
 		return fmt.Errorf("encode approvers: %w", err)
 	}
+	values, err := a.valuesOf(next, row.N)
+	if err != nil {
+		return err
+	}
 	return a.InsertApproval(store.ApprovalRow{
 		Project: a.row.Project, Run: a.row.ID, Step: row.ID,
-		Title: flow.RenderText(spec.Approval.Title, a.valuesOf(next)), Approvers: string(list),
+		Title: flow.RenderText(spec.Approval.Title, values), Approvers: string(list),
 		Quorum: max(1, spec.Approval.Quorum), Self: spec.Approval.Self, Requester: a.row.Requester,
 		ExpiresAt: next.Steps[row.N].Until,
 	})
 }
 
 // start prepares the jobs of the next n hosts of a step.
-func (a *advance) start(row *store.RunStepRow, n int) error {
+func (a *advance) start(next *flow.Run, row *store.RunStepRow, n int) error {
 	var jobs store.StepJobs
 	if err := json.Unmarshal([]byte(row.Jobs), &jobs); err != nil {
 		return fmt.Errorf("decode the jobs of step %s: %w", row.Step, err)
 	}
 	if !jobs.OnAsset {
 		row.NextSeq = 1
-		a.add(row, 0, specOf(a.row, &jobs, store.Target{}), "")
-		return nil
+		return a.addHosts(next, row, &jobs, []place{{}})
 	}
 	for n > 0 {
-		seqs, hosts, err := a.nextHosts(row, n)
+		hosts, err := a.nextHosts(row, n)
 		if err != nil {
 			return err
 		}
 		if len(hosts) == 0 {
 			return fmt.Errorf("step %s has %d hosts fewer than it counts", row.Step, n)
 		}
-		if err := a.addHosts(row, &jobs, seqs, hosts); err != nil {
+		if err := a.addHosts(next, row, &jobs, hosts); err != nil {
 			return err
 		}
 		n -= len(hosts)
@@ -333,67 +400,108 @@ func (a *advance) start(row *store.RunStepRow, n int) error {
 	return nil
 }
 
-// nextHosts returns the places of up to n hosts that the current round of a step has not
-// looked at, and the hosts. A later round passes over hosts that have succeeded.
-func (a *advance) nextHosts(row *store.RunStepRow, n int) (seqs []int64, hosts []store.RunHost, err error) {
+// place is a host of a step that starts.
+type place struct {
+	store.RunHost
+	seq   int64
+	about hostler.JobID // that a probe looks at
+}
+
+// nextHosts returns up to n hosts that the current round of a step has not looked at. A
+// later round passes over hosts that have succeeded; a step that follows another one has
+// hosts of that.
+func (a *advance) nextHosts(row *store.RunStepRow, n int) (hosts []place, err error) {
+	follows, source := a.specs[row.N].Follows, row
+	if follows {
+		source = a.followed(row.N)
+	}
 	for len(hosts) == 0 && row.NextSeq < int64(row.Total) {
 		part, err := a.RunHosts(row.Run, row.HostSet, row.NextSeq, batch)
 		if err != nil || len(part) == 0 {
-			return nil, nil, err
+			return nil, err
 		}
 		var before map[int64]store.StartedHost
-		if row.Round > 0 {
-			if before, err = a.StartedHosts(row.ID, row.NextSeq, row.NextSeq+int64(len(part))); err != nil {
-				return nil, nil, err
+		if row.Round > 0 || follows {
+			before, err = a.StartedHosts(source.ID, row.NextSeq, row.NextSeq+int64(len(part)))
+			if err != nil {
+				return nil, err
 			}
 		}
 		for _, h := range part {
 			if len(hosts) == n {
 				break
 			}
-			if row.Kept == 0 || before[row.NextSeq].State != string(hostler.StateSucceeded) {
-				seqs, hosts = append(seqs, row.NextSeq), append(hosts, h)
-			}
+			p := place{RunHost: h, seq: row.NextSeq}
 			row.NextSeq++
+			switch {
+			case follows && !a.follows(row, &p, before[p.seq]):
+			case !follows && row.Kept > 0 && before[p.seq].State == string(hostler.StateSucceeded):
+			default:
+				hosts = append(hosts, p)
+			}
 		}
 	}
-	return seqs, hosts, nil
+	return hosts, nil
 }
 
-// addHosts prepares the jobs of hosts. One whose asset is gone counts as failed.
-func (a *advance) addHosts(row *store.RunStepRow, jobs *store.StepJobs, seqs []int64, hosts []store.RunHost) error {
-	ids := make([]hostler.AssetID, len(hosts))
-	for i, h := range hosts {
-		ids[i] = h.ID
+// follows reports whether a step works on a host of the step that it follows: where that has
+// run, to undo it; where it succeeded, for a gate; where its outcome is unknown, for a probe.
+func (a *advance) follows(row *store.RunStepRow, p *place, of store.StartedHost) bool {
+	switch spec := &a.specs[row.N]; {
+	case spec.GateOf != "":
+		return of.State == string(hostler.StateSucceeded)
+	case spec.ProbeOf != "":
+		i := slices.IndexFunc(a.probes[row.N], func(h store.JobHost) bool { return h.Seq == p.seq })
+		if i >= 0 {
+			p.about = a.probes[row.N][i].Job
+		}
+		return i >= 0
 	}
-	targets, err := a.Targets(a.row.Project, ids, nil, nil)
+	return of.Ran
+}
+
+// addHosts prepares the jobs of hosts. One whose asset is gone, or whose job is refused,
+// counts as failed.
+func (a *advance) addHosts(next *flow.Run, row *store.RunStepRow, jobs *store.StepJobs, places []place) error {
+	hosts, ids := make([]store.RunHost, len(places)), make([]hostler.AssetID, len(places))
+	for i, p := range places {
+		hosts[i], ids[i] = p.RunHost, p.ID
+	}
+	byID := map[hostler.AssetID]store.Target{0: {}}
+	if jobs.OnAsset {
+		targets, err := a.Targets(a.row.Project, ids, nil, nil)
+		if err != nil {
+			return err
+		}
+		byID = make(map[hostler.AssetID]store.Target, len(targets))
+		for _, t := range targets {
+			byID[t.ID] = t
+		}
+	}
+	args, refused, err := a.render(next, row, jobs, hosts)
 	if err != nil {
 		return err
 	}
-	byID := make(map[hostler.AssetID]store.Target, len(targets))
-	for _, t := range targets {
-		byID[t.ID] = t
-	}
-	var missing []store.HostStart
-	for i, h := range hosts {
-		t, ok := byID[h.ID]
-		if !ok {
-			row.Missing++
-			missing = append(missing, store.HostStart{Step: row.ID, Seq: seqs[i], Round: row.Round})
+	for i, p := range places {
+		start := store.HostStart{Step: row.ID, Seq: p.seq, Round: row.Round, Bind: p.Bind, About: p.about}
+		t, ok := byID[p.ID]
+		if ok && refused[i] == nil {
+			job := specOf(a.row, jobs, t)
+			job.Args = args[i]
+			a.jobs, a.starts = append(a.jobs, job), append(a.starts, start)
 			continue
 		}
-		a.add(row, seqs[i], specOf(a.row, jobs, t), h.Bind)
+		if refused[i] != nil {
+			b, err := json.Marshal(refused[i])
+			if err != nil {
+				return fmt.Errorf("encode a refusal: %w", err)
+			}
+			start.Note = string(b)
+		}
+		row.Missing++
+		a.more, a.missing = true, append(a.missing, start)
 	}
-	if len(missing) == 0 {
-		return nil
-	}
-	a.more = true
-	return a.StartHosts(missing)
-}
-
-func (a *advance) add(row *store.RunStepRow, seq int64, spec hostler.JobSpec, bind string) {
-	a.specs = append(a.specs, spec)
-	a.starts = append(a.starts, store.HostStart{Step: row.ID, Seq: seq, Round: row.Round, Bind: bind})
+	return nil
 }
 
 // specOf is the job of a step on a target.
@@ -401,7 +509,7 @@ func specOf(r *store.RunRow, j *store.StepJobs, t store.Target) hostler.JobSpec 
 	s := hostler.JobSpec{
 		Project: r.Project, Run: r.ID, Queue: j.Queue, Action: j.Action, Args: j.Args, Asset: t.ID, AssetName: t.Name,
 		LaneKey: j.LaneKey, LaneLimit: j.LaneLimit, Priority: j.Priority, MaxAttempts: j.MaxAttempts,
-		Backoff: j.Backoff, Timeout: j.Timeout.D(), OnLost: j.OnLost, OnUnknown: j.OnUnknown, OnRetry: j.OnRetry,
+		Backoff: j.Backoff, Timeout: j.Timeout.D(), DefaultTimeout: j.DefaultTimeout, OnLost: j.OnLost, OnUnknown: j.OnUnknown, OnRetry: j.OnRetry,
 		CreatedBy: r.RequesterName, CreatedByID: r.Requester, Accepted: true,
 	}
 	if j.AssetLane {
@@ -413,10 +521,10 @@ func specOf(r *store.RunRow, j *store.StepJobs, t store.Target) hostler.JobSpec 
 // createJobs enqueues all jobs of the transaction at once: their lanes are locked in one
 // order.
 func (a *advance) createJobs() error {
-	if len(a.specs) == 0 {
-		return nil
+	if err := a.StartHosts(a.missing); err != nil || len(a.jobs) == 0 {
+		return err
 	}
-	ids, err := a.Enqueue(a.specs)
+	ids, err := a.Enqueue(a.jobs)
 	if err != nil {
 		return err
 	}
@@ -431,7 +539,8 @@ func (a *advance) saveSteps(next *flow.Run) error {
 	var changed []store.RunStepRow
 	for i := range next.Steps {
 		s, row := &next.Steps[i], a.steps[i]
-		same := s.State == row.State && s.Started == row.Started && s.Until.Equal(row.Until) && row.Missing == 0
+		same := s.State == row.State && s.Started == row.Started && s.Until.Equal(row.Until) && row.Missing == 0 &&
+			s.Gated == row.Gated
 		if same {
 			continue
 		}
@@ -441,7 +550,7 @@ func (a *advance) saveSteps(next *flow.Run) error {
 		if s.State.Ended() && !row.State.Ended() {
 			row.EndedAt = a.Now()
 		}
-		row.State, row.Started, row.Until = s.State, s.Started, s.Until
+		row.State, row.Started, row.Until, row.Gated = s.State, s.Started, s.Until, s.Gated
 		if s.Reason != (hostler.Text{}) {
 			b, err := json.Marshal(s.Reason)
 			if err != nil {

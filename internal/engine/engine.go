@@ -39,6 +39,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,10 @@ import (
 // the transactions of workers.
 const batch = 500
 
+// Check returns for each args of jobs of a step why they are refused; nil where they are
+// not. See [Config].
+type Check func(tx *store.Tx, r *store.RunRow, jobs *store.StepJobs, args []json.RawMessage) ([]*hostler.Text, error)
+
 // Config is what an [Engine] needs.
 type Config struct {
 	Store *store.Store
@@ -63,6 +68,8 @@ type Config struct {
 	Pin func(ctx context.Context, job store.LeasedJob, k hostler.HostKeyOffer) error
 	// Plan computes what an approval approves; nil in tests without approvals.
 	Plan func(ctx context.Context, a store.ApprovalRow) (*store.ApprovalPlan, error)
+	// Check refuses jobs of a step whose args are complete only now; nil: none.
+	Check Check
 	// Fire fires schedules that are due, and returns when to call it again; CancelReplaced
 	// cancels jobs of runs that later fires replaced, and reports whether there are more.
 	// Nil: there are no schedules.

@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,10 +33,13 @@ func Needs(steps []hostler.Step) [][]int {
 		at[steps[i].ID] = i
 	}
 	out := make([][]int, len(steps))
+	above := -1
 	for i := range steps {
 		switch needs := steps[i].Needs; {
-		case needs == nil && i > 0:
-			out[i] = []int{i - 1}
+		case steps[i].Undoes != "":
+			continue // a rollback has an order of its own
+		case needs == nil && above >= 0:
+			out[i] = []int{above}
 		case needs != nil:
 			for _, id := range *needs {
 				if n, ok := at[id]; ok {
@@ -42,6 +47,7 @@ func Needs(steps []hostler.Step) [][]int {
 				}
 			}
 		}
+		above = i
 	}
 	return out
 }
@@ -91,9 +97,29 @@ func checkTemplate(f *check.Fields, t *hostler.Template) {
 	checkIDs(f, t.Steps)
 	before := checkOrder(f, t.Steps)
 	for i := range t.Steps {
-		c := stepCheck{f: f, t: t, s: &t.Steps[i], path: check.Item("steps", i), before: before[i]}
+		c := stepCheck{
+			f: f, t: t, s: &t.Steps[i], path: check.Item("steps", i), before: before[i], strict: strictOf(t.Steps, before, i),
+		}
 		c.run()
 	}
+}
+
+// strictOf returns the steps between a step and a strict approval that it is behind, with
+// the id of the approval.
+func strictOf(steps []hostler.Step, before []map[string]bool, i int) map[string]string {
+	out := map[string]string{}
+	for a := range steps {
+		ask := &steps[a]
+		if ask.Approval == nil || ask.Approval.Bind == "" || !before[i][ask.ID] {
+			continue
+		}
+		for id := range before[i] {
+			if id != ask.ID && !before[a][id] {
+				out[id] = ask.ID
+			}
+		}
+	}
+	return out
 }
 
 func checkIDs(f *check.Fields, steps []hostler.Step) {
@@ -111,9 +137,9 @@ func checkIDs(f *check.Fields, steps []hostler.Step) {
 // checkOrder refuses unknown needs and cycles, and returns for each step those that end
 // before it starts.
 func checkOrder(f *check.Fields, steps []hostler.Step) []map[string]bool {
-	ids := map[string]bool{}
+	ids, undo := map[string]bool{}, map[string]bool{}
 	for i := range steps {
-		ids[steps[i].ID] = true
+		ids[steps[i].ID], undo[steps[i].ID] = true, steps[i].Undoes != ""
 	}
 	for i := range steps {
 		if steps[i].Needs == nil {
@@ -121,7 +147,7 @@ func checkOrder(f *check.Fields, steps []hostler.Step) []map[string]bool {
 		}
 		for n, id := range *steps[i].Needs {
 			path := check.Item(check.Item("steps", i)+".needs", n)
-			f.Require(ids[id], path, "names no step of this template", "不是本模板中的步骤")
+			f.Require(ids[id] && !undo[id], path, "names no step of this template", "不是本模板中的步骤")
 			f.Require(id != steps[i].ID, path, "names the step itself", "不能依赖自身")
 		}
 	}
@@ -143,6 +169,14 @@ func checkOrder(f *check.Fields, steps []hostler.Step) []map[string]bool {
 			before[i][steps[n].ID] = true
 			for id := range before[n] {
 				before[i][id] = true
+			}
+		}
+	}
+	for i := range steps {
+		for n := range steps {
+			if steps[n].ID == steps[i].Undoes {
+				maps.Copy(before[i], before[n])
+				before[i][steps[n].ID] = true
 			}
 		}
 	}
@@ -186,36 +220,44 @@ type stepCheck struct {
 	t      *hostler.Template
 	s      *hostler.Step
 	path   string
-	before map[string]bool // steps that have ended when this one starts
+	before map[string]bool   // steps that have ended when this one starts
+	strict map[string]string // of these, those behind a strict approval that this one is behind
 }
 
 func (c *stepCheck) run() {
 	s, f := c.s, c.f
 	kinds := 0
-	for _, given := range []bool{s.Action != "", s.Approval != nil, s.Wait != 0, s.Notify != nil} {
+	for _, given := range []bool{s.Action != "", s.Approval != nil, s.Wait != 0, s.Notify != nil, s.Flow != nil} {
 		if given {
 			kinds++
 		}
 	}
-	f.Require(kinds == 1, c.path, "must have exactly one of action, approval, wait and notify",
-		"须且只能有 action、approval、wait、notify 之一")
+	f.Require(kinds == 1, c.path, "must have exactly one of action, approval, wait, notify and flow",
+		"须且只能有 action、approval、wait、notify、flow 之一")
 	f.Line(c.path+".title", s.Title, maxTitle)
 	f.Line(c.path+".action", s.Action, 64)
-	check.OneOf(f, c.path+".on_failure", s.OnFailure, "", hostler.OnFailureStop, hostler.OnFailureContinue)
+	check.OneOf(f, c.path+".on_failure", s.OnFailure, "", hostler.OnFailureStop, hostler.OnFailureContinue,
+		hostler.OnFailureRollback)
+	c.undoes()
 	checkCondition(f, c.path+".when", s.When, c.look)
 	f.Duration(c.path+".wait", s.Wait, maxWait)
 	c.actionOnly()
 	checkTarget(f, c.path+".target", s.Target)
 	if s.Rollout != nil {
 		CheckRollout(c.f, c.path+".rollout", s.Rollout)
+		c.probe(c.path+".rollout.gate", s.Rollout.Gate)
 	}
-	if s.Retry != nil {
-		check.Between(f, c.path+".retry.attempts", s.Retry.Attempts, 1, maxAttempts)
-		check.OneOf(f, c.path+".retry.backoff", s.Retry.Backoff, "", "fixed", "exponential")
-		f.Duration(c.path+".retry.base", s.Retry.Base, 24*time.Hour)
-		f.Duration(c.path+".retry.max", s.Retry.Max, 24*time.Hour)
-	}
+	checkRetry(f, c.path+".retry", s.Retry)
 	f.Duration(c.path+".timeout", s.Timeout, maxTimeout)
+	c.outputs()
+	c.probe(c.path+".verify", s.Verify)
+	if s.Verify != nil {
+		f.Require(s.Verify.Target == nil, c.path+".verify.target", "is not allowed: it looks at the host of the job",
+			"不允许：它检查作业所在的主机")
+	}
+	if s.Flow != nil {
+		c.flow(s.Flow)
+	}
 	if s.Approval != nil {
 		c.approval(s.Approval)
 	}
@@ -227,7 +269,55 @@ func (c *stepCheck) run() {
 		f.Text(c.path+".notify.text", s.Notify.Text, maxText)
 		c.text(s.Notify.Text, c.path+".notify.text")
 	}
-	c.args()
+	c.args(c.path+".args", s.Args)
+}
+
+func checkRetry(f *check.Fields, path string, r *hostler.Retry) {
+	if r == nil {
+		return
+	}
+	check.Between(f, path+".attempts", r.Attempts, 1, maxAttempts)
+	check.OneOf(f, path+".backoff", r.Backoff, "", "fixed", "exponential")
+	f.Duration(path+".base", r.Base, 24*time.Hour)
+	f.Duration(path+".max", r.Max, 24*time.Hour)
+}
+
+// probe checks a gate or a verify action.
+func (c *stepCheck) probe(path string, p *hostler.Probe) {
+	if p == nil {
+		return
+	}
+	c.f.Line(path+".action", p.Action, 64)
+	c.f.Given(path+".action", p.Action)
+	checkTarget(c.f, path+".target", p.Target)
+	c.f.Duration(path+".timeout", p.Timeout, maxTimeout)
+	checkRetry(c.f, path+".retry", p.Retry)
+	c.args(path+".args", p.Args)
+}
+
+// flow checks a step that runs another template.
+func (c *stepCheck) flow(s *hostler.FlowStep) {
+	c.f.Name(c.path+".flow.template", s.Template, 64)
+	c.f.Require(s.Version >= 0, c.path+".flow.version", "must be at least 1", "至少为 1")
+	c.f.Require(s.Template != c.t.Name, c.path+".flow.template", "is this template itself", "不能为本模板")
+	c.args(c.path+".flow.params", s.Params)
+	c.f.Require(!UsesOutputs(s.Params), c.path+".flow.params",
+		"must not look up outputs: parameters are checked before the run starts", "不能引用步骤输出：参数在运行前检查")
+}
+
+// undoes checks a step that undoes another.
+func (c *stepCheck) undoes() {
+	if c.s.Undoes == "" {
+		return
+	}
+	at := slices.IndexFunc(c.t.Steps, func(o hostler.Step) bool { return o.ID == c.s.Undoes })
+	c.f.Require(at >= 0 && c.t.Steps[max(at, 0)].Undoes == "", c.path+".undoes", "names no step of this template that can be undone",
+		"不是本模板中可回滚的步骤")
+	c.f.Require(c.s.Needs == nil, c.path+".needs", "is not allowed: a rollback runs in the reverse order of the steps",
+		"不允许：回滚按步骤的相反顺序执行")
+	c.f.Require(!c.s.Always, c.path+".always", "is not allowed: it runs in a rollback only", "不允许：仅在回滚时执行")
+	asks := slices.ContainsFunc(c.t.Steps, func(o hostler.Step) bool { return o.OnFailure == hostler.OnFailureRollback })
+	c.f.Require(asks, c.path+".undoes", "is never used: no step has on_failure: rollback", "不会被使用：没有步骤设置 on_failure: rollback")
 }
 
 // actionOnly refuses fields that only actions have.
@@ -237,7 +327,8 @@ func (c *stepCheck) actionOnly() {
 		return
 	}
 	for name, given := range map[string]bool{
-		"args": s.Args != nil, "target": s.Target != nil, "rollout": s.Rollout != nil, "retry": s.Retry != nil,
+		"args": s.Args != nil, "target": s.Target != nil && s.Flow == nil, "outputs": s.Outputs != nil,
+		"verify": s.Verify != nil, "rollout": s.Rollout != nil, "retry": s.Retry != nil,
 		"timeout": s.Timeout != 0, "queue": s.Queue != "", "lane": s.Lane != "", "priority": s.Priority != 0,
 		"on_lost": s.OnLost != "",
 	} {
@@ -270,23 +361,25 @@ func (c *stepCheck) approval(a *hostler.ApprovalStep) {
 	}
 	check.Between(c.f, path+".quorum", a.Quorum, 0, maxPeople)
 	c.f.Duration(path+".expires", a.Expires, maxWait)
+	check.OneOf(c.f, path+".bind", a.Bind, "", "strict")
 	check.OneOf(c.f, path+".on_expiry", a.OnExpiry, "", hostler.OnExpiryReject, hostler.OnExpiryContinue)
 }
 
-// args checks the look-ups in args: they see what is known when the run starts.
-func (c *stepCheck) args() {
-	if c.s.Args == nil {
+// args checks the look-ups in args: they see what is known when the run starts, and outputs
+// of steps that have ended.
+func (c *stepCheck) args(path string, args json.RawMessage) {
+	if args == nil {
 		return
 	}
-	v, ok := decodeObject(c.s.Args)
+	v, ok := decodeObject(args)
 	if !ok {
-		c.f.Add(c.path+".args", "must be an object", "须为对象")
+		c.f.Add(path, "must be an object", "须为对象")
 		return
 	}
-	faults := lookups(v, c.path+".args", func(l lookup) {
-		if l.path[0] == "steps" || l.path[0] == "run" && len(l.path) == 2 && l.path[1] == "state" {
-			c.f.Add(l.at, "is not known before the run starts: args may look up params, run.id and run.requester",
-				"在运行开始前未知：args 只能引用 params、run.id 和 run.requester")
+	faults := lookups(v, path, func(l lookup) {
+		if l.path[0] == "steps" && !outputOf(l.path) || l.path[0] == "run" && len(l.path) == 2 && l.path[1] == "state" {
+			c.f.Add(l.at, "is not known before the run starts: args may look up params, run.id, run.requester and outputs of steps",
+				"在运行开始前未知：args 只能引用 params、run.id、run.requester 和步骤的 outputs")
 			return
 		}
 		c.look(l)
@@ -310,10 +403,28 @@ func (c *stepCheck) look(l lookup) {
 	case l.path[0] == "steps" && len(l.path) > 1:
 		c.f.Require(c.before[l.path[1]], l.at, "%s is not a step that has ended when this one starts: add it to needs",
 			"%s 不是在此步骤开始前已结束的步骤：请加入 needs", name)
+		if outputOf(l.path) {
+			c.output(l, name)
+			return
+		}
 		c.f.Require(len(l.path) < 3 || len(l.path) == 3 && slices.Contains(stepValues, l.path[2]), l.at,
 			"%s does not exist; a step has %s", "%s 不存在；步骤具有 %s", name, strings.Join(stepValues, ", "))
 	default:
 		c.f.Add(l.at, "%s does not exist: use params, run or steps", "%s 不存在：可用 params、run、steps", name)
+	}
+}
+
+// output checks a look-up of an output.
+func (c *stepCheck) output(l lookup, name string) {
+	at := slices.IndexFunc(c.t.Steps, func(o hostler.Step) bool { return o.ID == l.path[1] })
+	declared := false
+	if at >= 0 && len(l.path) > 3 {
+		_, declared = c.t.Steps[at].Outputs[l.path[3]]
+	}
+	c.f.Require(declared, l.at, "%s is not an output that the step declares", "%s 不是该步骤声明的输出", name)
+	if strict, ok := c.strict[l.path[1]]; ok {
+		c.f.Add(l.at, "%s is still to come when the approval %s is decided, which says bind: strict",
+			"审批 %[2]s 决定时 %[1]s 尚未产生，而该审批要求 bind: strict", name, check.Key(strict))
 	}
 }
 

@@ -91,7 +91,7 @@ func (r *reader) decode(n *yaml.Node, path string, v reflect.Value) {
 	case reflect.Struct:
 		r.object(n, path, v)
 	case reflect.Map:
-		r.stringMap(n, path, v)
+		r.mapping(n, path, v)
 	case reflect.Slice:
 		r.list(n, path, v)
 	default:
@@ -173,16 +173,16 @@ func (r *reader) each(n *yaml.Node, path string, fn func(key, val *yaml.Node, at
 	}
 }
 
-func (r *reader) stringMap(n *yaml.Node, path string, v reflect.Value) {
+func (r *reader) mapping(n *yaml.Node, path string, v reflect.Value) {
 	if n.Kind != yaml.MappingNode {
 		r.fault(n, path, "must have the form key: value", "须为 key: value 形式")
 		return
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	r.each(n, path, func(key, val *yaml.Node, at string) {
-		var s string
-		r.value(val, at, &s)
-		v.SetMapIndex(reflect.ValueOf(key.Value), reflect.ValueOf(s))
+		item := reflect.New(v.Type().Elem()).Elem()
+		r.decode(val, at, item)
+		v.SetMapIndex(reflect.ValueOf(key.Value), item)
 	})
 }
 

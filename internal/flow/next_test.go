@@ -22,6 +22,7 @@ type world struct {
 	asked     map[int]bool
 	perStep   []int // jobs that were created
 	condition map[int]bool
+	probed    map[int]int
 }
 
 // advance calls Next until nothing more happens by itself, and checks every state.
@@ -31,16 +32,23 @@ func (w *world) advance(t interface{ Fatalf(string, ...any) }) {
 		next, effects, more := flow.Next(w.run, flow.Clock{
 			Now: w.now, Jobs: 3,
 			Holds: func(_ *flow.Run, i int) (bool, error) { return w.condition[i], nil },
+			Ran:   func(i int) int { return w.ran(i) },
 		})
 		w.checkOrder(t, before, next)
 		budget := 0
 		for _, e := range effects {
 			switch e.Kind {
+			case flow.Again:
+				w.perStep[e.Step] = 0
+				if owner := next.Steps[e.Step].PartOf; owner > 0 && next.Steps[owner-1].Probe == e.Step+1 {
+					w.probed[owner-1] = next.Steps[owner-1].Unknown
+					next.Steps[owner-1].Unprobed = 0
+				}
 			case flow.Enqueue:
 				budget += e.N
 				w.perStep[e.Step] += e.N
 				s := next.Steps[e.Step]
-				if before.Steps[e.Step].Failed+before.Steps[e.Step].Cancelled > budgetOf(s) {
+				if s.PartOf == 0 && before.Steps[e.Step].Failed+before.Steps[e.Step].Cancelled > budgetOf(s) {
 					t.Fatalf("step %d starts jobs after its budget was used up", e.Step)
 				}
 			case flow.Ask:
@@ -70,18 +78,48 @@ func budgetOf(s flow.Step) int {
 func (w *world) checkOrder(t interface{ Fatalf(string, ...any) }, before, next flow.Run) {
 	for i := range next.Steps {
 		s := &next.Steps[i]
-		if before.Steps[i].State.Ended() && s.State != before.Steps[i].State {
+		if before.Steps[i].State.Ended() && s.PartOf == 0 && s.State != before.Steps[i].State {
 			t.Fatalf("step %d went from %s to %s", i, before.Steps[i].State, s.State)
 		}
 		if s.Started > s.Hosts {
 			t.Fatalf("step %d started %d of %d hosts", i, s.Started, s.Hosts)
 		}
 		begun := s.State == hostler.StepRunning || s.State == hostler.StepWaiting || s.Started > 0
+		w.checkParts(t, before, next, i, begun)
 		for _, n := range s.Needs {
 			if begun && !next.Steps[n].State.Ended() {
 				t.Fatalf("step %d began before step %d ended", i, n)
 			}
 		}
+	}
+}
+
+// ran is how many hosts a step has that undoes another.
+func (w *world) ran(i int) int {
+	target := &w.run.Steps[w.run.Steps[i].Undoes-1]
+	return target.Started + target.Kept
+}
+
+// checkParts checks what steps do that belong to others.
+func (w *world) checkParts(t interface{ Fatalf(string, ...any) }, before, next flow.Run, i int, begun bool) {
+	s := &next.Steps[i]
+	if begun && s.In > 0 && next.Steps[s.In-1].State == hostler.StepPending {
+		t.Fatalf("step %d began before its flow", i)
+	}
+	if s.Undoes > 0 && begun && before.Steps[i].State == hostler.StepPending {
+		if next.Stop == "" && s.In == 0 {
+			t.Fatalf("step %d undoes something in a run that goes on", i)
+		}
+		for j := range next.Steps {
+			o := &next.Steps[j]
+			if o.In == s.In && o.Undoes == 0 && o.PartOf == 0 && o.State != hostler.StepPending && !o.State.Ended() {
+				t.Fatalf("step %d undoes something while step %d runs", i, j)
+			}
+		}
+	}
+	if g := s.Gate; g > 0 && s.Started > before.Steps[i].Started && s.Started > s.Gated && s.Gated > 0 &&
+		s.Gated == before.Steps[i].Started && next.Steps[g-1].State != hostler.StepSucceeded {
+		t.Fatalf("step %d went through a closed gate", i)
 	}
 }
 
@@ -115,25 +153,47 @@ func (w *world) play(rt *rapid.T, i int) {
 		s.Cancelled += n
 		s.Unknown = min(s.Unknown, open-n)
 	case 2:
+		was := s.Unknown
 		s.Unknown = min(open, s.Unknown+n)
+		s.Unprobed += s.Unknown - was
 	default:
 		s.Succeeded += n
 		s.Unknown = min(s.Unknown, open-n)
 	}
+	s.Unprobed = min(s.Unprobed, s.Unknown)
 }
 
-func genStep(rt *rapid.T, i int) flow.Step {
+func (w *world) genStep(rt *rapid.T, i int) flow.Step {
 	spec := &hostler.Step{ID: fmt.Sprintf("s%d", i), Always: rapid.IntRange(0, 5).Draw(rt, "always") == 0}
 	s := flow.Step{Spec: spec, State: hostler.StepPending}
-	for n := range i {
-		if rapid.IntRange(0, 3).Draw(rt, "need") == 0 {
+	var flows, peers []int
+	for n := range w.run.Steps {
+		if o := &w.run.Steps[n]; o.Spec.Flow != nil {
+			flows = append(flows, n+1)
+		}
+	}
+	if len(flows) > 0 && rapid.Bool().Draw(rt, "within") {
+		s.In = rapid.SampledFrom(flows).Draw(rt, "in")
+	}
+	for n := range w.run.Steps {
+		if o := &w.run.Steps[n]; o.In == s.In && o.Undoes == 0 && o.PartOf == 0 {
+			peers = append(peers, n)
+		}
+	}
+	if len(peers) > 0 && rapid.IntRange(0, 4).Draw(rt, "undo") == 0 {
+		s.Undoes = 1 + rapid.SampledFrom(peers).Draw(rt, "undoes")
+	}
+	for _, n := range peers {
+		if s.Undoes == 0 && rapid.IntRange(0, 3).Draw(rt, "need") == 0 {
 			s.Needs = append(s.Needs, n)
 		}
 	}
-	if rapid.Bool().Draw(rt, "continue") {
-		spec.OnFailure = hostler.OnFailureContinue
-	}
-	switch rapid.IntRange(0, 6).Draw(rt, "kind") {
+	spec.OnFailure = rapid.SampledFrom([]hostler.OnFailure{
+		"", hostler.OnFailureContinue, hostler.OnFailureRollback,
+	}).Draw(rt, "on failure")
+	switch rapid.IntRange(0, 7).Draw(rt, "kind") {
+	case 3:
+		spec.Flow = &hostler.FlowStep{Template: "t"}
 	case 0:
 		spec.Approval = &hostler.ApprovalStep{Expires: hostler.Duration(rapid.IntRange(0, 1).Draw(rt, "exp")) * 1e9}
 	case 1:
@@ -149,6 +209,27 @@ func genStep(rt *rapid.T, i int) flow.Step {
 		spec.When = "true"
 	}
 	return s
+}
+
+// genParts gives a step a gate or a probe.
+func (w *world) genParts(rt *rapid.T, i int) {
+	if w.run.Steps[i].Spec.Action == "" || w.run.Steps[i].Undoes > 0 {
+		return
+	}
+	part := func(name string) int {
+		w.run.Steps = append(w.run.Steps, flow.Step{
+			Spec:   &hostler.Step{ID: name, Action: "a", Rollout: &hostler.Rollout{MaxFailures: hostler.Amount{N: 100, Percent: true}}},
+			PartOf: i + 1, In: w.run.Steps[i].In, State: hostler.StepPending, Follows: true,
+		})
+		return len(w.run.Steps)
+	}
+	if w.run.Steps[i].Spec.Rollout != nil && rapid.Bool().Draw(rt, "gate") {
+		w.run.Steps[i].Gate = part("gate")
+		w.run.Steps[w.run.Steps[i].Gate-1].Spec.Rollout = nil
+	}
+	if rapid.Bool().Draw(rt, "probe") {
+		w.run.Steps[i].Probe = part("probe")
+	}
 }
 
 func genRollout(rt *rapid.T) *hostler.Rollout {
@@ -168,9 +249,12 @@ func genRollout(rt *rapid.T) *hostler.Rollout {
 // TestRunsEnd runs random flows with random outcomes, pauses and terminations.
 func TestRunsEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &world{now: epoch, asked: map[int]bool{}, condition: map[int]bool{}}
+		w := &world{now: epoch, asked: map[int]bool{}, condition: map[int]bool{}, probed: map[int]int{}}
 		for i := range rapid.IntRange(1, 12).Draw(rt, "steps") {
-			w.run.Steps = append(w.run.Steps, genStep(rt, i))
+			w.run.Steps = append(w.run.Steps, w.genStep(rt, i))
+			w.genParts(rt, len(w.run.Steps)-1)
+		}
+		for i := range w.run.Steps {
 			w.condition[i] = rapid.Bool().Draw(rt, "holds")
 		}
 		w.perStep = make([]int, len(w.run.Steps))
@@ -219,7 +303,7 @@ func (w *world) checkEnd(rt *rapid.T) {
 			rt.Fatalf("step %d succeeded on %d of %d hosts", i, s.Started, s.Hosts)
 		}
 		ran := s.Started > 0 || s.State == hostler.StepSucceeded
-		if w.run.State == hostler.RunSucceeded && !ran && s.State == hostler.StepCancelled {
+		if s.In == 0 && w.run.State == hostler.RunSucceeded && !ran && s.State == hostler.StepCancelled {
 			rt.Fatalf("step %d was cancelled in a run that succeeded", i)
 		}
 	}

@@ -36,23 +36,29 @@ func compileSchema(schema json.RawMessage) (compiled *jsonschema.Schema, faults 
 	if err != nil {
 		return bad("is not a JSON Schema", "不是 JSON Schema")
 	}
-	plainDoc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	compiled, ok = compileAny(b)
+	if !ok {
+		return bad("is not a JSON Schema (2020-12) without references to other documents",
+			"不是 JSON Schema（2020-12），或引用了其他文档")
+	}
+	return compiled, nil
+}
+
+// compileAny compiles a schema that references no other document.
+func compileAny(schema []byte) (*jsonschema.Schema, bool) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	if err != nil {
-		return bad("is not a JSON Schema", "不是 JSON Schema")
+		return nil, false
 	}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(jsonschema.SchemeURLLoader{}) // no file or URL can be referenced
 	const url = "template:params"
-	if err := c.AddResource(url, plainDoc); err != nil {
-		return bad("is not a JSON Schema (2020-12)", "不是 JSON Schema（2020-12）")
+	if c.AddResource(url, doc) != nil {
+		return nil, false
 	}
-	compiled, err = c.Compile(url)
-	if err != nil {
-		return bad("is not a JSON Schema (2020-12) without references to other documents",
-			"不是 JSON Schema（2020-12），或引用了其他文档")
-	}
-	return compiled, nil
+	compiled, err := c.Compile(url)
+	return compiled, err == nil
 }
 
 // Params merges parameters, each layer over the ones before it and all of them over the

@@ -305,7 +305,7 @@ func (tx *Tx) emitUnended(jobs []runningJob, transitions []transition) error {
 		j, t := &jobs[at[e.Job]], &transitions[at[e.Job]]
 		e.State, e.Cause, e.Attempt, e.Worker, e.Error = t.to, t.cause, int(j.Attempt), j.Worker, t.report.Error
 		if t.to == hostler.StateUnknown {
-			tx.jobOfRunEnded(e.Run, e.Job, t.to)
+			tx.jobOfRunEnded(e.Run, e.Job, t.to, true)
 		}
 	})
 }

@@ -112,7 +112,7 @@ func (tx *Tx) deleteJobs(completions []completion) error {
 		c, e := at[s.Job], s.event()
 		e.State, e.Cause, e.Attempt, e.Worker, e.Error = c.state, c.cause, int(c.Attempt), c.worker, c.err
 		tx.emitJob(s.Project, e)
-		tx.jobOfRunEnded(s.Run, s.Job, c.state)
+		tx.jobOfRunEnded(s.Run, s.Job, c.state, !c.startedAt.IsZero() || c.Attempt > 0 || c.Losses > 0)
 		return nil
 	}
 	var err error

@@ -62,6 +62,7 @@ type RunStepRow struct {
 	Decision  hostler.RunState  `db:"decision"`
 	StartedAt time.Time         `db:"started_at"`
 	EndedAt   time.Time         `db:"ended_at"`
+	Gated     int               `db:"gated"` // hosts that had started when its gate began
 
 	// Missing is how many hosts SaveSteps adds to Failed that have no asset any more.
 	Missing int
@@ -83,6 +84,10 @@ type StepJobs struct {
 	OnLost      hostler.OnLost    `json:"on_lost"`
 	OnUnknown   hostler.OnUnknown `json:"on_unknown"`
 	OnRetry     hostler.OnRetry   `json:"on_retry"`
+	// DefaultTimeout tells that nobody chose Timeout.
+	DefaultTimeout bool `json:"default_timeout,omitempty"`
+	// Approved tells that its jobs start only after other people approved them.
+	Approved bool `json:"approved,omitempty"`
 }
 
 // RunHost is a host of a run, by its place in a set.
@@ -259,16 +264,17 @@ func (tx *Tx) SaveSteps(steps []RunStepRow) error {
 		Until     time.Time         `db:"until"`
 		StartedAt time.Time         `db:"started_at"`
 		EndedAt   time.Time         `db:"ended_at"`
+		Gated     int               `db:"gated"`
 	}
 	rows := make([]change, len(steps))
 	for i, s := range steps {
 		rows[i] = change{
-			s.ID, s.State, s.Reason, s.NextSeq, s.Started, s.Missing, s.Until, s.StartedAt, s.EndedAt,
+			s.ID, s.State, s.Reason, s.NextSeq, s.Started, s.Missing, s.Until, s.StartedAt, s.EndedAt, s.Gated,
 		}
 	}
 	_, err := execRows(tx, `UPDATE run_step SET state = v.state, reason = v.reason, next_seq = v.next_seq,
 started = v.started, failed = run_step.failed + v.failed, until = v.until,
-started_at = v.started_at, ended_at = v.ended_at FROM @rows WHERE run_step.id = v.id`, rows)
+started_at = v.started_at, ended_at = v.ended_at, gated = v.gated FROM @rows WHERE run_step.id = v.id`, rows)
 	return err
 }
 
@@ -288,7 +294,7 @@ func (tx *Tx) RestartSteps(steps []RunStepRow) error {
 	}
 	_, err := execRows(tx, `UPDATE run_step SET state = v.state, reason = '', round = v.round, hosts = v.hosts,
 kept = v.kept, next_seq = 0, started = 0, succeeded = 0, failed = 0, cancelled = 0, unknown = 0, until = 0,
-decision = '', ended_at = 0 FROM @rows WHERE run_step.id = v.id`, rows)
+decision = '', ended_at = 0, gated = 0 FROM @rows WHERE run_step.id = v.id`, rows)
 	return err
 }
 
@@ -298,7 +304,7 @@ func (tx *Tx) StartedHosts(step hostler.RunStepID, from, to int64) (map[int64]St
 	rows, err := query[hostRow](tx, `SELECT @cols FROM run_host WHERE step = ? AND seq >= ? AND seq < ?`, step, from, to)
 	out := make(map[int64]StartedHost, len(rows))
 	for _, r := range rows {
-		out[r.Seq] = StartedHost{Job: r.Job, Round: r.Round, State: string(r.State)}
+		out[r.Seq] = StartedHost{Job: r.Job, Round: r.Round, State: string(r.State), Ran: r.Ran, Note: r.Note}
 	}
 	return out, err
 }
@@ -308,30 +314,37 @@ type StartedHost struct {
 	Job   hostler.JobID
 	Round int64
 	State string
+	Ran   bool   // its job has begun
+	Note  string // a hostler.Text as JSON, or ''
 }
 
-// HostStart is a host of a step that starts. It has no job when its asset is missing.
+// HostStart is a host of a step that starts. It has no job when its asset is missing, or
+// when the job is refused, which Note tells.
 type HostStart struct {
 	Step  hostler.RunStepID
 	Seq   int64
 	Round int64
 	Job   hostler.JobID
 	Bind  string
+	About hostler.JobID // the job that a probe looks at
+	Note  string
 }
 
 // StartHosts records the jobs of hosts; the caller counts them.
 func (tx *Tx) StartHosts(starts []HostStart) error {
 	rows := make([]hostRow, len(starts))
 	for i, h := range starts {
-		rows[i] = hostRow{Step: h.Step, Seq: h.Seq, Job: h.Job, Round: h.Round, State: hostQueued, Bind: h.Bind}
+		rows[i] = hostRow{Step: h.Step, Seq: h.Seq, Job: h.Job, Round: h.Round, State: hostQueued, Bind: h.Bind, About: h.About, Note: h.Note}
 		if h.Job == 0 {
-			rows[i].State = hostMissing
+			if rows[i].State = hostMissing; h.Note != "" {
+				rows[i].State = hostFailed
+			}
 		}
 	}
 	cols := sqldb.Columns[hostRow]()
 	_, err := execRows(tx, `INSERT INTO run_host (`+columnList("", cols)+`) SELECT `+columnList("v.", cols)+` FROM @rows
 WHERE true ON CONFLICT (step, seq) DO UPDATE SET job = excluded.job, round = excluded.round,
-state = excluded.state, bind = excluded.bind`, rows)
+state = excluded.state, bind = excluded.bind, about = excluded.about, note = excluded.note`, rows)
 	return err
 }
 
@@ -381,6 +394,11 @@ WHERE h.step IN (SELECT s.id FROM run_step s WHERE s.run = ?) LIMIT ?)`, run, li
 	if err != nil || n > 0 {
 		return int64(limit), err
 	}
+	n, err = tx.Exec(`DELETE FROM run_output WHERE (step, seq) IN (SELECT o.step, o.seq FROM run_output o
+WHERE o.step IN (SELECT s.id FROM run_step s WHERE s.run = ?) LIMIT ?)`, run, limit)
+	if err != nil || n > 0 {
+		return int64(limit), err
+	}
 	for _, sql := range []string{
 		`DELETE FROM approval_decision WHERE approval IN (SELECT id FROM approval WHERE run = ?)`,
 		`DELETE FROM approval WHERE run = ?`, `DELETE FROM run_wake WHERE run = ?`,
@@ -391,4 +409,9 @@ WHERE h.step IN (SELECT s.id FROM run_step s WHERE s.run = ?) LIMIT ?)`, run, li
 		}
 	}
 	return int64(limit), nil
+}
+
+// RunByID returns a run of any project; nil when it has no row.
+func (tx *Tx) RunByID(id hostler.RunID) (*RunRow, error) {
+	return queryOne[RunRow](tx, `SELECT @cols FROM run WHERE id = ?`, id)
 }

@@ -44,14 +44,16 @@ func (tx *Tx) NewRunID(withRow bool) (hostler.RunID, error) {
 	}
 }
 
-// jobOfRunEnded notes that a job has ended, or that its outcome is unknown.
-func (tx *Tx) jobOfRunEnded(run hostler.RunID, job hostler.JobID, state hostler.State) {
+// jobOfRunEnded notes that a job has ended, or that its outcome is unknown; ran tells
+// whether it had begun.
+func (tx *Tx) jobOfRunEnded(run hostler.RunID, job hostler.JobID, state hostler.State, ran bool) {
 	if !recorded(run) {
 		return
 	}
 	if tx.ended == nil {
-		tx.ended = map[hostler.JobID]hostState{}
+		tx.ended, tx.begun = map[hostler.JobID]hostState{}, map[hostler.JobID]bool{}
 	}
+	tx.begun[job] = ran
 	switch state {
 	case hostler.StateSucceeded:
 		tx.ended[job] = hostSucceeded
@@ -72,6 +74,9 @@ type hostRow struct {
 	Round int64             `db:"round"`
 	State hostState         `db:"state"`
 	Bind  string            `db:"bind"`
+	Ran   bool              `db:"ran"`
+	About hostler.JobID     `db:"about"`
+	Note  string            `db:"note"`
 }
 
 // stepCount is how the counters of a step change.
@@ -123,9 +128,10 @@ func (tx *Tx) flushRuns() error {
 		c.add(h.State, -1)
 		h.State = tx.ended[h.Job]
 		c.add(h.State, 1)
+		h.Ran = h.Ran || tx.begun[h.Job]
 	}
-	tx.ended = nil
-	_, err = execRows(tx, `UPDATE run_host SET state = v.state FROM @rows
+	tx.ended, tx.begun = nil, nil
+	_, err = execRows(tx, `UPDATE run_host SET state = v.state, ran = v.ran FROM @rows
 WHERE run_host.step = v.step AND run_host.seq = v.seq`, hosts)
 	if err != nil {
 		return err

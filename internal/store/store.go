@@ -151,6 +151,7 @@ type Tx struct {
 	// ended are the jobs of runs with a row that ended in the transaction, or became
 	// unknown; see runcount.go.
 	ended map[hostler.JobID]hostState
+	begun map[hostler.JobID]bool // of these, whether they had begun
 	// planned are the assets that [Tx.PlanAsset] makes known, by id and by name.
 	planned      map[hostler.AssetID]*AssetRow
 	plannedNames map[string]*AssetRow
