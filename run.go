@@ -57,10 +57,14 @@ type RunStep struct {
 	Title     string          `json:"title,omitempty"`
 	Kind      StepKind        `json:"kind"`
 	Needs     []string        `json:"needs"`
+	Within    string          `json:"within,omitempty" doc:"the flow step that brought it"`
+	PartOf    string          `json:"part_of,omitempty" doc:"the step that it is the gate or the probe of"`
+	Undoes    string          `json:"undoes,omitempty"`
+	Flow      *FlowStep       `json:"flow,omitempty"`
 	State     StepState       `json:"state"`
 	Reason    *Text           `json:"reason,omitempty"`
 	Action    string          `json:"action,omitempty"`
-	Args      json.RawMessage `json:"args,omitempty" doc:"as they were rendered"`
+	Args      json.RawMessage `json:"args,omitempty" doc:"as they were rendered; with look-ups of outputs that are filled in later"`
 	Hosts     int             `json:"hosts,omitempty"`
 	Waves     []int           `json:"waves,omitempty" doc:"hosts of the first waves"`
 	Started   int             `json:"started,omitempty"`
@@ -95,6 +99,9 @@ type RunHost struct {
 	Name  string  `json:"name,omitempty"`
 	Job   JobID   `json:"job,omitzero" doc:"its last job in this step"`
 	State string  `json:"state" doc:"pending, queued (not ended), unknown, succeeded, failed, cancelled, missing"`
+	// Reason is why the host failed beside its job, or what a probe found.
+	Reason  *Text           `json:"reason,omitempty"`
+	Outputs json.RawMessage `json:"outputs,omitempty" doc:"what its job left for later steps"`
 }
 
 // SkipInput skips a step of a run.

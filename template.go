@@ -99,6 +99,16 @@ type FlowStep struct {
 type StepTarget struct {
 	Assets []string          `json:"assets,omitempty" maxItems:"100000" doc:"names or ids"`
 	Labels map[string]string `json:"labels,omitempty" doc:"every asset with all these labels"`
+	// FromRun narrows the selection; alone, it is the selection.
+	FromRun *FromRun `json:"from_run,omitempty" doc:"only hosts of an earlier run"`
+}
+
+// FromRun selects hosts of an earlier run.
+type FromRun struct {
+	Run   RunID  `json:"run,omitzero" doc:"default: the last ended run of name"`
+	Name  string `json:"name,omitempty" doc:"of a task or template"`
+	Step  string `json:"step,omitempty" doc:"default: every step"`
+	Hosts string `json:"hosts" enum:"succeeded,failed,changed" doc:"failed: every host that a step did not succeed on; changed: its result says so"`
 }
 
 // OnFailure is what happens to the run when a step fails.

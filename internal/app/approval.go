@@ -259,18 +259,32 @@ func (s *scope) mayDecide(row *store.ApprovalRow, in hostler.DecisionInput) erro
 			"the digest is not that of what would run; look at the approval again: hostler approval show %s",
 			"摘要与将要执行的内容不符；请重新查看：hostler approval show %s", row.ID)
 	}
-	if err := s.namedApprover(row); err != nil {
-		return err
+	var approvers []string
+	if err := json.Unmarshal([]byte(row.Approvers), &approvers); err != nil {
+		return fmt.Errorf("decode approvers: %w", err)
 	}
-	if row.Self {
-		return nil
+	return s.mayGrant(approvers, row.Self, row.Requester)
+}
+
+// approversOf are who may decide on an approval.
+func approversOf(a *hostler.ApprovalStep) []string {
+	if len(a.Approvers) == 0 {
+		return []string{"role:" + string(hostler.RoleApprover)}
+	}
+	return a.Approvers
+}
+
+// mayGrant refuses callers whom an approval does not name, and the requester of its run.
+func (s *scope) mayGrant(approvers []string, self bool, requester hostler.UserID) error {
+	if err := s.namedApprover(approvers); err != nil || self {
+		return err
 	}
 	// Who can create keys for others must not approve with them what he requested.
 	users, err := s.KeyUsers(s.caller.Key)
 	if err != nil {
 		return err
 	}
-	if s.caller.UserID == row.Requester || slices.Contains(users, row.Requester) {
+	if s.caller.UserID == requester || slices.Contains(users, requester) {
 		return hostler.Errorf(hostler.CodeForbidden,
 			"the requester of the run may not decide on it, nor a key that the requester created",
 			"执行的发起人及其创建的密钥不得审批该执行")
@@ -279,11 +293,7 @@ func (s *scope) mayDecide(row *store.ApprovalRow, in hostler.DecisionInput) erro
 }
 
 // namedApprover refuses callers whom the step does not name, by role or by name.
-func (s *scope) namedApprover(row *store.ApprovalRow) error {
-	var approvers []string
-	if err := json.Unmarshal([]byte(row.Approvers), &approvers); err != nil {
-		return fmt.Errorf("decode approvers: %w", err)
-	}
+func (s *scope) namedApprover(approvers []string) error {
 	for _, who := range approvers {
 		kind, name, _ := strings.Cut(who, ":")
 		if kind == "user" && name == s.caller.User {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"hostler.dev/hostler"
@@ -64,6 +65,13 @@ func (a *App) SkipStep(
 	fields.Given("reason", in.Reason)
 	fields.Text("reason", in.Reason, 1000)
 	detail := map[string]any{"step": step, "reason": in.Reason}
+	g, err := a.allow(c, auth.ChangeRun)
+	if err != nil {
+		return hostler.Run{}, err
+	}
+	if err := a.judgeRun(ctx, g, id); err != nil {
+		return hostler.Run{}, err
+	}
 	return a.changeRun(ctx, c, "run.skip", id, detail, func(s *scope, r *store.RunRow) error {
 		if err := fields.Err(); err != nil {
 			return err
@@ -78,6 +86,9 @@ func (a *App) SkipStep(
 			return hostler.Errorf(hostler.CodeConflict, "the step is %s and cannot be skipped",
 				"步骤状态为 %s，不能跳过", row.State)
 		}
+		if err := s.maySkip(r, row); err != nil {
+			return err
+		}
 		if err := s.CloseApproval(row.ID, hostler.ApprovalClosed); err != nil {
 			return err
 		}
@@ -88,6 +99,36 @@ func (a *App) SkipStep(
 			return s.ID != row.ID && s.State != hostler.StepSucceeded && s.State != hostler.StepSkipped
 		})
 	})
+}
+
+// maySkip refuses to skip an approval to those who may not grant it, and what belongs to
+// another step.
+func (s *scope) maySkip(r *store.RunRow, row *store.RunStepRow) error {
+	var spec flow.Spec
+	if err := json.Unmarshal([]byte(row.Spec), &spec); err != nil {
+		return fmt.Errorf("decode a step: %w", err)
+	}
+	if spec.PartOf() != "" {
+		return hostler.Errorf(hostler.CodeConflict, "it belongs to the step %s: skip that", "它属于步骤 %s：请跳过该步骤", spec.PartOf())
+	}
+	// Who skips a flow skips its approvals.
+	rows, err := s.RunSteps(r.ID)
+	if err != nil {
+		return err
+	}
+	specs, err := specsOf(rows)
+	if err != nil {
+		return err
+	}
+	for i := range specs {
+		within := specs[i].ID == row.Step || strings.HasPrefix(specs[i].ID, row.Step+".")
+		if a := specs[i].Approval; a != nil && within {
+			if err := s.mayGrant(approversOf(a), a.Self, r.Requester); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // skip stores that a person skipped a step.
@@ -174,6 +215,9 @@ func (a *App) restartRun(
 	if err != nil {
 		return hostler.Run{}, err
 	}
+	if err := a.judgeRun(ctx, g, id); err != nil {
+		return hostler.Run{}, err
+	}
 	changed, err := a.changedApprovals(ctx, g, id)
 	if err != nil {
 		return hostler.Run{}, err
@@ -191,6 +235,78 @@ func (a *App) restartRun(
 			return slices.Contains(changed, step.ID) || which(r, step)
 		})
 	})
+}
+
+// judgeRun judges the commands of the steps of a run that have not succeeded: the rules may
+// have changed since it started.
+func (a *App) judgeRun(ctx context.Context, g grant, id hostler.RunID) error {
+	rows, err := list(ctx, g, func(s *scope) ([]store.RunStepRow, error) {
+		if run, err := s.Tx.Run(s.project, id); err != nil || run == nil {
+			return nil, err
+		}
+		return s.RunSteps(id)
+	})
+	if err != nil {
+		return err
+	}
+	commands := a.commands(ctx, g, nil)
+	for i := range rows {
+		if rows[i].Jobs == "" || rows[i].State == hostler.StepSucceeded || rows[i].State == hostler.StepSkipped {
+			continue
+		}
+		var jobs store.StepJobs
+		if err := json.Unmarshal([]byte(rows[i].Jobs), &jobs); err != nil {
+			return fmt.Errorf("decode the jobs of a step: %w", err)
+		}
+		act, ok := a.cfg.Actions.Lookup(jobs.Action)
+		if !ok {
+			continue
+		}
+		commands.approved = jobs.Approved
+		if err := commands.check(act, jobs.Args); err != nil {
+			a.recordRuleRefusal(ctx, g, err)
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckJobs tells why jobs of a step are refused whose args are complete only now, because
+// they look up what earlier steps have left.
+func (a *App) CheckJobs(
+	tx *store.Tx, r *store.RunRow, jobs *store.StepJobs, args []json.RawMessage,
+) ([]*hostler.Text, error) {
+	out := make([]*hostler.Text, len(args))
+	projects, err := tx.Projects([]hostler.ProjectID{r.Project}, false, "", 1)
+	if err != nil || len(projects) == 0 {
+		return out, err
+	}
+	g := grant{app: a, project: r.Project, caller: auth.Caller{Project: r.Project, ProjectName: projects[0].Name}}
+	commands := newCommandCheck(g, nil, func() ([]hostler.CommandRule, error) {
+		rows, err := tx.CommandRules(r.Project)
+		return mergeRules(rows), err
+	})
+	commands.approved = jobs.Approved
+	if err := commands.prepare(); err != nil {
+		return nil, err
+	}
+	for i := range args {
+		if args[i] == nil {
+			continue
+		}
+		act, err := a.enabledAction(jobs.Action, args[i])
+		if err == nil {
+			err = commands.check(act, args[i])
+		}
+		if hostler.CodeOf(err) == hostler.CodeInternal {
+			return nil, err
+		}
+		if err != nil {
+			text := reasonOf(err)
+			out[i] = &text
+		}
+	}
+	return out, nil
 }
 
 // changedApprovals returns the steps of approvals that do not approve any more what would
@@ -222,27 +338,36 @@ func (s *scope) restart(r *store.RunRow, which func(step *store.RunStepRow) bool
 	if err != nil {
 		return err
 	}
-	specs := make([]hostler.Step, len(rows))
+	specs, err := specsOf(rows)
+	if err != nil {
+		return err
+	}
+	links := flow.Link(specs)
+	// What was undone does not count as done: it runs again, on all hosts.
+	first, undone := make([]bool, len(rows)), make([]bool, len(rows))
 	for i := range rows {
-		if err := json.Unmarshal([]byte(rows[i].Spec), &specs[i]); err != nil {
-			return fmt.Errorf("decode a step: %w", err)
+		first[i] = links[i].PartOf == 0 && links[i].Undoes == 0 && which(&rows[i])
+		if u := links[i].Undoes; u > 0 && rows[i].Started+rows[i].Kept > 0 {
+			undone[u-1] = true
 		}
 	}
-	first := make([]bool, len(rows))
 	for i := range rows {
-		first[i] = which(&rows[i])
+		first[i] = first[i] || undone[i]
 	}
-	again := flow.Behind(flow.Needs(specs), first)
+	again := flow.Behind(flow.Graph(specs), first)
 	var restarted []store.RunStepRow
 	for i, row := range rows {
-		if !first[i] && (!again[i] || row.State == hostler.StepSkipped) {
+		if !first[i] && (!again[i] || row.State == hostler.StepSkipped && links[i].Ordinary()) {
 			continue
 		}
 		row.Kept += row.Succeeded
-		if !first[i] {
+		if !first[i] || undone[i] {
 			row.Kept = 0 // it runs behind other work now
 		}
 		row.State, row.Round, row.Hosts = hostler.StepPending, row.Round+1, row.Total-row.Kept
+		if specs[i].Follows {
+			row.Hosts = 0
+		}
 		restarted = append(restarted, row)
 	}
 	if len(restarted) == 0 {

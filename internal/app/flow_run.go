@@ -144,26 +144,28 @@ func runOf(r *store.RunRow) hostler.Run {
 
 // runStepsOf are the steps of a run as people see them.
 func runStepsOf(rows []store.RunStepRow) ([]hostler.RunStep, error) {
-	specs := make([]hostler.Step, len(rows))
-	for i := range rows {
-		if err := json.Unmarshal([]byte(rows[i].Spec), &specs[i]); err != nil {
-			return nil, fmt.Errorf("decode a step: %w", err)
-		}
+	specs, err := specsOf(rows)
+	if err != nil {
+		return nil, err
 	}
-	needs := flow.Needs(specs)
+	needs := flow.Link(specs)
 	out := make([]hostler.RunStep, len(rows))
 	for i := range rows {
 		r, spec := &rows[i], &specs[i]
 		out[i] = hostler.RunStep{
 			ID: r.Step, Title: spec.Title, Kind: spec.Kind(), State: r.State, Action: spec.Action, Args: spec.Args,
-			Needs: []string{}, Hosts: r.Total, Started: r.Started + r.Kept, Succeeded: r.Succeeded + r.Kept,
+			Needs: []string{}, Within: spec.Within, PartOf: spec.PartOf(), Undoes: spec.Undoes, Flow: spec.Flow,
+			Hosts: r.Total, Started: r.Started + r.Kept, Succeeded: r.Succeeded + r.Kept,
 			Failed: r.Failed, Cancelled: r.Cancelled, Unknown: r.Unknown, Until: timeOrNil(r.Until),
 			StartedAt: timeOrNil(r.StartedAt), EndedAt: timeOrNil(r.EndedAt),
 		}
-		for _, n := range needs[i] {
+		for _, n := range needs[i].Needs {
 			out[i].Needs = append(out[i].Needs, rows[n].Step)
 		}
-		if spec.Rollout != nil {
+		if spec.Follows {
+			out[i].Hosts = r.Hosts
+		}
+		if spec.Rollout != nil && !spec.Follows {
 			out[i].Waves = flow.Waves(spec.Rollout, r.Total, shownWaves)
 		}
 		if r.Reason != "" {
@@ -174,6 +176,17 @@ func runStepsOf(rows []store.RunStepRow) ([]hostler.RunStep, error) {
 		}
 	}
 	return out, nil
+}
+
+// specsOf reads the steps of a run.
+func specsOf(rows []store.RunStepRow) ([]flow.Spec, error) {
+	specs := make([]flow.Spec, len(rows))
+	for i := range rows {
+		if err := json.Unmarshal([]byte(rows[i].Spec), &specs[i]); err != nil {
+			return nil, fmt.Errorf("decode a step: %w", err)
+		}
+	}
+	return specs, nil
 }
 
 // RunHosts lists the hosts of a step of a run, with the state and the job of each.
@@ -239,10 +252,23 @@ func (s *scope) runHosts(row *store.RunStepRow, from int64, limit int) (hostler.
 		}
 	}
 	started, err := s.StartedHosts(row.ID, from, from+int64(len(hosts)))
+	if err != nil {
+		return l, err
+	}
+	outputs, err := s.OutputsIn(row.ID, from, from+int64(len(hosts)))
 	for i, h := range hosts {
 		item := hostler.RunHost{Step: row.Step, Asset: h.ID, Name: h.Name, State: "pending"}
 		if st, ok := started[from+int64(i)]; ok {
 			item.State, item.Job = st.State, st.Job
+			if st.Note != "" {
+				item.Reason = &hostler.Text{}
+				if err := json.Unmarshal([]byte(st.Note), item.Reason); err != nil {
+					return l, fmt.Errorf("decode a note: %w", err)
+				}
+			}
+		}
+		if o := outputs[from+int64(i)]; o != "" {
+			item.Outputs = json.RawMessage(o)
 		}
 		l.Items = append(l.Items, item)
 	}

@@ -56,6 +56,7 @@ func (a *App) StartRun(ctx context.Context, c auth.Caller, in hostler.RunRequest
 	}
 	commands, _, err := prepareRun(ctx, g, in, id, func(*newRun) (struct{}, error) { return struct{}{}, nil })
 	if err != nil {
+		a.recordRuleRefusal(ctx, g, err)
 		return hostler.Run{}, err
 	}
 	commands.close()
@@ -108,7 +109,7 @@ func (s *scope) startRun(
 	if err != nil {
 		return 0, err
 	}
-	if err := s.InsertRun(&n.row, n.steps, n.sets); err != nil {
+	if err := s.InsertRun(&n.row, n.rows(), n.sets); err != nil {
 		return 0, err
 	}
 	return id, s.audit("run.start", id.String(), map[string]any{
@@ -124,15 +125,17 @@ type newRun struct {
 	task     hostler.TaskSpec // zero without a task
 	values   flow.Values
 	row      store.RunRow
-	steps    []store.RunStepRow
+	steps    []*runStep
+	within   []string // names of the templates that are being expanded
 	sets     [][]store.RunHost
 	setAt    map[string]int // by what selects the hosts; from 1
 	setSeen  map[int][]store.Target
-	queues   map[string]bool
+	queues   map[string]*store.Admission
 	hosts    int // of all sets
 	bytes    int // of the args of all steps
 	faults   []hostler.FieldError
 	code     hostler.Code // of the faults
+	refused  *refused     // by command rules
 
 	commandCheck *commandCheck
 	approved     []bool // the steps behind an approval
@@ -140,7 +143,7 @@ type newRun struct {
 
 // newRun prepares a run. The error names everything that is wrong.
 func (s *scope) newRun(in hostler.RunRequest, id hostler.RunID, commands *commandCheck) (*newRun, error) {
-	n := &newRun{scope: s, in: in, commandCheck: commands, setAt: map[string]int{}, setSeen: map[int][]store.Target{}, code: hostler.CodeInvalid}
+	n := &newRun{scope: s, in: in, commandCheck: commands, setAt: map[string]int{}, setSeen: map[int][]store.Target{}, queues: map[string]*store.Admission{}, code: hostler.CodeInvalid}
 	if err := n.find(); err != nil {
 		return nil, err
 	}
@@ -148,22 +151,36 @@ func (s *scope) newRun(in hostler.RunRequest, id hostler.RunID, commands *comman
 	if err != nil {
 		return nil, err
 	}
-	if err := n.readQueues(); err != nil {
-		return nil, err
-	}
 	n.row.ID, n.row.Project, n.row.Params, n.row.State = id, s.project, string(params), hostler.RunPending
 	n.row.Requester, n.row.RequesterName = s.caller.UserID, s.caller.User
 	n.values = flow.Values{
 		"params": flow.ParamValues(params), "run": flow.RunView(id, s.caller.User, hostler.RunPending),
 	}
-	for i := range n.template.Steps {
-		if err := n.addStep(i); err != nil {
-			return nil, err
+	n.within = []string{n.row.Template}
+	if err := n.expand(&n.template, "", "", n.values, nil); err != nil {
+		return nil, err
+	}
+	specs := make([]flow.Spec, len(n.steps))
+	for i, s := range n.steps {
+		specs[i] = s.Spec
+	}
+	n.approved = flow.Approved(specs)
+	// Those that follow others come after them.
+	for _, parts := range []bool{false, true} {
+		for i, s := range n.steps {
+			if parts == (s.PartOf() != "" || s.Undoes != "") {
+				if err := n.addStep(i); err != nil {
+					return nil, err
+				}
+			}
 		}
 	}
 	if len(n.faults) > 0 {
 		e := hostler.InvalidFields(n.faults[:min(len(n.faults), check.MaxFaults)]...)
 		e.Code = n.code
+		if n.refused != nil {
+			e.Cause = n.refused
+		}
 		return nil, e
 	}
 	return n, nil
@@ -177,6 +194,7 @@ func (n *newRun) find() error {
 	fields.Require(n.in.Version >= 0, "version", "must be at least 1", "至少为 1")
 	if t := n.in.Targets; t != nil {
 		checkLabels(&fields, t.Labels)
+		flow.CheckFromRun(&fields, "targets.from_run", t.FromRun)
 	}
 	if err := fields.Err(); err != nil {
 		return err
@@ -197,8 +215,7 @@ func (n *newRun) find() error {
 		return err
 	}
 	if !t.RetiredAt.IsZero() {
-		return hostler.Errorf(hostler.CodeConflict, "version %d of the template %q is retired",
-			"模板 %[2]q 的版本 %[1]d 已停用", t.Version, t.Name)
+		return errRetired(t)
 	}
 	n.row.Template, n.row.Version = t.Name, t.Version
 	if err := json.Unmarshal([]byte(t.Spec), &n.template); err != nil {
@@ -207,13 +224,18 @@ func (n *newRun) find() error {
 	return nil
 }
 
-func (n *newRun) readQueues() error {
-	all, err := n.Queues()
-	n.queues = make(map[string]bool, len(all))
-	for _, q := range all {
-		n.queues[q.Name] = true
+func errRetired(t *store.TemplateRow) error {
+	return hostler.Errorf(hostler.CodeConflict, "version %d of the template %q is retired",
+		"模板 %[2]q 的版本 %[1]d 已停用", t.Version, t.Name)
+}
+
+// rows are the steps as they are stored.
+func (n *newRun) rows() []store.RunStepRow {
+	out := make([]store.RunStepRow, len(n.steps))
+	for i, s := range n.steps {
+		out[i] = s.row
 	}
-	return err
+	return out
 }
 
 // fault notes what is wrong with a step.
@@ -224,6 +246,9 @@ func (n *newRun) fault(path string, err error) error {
 	}
 	if e.Code == hostler.CodeForbidden {
 		n.code = e.Code
+	}
+	if r := ruleRefusal(err); r != nil && n.refused == nil {
+		n.refused = r
 	}
 	if len(e.Fields) == 0 {
 		n.faults = append(n.faults, hostler.FieldError{Path: path, Text: e.Text})
@@ -237,76 +262,86 @@ func (n *newRun) fault(path string, err error) error {
 
 // addStep renders and checks one step.
 func (n *newRun) addStep(i int) error {
-	step, path := n.template.Steps[i], check.Item("steps", i)
-	row := store.RunStepRow{Step: step.ID, State: hostler.StepPending}
-	if step.Rollout != nil {
-		row.Parallel = step.Rollout.Parallel
+	s := n.steps[i]
+	s.row = store.RunStepRow{Step: s.ID, State: hostler.StepPending}
+	if s.Rollout != nil {
+		s.row.Parallel = s.Rollout.Parallel
 	}
-	args, faults := flow.Render(step.Args, path+".args", n.values)
+	s.Late = flow.UsesOutputs(s.Args)
+	args, faults := flow.RenderEarly(s.Args, s.path+".args", s.values)
 	n.faults = append(n.faults, faults...)
-	step.Args = args
+	if !s.Late {
+		s.Args = args
+	}
 	n.bytes += len(args)
 	if n.bytes > maxRenderedArgs {
 		return hostler.Invalid("params", "make the args of the steps larger than %d MB together",
 			"使各步骤的参数合计超过 %d MB", maxRenderedArgs>>20)
 	}
-	spec, err := flow.Canonical(step)
-	if err != nil {
-		return fmt.Errorf("encode a step: %w", err)
-	}
-	row.Spec = string(spec)
-	if step.Action != "" && len(faults) == 0 {
-		if err := n.addJobs(&row, &step, i); err != nil {
-			if err := n.fault(path, err); err != nil {
+	if s.Action != "" && len(faults) == 0 {
+		if err := n.addJobs(s, args, i); err != nil {
+			if err := n.fault(s.path, err); err != nil {
 				return err
 			}
 		}
 	}
-	n.steps = append(n.steps, row)
+	spec, err := flow.Canonical(s.Spec)
+	if err != nil {
+		return fmt.Errorf("encode a step: %w", err)
+	}
+	s.row.Spec = string(spec)
 	return nil
 }
 
-// addJobs checks the jobs of a step like those of a request, and freezes them.
-func (n *newRun) addJobs(row *store.RunStepRow, step *hostler.Step, i int) error {
+// addJobs checks the jobs of a step like those of a request, and freezes them. Args that
+// look up outputs are checked again when their jobs are created.
+func (n *newRun) addJobs(s *runStep, args json.RawMessage, i int) error {
 	req := hostler.JobRequest{
-		Action: step.Action, Args: step.Args, Queue: step.Queue, Lane: step.Lane, Priority: step.Priority,
-		Timeout: step.Timeout, OnLost: step.OnLost,
+		Action: s.Action, Args: args, Queue: s.Queue, Lane: s.Lane, Priority: s.Priority,
+		Timeout: s.Timeout, OnLost: s.OnLost,
 	}
-	if r := step.Retry; r != nil {
+	if r := s.Retry; r != nil {
 		req.MaxAttempts, req.Backoff = r.Attempts, hostler.Backoff{Kind: r.Backoff, Base: r.Base, Max: r.Max}
 	}
-	sel := n.selectionOf(step, i)
-	req.Assets, req.Labels = sel.assets, sel.labels
-	p, err := n.app.plan(req)
+	follows, err := n.follow(s)
 	if err != nil {
 		return err
 	}
-	if !n.queues[p.spec.Queue] {
-		return hostler.Invalid("queue", "there is no such queue", "没有此队列")
+	sel := n.selectionOf(s)
+	req.Assets, req.Labels = sel.assets, sel.labels
+	p, err := n.app.planOf(plannedRequest{
+		JobRequest: req, onAssets: follows || sel.from != nil || selectsAssets(req),
+		late: flow.OutputPaths(s.Spec.Args, "args"),
+	})
+	if err != nil {
+		return err
 	}
 	if err := n.checkRun(p.act, p.spec.Args, p.onAssets); err != nil {
 		return err
 	}
-	if err := n.checkCommands(p, i); err != nil {
+	n.commandCheck.approved = n.approved[i]
+	if err := n.commandCheck.check(p.act, p.spec.Args); err != nil {
 		return err
 	}
-	row.Total, row.Hosts = 1, 1
-	targets := []store.Target{{}}
-	if p.onAssets {
-		if row.HostSet, err = n.hostSet(sel, p); err != nil {
-			return err
-		}
-		targets = n.setSeen[row.HostSet]
-		row.Total, row.Hosts = len(targets), len(targets)
-	}
-	if err := n.checkUses(p.act, p.spec.Args, targets, nil); err != nil {
+	if err := n.addHosts(s, sel, p); err != nil {
 		return err
 	}
 	spec := n.specOf(p, n.row.ID)
+	if err := n.admit(&spec); err != nil {
+		return err
+	}
+	s.jobs = p
+	targets := []store.Target{{}}
+	if s.row.HostSet > 0 {
+		targets = n.setSeen[s.row.HostSet]
+	}
 	if err := n.CheckHolds(specsOn(spec, targets)); err != nil {
 		return err
 	}
-	row.Jobs, err = stepJobs(spec, p)
+	if s.Late {
+		spec.Args = s.Spec.Args
+	}
+	s.row.Jobs, err = stepJobs(spec, p, n.approved[i])
 	return err
 }
 
@@ -319,19 +354,34 @@ func specsOn(common hostler.JobSpec, targets []store.Target) []hostler.JobSpec {
 	return specs
 }
 
-// checkCommands judges the commands of a step. A rule that demands an approval is content
-// with one that the step waits for: of other people, and not one that time may grant.
-func (n *newRun) checkCommands(p *plan, i int) error {
-	if n.approved == nil {
-		asks := make([]bool, len(n.template.Steps))
-		for k := range asks {
-			a := n.template.Steps[k].Approval
-			asks[k] = a != nil && !a.Self && a.OnExpiry != "continue"
+// addHosts finds the hosts of a step, and refuses credentials that may not be used there.
+func (n *newRun) addHosts(s *runStep, sel selection, p *plan) (err error) {
+	targets := []store.Target{{}}
+	switch {
+	case s.Follows:
+		targets = n.setSeen[s.row.HostSet]
+	case p.onAssets:
+		if s.row.HostSet, err = n.hostSet(sel, p); err != nil {
+			return err
 		}
-		n.approved = flow.Behind(flow.Needs(n.template.Steps), asks)
+		targets = n.setSeen[s.row.HostSet]
+		s.row.Total, s.row.Hosts = len(targets), len(targets)
+	default:
+		s.row.Total, s.row.Hosts = 1, 1
 	}
-	n.commandCheck.approved = n.approved[i] && !n.template.Steps[i].Always
-	return n.commandCheck.check(p.act, p.spec.Args)
+	return n.checkUses(p.act, p.spec.Args, targets, nil)
+}
+
+// admit refuses jobs that could never enter their queue.
+func (n *newRun) admit(spec *hostler.JobSpec) (err error) {
+	admission, known := n.queues[spec.Queue]
+	if !known {
+		if admission, err = n.Admission(n.project, spec.Queue); err != nil {
+			return err
+		}
+		n.queues[spec.Queue] = admission
+	}
+	return admission.Check(spec)
 }
 
 // selection is what selects the hosts of a step.
@@ -340,27 +390,36 @@ type selection struct {
 	labels map[string]string
 	// narrow: hosts must be among the assets and have the labels too.
 	narrow bool
+	// from: hosts must be among those of an earlier run.
+	from *hostler.FromRun
 }
 
-// selectionOf merges the targets of a step, of the task and of the request. Labels are
-// merged by key. Assets that the task or the request names narrow what labels select.
-func (n *newRun) selectionOf(step *hostler.Step, i int) selection {
-	act, ok := n.app.cfg.Actions.Lookup(step.Action)
-	if !ok || act.Asset == action.AssetNever || act.Asset == action.AssetOptional && step.Target == nil {
+// selectionOf merges the targets of a step, of the flows that it is within, of the task and
+// of the request. Labels are merged by key. Assets that these name narrow what labels
+// select. What selects hosts for a gate selects nothing else.
+func (n *newRun) selectionOf(s *runStep) selection {
+	act, ok := n.app.cfg.Actions.Lookup(s.Action)
+	if !ok || s.Follows || act.Asset == action.AssetNever || act.Asset == action.AssetOptional && s.Target == nil {
 		return selection{}
 	}
 	sel := selection{labels: map[string]string{}}
-	if t := flow.TargetOf(n.template.Steps, i); t != nil {
-		sel.assets = t.Assets
+	if t := s.target; t != nil {
+		sel.assets, sel.from = t.Assets, t.FromRun
 		maps.Copy(sel.labels, t.Labels)
 	}
-	for _, t := range []*hostler.StepTarget{n.task.Targets, n.in.Targets} {
+	if s.PartOf() != "" {
+		return sel
+	}
+	for _, t := range append(slices.Clone(s.narrow), n.task.Targets, n.in.Targets) {
 		if t == nil {
 			continue
 		}
 		maps.Copy(sel.labels, t.Labels)
 		if len(t.Assets) > 0 {
 			sel.assets, sel.narrow = t.Assets, true
+		}
+		if t.FromRun != nil {
+			sel.from = t.FromRun
 		}
 	}
 	sel.narrow = sel.narrow && len(sel.labels) > 0
@@ -369,7 +428,7 @@ func (n *newRun) selectionOf(step *hostler.Step, i int) selection {
 
 // hostSet returns the number of the set of hosts that a selection selects.
 func (n *newRun) hostSet(sel selection, p *plan) (int, error) {
-	key, err := flow.Canonical(map[string]any{"assets": sel.assets, "labels": sel.labels, "narrow": sel.narrow})
+	key, err := flow.Canonical(map[string]any{"assets": sel.assets, "labels": sel.labels, "narrow": sel.narrow, "from": sel.from})
 	if err != nil {
 		return 0, fmt.Errorf("encode a selection: %w", err)
 	}
@@ -395,6 +454,11 @@ func (n *newRun) hostSet(sel selection, p *plan) (int, error) {
 }
 
 func (n *newRun) targetsOf(sel selection, p *plan) ([]store.Target, error) {
+	if sel.from != nil {
+		from := sel.from
+		sel.from = nil
+		return n.targetsFrom(from, sel, p)
+	}
 	if !sel.narrow {
 		return n.findTargets(p)
 	}
@@ -426,13 +490,14 @@ func (n *newRun) plan() (hostler.RunPlan, error) {
 		Template: n.row.Template, Version: n.row.Version, Params: json.RawMessage(n.row.Params),
 		Steps: make([]hostler.PlannedStep, len(n.steps)),
 	}
-	steps, err := runStepsOf(n.steps)
+	rows := n.rows()
+	steps, err := runStepsOf(rows)
 	if err != nil {
 		return out, err
 	}
 	for i, s := range steps {
 		out.Steps[i].RunStep = s
-		if set := n.steps[i].HostSet; set > 0 {
+		if set := rows[i].HostSet; set > 0 && !n.steps[i].Follows {
 			for _, h := range n.sets[set-1] {
 				out.Steps[i].On = append(out.Steps[i].On, h.Name)
 			}

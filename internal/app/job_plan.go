@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -55,12 +56,24 @@ func (p *plan) onHosts() bool { return p.onAssets || p.inline != nil }
 // plan checks every field that can be checked without the store, and sets the
 // defaults.
 func (a *App) plan(req hostler.JobRequest) (*plan, error) {
+	return a.planOf(plannedRequest{JobRequest: req, onAssets: selectsAssets(req)})
+}
+
+// plannedRequest is a request of a step of a run.
+type plannedRequest struct {
+	hostler.JobRequest
+	onAssets bool     // it works on assets, whoever finds them
+	late     []string // paths of args that are known only later: their faults are not reported
+}
+
+func (a *App) planOf(in plannedRequest) (*plan, error) {
+	req := in.JobRequest
 	if len(req.Args) == 0 || bytes.Equal(bytes.TrimSpace(req.Args), []byte("null")) {
 		req.Args = json.RawMessage(`{}`)
 	}
 	p := &plan{
 		lane: req.Lane, runAt: req.RunAt, delay: req.Delay.D(), ttl: req.TTL.D(),
-		rollout: req.Rollout, labels: req.Labels, most: a.cfg.Limits.Jobs, onAssets: selectsAssets(req),
+		rollout: req.Rollout, labels: req.Labels, most: a.cfg.Limits.Jobs, onAssets: in.onAssets,
 		spec: hostler.JobSpec{
 			Queue:       cmp.Or(req.Queue, hostler.DefaultQueue),
 			Args:        req.Args,
@@ -76,7 +89,7 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 		},
 	}
 	var fields check.Fields
-	p.act = a.checkAction(&fields, req)
+	p.act = a.checkAction(&fields, in)
 	p.selectAssets(&fields, req.Assets)
 	if req.Target != nil {
 		fields.Require(!p.onAssets, "target", "excludes assets and labels", "不能与 assets、labels 同时指定")
@@ -105,23 +118,32 @@ func selectsAssets(req hostler.JobRequest) bool { return len(req.Assets) > 0 || 
 
 // checkAction checks the action, its args, and whether it works on what the request
 // selects.
-func (a *App) checkAction(fields *check.Fields, req hostler.JobRequest) *action.Action {
+func (a *App) checkAction(fields *check.Fields, req plannedRequest) *action.Action {
 	if !checkArgs(fields, req.Args) {
 		return nil
 	}
-	act, err := a.enabledAction(req.Action, req.Args)
+	act, err := a.knownAction(req.Action)
 	if err != nil {
 		fields.Merge(err)
 		return nil
 	}
-	onAssets := selectsAssets(req)
+	bad := false
+	for _, fault := range a.cfg.Actions.Problems(act, req.Args) {
+		if !slices.Contains(req.late, fault.Path) {
+			bad = true
+			fields.AddFault(fault)
+		}
+	}
+	if bad {
+		return nil
+	}
 	switch {
 	case act.Asset == action.AssetNever && req.Target != nil:
 		fields.Add("target", "is not allowed: this action does not work on a host", "此动作不针对主机")
-	case act.Asset == action.AssetRequired && !onAssets && req.Target == nil:
+	case act.Asset == action.AssetRequired && !req.onAssets && req.Target == nil:
 		fields.Add("assets", "this action requires an asset: name assets, or select them by labels",
 			"此动作需要资产：请指定资产，或按标签选择")
-	case act.Asset == action.AssetNever && onAssets:
+	case act.Asset == action.AssetNever && req.onAssets:
 		fields.Add("assets", "is not allowed: this action does not work on an asset", "此动作不针对资产")
 	}
 	return act
@@ -181,6 +203,18 @@ func (a *App) checkArgs(field string, t argsTotal) error {
 
 // enabledAction returns an action by its name, and checks the args against it.
 func (a *App) enabledAction(name string, args json.RawMessage) (*action.Action, error) {
+	act, err := a.knownAction(name)
+	if err != nil {
+		return nil, err
+	}
+	if faults := a.cfg.Actions.Problems(act, args); len(faults) > 0 {
+		return nil, hostler.InvalidFields(faults...)
+	}
+	return act, nil
+}
+
+// knownAction returns an action that may run.
+func (a *App) knownAction(name string) (*action.Action, error) {
 	act, ok := a.cfg.Actions.Lookup(name)
 	switch {
 	case !ok:
@@ -189,9 +223,6 @@ func (a *App) enabledAction(name string, args json.RawMessage) (*action.Action, 
 	case !act.Enabled:
 		return nil, hostler.Invalid("action", "is disabled in the server's configuration",
 			"已在服务器配置中停用")
-	}
-	if faults := a.cfg.Actions.Problems(act, args); len(faults) > 0 {
-		return nil, hostler.InvalidFields(faults...)
 	}
 	return act, nil
 }

@@ -23,6 +23,7 @@ func checkRollout(fields *check.Fields, req hostler.JobRequest) {
 		return
 	}
 	flow.CheckRollout(fields, "rollout", req.Rollout)
+	fields.Require(req.Rollout.Gate == nil, "rollout.gate", "goes with a step of a template", "仅用于模板的步骤")
 	fields.Require(selectsAssets(req), "rollout", "requires assets or labels", "需要指定 assets 或 labels")
 	for field, given := range map[string]bool{
 		"delay": req.Delay != 0, "run_at": req.RunAt != nil, "ttl": req.TTL != 0,
@@ -57,7 +58,7 @@ func (s *scope) fanOut(p *plan, id hostler.RunID, targets []store.Target) (*stor
 		return nil, fmt.Errorf("encode a step: %w", err)
 	}
 	row.Spec = string(spec)
-	if row.Jobs, err = stepJobs(s.specOf(p, id), p); err != nil {
+	if row.Jobs, err = stepJobs(s.specOf(p, id), p, false); err != nil {
 		return nil, err
 	}
 	hosts := make([]store.RunHost, len(targets))
@@ -94,12 +95,13 @@ func (s *scope) checkWaves(p *plan, id hostler.RunID, targets []store.Target) er
 }
 
 // stepJobs is what the jobs of a step are created from.
-func stepJobs(spec hostler.JobSpec, p *plan) (string, error) {
+func stepJobs(spec hostler.JobSpec, p *plan, approved bool) (string, error) {
 	b, err := flow.Canonical(store.StepJobs{
 		Queue: spec.Queue, Action: spec.Action, Args: spec.Args, OnAsset: p.onAssets,
 		AssetLane: p.lane == hostler.LaneAsset, LaneKey: spec.LaneKey, LaneLimit: spec.LaneLimit,
 		Priority: spec.Priority, MaxAttempts: spec.MaxAttempts, Backoff: spec.Backoff,
 		Timeout: hostler.Duration(spec.Timeout), OnLost: spec.OnLost, OnUnknown: spec.OnUnknown, OnRetry: spec.OnRetry,
+		DefaultTimeout: spec.DefaultTimeout, Approved: approved,
 	})
 	return string(b), err
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
@@ -61,42 +62,89 @@ func (a *App) Apply(ctx context.Context, c auth.Caller, in hostler.ApplyInput) (
 func (a *App) checkActions(t *hostler.Template) []hostler.FieldError {
 	var f check.Fields
 	for i := range t.Steps {
-		s := &t.Steps[i]
-		if s.Action == "" {
-			continue
+		s, path := &t.Steps[i], check.Item("steps", i)
+		if s.Action != "" {
+			a.checkStepAction(&f, path, s.Action, s.Args)
 		}
-		path := check.Item("steps", i)
-		act, ok := a.cfg.Actions.Lookup(s.Action)
-		if !ok || !act.Enabled {
-			f.Add(path+".action", "is not an action that this server runs; see: hostler action list",
-				"不是本服务器可用的动作；请查看：hostler action list")
-			continue
+		if s.Verify != nil {
+			a.checkStepAction(&f, path+".verify", s.Verify.Action, s.Verify.Args)
 		}
-		looked := flow.LookupsIn(s.Args, "args")
-		for _, place := range looked {
-			f.Require(!act.ReadsAsCode(place), path+"."+place,
-				"must not look up values: a shell reads it; pass them as env, argv or stdin",
-				"不得取值：此处由 shell 解释；请通过 env、参数或 stdin 传入")
-		}
-		for _, fault := range a.cfg.Actions.Problems(act, s.Args) {
-			if !slices.Contains(looked, fault.Path) {
-				f.Nest(path+".", fault)
-			}
+		if s.Rollout != nil && s.Rollout.Gate != nil {
+			a.checkStepAction(&f, path+".rollout.gate", s.Rollout.Gate.Action, s.Rollout.Gate.Args)
 		}
 	}
 	return f.Faults()
 }
 
+func (a *App) checkStepAction(f *check.Fields, path, name string, args json.RawMessage) {
+	act, ok := a.cfg.Actions.Lookup(name)
+	if !ok || !act.Enabled {
+		f.Add(path+".action", "is not an action that this server runs; see: hostler action list",
+			"不是本服务器可用的动作；请查看：hostler action list")
+		return
+	}
+	looked := flow.LookupsIn(args, "args")
+	for _, place := range looked {
+		f.Require(!act.ReadsAsCode(place), path+"."+place,
+			"must not look up values: a shell reads it; pass them as env, argv or stdin",
+			"不得取值：此处由 shell 解释；请通过 env、参数或 stdin 传入")
+	}
+	for _, place := range flow.OutputPaths(args, "args") {
+		f.Require(!strings.HasSuffix(place, ".$secret"), path+"."+place,
+			"must not look up outputs: a credential is named when the run starts", "不能引用步骤输出：凭据须在运行开始时确定")
+	}
+	for _, fault := range a.cfg.Actions.Problems(act, args) {
+		if !slices.Contains(looked, fault.Path) {
+			f.Nest(path+".", fault)
+		}
+	}
+}
+
+// checkReferences checks the channels and templates that a template names.
+func (s *scope) checkReferences(t *hostler.Template, done []hostler.Applied) ([]hostler.FieldError, error) {
+	var f check.Fields
+	for i := range t.Steps {
+		step, path := &t.Steps[i], check.Item("steps", i)
+		if n := step.Notify; n != nil && n.Channel != "" {
+			_, err := s.channel(s.Tx.Channel, n.Channel)
+			if err != nil && hostler.CodeOf(err) != hostler.CodeNotFound {
+				return nil, err
+			}
+			f.Require(err == nil, path+".notify.channel", "there is no such channel; create it first: hostler channel add",
+				"没有此通道；请先创建：hostler channel add")
+		}
+		if n := step.Flow; n != nil {
+			published := slices.ContainsFunc(done, func(a hostler.Applied) bool {
+				return a.Kind == "Template" && a.Name == n.Template
+			})
+			sub, err := s.Tx.Template(s.project, n.Template, n.Version)
+			if err != nil {
+				return nil, err
+			}
+			f.Require(sub != nil || published && s.planning, path+".flow.template",
+				"there is no such template, or not this version of it; documents above it may create it", "没有此模板或此版本；可在其上方的文档中创建")
+		}
+	}
+	return f.Faults(), nil
+}
+
 // applyDocument publishes one document; done are those before it.
 func (s *scope) applyDocument(d *flow.Document, done []hostler.Applied) (hostler.Applied, error) {
 	if d.Template != nil {
-		return s.applyTemplate(d)
+		return s.applyTemplate(d, done)
 	}
 	return s.applyTask(d, done)
 }
 
-func (s *scope) applyTemplate(d *flow.Document) (hostler.Applied, error) {
+func (s *scope) applyTemplate(d *flow.Document, done []hostler.Applied) (hostler.Applied, error) {
 	out := hostler.Applied{Kind: "Template", Name: d.Name(), Result: "created", Version: 1}
+	faults, err := s.checkReferences(d.Template, done)
+	if err == nil && len(faults) > 0 {
+		err = hostler.InvalidFields(d.Locate(faults)...)
+	}
+	if err != nil {
+		return out, err
+	}
 	spec, err := flow.Canonical(d.Template)
 	if err != nil {
 		return out, fmt.Errorf("encode a template: %w", err)

@@ -435,7 +435,9 @@ func checkTarget(f *check.Fields, path string, t *hostler.StepTarget) {
 	if t == nil {
 		return
 	}
-	f.Require(len(t.Assets) > 0 || len(t.Labels) > 0, path, "must name assets or labels", "须指定 assets 或 labels")
+	f.Require(len(t.Assets) > 0 || len(t.Labels) > 0 || t.FromRun != nil, path, "must name assets, labels or from_run",
+		"须指定 assets、labels 或 from_run")
+	CheckFromRun(f, path+".from_run", t.FromRun)
 	f.Count(path+".assets", len(t.Assets), 100_000)
 	f.Count(path+".labels", len(t.Labels), 64)
 	for i, a := range t.Assets {
@@ -446,6 +448,17 @@ func checkTarget(f *check.Fields, path string, t *hostler.StepTarget) {
 		f.Line(check.Member(path+".labels", key), key, 64)
 		f.Line(check.Member(path+".labels", key), t.Labels[key], 256)
 	}
+}
+
+// CheckFromRun checks a selection of hosts of an earlier run.
+func CheckFromRun(f *check.Fields, path string, from *hostler.FromRun) {
+	if from == nil {
+		return
+	}
+	f.Require((from.Run == 0) != (from.Name == ""), path, "must have either run or name", "须指定 run 或 name 之一")
+	f.Line(path+".name", from.Name, 64)
+	f.Line(path+".step", from.Step, 400)
+	check.OneOf(f, path+".hosts", from.Hosts, "succeeded", "failed", "changed")
 }
 
 func checkTask(f *check.Fields, t *hostler.TaskSpec) {

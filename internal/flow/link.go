@@ -78,7 +78,7 @@ func Graph(specs []Spec) [][]int {
 			continue
 		}
 		for j := range steps {
-			if steps[j].In == steps[i].In && steps[j].ordinary() {
+			if steps[j].In == steps[i].In && steps[j].Ordinary() {
 				out[i] = append(out[i], j)
 			}
 		}

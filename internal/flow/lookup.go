@@ -198,6 +198,9 @@ func renderString(s, at string, values Values, f *check.Fields) any {
 			continue
 		}
 		value, ok := values.find(p.path)
+		if _, early := values[earlyKey]; early && outputOf(p.path) {
+			continue
+		}
 		if !ok {
 			f.Add(at, "%s has no value: give it, or set a default", "%s 没有值：请提供，或设置默认值",
 				check.Key(strings.Join(p.path, ".")))

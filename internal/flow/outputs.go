@@ -3,6 +3,7 @@ package flow
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -152,3 +153,26 @@ func UsesOutputs(args json.RawMessage) bool {
 	}
 	return used
 }
+
+// OutputPaths lists the paths of the texts in args that look up outputs.
+func OutputPaths(args json.RawMessage, at string) []string {
+	var out []string
+	if v, err := decodeJSON(args); err == nil {
+		lookups(v, at, func(l lookup) {
+			if outputOf(l.path) {
+				out = append(out, l.at)
+			}
+		})
+	}
+	return slices.Compact(out)
+}
+
+// RenderEarly is [Render] before outputs are known: their look-ups stay empty.
+func RenderEarly(args json.RawMessage, at string, values Values) (json.RawMessage, []hostler.FieldError) {
+	early := Values{earlyKey: true}
+	maps.Copy(early, values)
+	return Render(args, at, early)
+}
+
+// earlyKey marks values without outputs; no look-up has it.
+const earlyKey = ""

@@ -5,8 +5,8 @@ import "hostler.dev/hostler"
 // This file holds what steps do that belong to others: those within a flow step, those that
 // undo others, and gates and probes.
 
-// ordinary reports whether a step runs by itself, not only in a rollback or as a part.
-func (s *Step) ordinary() bool { return s.Undoes == 0 && s.PartOf == 0 }
+// Ordinary reports whether a step runs by itself, not only in a rollback or as a part.
+func (s *Step) Ordinary() bool { return s.Undoes == 0 && s.PartOf == 0 }
 
 // again begins a new round of a step on a number of hosts.
 func (n *transition) again(i, hosts int) {
@@ -48,7 +48,7 @@ var undoText = hostler.Text{EN: "there was nothing to roll back", ZH: "没有需
 func (n *transition) rollback(flow int) bool {
 	for i := range n.Steps {
 		s := &n.Steps[i]
-		if s.In == flow && s.ordinary() && s.Spec.OnFailure == hostler.OnFailureRollback && s.stops() != "" {
+		if s.In == flow && s.Ordinary() && s.Spec.OnFailure == hostler.OnFailureRollback && s.stops() != "" {
 			return true
 		}
 	}
@@ -76,7 +76,7 @@ func (n *transition) mayUndo(i int) bool {
 	rollback, ended, begun := n.rollback(s.In), true, false
 	for j := range n.Steps {
 		o := &n.Steps[j]
-		if o.In != s.In || !o.ordinary() {
+		if o.In != s.In || !o.Ordinary() {
 			continue
 		}
 		ended = ended && o.State.Ended()

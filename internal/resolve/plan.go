@@ -105,7 +105,7 @@ func (r *Resolver) addHosts(
 
 // stepsBehind returns the steps that run after another, in their order.
 func stepsBehind(rows []store.RunStepRow, of hostler.RunStepID) ([]store.RunStepRow, error) {
-	specs := make([]hostler.Step, len(rows))
+	specs := make([]flow.Spec, len(rows))
 	for i := range rows {
 		if err := json.Unmarshal([]byte(rows[i].Spec), &specs[i]); err != nil {
 			return nil, fmt.Errorf("decode step %d: %w", i, err)
@@ -115,7 +115,7 @@ func stepsBehind(rows []store.RunStepRow, of hostler.RunStepID) ([]store.RunStep
 	for i := range rows {
 		first[i] = rows[i].ID == of
 	}
-	behind := flow.Behind(flow.Needs(specs), first)
+	behind := flow.Behind(flow.Graph(specs), first)
 	var out []store.RunStepRow
 	for i := range rows {
 		if behind[i] && !first[i] {

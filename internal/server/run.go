@@ -168,7 +168,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	s.publisher = &outbox.Publisher{Store: s.store, Log: log}
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey, Plan: resolver.Plan,
-		Retention: cfg.Retention, Sole: sole, Log: log,
+		Check: s.app.CheckJobs, Retention: cfg.Retention, Sole: sole, Log: log,
 		Fire: s.app.FireSchedules, CancelReplaced: s.app.CancelReplaced,
 	})
 	if err := s.node.Connect(s.engine); err != nil {

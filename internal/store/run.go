@@ -415,3 +415,10 @@ WHERE o.step IN (SELECT s.id FROM run_step s WHERE s.run = ?) LIMIT ?)`, run, li
 func (tx *Tx) RunByID(id hostler.RunID) (*RunRow, error) {
 	return queryOne[RunRow](tx, `SELECT @cols FROM run WHERE id = ?`, id)
 }
+
+// LastEndedRun returns the newest ended run of a task or template; 0: none.
+func (tx *Tx) LastEndedRun(project hostler.ProjectID, name string) (id hostler.RunID, err error) {
+	_, err = tx.one(`SELECT id FROM run WHERE project = ? AND name = ? AND ended_at <> 0 ORDER BY id DESC LIMIT 1`,
+		[]any{project, name}, &id)
+	return id, err
+}

@@ -121,3 +121,14 @@ func (tx *Tx) SetNote(step hostler.RunStepID, seq int64, note hostler.Text) erro
 	_, err = tx.Exec(`UPDATE run_host SET note = ? WHERE step = ? AND seq = ?`, string(b), step, seq)
 	return err
 }
+
+// OutputsIn reads the outputs of a step by the places of its hosts, from one place to
+// another, which is not included.
+func (tx *Tx) OutputsIn(step hostler.RunStepID, from, to int64) (map[int64]string, error) {
+	rows, err := query[Output](tx, `SELECT @cols FROM run_output WHERE step = ? AND seq >= ? AND seq < ?`, step, from, to)
+	out := make(map[int64]string, len(rows))
+	for _, r := range rows {
+		out[r.Seq] = r.JSON
+	}
+	return out, err
+}
