@@ -78,6 +78,17 @@ func (f *flowEnv) workWith(report func(l hostler.Lease, r *hostler.Report)) (job
 	}
 }
 
+// host is the name of the host of a lease, which has only its id here.
+func (f *flowEnv) host(l hostler.Lease) string {
+	for _, h := range f.assets {
+		if h.ID == l.Asset.ID {
+			return h.Name
+		}
+	}
+	f.t.Fatalf("the lease has no host: %+v", l.Asset)
+	return ""
+}
+
 func specOf(s hostler.Step) flow.Spec { return flow.Spec{Step: s} }
 
 func (f *flowEnv) wantSteps(id hostler.RunID, state hostler.RunState, want ...hostler.StepState) []store.RunStepRow {
@@ -108,12 +119,12 @@ func TestOutputsReachLaterSteps(t *testing.T) {
 		got := map[string]string{}
 		f.workWith(func(l hostler.Lease, r *hostler.Report) {
 			if string(l.Args) != `{}` {
-				got[l.Asset.Name] = string(l.Args)
+				got[f.host(l)] = string(l.Args)
 				return
 			}
 			r.Result = json.RawMessage(map[string]string{
 				"h000": `{"free":[5]}`, "h001": `{"free":["7"]}`, "h002": `{"free":[11]}`,
-			}[l.Asset.Name])
+			}[f.host(l)])
 		})
 		steps := f.wantSteps(id, hostler.RunSucceeded, hostler.StepSucceeded, hostler.StepSucceeded)
 		if len(got) != 2 || got["h000"] != `{"n":5,"text":"n=5"}` || got["h001"] != `{"n":7,"text":"n=7"}` {
@@ -148,7 +159,7 @@ func TestRollback(t *testing.T) {
 			if n++; n == 4 {
 				r.Outcome = hostler.OutcomeFailed
 			}
-			order = append(order, l.Asset.Name)
+			order = append(order, f.host(l))
 		})
 		steps := f.wantSteps(id, hostler.RunFailed, hostler.StepSucceeded, hostler.StepSucceeded, hostler.StepFailed,
 			hostler.StepSucceeded, hostler.StepSucceeded)
@@ -175,7 +186,7 @@ func TestGateBetweenWaves(t *testing.T) {
 		f.workWith(func(l hostler.Lease, r *hostler.Report) {
 			isGate := string(l.Args) == `{}`
 			kinds = append(kinds, isGate)
-			if isGate && l.Asset.Name == "h001" {
+			if isGate && f.host(l) == "h001" {
 				r.Outcome = hostler.OutcomeFailed
 			}
 		})
@@ -200,10 +211,10 @@ func TestProbeDecidesUnknownJobs(t *testing.T) {
 		f.workWith(func(l hostler.Lease, r *hostler.Report) {
 			switch {
 			case string(l.Args) != `{}`:
-				r.Outcome, jobs[l.Asset.Name] = hostler.OutcomeUnknown, l.Job
-			case l.Asset.Name == "h001":
+				r.Outcome, jobs[f.host(l)] = hostler.OutcomeUnknown, l.Job
+			case f.host(l) == "h001":
 				r.Outcome, r.Error = hostler.OutcomeFailed, &hostler.JobError{Kind: hostler.ErrKindCommand}
-			case l.Asset.Name == "h002":
+			case f.host(l) == "h002":
 				r.Outcome, r.Error = hostler.OutcomeFailed, &hostler.JobError{Kind: hostler.ErrKindUnreachable}
 			}
 		})

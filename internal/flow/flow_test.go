@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -287,6 +288,76 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
+func examples(tb testing.TB) []string {
+	tb.Helper()
+	all, err := filepath.Glob("../../examples/*.yaml")
+	if err != nil || len(all) == 0 {
+		tb.Fatalf("examples %v, %v", all, err)
+	}
+	return all
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	for _, name := range examples(t) {
+		b, err := os.ReadFile(name) //nolint:gosec // a file of the repository
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := flow.Parse(b); err != nil {
+			t.Errorf("%s: %+v", name, err)
+		}
+	}
+}
+
+// TestRelationsAreChecked: what steps say of each other is refused at publish where it
+// cannot be.
+func TestRelationsAreChecked(t *testing.T) {
+	const head = "apiVersion: hostler/v1\nkind: Template\nname: t\nsteps:\n"
+	for text, want := range map[string]string{
+		"- {id: a, action: x, undoes: b}": "steps[0].undoes",
+		"- {id: a, action: x, on_failure: rollback}\n- {id: b, action: x, undoes: a, needs: [a]}": "steps[1].needs",
+		"- {id: a, flow: {template: t}}":                                                    "steps[0].flow.template",
+		"- {id: a, action: x, outputs: {v: {from: stdout, schema: {}}}}":                    "steps[0].outputs.v.schema",
+		"- {id: a, action: x}\n- {id: b, action: x, args: {v: '${{ steps.a.outputs.v }}'}}": "steps[1].args.v",
+		"- {id: a, wait: 1s, verify: {action: x}}":                                          "steps[0].verify",
+		"- {id: q, approval: {title: x, bind: strict}}\n- {id: a, action: x, outputs: {v: {from: stdout}}}\n" +
+			"- {id: b, action: x, args: {v: '${{ steps.a.outputs.v }}'}}": "steps[2].args.v",
+		"- {id: a, action: x, target: {from_run: {hosts: failed}}}": "steps[0].target.from_run",
+	} {
+		_, err := flow.Parse([]byte(head + text + "\n"))
+		e, ok := errors.AsType[*hostler.Error](err)
+		if !ok || !slices.ContainsFunc(e.Fields, func(f hostler.FieldError) bool { return f.Path == want }) {
+			t.Errorf("%s: %v, want a fault at %s", text, err, want)
+		}
+	}
+}
+
+func TestExtract(t *testing.T) {
+	outputs := map[string]hostler.Output{
+		"text": {From: "stdout"}, "n": {From: "stdout", Schema: json.RawMessage(`{"type":"integer"}`)},
+	}
+	if got, fault := flow.Extract(outputs, nil, "42\n"); fault != nil || string(got) != `{"n":42,"text":"42"}` {
+		t.Errorf("%s, %v", got, fault)
+	}
+	for _, stdout := range []string{"", "x", "1.5", `"1"`, strings.Repeat("1", 9000)} {
+		if got, fault := flow.Extract(outputs, nil, stdout); fault == nil {
+			t.Errorf("%.20q gives %.40s", stdout, got)
+		}
+	}
+}
+
+// TestOutputsAreNotReadAsLookUps: what a host has written is a value, whatever it looks like.
+func TestOutputsAreNotReadAsLookUps(t *testing.T) {
+	values := flow.Values{
+		"params": map[string]any{"p": "secret"},
+		"steps":  map[string]any{"a": map[string]any{"outputs": map[string]any{"v": "${{ params.p }}"}}},
+	}
+	got, faults := flow.Render(json.RawMessage(`{"x":"${{ steps.a.outputs.v }}"}`), "args", values)
+	if len(faults) > 0 || string(got) != `{"x":"${{ params.p }}"}` {
+		t.Errorf("%s, %v", got, faults)
+	}
+}
+
 // FuzzParse: no text breaks the parser, every fault of a text with a line names it, and what
 // was parsed can be stored.
 func FuzzParse(f *testing.F) {
@@ -294,7 +365,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("apiVersion: hostler/v1\nkind: Task\nname: a\ntemplate: b\n---\n{}\n")
 	f.Add("a: &a [*a]")
 	f.Add("? [a]\n: b")
-	for _, name := range []string{"../../examples/game-update.yaml"} {
+	for _, name := range examples(f) {
 		if b, err := os.ReadFile(name); err == nil {
 			f.Add(string(b))
 		}

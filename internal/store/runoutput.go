@@ -132,3 +132,9 @@ func (tx *Tx) OutputsIn(step hostler.RunStepID, from, to int64) (map[int64]strin
 	}
 	return out, err
 }
+
+// EachOutput calls fn for the outputs of all hosts of a step, in the order of their places.
+// The row is only valid during the call.
+func (tx *Tx) EachOutput(step hostler.RunStepID, fn func(o *Output) error) error {
+	return queryEach(tx, `SELECT @cols FROM run_output WHERE step = ? ORDER BY seq`, []any{step}, fn)
+}
