@@ -69,6 +69,8 @@ var verbs = map[string]auth.Verb{
 	"PutSchedule": auth.WriteSchedule, "DeleteSchedule": auth.WriteSchedule,
 	"PauseSchedule": auth.WriteSchedule, "ResumeSchedule": auth.WriteSchedule,
 
+	"Stats": auth.ReadStats, "ExportStats": auth.ReadStats,
+
 	"Templates": auth.ReadTemplate, "Template": auth.ReadTemplate, "TemplateVersions": auth.ReadTemplate,
 	"Tasks": auth.ReadTemplate, "Task": auth.ReadTemplate, "DeleteTask": auth.WriteTemplate,
 	"Apply": auth.WriteTemplate, "RestoreTemplate": auth.WriteTemplate, "RetireTemplate": auth.WriteTemplate,
@@ -87,7 +89,7 @@ var verbs = map[string]auth.Verb{
 var withoutCaller = []string{
 	"Authenticate", "Bootstrap", "CancelReplaced", "ConfigureWebhook", "FireSchedules", "KnownKeys", "LocalAdminKey",
 	"LocalContextKey", "RecordRefusal", "SeedSample",
-	"StartDispatch", "StoreKind", "Vitals",
+	"StartDispatch", "StoreKind", "TaskFigures", "Vitals",
 }
 
 // TestUseCasesTakeACaller: a new method takes a Caller, or is listed deliberately.
@@ -281,7 +283,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject ChangeProject ReleaseLane Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit ExportAudit VerifyAudit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Channels CreateChannel Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats
-			Schedules NextFires Holds Templates Tasks Runs Approvals CommandRules TestCommand`,
+			Schedules NextFires Holds Templates Tasks Runs Approvals CommandRules TestCommand Stats ExportStats`,
 		)
 		for name := range other {
 			calls[name] = nil
@@ -501,6 +503,7 @@ func (w *env) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.R
 		"withdrawn":   must(w.CancelWaiting(ctx, c, []hostler.JobID{job}, app.JobSearch{}))(t),
 		"emptied":     must(w.CancelWaiting(ctx, c, nil, app.JobSearch{Host: "web1"}))(t),
 		"counted":     must(w.ActionStats(ctx, c))(t),
+		"stats":       must(w.Stats(ctx, c, hostler.StatsQuery{By: hostler.StatsByUser}))(t).Items,
 		"addresses":   must(w.AssetAddresses(ctx, c, "web2"))(t),
 		"schedules":   must(w.Schedules(ctx, c, p))(t).Items,
 		"templates":   must(w.Templates(ctx, c, p))(t).Items,

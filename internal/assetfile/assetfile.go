@@ -118,7 +118,7 @@ func csvError(err error) error {
 func Write(w io.Writer, assets []hostler.Asset, header bool) error {
 	out := csv.NewWriter(w)
 	if header {
-		if _, err := io.WriteString(w, byteOrderMark); err != nil {
+		if _, err := io.WriteString(w, ByteOrderMark); err != nil {
 			return err
 		}
 		if err := out.Write(Columns()); err != nil {

@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 )
 
+// Escape returns a cell that no spreadsheet evaluates.
+func Escape(cell string) string { return escape(cell) }
+
 // escape puts an apostrophe before a cell that a spreadsheet would evaluate as a
 // formula, or whose outer spaces unescape would remove.
 func escape(cell string) string {

@@ -13,8 +13,8 @@ import (
 	"hostler.dev/hostler/internal/check"
 )
 
-// byteOrderMark at the beginning of a file makes Excel read it as UTF-8.
-const byteOrderMark = "\ufeff"
+// ByteOrderMark at the beginning of a file makes Excel read it as UTF-8.
+const ByteOrderMark = "\ufeff"
 
 // Encodings of a file. GB18030 includes GBK and GB2312.
 const (
@@ -57,7 +57,7 @@ func decodeFile(file, encoding string, known func(column string) bool) (string, 
 				"--encoding gb18030（API 中为 charset=gb18030）",
 			1+strings.Count(text[:valid], "\n"), strings.ToUpper(encoding))
 	}
-	text = strings.TrimPrefix(text, byteOrderMark)
+	text = strings.TrimPrefix(text, ByteOrderMark)
 	if !strings.Contains(text, "\n") {
 		text = strings.ReplaceAll(text, "\r", "\n") // as Excel for the Mac ends lines
 	}

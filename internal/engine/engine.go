@@ -18,6 +18,7 @@
 //	         fire     schedules that are due make runs                  fire.go
 //	         follow   lanes follow the pause or resume of a queue      upkeep.go
 //	         counts   the counts of waiting jobs are added up          upkeep.go
+//	         stats    jobs that ended are added to the statistics      stats.go
 //	         upkeep   lanes are swept, old rows deleted                upkeep.go
 //
 // A lease belongs to a worker, not to a job: a worker that sends no heartbeat loses
@@ -129,6 +130,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	g.Go(func() error { return e.loop(ctx, "rescue", rescueInterval, e.rescueOnce) })
 	g.Go(func() error { return e.loop(ctx, "follow", followInterval, e.followOnce) })
 	g.Go(func() error { return e.loop(ctx, "counts", countsInterval, e.sumCounts) })
+	g.Go(func() error { return e.loop(ctx, "stats", statsInterval, e.statsOnce) })
 	g.Go(func() error { return e.loop(ctx, "upkeep", upkeepInterval, e.upkeepOnce) })
 	return g.Wait()
 }

@@ -23,8 +23,8 @@ const (
 )
 
 // upkeepOnce promotes stranded jobs, and deletes what is no longer needed: idle lanes,
-// dead workers, old events, idempotency keys, fires and attempts, args of runs whose jobs are gone, and
-// the history beyond the retention. However much of it there is, it is gone at the end: a limit for each round
+// dead workers, old events, idempotency keys, fires and attempts, args of runs whose jobs are gone,
+// old statistics, and the history beyond the retention. However much of it there is, it is gone at the end: a limit for each round
 // is a rate that a busy server outgrows.
 func (e *Engine) upkeepOnce(ctx context.Context) error {
 	now := e.store.Now()
@@ -39,6 +39,12 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteFires(now.Add(-e.cfg.Retention), batch) }),
 		e.pruneBy(ctx, argsBatch, func(tx *store.Tx) (int64, error) {
 			return tx.DeleteRunArgs(now.Add(-e.cfg.Retention), argsBatch)
+		}),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) {
+			return tx.DeleteStats(store.SpanHour, now.Add(-store.HoursKept), batch)
+		}),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) {
+			return tx.DeleteStats(store.SpanDay, now.Add(-store.DaysKept), batch)
 		}),
 		e.store.Maintain(ctx, e.cfg.Retention),
 		e.spanHistory(ctx),

@@ -52,7 +52,9 @@ var apis = []Rule{
 		"internal/api/rest", "internal/app", "internal/auth", "internal/check", "internal/wait",
 	}},
 	{Package: "internal/api/simple", May: []string{"internal/api/rest", "internal/app", "internal/auth"}},
-	{Package: "internal/api/monitor", May: []string{"internal/api/rest", "internal/app", "internal/auth"}},
+	{Package: "internal/api/monitor", May: []string{
+		"internal/api/rest", "internal/app", "internal/auth", "internal/stats",
+	}},
 }
 
 // Use cases with a Caller, and what a lease needs without one.
@@ -60,7 +62,7 @@ var useCases = []Rule{
 	{Package: "internal/app", May: []string{
 		"internal/action", "internal/assetfile", "internal/auditor", "internal/auth", "internal/channel", "internal/check",
 		"internal/destination", "internal/flow", "internal/outbox", "internal/resolve", "internal/schedule",
-		"internal/risk", "internal/secret", "internal/store", "internal/store/schema", "internal/webhook",
+		"internal/risk", "internal/secret", "internal/stats", "internal/store", "internal/store/schema", "internal/webhook",
 	}},
 	{Package: "internal/resolve", May: []string{
 		"internal/action", "internal/check", "internal/destination", "internal/flow", "internal/secret", "internal/store",
@@ -111,7 +113,7 @@ var actions = []Rule{
 
 // The store and its drivers, over what both drivers need.
 var stores = []Rule{
-	{Package: "internal/store", May: []string{"internal/sqldb", "internal/store/schema"}},
+	{Package: "internal/store", May: []string{"internal/sqldb", "internal/stats", "internal/store/schema"}},
 	{Package: "internal/store/schema", May: []string{"internal/sqldb"}},
 	{Package: "internal/store/sqlite", May: []string{"internal/sqldb", "internal/store/schema"}},
 	{Package: "internal/store/postgres", May: []string{"internal/sqldb", "internal/store/schema", "internal/wait"}},
@@ -129,6 +131,7 @@ var pureRules = []Rule{
 	{Package: "internal/flow", May: []string{"internal/check"}},
 	{Package: "internal/schedule", May: []string{"internal/check"}},
 	{Package: "internal/risk"},
+	{Package: "internal/stats"},
 	{Package: "internal/webhook", May: []string{"internal/check", "internal/secret"}},
 	{Package: "internal/auth"},
 	{Package: "internal/destination"},

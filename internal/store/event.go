@@ -32,6 +32,10 @@ type Event struct {
 	Project hostler.ProjectID   // 0: of no project
 	Job     hostler.JobEvent    // set for the events of jobs; its id is 0 otherwise
 	Object  hostler.ObjectEvent // set for all other events
+
+	// How long a job that ended waited and ran in its last attempt, if it started.
+	Started     bool
+	Waited, Ran time.Duration
 }
 
 // OfJob reports whether it is an event of a job.
@@ -67,12 +71,18 @@ func (tx *Tx) Emit(p hostler.ProjectID, t hostler.EventType, o hostler.ObjectEve
 const maxEventError = 2 << 10
 
 func (tx *Tx) emitJob(p hostler.ProjectID, e hostler.JobEvent) {
+	tx.addJobEvent(&Event{Project: p, Job: e})
+}
+
+func (tx *Tx) addJobEvent(ev *Event) {
+	e := &ev.Job
 	if e.Error != nil && len(e.Error.Text.EN)+len(e.Error.Text.ZH) > 2*maxEventError {
 		e.Error = &hostler.JobError{Kind: e.Error.Kind, Text: hostler.Text{
 			EN: cutText(e.Error.Text.EN, maxEventError), ZH: cutText(e.Error.Text.ZH, maxEventError),
 		}}
 	}
-	tx.events.add(&Event{Type: JobEventType(e.State), Project: p, Job: e})
+	ev.Type = JobEventType(e.State)
+	tx.events.add(ev)
 }
 
 // cutText returns at most n bytes of a text, and a mark if there was more.
@@ -316,14 +326,16 @@ const EventsKept = 2_000_000
 
 // DeleteEvents deletes, of the oldest limit rows of events, those from before a time
 // or beyond EventsKept, and returns how many. The newest row stays: the next positions
-// follow from it. So do those whose deliveries are not made yet.
+// follow from it. So do those whose deliveries are not made yet, and those that the
+// statistics have not counted.
 func (tx *Tx) DeleteEvents(before time.Time, limit int) (int64, error) {
 	last, err := tx.LastEvent()
 	if err != nil {
 		return 0, err
 	}
 	return tx.Exec(`DELETE FROM event WHERE last < ?
-AND last <= COALESCE((SELECT c.pos FROM delivery_cursor c WHERE c.id = 1), 0) AND last IN
+AND last <= COALESCE((SELECT c.pos FROM delivery_cursor c WHERE c.id = 1), 0)
+AND last <= COALESCE((SELECT s.pos FROM stats_cursor s WHERE s.id = 1), 0) AND last IN
 (SELECT o.last FROM (SELECT e.last, e.at FROM event e ORDER BY e.last LIMIT ?) o WHERE o.at < ? OR o.last < ?)`,
 		last, limit, sqldb.Micros(before), last-EventsKept)
 }

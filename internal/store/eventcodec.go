@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"time"
 
 	"hostler.dev/hostler"
 )
@@ -19,7 +20,8 @@ import (
 //	    state, cause, action, queue, asset_name, created_by, error  texts
 //	  of an object:
 //	    type, object, by                                          texts
-//	  by may be followed by NUL and the channel of a message of a run
+//	  by may be followed by NUL and the channel of a message of a run, and cause by NUL and
+//	  the microseconds that a job that ended waited and ran, both as uvarint
 //
 // A text is a uvarint length and bytes; the error is JSON or empty. The version
 // byte covers the body too: a new form of the body gets new versions.
@@ -28,8 +30,8 @@ const (
 	eventsZstd  = 2
 )
 
-// channelEnd is between the user and the channel of an event; no name has it.
-const channelEnd = "\x00"
+// textEnd is between a text and what follows it; no name has it.
+const textEnd = "\x00"
 
 // Limits of one row.
 const (
@@ -80,14 +82,20 @@ func (b *eventBuffer) add(e *Event) {
 	if !e.OfJob() {
 		by := e.Object.By
 		if e.Object.Channel != "" {
-			by += channelEnd + e.Object.Channel
+			by += textEnd + e.Object.Channel
 		}
 		b.texts(string(e.Type), e.Object.Object, by)
 		return
 	}
 	j := &e.Job
 	b.ints(int64(j.Run), int64(j.Asset), int64(j.Worker), int64(j.Attempt))
-	b.texts(string(j.State), string(j.Cause), j.Action, j.Queue, j.AssetName, j.CreatedBy, encodeError(j.Error))
+	cause := string(j.Cause)
+	if e.Started {
+		t := append(make([]byte, 0, 32), cause+textEnd...)
+		t = binary.AppendUvarint(t, uint64(max(0, e.Waited.Microseconds())))
+		cause = string(binary.AppendUvarint(t, uint64(max(0, e.Ran.Microseconds()))))
+	}
+	b.texts(string(j.State), cause, j.Action, j.Queue, j.AssetName, j.CreatedBy, encodeError(j.Error))
 }
 
 func (b *eventBuffer) ints(vs ...int64) {
@@ -158,8 +166,16 @@ func (u *eventReader) event() Event {
 		e.Job = hostler.JobEvent{
 			Job: hostler.JobID(id), Run: hostler.RunID(u.int()), Asset: hostler.AssetID(u.int()),
 			Worker:  hostler.WorkerID(u.int()),
-			Attempt: int(u.int()), State: hostler.State(u.text()), Cause: hostler.Cause(u.text()),
-			Action: u.text(), Queue: u.text(), AssetName: u.text(), CreatedBy: u.text(),
+			Attempt: int(u.int()), State: hostler.State(u.text()),
+		}
+		cause, times, started := strings.Cut(u.text(), textEnd)
+		e.Job.Cause, e.Job.Action, e.Job.Queue = hostler.Cause(cause), u.text(), u.text()
+		e.Job.AssetName, e.Job.CreatedBy = u.text(), u.text()
+		if started {
+			t := eventReader{b: []byte(times)}
+			e.Started = true
+			e.Waited, e.Ran = time.Duration(t.int())*time.Microsecond, time.Duration(t.int())*time.Microsecond
+			u.bad = u.bad || t.bad
 		}
 		if t := u.text(); t != "" {
 			e.Job.Error = &hostler.JobError{}
@@ -170,7 +186,7 @@ func (u *eventReader) event() Event {
 	}
 	e.Type = hostler.EventType(u.text())
 	e.Object.Object = u.text()
-	e.Object.By, e.Object.Channel, _ = strings.Cut(u.text(), channelEnd)
+	e.Object.By, e.Object.Channel, _ = strings.Cut(u.text(), textEnd)
 	return e
 }
 

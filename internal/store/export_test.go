@@ -1,8 +1,12 @@
 package store
 
 import (
+	"fmt"
+	"time"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sqldb"
+	"hostler.dev/hostler/internal/stats"
 )
 
 // JobTables returns the table of the queue that each live job is in, with "+held" if it
@@ -76,3 +80,85 @@ func SetRelaneStep(n int) (restore func()) {
 
 // MoveJobs does what the end of a transaction does that changed assets.
 func (tx *Tx) MoveJobs() error { return tx.moveJobs() }
+
+// AllStats reads all rows of statistics.
+func (tx *Tx) AllStats() (map[StatsKey]*stats.Figures, error) {
+	out := map[StatsKey]*stats.Figures{}
+	err := queryEach(tx, `SELECT @cols FROM stats`, nil, func(r *statsRow) error {
+		f := r.figures()
+		out[StatsKey{r.Project, r.Kind, time.Duration(r.Span) * time.Second, r.Name, r.At}] = &f
+		return nil
+	})
+	return out, err
+}
+
+// Recount counts the history, row by row.
+func (tx *Tx) Recount() (map[StatsKey]*stats.Figures, error) {
+	out := map[StatsKey]*stats.Figures{}
+	count := func(project int64, by, name, state string, queued, started, ended int64, spans ...time.Duration) {
+		if name == "" {
+			return
+		}
+		for _, span := range spans {
+			k := StatsKey{hostler.ProjectID(project), hostler.StatsBy(by), span, name, 0}
+			if span > 0 {
+				k.At = ended - ended%span.Microseconds()
+			}
+			if out[k] == nil {
+				out[k] = &stats.Figures{}
+			}
+			out[k].Add(stats.Job{
+				State: hostler.State(state), At: time.UnixMicro(ended), Started: started > 0,
+				Wait: time.Duration(started-queued) * time.Microsecond, Run: time.Duration(ended-started) * time.Microsecond,
+			})
+		}
+	}
+	err := tx.each(`SELECT d.project, d.action, d.queue, d.created_by, d.asset_name, d.state, d.queued_at, d.started_at,
+d.ended_at, COALESCE((SELECT max(f.name) FROM schedule_fire f WHERE f.run = d.run), '') FROM done d`, nil,
+		func(r sqldb.Rows) error {
+			var project, queued, started, ended int64
+			var action, queue, user, asset, state, schedule string
+			err := r.Scan(&project, &action, &queue, &user, &asset, &state, &queued, &started, &ended, &schedule)
+			all, hour, day := time.Duration(0), time.Hour, 24*time.Hour
+			for by, name := range map[string]string{"action": action, "queue": queue, "schedule": schedule} {
+				count(project, by, name, state, queued, started, ended, all, hour, day)
+			}
+			count(project, "user", user, state, queued, started, ended, hour, day)
+			count(project, "asset", asset, state, queued, started, ended, day)
+			return err
+		})
+	return out, err
+}
+
+// ForgetStats deletes the statistics, as if the history was older than they are.
+func (tx *Tx) ForgetStats() error {
+	_, err := tx.Exec(`DELETE FROM stats`)
+	if err == nil {
+		_, err = tx.Exec(`UPDATE stats_cursor SET part = -1, before = ?,
+last_part = (SELECT max(since) FROM history_part) WHERE id = 1`, sqldb.Micros(tx.now))
+	}
+	return err
+}
+
+// FillStats fills days of the statistics of assets, each with so many jobs.
+func (tx *Tx) FillStats(project hostler.ProjectID, from time.Time, days, assets, jobs int) error {
+	var f stats.Figures
+	for i := range jobs {
+		f.Add(stats.Job{State: hostler.StateSucceeded, Started: true, Run: time.Duration(i*i) * time.Millisecond, Wait: time.Duration(i) * time.Second})
+	}
+	rows := make([]statsRow, 0, assets)
+	for d := range days {
+		rows = rows[:0]
+		for i := range assets {
+			rows = append(rows, statsRow{
+				Project: project, Kind: hostler.StatsByAsset, Span: 86400, Name: fmt.Sprintf("host%05d", i),
+				At: from.AddDate(0, 0, d).UnixMicro(), Succeeded: f.Succeeded, Started: f.Started, LastAt: from,
+				RunTotal: f.RunTotal.Microseconds(), RunTimes: f.RunTimes.Encode(), WaitTimes: f.WaitFor.Encode(),
+			})
+		}
+		if err := insert(tx, "stats", rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -111,7 +111,11 @@ func (tx *Tx) deleteJobs(completions []completion) error {
 		inline = inline || s.Asset == inlineAsset
 		c, e := at[s.Job], s.event()
 		e.State, e.Cause, e.Attempt, e.Worker, e.Error = c.state, c.cause, int(c.Attempt), c.worker, c.err
-		tx.emitJob(s.Project, e)
+		ev := Event{Project: s.Project, Job: e}
+		if !c.startedAt.IsZero() {
+			ev.Waited, ev.Ran, ev.Started = spans(c.QueuedAt, c.startedAt.UnixMicro(), tx.now.UnixMicro())
+		}
+		tx.addJobEvent(&ev)
 		tx.jobOfRunEnded(s.Run, s.Job, c.state, !c.startedAt.IsZero() || c.Attempt > 0 || c.Losses > 0)
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -12,20 +13,26 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/stats"
 )
 
 // metrics are those of /metrics, in a registry of their own.
 type metrics struct {
 	vitals   func(ctx context.Context) (app.Vitals, error)
+	tasks    func(ctx context.Context) (map[string]*stats.Figures, error)
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	refusals *prometheus.CounterVec
 }
 
-func newMetrics(version, store string, vitals func(ctx context.Context) (app.Vitals, error)) *metrics {
+func newMetrics(
+	version, store string, vitals func(ctx context.Context) (app.Vitals, error),
+	tasks func(ctx context.Context) (map[string]*stats.Figures, error),
+) *metrics {
 	m := &metrics{
 		vitals:   vitals,
+		tasks:    tasks,
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hostler_http_requests_total", Help: "Answers by method, route and status.",
@@ -78,6 +85,9 @@ func (m *metrics) serve(w http.ResponseWriter, r *http.Request) {
 	v, err := m.vitals(r.Context())
 	now := prometheus.NewRegistry()
 	now.MustRegister(vitalsCollector{v, err == nil})
+	if tasks, err := m.tasks(r.Context()); err == nil {
+		now.MustRegister(taskCollector(tasks))
+	}
 	promhttp.HandlerFor(prometheus.Gatherers{m.registry, now}, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
 }
 
@@ -143,6 +153,44 @@ func (c vitalsCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	for state, n := range states {
 		gauge(desc("workers", "Workers by state.", "state"), float64(n), state)
+	}
+}
+
+// taskCollector turns the figures of ended jobs into metrics: one task for each action.
+type taskCollector map[string]*stats.Figures
+
+// Describe implements prometheus.Collector. The tasks are not known in advance.
+func (taskCollector) Describe(chan<- *prometheus.Desc) {}
+
+var (
+	taskExecutions = prometheus.NewDesc("task_executions_total",
+		"Jobs that ended, by action; one that was cancelled or expired is a failure.", []string{"task", "status"}, nil)
+	taskDuration = prometheus.NewDesc("task_duration_seconds", "How long the last attempt of a job ran, by action.",
+		[]string{"task"}, nil)
+	taskSuccess = prometheus.NewDesc("task_success_rate", "The part of the jobs that succeeded, 0 to 1, by action.",
+		[]string{"task"}, nil)
+	taskBuckets = []time.Duration{
+		10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second,
+		5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute,
+		time.Hour,
+	}
+)
+
+// Collect implements prometheus.Collector.
+func (c taskCollector) Collect(out chan<- prometheus.Metric) {
+	for name, f := range c {
+		succeeded, failed := float64(f.Succeeded), float64(f.Failed+f.Cancelled)
+		out <- prometheus.MustNewConstMetric(taskExecutions, prometheus.CounterValue, succeeded, name, "success")
+		out <- prometheus.MustNewConstMetric(taskExecutions, prometheus.CounterValue, failed, name, "failure")
+		if f.Count() > 0 {
+			out <- prometheus.MustNewConstMetric(taskSuccess, prometheus.GaugeValue,
+				float64(f.Succeeded)/float64(f.Count()), name)
+		}
+		buckets := make(map[float64]uint64, len(taskBuckets))
+		for _, b := range taskBuckets {
+			buckets[b.Seconds()] = uint64(max(0, f.RunTimes.UpTo(b)))
+		}
+		out <- prometheus.MustNewConstHistogram(taskDuration, uint64(max(0, f.Started)), f.RunTotal.Seconds(), buckets, name)
 	}
 }
 

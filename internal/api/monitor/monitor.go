@@ -65,7 +65,7 @@ func New(cfg Config) *Monitor {
 	}
 	m := &Monitor{cfg: cfg, traffic: newTraffic(time.Now), started: time.Now()}
 	m.vitals.fetch = cfg.App.Vitals
-	m.metrics = newMetrics(cfg.Version, cfg.App.StoreKind(), m.vitals.get)
+	m.metrics = newMetrics(cfg.Version, cfg.App.StoreKind(), m.vitals.get, cfg.App.TaskFigures)
 	return m
 }
 
