@@ -208,7 +208,10 @@ func netPulseJobs(t *testing.T, w *env, mount string) {
 		Total                   float64 `json:"total_time"`
 		Last                    *string `json:"last_executed"`
 	}
-	w.mustDo(t, viewer, "GET", "/task-stats", "", &stats)
+	eventually(t, "the ended jobs are counted", func() bool {
+		w.mustDo(t, viewer, "GET", "/task-stats", "", &stats)
+		return stats["ssh_command"].Failure > 0
+	})
 	if st := stats["ssh_command"]; st.Success < 1 || st.Failure < 1 || st.Count != st.Success+st.Failure || st.Last == nil {
 		t.Errorf("/task-stats: %+v", stats)
 	}

@@ -84,7 +84,7 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 		return hostler.JobsCreated{}, err
 	}
 	withRow := len(targets) > 1 || p.rollout != nil
-	id, err := s.NewRunID(withRow)
+	id, err := s.NewRunID(withRow || p.schedule != "") // the statistics look up the schedule
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}

@@ -178,6 +178,7 @@ func TestFindJobs(t *testing.T) {
 		if name := must(w.FindJob(t.Context(), w.viewer, onAsset))(t).Names[k.id]; name == "" {
 			t.Error("the job's worker lost its name when it stopped")
 		}
+		w.addUp(t)
 		if st := must(w.ActionStats(t.Context(), w.viewer))(t); st["change"].Count != 2 || st["change"].Success != 2 {
 			t.Errorf("stats %+v", st)
 		}

@@ -24,12 +24,13 @@ const (
 	hostMissing   hostState = "missing" // its asset was deleted before it had a job
 )
 
-// recorded reports whether a run has a row. The ids of those are odd; see NewRunID.
+// recorded reports whether a run has a row, or a schedule made it: their ids are odd; see
+// NewRunID.
 func recorded(run hostler.RunID) bool { return run&1 == 1 }
 
-// NewRunID allocates the id of a run: odd for one with a row in run, even for the common
-// number of jobs that have none. The transaction that ends jobs tells them apart by it,
-// without a look into the tables of runs.
+// NewRunID allocates the id of a run: odd for one with a row in run or schedule_fire, even
+// for the common number of jobs that have none. The transaction that ends jobs and the
+// statistics tell them apart by it, without a look into these tables.
 func (tx *Tx) NewRunID(withRow bool) (hostler.RunID, error) {
 	for {
 		ids, err := tx.c.NewIDs(tx.ctx, 2)
