@@ -144,6 +144,12 @@ type ScheduleRunInput struct {
 	Priority int             `json:"priority,omitempty" minimum:"0" maximum:"9"`
 }
 
+// NamedScheduleRun names a schedule that is to run now, and edits what this run does.
+type NamedScheduleRun struct {
+	Name string `json:"name" minLength:"1" maxLength:"128" doc:"or id of the schedule"`
+	ScheduleRunInput
+}
+
 // ScheduleRun answers a request to run a schedule now.
 type ScheduleRun struct {
 	Message string `json:"message"`

@@ -65,7 +65,7 @@ var verbs = map[string]auth.Verb{
 	"ResendDelivery": auth.SendDelivery, "ResendDeliveries": auth.SendDelivery,
 
 	"Schedules": auth.ReadSchedule, "Schedule": auth.ReadSchedule, "Fires": auth.ReadSchedule,
-	"NextFires": auth.ReadSchedule, "NextFiresOf": auth.ReadSchedule, "RunSchedule": auth.RunJob,
+	"NextFires": auth.ReadSchedule, "NextFiresOf": auth.ReadSchedule, "RunSchedule": auth.RunJob, "RunNamed": auth.RunJob,
 	"PutSchedule": auth.WriteSchedule, "DeleteSchedule": auth.WriteSchedule,
 	"PauseSchedule": auth.WriteSchedule, "ResumeSchedule": auth.WriteSchedule,
 
@@ -412,7 +412,8 @@ func (w *env) scheduleCalls(ctx context.Context, c auth.Caller, s hostler.Schedu
 		"RunSchedule": func() error {
 			return second(w.RunSchedule(ctx, c, app.RunScheduleRequest{Schedule: id}))
 		},
-		"Fires": func() error { return second(w.Fires(ctx, c, id, hostler.Page{})) },
+		"RunNamed": func() error { return second(w.RunNamed(ctx, c, "nightly", nil, "")) },
+		"Fires":    func() error { return second(w.Fires(ctx, c, id, hostler.Page{})) },
 		"NextFiresOf": func() error {
 			return second(w.NextFiresOf(ctx, c, app.NextFiresQuery{Schedule: "nightly"}))
 		},

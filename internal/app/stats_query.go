@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/csv"
 	"io"
-	"slices"
 	"strconv"
 	"time"
 
@@ -117,25 +116,34 @@ func statsItems(now, before []store.StatsRow, series bool) []hostler.StatsItem {
 		earlier[before[i].Name].Merge(&before[i].Figures)
 	}
 	var items []hostler.StatsItem
-	for rows := range slices.ChunkBy(now, func(a, b store.StatsRow) bool { return a.Name == b.Name }) {
-		var sum stats.Figures
-		item := hostler.StatsItem{Name: rows[0].Name}
-		for i := range rows {
-			sum.Merge(&rows[i].Figures)
-			if series {
-				item.Series = append(item.Series, hostler.StatsPoint{At: rows[i].At, Figures: figuresOf(&rows[i].Figures)})
-			}
+	for len(now) > 0 {
+		n := 1
+		for n < len(now) && now[n].Name == now[0].Name {
+			n++
 		}
-		item.Figures = figuresOf(&sum)
-		was := earlier[item.Name]
-		if was == nil {
-			was = &stats.Figures{}
-		}
-		item.WeekBefore = figuresOf(was)
-		item.Trend = trendOf(item.WeekBefore, item.Figures)
-		items = append(items, item)
+		items = append(items, statsItem(now[:n], earlier[now[0].Name], series))
+		now = now[n:]
 	}
 	return items
+}
+
+// statsItem adds up the rows of one name; was are the figures of a week before.
+func statsItem(rows []store.StatsRow, was *stats.Figures, series bool) hostler.StatsItem {
+	var sum stats.Figures
+	item := hostler.StatsItem{Name: rows[0].Name}
+	for i := range rows {
+		sum.Merge(&rows[i].Figures)
+		if series {
+			item.Series = append(item.Series, hostler.StatsPoint{At: rows[i].At, Figures: figuresOf(&rows[i].Figures)})
+		}
+	}
+	item.Figures = figuresOf(&sum)
+	if was == nil {
+		was = &stats.Figures{}
+	}
+	item.WeekBefore = figuresOf(was)
+	item.Trend = trendOf(item.WeekBefore, item.Figures)
+	return item
 }
 
 // figuresOf are figures as people see them.

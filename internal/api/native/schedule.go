@@ -23,6 +23,8 @@ func (a *api) scheduleRoutes() []rest.Route {
 		route("GET /schedules", auth.ReadSchedule, rest.Paged(a.Schedules), "List schedules", "列出计划"),
 		route("POST /schedules/next", auth.ReadSchedule, rest.Body(a.NextFires),
 			"List coming fires of a trigger that is not saved", "列出未保存的触发器的后续触发时间"),
+		runDialect.Route("POST /schedules/run", auth.RunJob, rest.Created(rest.Do(a.runScheduleByName)),
+			"Run a schedule by name now", "按名称立即执行计划"),
 		route("GET /schedules/{schedule}", auth.ReadSchedule, rest.At[ScheduleRef](a.Schedule),
 			"Get a schedule by name or id", "按名称或 ID 查看计划"),
 		route("PUT /schedules/{schedule}", auth.WriteSchedule,
@@ -69,6 +71,17 @@ func (a *api) runSchedule(ctx context.Context, c *rest.Call, in *runScheduleInpu
 		req.Edit = *in.Body
 	}
 	return a.RunSchedule(ctx, c.Caller, req)
+}
+
+type runByNameInput struct {
+	rest.Idempotent
+	rest.Payload[hostler.NamedScheduleRun]
+}
+
+func (a *api) runScheduleByName(ctx context.Context, c *rest.Call, in *runByNameInput) (hostler.ScheduleRun, error) {
+	return a.RunSchedule(ctx, c.Caller, app.RunScheduleRequest{
+		Schedule: in.Body.Name, Edit: in.Body.ScheduleRunInput, Key: in.Key,
+	})
 }
 
 type firesQuery struct {

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -102,6 +104,34 @@ func errNoBody() error {
 func errTooLarge(limit int64) error {
 	return hostler.Errorf(hostler.CodeTooLarge,
 		"the request body is over the limit of %d bytes", "请求体超过 %d 字节的上限", limit)
+}
+
+// formToJSON returns the fields of a form as a JSON object. The fields of the operation
+// hold JSON, and all others text; a field that is given twice has its first value.
+func formToJSON(body []byte, jsonFields []string) ([]byte, error) {
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, hostler.Errorf(hostler.CodeMalformed, "the form cannot be read", "无法读取表单")
+	}
+	out := make(map[string]json.RawMessage, len(values))
+	for name, all := range values {
+		value := json.RawMessage(all[0])
+		switch {
+		case !slices.Contains(jsonFields, name):
+			value, _ = json.Marshal(all[0]) // a text always encodes
+		case len(bytes.TrimSpace(value)) == 0:
+			continue
+		case !json.Valid(value):
+			return nil, hostler.Errorf(hostler.CodeMalformed, "%s is not valid JSON", "%s 不是合法的 JSON", name)
+		}
+		out[name] = value
+	}
+	return json.Marshal(out)
+}
+
+func isForm(r *http.Request) bool {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && media == "application/x-www-form-urlencoded"
 }
 
 // checkBody refuses a body that is not of the route's kind, or has not the shape.

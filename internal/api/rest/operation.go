@@ -18,6 +18,9 @@ type Operation struct {
 	list   bool // see List
 	// optional: a call without a body is as one without any member.
 	optional bool
+	// form: the body may be a form, of which these fields hold JSON; see OrForm.
+	form       bool
+	jsonFields []string
 	// describe completes the description; nil when the types describe it.
 	describe func(api huma.API, op *huma.Operation)
 	register func(api huma.API, op huma.Operation)
@@ -33,6 +36,13 @@ func Created(o Operation) Operation {
 // the request has none.
 func OptionalBody(o Operation) Operation {
 	o.optional = true
+	return o
+}
+
+// OrForm is the operation that also takes its body as an HTML form, of which the named
+// fields hold JSON.
+func OrForm(o Operation, jsonFields ...string) Operation {
+	o.form, o.jsonFields = true, jsonFields
 	return o
 }
 

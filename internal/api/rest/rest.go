@@ -329,6 +329,12 @@ func (s *server) admit(r *http.Request, w http.ResponseWriter, rt Route, shape c
 	if err != nil {
 		return nil, err
 	}
+	if rt.Operation.form && isForm(r) {
+		if body, err = formToJSON(body, rt.Operation.jsonFields); err != nil {
+			return nil, err
+		}
+		r.Header.Set("Content-Type", "application/json")
+	}
 	if err := checkBody(r, rt, body, shape); err != nil {
 		return nil, err
 	}

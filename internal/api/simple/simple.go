@@ -30,7 +30,7 @@ type api struct{ *app.App }
 // Routes returns the routes of the API.
 func Routes(a *app.App) []rest.Route {
 	s := &api{a}
-	return slices.Concat(s.taskRoutes(), s.assetRoutes())
+	return slices.Concat(s.taskRoutes(), s.assetRoutes(), s.namedRoutes())
 }
 
 // schemaName distinguishes the assets of this API from the native ones in the OpenAPI
