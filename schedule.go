@@ -28,12 +28,18 @@ const (
 )
 
 // ScheduleTask is what a schedule runs: an action, on no host or on each of those that
-// Target selects.
+// Target selects; or a task or a template, with parameters.
 type ScheduleTask struct {
-	Action string          `json:"action" minLength:"1" maxLength:"64"`
-	Args   json.RawMessage `json:"args,omitempty"`
-	Target *StepTarget     `json:"target,omitempty"`
+	Action string          `json:"action,omitempty" maxLength:"64" doc:"or give task or template"`
+	Args   json.RawMessage `json:"args,omitempty" doc:"of the action"`
+	Target *StepTarget     `json:"target,omitempty" doc:"of a task or template: as targets of a run"`
 
+	Task     string          `json:"task,omitempty" maxLength:"64" doc:"name of a task"`
+	Template string          `json:"template,omitempty" maxLength:"64"`
+	Version  int             `json:"version,omitempty" minimum:"0" doc:"of the template; default: the task's, or the latest"`
+	Params   json.RawMessage `json:"params,omitempty" doc:"of the task or template, an object"`
+
+	// These are of an action.
 	Timeout     Duration `json:"timeout,omitempty" doc:"of one attempt; default 5m"`
 	MaxAttempts int      `json:"max_attempts,omitempty" minimum:"0" maximum:"100"`
 	Backoff     Backoff  `json:"backoff,omitzero"`
@@ -136,9 +142,14 @@ type NextFires struct {
 	Fires []time.Time `json:"fires" doc:"in the zone; jitter may delay each"`
 }
 
+// IsFlow reports whether it is a task or a template.
+func (t ScheduleTask) IsFlow() bool { return t.Task != "" || t.Template != "" }
+
 // ScheduleRunInput edits what one run of a schedule does.
 type ScheduleRunInput struct {
 	Args     json.RawMessage `json:"args,omitempty" doc:"an object: its members replace those of the schedule's args"`
+	Params   json.RawMessage `json:"params,omitempty" doc:"likewise, of a task or template"`
+	Version  int             `json:"version,omitempty" minimum:"0" doc:"of the template, instead of the schedule's"`
 	Target   *StepTarget     `json:"target,omitempty" doc:"instead of the schedule's"`
 	Queue    string          `json:"queue,omitempty" maxLength:"64"`
 	Priority int             `json:"priority,omitempty" minimum:"0" maximum:"9"`

@@ -50,7 +50,7 @@ func (a *App) Schedules(
 			return items, err
 		}
 		return readPage(after, limit, read, func(x hostler.Schedule) string { return x.Name },
-			func(x hostler.Schedule) int { return len(x.Task.Args) })
+			func(x hostler.Schedule) int { return len(x.Task.Args) + len(x.Task.Params) })
 	})
 }
 
@@ -105,6 +105,9 @@ func (a *App) PutSchedule(
 	row, err := a.scheduleRow(name, in)
 	if err != nil {
 		return hostler.Schedule{}, err
+	}
+	if row.Task.IsFlow() {
+		return a.putFlowSchedule(ctx, g, row)
 	}
 	p, err := a.planSchedule(row.Schedule, hostler.ScheduleRunInput{}, "task.")
 	if err != nil {
@@ -213,8 +216,8 @@ func (s *scope) recordSchedule(verb, name string) (hostler.Schedule, error) {
 		return hostler.Schedule{}, err
 	}
 	return row.Schedule, s.audit(verb, name, map[string]any{
-		"id": row.ID, "trigger": row.Trigger, "action": row.Task.Action, "target": row.Task.Target,
-		"queue": row.Queue, "enabled": row.Enabled,
+		"id": row.ID, "trigger": row.Trigger, "action": row.Task.Action, "task": row.Task.Task,
+		"template": row.Task.Template, "version": row.Task.Version, "target": row.Task.Target, "queue": row.Queue, "enabled": row.Enabled,
 	})
 }
 
@@ -235,6 +238,7 @@ func (a *App) scheduleRow(name string, in hostler.ScheduleInput) (store.Schedule
 	fields.Duration("misfire_grace", grace, maxGrace)
 	check.Between(&fields, "max_instances", in.MaxInstances, 0, maxInstances)
 	check.OneOf(&fields, "overlap", in.Overlap, "", hostler.OverlapSkip, hostler.OverlapQueue, hostler.OverlapReplace)
+	checkScheduleTask(&fields, in)
 	if t := in.Task.Target; t != nil {
 		fields.Require(len(t.Assets) <= maxScheduleAssets, "task.target.assets",
 			"must be at most %d: select more by labels", "最多 %d 个：更多资产请按标签选择", maxScheduleAssets)
@@ -251,7 +255,11 @@ func (a *App) scheduleRow(name string, in hostler.ScheduleInput) (store.Schedule
 // planSchedule checks what one run of a schedule does. prefix goes before the names of
 // fields of the task.
 func (a *App) planSchedule(sch hostler.Schedule, edit hostler.ScheduleRunInput, prefix string) (*plan, error) {
-	args, err := overlay(sch.Task.Args, edit.Args)
+	if len(edit.Params) > 0 || edit.Version != 0 {
+		return nil, hostler.Invalid("params", "are those of a task or template: this schedule has args",
+			"仅用于任务或模板：此计划使用 args")
+	}
+	args, err := overlay(sch.Task.Args, edit.Args, "args")
 	if err != nil {
 		return nil, err
 	}
@@ -272,17 +280,17 @@ func (a *App) planSchedule(sch hostler.Schedule, edit hostler.ScheduleRunInput, 
 }
 
 // overlay returns args in which the members of edit replace those of the same name.
-func overlay(args, edit json.RawMessage) (json.RawMessage, error) {
+func overlay(args, edit json.RawMessage, field string) (json.RawMessage, error) {
 	if len(edit) == 0 {
 		return args, nil
 	}
 	base, over := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	if err := json.Unmarshal(edit, &over); err != nil || over == nil {
-		return nil, hostler.Invalid("args", "must be an object", "必须是对象")
+		return nil, hostler.Invalid(field, "must be an object", "必须是对象")
 	}
 	if len(args) > 0 {
 		if err := json.Unmarshal(args, &base); err != nil {
-			return nil, hostler.Invalid("args", "must be an object", "必须是对象")
+			return nil, hostler.Invalid(field, "must be an object", "必须是对象")
 		}
 	}
 	maps.Copy(base, over)

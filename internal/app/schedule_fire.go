@@ -68,10 +68,10 @@ func (e *runError) Unwrap() error { return e.err }
 // fireSchedule fires one schedule. If its run cannot be created, a second transaction
 // records that, or lets servers try again soon if the reason may pass.
 func (a *App) fireSchedule(ctx context.Context, id hostler.ScheduleID) error {
-	commands, err := a.judgeFire(ctx, id)
+	commands, run, err := a.judgeFire(ctx, id)
 	if err == nil {
 		err = a.work.InGrowingTx(ctx, func(tx *store.Tx) error {
-			return (&firing{app: a, Tx: tx, commands: commands}).fire(id)
+			return (&firing{app: a, Tx: tx, commands: commands, flowRun: run}).fire(id)
 		})
 	}
 	if err == nil || ctx.Err() != nil {
@@ -93,8 +93,9 @@ func (a *App) fireSchedule(ctx context.Context, id hostler.ScheduleID) error {
 	return fmt.Errorf("fire %s: %w", id, errors.Join(err, later))
 }
 
-// judgeFire judges the commands that a schedule runs, as it is now.
-func (a *App) judgeFire(ctx context.Context, id hostler.ScheduleID) (*commandCheck, error) {
+// judgeFire judges the commands that a schedule runs, as it is now. It returns the id for
+// the run of a task or template.
+func (a *App) judgeFire(ctx context.Context, id hostler.ScheduleID) (*commandCheck, hostler.RunID, error) {
 	f, g, rules := &firing{app: a}, grant{}, []hostler.CommandRule(nil)
 	err := a.work.View(ctx, func(tx *store.Tx) (err error) {
 		f.Tx = tx
@@ -111,18 +112,22 @@ func (a *App) judgeFire(ctx context.Context, id hostler.ScheduleID) (*commandChe
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
+	}
+	if f.row != nil && f.row.Task.IsFlow() {
+		run, commands, err := a.judgeFlow(ctx, g, &f.row.Schedule)
+		return commands, run, err
 	}
 	commands := newCommandCheck(g, nil, func() ([]hostler.CommandRule, error) { return rules, nil })
 	defer commands.close()
 	if f.row == nil {
-		return commands, nil
+		return commands, 0, nil
 	}
 	// What else is wrong is for the fire to tell.
 	if p, err := a.planSchedule(f.row.Schedule, hostler.ScheduleRunInput{}, "task."); err == nil {
 		p.judge(commands)
 	}
-	return commands, nil
+	return commands, 0, nil
 }
 
 // firing is the transaction of a fire.
@@ -131,6 +136,7 @@ type firing struct {
 	app *App
 	// commands judged what the schedule runs.
 	commands *commandCheck
+	flowRun  hostler.RunID // of a task or template
 	// failed is why the run could not be created a moment ago; nil: it was not tried.
 	failed error
 
@@ -239,6 +245,9 @@ func (f *firing) runAsOwner() (hostler.JobsCreated, error) {
 	g, err := f.owner()
 	if err != nil {
 		return hostler.JobsCreated{}, err
+	}
+	if f.row.Task.IsFlow() {
+		return f.startFlow(g)
 	}
 	p, err := f.app.planSchedule(f.row.Schedule, hostler.ScheduleRunInput{}, "task.")
 	if err != nil {
@@ -372,6 +381,9 @@ func (a *App) CancelReplaced(ctx context.Context) (more bool, err error) {
 		return err
 	})
 	for _, r := range runs {
+		if err := a.stopReplaced(ctx, r.Run); err != nil {
+			return true, err
+		}
 		for _, id := range r.Jobs {
 			err := a.work.InTx(ctx, func(tx *store.Tx) error {
 				_, err := tx.CancelJob(id, "")

@@ -19,12 +19,11 @@ func (a *App) RunNamed(
 	if err != nil {
 		return 0, err
 	}
-	isSchedule, isTask := false, false
+	var sch *store.ScheduleRow
+	isTask := false
 	if _, err = view(ctx, g, func(s *scope) (none struct{}, err error) {
-		var row *store.ScheduleRow
 		if s.may(auth.ReadSchedule) {
-			row, err = s.findSchedule(s.Tx.Schedule, name)
-			isSchedule = row != nil
+			sch, err = s.findSchedule(s.Tx.Schedule, name)
 		}
 		if err == nil || hostler.CodeOf(err) == hostler.CodeNotFound {
 			_, err = s.task(name)
@@ -36,10 +35,12 @@ func (a *App) RunNamed(
 	}
 	_, isAction := a.cfg.Actions.Lookup(name)
 	switch {
-	case isSchedule:
-		run, err := a.RunSchedule(ctx, c, RunScheduleRequest{
-			Schedule: name, Edit: hostler.ScheduleRunInput{Args: args}, Key: key,
-		})
+	case sch != nil:
+		edit := hostler.ScheduleRunInput{Args: args}
+		if sch.Task.IsFlow() {
+			edit = hostler.ScheduleRunInput{Params: args}
+		}
+		run, err := a.RunSchedule(ctx, c, RunScheduleRequest{Schedule: name, Edit: edit, Key: key})
 		return run.Run, err
 	case isTask:
 		run, err := a.StartRun(ctx, c, hostler.RunRequest{Task: name, Params: args}, key)

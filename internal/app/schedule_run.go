@@ -37,6 +37,9 @@ func (a *App) RunSchedule(
 	if err != nil {
 		return hostler.ScheduleRun{}, err
 	}
+	if row.Task.IsFlow() {
+		return a.runFlowSchedule(ctx, g, req, &row.Schedule, key)
+	}
 	commands := a.commands(ctx, g, nil)
 	// What is wrong with the args is for the transaction to tell, unless it answered before.
 	if p, err := a.planSchedule(row.Schedule, req.Edit, ""); err == nil {
@@ -64,6 +67,11 @@ func (s *scope) runSchedule(
 	if err != nil {
 		return hostler.ScheduleRun{}, err
 	}
+	return s.recordRunNow(row, created)
+}
+
+// recordRunNow records a run of a schedule like a fire.
+func (s *scope) recordRunNow(row *store.ScheduleRow, created hostler.JobsCreated) (hostler.ScheduleRun, error) {
 	id, err := s.InsertFire(store.FireRow{ProjectID: s.project, Active: true, Fire: hostler.Fire{
 		Schedule: row.ID, Name: row.Name, At: s.Now(), Count: 1, Trigger: hostler.FireManual,
 		State: hostler.FireStarted, Run: created.Run, Jobs: created.Count, By: s.caller.User,

@@ -156,29 +156,34 @@ func (a *app) readStartFlags(f *startFlags, name string) error {
 	if f.template {
 		f.in.Task, f.in.Template = "", name
 	}
+	if len(f.targets.Assets)+len(f.targets.Labels) > 0 {
+		f.in.Targets = &f.targets
+	}
+	var err error
+	f.in.Params, err = a.readParams(f.paramsFile, f.params)
+	return err
+}
+
+// readParams reads parameters from a file and from key=value.
+func (a *app) readParams(file string, pairs map[string]string) (json.RawMessage, error) {
 	params := map[string]any{}
-	if f.paramsFile != "" {
-		b, err := a.readInput(f.paramsFile)
+	if file != "" {
+		b, err := a.readInput(file)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := yaml.Unmarshal(b, &params); err != nil {
-			return badFile(err)
+			return nil, badFile(err)
 		}
 	}
-	for key, text := range f.params {
+	for key, text := range pairs {
 		var v any
 		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
 			v = text
 		}
 		params[key] = v
 	}
-	if len(f.targets.Assets)+len(f.targets.Labels) > 0 {
-		f.in.Targets = &f.targets
-	}
-	b, err := json.Marshal(params)
-	f.in.Params = b
-	return err
+	return json.Marshal(params)
 }
 
 func (a *app) printPlan(p hostler.RunPlan) error {

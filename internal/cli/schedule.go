@@ -17,11 +17,12 @@ import (
 // scheduleCmd is 'hostler schedule'. schedule_add.go creates schedules.
 func (a *app) scheduleCmd() *cobra.Command {
 	return a.group("schedule", doc{
-		short: txt("run actions by themselves, at times", "按时间自动执行动作"),
+		short: txt("run actions and tasks by themselves, at times", "按时间自动执行动作和任务"),
 		long: txt(`Manage schedules. A schedule runs an action on no host, on named assets or on all
-assets with certain labels, with the rights of the user who saved it last.`,
+assets with certain labels, or a task or template, with the rights of the user who saved
+it last.`,
 			`管理计划。计划按时间执行动作：不针对主机、针对指定资产，或针对带有某些标签的全部资产；
-以最后保存它的用户的权限执行。`),
+也可执行任务或模板。以最后保存它的用户的权限执行。`),
 		example: `hostler schedule add night --cron '30 2 * * *' --zone Europe/Berlin --action check_port --label role=web --arg port=443
 hostler schedule next night
 hostler schedule history night`,
@@ -63,6 +64,17 @@ func targetText(t *hostler.StepTarget) string {
 	return dash(strings.Join(parts, ","))
 }
 
+// runsText shows what a schedule runs: an action, a task, or a template and its version.
+func runsText(t hostler.ScheduleTask) string {
+	switch {
+	case t.Action != "":
+		return t.Action
+	case t.Version != 0:
+		return fmt.Sprintf("%s@%d", t.Task+t.Template, t.Version)
+	}
+	return t.Task + t.Template
+}
+
 func nextText(s hostler.Schedule) string {
 	if s.Next == nil {
 		return "-"
@@ -74,7 +86,7 @@ func (a *app) scheduleColumns() []column[hostler.Schedule] {
 	return []column[hostler.Schedule]{
 		col("name", "名称", func(s hostler.Schedule) string { return s.Name }),
 		col("trigger", "触发", func(s hostler.Schedule) string { return triggerText(s.Trigger) }),
-		col("action", "动作", func(s hostler.Schedule) string { return s.Task.Action }),
+		col("runs", "执行内容", func(s hostler.Schedule) string { return runsText(s.Task) }),
 		col("target", "目标", func(s hostler.Schedule) string { return targetText(s.Task.Target) }),
 		col("enabled", "启用", func(s hostler.Schedule) string { return a.yesNo(s.Enabled) }),
 		col("next", "下次", nextText),
@@ -92,7 +104,7 @@ func (a *app) textOf(t *hostler.Text) string {
 func (a *app) scheduleDetails() []column[hostler.Schedule] {
 	id := col("id", "ID", func(s hostler.Schedule) string { return s.ID.String() })
 	return append(append([]column[hostler.Schedule]{id}, a.scheduleColumns()...),
-		col("args", "参数", func(s hostler.Schedule) string { return dash(string(s.Task.Args)) }),
+		col("args", "参数", func(s hostler.Schedule) string { return dash(string(s.Task.Args) + string(s.Task.Params)) }),
 		col("owner", "所有者", func(s hostler.Schedule) string { return s.Owner }),
 		col("misfire grace", "补执行时限", func(s hostler.Schedule) string { return s.MisfireGrace.String() }),
 		col("coalesce", "合并错过的触发", func(s hostler.Schedule) string { return a.yesNo(s.Coalesce) }),
@@ -219,6 +231,7 @@ hostler schedule next --cron '30 2 * * *' --zone Europe/Berlin`,
 func (a *app) scheduleRun() *cobra.Command {
 	var in hostler.ScheduleRunInput
 	var args []string
+	var params map[string]string
 	var argsFile, idem string
 	cmd := a.cmd("run SCHEDULE [flags]", doc{
 		short: txt("run a schedule now", "立即执行计划"),
@@ -226,7 +239,8 @@ func (a *app) scheduleRun() *cobra.Command {
 next fire stays. Write arguments as for 'hostler job run'.`,
 			`立即执行计划（暂停中也可），可修改参数，不影响下次触发。参数写法同 'hostler job run'。`),
 		example: `hostler schedule run night
-hostler schedule run night --arg port=8443`,
+hostler schedule run night --arg port=8443
+hostler schedule run sunday --param version=1.3 --template-version 4`,
 	}, func(ctx context.Context, c *client.Client, names []string) error {
 		if len(args) > 0 || argsFile != "" {
 			s, err := c.Schedule(ctx, names[0])
@@ -234,6 +248,12 @@ hostler schedule run night --arg port=8443`,
 				return err
 			}
 			if in.Args, err = a.actionArgs(ctx, c, s.Task.Action, argsFile, args); err != nil {
+				return err
+			}
+		}
+		if len(params) > 0 {
+			var err error
+			if in.Params, err = a.readParams("", params); err != nil {
 				return err
 			}
 		}
@@ -253,6 +273,9 @@ hostler schedule run night --arg port=8443`,
 		"替换计划中同名的参数；可重复"))
 	fs.StringVar(&argsFile, "args-file", "", a.t("JSON or YAML file with such arguments; - is standard input",
 		"此类参数的文件（JSON 或 YAML）；- 表示标准输入"))
+	fs.VarP(pairsFlag{&params}, "param", "p", a.t("parameter that replaces that of the schedule of a task or template; may be repeated",
+		"替换计划（任务或模板）中同名的参数；可重复"))
+	fs.IntVar(&in.Version, "template-version", 0, a.t("version of the template, for this run", "本次执行所用的模板版本"))
 	fs.StringVar(&in.Queue, "queue", "", a.t("queue to wait in", "所用队列"))
 	fs.IntVar(&in.Priority, "priority", 0, a.t("1 (first) to 9 (last)", "优先级：1（最先）至 9（最后）"))
 	fs.StringVar(&idem, "idempotency-key", "",

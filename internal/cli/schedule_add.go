@@ -47,6 +47,7 @@ type scheduleFlags struct {
 	target         hostler.StepTarget
 	args           []string
 	argsFile, file string
+	params         map[string]string
 	overlap        string
 	grace          hostler.Duration
 	each, paused   bool
@@ -60,16 +61,17 @@ func (a *app) scheduleAdd() *cobra.Command {
 		short: txt("create or replace a schedule", "创建或替换计划"),
 		long: txt(`Create a schedule, or replace the one of this name. It runs with your rights, as they
 are when it fires. Give --cron, --every or --at, and --action with its arguments as for
-'hostler job run'; or a file of kind Schedule.
+'hostler job run', or --task or --template with --param; or a file of kind Schedule.
 
 A time that the clock leaps over in spring fires at the leap; one that it shows twice in
 autumn fires the first time.`,
 			`创建计划，或替换同名计划。以你在触发时所具有的权限执行。请给出 --cron、--every 或 --at，以及
---action 与其参数（写法同 'hostler job run'）；或给出 Schedule 类型的文件。
+--action 与其参数（写法同 'hostler job run'），或 --task、--template 与 --param；或给出 Schedule 类型的文件。
 
 夏令时跳过的时间在跳变时触发；重复的时间只在第一次触发。`),
 		example: `hostler schedule add night --cron '30 2 * * *' --zone Europe/Berlin --action check_port --label role=web --arg port=443
 hostler schedule add poll --every 5m --action check_port --asset web1 --arg port=22 --overlap queue
+hostler schedule add sunday --cron '0 4 * * SUN' --task update-eu-games --param version=1.2
 hostler schedule add night -f night.yaml`,
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		in, err := a.scheduleInput(ctx, c, cmd, &f)
@@ -92,6 +94,12 @@ func (a *app) scheduleFlags(cmd *cobra.Command, f *scheduleFlags) {
 	fs.StringVarP(&f.file, "file", "f", "", a.t("JSON or YAML file of kind Schedule; - is standard input",
 		"Schedule 类型的文件（JSON 或 YAML）；- 表示标准输入"))
 	fs.StringVar(&f.in.Task.Action, "action", "", a.t("action to run", "要执行的动作"))
+	fs.StringVar(&f.in.Task.Task, "task", "", a.t("task to run, instead of an action", "要执行的任务（代替动作）"))
+	fs.StringVar(&f.in.Task.Template, "template", "", a.t("template to run, likewise", "要执行的模板（代替动作）"))
+	fs.IntVar(&f.in.Task.Version, "template-version", 0, a.t("version of the template (default: the task's, or the latest)",
+		"模板版本（默认：任务所定，或最新）"))
+	fs.VarP(pairsFlag{&f.params}, "param", "p", a.t("parameter of the task or template; may be repeated",
+		"任务或模板的参数；可重复"))
 	fs.StringSliceVar(&f.target.Assets, "asset", nil,
 		a.t("names or ids of assets; may be repeated", "资产名称或 ID；可重复"))
 	fs.Var(pairsFlag{&f.target.Labels}, "label", a.t("all assets with this label; may be repeated",
@@ -110,6 +118,8 @@ func (a *app) scheduleFlags(cmd *cobra.Command, f *scheduleFlags) {
 	fs.Var(durationFlag{&f.in.Task.Timeout}, "timeout", a.t("timeout of one attempt", "单次尝试的超时"))
 	fs.BoolVar(&f.paused, "paused", false, a.t("create it paused", "创建后暂停"))
 	a.complete(cmd, "action", actionNames)
+	a.complete(cmd, "task", taskNames())
+	a.complete(cmd, "template", templateNames())
 	a.complete(cmd, "asset", assetNames())
 	a.complete(cmd, "queue", queueNames)
 	a.complete(cmd, "overlap", fixed("skip", "queue", "replace"))
@@ -123,9 +133,9 @@ func (a *app) scheduleInput(
 		return a.readSchedule(f.file)
 	}
 	in := f.in
-	if in.Task.Action == "" {
-		return in, hostler.Invalid("action", "is required: give --action, or a file with -f",
-			"不能为空：请给出 --action，或用 -f 指定文件")
+	if in.Task.Action == "" && !in.Task.IsFlow() {
+		return in, hostler.Invalid("action", "is required: give --action, --task or --template, or a file with -f",
+			"不能为空：请给出 --action、--task 或 --template，或用 -f 指定文件")
 	}
 	in.Trigger, in.Overlap = f.trigger.in, hostler.Overlap(f.overlap)
 	if len(f.target.Assets)+len(f.target.Labels) > 0 {
@@ -141,6 +151,10 @@ func (a *app) scheduleInput(
 		in.Enabled = new(bool)
 	}
 	var err error
+	if in.Task.IsFlow() && in.Task.Action == "" {
+		in.Task.Params, err = a.readParams("", f.params)
+		return in, err
+	}
 	in.Task.Args, err = a.actionArgs(ctx, c, in.Task.Action, f.argsFile, f.args)
 	return in, err
 }

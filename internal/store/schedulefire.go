@@ -73,11 +73,12 @@ const settleFires = 500
 
 // ActiveFires returns how many runs of a schedule are active, and how many fires wait for
 // them. A run is active while it has jobs that have not ended, or whose outcome is
-// unknown.
+// unknown; that of a task or template until it has ended.
 func (tx *Tx) ActiveFires(id hostler.ScheduleID) (active, queued int, err error) {
 	if _, err := tx.Exec(`UPDATE schedule_fire SET active = 0 WHERE id IN
 (SELECT f.id FROM schedule_fire f WHERE f.schedule = ? AND f.active = 1 AND f.state = 'started' ORDER BY f.id LIMIT ?)
-AND NOT EXISTS (SELECT 1 FROM job j WHERE j.run = schedule_fire.run AND j.run <> 0)`, id, settleFires); err != nil {
+AND NOT EXISTS (SELECT 1 FROM job j WHERE j.run = schedule_fire.run AND j.run <> 0)
+AND NOT EXISTS (SELECT 1 FROM run r WHERE r.id = schedule_fire.run AND r.ended_at = 0)`, id, settleFires); err != nil {
 		return 0, 0, err
 	}
 	if _, err := tx.one(`SELECT count(*) FROM (SELECT 1 FROM schedule_fire
@@ -114,6 +115,7 @@ WHERE schedule = ? AND active = 1 AND state = 'started'`, encodeText(&why), id)
 // ReplacedRun is a run whose jobs are to be cancelled.
 type ReplacedRun struct {
 	Fire hostler.FireID
+	Run  hostler.RunID
 	Jobs []hostler.JobID // some of those that are live
 }
 
@@ -123,7 +125,7 @@ func (tx *Tx) ReplacedRuns(limit int) ([]ReplacedRun, error) {
 	rows, err := tx.fires(`WHERE state = 'replaced' AND active = 1 ORDER BY id LIMIT ?`, limit)
 	out := make([]ReplacedRun, 0, len(rows))
 	for _, f := range rows {
-		r := ReplacedRun{Fire: f.ID}
+		r := ReplacedRun{Fire: f.ID, Run: f.Run}
 		// Those with an unknown outcome stay for a person to resolve.
 		r.Jobs, err = column[hostler.JobID](tx, `SELECT j.id FROM job j WHERE j.run = ? AND j.run <> 0
 AND NOT EXISTS (SELECT 1 FROM running r WHERE r.id = j.id AND r.cancel_at <> 0)
@@ -155,8 +157,9 @@ func (tx *Tx) Fires(id hostler.ScheduleID, before hostler.FireID, limit int) ([]
 func (tx *Tx) DeleteFires(before time.Time, limit int) (int64, error) {
 	// Ids are in the order of time, so those to delete are at the front of the key.
 	return tx.Exec(`DELETE FROM schedule_fire WHERE id IN (SELECT f.id FROM schedule_fire f
-WHERE f.id < ? AND f.state <> 'queued' AND (f.active = 0 OR NOT EXISTS
-(SELECT 1 FROM job j WHERE j.run = f.run AND j.run <> 0)) ORDER BY f.id LIMIT ?)`,
+WHERE f.id < ? AND f.state <> 'queued' AND (f.active = 0 OR
+NOT EXISTS (SELECT 1 FROM job j WHERE j.run = f.run AND j.run <> 0)
+AND NOT EXISTS (SELECT 1 FROM run r WHERE r.id = f.run AND r.ended_at = 0)) ORDER BY f.id LIMIT ?)`,
 		hostler.MakeID(before.Unix(), 0), limit)
 }
 
