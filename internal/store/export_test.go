@@ -134,8 +134,7 @@ d.ended_at, COALESCE((SELECT max(f.name) FROM schedule_fire f WHERE f.run = d.ru
 func (tx *Tx) ForgetStats() error {
 	_, err := tx.Exec(`DELETE FROM stats`)
 	if err == nil {
-		_, err = tx.Exec(`UPDATE stats_cursor SET part = -1, before = ?,
-last_part = (SELECT max(since) FROM history_part) WHERE id = 1`, sqldb.Micros(tx.now))
+		_, err = tx.Exec(`UPDATE stats_cursor SET part = -1, last_part = -1, before = ? WHERE id = 1`, sqldb.Micros(tx.now))
 	}
 	return err
 }

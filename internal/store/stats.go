@@ -153,8 +153,16 @@ func (tx *Tx) EndedEvents() (*StatsStep, error) {
 // counted.
 func (tx *Tx) EndedPast() (*StatsStep, error) {
 	s, err := tx.statsStep()
-	if err != nil || s == nil || s.from.Part > s.from.LastPart {
+	if err != nil || s == nil {
 		return nil, err
+	}
+	if s.from.LastPart < 0 {
+		_, err := tx.one(`SELECT COALESCE(max(since), 0) FROM history_part`, nil, &s.to.LastPart)
+		s.More = true
+		return s, err
+	}
+	if s.from.Part > s.from.LastPart {
+		return nil, nil
 	}
 	type historyPart struct {
 		Name  string `db:"name"`
@@ -326,7 +334,8 @@ func (tx *Tx) AddStats(s *StatsStep) (bool, error) {
 		}
 		keys = keys[n:]
 	}
-	_, err = tx.Exec(`UPDATE stats_cursor SET pos = ?, part = ?, job = ? WHERE id = 1`, s.to.Pos, s.to.Part, s.to.Job)
+	_, err = tx.Exec(`UPDATE stats_cursor SET pos = ?, last_part = ?, part = ?, job = ? WHERE id = 1`,
+		s.to.Pos, s.to.LastPart, s.to.Part, s.to.Job)
 	return err == nil, err
 }
 

@@ -23,8 +23,8 @@ CREATE TABLE stats (
 CREATE INDEX stats_at ON stats (span, at);
 
 -- How far the statistics have come: events up to pos, and of the jobs that ended before
--- this table was made (up to before, in parts of the history up to last_part) those of
--- earlier parts than part, and in it up to job. One row.
+-- this table was made (up to before, in parts of the history up to last_part, which is -1
+-- until the first look) those of earlier parts than part, and in it up to job. One row.
 CREATE TABLE stats_cursor (
   id ${INT} PRIMARY KEY CHECK (id = 1),
   pos ${INT} NOT NULL,
@@ -38,7 +38,7 @@ INSERT INTO stats_cursor (id, pos, before, last_part, part, job) SELECT 1,
   COALESCE((SELECT max(e.last) FROM event e), 0) + COALESCE((SELECT CAST(sum(o.n) AS BIGINT) FROM outbox o), 0),
   COALESCE((SELECT max(x.at) FROM (SELECT at FROM event UNION ALL SELECT at FROM outbox) x),
     (SELECT max(d.ended_at) FROM done d), 0),
-  COALESCE((SELECT max(p.since) FROM history_part p), 0), -1, 0;
+  -1, -1, 0;
 
 -- The schedule of a run.
 CREATE INDEX schedule_fire_run ON schedule_fire (run) WHERE run <> 0;
