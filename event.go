@@ -35,6 +35,7 @@ const (
 	EventCredentialDeleted  EventType = "credential.deleted"
 	EventCommandRefused     EventType = "command.refused"
 	EventCommandRuleChanged EventType = "command.rule_changed"
+	EventCalendarChanged    EventType = "calendar.changed"
 	EventQueueUpdated       EventType = "queue.updated"
 	EventQueuePaused        EventType = "queue.paused"
 	EventQueueResumed       EventType = "queue.resumed"
@@ -120,6 +121,7 @@ func EventCatalogue() []EventInfo {
 		info(EventCommandRefused,
 			"Command rules refused jobs; the object is the names of the rules. At most one event in 10 s for each user and rule.",
 			"命令规则拒绝了作业；对象为规则名。每个用户每条规则每 10 秒最多一个事件。"),
+		info(EventCalendarChanged, "A calendar was created, replaced or deleted.", "日历已创建、替换或删除。"),
 		info(EventCommandRuleChanged, "A command rule was changed, created, reset or deleted.",
 			"命令规则已修改、创建、重置或删除。"),
 		info(EventQueueUpdated, "A queue was created, or its limits were changed.",

@@ -31,6 +31,8 @@ type JobRequest struct {
 
 	Rollout *Rollout `json:"rollout,omitempty" doc:"start on the hosts in waves, by the server; excludes delay, run_at and ttl"`
 
+	OverrideCalendar *CalendarOverride `json:"override_calendar,omitempty" doc:"admins only: run it although a calendar is closed"`
+
 	OverrideRule *RuleOverride `json:"override_rule,omitempty" doc:"admins only: run it although command rules demand an approval"`
 }
 

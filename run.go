@@ -29,7 +29,10 @@ type RunRequest struct {
 	Template string          `json:"template,omitempty" maxLength:"64"`
 	Version  int             `json:"version,omitempty" minimum:"0" doc:"of the template; default: the task's, or the latest"`
 	Params   json.RawMessage `json:"params,omitempty" doc:"an object; over the task's and the defaults of the schema"`
-	Targets  *StepTarget     `json:"targets,omitempty" doc:"labels are added to those of each step; assets narrow them, or replace its assets"`
+
+	OverrideCalendar *CalendarOverride `json:"override_calendar,omitempty" doc:"admins only: run it although a calendar is closed"`
+
+	Targets *StepTarget `json:"targets,omitempty" doc:"labels are added to those of each step; assets narrow them, or replace its assets"`
 }
 
 // Run is one execution of a flow. Its counts are those of hosts in all of its steps.

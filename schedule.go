@@ -60,6 +60,7 @@ type ScheduleInput struct {
 	Overlap      Overlap      `json:"overlap,omitempty" enum:"skip,queue,replace" doc:"what a fire does when max_instances are active; default skip"`
 	Enabled      *bool        `json:"enabled,omitempty" doc:"default true; false is paused"`
 	Queue        string       `json:"queue,omitempty" maxLength:"64" doc:"default: default"`
+	Calendar     string       `json:"calendar,omitempty" maxLength:"64" doc:"fires are skipped or wait while it is closed"`
 	Priority     int          `json:"priority,omitempty" minimum:"0" maximum:"9" doc:"1 (first) to 9 (last); default 5"`
 }
 
@@ -77,6 +78,7 @@ type Schedule struct {
 	Overlap      Overlap      `json:"overlap"`
 	Enabled      bool         `json:"enabled"`
 	Queue        string       `json:"queue"`
+	Calendar     string       `json:"calendar,omitempty"`
 	Priority     int          `json:"priority"`
 	Owner        string       `json:"owner" doc:"the user who last changed it, with whose rights it runs"`
 	// Next is the next instant of an enabled schedule; nil when there is none.
@@ -92,8 +94,8 @@ type FireState string
 // The states of a fire.
 const (
 	FireStarted  FireState = "started"  // it made a run
-	FireQueued   FireState = "queued"   // it waits for an earlier run of its schedule
-	FireSkipped  FireState = "skipped"  // too many runs of its schedule were active
+	FireQueued   FireState = "queued"   // it waits for an earlier run of its schedule, or for a calendar
+	FireSkipped  FireState = "skipped"  // too many runs of its schedule were active, or a calendar was closed
 	FireMissed   FireState = "missed"   // its time was over before a server saw it
 	FireMerged   FireState = "merged"   // a later one, which was due too, stands for it
 	FireRefused  FireState = "refused"  // the run was not permitted, or not possible
@@ -153,6 +155,8 @@ type ScheduleRunInput struct {
 	Target   *StepTarget     `json:"target,omitempty" doc:"instead of the schedule's"`
 	Queue    string          `json:"queue,omitempty" maxLength:"64"`
 	Priority int             `json:"priority,omitempty" minimum:"0" maximum:"9"`
+
+	OverrideCalendar *CalendarOverride `json:"override_calendar,omitempty" doc:"admins only: run it although a calendar is closed"`
 }
 
 // NamedScheduleRun names a schedule that is to run now, and edits what this run does.

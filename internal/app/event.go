@@ -33,6 +33,8 @@ var eventOf = map[string]hostler.EventType{
 	"schedule.delete":   hostler.EventScheduleDeleted,
 	"schedule.pause":    hostler.EventSchedulePaused,
 	"schedule.resume":   hostler.EventScheduleResumed,
+	"calendar.set":      hostler.EventCalendarChanged,
+	"calendar.delete":   hostler.EventCalendarChanged,
 	"rule.set":          hostler.EventCommandRuleChanged,
 	"rule.reset":        hostler.EventCommandRuleChanged,
 	"queue.set":         hostler.EventQueueUpdated,

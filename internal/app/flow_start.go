@@ -102,6 +102,13 @@ func prepareRun[T any](
 func (s *scope) startRun(
 	in hostler.RunRequest, id hostler.RunID, commands *commandCheck,
 ) (hostler.RunID, error) {
+	return s.startScheduled("", in, id, commands)
+}
+
+// startScheduled is startRun for a schedule that names a calendar, or none.
+func (s *scope) startScheduled(
+	calendar string, in hostler.RunRequest, id hostler.RunID, commands *commandCheck,
+) (hostler.RunID, error) {
 	if err := s.FreezeLanes(); err != nil {
 		return 0, err
 	}
@@ -109,12 +116,23 @@ func (s *scope) startRun(
 	if err != nil {
 		return 0, err
 	}
+	var targets []store.Target
+	for _, set := range n.setSeen {
+		targets = append(targets, set...)
+	}
+	if err := s.checkCalendars(calendar, targets, in.OverrideCalendar); err != nil {
+		return 0, err
+	}
 	if err := s.InsertRun(&n.row, n.rows(), n.sets); err != nil {
 		return 0, err
 	}
-	return id, s.audit("run.start", id.String(), map[string]any{
+	detail := map[string]any{
 		"name": n.row.Name, "template": n.row.Template, "version": n.row.Version, "steps": len(n.steps),
-	})
+	}
+	if o := in.OverrideCalendar; o != nil {
+		detail["override_calendar"] = o.Reason
+	}
+	return id, s.audit("run.start", id.String(), detail)
 }
 
 // newRun is a run that is being prepared.

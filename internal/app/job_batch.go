@@ -168,6 +168,9 @@ func (b *jobBatch) add(i int, p *plan, run hostler.RunID) error {
 		err = b.checkAdHoc(p)
 	}
 	if err == nil {
+		err = b.checkPlanCalendars(p, targets)
+	}
+	if err == nil {
 		err = b.checkUses(p.act, p.spec.Args, targets, p.inline)
 	}
 	var spec hostler.JobSpec

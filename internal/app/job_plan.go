@@ -48,6 +48,9 @@ type plan struct {
 	refusal  error
 
 	schedule string // name of the schedule that it belongs to
+	calendar string // that the schedule names
+	// overrideCalendar runs it although a calendar is closed.
+	overrideCalendar *hostler.CalendarOverride
 }
 
 // onHosts reports whether each job of the plan works on a host.
@@ -72,7 +75,8 @@ func (a *App) planOf(in plannedRequest) (*plan, error) {
 		req.Args = json.RawMessage(`{}`)
 	}
 	p := &plan{
-		lane: req.Lane, runAt: req.RunAt, delay: req.Delay.D(), ttl: req.TTL.D(),
+		overrideCalendar: req.OverrideCalendar,
+		lane:             req.Lane, runAt: req.RunAt, delay: req.Delay.D(), ttl: req.TTL.D(),
 		rollout: req.Rollout, labels: req.Labels, most: a.cfg.Limits.Jobs, onAssets: in.onAssets,
 		spec: hostler.JobSpec{
 			Queue:       cmp.Or(req.Queue, hostler.DefaultQueue),

@@ -80,6 +80,9 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err := s.checkAdHoc(p); err != nil {
 		return hostler.JobsCreated{}, err
 	}
+	if err := s.checkPlanCalendars(p, targets); err != nil {
+		return hostler.JobsCreated{}, err
+	}
 	if err := s.checkUses(p.act, p.spec.Args, targets, p.inline); err != nil {
 		return hostler.JobsCreated{}, err
 	}
@@ -173,6 +176,9 @@ func runDetail(p *plan, targets []store.Target, created hostler.JobsCreated) map
 	if len(targets) == 1 && len(created.Jobs) == 1 {
 		detail["asset"] = targets[0].Name
 		detail["job"] = created.Jobs[0]
+	}
+	if p.overrideCalendar != nil {
+		detail["override_calendar"] = p.overrideCalendar.Reason
 	}
 	if p.schedule != "" {
 		detail["schedule"] = p.schedule

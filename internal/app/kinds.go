@@ -15,6 +15,7 @@ var (
 	actionKind     = hostler.Text{EN: "action", ZH: "动作"}
 	jobKind        = hostler.Text{EN: "job", ZH: "作业"}
 	runKind        = hostler.Text{EN: "run", ZH: "批次"}
+	calendarKind   = hostler.Text{EN: "calendar", ZH: "日历"}
 	scheduleKind   = hostler.Text{EN: "schedule", ZH: "计划"}
 	stepKind       = hostler.Text{EN: "step", ZH: "步骤"}
 	templateKind   = hostler.Text{EN: "template", ZH: "模板"}

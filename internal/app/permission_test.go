@@ -69,6 +69,9 @@ var verbs = map[string]auth.Verb{
 	"PutSchedule": auth.WriteSchedule, "DeleteSchedule": auth.WriteSchedule,
 	"PauseSchedule": auth.WriteSchedule, "ResumeSchedule": auth.WriteSchedule,
 
+	"Calendars": auth.ReadSchedule, "Calendar": auth.ReadSchedule,
+	"PutCalendar": auth.WriteCalendar, "ImportCalendar": auth.WriteCalendar, "DeleteCalendar": auth.WriteCalendar,
+
 	"Stats": auth.ReadStats, "ExportStats": auth.ReadStats,
 
 	"Templates": auth.ReadTemplate, "Template": auth.ReadTemplate, "TemplateVersions": auth.ReadTemplate,
@@ -274,6 +277,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		}
 		flows := w.flows(t)
 		maps.Copy(calls, w.flowCalls(ctx, c, flows))
+		must(w.PutCalendar(ctx, w.admin, "freeze", hostler.CalendarInput{}))(t)
 		maps.Copy(calls, w.scheduleCalls(ctx, c, w.put(t, w.admin, "nightly", everyMinute())))
 		maps.Copy(calls, w.ruleCalls(t, c))
 		maps.Copy(calls, w.holdCalls(t, c))
@@ -283,7 +287,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject ChangeProject ReleaseLane Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit ExportAudit VerifyAudit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Channels CreateChannel Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats
-			Schedules NextFires Holds Templates Tasks Runs Approvals CommandRules TestCommand Stats ExportStats`,
+			Schedules NextFires Holds Templates Tasks Runs Approvals CommandRules TestCommand Stats ExportStats Calendars`,
 		)
 		for name := range other {
 			calls[name] = nil
@@ -412,8 +416,12 @@ func (w *env) scheduleCalls(ctx context.Context, c auth.Caller, s hostler.Schedu
 		"RunSchedule": func() error {
 			return second(w.RunSchedule(ctx, c, app.RunScheduleRequest{Schedule: id}))
 		},
-		"RunNamed": func() error { return second(w.RunNamed(ctx, c, "nightly", nil, "")) },
-		"Fires":    func() error { return second(w.Fires(ctx, c, id, hostler.Page{})) },
+		"Calendar":       func() error { return second(w.Calendar(ctx, c, "freeze")) },
+		"ImportCalendar": func() error { return second(w.ImportCalendar(ctx, c, "freeze", hostler.CalendarFile{})) },
+		"DeleteCalendar": func() error { return w.DeleteCalendar(ctx, c, "freeze") },
+		"PutCalendar":    nil, // makes one of the caller's own
+		"RunNamed":       func() error { return second(w.RunNamed(ctx, c, "nightly", nil, "")) },
+		"Fires":          func() error { return second(w.Fires(ctx, c, id, hostler.Page{})) },
 		"NextFiresOf": func() error {
 			return second(w.NextFiresOf(ctx, c, app.NextFiresQuery{Schedule: "nightly"}))
 		},
@@ -512,6 +520,7 @@ func (w *env) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.R
 		"runs":        must(w.Runs(ctx, c, app.RunFilter{}, p))(t).Items,
 		"approvals":   must(w.Approvals(ctx, c, app.ApprovalFilter{}, p))(t).Items,
 		"of a run":    must(w.Approvals(ctx, c, app.ApprovalFilter{Run: run}, p))(t).Items,
+		"calendars":   must(w.Calendars(ctx, c))(t),
 		"rules":       ownRules(must(w.CommandRules(ctx, c))(t)),
 		"matched":     must(w.TestCommand(ctx, c, hostler.CommandTest{Command: "frobnicate all"}))(t),
 		"cancelled":   must(w.CancelJobs(ctx, c, hostler.BulkRequest{Filter: &hostler.JobFilter{Run: run}}))(t),

@@ -124,6 +124,11 @@ func (a *App) PutSchedule(
 }
 
 func (s *scope) putSchedule(row store.ScheduleRow) (hostler.Schedule, error) {
+	if row.Calendar != "" {
+		if _, err := s.calendar(row.Calendar); err != nil {
+			return hostler.Schedule{}, err
+		}
+	}
 	old, err := s.LockSchedule(s.project, 0, row.Name)
 	if err != nil {
 		return hostler.Schedule{}, err
@@ -247,7 +252,8 @@ func (a *App) scheduleRow(name string, in hostler.ScheduleInput) (store.Schedule
 		Name: name, Title: in.Title, Trigger: in.Trigger, Task: in.Task, MisfireGrace: grace,
 		Coalesce: in.Coalesce == nil || *in.Coalesce, MaxInstances: cmp.Or(in.MaxInstances, 1),
 		Overlap: cmp.Or(in.Overlap, hostler.OverlapSkip), Enabled: in.Enabled == nil || *in.Enabled,
-		Queue: cmp.Or(in.Queue, hostler.DefaultQueue), Priority: cmp.Or(in.Priority, hostler.PriorityDefault),
+		Calendar: in.Calendar,
+		Queue:    cmp.Or(in.Queue, hostler.DefaultQueue), Priority: cmp.Or(in.Priority, hostler.PriorityDefault),
 	}}
 	return row, fields.Err()
 }
@@ -275,7 +281,7 @@ func (a *App) planSchedule(sch hostler.Schedule, edit hostler.ScheduleRunInput, 
 	if err != nil {
 		return nil, renameTask(err, prefix)
 	}
-	p.schedule = sch.Name
+	p.schedule, p.calendar, p.overrideCalendar = sch.Name, sch.Calendar, edit.OverrideCalendar
 	return p, nil
 }
 

@@ -137,6 +137,10 @@ type firing struct {
 	// commands judged what the schedule runs.
 	commands *commandCheck
 	flowRun  hostler.RunID // of a task or template
+	// closedUntil is when a calendar opens that fires wait for; queuedNow is 1 when the fire
+	// of this transaction waits.
+	closedUntil time.Time
+	queuedNow   int
 	// failed is why the run could not be created a moment ago; nil: it was not tried.
 	failed error
 
@@ -157,17 +161,20 @@ func (f *firing) fire(id hostler.ScheduleID) (err error) {
 		return err
 	}
 	if queued > 0 && active < f.row.MaxInstances {
-		if wait, err := f.startQueued(); err != nil || wait {
+		wait, err := f.startQueued()
+		if err != nil || wait && f.closedUntil.IsZero() {
 			return err
 		}
-		if active, queued = active+1, queued-1; f.failed != nil {
-			return f.move(queued) // the failure was that of the queued fire
+		if !wait {
+			if active, queued = active+1, queued-1; f.failed != nil {
+				return f.move(queued) // the failure was that of the queued fire
+			}
 		}
 	}
 	if wait, err := f.decide(active, queued); err != nil || wait {
 		return err
 	}
-	return f.move(queued)
+	return f.move(queued + f.queuedNow)
 }
 
 // decide decides the instants that are due. wait is true when servers try again later.
@@ -179,9 +186,13 @@ func (f *firing) decide(active, queued int) (wait bool, err error) {
 	fire := f.newFire(d.Fire)
 	if !d.Fire.IsZero() {
 		admission := policy.Admit(active, queued)
+		if !f.closedUntil.IsZero() {
+			admission = f.admitClosed(&fire, queued)
+		}
 		switch admission {
+		case schedule.Merge:
 		case schedule.Queue:
-			fire.State = hostler.FireQueued
+			fire.State, f.queuedNow = hostler.FireQueued, 1
 		case schedule.Skip:
 			f.skip(&fire, active, queued)
 		case schedule.Start, schedule.Replace:
@@ -221,6 +232,9 @@ func (f *firing) skip(fire *store.FireRow, active, queued int) {
 // run creates the run of a fire, or sets why there is none. wait is true when the reason
 // may pass before the fire is too late: then nothing else has changed.
 func (f *firing) run(fire *store.FireRow) (wait bool, err error) {
+	if closed, ok := errors.AsType[*closedError](f.failed); ok {
+		return f.closed(fire, closed), nil
+	}
 	if f.failed != nil {
 		if hostler.CodeOf(f.failed).Temporary() {
 			f.row.Blocked, f.row.LookAt = textOf(f.failed), f.Now().Add(fireRetry)
@@ -238,6 +252,36 @@ func (f *firing) run(fire *store.FireRow) (wait bool, err error) {
 	fire.State, fire.Active, fire.Run, fire.Jobs = hostler.FireStarted, true, created.Run, created.Count
 	f.row.Problem = nil
 	return false, nil
+}
+
+// closed records that a calendar is closed. wait is true for a fire that waited before.
+func (f *firing) closed(fire *store.FireRow, c *closedError) (wait bool) {
+	if c.effect != hostler.ClosedWait {
+		fire.State, fire.Reason = hostler.FireSkipped, textOf(f.failed)
+		return false
+	}
+	f.closedUntil = c.until
+	if c.until.IsZero() {
+		f.closedUntil = f.Now().Add(fireLater)
+	}
+	if fire.State == hostler.FireQueued {
+		return true
+	}
+	fire.State, fire.Reason, f.queuedNow = hostler.FireQueued, textOf(f.failed), 1
+	return false
+}
+
+// admitClosed decides what a fire does while an earlier one waits for a calendar.
+func (f *firing) admitClosed(fire *store.FireRow, queued int) schedule.Admission {
+	switch {
+	case f.row.Coalesce:
+		fire.State = hostler.FireMerged
+		fire.Reason = reason("an earlier fire waits for the calendar, and coalesce is on", "前一次触发正在等待日历开放（coalesce 已开启）")
+		return schedule.Merge
+	case queued < schedule.MaxQueued:
+		return schedule.Queue
+	}
+	return schedule.Skip
 }
 
 // runAsOwner creates the jobs with the rights that the owner of the schedule has now.
@@ -362,7 +406,14 @@ func (f *firing) move(queued int) error {
 	if !look.IsZero() && look.Before(now) {
 		look = now // behind those that wait longer
 	}
-	if poll := now.Add(fireRetry); queued > 0 && (look.IsZero() || look.After(poll)) {
+	poll := now.Add(fireRetry)
+	if !f.closedUntil.IsZero() {
+		poll = now.Add(fireLater) // the calendar may be changed
+		if f.closedUntil.Before(poll) {
+			poll = f.closedUntil
+		}
+	}
+	if queued > 0 && (look.IsZero() || look.After(poll)) {
 		look = poll
 	}
 	f.row.LookAt, f.row.Blocked = look, nil

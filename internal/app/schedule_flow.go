@@ -50,7 +50,7 @@ func flowOf(sch *hostler.Schedule, edit hostler.ScheduleRunInput) (hostler.RunRe
 	params, err := overlay(t.Params, edit.Params, "params")
 	return hostler.RunRequest{
 		Task: t.Task, Template: t.Template, Version: cmp.Or(edit.Version, t.Version), Params: params,
-		Targets: cmp.Or(edit.Target, t.Target),
+		Targets: cmp.Or(edit.Target, t.Target), OverrideCalendar: edit.OverrideCalendar,
 	}, err
 }
 
@@ -99,7 +99,7 @@ func (a *App) runFlowSchedule(
 			return hostler.ScheduleRun{}, err
 		}
 		return idempotent(s, key, func() (hostler.ScheduleRun, error) {
-			if _, err := s.startRun(in, id, commands); err != nil {
+			if _, err := s.startScheduled(row.Calendar, in, id, commands); err != nil {
 				return hostler.ScheduleRun{}, err
 			}
 			return s.recordRunNow(row, hostler.JobsCreated{Run: id})
@@ -147,7 +147,7 @@ func (f *firing) startFlow(g grant) (hostler.JobsCreated, error) {
 	if f.flowRun == 0 {
 		return hostler.JobsCreated{}, errNotJudged() // it was no flow a moment ago
 	}
-	id, err := newScope(f.Tx, g).startRun(in, f.flowRun, f.commands)
+	id, err := newScope(f.Tx, g).startScheduled(f.row.Calendar, in, f.flowRun, f.commands)
 	return hostler.JobsCreated{Run: id}, renameTask(err, "task.")
 }
 

@@ -113,6 +113,7 @@ const (
 	ChangeJob        Verb = "job.change" // cancel, retry, resolve
 	ReadSchedule     Verb = "schedule.read"
 	WriteSchedule    Verb = "schedule.write"
+	WriteCalendar    Verb = "calendar.write"
 	ReadStats        Verb = "stats.read"
 	ReadTemplate     Verb = "template.read" // and tasks
 	WriteTemplate    Verb = "template.write"
@@ -176,6 +177,7 @@ var rules = map[Verb]Rule{
 	ChangeJob:        {Role: hostler.RoleOperator},
 	ReadSchedule:     {Role: hostler.RoleViewer, AllAssets: true},
 	WriteSchedule:    {Role: hostler.RoleOperator, AllAssets: true},
+	WriteCalendar:    {Role: hostler.RoleAdmin, Unlimited: true},
 	ReadStats:        {Role: hostler.RoleViewer, AllAssets: true},
 	ReadTemplate:     {Role: hostler.RoleViewer},
 	WriteTemplate:    {Role: hostler.RoleOperator, Unlimited: true},

@@ -25,7 +25,7 @@ var least = map[auth.Verb]hostler.Role{
 	auth.WriteAsset: "operator", auth.RunJob: "operator", auth.ChangeJob: "operator",
 	auth.ReadEvent: "viewer", auth.ReadWebhook: "operator", auth.SendDelivery: "operator", auth.WriteWebhook: "admin",
 	auth.ManageUsers: "admin", auth.ManageKeys: "admin", auth.DecideHostKey: "admin", auth.WriteCredential: "admin",
-	auth.ReadAudit: "admin", auth.ReadSchedule: "viewer", auth.ReadStats: "viewer", auth.WriteSchedule: "operator",
+	auth.ReadAudit: "admin", auth.ReadSchedule: "viewer", auth.ReadStats: "viewer", auth.WriteCalendar: "admin", auth.WriteSchedule: "operator",
 	auth.ReadTemplate: "viewer", auth.WriteTemplate: "operator", auth.ReadRun: "viewer",
 	auth.OverrideRule: "admin", auth.ReadCommandRule: "viewer", auth.WriteCommandRule: "admin",
 	auth.ChangeRun: "operator", auth.DecideApproval: "operator",

@@ -64,6 +64,7 @@ func (a *app) auditFilter(cmd *cobra.Command, f *hostler.AuditFilter) {
 var auditVerbs = []string{
 	"approval.approve", "approval.reject", "approval.void", "asset.change", "asset.confirm",
 	"asset.create", "asset.delete", "asset.import", "audit.broken", "auth.refuse",
+	"calendar.delete", "calendar.set",
 	"channel.create", "channel.delete", "channel.test", "channel.update", "credential.allow",
 	"credential.change", "credential.create", "credential.delete", "credential.forbid",
 	"delivery.aside.delete", "delivery.aside.retry", "delivery.resend", "dispatch.hold",

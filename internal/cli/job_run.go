@@ -25,6 +25,7 @@ type runFlags struct {
 	webhook, webhookFile string
 	override             hostler.RuleOverride
 	rollout              rolloutFlags
+	overrideCalendar     string
 }
 
 // jobRun is 'hostler job run'.
@@ -60,6 +61,7 @@ hostler job run service --label role=web --arg name=nginx --arg state=restarted 
 	a.runScheduleFlags(cmd, &f)
 	a.overrideFlags(cmd, &f.override)
 	a.rolloutFlags(cmd, &f.rollout)
+	a.calendarOverrideFlag(cmd.Flags(), &f.overrideCalendar)
 	a.complete(cmd, "", actionNames)
 	return cmd
 }
@@ -134,6 +136,9 @@ func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) err
 	}
 	if f.req.Webhook, err = a.jobWebhook(f.webhook, f.webhookFile); err != nil {
 		return err
+	}
+	if f.overrideCalendar != "" {
+		f.req.OverrideCalendar = &hostler.CalendarOverride{Reason: f.overrideCalendar}
 	}
 	f.req.OnLost, f.req.OverrideRule = hostler.OnLost(f.onLost), overrideOf(f.override)
 	if f.req.Rollout, err = f.rollout.rollout(); err != nil {

@@ -100,6 +100,7 @@ type startFlags struct {
 	targets    hostler.StepTarget
 	plan, wait bool
 	key        string
+	override   string // reason why a closed calendar is overridden
 }
 
 func (a *app) runStart() *cobra.Command {
@@ -143,6 +144,7 @@ hostler run start game-update --template --label region=eu --param version=1.2 -
 		"参数所在的 YAML 或 JSON 文件，- 表示标准输入"))
 	fs.StringSliceVar(&f.targets.Assets, "asset", nil, a.t("only on this asset; may be repeated", "只在此资产上；可重复"))
 	fs.Var(pairsFlag{&f.targets.Labels}, "label", a.t("only on assets with this label; may be repeated", "只在带此标签的资产上；可重复"))
+	a.calendarOverrideFlag(fs, &f.override)
 	fs.BoolVar(&f.plan, "plan", false, a.t("print what would run, and start nothing", "只显示将执行的内容"))
 	fs.BoolVar(&f.wait, "wait", false, a.t("wait until the run has ended or waits for people; exit 1 if it did not succeed",
 		"等待执行结束或等待人工处理；未成功则退出码为 1"))
@@ -153,6 +155,9 @@ hostler run start game-update --template --label region=eu --param version=1.2 -
 
 func (a *app) readStartFlags(f *startFlags, name string) error {
 	f.in.Task, f.in.Template = name, ""
+	if f.override != "" {
+		f.in.OverrideCalendar = &hostler.CalendarOverride{Reason: f.override}
+	}
 	if f.template {
 		f.in.Task, f.in.Template = "", name
 	}

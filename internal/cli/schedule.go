@@ -110,6 +110,7 @@ func (a *app) scheduleDetails() []column[hostler.Schedule] {
 		col("coalesce", "合并错过的触发", func(s hostler.Schedule) string { return a.yesNo(s.Coalesce) }),
 		col("max instances", "最多同时执行", func(s hostler.Schedule) string { return fmt.Sprint(s.MaxInstances) }),
 		col("overlap", "重叠时", func(s hostler.Schedule) string { return string(s.Overlap) }),
+		col("calendar", "日历", func(s hostler.Schedule) string { return dash(s.Calendar) }),
 		col("queue", "队列", func(s hostler.Schedule) string { return s.Queue }),
 		col("priority", "优先级", func(s hostler.Schedule) string { return fmt.Sprint(s.Priority) }),
 		col("changed", "修改时间", func(s hostler.Schedule) string { return localTime(s.UpdatedAt) }),
@@ -232,7 +233,7 @@ func (a *app) scheduleRun() *cobra.Command {
 	var in hostler.ScheduleRunInput
 	var args []string
 	var params map[string]string
-	var argsFile, idem string
+	var argsFile, idem, override string
 	cmd := a.cmd("run SCHEDULE [flags]", doc{
 		short: txt("run a schedule now", "立即执行计划"),
 		long: txt(`Run a schedule now, also a paused one, with other arguments if you give some. Its
@@ -257,6 +258,9 @@ hostler schedule run sunday --param version=1.3 --template-version 4`,
 				return err
 			}
 		}
+		if override != "" {
+			in.OverrideCalendar = &hostler.CalendarOverride{Reason: override}
+		}
 		run, err := c.RunSchedule(ctx, names[0], in, idem)
 		if err != nil {
 			return err
@@ -275,6 +279,7 @@ hostler schedule run sunday --param version=1.3 --template-version 4`,
 		"此类参数的文件（JSON 或 YAML）；- 表示标准输入"))
 	fs.VarP(pairsFlag{&params}, "param", "p", a.t("parameter that replaces that of the schedule of a task or template; may be repeated",
 		"替换计划（任务或模板）中同名的参数；可重复"))
+	a.calendarOverrideFlag(fs, &override)
 	fs.IntVar(&in.Version, "template-version", 0, a.t("version of the template, for this run", "本次执行所用的模板版本"))
 	fs.StringVar(&in.Queue, "queue", "", a.t("queue to wait in", "所用队列"))
 	fs.IntVar(&in.Priority, "priority", 0, a.t("1 (first) to 9 (last)", "优先级：1（最先）至 9（最后）"))

@@ -105,6 +105,7 @@ const (
 	Start   Admission = "start"
 	Skip    Admission = "skip"
 	Queue   Admission = "queue"
+	Merge   Admission = "merge"   // one that waits stands for it
 	Replace Admission = "replace" // cancel the active runs, and start
 )
 

@@ -1,0 +1,90 @@
+package app_test
+
+import (
+	"testing"
+	"time"
+
+	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/app"
+)
+
+func override(reason string) *hostler.CalendarOverride { return &hostler.CalendarOverride{Reason: reason} }
+
+// closedFor is a calendar that is closed from now on for a while.
+func (w *env) closedFor(
+	t *testing.T, name string, span time.Duration, effect hostler.CalendarEffect, scope *hostler.CalendarScope,
+) {
+	t.Helper()
+	now := w.h.Now()
+	must(w.PutCalendar(t.Context(), w.admin, name, hostler.CalendarInput{
+		Closed: effect, Applies: scope, Periods: []hostler.ClosedPeriod{{From: now, To: now.Add(span), Title: "freeze"}},
+	}))(t)
+}
+
+// TestFiresInAClosedCalendar: fires are skipped, or one of them waits until it opens.
+func TestFiresInAClosedCalendar(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		w.asset(t, hostler.AssetInput{Name: "web1"})
+		w.closedFor(t, "skips", 150*time.Second, hostler.ClosedSkip, nil)
+		w.closedFor(t, "waits", 150*time.Second, hostler.ClosedWait, nil)
+		for _, name := range []string{"skips", "waits"} {
+			w.put(t, w.operator, name, everyMinute(func(in *hostler.ScheduleInput) { in.Calendar = name }))
+		}
+		w.put(t, w.operator, "free", everyMinute())
+		for range 2 {
+			w.h.Advance(time.Minute)
+			w.fire(t)
+			w.endJobs(t)
+		}
+		w.wantStates(t, "free", "started started")
+		w.wantStates(t, "skips", "skipped skipped")
+		w.wantStates(t, "waits", "queued merged")
+		w.h.Advance(31 * time.Second)
+		w.fire(t)
+		w.endJobs(t)
+		w.wantStates(t, "waits", "started merged")
+		w.h.Advance(time.Minute)
+		w.fire(t)
+		w.wantStates(t, "skips", "skipped skipped started")
+		w.wantStates(t, "waits", "started merged started")
+		if err := w.DeleteCalendar(t.Context(), w.admin, "skips"); err != nil {
+			t.Fatal(err)
+		}
+		w.endJobs(t)
+		w.h.Advance(time.Minute)
+		w.fire(t)
+		w.wantStates(t, "skips", "skipped skipped started refused")
+	})
+}
+
+// TestRunsInAClosedCalendar: what people run on assets with the labels of a calendar is
+// refused or scheduled for later; an admin overrides it with a reason.
+func TestRunsInAClosedCalendar(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		w.asset(t, hostler.AssetInput{Name: "web1", Labels: map[string]string{"env": "prod"}})
+		w.asset(t, hostler.AssetInput{Name: "web2"})
+		must(w.Apply(ctx, w.admin, hostler.ApplyInput{Documents: timedDocuments}))(t)
+		scope := &hostler.CalendarScope{Labels: map[string]string{"env": "prod"}}
+		w.closedFor(t, "freeze", time.Hour, hostler.ClosedSkip, scope)
+		on := func(asset string) hostler.JobRequest {
+			return hostler.JobRequest{Action: "check_port", Args: []byte(`{"port":22}`), Assets: []string{asset}}
+		}
+		wantCode(t, second(w.RunJobs(ctx, w.operator, on("web1"), "")), hostler.CodeForbidden)
+		wantCode(t, second(w.StartRun(ctx, w.operator, hostler.RunRequest{Task: "look-22"}, "")), hostler.CodeForbidden)
+		w.put(t, w.operator, "check", everyMinute())
+		wantCode(t, second(w.RunSchedule(ctx, w.operator, app.RunScheduleRequest{Schedule: "check"})), hostler.CodeForbidden)
+		must(w.RunJobs(ctx, w.operator, on("web2"), ""))(t)
+		forced := on("web1")
+		forced.OverrideCalendar = override("incident")
+		wantCode(t, second(w.RunJobs(ctx, w.operator, forced, "")), hostler.CodeForbidden)
+		must(w.RunJobs(ctx, w.admin, forced, ""))(t)
+		must(w.StartRun(ctx, w.admin, hostler.RunRequest{Task: "look-22", OverrideCalendar: override("incident")}, ""))(t)
+
+		w.closedFor(t, "freeze", time.Hour, hostler.ClosedWait, scope)
+		later := must(w.RunJobs(ctx, w.operator, on("web1"), ""))(t)
+		if later.Job.State != hostler.StateScheduled || !later.Job.RunAt.Equal(w.h.Now().Add(time.Hour)) {
+			t.Errorf("the job %+v", later.Job)
+		}
+	})
+}
