@@ -8,7 +8,9 @@ import (
 	"hostler.dev/hostler/internal/app"
 )
 
-func override(reason string) *hostler.CalendarOverride { return &hostler.CalendarOverride{Reason: reason} }
+func override(reason string) *hostler.CalendarOverride {
+	return &hostler.CalendarOverride{Reason: reason}
+}
 
 // closedFor is a calendar that is closed from now on for a while.
 func (w *env) closedFor(
