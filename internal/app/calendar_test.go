@@ -85,8 +85,9 @@ func TestRunsInAClosedCalendar(t *testing.T) {
 
 		w.closedFor(t, "freeze", time.Hour, hostler.ClosedWait, scope)
 		later := must(w.RunJobs(ctx, w.operator, on("web1"), ""))(t)
-		if later.Job.State != hostler.StateScheduled || !later.Job.RunAt.Equal(w.h.Now().Add(time.Hour)) {
-			t.Errorf("the job %+v", later.Job)
+		opens := must(w.Calendar(ctx, w.viewer, "freeze"))(t).Until
+		if j := later.Job; j.State != hostler.StateScheduled || !j.RunAt.Equal(opens.Truncate(time.Microsecond)) {
+			t.Errorf("the job %+v, and the calendar opens at %s", j, opens)
 		}
 	})
 }
