@@ -66,6 +66,9 @@ type Action struct {
 	// SecretUse is the use of a credential that a {"$secret": "name"} in the args is; nil for
 	// hostler.UseScript on the job's host.
 	SecretUse func(args json.RawMessage) CredentialUse
+	// NoSecrets is why the args may not refer to secrets; the zero one for the usual reason,
+	// that the schema has no place for them there.
+	NoSecrets hostler.Text
 	// Elsewhere reports whether a job with these valid args works on something other than its
 	// asset: on a host that they name, or on the worker. Callers who are limited to certain
 	// assets may not run it. nil: it works on its asset alone.

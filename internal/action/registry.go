@@ -158,7 +158,7 @@ func (e *entry) problems(args json.RawMessage) []hostler.FieldError {
 		e.action.replaceIn(in, func(string) (string, bool) { return placeholder, true })
 	}
 	if err := e.schema.Validate(doc); err != nil {
-		return check.SchemaFaults("args", err)
+		return e.action.explainSecrets(doc, check.SchemaFaults("args", err))
 	}
 	if e.action.Check == nil {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/risk"
 )
 
@@ -207,4 +208,61 @@ func (a *Action) replaceIn(doc map[string]any, value func(name string) (string, 
 		}
 	}
 	return names
+}
+
+// explainSecrets replaces the faults of references to secrets at places that may have none:
+// those of the schema say only that an object is not a string.
+func (a *Action) explainSecrets(doc any, faults []hostler.FieldError) []hostler.FieldError {
+	text := a.NoSecrets
+	switch {
+	case text != hostler.Text{}:
+	case len(a.secrets) == 0:
+		text = hostler.Text{EN: "the action takes no secrets", ZH: "此动作不接受机密"}
+	default:
+		places := make([]string, len(a.secrets))
+		for i, place := range a.secrets {
+			places[i] = strings.Join(place, ".")
+		}
+		text = hostler.Textf("takes no secret; the action takes them in %s", "不接受机密；此动作只在 %s 中接受机密",
+			strings.Join(places, ", "))
+	}
+	explained := map[string]bool{}
+	for _, path := range misplaced("args", doc) {
+		explained[path] = true
+	}
+	out := faults[:0]
+	for _, f := range faults {
+		if at, _, _ := strings.Cut(f.Path, "."+secretRef); explained[at] {
+			f = hostler.FieldError{Path: at, Text: text}
+		}
+		if len(out) == 0 || out[len(out)-1].Path != f.Path {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// misplaced returns the paths of references to secrets in args, up to two levels deep.
+func misplaced(root string, doc any) (paths []string) {
+	in, _ := doc.(map[string]any)
+	note := func(path string, v any) {
+		if ref, ok := v.(map[string]any); ok && len(ref) == 1 && ref[secretRef] != nil {
+			paths = append(paths, path)
+		}
+	}
+	for name, v := range in {
+		path := check.Member(root, name)
+		note(path, v)
+		switch v := v.(type) {
+		case map[string]any:
+			for key, each := range v {
+				note(check.Member(path, key), each)
+			}
+		case []any:
+			for i, each := range v {
+				note(check.Item(path, i), each)
+			}
+		}
+	}
+	return paths
 }

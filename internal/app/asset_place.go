@@ -136,23 +136,27 @@ func (s *scope) readDevices(keys []string) error {
 	return err
 }
 
+// findForeign finds the ad-hoc hosts of plans that are devices of other projects, for
+// checkAdHoc: with few statements, however many plans there are.
+func (s *scope) findForeign(plans ...*plan) (err error) {
+	var hosts []store.Host
+	for _, p := range plans {
+		if p != nil && p.inline != nil && p.lane == hostler.LaneAsset && !s.may(auth.ShareDevice) {
+			hosts = append(hosts, store.Host{Address: p.inline.Address, Port: p.inline.Port})
+		}
+	}
+	if s.foreign = nil; len(hosts) > 0 {
+		s.foreign, err = s.ForeignHosts(s.project, hosts)
+	}
+	return err
+}
+
 // checkAdHoc refuses an ad-hoc host that is a device of another project, for jobs that use
 // its lane, unless the acting project has the device too.
 func (s *scope) checkAdHoc(p *plan) error {
-	if p.inline == nil || p.lane != hostler.LaneAsset || s.may(auth.ShareDevice) {
+	if p.inline == nil || p.lane != hostler.LaneAsset ||
+		!s.foreign[store.Host{Address: p.inline.Address, Port: p.inline.Port}] {
 		return nil
-	}
-	device, err := s.DeviceAt(s.project, p.inline.Address, p.inline.Port)
-	if err != nil {
-		return err
-	}
-	elsewhere, err := s.DevicesElsewhere(s.project, []string{device})
-	if err != nil || len(elsewhere) == 0 {
-		return err
-	}
-	own, err := s.HasDevice(s.project, device)
-	if err != nil || own {
-		return err
 	}
 	return errDeviceShared("target.address")
 }

@@ -202,10 +202,12 @@ func (s *EventStream) Renew(c auth.Caller) error {
 	return nil
 }
 
-// Next waits for events, at most for the timeout. A batch may be empty, and Pos may
+// Next waits for events, at most for the timeout or until stop is closed. A batch may be empty, and Pos may
 // have advanced all the same: past events that are not for this caller.
-func (s *EventStream) Next(ctx context.Context, timeout time.Duration) (EventBatch, error) {
-	got, err := s.reader.Next(ctx, timeout)
+func (s *EventStream) Next(
+	ctx context.Context, timeout time.Duration, stop <-chan struct{},
+) (EventBatch, error) {
+	got, err := s.reader.Next(ctx, timeout, stop)
 	b := EventBatch{Missed: got.Missed, Behind: got.Behind, Reset: got.Reset}
 	for _, e := range got.Events {
 		b.Frames = append(b.Frames, e.Frame)

@@ -118,6 +118,9 @@ func (b *jobBatch) run(plans []*plan) error {
 	if b.admission, err = b.Admission(b.project, queuesOf(plans)...); err != nil {
 		return err
 	}
+	if err := b.findForeign(plans...); err != nil {
+		return err
+	}
 	for i, p := range plans {
 		if p == nil {
 			continue

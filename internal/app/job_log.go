@@ -40,7 +40,8 @@ func IsFullLog(entries []hostler.LogEntry, limit int) bool {
 	for _, e := range entries {
 		size += len(e.Text)
 	}
-	return len(entries) == cmp.Or(limit, defaultLogLines) || size >= store.LogBytes
+	limit = cmp.Or(limit, defaultLogLines)
+	return len(entries) == limit || size >= store.LogBytes(limit)
 }
 
 // fewLines is how many lines a follower reads at once; it must not wait for long reads.

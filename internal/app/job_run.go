@@ -77,6 +77,9 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
+	if err := s.findForeign(p); err != nil {
+		return hostler.JobsCreated{}, err
+	}
 	if err := s.checkAdHoc(p); err != nil {
 		return hostler.JobsCreated{}, err
 	}

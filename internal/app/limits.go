@@ -82,7 +82,7 @@ func (s *scope) hideHolders(all []hostler.Waiting) error {
 }
 
 // explainForbidden returns why a waiting job may not start, if its user lost the right to
-// run it.
+// run it, or its project the queue.
 func (s *scope) explainForbidden(j hostler.Job) ([]hostler.Waiting, error) {
 	may, err := s.MayStart(j.ID)
 	if err != nil || may {
@@ -92,8 +92,18 @@ func (s *scope) explainForbidden(j hostler.Job) ([]hostler.Waiting, error) {
 	if err != nil {
 		return nil, err
 	}
+	admission, err := s.Admission(s.project, j.Queue)
+	if err != nil {
+		return nil, err
+	}
 	w := hostler.Waiting{Reason: hostler.WaitForbidden}
-	if u != nil && u.Disabled {
+	if !admission.Open(j.Queue, s.project) {
+		w.Text = hostler.Textf(
+			"the queue %s is no longer granted to the project %s; an admin of the project %s can grant it "+
+				"(hostler queue set %[1]s --grant %[2]s); or cancel the job and run it in another queue",
+			"队列 %s 已不再授权给项目 %s；项目 %s 的管理员可重新授权（hostler queue set %[1]s --grant %[2]s），"+
+				"或取消作业并在其他队列中运行", j.Queue, s.caller.ProjectName, hostler.DefaultProject)
+	} else if u != nil && u.Disabled {
 		w.Text = hostler.Textf(
 			"the user %s, who created it, is disabled; enable the user (hostler user enable %[1]s) or cancel the job",
 			"创建该作业的用户 %s 已停用；请启用该用户（hostler user enable %[1]s）或取消作业", j.CreatedBy)

@@ -19,6 +19,7 @@ type scope struct {
 	planning bool // nothing is written, and nothing locked
 	// devices tells of device keys whether another project has them; see [scope.checkDevice].
 	devices map[string]bool
+	foreign map[store.Host]bool // see [scope.findForeign]
 }
 
 // newScope returns the scope of a transaction, limited to the assets that the caller may

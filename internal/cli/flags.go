@@ -12,7 +12,7 @@ import (
 
 // The types of flags that pflag does not have.
 var _ = []pflag.Value{
-	pairsFlag{}, durationFlag{}, timeFlag{}, laterFlag{}, statesFlag{}, idFlag{}, stringFlag[hostler.EventType]{},
+	pairsFlag{}, rolesFlag{}, durationFlag{}, timeFlag{}, laterFlag{}, statesFlag{}, idFlag{}, stringFlag[hostler.EventType]{},
 }
 
 // pairsFlag takes key=value, and may be repeated.
@@ -31,6 +31,17 @@ func (f pairsFlag) Set(s string) error {
 	}
 	(*f.m)[k] = v
 	return nil
+}
+
+// rolesFlag takes project=role, and may be repeated.
+type rolesFlag struct{ pairsFlag }
+
+func (f rolesFlag) Set(s string) error {
+	if !strings.Contains(s, "=") {
+		return hostler.Errorf(hostler.CodeInvalid, "write it as PROJECT=ROLE, such as default=%s",
+			"请写成 项目=角色，例如 default=%s", s)
+	}
+	return f.pairsFlag.Set(s)
 }
 
 // durationFlag takes a duration such as 90s, 10m or 30d.

@@ -92,9 +92,10 @@ func (a *app) queueSet() *cobra.Command {
 		short: txt("create a queue, or change its limits and projects", "创建队列，或修改其上限和项目"),
 		long: txt(`Create a queue, or change what is given of an existing one. 0 removes a limit. A new
 queue is open to all projects; --grant names those that may use it, instead of the ones
-that could before, and --open opens it to all. Jobs that already wait in it stay there.`,
+that could before, and --open opens it to all. Jobs of others that wait in it do not
+start until it is granted to them again.`,
 			`创建队列，或修改给出的项；0 表示不限。新队列对所有项目开放；--grant 指定可使用它的项目（取代之前的），
---open 对所有项目开放。已在队列中等待的作业不受影响。`),
+--open 对所有项目开放。其他项目在其中等待的作业不会开始，直到重新授权。`),
 		example: `hostler queue set bulk --limit 10
 hostler queue set bulk --limit 0 --max-depth 10000
 hostler queue set routers --grant network,lab`,

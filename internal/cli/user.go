@@ -96,7 +96,7 @@ func (a *app) userSet() *cobra.Command {
 
 // roleFlag adds --role project=role.
 func (a *app) roleFlag(cmd *cobra.Command, roles *map[string]string) {
-	cmd.Flags().Var(pairsFlag{roles}, "role", a.t("project=role; may be repeated", "项目=角色；可重复"))
+	cmd.Flags().Var(rolesFlag{pairsFlag{roles}}, "role", a.t("project=role; may be repeated", "项目=角色；可重复"))
 }
 
 // asRoles converts the values of --role; the server checks them.

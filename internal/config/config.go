@@ -63,8 +63,7 @@ type Config struct {
 	MasterKey          Secret
 	SeedSample         bool
 
-	PasswordInFlag bool   // --db has a password
-	File           string // the YAML file; "" for none
+	File string // the YAML file; "" for none
 }
 
 // Values of ForwardedHeader.
@@ -163,14 +162,6 @@ func (c Config) Warnings() []hostler.Text {
 		ws = append(ws, hostler.Text{
 			EN: "open_health is all: every client that can connect to the server can read /health and /metrics",
 			ZH: "open_health 为 all：任何能连接服务器的客户端都可以读取 /health 和 /metrics",
-		})
-	}
-	if c.PasswordInFlag {
-		ws = append(ws, hostler.Text{
-			EN: "--db contains a password, which every user of this machine can read in the list of processes: " +
-				"set HOSTLER_DB instead, or db in a file of mode 0600 that --config names",
-			ZH: "--db 中含有密码，本机所有用户都能在进程列表中看到：" +
-				"请改用环境变量 HOSTLER_DB，或写入由 --config 指定、权限为 0600 的文件",
 		})
 	}
 	return ws

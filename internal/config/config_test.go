@@ -216,23 +216,31 @@ func TestExampleLoads(t *testing.T) {
 	}
 }
 
-func TestPasswordInFlagIsWarnedOf(t *testing.T) {
+// TestPasswordInFlag: a password on the command line is refused, with where it belongs.
+func TestPasswordInFlag(t *testing.T) {
 	const with, without = "postgres://u:c4nary@h/d", "postgres://u@h/d"
 	for name, tt := range map[string]struct {
 		src  config.Source
 		want bool
 	}{
-		"flag":             {config.Source{Flags: map[string]string{"db": with}}, true},
-		"parameter":        {config.Source{Flags: map[string]string{"db": without + "?password=c4nary"}}, true},
-		"flag without one": {config.Source{Flags: map[string]string{"db": without}}, false},
-		"environment":      {config.Source{Environ: []string{"HOSTLER_DB=" + with}}, false},
+		"flag":                {config.Source{Flags: map[string]string{"db": with}}, true},
+		"parameter":           {config.Source{Flags: map[string]string{"db": without + "?password=c4nary"}}, true},
+		"parameter of a key":  {config.Source{Flags: map[string]string{"db": without + "?sslpassword=c4nary"}}, true},
+		"flag without one":    {config.Source{Flags: map[string]string{"db": without}}, false},
+		"environment":         {config.Source{Environ: []string{"HOSTLER_DB=" + with}}, false},
+		"file":                {config.Source{File: writeFile(t, "db: "+with+"\n")}, false},
+		"flag beside a value": {config.Source{Environ: []string{"HOSTLER_DB=" + with}, Flags: map[string]string{"db": without}}, false},
 	} {
-		texts := fmt.Sprint(mustLoad(t, tt.src).Warnings())
-		if got := strings.Contains(texts, "--db contains a password"); got != tt.want {
-			t.Errorf("%s: warned %v, want %v: %s", name, got, tt.want, texts)
+		_, err := config.Load(tt.src)
+		texts := fmt.Sprint(err)
+		if e, ok := errors.AsType[*hostler.Error](err); ok {
+			texts = fmt.Sprint(e.Fields)
+		}
+		if got := strings.Contains(texts, "--db") && strings.Contains(texts, "HOSTLER_DB"); got != tt.want || got != (err != nil) {
+			t.Errorf("%s: refused %v, want %v: %s", name, got, tt.want, texts)
 		}
 		if strings.Contains(texts, "c4nary") {
-			t.Errorf("%s: the warning repeats the password", name)
+			t.Errorf("%s: the error repeats the password", name)
 		}
 	}
 }

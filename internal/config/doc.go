@@ -44,17 +44,18 @@ func Doc(lang hostler.Lang) string {
 	write("\n## Memory\n", "\n## 内存\n")
 	write("An idle server takes about 60 MB. Each running job takes about 0.1 MB, and with output up to 2 MB for what "+
 		"is not stored yet. Of an output that is longer than `output_limit`, the end is in memory until the job "+
-		"ends: at most half of `output_limit` for one job, and 128 MiB for all; beyond that, less of the end is "+
+		"ends: at most half of `output_limit` for one job, and 64 MiB for all; beyond that, less of the end is "+
 		"kept, but at least 256 KiB. Requests take at most 4 × `body_limit` (at least 32 MiB) for their bodies and "+
-		"64 MiB for lists, of which one user gets half. So 64 slots with long outputs and busy clients "+
-		"need about 600 MB.\n",
+		"64 MiB for lists, of which one user gets half.\n",
 		"空闲的服务器约占 60 MB。每个运行中的作业约占 0.1 MB，有输出时，未保存的部分最多再占 2 MB。"+
 			"超过 `output_limit` 的输出，其结尾在作业结束前保存在内存中：单个作业最多为 `output_limit` 的一半，"+
-			"全部作业合计 128 MiB；超出后结尾保留得更少，但至少 256 KiB。请求体最多占 4 × `body_limit`"+
-			"（至少 32 MiB），列表最多占 64 MiB，单个用户最多占其中一半。因此 64 个并发、输出很长且客户端繁忙时约需 600 MB。\n")
-	write("If the process is in a control group (systemd `MemoryMax=`, a container) with a memory limit, the garbage "+
-		"collector keeps to 90 % of it, unless `GOMEMLIMIT` is set.",
-		"如果进程所在的控制组（systemd 的 `MemoryMax=`、容器）限制了内存，垃圾回收会保持在其 90% 以内，除非设置了 `GOMEMLIMIT`。")
+			"全部作业合计 64 MiB；超出后结尾保留得更少，但至少 256 KiB。请求体最多占 4 × `body_limit`"+
+			"（至少 32 MiB），列表最多占 64 MiB，单个用户最多占其中一半。\n")
+	write("The garbage collector keeps within a limit: 90 % of the memory limit of the control group that the process "+
+		"is in (systemd `MemoryMax=`, a container), and without one 192 MiB and 1 MiB for each slot. Set `GOMEMLIMIT`, "+
+		"such as `GOMEMLIMIT=1GiB`, for another one: the processor usage rises when the server needs more than it has.",
+		"垃圾回收会保持在限制以内：进程所在控制组（systemd 的 `MemoryMax=`、容器）内存限制的 90%；没有该限制时为 192 MiB，"+
+			"每个并发再加 1 MiB。可用 `GOMEMLIMIT` 指定其他值，例如 `GOMEMLIMIT=1GiB`：服务器所需超过限制时，处理器占用会上升。")
 	return b.String()
 }
 

@@ -58,7 +58,12 @@ func Load(src Source) (Config, error) {
 	l.file(c.File)
 	l.env(env)
 	l.flags(src.Flags)
-	c.PasswordInFlag = hasPassword(src.Flags["db"])
+	if hasPassword(src.Flags["db"]) {
+		l.fields.Add("--db", "contains a password, which every user of this machine can read in the list of "+
+			"processes; set HOSTLER_DB instead, or db in a file of mode 0600 that --config names",
+			"含有密码，本机所有用户都能在进程列表中看到；请改用环境变量 HOSTLER_DB，"+
+				"或写入由 --config 指定、权限为 0600 的文件")
+	}
 	c.complete()
 	c.validate(&l.fields)
 	if faults := l.fields.Faults(); len(faults) > 0 {
@@ -76,7 +81,8 @@ func hasPassword(db string) bool {
 		return false
 	}
 	_, inUser := u.User.Password()
-	return inUser || u.Query().Has("password")
+	q := u.Query()
+	return inUser || q.Has("password") || q.Has("sslpassword")
 }
 
 // loader reads the sources into one Config. The path of a fault is the place where

@@ -70,9 +70,10 @@ func serverSettings() []Setting {
 		{
 			Key: "db",
 			Help: txt("Database: `sqlite:PATH` (default `sqlite:<data>/hostler.db`) or `postgres://user@host/name`. "+
-				"A password belongs into the environment or the file: every user of the machine sees the command line.",
+				"A password belongs into the environment or the file; `--db` refuses one, because every user of the "+
+				"machine sees the command line.",
 				"数据库：`sqlite:路径`（默认 `sqlite:<data>/hostler.db`）或 `postgres://user@host/name`。"+
-					"密码应放在环境变量或文件中：本机所有用户都能看到命令行。"),
+					"密码应放在环境变量或文件中；`--db` 拒绝密码，因为本机所有用户都能看到命令行。"),
 			value: database(func(c *Config) *string { return &c.DB }),
 		},
 		{

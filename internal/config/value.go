@@ -83,8 +83,8 @@ func checkDB(s string) error {
 	}
 	u, err := url.Parse(s)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		return invalid("write sqlite:PATH or postgres://user:password@host/name",
-			"请写成 sqlite:路径 或 postgres://user:password@host/name")
+		return invalid("write sqlite:PATH or postgres://user@host/name",
+			"请写成 sqlite:路径 或 postgres://user@host/name")
 	}
 	return nil
 }

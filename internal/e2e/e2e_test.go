@@ -105,7 +105,7 @@ func (s *server) start() {
 	s.cmd.Args = append(s.cmd.Args, s.args...)
 	s.cmd.Env = s.env()
 	if s.db != "" {
-		s.cmd.Args = append(s.cmd.Args, "--db", s.db)
+		s.cmd.Env = append(s.cmd.Env, "HOSTLER_DB="+s.db) // it may hold a password
 	}
 	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

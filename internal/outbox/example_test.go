@@ -51,7 +51,7 @@ func Example() {
 	}))
 
 	for reader.Pos() < 2 {
-		batch, err := reader.Next(ctx, time.Second)
+		batch, err := reader.Next(ctx, time.Second, nil)
 		check(err)
 		for _, e := range batch.Events {
 			fmt.Println("position", e.Pos)

@@ -73,11 +73,12 @@ func (r *Reader) Pos() int64 { return r.pos }
 func (r *Reader) Diverged() bool { return r.diverged }
 
 // Next returns the events after the position. When there are none, it waits for
-// them up to d, and then returns an empty batch.
-func (r *Reader) Next(ctx context.Context, d time.Duration) (Batch, error) {
+// them up to d or until stop is closed, and then returns an empty batch.
+func (r *Reader) Next(ctx context.Context, d time.Duration, stop <-chan struct{}) (Batch, error) {
 	timeout := time.NewTimer(d)
 	defer timeout.Stop()
 	for {
+		var again <-chan time.Time
 		if r.reset() {
 			return Batch{Page: Page{Last: r.pos}, Reset: true}, nil
 		}
@@ -91,12 +92,15 @@ func (r *Reader) Next(ctx context.Context, d time.Duration) (Batch, error) {
 				return r.moveTo(p.through(r.pos, head), head), err
 			}
 			// The position is before head, but the database has nothing after it: it
-			// lost events that were read, which the loop has yet to find out. moved is
-			// nil, so that the select below waits for the timeout and does not spin.
+			// lost events that were read, which the loop has yet to find out.
+			again = time.After(pollInterval)
 		}
 		select {
 		case <-moved:
+		case <-again:
 		case <-timeout.C:
+			return Batch{Page: Page{Last: r.pos}}, nil
+		case <-stop:
 			return Batch{Page: Page{Last: r.pos}}, nil
 		case <-ctx.Done():
 			return Batch{}, ctx.Err()

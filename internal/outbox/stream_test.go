@@ -99,7 +99,7 @@ func wantNext(t *testing.T, rd *outbox.Reader, first, to, missed int64) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for want := first; want <= to; {
-		b, err := rd.Next(ctx, time.Minute)
+		b, err := rd.Next(ctx, time.Minute, nil)
 		if err != nil {
 			t.Fatalf("waiting for %d: %v", want, err)
 		}
@@ -156,7 +156,7 @@ func TestFilter(t *testing.T) {
 		e.emitTogether(t, 700)
 		for rd, at := range map[*outbox.Reader]int64{past: 2, now: 702} {
 			for rd.Pos() < 1400 {
-				b, err := rd.Next(t.Context(), time.Minute)
+				b, err := rd.Next(t.Context(), time.Minute, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -182,7 +182,7 @@ func TestNextTimesOut(t *testing.T) {
 	eachStream(t, 50, func(t *testing.T, e *streamEnv) {
 		e.emit(t, 2)
 		rd := e.open(t, outbox.FromNow)
-		b, err := rd.Next(t.Context(), time.Millisecond)
+		b, err := rd.Next(t.Context(), time.Millisecond, nil)
 		if err != nil || len(b.Events) != 0 || b.Last != 2 || b.Behind != 0 {
 			t.Errorf("got %+v, %v; want nothing", b, err)
 		}
@@ -203,7 +203,7 @@ func TestDatabaseLosesEvents(t *testing.T) {
 			t.Fatal(err)
 		}
 		rd, began := e.open(t, outbox.FromNow), time.Now()
-		b, err := rd.Next(t.Context(), 50*time.Millisecond)
+		b, err := rd.Next(t.Context(), 50*time.Millisecond, nil)
 		if err != nil || len(b.Events) != 0 || b.Last != 3 {
 			t.Errorf("got %+v, %v; want nothing behind 3", b, err)
 		}
@@ -291,7 +291,7 @@ func TestLostEvents(t *testing.T) {
 		reset := func(rd *outbox.Reader, left int64) {
 			t.Helper()
 			for deadline := time.Now().Add(20 * time.Second); ; {
-				b, err := rd.Next(t.Context(), 50*time.Millisecond)
+				b, err := rd.Next(t.Context(), 50*time.Millisecond, nil)
 				switch {
 				case err != nil || len(b.Events) > 0:
 					t.Fatalf("got %d events, %v; want a reset first", len(b.Events), err)
@@ -398,7 +398,7 @@ func TestEventsLostBeforeTheBuffer(t *testing.T) {
 
 func wantReset(t *testing.T, rd *outbox.Reader, left int64) {
 	t.Helper()
-	b, err := rd.Next(t.Context(), time.Minute)
+	b, err := rd.Next(t.Context(), time.Minute, nil)
 	if err != nil || !b.Reset || rd.Pos() != left {
 		t.Fatalf("got %d events, reset %v to %d, %v; want a reset to %d", len(b.Events), b.Reset, rd.Pos(), err, left)
 	}
@@ -450,7 +450,7 @@ func TestNextIsCancelled(t *testing.T) {
 		rd := e.open(t, outbox.FromNow)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { _, err := rd.Next(ctx, time.Minute); ended <- err }()
+		go func() { _, err := rd.Next(ctx, time.Minute, nil); ended <- err }()
 		cancel()
 		if err := <-ended; err == nil {
 			t.Error("Next returned no error after its context was cancelled")

@@ -14,18 +14,25 @@ import (
 // The rest is for what Go does not count, such as the stacks of the kernel.
 const memoryShare = 0.9
 
+// ownMemory and slotMemory are the limit of a process without a control group: what it needs
+// under the largest load that its own limits allow, and what a slot adds to that.
+const (
+	ownMemory  = 192 << 20
+	slotMemory = 1 << 20
+)
+
 // limitMemory makes the garbage collector keep within the limit of the process's control
-// group (cgroup v1 or v2), which otherwise kills it at a peak. GOMEMLIMIT takes
-// precedence. It returns the limit in bytes; 0 when there is none.
-func limitMemory(root fs.FS, set func(int64) int64) int64 {
+// group (cgroup v1 or v2), which otherwise kills it at a peak. Without one it keeps within a
+// limit for a worker with so many slots: by default it would let the heap grow to twice what
+// is in use. GOMEMLIMIT takes precedence. It returns the limit in bytes; 0 when it set none.
+func limitMemory(root fs.FS, slots int, set func(int64) int64) int64 {
 	if set(-1) != math.MaxInt64 { // GOMEMLIMIT
 		return 0
 	}
-	limit := groupLimit(root)
-	if limit == 0 {
-		return 0
+	limit := int64(ownMemory) + int64(slots)*slotMemory
+	if group := groupLimit(root); group > 0 {
+		limit = int64(float64(group) * memoryShare)
 	}
-	limit = int64(float64(limit) * memoryShare)
 	set(limit)
 	return limit
 }

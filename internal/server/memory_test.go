@@ -12,7 +12,7 @@ func TestMemoryLimitOfTheControlGroup(t *testing.T) {
 		files fstest.MapFS
 		want  int64
 	}{
-		"none": {fstest.MapFS{}, 0},
+		"none": {fstest.MapFS{}, 256 << 20},
 		"version 2": {fstest.MapFS{
 			"proc/self/cgroup":                                      file("0::/system.slice/hostler.service\n"),
 			"sys/fs/cgroup/system.slice/memory.max":                 file("max\n"),
@@ -30,7 +30,7 @@ func TestMemoryLimitOfTheControlGroup(t *testing.T) {
 		"version 1 without": {fstest.MapFS{
 			"proc/self/cgroup":                           file("8:memory:/\n"),
 			"sys/fs/cgroup/memory/memory.limit_in_bytes": file("9223372036854771712\n"),
-		}, 0},
+		}, 256 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			limit := int64(math.MaxInt64)
@@ -41,7 +41,7 @@ func TestMemoryLimitOfTheControlGroup(t *testing.T) {
 				}
 				return old
 			}
-			if got := limitMemory(tt.files, set); got != tt.want || tt.want > 0 && limit != tt.want {
+			if got := limitMemory(tt.files, 64, set); got != tt.want || limit != tt.want {
 				t.Errorf("got %d and set %d, want %d", got, limit, tt.want)
 			}
 		})
@@ -59,7 +59,7 @@ func TestMemoryLimitOfTheEnvironmentStays(t *testing.T) {
 		}
 		return 5000
 	}
-	if got := limitMemory(files, set); got != 0 {
+	if got := limitMemory(files, 64, set); got != 0 {
 		t.Errorf("got %d", got)
 	}
 }

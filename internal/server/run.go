@@ -60,8 +60,8 @@ func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
 	for _, w := range cfg.Warnings() {
 		log.WarnContext(ctx, "configuration", "warning", w.In(cfg.Lang))
 	}
-	if limit := limitMemory(os.DirFS("/"), debug.SetMemoryLimit); limit > 0 {
-		log.InfoContext(ctx, "memory is limited by the control group", "limit", limit)
+	if limit := limitMemory(os.DirFS("/"), cfg.Slots, debug.SetMemoryLimit); limit > 0 {
+		log.InfoContext(ctx, "the garbage collector keeps within a limit; GOMEMLIMIT sets another", "bytes", limit)
 	}
 	s, err := open(ctx, cfg, p, log)
 	if err != nil {

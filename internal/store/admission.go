@@ -73,11 +73,7 @@ func (tx *Tx) readAdmission(queues []string, projects []hostler.ProjectID) (*que
 }
 
 func (tx *Tx) readGrants(a *Admission, queues []string) error {
-	type grant struct {
-		Queue   string            `db:"queue"`
-		Project hostler.ProjectID `db:"project"`
-	}
-	return queryEach(tx, `SELECT @cols FROM queue_grant WHERE queue IN ?*`, []any{queues}, func(g *grant) error {
+	return queryEach(tx, `SELECT @cols FROM queue_grant WHERE queue IN ?*`, []any{queues}, func(g *grantRow) error {
 		a.granted[g.Queue] = append(a.granted[g.Queue], g.Project)
 		return nil
 	})
@@ -226,12 +222,17 @@ max_backoff = excluded.max_backoff, updated_at = excluded.updated_at`, []row{{li
 	return err
 }
 
-// SetGrants replaces the projects that may use a queue; none opens it to all. Jobs that
-// wait in it already stay there.
+// grantRow is a row of table queue_grant.
+type grantRow struct {
+	Queue   string            `db:"queue"`
+	Project hostler.ProjectID `db:"project"`
+}
+
+// SetGrants replaces the projects that may use a queue; none opens it to all. Jobs of other
+// projects that wait in it are held: a claim finds out that they may not start.
 func (tx *Tx) SetGrants(queue string, projects []hostler.ProjectID) error {
-	type grantRow struct {
-		Queue   string            `db:"queue"`
-		Project hostler.ProjectID `db:"project"`
+	if err := tx.rightsChanged(); err != nil {
+		return err
 	}
 	if _, err := tx.Exec(`DELETE FROM queue_grant WHERE queue = ?`, queue); err != nil {
 		return err

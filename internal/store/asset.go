@@ -479,11 +479,6 @@ func (tx *Tx) DevicesElsewhere(p hostler.ProjectID, keys []string) ([]string, er
 	return column[string](tx, `SELECT DISTINCT device_key FROM asset WHERE device_key IN ?* AND project <> ?`, keys, p)
 }
 
-// HasDevice reports whether a project has an asset with a device key, seen or not.
-func (tx *Tx) HasDevice(p hostler.ProjectID, key string) (bool, error) {
-	return tx.exists(`SELECT id FROM asset WHERE device_key = ? AND project = ? LIMIT 1`, key, p)
-}
-
 // DeviceAt returns the key of the device that an ad-hoc host of a project is; see
 // adhoclane.go.
 func (tx *Tx) DeviceAt(p hostler.ProjectID, address string, port int) (string, error) {
@@ -493,6 +488,43 @@ func (tx *Tx) DeviceAt(p hostler.ProjectID, address string, port int) (string, e
 		return DisplayLane(key), err
 	}
 	return address, err
+}
+
+// Host is where an ad-hoc host is.
+type Host struct {
+	Address string
+	Port    int
+}
+
+// ForeignHosts returns those of the ad-hoc hosts of a project that are devices of other
+// projects only; see adhoclane.go. It takes three statements, however many hosts there are.
+func (tx *Tx) ForeignHosts(p hostler.ProjectID, hosts []Host) (map[Host]bool, error) {
+	at := make(map[adhocHost]bool, len(hosts))
+	for _, h := range hosts {
+		at[adhocHost{p, h.Address, h.Port}] = true
+	}
+	lanes, err := tx.deviceLanes(at)
+	if err != nil {
+		return nil, err
+	}
+	device := make(map[Host]string, len(hosts))
+	for _, h := range hosts {
+		device[h] = h.Address
+		if lane, ok := lanes[adhocHost{p, h.Address, h.Port}]; ok {
+			device[h] = DisplayLane(lane)
+		}
+	}
+	elsewhere, err := tx.DevicesElsewhere(p, slices.Sorted(maps.Values(device)))
+	if err != nil || len(elsewhere) == 0 {
+		return nil, err
+	}
+	own, err := column[string](tx, `SELECT DISTINCT device_key FROM asset WHERE device_key IN ?* AND project = ?`,
+		elsewhere, p)
+	foreign := map[Host]bool{}
+	for h, key := range device {
+		foreign[h] = slices.Contains(elsewhere, key) && !slices.Contains(own, key)
+	}
+	return foreign, err
 }
 
 // SeesDevice reports whether a project has an asset with a device key that the

@@ -131,7 +131,6 @@ type runningRow struct {
 type leaseSource struct {
 	jobOrigin
 	Run         hostler.RunID   `db:"run"`
-	Queue       string          `db:"queue"`
 	AssetName   string          `db:"asset_name"`
 	MaxAttempts int             `db:"max_attempts"`
 	Timeout     int64           `db:"timeout"`

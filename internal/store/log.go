@@ -93,8 +93,9 @@ func textSize(lines []hostler.LogLine) int {
 	return n
 }
 
-// LogBytes is the size of the lines beyond which [Store.ReadLog] reads no further.
-const LogBytes = 2 << 20
+// LogBytes is the size of the lines beyond which [Store.ReadLog] for some number of lines
+// reads no further: a follower holds what it has read until its client has taken it.
+func LogBytes(lines int) int { return min(max(lines<<10, 256<<10), 2<<20) }
 
 // ReadLog reads a job's output in order, over all its attempts: at most limit
 // lines after the position after (0 for the start), and not much more than LogBytes. It
@@ -110,7 +111,7 @@ func (s *Store) ReadLog(ctx context.Context, job hostler.JobID, after int64, lim
 	}
 	fence, seq, _ := splitPosition(max(after, 0))
 	ahead := min(max(limit/linesPerBlock, 1), readAhead)
-	for size := 0; len(entries) < limit && size < LogBytes; {
+	for size := 0; len(entries) < limit && size < LogBytes(limit); {
 		blocks, err := s.logBlocks(ctx, `SELECT @cols FROM log_block
 WHERE job = ? AND (fence, seq) >= (?, ?) ORDER BY fence, seq LIMIT ?`, job, fence, seq, ahead)
 		if err != nil {

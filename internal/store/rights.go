@@ -11,11 +11,12 @@ import (
 	"hostler.dev/hostler/internal/sqldb"
 )
 
-// This file decides whether the user who created a job may still run it. A claim asks
+// This file decides whether the user who created a job may still run it, and whether its
+// project may still use its queue. A claim asks
 // before it leases a job, so that disabling a user, or taking a role away, also stops
 // what the user has left behind in the queue.
 //
-// Each change of users and roles raises a number in the database. A claim reads it with
+// Each change of users, roles and grants raises a number in the database. A claim reads it with
 // the row of its worker, and decides by what this server has cached of users only while
 // the number is the same: the decision is right at the moment of the claim, on every
 // server, and costs no statement as long as nobody's rights change.
@@ -45,6 +46,16 @@ type rightsCache struct {
 	mu     sync.Mutex
 	number string
 	all    map[creator]creatorRights
+	grants queueGrants // nil: not read
+}
+
+// queueGrants are the projects that queues are granted to; others are open to all.
+type queueGrants map[string][]hostler.ProjectID
+
+// closed reports whether a queue is not open to a project.
+func (g queueGrants) closed(queue string, project hostler.ProjectID) bool {
+	granted, restricted := g[queue]
+	return restricted && !slices.Contains(granted, project)
 }
 
 // creator is a user in a project. Jobs of earlier versions have a name only.
@@ -91,7 +102,7 @@ func (rc *rightsCache) get(number string, all []creator) (found map[creator]crea
 	rc.mu.Lock()
 	defer rc.mu.Unlock()
 	if rc.number != number || len(rc.all) > maxCreators {
-		rc.number, rc.all = number, map[creator]creatorRights{}
+		rc.number, rc.all, rc.grants = number, map[creator]creatorRights{}, nil
 	}
 	found = make(map[creator]creatorRights, len(all))
 	for _, c := range all {
@@ -112,10 +123,30 @@ func (rc *rightsCache) put(number string, rights map[creator]creatorRights) {
 	}
 }
 
+// queueGrants returns the grants of all queues, by the number of the rights.
+func (tx *Tx) queueGrants(number string) (queueGrants, error) {
+	rc := tx.rights
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	if rc.number == number && rc.grants != nil {
+		return rc.grants, nil
+	}
+	grants := queueGrants{}
+	err := queryEach(tx, `SELECT @cols FROM queue_grant`, nil, func(g *grantRow) error {
+		grants[g.Queue] = append(grants[g.Queue], g.Project)
+		return nil
+	})
+	if err == nil && rc.number == number {
+		rc.grants = grants
+	}
+	return grants, err
+}
+
 // jobOrigin is what decides whether a job may start.
 type jobOrigin struct {
 	ID          hostler.JobID     `db:"id"`
 	Project     hostler.ProjectID `db:"project"`
+	Queue       string            `db:"queue"`
 	Action      string            `db:"action"`
 	Asset       int64             `db:"asset"`
 	CreatedBy   string            `db:"created_by"`
@@ -147,11 +178,17 @@ func (tx *Tx) forbidden(number string, jobs []jobOrigin) (map[hostler.JobID]bool
 		tx.rights.put(number, read)
 		maps.Copy(rights, read)
 	}
+	grants, err := tx.queueGrants(number)
+	if err != nil {
+		return nil, err
+	}
 	out := map[hostler.JobID]bool{}
 	var limited []jobOrigin
 	for i := range jobs {
 		c, ok := jobs[i].creator()
 		switch r := rights[c]; {
+		case grants.closed(jobs[i].Queue, jobs[i].Project):
+			out[jobs[i].ID] = true
 		case !ok:
 		case tx.rights.forbids(r, jobs[i].Action):
 			out[jobs[i].ID] = true
@@ -455,7 +492,7 @@ func (c *queueChange) withdrawQueued(ids []hostler.JobID) ([]entry, error) {
 	return append(waiting, ready...), err
 }
 
-// MayStart reports whether the user who created a waiting job may still run it.
+// MayStart reports whether the user who created a waiting job may still run it, in its queue.
 func (tx *Tx) MayStart(id hostler.JobID) (bool, error) {
 	forbidden, err := tx.forbiddenNow([]hostler.JobID{id})
 	return len(forbidden) == 0, err

@@ -52,8 +52,8 @@ func (s *specs) addWaiting(rows []jobRow, now time.Time) {
 			continue
 		}
 		s.waiting[j.ID] = leaseSource{
-			jobOrigin: jobOrigin{j.ID, j.Project, j.Action, j.Asset, j.CreatedBy, j.CreatedByID},
-			Run:       j.Run, Queue: j.Queue, AssetName: j.AssetName, MaxAttempts: j.MaxAttempts,
+			jobOrigin: jobOrigin{j.ID, j.Project, j.Queue, j.Action, j.Asset, j.CreatedBy, j.CreatedByID},
+			Run:       j.Run, AssetName: j.AssetName, MaxAttempts: j.MaxAttempts,
 			Timeout: j.Timeout, OnLost: j.OnLost,
 			Args:       bytes.Clone(j.Args), // of a request that is far larger, perhaps
 			SharedArgs: j.SharedArgs,

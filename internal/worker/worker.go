@@ -110,7 +110,7 @@ type Worker struct {
 }
 
 // tailBytes is the memory for the ends of long outputs, of all jobs together.
-const tailBytes = 128 << 20
+const tailBytes = 64 << 20
 
 // New returns a Worker that is not started.
 func New(cfg Config) (*Worker, error) {

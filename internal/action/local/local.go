@@ -62,10 +62,16 @@ func Actions(o Options) []action.Action {
 				"has enable_local_command: true.",
 			ZH: "在工作节点本机直接运行程序（不经过 shell）。需在配置中设置 enable_local_command: true 才可用。",
 		},
-		Schema:    schema,
-		Asset:     action.AssetOptional,
-		Traits:    func(json.RawMessage) action.Traits { return action.Traits{} },
-		Check:     checkArgs,
+		Schema: schema,
+		Asset:  action.AssetOptional,
+		Traits: func(json.RawMessage) action.Traits { return action.Traits{} },
+		Check:  checkArgs,
+		NoSecrets: hostler.Text{
+			EN: "local_command takes no secrets: all its programs run as one user, who can read the environment " +
+				"of each of them, also for other projects; use ssh_script on an asset",
+			ZH: "local_command 不接受机密：其所有程序以同一用户运行，该用户可读取每个程序（包括其他项目）的环境变量；" +
+				"请改用资产上的 ssh_script",
+		},
 		Elsewhere: func(json.RawMessage) bool { return true },
 		Commands:  commandsOf,
 		Enabled:   o.Enabled,

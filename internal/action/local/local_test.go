@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"syscall"
@@ -142,6 +143,25 @@ func TestBadArgs(t *testing.T) {
 	for _, args := range []string{`{}`, `{"argv":[]}`, `{"argv":["a\u0000b"]}`, `{"argv":[""]}`, `{"argv":["./run.sh"]}`, `{"argv":["bin/x"]}`, `{"argv":["a"],"env":{"A=B":"c"}}`, `{"argv":["a"],"dir":"rel"}`, `{"argv":["a"],"shell":true}`} {
 		if err := r.Validate("local_command", json.RawMessage(args)); hostler.CodeOf(err) != hostler.CodeInvalid {
 			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// TestNoSecretsInLocalCommands: an attack on the secrets of another project, whose programs
+// run as the same user here, begins with a secret in such a program. There is none.
+func TestNoSecretsInLocalCommands(t *testing.T) {
+	r, err := action.NewRegistry(Actions(Options{Enabled: true})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for args, path := range map[string]string{
+		`{"argv":["env"],"env":{"PW":{"$secret":"db"}}}`: "args.env.PW",
+		`{"argv":["cat"],"stdin":{"$secret":"db"}}`:      "args.stdin",
+		`{"argv":["echo",{"$secret":"db"}]}`:             "args.argv[1]",
+	} {
+		e, ok := errors.AsType[*hostler.Error](r.Validate("local_command", json.RawMessage(args)))
+		if !ok || len(e.Fields) != 1 || e.Fields[0].Path != path || !strings.Contains(e.Fields[0].Text.EN, "takes no secrets") {
+			t.Errorf("%s: %+v, want one fault at %s that says why", args, e, path)
 		}
 	}
 }

@@ -140,7 +140,8 @@ type listener struct {
 
 func (l *listener) run(ctx context.Context) {
 	for {
-		b, err := l.events.Next(ctx, l.out.RenewIn())
+		change, atMost := l.out.Idle()
+		b, err := l.events.Next(ctx, atMost, change)
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -160,7 +159,10 @@ func (a *api) followLog(ctx context.Context, c *rest.Call, id hostler.JobID, aft
 		defer release()
 		glance, leave := a.glances.join(id)
 		defer leave()
-		f := follower{api: a, call: c, job: id, pos: after, glance: glance, out: c.NewEventStream(w, "")}
+		f := follower{
+			api: a, call: c, job: id, pos: after, out: c.NewEventStream(w, ""), glance: glance,
+			poll: wait.Backoff{First: firstLook, Max: rest.RenewEvery, Factor: 1.5},
+		}
 		if f.out.Flush() {
 			f.run(ctx)
 		}
@@ -176,64 +178,79 @@ type follower struct {
 	out  *rest.EventStream
 
 	glance *glance
+	poll   wait.Backoff // of a follower that looks itself
 }
 
 // run sends lines as they arrive. It reads the job's state before the last lines, so
 // that a job which it sees as ended has no further ones.
 func (f *follower) run(ctx context.Context) {
-	poll := wait.Backoff{First: 100 * time.Millisecond, Max: rest.RenewEvery, Factor: 1.5}
+	silent := false
 	for f.out.Continue(ctx) {
-		if f.unchanged(ctx) {
-			if !f.out.KeepAlive() {
-				return
-			}
-			f.call.Pause(ctx, poll.Next())
-			f.out.Recheck()
-			continue
-		}
-		sent, ok := f.sendLines(ctx)
-		if !ok {
-			return
-		}
-		if sent {
-			poll.Reset()
-			continue
-		}
-		job, err := f.api.Job(ctx, f.call.Caller, f.job)
-		if err != nil {
-			f.out.Fail(err)
-			return
-		}
-		if job.State.Settled() {
-			f.finish(ctx, job)
+		if !silent && !f.read(ctx) {
 			return
 		}
 		if !f.out.KeepAlive() {
 			return
 		}
-		f.call.Pause(ctx, poll.Next())
-		f.out.Recheck()
+		silent = f.await(ctx, silent)
+		f.out.Recheck() // what arrived meanwhile is only for a key that is still valid
 	}
 }
 
-// unchanged reports that nothing is new, as some follower of the job has seen. A caller who
-// may have lost the job looks itself, and is refused there.
-func (f *follower) unchanged(ctx context.Context) bool {
-	c := f.call.Caller
-	if !auth.Allow(c, auth.ReadJob, c.Project) || c.LimitIn(c.Project).LimitsAssets() {
-		return false
-	}
-	return f.glance.unchanged(f.pos, func() (int64, bool, error) {
+// read sends the new lines; it reports false when the stream has ended.
+func (f *follower) read(ctx context.Context) bool {
+	for {
+		sent, ok := f.sendLines(ctx)
+		switch {
+		case !ok || sent && !f.out.Continue(ctx):
+			return false
+		case sent:
+			f.poll.Reset()
+			continue
+		}
 		job, err := f.api.Job(ctx, f.call.Caller, f.job)
 		if err != nil {
-			return 0, false, err
+			f.out.Fail(err)
+			return false
 		}
-		newest, err := f.api.TailLog(ctx, f.call.Caller, f.job, 1)
-		if err != nil || len(newest) == 0 {
-			return 0, !job.State.Settled(), err
+		if job.State.Settled() {
+			f.finish(ctx, job)
+			return false
 		}
-		return newest[len(newest)-1].Pos, !job.State.Settled(), nil
-	})
+		return true
+	}
+}
+
+// await waits until the job may have something new, or a heartbeat is due. It reports whether
+// the job has nothing new, as some follower of it has seen. A caller who sees some assets only
+// may have lost the job, and looks itself.
+func (f *follower) await(ctx context.Context, silent bool) bool {
+	c := f.call.Caller
+	if c.LimitIn(c.Project).LimitsAssets() {
+		f.out.Pause(ctx, f.poll.Next())
+		return false
+	}
+	change, atMost := f.out.Idle()
+	if change == nil {
+		if !silent { // it has just read with these rights
+			f.out.Pause(ctx, atMost)
+		}
+		return false
+	}
+	return !f.glance.await(ctx, f.pos, change, atMost, func() (int64, bool, error) { return f.look(ctx) })
+}
+
+// look returns the position of the job's newest line, and whether the job has ended.
+func (f *follower) look(ctx context.Context) (last int64, ended bool, err error) {
+	job, err := f.api.Job(ctx, f.call.Caller, f.job)
+	if err != nil {
+		return 0, false, err
+	}
+	newest, err := f.api.TailLog(ctx, f.call.Caller, f.job, 1)
+	if err != nil || len(newest) == 0 {
+		return 0, job.State.Settled(), err
+	}
+	return newest[len(newest)-1].Pos, job.State.Settled(), nil
 }
 
 // finish sends the lines that arrived since the last read, and then the job.

@@ -87,11 +87,6 @@ func (c *Call) Hold(ctx context.Context, d time.Duration) (context.Context, cont
 	return ctx, cancel
 }
 
-// Pause waits for d, or until the request ends or the server drains.
-func (c *Call) Pause(ctx context.Context, d time.Duration) {
-	_, _ = wait.Signal(ctx, d, c.core.cfg.Draining) // the caller looks at both itself
-}
-
 // problem returns the problem for an error, in the form of the route's dialect.
 func (c *Call) problem(err error) *Problem { return c.core.problem(c.Request, c.dialect, err) }
 
@@ -103,12 +98,14 @@ type core struct {
 	requests *Limiter // requests of callers with a key; nil for no limit
 	alerts   *alerts
 	refusals *refusals
+	watches  *watches
 }
 
 func newCore(cfg Config) core {
 	s := core{
 		cfg: cfg, alerts: &alerts{}, refusals: newRefusals(time.Now, cfg.KnownKeys),
 		bodies: newBudget(bodiesInFlight(cfg.BodyLimit)), lists: newBudget(listsInFlight),
+		watches: &watches{authenticate: cfg.Authenticate, draining: cfg.Draining},
 	}
 	if cfg.Connections > 0 {
 		most := max(cfg.Connections-cfg.Connections/8, 1)
@@ -138,15 +135,11 @@ func (s *core) shareConnections(ctx context.Context, answer *recorder, c auth.Ca
 
 // authenticate returns the caller whose key the request carries.
 func (s *core) authenticate(ctx context.Context, r *http.Request, d *Dialect) (auth.Caller, error) {
-	key := keyOf(r.Header)
+	key, project := keyAndProject(r, d)
 	if key == "" {
 		return auth.Caller{}, hostler.Errorf(hostler.CodeUnauthenticated,
 			"an API key is required: send it as X-API-KEY or as Authorization: Bearer",
 			"需要 API 密钥：请通过 X-API-KEY 或 Authorization: Bearer 请求头发送")
-	}
-	project := ""
-	if !d.KeyProject {
-		project = r.Header.Get("X-Project")
 	}
 	addr := s.clientAddr(r)
 	if err := s.refusals.admit(ctx, addr, key); err != nil {
@@ -167,6 +160,14 @@ func (s *core) authenticate(ctx context.Context, r *http.Request, d *Dialect) (a
 		info.caller = c
 	}
 	return c, nil
+}
+
+// keyAndProject returns the key of a request, and the project that it names.
+func keyAndProject(r *http.Request, d *Dialect) (key, project string) {
+	if !d.KeyProject {
+		project = r.Header.Get("X-Project")
+	}
+	return keyOf(r.Header), project
 }
 
 // keyOf returns the key in a request's headers. A key in the URL does not count: URLs

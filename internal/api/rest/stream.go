@@ -5,13 +5,15 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"hostler.dev/hostler/internal/wait"
 )
 
 const (
 	// heartbeat keeps proxies from closing a quiet stream, and detects a client that
 	// has disconnected.
 	heartbeat = 15 * time.Second
-	// RenewEvery is how often a stream authenticates its key again. A stream ends within
+	// RenewEvery is how often the key of a stream is authenticated again. A stream ends within
 	// a second of the revocation of its key, also on another server: servers cache keys
 	// for the other half of that second.
 	RenewEvery = 500 * time.Millisecond
@@ -83,6 +85,7 @@ type EventStream struct {
 	call    *Call
 	sent    time.Time // when something was last sent
 	renewed time.Time // when the key was last authenticated
+	watch   *watch
 }
 
 // NewEventStream begins an answer of server-sent events; id is the position from
@@ -92,6 +95,10 @@ func (c *Call) NewEventStream(w http.ResponseWriter, id string) *EventStream {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx would buffer events
 	s := &EventStream{Writer: c.NewWriter(w), call: c, sent: time.Now(), renewed: time.Now()}
+	key, project := keyAndProject(c.Request, c.dialect)
+	var leave func()
+	s.watch, leave = c.core.watches.join(c.Request.Context(), watchedKey{key, project}, c.Caller)
+	c.answer.onFinish(leave)
 	s.WriteText("retry: 1000\n")
 	if id != "" {
 		s.WriteText("id: " + id + "\n")
@@ -165,5 +172,19 @@ func (s *EventStream) Continue(ctx context.Context) bool {
 // what arrived meanwhile is only for a key that is still valid.
 func (s *EventStream) Recheck() { s.renewed = time.Time{} }
 
-// RenewIn returns how long until Continue authenticates the key again.
-func (s *EventStream) RenewIn() time.Duration { return time.Until(s.renewed.Add(RenewEvery)) }
+// Idle returns what a stream without news waits for: a change of its caller, and for how
+// long at most. Without a change it may go on waiting after Recheck and Continue. The channel
+// is nil when the caller has just changed: what it may read must then be looked at again.
+func (s *EventStream) Idle() (change <-chan struct{}, atMost time.Duration) {
+	change = s.call.core.watches.change(s.watch, s.call.Caller)
+	if change == nil {
+		return nil, RenewEvery
+	}
+	return change, max(time.Until(s.sent.Add(heartbeat)), time.Millisecond)
+}
+
+// Pause waits for d, or until the request ends, the server drains or the caller changes.
+func (s *EventStream) Pause(ctx context.Context, d time.Duration) {
+	change, _ := s.Idle()
+	_, _ = wait.Signal(ctx, d, change)
+}

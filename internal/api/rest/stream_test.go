@@ -1,18 +1,24 @@
 package rest
 
 import (
+	"context"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"hostler.dev/hostler/internal/auth"
 )
 
 // call returns a call for tests of streams.
-func call(cfg Config) *Call {
+func call(t *testing.T, cfg Config) *Call {
+	t.Helper()
 	c := newCore(cfg)
-	return &Call{core: &c, dialect: &Dialect{}}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	return &Call{core: &c, dialect: &Dialect{}, Request: r, answer: &recorder{body: &inflow{}}}
 }
 
 // stuckClient is the connection of a client that does not read.
@@ -35,7 +41,7 @@ func TestSlowClientIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &stuckClient{ResponseRecorder: httptest.NewRecorder()}
 		const wait = 20 * time.Second
-		out := call(Config{StreamWait: wait}).NewWriter(w)
+		out := call(t, Config{StreamWait: wait}).NewWriter(w)
 		out.WriteText("one")
 		if want := time.Now().Add(wait); !w.deadline.Equal(want) {
 			t.Errorf("deadline %v, want %v", w.deadline, want)
@@ -70,7 +76,7 @@ func (s *slowClient) Write(b []byte) (int, error) {
 func TestExportDemandsARate(t *testing.T) {
 	for takes, complete := range map[time.Duration]bool{10 * time.Second: false, time.Second: true} {
 		synctest.Test(t, func(t *testing.T) {
-			c := call(Config{StreamWait: 20 * time.Second})
+			c := call(t, Config{StreamWait: 20 * time.Second})
 			out := c.NewExport(&slowClient{ResponseRecorder: httptest.NewRecorder(), takes: takes})
 			piece := make([]byte, leastRate)
 			n, began := 0, time.Now()
@@ -89,7 +95,16 @@ func TestExportDemandsARate(t *testing.T) {
 func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		s := call(Config{StreamWait: time.Second}).NewEventStream(rec, "")
+		c := call(t, Config{
+			StreamWait:   time.Second,
+			Authenticate: func(context.Context, string, string, string) (auth.Caller, error) { return auth.Caller{}, nil },
+		})
+		s := c.NewEventStream(rec, "")
+		defer func() {
+			for _, end := range c.answer.after {
+				end()
+			}
+		}()
 		rec.Body.Reset()
 		s.KeepAlive()
 		if rec.Body.Len() != 0 {
