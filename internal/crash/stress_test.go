@@ -35,14 +35,16 @@ type stressSize struct {
 	readers          int
 	frozen           time.Duration
 	deliveries       int // of a webhook that is deleted
+	// after is how long all of it goes on after the commands, for more heartbeats.
+	after time.Duration
 }
 
 // stressOf returns the size: STRESS=full is large.
 func stressOf() stressSize {
 	if os.Getenv("STRESS") == "full" {
-		return stressSize{100, time.Minute, 100_000, 10, 10_000, 60, 40 * time.Second, 1_000_000}
+		return stressSize{100, time.Minute, 100_000, 10, 10_000, 60, 40 * time.Second, 1_000_000, 2 * time.Minute}
 	}
-	return stressSize{6, 6 * time.Second, 300, 3, 200, 6, 2 * time.Second, 5_000}
+	return stressSize{6, 6 * time.Second, 300, 3, 200, 6, 2 * time.Second, 5_000, 0}
 }
 
 func TestStressOnSQLite(t *testing.T) {
@@ -234,6 +236,7 @@ func (s *stress) run(frozen *rig) {
 	}
 
 	s.awaitCommands("-long", s.size.commands)
+	s.wait(s.size.after)
 	close(s.stop)
 	s.wg.Wait()
 	s.awaitCommands("", 2*s.size.commands)
