@@ -93,6 +93,15 @@ func registerForms(r huma.Registry) {
 	register[hostler.ApprovalID](r)
 	register[hostler.HoldID](r)
 	register[hostler.Duration](r)
+	r.RegisterTypeAlias(reflect.TypeFor[hostler.Amount](), reflect.TypeFor[amountForm]())
+}
+
+// amountForm replaces [hostler.Amount], which is a number or a text and checks itself.
+type amountForm struct{}
+
+// Schema implements huma.SchemaProvider.
+func (amountForm) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Description: `a number, or a part of the whole such as "25%"`}
 }
 
 func register[T any](r huma.Registry) {
