@@ -123,7 +123,8 @@ func (w *env) server(t *testing.T, change ...func(*api.Config)) (*httptest.Serve
 		Store: w.store, Log: log, Keys: func() (auditchain.Keys, error) { return auditchain.Keys{Current: key}, nil },
 	})
 	a := app.New(app.Config{
-		Store: w.store, Actions: w.registry, Box: box, Stream: w.events(t, log), Auditor: w.auditor, Log: log,
+		Store: w.store, Actions: w.registry, Box: box, Stream: w.events(t, log), Auditor: w.auditor,
+		Plan: w.resolver.Plan, Log: log,
 	})
 	cfg := api.Config{
 		App: a, Version: "test", Log: log, Draining: w.draining,

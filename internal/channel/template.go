@@ -19,11 +19,14 @@ var names = map[string]string{
 	"subject": "", "object": "", "by": "alice", "text": "",
 	"job.id": "job_01m8x4c7t2q", "job.action": "check_port", "job.asset": "web1", "job.queue": "default",
 	"job.state": "", "job.error": "connection refused", "job.result": "port 22 closed",
-	"run.id": "run_01m8x4c7t2r",
+	"run.id": "run_01m8x4c7t2r", "requester": "", "summary": "", "link": "",
 }
 
 // Names lists the look-ups that a template may have.
 func Names() []string { return slices.Sorted(maps.Keys(names)) }
+
+// linkLookup is the one value that is a link: Hostler's own, to a page that asks.
+const linkLookup = "link"
 
 // textLookup is the one value that may have several lines: the text of a step.
 const textLookup = "text"
@@ -39,12 +42,12 @@ type Template struct{ Title, Text string }
 var defaults = map[hostler.Lang]Template{
 	hostler.LangEN: {
 		"Hostler: ${{ subject }}",
-		"${{ text }}\nObject: ${{ object }}\nJob: ${{ job.id }}\nRun: ${{ run.id }}\nBy: ${{ by }}\n" +
+		"${{ text }}\n${{ summary }}\nRequester: ${{ requester }}\nDecide: ${{ link }}\nObject: ${{ object }}\nJob: ${{ job.id }}\nRun: ${{ run.id }}\nBy: ${{ by }}\n" +
 			"At: ${{ event.at }}\nResult: ${{ job.result }}\nError: ${{ job.error }}",
 	},
 	hostler.LangZH: {
 		"Hostler：${{ subject }}",
-		"${{ text }}\n对象：${{ object }}\n作业：${{ job.id }}\n批次：${{ run.id }}\n操作者：${{ by }}\n" +
+		"${{ text }}\n${{ summary }}\n发起人：${{ requester }}\n审批：${{ link }}\n对象：${{ object }}\n作业：${{ job.id }}\n批次：${{ run.id }}\n操作者：${{ by }}\n" +
 			"时间：${{ event.at }}\n结果：${{ job.result }}\n错误：${{ job.error }}",
 	},
 }
@@ -80,8 +83,11 @@ func (t Template) Check(fields *check.Fields) {
 // Render returns the message of a template, with the values escaped for a kind.
 func (k Kind) Render(t Template, v Values) Message {
 	lookUp := func(name string) string {
-		if name == textLookup {
+		switch name {
+		case textLookup:
 			return k.EscapeLines(v[name])
+		case linkLookup:
+			return v[name]
 		}
 		return k.Escape(v[name])
 	}
@@ -183,6 +189,10 @@ func Sample(t hostler.EventType, lang hostler.Lang) Values {
 		}
 	}
 	v["subject"], v["object"] = string(t), kind+"1"
+	if t == hostler.EventApprovalRequested {
+		v["requester"], v["summary"] = "alice", "QA passed? · game-update → open (ssh_command × 2)"
+		v["link"] = "https://hostler.example.com/approve/…"
+	}
 	if t == hostler.EventRunMessage {
 		v["object"], v["text"] = "", "game 1.2: succeeded"
 	}

@@ -40,6 +40,7 @@ type Config struct {
 	LogLevel           slog.Level
 	LogFormat          string // text or json
 	TrustedProxies     []netip.Prefix
+	PublicURL          string // as people reach the server; without a slash at its end
 	OpenHealth         string // none, loopback or all
 	Retention          time.Duration
 	AuditRetention     time.Duration // 0 is for ever

@@ -112,6 +112,13 @@ func serverSettings() []Setting {
 			value: oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json"),
 		},
 		{
+			Key: "public_url",
+			Help: txt("Address of the server as people reach it, such as `https://hostler.example.com`; "+
+				"notices of approvals link to it. Without it they have no link.",
+				"人员访问本服务的地址，如 `https://hostler.example.com`；审批通知中的链接使用它。未设置时通知不含链接。"),
+			value: textOf(func(c *Config) *string { return &c.PublicURL }, checkPublicURL),
+		},
+		{
 			Key: "trusted_proxies",
 			Help: txt("CIDRs of the proxies whose `forwarded_header` is trusted; from other addresses it is ignored.",
 				"其 `forwarded_header` 可信的代理网段（CIDR）；其他来源的该头会被忽略。"),

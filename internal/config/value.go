@@ -70,6 +70,19 @@ func checkListen(s string) error {
 	return nil
 }
 
+func checkPublicURL(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" || strings.HasSuffix(u.Path, "/") {
+		return invalid("write a URL such as https://hostler.example.com, without a slash at its end",
+			"请写成 https://hostler.example.com 这样的 URL，末尾不带斜杠")
+	}
+	return nil
+}
+
 // database is the address of a database. It may hold a password, which show hides.
 func database(field func(*Config) *string) value {
 	v := textOf(field, checkDB)

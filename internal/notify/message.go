@@ -28,7 +28,66 @@ func (n *Notifier) body(ctx context.Context, w store.WebhookRow, list []store.Cl
 			return "", err
 		}
 	}
+	if kind, forPeople := kindOf(&w); forPeople && e.Type == hostler.EventApprovalRequested {
+		v, err := n.approvalValues(ctx, &w, e)
+		if err != nil {
+			return "", err
+		}
+		return kind.Body(kind.Render(templateOf(&w), v))
+	}
 	return messageBody(&w, e, job)
+}
+
+// approvalValues are those of an event that asks for an approval: who asks for what, and
+// the link to decide.
+func (n *Notifier) approvalValues(ctx context.Context, w *store.WebhookRow, e *store.Event) (channel.Values, error) {
+	v := valuesOf(w, e, nil)
+	var id hostler.ApprovalID
+	if err := id.UnmarshalText([]byte(e.Object.Object)); err != nil {
+		return v, fmt.Errorf("the id of an approval: %w", err)
+	}
+	err := n.store.View(ctx, func(tx *store.Tx) error {
+		row, _, err := tx.ApprovalByID(id)
+		if err != nil || row == nil {
+			return err
+		}
+		steps, err := tx.ApprovalSteps([]hostler.ApprovalID{id})
+		at := steps[id]
+		v["requester"], v["run.id"] = at.Requester, row.Run.String()
+		v["summary"] = row.Title + " · " + at.Name + summaryOf([]byte(row.Plan))
+		return err
+	})
+	if err == nil && n.cfg.ApprovalLink != nil {
+		v["link"] = n.cfg.ApprovalLink(id)
+	}
+	return v, err
+}
+
+// maxSummary is how many steps a summary names.
+const maxSummary = 10
+
+// summaryOf names the steps that remain to run, with the numbers of their hosts.
+func summaryOf(plan []byte) string {
+	var p struct {
+		Steps []struct {
+			Step  hostler.Step
+			Hosts int
+		}
+	}
+	if json.Unmarshal(plan, &p) != nil {
+		return ""
+	}
+	out := ""
+	for i, s := range p.Steps {
+		if i == maxSummary {
+			return out + " → …"
+		}
+		out += " → " + s.Step.ID
+		if s.Step.Action != "" {
+			out += fmt.Sprintf(" (%s × %d)", s.Step.Action, s.Hosts)
+		}
+	}
+	return out
 }
 
 // messageBody returns the body of one event's message.

@@ -89,7 +89,9 @@ type Config struct {
 	// RootCAs are the authorities whose certificates of mail servers are valid; nil means
 	// the system's.
 	RootCAs *x509.CertPool
-	Log     *slog.Logger
+	// ApprovalLink returns the link in the notice of an approval; nil: there is none.
+	ApprovalLink func(id hostler.ApprovalID) string
+	Log          *slog.Logger
 }
 
 // Notifier delivers events to webhooks.

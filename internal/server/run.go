@@ -163,7 +163,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	})
 	s.notifier = notify.New(notify.Config{
 		Store: s.store, Open: openWebhook(box), Egress: egress.New(cfg.EgressAllow...),
-		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, Log: log,
+		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, ApprovalLink: approvalLink(cfg.PublicURL, box), Log: log,
 	})
 	s.publisher = &outbox.Publisher{Store: s.store, Log: log}
 	s.engine = engine.New(engine.Config{
@@ -179,6 +179,16 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 		BodyLimit: cfg.BodyLimit, Connections: mostConnections(cfg), TLS: cfg.TLS(), Log: log, Draining: s.draining,
 	})
 	return s, err
+}
+
+// approvalLink returns the links of notices; nil without an address to link to.
+func approvalLink(publicURL string, box *secret.Box) func(hostler.ApprovalID) string {
+	if publicURL == "" {
+		return nil
+	}
+	return func(id hostler.ApprovalID) string {
+		return publicURL + "/approve/" + id.String() + "/" + app.ApprovalToken(box, id)
+	}
 }
 
 // openWebhook returns the notifier's access to the secrets of webhooks.

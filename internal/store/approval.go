@@ -98,6 +98,17 @@ func (tx *Tx) Approval(project hostler.ProjectID, id hostler.ApprovalID) (*Appro
 	return queryOne[ApprovalRow](tx, `SELECT @cols FROM approval WHERE id = ? AND project = ?`, id, project)
 }
 
+// ApprovalByID returns an approval with the name of its project; nil when there is none.
+func (tx *Tx) ApprovalByID(id hostler.ApprovalID) (*ApprovalRow, string, error) {
+	row, err := queryOne[ApprovalRow](tx, `SELECT @cols FROM approval WHERE id = ?`, id)
+	if err != nil || row == nil {
+		return nil, "", err
+	}
+	var name string
+	_, err = tx.one(`SELECT name FROM project WHERE id = ?`, []any{row.Project}, &name)
+	return row, name, err
+}
+
 // LockApproval is Approval, which no other transaction changes until this one ends.
 func (tx *Tx) LockApproval(project hostler.ProjectID, id hostler.ApprovalID) (*ApprovalRow, error) {
 	return queryOne[ApprovalRow](tx, `SELECT @cols FROM approval WHERE id = ? AND project = ? FOR UPDATE`, id, project)
