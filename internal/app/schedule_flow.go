@@ -19,6 +19,7 @@ const maxScheduleParams = 64 << 10
 // checkScheduleTask checks that a schedule runs one thing, with fields of this thing.
 func checkScheduleTask(fields *check.Fields, in hostler.ScheduleInput) {
 	t := in.Task
+	of := func(field string) string { return "task." + field }
 	n := 0
 	for _, name := range []string{t.Action, t.Task, t.Template} {
 		if name != "" {
@@ -27,12 +28,12 @@ func checkScheduleTask(fields *check.Fields, in hostler.ScheduleInput) {
 	}
 	fields.Require(n == 1, "task", "needs exactly one of action, task and template", "须且只能指定 action、task、template 之一")
 	if !t.IsFlow() {
-		fields.Require(len(t.Params) == 0, "task.params", "are those of a task or template: give args", "仅用于任务或模板：请使用 args")
-		fields.Require(t.Version == 0, "task.version", "is that of a template", "仅用于模板")
+		fields.Require(len(t.Params) == 0, of("params"), "are those of a task or template: give args", "仅用于任务或模板：请使用 args")
+		fields.Require(t.Version == 0, of("version"), "is that of a template", "仅用于模板")
 		return
 	}
-	fields.Require(len(t.Params) <= maxScheduleParams, "task.params", "must be at most 64 KiB", "最多 64 KiB")
-	fields.Require(len(t.Args) == 0, "task.args", "are those of an action: give params", "仅用于动作：请使用 params")
+	fields.Require(len(t.Params) <= maxScheduleParams, of("params"), "must be at most 64 KiB", "最多 64 KiB")
+	fields.Require(len(t.Args) == 0, of("args"), "are those of an action: give params", "仅用于动作：请使用 params")
 	fields.Require(in.Queue == "" && in.Priority == 0, "queue", "and priority are set in the steps of the template",
 		"与 priority 须在模板的步骤中设置")
 	fields.Require(t.Timeout == 0 && t.MaxAttempts == 0 && t.Backoff == (hostler.Backoff{}) && t.Lane == "" &&

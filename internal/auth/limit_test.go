@@ -54,11 +54,11 @@ func TestLimitedRolesLoseWhatLeadsAroundTheirLimit(t *testing.T) {
 		auth.CreateProject, auth.ManageUsers, auth.ManageAllUsers, auth.ManageKeys, auth.ManageAllKeys, auth.WriteRole,
 		auth.WriteCredential, auth.WriteQueue, auth.StopWorker, auth.ManageSetAside, auth.VerifyAudit,
 		auth.WriteWebhook, auth.WriteProject, auth.ShareDevice, auth.ReleaseLane, auth.WriteTemplate,
-		auth.OverrideRule, auth.WriteCommandRule,
+		auth.OverrideRule, auth.WriteCommandRule, auth.WriteCalendar,
 	}
 	byAsset := append([]auth.Verb{
 		auth.WriteAsset, auth.DecideHostKey, auth.ReadAudit, auth.ReadEvent, auth.ReadWebhook, auth.SendDelivery,
-		auth.ReadSchedule, auth.WriteSchedule, auth.ReadStats, auth.WriteCalendar,
+		auth.ReadSchedule, auth.WriteSchedule, auth.ReadStats,
 		auth.ReadRun, auth.ChangeRun, auth.DecideApproval,
 	}, byAction...)
 	for _, c := range []struct {

@@ -16,7 +16,7 @@ import (
 var isVerb = regexp.MustCompile(`^[a-z]+(\.[a-z_]+){1,2}$`)
 
 // inputFields are the parents of fields of inputs, whose names have the same form.
-var inputFields = []string{"backoff", "concurrency", "target", "task", "task.target", "trigger"}
+var inputFields = []string{"backoff", "concurrency", "target", "task.target", "trigger"}
 
 // TestAuditVerbs compares the verbs that are completed and translated with those that are
 // written.
