@@ -25,7 +25,7 @@ check: ## check formatting and lint
 fmt: ## format the code
 	@scripts/check.sh fmt
 
-bench: build ## measure durable jobs per second on this machine, and compare with River
+bench: build ## measure durable jobs per second on this machine, and compare with other queues
 	@scripts/setup.sh test
 	bin/hostler bench
 	cd bench && go run .

@@ -1,13 +1,14 @@
-// Command bench compares Hostler with River on one PostgreSQL.
+// Command bench compares Hostler with other queues: River on the same PostgreSQL, Asynq on
+// Redis, Celery and RQ where they are installed, and an earlier build of Hostler.
 //
-// It starts a temporary cluster with fsync on and measures the two in turn, round by
-// round: jobs of 200 bytes that do nothing, enqueued and worked off at the same time,
-// with their history stored. It is a separate module, so that River is not a
-// dependency of Hostler.
+// It starts temporary servers and measures all in turn, round by round: jobs of 200 bytes
+// that do nothing, enqueued and worked off at the same time. Compare only queues of one
+// durability: what is fsynced before the answer with what is. It is a separate module, so
+// that the others are no dependencies of Hostler.
 //
 // Usage:
 //
-//	go run . [-jobs 30000] [-rounds 5] [-out results/FILE.json]
+//	go run . [-jobs 30000] [-rounds 5] [-python VENV/bin/python] [-earlier PROGRAM] [-out results/FILE.json]
 package main
 
 import (
@@ -17,8 +18,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -46,21 +49,39 @@ func main() {
 	}
 }
 
+// contender is a queue that is measured.
+type contender struct {
+	Name       string `json:"name"`
+	Durability string `json:"durability"` // of a completion that counts
+	// round returns jobs per second.
+	round func(ctx context.Context, jobs int) (float64, error)
+	// Jobs is how many a round has: fewer for slow queues.
+	Jobs   int       `json:"jobs"`
+	Rates  []float64 `json:"jobs_per_s"`
+	Median float64   `json:"median"`
+}
+
+const (
+	fsynced    = "fsync before the answer"
+	everySec   = "fsync every second"
+	redisEvery = "everysec"
+)
+
 // result is written to the file of -out.
 type result struct {
-	Hostler bench.Report `json:"hostler"` // of the last round
-	Rates   struct {
-		Hostler []float64 `json:"hostler"`
-		River   []float64 `json:"river"`
-	} `json:"jobs_per_s"`
-	Ratio float64      `json:"hostler_over_river"` // of the medians
-	Lanes bench.Report `json:"lanes"`              // Hostler alone
+	Machine string       `json:"machine"`
+	Date    string       `json:"date"`
+	Queues  []*contender `json:"queues"`
+	Hostler bench.Report `json:"hostler"` // on PostgreSQL, of the last round
+	Lanes   bench.Report `json:"lanes"`   // the same, alone
 }
 
 func run(ctx context.Context) error {
 	jobs := flag.Int("jobs", 30_000, "jobs of each round")
 	rounds := flag.Int("rounds", 5, "rounds")
-	out := flag.String("out", "", "file for the result as JSON")
+	python := flag.String("python", "python3", "Python with the packages celery and rq")
+	earlier := flag.String("earlier", "", "an earlier hostler program to compare with")
+	out := flag.String("out", "", "file for the result as JSON; the plot is beside it")
 	flag.Parse()
 
 	cluster, err := storetest.StartCluster()
@@ -68,25 +89,24 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer cluster.Stop()
-	var r result
+	r := result{Date: time.Now().Format(time.DateOnly)}
+	r.Queues = contenders(ctx, cluster, &r, *jobs, *python, *earlier)
 	for i := range *rounds {
-		ours, err := hostlerRound(ctx, cluster, i, *jobs)
-		if err != nil {
-			return err
+		for _, c := range r.Queues {
+			rate, err := c.round(ctx, c.Jobs)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.Name, err)
+			}
+			c.Rates = append(c.Rates, rate)
+			c.Median = median(c.Rates)
+			fmt.Printf("round %d: %-28s %7.0f jobs/s (%s)\n", i+1, c.Name, rate, c.Durability)
 		}
-		r.Hostler = ours
-		r.Rates.Hostler = append(r.Rates.Hostler, ours.Rows[0].JobsPerS)
-		rate, err := riverRound(ctx, cluster, i, *jobs)
-		if err != nil {
-			return err
-		}
-		r.Rates.River = append(r.Rates.River, rate)
-		fmt.Printf("round %d: hostler %.0f jobs/s (%.0f%% of bare SQL), river %.0f jobs/s\n",
-			i+1, ours.Rows[0].JobsPerS, ours.Rows[0].Share*100, rate)
 	}
-	r.Ratio = median(r.Rates.Hostler) / median(r.Rates.River)
-	fmt.Printf("medians on %s (%s), %s: hostler %.0f, river %.0f, ratio %.2f\n",
-		r.Hostler.Store, r.Hostler.Durability, r.Hostler.Machine, median(r.Rates.Hostler), median(r.Rates.River), r.Ratio)
+	r.Machine = r.Hostler.Machine + ", " + r.Hostler.Store
+	for _, c := range r.Queues {
+		fmt.Printf("median: %-28s %7.0f jobs/s (%.0f–%.0f), %s\n", c.Name, c.Median,
+			slices.Min(c.Rates), slices.Max(c.Rates), c.Durability)
+	}
 	if r.Lanes, err = laneRun(ctx, cluster, *jobs); err != nil {
 		return err
 	}
@@ -95,14 +115,49 @@ func run(ctx context.Context) error {
 			row.Scenario, row.JobsPerS, row.Min, row.Max, row.CPUMicros, row.WALBytes)
 		fmt.Printf("start p50 %.1f ms, p99 %.1f ms\n", row.StartP50, row.StartP99)
 	}
-	if *out == "" {
+	return write(*out, &r)
+}
+
+// contenders lists what the machine has, each with its best documented settings.
+func contenders(ctx context.Context, c *storetest.Cluster, r *result, jobs int, python, earlier string) []*contender {
+	list := []*contender{
+		{Name: "Hostler, SQLite", Durability: fsynced, Jobs: jobs, round: sqliteRound},
+		{Name: "Hostler, PostgreSQL", Durability: fsynced, Jobs: jobs, round: r.postgresRound(c)},
+		{Name: "River, PostgreSQL", Durability: fsynced, Jobs: jobs, round: riverRound(c)},
+	}
+	if earlier != "" {
+		list = append(list,
+			&contender{Name: "earlier Hostler, SQLite", Durability: fsynced, Jobs: jobs, round: earlierRound(nil, earlier)},
+			&contender{Name: "earlier Hostler, PostgreSQL", Durability: fsynced, Jobs: jobs, round: earlierRound(c, earlier)})
+	}
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		slog.Warn("Asynq, Celery and RQ are left out: no redis-server", "err", err)
+		return list
+	}
+	list = append(list,
+		&contender{Name: "Asynq, Redis always", Durability: fsynced, Jobs: jobs / 3, round: asynqRound("always")},
+		&contender{Name: "Asynq, Redis everysec", Durability: everySec, Jobs: jobs, round: asynqRound(redisEvery)})
+	if hasPython(ctx, python) {
+		list = append(list,
+			&contender{Name: "Celery, Redis everysec", Durability: everySec, Jobs: jobs / 10, round: pythonRound(python, "celery", redisEvery)},
+			&contender{Name: "RQ, Redis everysec", Durability: everySec, Jobs: jobs / 30, round: pythonRound(python, "rq", redisEvery)})
+	}
+	return list
+}
+
+// write writes the result and its plot.
+func write(file string, r *result) error {
+	if file == "" {
 		return nil
 	}
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(*out, append(text, '\n'), 0o644)
+	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(strings.TrimSuffix(file, ".json")+".svg", plot(r), 0o644)
 }
 
 func median(vs []float64) float64 {
@@ -110,28 +165,78 @@ func median(vs []float64) float64 {
 	return vs[len(vs)/2]
 }
 
+// databases counts those that were created.
+var databases atomic.Int64
+
 // database creates an empty database for one round and returns its DSN.
-func database(ctx context.Context, c *storetest.Cluster, name string) (string, error) {
+func database(ctx context.Context, c *storetest.Cluster) (string, error) {
 	conn, err := pgx.Connect(ctx, c.DSN("postgres"))
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
+	name := fmt.Sprintf("round%d", databases.Add(1))
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+name)
 	return c.DSN(name), err
 }
 
-func hostlerRound(ctx context.Context, c *storetest.Cluster, round, jobs int) (bench.Report, error) {
-	dsn, err := database(ctx, c, fmt.Sprint("hostler", round))
-	if err != nil {
-		return bench.Report{}, err
+// options are those of Hostler, the same as River's.
+func options(dsn string, jobs int) bench.Options {
+	return bench.Options{
+		DB: dsn, Jobs: jobs, Slots: 2000, Lanes: []int{0}, Rounds: 1, Batch: batch, Steady: time.Second,
 	}
-	return bench.Run(ctx, bench.Options{DB: dsn, Jobs: jobs, Slots: 2000, Lanes: []int{0}, Rounds: 1, Batch: batch})
+}
+
+func sqliteRound(ctx context.Context, jobs int) (float64, error) {
+	report, err := bench.Run(ctx, options("", jobs))
+	if err != nil {
+		return 0, err
+	}
+	return report.Rows[0].JobsPerS, nil
+}
+
+func (r *result) postgresRound(c *storetest.Cluster) func(ctx context.Context, jobs int) (float64, error) {
+	return func(ctx context.Context, jobs int) (float64, error) {
+		dsn, err := database(ctx, c)
+		if err != nil {
+			return 0, err
+		}
+		if r.Hostler, err = bench.Run(ctx, options(dsn, jobs)); err != nil {
+			return 0, err
+		}
+		return r.Hostler.Rows[0].JobsPerS, nil
+	}
+}
+
+// earlierRound measures another build of Hostler, on SQLite without a cluster.
+func earlierRound(c *storetest.Cluster, program string) func(ctx context.Context, jobs int) (float64, error) {
+	return func(ctx context.Context, jobs int) (float64, error) {
+		args := []string{
+			"bench", "--jobs", strconv.Itoa(jobs), "--slots", "2000", "--batch", strconv.Itoa(batch),
+			"--lanes", "0", "--rounds", "1", "--steady", "1s", "-o", "json",
+		}
+		if c != nil {
+			dsn, err := database(ctx, c)
+			if err != nil {
+				return 0, err
+			}
+			args = append(args, "--db", dsn)
+		}
+		out, err := exec.CommandContext(ctx, program, args...).Output()
+		if err != nil {
+			return 0, err
+		}
+		var report bench.Report
+		if err := json.Unmarshal(out, &report); err != nil {
+			return 0, err
+		}
+		return report.Rows[0].JobsPerS, nil
+	}
 }
 
 // laneRun measures Hostler without lanes, with few and with many.
 func laneRun(ctx context.Context, c *storetest.Cluster, jobs int) (bench.Report, error) {
-	dsn, err := database(ctx, c, "lanes")
+	dsn, err := database(ctx, c)
 	if err != nil {
 		return bench.Report{}, err
 	}
@@ -155,11 +260,17 @@ func (noopWorker) Work(context.Context, *river.Job[noopArgs]) error { return nil
 
 // riverRound measures River with the settings of its own benchmark: 2,000 workers, a
 // short fetch cool-down, InsertManyFast. It returns jobs per second.
-func riverRound(ctx context.Context, c *storetest.Cluster, round, jobs int) (float64, error) {
-	dsn, err := database(ctx, c, fmt.Sprint("river", round))
-	if err != nil {
-		return 0, err
+func riverRound(c *storetest.Cluster) func(ctx context.Context, jobs int) (float64, error) {
+	return func(ctx context.Context, jobs int) (float64, error) {
+		dsn, err := database(ctx, c)
+		if err != nil {
+			return 0, err
+		}
+		return measureRiver(ctx, dsn, jobs)
 	}
+}
+
+func measureRiver(ctx context.Context, dsn string, jobs int) (float64, error) {
 	pool, err := pgxpool.New(ctx, dsn)
 	if err != nil {
 		return 0, err
