@@ -29,13 +29,17 @@ func TestListingReadsABoundedNumberOfRows(t *testing.T) {
 			if _, err := tx.SetQueue("q", store.QueueSettings{}); err != nil {
 				return err
 			}
-			if want, err = tx.Enqueue(specsOf(project, "wanted", 3)); err != nil {
+			wanted := specsOf(project, "other", 3)
+			for i := range wanted {
+				wanted[i].AssetName = "wanted" // no index has it
+			}
+			if want, err = tx.Enqueue(wanted); err != nil {
 				return err
 			}
 			_, err = tx.Enqueue(specsOf(project, "other", others))
 			return err
 		})
-		q := store.JobQuery{Project: project, Action: "wanted"}
+		q := store.JobQuery{Project: project, AssetName: "wanted"}
 		var got []hostler.JobID
 		pages := 0
 		for before := hostler.JobID(0); ; pages++ {
