@@ -8,6 +8,7 @@ type Project struct {
 	ID        ProjectID `json:"id"`
 	Name      string    `json:"name"`
 	CreatedAt time.Time `json:"created_at"`
+	FourEyes  bool      `json:"four_eyes" doc:"another person than its requester resolves an unknown job as succeeded"`
 	ProjectLimits
 }
 
@@ -33,4 +34,5 @@ type ProjectChange struct {
 	MaxQueued  *int      `json:"max_queued,omitempty" minimum:"0" maximum:"100000000"`
 	MaxTimeout *Duration `json:"max_timeout,omitempty"`
 	MaxBackoff *Duration `json:"max_backoff,omitempty"`
+	FourEyes   *bool     `json:"four_eyes,omitempty"`
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
@@ -63,9 +64,41 @@ func checkResolution(in hostler.ResolveInput) error {
 	return fields.Err()
 }
 
+// checkFourEyes refuses that the requester of a job says that it succeeded, or a key that the
+// requester created, where the project wants another person to look.
+func (s *scope) checkFourEyes(id hostler.JobID) error {
+	on, err := s.FourEyes(s.project)
+	if err != nil || !on {
+		return err
+	}
+	j, err := s.job(id)
+	if err != nil {
+		return err
+	}
+	users, err := s.KeyUsers(s.caller.Key)
+	if err != nil {
+		return err
+	}
+	own := j.CreatedByID == s.caller.UserID || slices.Contains(users, j.CreatedByID)
+	if j.CreatedByID == 0 {
+		own = j.CreatedBy == s.caller.User // a job of an earlier version
+	}
+	if own {
+		return hostler.Errorf(hostler.CodeForbidden,
+			"the project wants four eyes: another person than the requester of the job resolves it as succeeded",
+			"项目要求四眼原则：须由作业发起人以外的人确认其成功")
+	}
+	return nil
+}
+
 func (s *scope) resolveJob(id hostler.JobID, in hostler.ResolveInput) (hostler.Job, error) {
 	if err := s.mayChange(id); err != nil {
 		return hostler.Job{}, err
+	}
+	if in.State == hostler.StateSucceeded {
+		if err := s.checkFourEyes(id); err != nil {
+			return hostler.Job{}, err
+		}
 	}
 	if err := s.ResolveJob(id, in.State, s.caller.User, in.Note); err != nil {
 		return hostler.Job{}, err

@@ -357,3 +357,24 @@ func oks(r hostler.BulkResult) []bool {
 }
 
 func allOK(r hostler.BulkResult) bool { return !slices.Contains(oks(r), false) }
+
+// TestFourEyes: where a project wants it, nobody says that a job of his own succeeded.
+func TestFourEyes(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		ids, on := w.oneOfEach(t), true
+		if p := must(w.ChangeProject(ctx, w.admin, "default", hostler.ProjectChange{FourEyes: &on}))(t); !p.FourEyes {
+			t.Errorf("project %+v", p)
+		}
+		id, in := ids[hostler.StateUnknown], hostler.ResolveInput{State: hostler.StateSucceeded, Note: "looked"}
+		_, err := w.ResolveJob(ctx, w.operator, id, in)
+		wantCode(t, err, hostler.CodeForbidden)
+		res := must(w.ResolveJobs(ctx, w.operator, hostler.BulkRequest{IDs: []hostler.JobID{id}, State: in.State, Note: in.Note}))(t)
+		if allOK(res) {
+			t.Error("the requester resolves in bulk")
+		}
+		if j := must(w.ResolveJob(ctx, w.admin, id, in))(t); j.State != hostler.StateSucceeded {
+			t.Errorf("the job is %s", j.State)
+		}
+	})
+}

@@ -116,6 +116,11 @@ func (a *App) ChangeProject(
 		if err := s.SetProjectLimits(p.ID, p.ProjectLimits); err != nil {
 			return p, err
 		}
+		if p.FourEyes = value(in.FourEyes, p.FourEyes); in.FourEyes != nil {
+			if err := s.SetFourEyes(p.ID, p.FourEyes); err != nil {
+				return p, err
+			}
+		}
 		return p, s.audit("project.change", p.Name, in)
 	})
 }

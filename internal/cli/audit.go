@@ -69,7 +69,7 @@ var auditVerbs = []string{
 	"credential.change", "credential.create", "credential.delete", "credential.forbid",
 	"delivery.aside.delete", "delivery.aside.retry", "delivery.resend", "dispatch.hold",
 	"dispatch.release", "hold.end", "hold.set", "hostkey.accept", "hostkey.pin", "hostkey.revoke", "job.cancel",
-	"job.cancel_all", "job.resolve", "job.retry", "job.run", "key.create", "key.revoke",
+	"job.cancel_all", "job.resolve", "job.retry", "job.run", "job.verify", "key.create", "key.revoke",
 	"key.rotate", "lane.release", "project.change", "project.create", "queue.pause",
 	"queue.resume", "queue.set", "role.change", "role.create", "role.delete", "rule.refuse",
 	"rule.reset", "rule.set", "run.pause", "run.resume", "run.retry_failed", "run.skip",
@@ -130,7 +130,7 @@ var (
 		"template": "模板", "user": "用户", "webhook": "回调", "worker": "工作节点",
 	}
 	chineseVerbs = map[string]string{
-		"accept": "接受", "allow": "允许使用", "apply": "应用", "approve": "通过",
+		"verify": "探测结果", "accept": "接受", "allow": "允许使用", "apply": "应用", "approve": "通过",
 		"aside.delete": "删除被搁置的", "aside.retry": "重试被搁置的", "broken": "发现被改动的",
 		"cancel": "取消", "cancel_all": "取消用户的全部", "change": "修改",
 		"close_session": "关闭连接", "confirm": "确认", "create": "创建", "delete": "删除",

@@ -16,13 +16,15 @@ import (
 var isVerb = regexp.MustCompile(`^[a-z]+(\.[a-z_]+){1,2}$`)
 
 // inputFields are the parents of fields of inputs, whose names have the same form.
-var inputFields = []string{"backoff", "concurrency", "target", "task.target", "trigger"}
+var inputFields = []string{
+	"backoff", "concurrency", "rollout", "target", "targets", "task", "task.target", "trigger",
+}
 
 // TestAuditVerbs compares the verbs that are completed and translated with those that are
 // written.
 func TestAuditVerbs(t *testing.T) {
 	var written []string
-	for _, folder := range []string{"app", "auditor", "resolve"} {
+	for _, folder := range []string{"app", "auditor", "engine", "resolve"} {
 		files, err := filepath.Glob(filepath.Join("..", folder, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no files of %s: %v", folder, err)

@@ -31,6 +31,12 @@ func projectColumns() []column[hostler.Project] {
 		col("max queued", "等待上限", func(p hostler.Project) string { return number(p.MaxQueued) }),
 		col("max timeout", "超时上限", func(p hostler.Project) string { return span(p.MaxTimeout) }),
 		col("max backoff", "重试间隔上限", func(p hostler.Project) string { return span(p.MaxBackoff) }),
+		col("four eyes", "四眼原则", func(p hostler.Project) string {
+			if p.FourEyes {
+				return "on"
+			}
+			return "-"
+		}),
 		col("created", "创建时间", func(p hostler.Project) string { return localTime(p.CreatedAt) }),
 	}
 }
@@ -69,6 +75,7 @@ func (a *app) projectShow() *cobra.Command {
 // projectSet is 'hostler project set'. Only limits whose flags were given change.
 func (a *app) projectSet() *cobra.Command {
 	var weight, running, queued int
+	var fourEyes bool
 	var timeout, backoff hostler.Duration
 	var cmd *cobra.Command
 	cmd = a.cmd("set NAME [flags]", doc{
@@ -85,6 +92,7 @@ Requires the role admin in the project 'default'.`,
 			Weight: ifGiven(given("weight"), &weight), MaxRunning: ifGiven(given("max-running"), &running),
 			MaxQueued:  ifGiven(given("max-queued"), &queued),
 			MaxTimeout: ifGiven(given("max-timeout"), &timeout), MaxBackoff: ifGiven(given("max-backoff"), &backoff),
+			FourEyes: ifGiven(given("four-eyes"), &fourEyes),
 		})
 		if err != nil {
 			return err
@@ -98,6 +106,8 @@ Requires the role admin in the project 'default'.`,
 	fs.IntVar(&queued, "max-queued", 0, a.t("maximum jobs waiting, delayed ones included; more are rejected",
 		"可等待的作业数（含延迟作业）；超出的会被拒绝"))
 	fs.Var(durationFlag{&timeout}, "max-timeout", a.t("longest timeout of a job", "作业超时时间的上限"))
+	fs.BoolVar(&fourEyes, "four-eyes", false, a.t("another person than its requester resolves an unknown job as succeeded",
+		"结果未知的作业须由发起人以外的人确认成功"))
 	fs.Var(durationFlag{&backoff}, "max-backoff", a.t("longest delay before a retry", "重试间隔的上限"))
 	a.complete(cmd, "", a.projectNames())
 	return cmd

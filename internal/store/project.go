@@ -71,17 +71,30 @@ func (tx *Tx) projects(where string, args ...any) ([]hostler.Project, error) {
 		MaxQueued  int               `db:"COALESCE(l.max_queued, 0)"`
 		MaxTimeout int64             `db:"COALESCE(l.max_timeout, 0)"`
 		MaxBackoff int64             `db:"COALESCE(l.max_backoff, 0)"`
+		FourEyes   bool              `db:"four_eyes"`
 	}
 	rows, err := query[projectRow](tx, `SELECT @cols FROM project LEFT JOIN project_limit l ON l.project = project.id `+
 		where, args...)
 	var out []hostler.Project
 	for _, r := range rows {
 		out = append(out, hostler.Project{
-			ID: r.ID, Name: r.Name, CreatedAt: r.CreatedAt, ProjectLimits: hostler.ProjectLimits{
+			ID: r.ID, Name: r.Name, CreatedAt: r.CreatedAt, FourEyes: r.FourEyes, ProjectLimits: hostler.ProjectLimits{
 				Weight: r.Weight, MaxRunning: r.MaxRunning, MaxQueued: r.MaxQueued,
 				MaxTimeout: hostler.Duration(micros(r.MaxTimeout)), MaxBackoff: hostler.Duration(micros(r.MaxBackoff)),
 			},
 		})
 	}
 	return out, err
+}
+
+// SetFourEyes sets whether another person than its requester resolves an unknown job as
+// succeeded.
+func (tx *Tx) SetFourEyes(p hostler.ProjectID, on bool) error {
+	_, err := tx.Exec(`UPDATE project SET four_eyes = ? WHERE id = ?`, on, p)
+	return err
+}
+
+// FourEyes reports what SetFourEyes has set.
+func (tx *Tx) FourEyes(p hostler.ProjectID) (bool, error) {
+	return tx.exists(`SELECT id FROM project WHERE id = ? AND four_eyes = 1`, p)
 }
