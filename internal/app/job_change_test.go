@@ -358,8 +358,8 @@ func oks(r hostler.BulkResult) []bool {
 
 func allOK(r hostler.BulkResult) bool { return !slices.Contains(oks(r), false) }
 
-// TestFourEyes: where a project wants it, nobody says that a job of his own succeeded.
-func TestFourEyes(t *testing.T) {
+// TestFourEyesForUnknownJobs: where a project wants it, nobody says that a job of his own succeeded.
+func TestFourEyesForUnknownJobs(t *testing.T) {
 	eachEnv(t, func(t *testing.T, w *env) {
 		ctx := t.Context()
 		ids, on := w.oneOfEach(t), true
