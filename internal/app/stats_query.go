@@ -103,6 +103,9 @@ func statsRangeOf(q hostler.StatsQuery, now time.Time) (statsRange, error) {
 		r.span = store.SpanHour
 	}
 	r.from, r.to = r.from.UTC().Truncate(r.span), r.to.UTC().Add(r.span-1).Truncate(r.span)
+	if q.From == nil {
+		r.from = r.to.Add(-week) // whole spans, none of which is in the week before too
+	}
 	return r, fields.Err()
 }
 
