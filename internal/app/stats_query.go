@@ -45,7 +45,7 @@ func (a *App) Stats(ctx context.Context, c auth.Caller, q hostler.StatsQuery) (h
 		out := hostler.Stats{By: q.By, From: r.from, To: r.to, Step: q.Step, Items: []hostler.StatsItem{}}
 		names := []string{q.Name}
 		if q.Name == "" {
-			if names, err = s.StatsNames(s.project, q.By, store.SpanDay, after, limit+1); err != nil {
+			if names, err = s.StatsNames(s.project, q.By, store.Daily, after, limit+1); err != nil {
 				return hostler.Stats{}, err
 			}
 		}
@@ -83,7 +83,7 @@ func statsRangeOf(q hostler.StatsQuery, now time.Time) (statsRange, error) {
 	if err := fields.Err(); err != nil {
 		return statsRange{}, err
 	}
-	r := statsRange{to: now, span: store.SpanDay}
+	r := statsRange{to: now, span: store.Daily}
 	if q.To != nil {
 		r.to = *q.To
 	}
@@ -93,14 +93,14 @@ func statsRangeOf(q hostler.StatsQuery, now time.Time) (statsRange, error) {
 	}
 	fields.Require(r.from.Before(r.to), "from", "must be before to", "须早于 to")
 	fields.Require(r.to.Sub(r.from) <= store.DaysKept, "from", "must be at most 400 days before to", "与 to 最多相隔 400 天")
-	hours := store.HasSpan(q.By, store.SpanHour)
+	hours := store.HasSpan(q.By, store.Hourly)
 	recent := r.from.After(now.Add(-store.HoursKept))
 	if q.Step == hostler.StatsHour {
 		fields.Require(hours, "step", "must be day: assets are counted by day", "须为 day：资产按天统计")
 		fields.Require(recent, "step", "must be day: hours are kept for 35 days", "须为 day：小时数据仅保留 35 天")
 	}
 	if q.Step == hostler.StatsHour || q.Step == "" && hours && recent && r.to.Sub(r.from) <= fineRange {
-		r.span = store.SpanHour
+		r.span = store.Hourly
 	}
 	r.from, r.to = r.from.UTC().Truncate(r.span), r.to.UTC().Add(r.span-1).Truncate(r.span)
 	if q.From == nil {

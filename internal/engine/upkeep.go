@@ -41,10 +41,10 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 			return tx.DeleteRunArgs(now.Add(-e.cfg.Retention), argsBatch)
 		}),
 		e.prune(ctx, func(tx *store.Tx) (int64, error) {
-			return tx.DeleteStats(store.SpanHour, now.Add(-store.HoursKept), batch)
+			return tx.DeleteStats(store.Hourly, now.Add(-store.HoursKept), batch)
 		}),
 		e.prune(ctx, func(tx *store.Tx) (int64, error) {
-			return tx.DeleteStats(store.SpanDay, now.Add(-store.DaysKept), batch)
+			return tx.DeleteStats(store.Daily, now.Add(-store.DaysKept), batch)
 		}),
 		e.store.Maintain(ctx, e.cfg.Retention),
 		e.spanHistory(ctx),

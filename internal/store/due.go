@@ -30,7 +30,7 @@ func (tx *Tx) DueJobs(limit int) (n int, next time.Time, err error) {
 		if due, err = c.keepHeld(due); err != nil {
 			return 0, next, err
 		}
-		if _, err = c.queueDue(due); err != nil {
+		if err = c.queueDue(due); err != nil {
 			return 0, next, err
 		}
 	}
@@ -48,7 +48,7 @@ type dueJob struct {
 
 // queueDue queues due jobs as if each had arrived at its own time: "stop at :10"
 // runs before "start at :30" although both are found due together.
-func (c *queueChange) queueDue(due []dueJob) (int, error) {
+func (c *queueChange) queueDue(due []dueJob) error {
 	ids := make([]hostler.JobID, len(due))
 	lanes := make([]laneID, len(due))
 	runAt := make(map[hostler.JobID]int64, len(due))
@@ -56,11 +56,11 @@ func (c *queueChange) queueDue(due []dueJob) (int, error) {
 		ids[i], lanes[i], runAt[d.ID] = d.ID, d.Lane, d.RunAt
 	}
 	if err := c.lockLanes(lanes); err != nil {
-		return 0, err
+		return err
 	}
 	entries, err := c.takeSched(ids)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
 		return cmp.Or(cmp.Compare(runAt[a.ID], runAt[b.ID]), cmp.Compare(a.ID, b.ID))
@@ -71,9 +71,9 @@ func (c *queueChange) queueDue(due []dueJob) (int, error) {
 	}
 	c.admitAll(entries)
 	if err := c.flush(); err != nil {
-		return 0, err
+		return err
 	}
-	return len(entries), c.tx.emitJobs(entryIDs(entries), func(e *hostler.JobEvent) {
+	return c.tx.emitJobs(entryIDs(entries), func(e *hostler.JobEvent) {
 		e.State, e.Cause = hostler.StateQueued, hostler.CauseDue
 	})
 }

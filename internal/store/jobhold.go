@@ -113,7 +113,7 @@ func (tx *Tx) Holds(project hostler.ProjectID) ([]HoldRow, []int, error) {
 	return rows, waiting, err
 }
 
-// Hold returns a hold of a project; nil if there is none.
+// HoldByID returns a hold of a project; nil if there is none.
 func (tx *Tx) HoldByID(project hostler.ProjectID, id hostler.HoldID) (*HoldRow, error) {
 	return queryOne[HoldRow](tx, `SELECT @cols FROM dispatch_hold WHERE project = ? AND id = ?`, project, id)
 }
@@ -360,7 +360,7 @@ WHERE ended = 0 AND until <> 0 AND until <= ? ORDER BY id LIMIT 1`, sqldb.Micros
 		jobs[i].RunAt = sqldb.Micros(tx.now)
 	}
 	if len(jobs) > 0 {
-		if _, err := c.queueDue(jobs); err != nil {
+		if err := c.queueDue(jobs); err != nil {
 			return false, err
 		}
 	}

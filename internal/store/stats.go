@@ -29,9 +29,9 @@ const (
 
 // The spans of the rows of statistics.
 const (
-	SpanAll  = time.Duration(0)
-	SpanHour = time.Hour
-	SpanDay  = 24 * time.Hour
+	AllTime  = time.Duration(0)
+	Hourly = time.Hour
+	Daily  = 24 * time.Hour
 )
 
 // How long the rows of hours and days are kept; those of all jobs stay.
@@ -42,9 +42,9 @@ const (
 
 // spansOf are the spans that a kind is added up in. There may be many assets and users.
 var spansOf = map[hostler.StatsBy][]time.Duration{
-	hostler.StatsByAction: {SpanAll, SpanHour, SpanDay}, hostler.StatsByQueue: {SpanAll, SpanHour, SpanDay},
-	hostler.StatsBySchedule: {SpanAll, SpanHour, SpanDay}, hostler.StatsByTask: {SpanAll, SpanHour, SpanDay},
-	hostler.StatsByUser: {SpanHour, SpanDay}, hostler.StatsByAsset: {SpanDay},
+	hostler.StatsByAction: {AllTime, Hourly, Daily}, hostler.StatsByQueue: {AllTime, Hourly, Daily},
+	hostler.StatsBySchedule: {AllTime, Hourly, Daily}, hostler.StatsByTask: {AllTime, Hourly, Daily},
+	hostler.StatsByUser: {Hourly, Daily}, hostler.StatsByAsset: {Daily},
 }
 
 // HasSpan reports whether a kind is added up in a span.
@@ -447,7 +447,7 @@ func (tx *Tx) ActionTotals(project hostler.ProjectID) (map[string]*stats.Figures
 		return out, err
 	}
 	for k, f := range s.rows {
-		if k.By == hostler.StatsByAction && k.Span == SpanAll && (project == 0 || k.Project == project) {
+		if k.By == hostler.StatsByAction && k.Span == AllTime && (project == 0 || k.Project == project) {
 			add(k.Name, f)
 		}
 	}

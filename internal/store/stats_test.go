@@ -169,7 +169,7 @@ func TestStatsKeepEventsAndDropOldRows(t *testing.T) {
 		}
 		left := func() (n int64) {
 			f.tx(func(tx *store.Tx) error {
-				rows, err := tx.Stats(testProject, hostler.StatsByAction, store.SpanHour, []string{"noop"}, time.Unix(0, 0), tx.Now())
+				rows, err := tx.Stats(testProject, hostler.StatsByAction, store.Hourly, []string{"noop"}, time.Unix(0, 0), tx.Now())
 				if err == nil {
 					n = int64(len(rows))
 				}
@@ -182,7 +182,7 @@ func TestStatsKeepEventsAndDropOldRows(t *testing.T) {
 				t.Errorf("%d hours, want %d", n, want)
 			}
 			f.tx(func(tx *store.Tx) error {
-				_, err := tx.DeleteStats(store.SpanHour, tx.Now(), 100)
+				_, err := tx.DeleteStats(store.Hourly, tx.Now(), 100)
 				return err
 			})
 		}
@@ -205,11 +205,11 @@ func BenchmarkStatsPage(b *testing.B) {
 	b.ResetTimer()
 	for range b.N {
 		mustTx(s, func(tx *store.Tx) error {
-			names, err := tx.StatsNames(testProject, hostler.StatsByAsset, store.SpanDay, "", 100)
+			names, err := tx.StatsNames(testProject, hostler.StatsByAsset, store.Daily, "", 100)
 			if err != nil {
 				return err
 			}
-			rows, err := tx.Stats(testProject, hostler.StatsByAsset, store.SpanDay, names, from, from.AddDate(0, 0, 30))
+			rows, err := tx.Stats(testProject, hostler.StatsByAsset, store.Daily, names, from, from.AddDate(0, 0, 30))
 			if err == nil && len(rows) != 3000 {
 				err = fmt.Errorf("%d rows", len(rows))
 			}
