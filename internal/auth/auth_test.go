@@ -29,6 +29,7 @@ var least = map[auth.Verb]hostler.Role{
 	auth.ReadTemplate: "viewer", auth.WriteTemplate: "operator", auth.ReadRun: "viewer",
 	auth.OverrideRule: "admin", auth.ReadCommandRule: "viewer", auth.WriteCommandRule: "admin",
 	auth.ChangeRun: "operator", auth.DecideApproval: "operator",
+	auth.ReadHold: "viewer", auth.WriteHold: "operator", auth.HoldProject: "admin",
 }
 
 // system are the verbs for which only an admin of the default project counts.

@@ -54,12 +54,12 @@ func TestLimitedRolesLoseWhatLeadsAroundTheirLimit(t *testing.T) {
 		auth.CreateProject, auth.ManageUsers, auth.ManageAllUsers, auth.ManageKeys, auth.ManageAllKeys, auth.WriteRole,
 		auth.WriteCredential, auth.WriteQueue, auth.StopWorker, auth.ManageSetAside, auth.VerifyAudit,
 		auth.WriteWebhook, auth.WriteProject, auth.ShareDevice, auth.ReleaseLane, auth.WriteTemplate,
-		auth.OverrideRule, auth.WriteCommandRule, auth.WriteCalendar,
+		auth.OverrideRule, auth.WriteCommandRule, auth.WriteCalendar, auth.HoldProject,
 	}
 	byAsset := append([]auth.Verb{
 		auth.WriteAsset, auth.DecideHostKey, auth.ReadAudit, auth.ReadEvent, auth.ReadWebhook, auth.SendDelivery,
 		auth.ReadSchedule, auth.WriteSchedule, auth.ReadStats,
-		auth.ReadRun, auth.ChangeRun, auth.DecideApproval,
+		auth.ReadRun, auth.ChangeRun, auth.DecideApproval, auth.ReadHold, auth.WriteHold,
 	}, byAction...)
 	for _, c := range []struct {
 		limit   hostler.RoleLimit

@@ -154,8 +154,8 @@ func (a *app) calendarImport() *cobra.Command {
 	cmd := a.cmd("import CALENDAR FILE [flags]", doc{
 		short: txt("add the days of a file to a calendar", "将文件中的日期加入日历"),
 		long: txt(`Add the days of an iCalendar file, or of a CSV file with the columns from, to, kind
-(closed or open) and title, to a calendar. In iCalendar files, days whose summary has 班
-or "workday" are open.`,
+(closed or open) and title, to a calendar. In iCalendar files, days whose summary has
+"workday", or the Chinese character for a shift, are open.`,
 			`将 iCalendar 文件或 CSV 文件（列为 from、to、kind（closed 或 open）、title）中的日期加入日历。
 iCalendar 文件中标题含“班”或 workday 的日期为开放日。`),
 		example: "hostler calendar import workdays china-2026.csv --dry-run",

@@ -177,7 +177,7 @@ func TestErrorsOfUseAreBilingual(t *testing.T) {
 func TestHelpInChinese(t *testing.T) {
 	a, _, _ := newApp(hostler.LangZH)
 	english := regexp.MustCompile(`\(default|Usage:|Flags:|Examples:|Commands:|\[flags\]|\[command\]|` +
-		`--[a-z-]+ (string|int|duration|time|state)`)
+		`--[a-z-]+ (string|int|duration|time|state)(\s|$)`)
 	eachCommand(a.root(), func(c *cobra.Command) {
 		if word := english.FindString(c.UsageString()); word != "" {
 			t.Errorf("%s --help contains %q:\n%s", c.CommandPath(), word, c.UsageString())

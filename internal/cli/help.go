@@ -26,7 +26,7 @@ func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ")
 
 // placeholders are the names of arguments in use lines.
 var placeholders = map[string]string{
-	"ACTION": "动作", "ADDRESS": "地址", "ASSET": "资产", "CHANNEL": "渠道", "DELIVERY": "投递", "LAST": "末位置", "FILE": "文件", "FOLDER": "目录",
+	"ACTION": "动作", "ADDRESS": "地址", "ASSET": "资产", "CHANNEL": "渠道", "DELIVERY": "投递", "LAST": "末位置", "FILE": "文件", "FOLDER": "目录", "ID": "ID", "LABEL": "标签",
 	"JOB": "作业", "KEY": "密钥", "KIND": "类型", "LANE": "通道", "NAME": "名称", "QUEUE": "队列", "REF": "编号", "ROLE": "角色", "RUN": "执行",
 	"RULE": "规则", "EFFECT": "处置", "COMMAND": "命令",
 	"SHELL": "SHELL", "URL": "URL",

@@ -28,6 +28,9 @@ const (
 	stepsAtOnce = 20
 	// lateBatch is how many jobs one transaction creates of steps whose args it renders.
 	lateBatch = 50
+	// lateBytes bounds the args that one transaction renders: the command rules judge them
+	// there, and may take 0.4 s for each MiB.
+	lateBytes = 256 << 10
 	// fullQueueWait is how long a run waits whose queue is full or closed to it.
 	fullQueueWait = 5 * time.Second
 )
@@ -167,7 +170,7 @@ func (a *advance) run(id hostler.RunID) (err error) {
 	clock := flow.Clock{Now: a.Now(), Holds: a.holds, Ran: a.ran, Jobs: batch}
 	for i := range a.specs {
 		if a.specs[i].Late && !state.Steps[i].State.Ended() {
-			clock.Jobs = lateBatch
+			clock.Jobs = min(clock.Jobs, lateBatch, 1+lateBytes/(1+len(a.steps[i].Jobs)))
 		}
 	}
 	// Lanes are locked once in a transaction: what cancels jobs creates none.

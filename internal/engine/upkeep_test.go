@@ -41,9 +41,11 @@ func TestUpkeepDeletesAllThatIsOld(t *testing.T) {
 					return err
 				}
 			}
-			// Webhooks have all of the events.
-			if _, err := tx.Exec(`UPDATE delivery_cursor SET pos = ?`, many); err != nil {
-				return err
+			// Webhooks and statistics have all of the events.
+			for _, table := range []string{"delivery_cursor", "stats_cursor"} {
+				if _, err := tx.Exec(`UPDATE `+table+` SET pos = ?`, many); err != nil {
+					return err
+				}
 			}
 			return insertAttempt(tx, live, old)
 		})

@@ -29,9 +29,9 @@ const (
 
 // The spans of the rows of statistics.
 const (
-	AllTime  = time.Duration(0)
-	Hourly = time.Hour
-	Daily  = 24 * time.Hour
+	AllTime = time.Duration(0)
+	Hourly  = time.Hour
+	Daily   = 24 * time.Hour
 )
 
 // How long the rows of hours and days are kept; those of all jobs stay.

@@ -28,6 +28,7 @@ type watch struct {
 	caller  auth.Caller   // as last authenticated
 	steady  bool          // the last authentication returned caller
 	changed chan struct{} // closed when the next one returned something else
+	unused  chan struct{} // closed when no stream has it any more
 }
 
 // join watches the key of a caller, and returns a function that ends that for the stream.
@@ -36,7 +37,7 @@ func (w *watches) join(ctx context.Context, k watchedKey, c auth.Caller) (*watch
 	defer w.mu.Unlock()
 	one := w.all[k]
 	if one == nil {
-		one = &watch{caller: rightsOf(c), steady: true, changed: make(chan struct{})}
+		one = &watch{caller: rightsOf(c), steady: true, changed: make(chan struct{}), unused: make(chan struct{})}
 		if w.all == nil {
 			w.all = map[watchedKey]*watch{}
 		}
@@ -49,6 +50,7 @@ func (w *watches) join(ctx context.Context, k watchedKey, c auth.Caller) (*watch
 		defer w.mu.Unlock()
 		if one.streams--; one.streams == 0 {
 			delete(w.all, k)
+			close(one.unused)
 		}
 	})
 }
@@ -62,20 +64,13 @@ func (w *watches) run(ctx context.Context, k watchedKey, one *watch) {
 		case <-w.draining:
 			w.update(one, auth.Caller{}, false)
 			return
-		case <-tick.C:
-		}
-		if !w.needed(one) {
+		case <-one.unused:
 			return
+		case <-tick.C:
 		}
 		c, err := w.authenticate(ctx, k.key, k.project, "")
 		w.update(one, rightsOf(c), err == nil)
 	}
-}
-
-func (w *watches) needed(one *watch) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return one.streams > 0
 }
 
 // update stores the result of an authentication, and tells the streams of a change.
