@@ -286,8 +286,9 @@ func (s *scope) mayGrant(approvers []string, self bool, requester hostler.UserID
 	}
 	if s.caller.UserID == requester || slices.Contains(users, requester) {
 		return hostler.Errorf(hostler.CodeForbidden,
-			"the requester of the run may not decide on it, nor a key that the requester created",
-			"执行的发起人及其创建的密钥不得审批该执行")
+			"the requester of the run may not decide on it, nor a key that the requester created; "+
+				"ask another person, or let the template allow it (approval.self)",
+			"执行的发起人及其创建的密钥不得审批该执行；请由他人审批，或在模板中允许（approval.self）")
 	}
 	return nil
 }

@@ -61,8 +61,8 @@ func remedy(c hostler.Code) hostler.Text {
 		return txt("Set HOSTLER_KEY to a valid key, or choose a context with 'hostler context use'.",
 			"请将 HOSTLER_KEY 设为有效的密钥，或用 'hostler context use' 选择上下文。")
 	case hostler.CodeForbidden:
-		return txt("Check the role of your key with 'hostler key list', and ask an admin for the role you need.",
-			"请用 'hostler key list' 查看密钥的角色，并请管理员授予所需的角色。")
+		return txt("'hostler whoami' shows your role and what limits it; an admin can grant another.",
+			"可用 'hostler whoami' 查看您的角色及其限制；如需其他角色，请联系管理员。")
 	case hostler.CodeUnavailable:
 		return txt("Check that the server runs there; start one with 'hostler serve', or set HOSTLER_URL.",
 			"请确认服务在该地址运行；可用 'hostler serve' 启动，或设置 HOSTLER_URL。")

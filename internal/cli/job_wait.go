@@ -160,15 +160,27 @@ func (a *app) countsByState(sum hostler.RunSummary) string {
 	return strings.Join(parts, " · ")
 }
 
+// notSucceeded are the states of jobs that ended without success.
+var notSucceeded = []hostler.State{
+	hostler.StateFailed, hostler.StateCancelled, hostler.StateExpired, hostler.StateUnknown,
+}
+
 // printSummary lists all jobs of a small run, and of a large one those that did not
 // succeed.
 func (a *app) printSummary(ctx context.Context, c *client.Client, sum hostler.RunSummary) error {
 	f := hostler.JobFilter{Run: sum.Run}
 	if sum.Total > maxSummary {
-		f.States = []hostler.State{
-			hostler.StateFailed, hostler.StateCancelled, hostler.StateExpired, hostler.StateUnknown,
-		}
+		f.States = notSucceeded
 	}
+	if err := a.printResults(ctx, c, f); err != nil {
+		return err
+	}
+	a.note("%s", "%s", a.countsByState(sum))
+	return nil
+}
+
+// printResults lists the newest jobs of a run, with their outcome.
+func (a *app) printResults(ctx context.Context, c *client.Client, f hostler.JobFilter) error {
 	jobs, more, err := collect(ctx, c.JobsLister(f), maxSummary)
 	if err != nil {
 		return err
@@ -187,8 +199,7 @@ func (a *app) printSummary(ctx context.Context, c *client.Client, sum hostler.Ru
 	}
 	if more {
 		a.note("showing the newest %d; for all of them: hostler job list --run %s --limit 0",
-			"仅显示最新的 %d 个；查看全部：hostler job list --run %s --limit 0", maxSummary, sum.Run)
+			"仅显示最新的 %d 个；查看全部：hostler job list --run %s --limit 0", maxSummary, f.Run)
 	}
-	a.note("%s", "%s", a.countsByState(sum))
 	return nil
 }

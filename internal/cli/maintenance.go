@@ -22,7 +22,7 @@ To hold all jobs of the project, use 'hostler dispatch hold --of-project'.`,
 			`将资产或带某些标签的所有资产置于维护：其上的作业不再开始，正在运行的继续。新作业等待维护结束，
 或被拒绝；之前等待的作业继续等待。'hostler job why' 显示作业等待的维护。要暂停本项目的全部作业，
 请用 'hostler dispatch hold --of-project'。`),
-		example: `hostler maintenance start --asset web1 --for 2h --reason 'kernel update'
+		example: `hostler maintenance start web1 --for 2h --reason 'kernel update'
 hostler maintenance start --label rack=7 --until '2027-01-31 18:00' --refuse --reason 'power'
 hostler maintenance end web1`,
 	}, a.maintenanceStart(), a.maintenanceList(), a.maintenanceEnd())
@@ -31,18 +31,21 @@ hostler maintenance end web1`,
 func (a *app) maintenanceStart() *cobra.Command {
 	var in hostler.HoldInput
 	refuse := false
-	cmd := a.cmd("start [flags]", doc{
+	cmd := a.cmd("start [ASSET] [flags]", doc{
 		short: txt("put an asset or a label into maintenance", "将资产或标签置于维护"),
 		long: txt(`Put an asset or a label into maintenance. Without --for and --until it lasts until
 'hostler maintenance end'. The same asset or label again replaces its maintenance: so it
 is made longer.`,
 			`将资产或标签置于维护。不带 --for 和 --until 时持续到 'hostler maintenance end'。
 对同一资产或标签再次执行即替换，可用于延长。`),
-		example: `hostler maintenance start --asset web1 --for 2h --reason 'kernel update'
+		example: `hostler maintenance start web1 --for 2h --reason 'kernel update'
 hostler maintenance start --label rack=7 --refuse --reason power`,
-	}, func(ctx context.Context, c *client.Client, _ []string) error {
-		if in.Asset == "" && len(in.Labels) == 0 {
-			return hostler.Errorf(hostler.CodeInvalid, "give --asset or --label", "请指定 --asset 或 --label")
+	}, func(ctx context.Context, c *client.Client, args []string) error {
+		if len(args) > 0 {
+			in.Asset = args[0]
+		}
+		if (in.Asset == "") == (len(in.Labels) == 0) {
+			return hostler.Errorf(hostler.CodeInvalid, "give one asset, or --label", "请指定一个资产，或 --label")
 		}
 		if refuse {
 			in.Mode = hostler.HoldRefuse
@@ -53,12 +56,10 @@ hostler maintenance start --label rack=7 --refuse --reason power`,
 		}
 		return one(a, h, a.holdColumns())
 	})
-	cmd.Flags().StringVar(&in.Asset, "asset", "", a.t("name or id of the asset", "资产名称或 ID"))
 	cmd.Flags().Var(pairsFlag{&in.Labels}, "label", a.t("all assets with this label; may be repeated", "带此标签的所有资产；可重复"))
 	cmd.Flags().BoolVar(&refuse, "refuse", false, a.t("refuse new jobs instead of letting them wait", "拒绝新作业，而不是让其等待"))
 	a.termFlags(cmd, &in.HoldTerms)
-	cmd.MarkFlagsMutuallyExclusive("asset", "label")
-	a.complete(cmd, "asset", assetNames())
+	a.complete(cmd, "", assetNames())
 	return cmd
 }
 

@@ -199,7 +199,7 @@ func (a *app) printPlan(p hostler.RunPlan) error {
 }
 
 // waitRun watches a run, and prints it when it has ended or waits for people. On a terminal
-// the picture is the print.
+// the picture is the print. Of a run that failed, the jobs that did not succeed follow.
 func (a *app) waitRun(ctx context.Context, c *client.Client, id hostler.RunID) error {
 	r, err := a.watchRun(ctx, c, id)
 	if err != nil {
@@ -207,6 +207,11 @@ func (a *app) waitRun(ctx context.Context, c *client.Client, id hostler.RunID) e
 	}
 	if term.Columns(a.out) == 0 || a.output != "table" || r.State == "" {
 		if err := a.printRun(r); err != nil {
+			return err
+		}
+	}
+	if a.output == "table" && r.State == hostler.RunFailed {
+		if err := a.printResults(ctx, c, hostler.JobFilter{Run: id, States: notSucceeded}); err != nil {
 			return err
 		}
 	}
