@@ -44,6 +44,15 @@ func TestRunTask(t *testing.T) {
 			t.Errorf("%s %s %s: %d %s, want %d with %q", c.method, c.media, c.body, status, body, c.status, c.has)
 		}
 	}
+	var answers []string
+	for range 2 {
+		r := w.request(t, operator, "POST", "/run-task", `{"task_name":"night"}`)
+		r.Header.Set("Idempotency-Key", "once")
+		answers = append(answers, w.send(t, r).Body)
+	}
+	if answers[0] != answers[1] {
+		t.Errorf("a repeated call with its key answers %s and %s", answers[0], answers[1])
+	}
 	a := w.do(t, operator, "POST", "/api/v1/schedules/run", `{"name":"night"}`)
 	if a.Status != http.StatusCreated {
 		t.Errorf("by name: %d %s", a.Status, a.Body)

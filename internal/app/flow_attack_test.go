@@ -339,3 +339,27 @@ func TestSecretsStayInsideFlows(t *testing.T) {
 		}
 	})
 }
+
+// TestOneDoesNotSkipWhatTwoDecide: skipping an approval is no way around its quorum. A run
+// that goes on has no failed hosts yet that another could run on.
+func TestOneDoesNotSkipWhatTwoDecide(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		w.asset(t, hostler.AssetInput{Name: "web1"})
+		must(w.Apply(ctx, w.admin, hostler.ApplyInput{Documents: "apiVersion: hostler/v1\nkind: Template\nname: two\nsteps:\n" +
+			"- {id: agree, approval: {title: go on, quorum: 2}}\n- {id: look, action: check_port, target: {assets: [web1]}}\n"}))(t)
+		run := must(w.StartRun(ctx, w.operator, hostler.RunRequest{Template: "two"}, ""))(t)
+		_, err := w.SkipStep(ctx, w.admin, run.Run, "agree", hostler.SkipInput{Reason: "in a hurry"})
+		wantCode(t, err, hostler.CodeConflict)
+		if steps := must(w.Run(ctx, w.viewer, run.Run))(t).Steps; steps[0].State == hostler.StepSkipped {
+			t.Error("the approval was skipped")
+		}
+		must(w.Apply(ctx, w.admin, hostler.ApplyInput{Documents: "apiVersion: hostler/v1\nkind: Template\nname: again\nsteps:\n" +
+			"- {id: look, action: check_port, target: {from_run: {run: " + run.Run.String() + ", hosts: failed}}}\n"}))(t)
+		_, err = w.StartRun(ctx, w.operator, hostler.RunRequest{Template: "again"}, "")
+		wantCode(t, err, hostler.CodeInvalid)
+		if err == nil || !strings.Contains(err.Error(), "has not ended") {
+			t.Errorf("error %v", err)
+		}
+	})
+}

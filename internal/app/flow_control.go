@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/flow"
@@ -123,6 +124,11 @@ func (s *scope) maySkip(r *store.RunRow, row *store.RunStepRow) error {
 	for i := range specs {
 		within := specs[i].ID == row.Step || strings.HasPrefix(specs[i].ID, row.Step+".")
 		if a := specs[i].Approval; a != nil && within {
+			if a.Quorum > 1 && rows[i].State != hostler.StepSucceeded {
+				return hostler.Errorf(hostler.CodeConflict,
+					"the approval %s wants %d people: one cannot skip it; reject it, or terminate the run",
+					"审批 %s 需要 %d 人，一人不能跳过；可拒绝审批或终止执行", specs[i].ID, a.Quorum)
+			}
 			if err := s.mayGrant(approversOf(a), a.Self, r.Requester); err != nil {
 				return err
 			}
@@ -296,6 +302,9 @@ func (a *App) CheckJobs(
 		}
 		act, err := a.enabledAction(jobs.Action, args[i])
 		if err == nil {
+			err = sameCredentials(act, jobs.Args, args[i])
+		}
+		if err == nil {
 			err = commands.check(act, args[i])
 		}
 		if hostler.CodeOf(err) == hostler.CodeInternal {
@@ -376,4 +385,22 @@ func (s *scope) restart(r *store.RunRow, which func(step *store.RunStepRow) bool
 	}
 	r.State, r.Stop, r.EndedAt = hostler.RunRunning, "", time.Time{}
 	return s.RestartSteps(restarted)
+}
+
+// sameCredentials refuses args whose outputs of earlier steps, which a host prints, name a
+// credential that the args of the step do not.
+func sameCredentials(act *action.Action, before, after json.RawMessage) error {
+	if act.Credentials == nil {
+		return nil
+	}
+	known := map[action.CredentialUse]bool{}
+	for _, use := range act.Credentials(before) {
+		known[action.CredentialUse{Name: use.Name, Use: use.Use}] = true
+	}
+	for _, use := range act.Credentials(after) {
+		if !known[action.CredentialUse{Name: use.Name, Use: use.Use}] {
+			return hostler.Invalid("args", "an output of a step must not name a credential", "步骤输出不得指定凭据")
+		}
+	}
+	return nil
 }

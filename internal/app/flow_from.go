@@ -67,6 +67,9 @@ func (n *newRun) hostsFrom(from *hostler.FromRun) (map[hostler.AssetID]bool, err
 	if run == nil {
 		return nil, hostler.NotFound(runKind, id.String())
 	}
+	if !run.State.Ended() {
+		return nil, hostler.Errorf(hostler.CodeConflict, "the run %s has not ended", "执行 %s 尚未结束", id)
+	}
 	rows, err := n.RunSteps(id)
 	if err != nil {
 		return nil, err

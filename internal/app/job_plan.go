@@ -111,7 +111,7 @@ func (a *App) planOf(in plannedRequest) (*plan, error) {
 	if err := fields.Err(); err != nil {
 		return nil, err
 	}
-	p.setLane(req)
+	p.setLane(req, len(in.late) > 0)
 	if p.inline != nil {
 		p.spec.Target = a.jobTarget(p.inline)
 	}
@@ -293,8 +293,12 @@ func (p *plan) checkLane(fields *check.Fields, req hostler.JobRequest) {
 // one that may change a host runs in the lane of its asset, and is not repeated by
 // itself. The lane key of the request is set as it was given: the project, which is
 // a part of the full key, is known only in the transaction.
-func (p *plan) setLane(req hostler.JobRequest) {
+// Of args that are known only later, the worst is assumed.
+func (p *plan) setLane(req hostler.JobRequest, late bool) {
 	traits := p.act.Traits(req.Args)
+	if late {
+		traits.Idempotent, traits.Changes = false, true
+	}
 	p.spec.Action = p.act.Name
 	if p.spec.OnLost == "" {
 		p.spec.OnLost = hostler.OnLostAsk

@@ -166,8 +166,9 @@ func (f *firing) fire(id hostler.ScheduleID) (err error) {
 			return err
 		}
 		if !wait {
-			if active, queued = active+1, queued-1; f.failed != nil {
-				return f.move(queued) // the failure was that of the queued fire
+			if active, queued = active+1, queued-1; f.failed != nil || f.row.Task.IsFlow() {
+				// The failure was that of the queued fire; a flow was prepared for one run only.
+				return f.move(queued)
 			}
 		}
 	}

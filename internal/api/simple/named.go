@@ -38,7 +38,13 @@ type NamedRun struct {
 	Status  string `json:"task_status"`
 }
 
-func (s *api) runNamed(ctx context.Context, c *rest.Call, in *rest.Payload[NamedInput]) (NamedRun, error) {
+// namedCall is a call of /run-task.
+type namedCall struct {
+	rest.Idempotent
+	rest.Payload[NamedInput]
+}
+
+func (s *api) runNamed(ctx context.Context, c *rest.Call, in *namedCall) (NamedRun, error) {
 	var list []json.RawMessage
 	var kwargs map[string]json.RawMessage
 	b := &in.Body
@@ -51,7 +57,7 @@ func (s *api) runNamed(ctx context.Context, c *rest.Call, in *rest.Payload[Named
 		return NamedRun{}, hostler.Invalid("args", "must be empty: give the arguments by name, in kwargs",
 			"须为空：请在 kwargs 中按名称给出参数")
 	}
-	run, err := s.RunNamed(ctx, c.Caller, b.Name, b.Kwargs, "")
+	run, err := s.RunNamed(ctx, c.Caller, b.Name, b.Kwargs, in.Key)
 	if err != nil {
 		return NamedRun{}, err
 	}

@@ -24,6 +24,10 @@ func init() {
 		lib.Xsqlite3_config(tls, lib.SQLITE_CONFIG_MEMSTATUS, libc.VaList(args, int32(0))) != lib.SQLITE_OK {
 		panic("sqlite: it was used before its mutexes were set")
 	}
+	// Its own start relies on a recursive mutex, so it is not left to the first connections.
+	if lib.Xsqlite3_initialize(tls) != lib.SQLITE_OK {
+		panic("sqlite: it cannot start")
+	}
 }
 
 // mutexMethods are C functions: pointers to Go function values, as the driver calls them.
