@@ -49,6 +49,9 @@ func (n *newRun) hostsFrom(from *hostler.FromRun) (map[hostler.AssetID]bool, err
 	if !n.may(auth.ReadRun) {
 		return nil, refusal(n.caller, auth.ReadRun)
 	}
+	if seen, ok := n.fromSeen[*from]; ok {
+		return seen, nil
+	}
 	id := from.Run
 	if id == 0 {
 		last, err := n.LastEndedRun(n.project, from.Name)
@@ -88,6 +91,7 @@ func (n *newRun) hostsFrom(from *hostler.FromRun) (map[hostler.AssetID]bool, err
 	if !known && from.Step != "" {
 		return nil, hostler.NotFound(stepKind, from.Step)
 	}
+	n.fromSeen[*from] = out
 	return out, nil
 }
 

@@ -147,6 +147,7 @@ type newRun struct {
 	within   []string // names of the templates that are being expanded
 	sets     [][]store.RunHost
 	setAt    map[string]int // by what selects the hosts; from 1
+	fromSeen map[hostler.FromRun]map[hostler.AssetID]bool
 	setSeen  map[int][]store.Target
 	queues   map[string]*store.Admission
 	hosts    int // of all sets
@@ -161,7 +162,11 @@ type newRun struct {
 
 // newRun prepares a run. The error names everything that is wrong.
 func (s *scope) newRun(in hostler.RunRequest, id hostler.RunID, commands *commandCheck) (*newRun, error) {
-	n := &newRun{scope: s, in: in, commandCheck: commands, setAt: map[string]int{}, setSeen: map[int][]store.Target{}, queues: map[string]*store.Admission{}, code: hostler.CodeInvalid}
+	n := &newRun{
+		scope: s, in: in, commandCheck: commands, code: hostler.CodeInvalid,
+		setAt: map[string]int{}, setSeen: map[int][]store.Target{},
+		fromSeen: map[hostler.FromRun]map[hostler.AssetID]bool{}, queues: map[string]*store.Admission{},
+	}
 	if err := n.find(); err != nil {
 		return nil, err
 	}
