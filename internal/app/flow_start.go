@@ -45,23 +45,13 @@ func (a *App) StartRun(ctx context.Context, c auth.Caller, in hostler.RunRequest
 	if found {
 		return view(ctx, g, func(s *scope) (hostler.Run, error) { return s.flowRun(id) })
 	}
-	// The run is prepared on a snapshot first: a faulty request never takes a lock, and
-	// judging commands may take long.
-	err = a.store.InTx(ctx, func(tx *store.Tx) error {
-		id, err = tx.NewRunID(true)
-		return err
-	})
-	if err != nil {
-		return hostler.Run{}, err
-	}
-	commands, _, err := prepareRun(ctx, g, in, id, func(*newRun) (struct{}, error) { return struct{}{}, nil })
+	id, commands, err := a.judgeNewRun(ctx, a.store, g, in)
 	if err != nil {
 		a.recordRuleRefusal(ctx, g, err)
 		return hostler.Run{}, err
 	}
-	commands.close()
 	return change(ctx, g, func(s *scope) (hostler.Run, error) {
-		id, err := idempotent(s, key, func() (hostler.RunID, error) { return s.startRun(in, id, commands) })
+		id, err := idempotent(s, key, func() (hostler.RunID, error) { return s.startRun("", in, id, commands) })
 		if err != nil {
 			return hostler.Run{}, err
 		}
@@ -99,14 +89,33 @@ func prepareRun[T any](
 	return commands, out, err
 }
 
-func (s *scope) startRun(
-	in hostler.RunRequest, id hostler.RunID, commands *commandCheck,
-) (hostler.RunID, error) {
-	return s.startScheduled("", in, id, commands)
+// judgeRun prepares a run on a snapshot, where a faulty request takes no lock and judging
+// its commands may take long.
+func judgeRun(ctx context.Context, g grant, in hostler.RunRequest, id hostler.RunID) (*commandCheck, error) {
+	commands, _, err := prepareRun(ctx, g, in, id, func(*newRun) (none struct{}, err error) { return none, nil })
+	if commands != nil {
+		commands.close()
+	}
+	return commands, err
 }
 
-// startScheduled is startRun for a schedule that names a calendar, or none.
-func (s *scope) startScheduled(
+// judgeNewRun is judgeRun for a run that is to be started, whose id it allocates.
+func (a *App) judgeNewRun(
+	ctx context.Context, st *store.Store, g grant, in hostler.RunRequest,
+) (id hostler.RunID, commands *commandCheck, err error) {
+	err = st.InTx(ctx, func(tx *store.Tx) error {
+		id, err = tx.NewRunID(true)
+		return err
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	commands, err = judgeRun(ctx, g, in, id)
+	return id, commands, err
+}
+
+// startRun creates a run; calendar is that of a schedule, or "".
+func (s *scope) startRun(
 	calendar string, in hostler.RunRequest, id hostler.RunID, commands *commandCheck,
 ) (hostler.RunID, error) {
 	if err := s.FreezeLanes(); err != nil {

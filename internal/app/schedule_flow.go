@@ -62,11 +62,10 @@ func (a *App) putFlowSchedule(ctx context.Context, g grant, row store.ScheduleRo
 	if err != nil {
 		return hostler.Schedule{}, renameTask(err, "task.")
 	}
-	commands, _, err := prepareRun(ctx, g, in, 0, func(*newRun) (struct{}, error) { return struct{}{}, nil })
+	commands, err := judgeRun(ctx, g, in, 0)
 	if err != nil {
 		return hostler.Schedule{}, renameTask(err, "task.")
 	}
-	commands.close()
 	return change(ctx, g, func(s *scope) (hostler.Schedule, error) {
 		row := row
 		// Once more, because an admin allows uses of credentials by this.
@@ -90,7 +89,7 @@ func (a *App) runFlowSchedule(
 	if err != nil || found {
 		return before, err
 	}
-	id, commands, err := a.prepareFlow(ctx, a.store, g, in)
+	id, commands, err := a.judgeNewRun(ctx, a.store, g, in)
 	if err != nil {
 		return hostler.ScheduleRun{}, err
 	}
@@ -100,30 +99,12 @@ func (a *App) runFlowSchedule(
 			return hostler.ScheduleRun{}, err
 		}
 		return idempotent(s, key, func() (hostler.ScheduleRun, error) {
-			if _, err := s.startScheduled(row.Calendar, in, id, commands); err != nil {
+			if _, err := s.startRun(row.Calendar, in, id, commands); err != nil {
 				return hostler.ScheduleRun{}, err
 			}
 			return s.recordRunNow(row, hostler.JobsCreated{Run: id})
 		})
 	})
-}
-
-// prepareFlow allocates the id of a run and judges its commands on a snapshot.
-func (a *App) prepareFlow(
-	ctx context.Context, st *store.Store, g grant, in hostler.RunRequest,
-) (id hostler.RunID, commands *commandCheck, err error) {
-	err = st.InTx(ctx, func(tx *store.Tx) error {
-		id, err = tx.NewRunID(true)
-		return err
-	})
-	if err != nil {
-		return 0, nil, err
-	}
-	commands, _, err = prepareRun(ctx, g, in, id, func(*newRun) (struct{}, error) { return struct{}{}, nil })
-	if commands != nil {
-		commands.close()
-	}
-	return id, commands, err
 }
 
 // judgeFlow prepares the run of a fire. What is wrong with it is for the fire to tell.
@@ -132,7 +113,7 @@ func (a *App) judgeFlow(ctx context.Context, g grant, sch *hostler.Schedule) (ho
 	if err != nil {
 		return 0, newCommandCheck(g, nil, nil), nil
 	}
-	id, commands, err := a.prepareFlow(ctx, a.work, g, in)
+	id, commands, err := a.judgeNewRun(ctx, a.work, g, in)
 	if commands != nil {
 		err = nil
 	}
@@ -148,7 +129,7 @@ func (f *firing) startFlow(g grant) (hostler.JobsCreated, error) {
 	if f.flowRun == 0 {
 		return hostler.JobsCreated{}, errNotJudged() // it was no flow a moment ago
 	}
-	id, err := newScope(f.Tx, g).startScheduled(f.row.Calendar, in, f.flowRun, f.commands)
+	id, err := newScope(f.Tx, g).startRun(f.row.Calendar, in, f.flowRun, f.commands)
 	return hostler.JobsCreated{Run: id}, renameTask(err, "task.")
 }
 
