@@ -49,7 +49,8 @@ func (l *refusalLimit) take(k refusalKey, n int, now time.Time) (count int, ok b
 	return count, true
 }
 
-// recordRuleRefusal records in the audit, and as an event, that command rules refused jobs.
+// recordRuleRefusal records in the audit, and as an event, that command rules refused jobs;
+// other errors are none of its business.
 // The detail holds no text of a command: it may contain a secret. A failure is logged: it
 // must not change the answer.
 func (a *App) recordRuleRefusal(ctx context.Context, g grant, errs ...error) {
@@ -75,8 +76,12 @@ func (a *App) writeRuleRefusal(ctx context.Context, g grant, rules, action strin
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalTime)
 	defer cancel()
 	detail, err := json.Marshal(map[string]any{"action": action, "count": count})
+	st := a.store
+	if g.unattended {
+		st = a.work
+	}
 	if err == nil {
-		err = a.store.InTx(ctx, func(tx *store.Tx) error {
+		err = st.InTx(ctx, func(tx *store.Tx) error {
 			tx.Emit(g.project, hostler.EventCommandRefused, hostler.ObjectEvent{Object: rules, By: g.caller.User})
 			return tx.AppendAudit(g.project, hostler.Audit{
 				User: g.caller.User, UserID: g.caller.UserID, Key: g.caller.Key, Remote: g.caller.Remote,

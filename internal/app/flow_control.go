@@ -287,7 +287,10 @@ func (a *App) CheckJobs(
 	if err != nil || len(projects) == 0 {
 		return out, err
 	}
-	g := grant{app: a, project: r.Project, caller: auth.Caller{Project: r.Project, ProjectName: projects[0].Name}}
+	g := grant{app: a, project: r.Project, unattended: true, caller: auth.Caller{
+		Project: r.Project, ProjectName: projects[0].Name, User: r.RequesterName, UserID: r.Requester,
+	}}
+	var refusals []error
 	commands := newCommandCheck(g, nil, func() ([]hostler.CommandRule, error) {
 		rows, err := tx.CommandRules(r.Project)
 		return mergeRules(rows), err
@@ -312,8 +315,11 @@ func (a *App) CheckJobs(
 		}
 		if err != nil {
 			text := reasonOf(err)
-			out[i] = &text
+			out[i], refusals = &text, append(refusals, err)
 		}
+	}
+	if len(refusals) > 0 {
+		tx.AfterCommit(func(ctx context.Context) { a.recordRuleRefusal(ctx, g, refusals...) })
 	}
 	return out, nil
 }

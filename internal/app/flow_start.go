@@ -47,7 +47,6 @@ func (a *App) StartRun(ctx context.Context, c auth.Caller, in hostler.RunRequest
 	}
 	id, commands, err := a.judgeNewRun(ctx, a.store, g, in)
 	if err != nil {
-		a.recordRuleRefusal(ctx, g, err)
 		return hostler.Run{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Run, error) {
@@ -95,6 +94,9 @@ func judgeRun(ctx context.Context, g grant, in hostler.RunRequest, id hostler.Ru
 	commands, _, err := prepareRun(ctx, g, in, id, func(*newRun) (none struct{}, err error) { return none, nil })
 	if commands != nil {
 		commands.close()
+	}
+	if !g.unattended { // or else the transaction tells of it
+		g.app.recordRuleRefusal(ctx, g, err)
 	}
 	return commands, err
 }

@@ -77,9 +77,17 @@ func (a *App) RetryJobs(
 	if err != nil {
 		return hostler.BulkResult{}, err
 	}
-	return change(ctx, g, func(s *scope) (hostler.BulkResult, error) {
-		return idempotent(s, key, func() (hostler.BulkResult, error) { return s.retryAll(ids, commands) })
+	var refusals []error
+	out, err := change(ctx, g, func(s *scope) (hostler.BulkResult, error) {
+		return idempotent(s, key, func() (out hostler.BulkResult, err error) {
+			out, refusals, err = s.retryAll(ids, commands)
+			return out, err
+		})
 	})
+	if err == nil {
+		a.recordRuleRefusal(ctx, g, refusals...)
+	}
+	return out, err
 }
 
 // judgeRetries judges the commands of ended jobs that are to be created again. What is
@@ -130,20 +138,23 @@ func retriable(f *hostler.JobFilter) []hostler.State {
 	return states
 }
 
-func (s *scope) retryAll(ids []hostler.JobID, commands *commandCheck) (hostler.BulkResult, error) {
+// retryAll also returns why jobs were not retried.
+func (s *scope) retryAll(
+	ids []hostler.JobID, commands *commandCheck,
+) (res hostler.BulkResult, refusals []error, err error) {
 	made, err := s.retry(ids, commands)
 	if err != nil {
-		return hostler.BulkResult{}, err
+		return res, nil, err
 	}
-	res := hostler.BulkResult{Matched: len(ids), Items: make([]hostler.ItemOutcome, 0, len(ids))}
+	res = hostler.BulkResult{Matched: len(ids), Items: make([]hostler.ItemOutcome, 0, len(ids))}
 	for _, m := range made {
 		item, err := itemOf(m.of, m.err)
 		if err != nil {
-			return res, err
+			return res, nil, err
 		}
-		res.Items = append(res.Items, item)
+		res.Items, refusals = append(res.Items, item), append(refusals, m.err)
 	}
-	return res, nil
+	return res, refusals, nil
 }
 
 // retried is the result for one job that was to be retried.

@@ -44,15 +44,13 @@ func (a *App) RunJobs(
 	}
 	// The answer is read in the same transaction: a read that fails after the commit
 	// would report as failed what was done.
-	created, err := change(ctx, g, func(s *scope) (hostler.JobsCreated, error) {
+	return change(ctx, g, func(s *scope) (hostler.JobsCreated, error) {
 		created, err := idempotent(s, key, func() (hostler.JobsCreated, error) { return s.runPlan(p) })
 		if err == nil && created.Count == 1 && len(created.Jobs) == 1 {
 			created.Job, err = s.Tx.Job(s.project, created.Jobs[0])
 		}
 		return created, err
 	})
-	a.recordRuleRefusal(ctx, g, err)
-	return created, err
 }
 
 // judge judges the commands of the jobs, before the transaction that creates them, or

@@ -59,8 +59,11 @@ func (a *App) FireSchedules(ctx context.Context) (next time.Time, err error) {
 	return next, g.Wait()
 }
 
-// runError is why the run of a fire could not be created.
-type runError struct{ err error }
+// runError is why the run of a fire could not be created, for the schedule's owner.
+type runError struct {
+	err   error
+	owner grant
+}
 
 func (e *runError) Error() string { return e.err.Error() }
 func (e *runError) Unwrap() error { return e.err }
@@ -80,12 +83,15 @@ func (a *App) fireSchedule(ctx context.Context, id hostler.ScheduleID) error {
 	if errors.Is(err, errUnjudged) {
 		return nil // the schedule has just been changed; it is still due
 	}
-	why := err
-	if failed, ok := errors.AsType[*runError](err); ok {
+	why, failed := err, (*runError)(nil)
+	if errors.As(err, &failed) {
 		why = failed.err
 	}
 	err = a.work.InTx(ctx, func(tx *store.Tx) error { return (&firing{app: a, Tx: tx, failed: why}).fire(id) })
 	if err == nil {
+		if failed != nil {
+			a.recordRuleRefusal(ctx, failed.owner, why)
+		}
 		return nil
 	}
 	// Others go on meanwhile.
@@ -246,9 +252,13 @@ func (f *firing) run(fire *store.FireRow) (wait bool, err error) {
 		f.Emit(f.row.ProjectID, hostler.EventScheduleMissed, hostler.ObjectEvent{Object: f.row.Name})
 		return false, nil
 	}
-	created, err := f.runAsOwner()
+	g, err := f.owner()
+	var created hostler.JobsCreated
+	if err == nil {
+		created, err = f.runAs(g)
+	}
 	if err != nil {
-		return false, &runError{err}
+		return false, &runError{err, g}
 	}
 	fire.State, fire.Active, fire.Run, fire.Jobs = hostler.FireStarted, true, created.Run, created.Count
 	f.row.Problem = nil
@@ -285,12 +295,8 @@ func (f *firing) admitClosed(fire *store.FireRow, queued int) schedule.Admission
 	return schedule.Skip
 }
 
-// runAsOwner creates the jobs with the rights that the owner of the schedule has now.
-func (f *firing) runAsOwner() (hostler.JobsCreated, error) {
-	g, err := f.owner()
-	if err != nil {
-		return hostler.JobsCreated{}, err
-	}
+// runAs creates the jobs with the rights that the owner of the schedule has now.
+func (f *firing) runAs(g grant) (hostler.JobsCreated, error) {
 	if f.row.Task.IsFlow() {
 		return f.startFlow(g)
 	}

@@ -57,7 +57,8 @@ var growing = map[auth.Verb]bool{
 }
 
 // change runs fn in one transaction, which the store may repeat from the start. It
-// does not commit what fn did not record in the audit.
+// does not commit what fn did not record in the audit. A refusal by command rules is
+// recorded apart from it.
 func change[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (out T, err error) {
 	inTx := g.app.store.InTx
 	if growing[g.verb] {
@@ -71,6 +72,7 @@ func change[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (
 		}
 		return err
 	})
+	g.app.recordRuleRefusal(ctx, g, err)
 	return outcome(out, err)
 }
 

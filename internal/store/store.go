@@ -196,6 +196,11 @@ func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
 	})
 }
 
+// AfterCommit calls fn once the transaction is durable.
+func (tx *Tx) AfterCommit(fn func(ctx context.Context)) {
+	tx.onCommit = append(tx.onCommit, func() { fn(tx.ctx) })
+}
+
 func (s *Store) inTx(ctx context.Context, d sqldb.Driver, fn func(tx *Tx) error) error {
 	var topics sqldb.TopicSet
 	var onCommit []func()
