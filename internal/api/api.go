@@ -60,8 +60,7 @@ func New(cfg Config) (http.Handler, error) {
 	plains := append(watch.Routes(),
 		netpulse.Health(watch.StoreError, watch.Open),
 		rest.Plain{Pattern: "GET /{$}", Dialect: native.Dialect, Serve: home(cfg.Version)})
-	proxied := rest.Config{TrustedProxies: cfg.TrustedProxies, ForwardedHeader: cfg.Forwarded}
-	plains = append(plains, approvalRoutes(cfg.App, proxied.ClientAddr)...)
+	plains = append(plains, approvalRoutes(cfg.App)...)
 	return rest.New(rest.Config{
 		Authenticate: cfg.App.Authenticate, KnownKeys: cfg.App.KnownKeys, Default: native.Dialect,
 		Document: native.Prefix + "/openapi.json", Title: "Hostler", Version: cfg.Version,

@@ -2,18 +2,20 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"html/template"
 	"net/http"
+	"strings"
 	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api/native"
 	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/auth"
 )
 
 // This file serves the page behind the link of an approval notice. A GET shows what would
@@ -86,27 +88,36 @@ type pageView struct {
 }
 
 // approvalRoutes are the routes of the page.
-func approvalRoutes(a *app.App, clientOf func(*http.Request) string) []rest.Plain {
-	p := &approvalPages{a, clientOf}
+func approvalRoutes(a *app.App) []rest.Plain {
+	p := &approvalPages{a}
 	return []rest.Plain{
-		{Pattern: "GET " + approvalPath, Dialect: native.Dialect, Serve: p.show},
-		{Pattern: "POST " + approvalPath, Dialect: native.Dialect, Serve: p.decide},
+		{Pattern: "GET " + approvalPath, Dialect: native.Dialect, Serve: p.show, Fail: p.fail},
+		{Pattern: "POST " + approvalPath, Dialect: native.Dialect, Serve: p.decide, Fail: p.fail},
 	}
 }
 
-type approvalPages struct {
-	app      *app.App
-	clientOf func(*http.Request) string
-}
+type approvalPages struct{ app *app.App }
 
 // show asks.
 func (p *approvalPages) show(w http.ResponseWriter, r *http.Request) error {
-	id, token := linkOf(r)
+	id, token, err := p.link(r)
+	if err != nil {
+		return err
+	}
 	found, err := p.app.LinkedApproval(r.Context(), id, token)
 	if err != nil {
-		return p.write(w, r, nil, err, "")
+		return err
 	}
-	return p.write(w, r, &found, nil, "")
+	return p.write(w, r, http.StatusOK, &found, "")
+}
+
+// link returns the link of a request. Guesses are limited and recorded like those of keys.
+func (p *approvalPages) link(r *http.Request) (id hostler.ApprovalID, token string, err error) {
+	id, token = linkOf(r)
+	if err = p.app.CheckLink(id, token); err != nil {
+		err = cmp.Or(rest.WrongSecret(r), err)
+	}
+	return id, token, err
 }
 
 // linkOf reads the link of a request; a wrong one has no approval.
@@ -120,55 +131,61 @@ func linkOf(r *http.Request) (id hostler.ApprovalID, token string) {
 // decide decides. Browsers that were led here by another site are refused; without the key
 // in the form such a request could do nothing anyway.
 func (p *approvalPages) decide(w http.ResponseWriter, r *http.Request) error {
-	id, token := linkOf(r)
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
-		return p.write(w, r, nil, hostler.Errorf(hostler.CodeForbidden, "open the link itself and decide there",
-			"请直接打开链接再作决定"), "")
+		return hostler.Errorf(hostler.CodeForbidden, "open the link itself and decide there",
+			"请直接打开链接再作决定")
+	}
+	id, token, err := p.link(r)
+	if err != nil {
+		return err // before the body is read
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		return p.write(w, r, nil, hostler.Errorf(hostler.CodeMalformed, "the form cannot be read", "无法读取表单"), "")
+		return hostler.Errorf(hostler.CodeMalformed, "the form cannot be read", "无法读取表单")
 	}
 	decision := r.PostForm.Get("decision")
 	if decision != "approve" && decision != "reject" {
-		return p.write(w, r, nil, hostler.Invalid("decision", "must be approve or reject", "须为 approve 或 reject"), "")
+		return hostler.Invalid("decision", "must be approve or reject", "须为 approve 或 reject")
 	}
 	done, err := p.app.DecideLinked(r.Context(), id, token, app.LinkedDecision{
-		Approve: decision == "approve", Key: r.PostForm.Get("key"), Remote: p.clientOf(r),
+		Approve: decision == "approve",
+		Login: func(project string) (auth.Caller, error) {
+			return rest.Login(r, strings.TrimSpace(r.PostForm.Get("key")), project)
+		},
 		DecisionInput: hostler.DecisionInput{Digest: r.PostForm.Get("digest"), Comment: r.PostForm.Get("comment")},
 	})
 	if err != nil {
-		shown, again := p.app.LinkedApproval(r.Context(), id, token)
-		if again != nil {
-			return p.write(w, r, nil, err, "")
-		}
-		return p.write(w, r, &shown, err, "")
+		return err
 	}
 	word := map[hostler.ApprovalState]string{
 		hostler.ApprovalApproved: "approved", hostler.ApprovalRejected: "rejected",
 	}[done.State]
-	if word == "" {
-		word = "counted"
-	}
-	return p.write(w, r, nil, nil, word)
+	return p.write(w, r, http.StatusOK, nil, pageTexts[langOf(r)][cmp.Or(word, "counted")])
 }
 
-// write writes the page: an approval to decide on, why it could not be decided, or the
-// decision.
-func (p *approvalPages) write(w http.ResponseWriter, r *http.Request, a *hostler.Approval, why error, word string) error {
-	lang := rest.Lang(r.Header.Get("Accept-Language"), hostler.LangEN)
-	v := pageView{Lang: lang, T: pageTexts[lang], Approval: a, Message: pageTexts[lang][word]}
-	status := http.StatusOK
-	if why != nil {
-		e, ok := errors.AsType[*hostler.Error](why)
-		if !ok || e.Code == hostler.CodeInternal {
-			return why
-		}
-		status, v.Message = e.Code.HTTPStatus(), e.Text.In(lang)+" "+v.T["back"]
-		for _, f := range e.Fields {
-			v.Message += " " + f.Path + ": " + f.Text.In(lang)
-		}
+// fail tells why nothing was decided, and asks again as long as the link is good.
+func (p *approvalPages) fail(w http.ResponseWriter, r *http.Request, problem *rest.Problem) {
+	message := problem.Line() + " " + pageTexts[langOf(r)]["back"]
+	var shown *hostler.Approval
+	id, token := linkOf(r)
+	if found, err := p.app.LinkedApproval(r.Context(), id, token); err == nil && r.Method == http.MethodPost {
+		shown = &found
 	}
+	if err := p.write(w, r, problem.Status, shown, message); err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+func langOf(r *http.Request) hostler.Lang {
+	return rest.Lang(r.Header.Get("Accept-Language"), hostler.LangEN)
+}
+
+// write writes the page: an approval to decide on, if it is still asked for, and a message.
+func (p *approvalPages) write(
+	w http.ResponseWriter, r *http.Request, status int, a *hostler.Approval, message string,
+) error {
+	lang := langOf(r)
+	v := pageView{Lang: lang, T: pageTexts[lang], Approval: a, Message: message}
 	if a != nil {
 		v.At = a.CreatedAt.UTC().Format(time.DateTime) + " UTC"
 		if a.ExpiresAt != nil {
@@ -179,10 +196,15 @@ func (p *approvalPages) write(w http.ResponseWriter, r *http.Request, a *hostler
 			v.Plan = plan.String()
 		}
 	}
+	var page bytes.Buffer
+	if err := approvalPage.Execute(&page, v); err != nil {
+		return err
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", pagePolicy)
 	h.Set("X-Robots-Tag", "noindex, nofollow")
 	w.WriteHeader(status)
-	return approvalPage.Execute(w, v)
+	_, _ = page.WriteTo(w) // the client may have disconnected
+	return nil
 }

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"net/http"
 	"net/url"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/secret"
 	"hostler.dev/hostler/internal/store"
 )
@@ -171,4 +173,53 @@ func TestApprovalLink(t *testing.T) {
 			t.Error("the log has the link or the key")
 		}
 	})
+}
+
+// TestGuessesAtApprovalLinksAreLimited tries keys in the form of a valid link, and links: an
+// address is limited as with keys in headers, each kind is in the audit and in the log, and a
+// valid key decides all the same.
+func TestGuessesAtApprovalLinksAreLimited(t *testing.T) {
+	for name, guess := range map[string]func(w *env, path, digest string) answer{
+		"keys": func(w *env, path, digest string) answer {
+			return w.post(t, path, url.Values{"digest": {digest}, "key": {auth.NewKey()}, "decision": {"approve"}})
+		},
+		"links": func(w *env, path, _ string) answer {
+			return w.do(t, nobody, "GET", path[:len(path)-8]+rand.Text()[:8], "")
+		},
+		"links by forms": func(w *env, path, digest string) answer {
+			return w.post(t, path+"x", url.Values{"digest": {digest}, "key": {w.keys[approver]}, "decision": {"approve"}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newEnv(t)
+			a, path := w.asked(t)
+			statuses := map[int]int{}
+			for range 60 {
+				statuses[guess(w, path, a.Digest).Status]++
+			}
+			if n := statuses[http.StatusTooManyRequests]; n < 30 || statuses[http.StatusOK] > 0 {
+				t.Errorf("answers %v", statuses)
+			}
+			var audit hostler.List[hostler.Audit]
+			w.mustDo(t, admin, "GET", "/api/v1/audit?verb=auth.refuse", "", &audit)
+			kinds := map[string]int{}
+			for _, row := range audit.Items {
+				kinds[row.Object]++
+			}
+			if kinds["unauthenticated"] != 1 || kinds["rate_limited"] != 1 {
+				t.Errorf("records %v", kinds)
+			}
+			if n := strings.Count(w.log.String(), `"msg":"refused"`); n != 2 {
+				t.Errorf("%d lines in the log, want 2", n)
+			}
+			metrics := w.do(t, viewer, "GET", "/metrics", "").Body
+			if !strings.Contains(metrics, `hostler_refusals_total{code="rate_limited"} `) {
+				t.Error("the metrics do not count them")
+			}
+			form := url.Values{"digest": {a.Digest}, "key": {w.keys[approver]}, "decision": {"approve"}}
+			if got := w.post(t, path, form); got.Status != http.StatusOK {
+				t.Errorf("a valid key: %d\n%s", got.Status, got.Body)
+			}
+		})
+	}
 }

@@ -37,13 +37,21 @@ func (a *App) LinkedApproval(ctx context.Context, id hostler.ApprovalID, token s
 	return out, err
 }
 
-func (a *App) linked(ctx context.Context, id hostler.ApprovalID, token string) (out hostler.Approval, project string, err error) {
+// CheckLink refuses a link that was never valid. It reads nothing.
+func (a *App) CheckLink(id hostler.ApprovalID, token string) error {
 	valid := 0
 	for _, digest := range a.cfg.Box.Digests(linkPurpose, []byte(id.String())) {
 		valid |= subtle.ConstantTimeCompare([]byte(tokenOf(digest)), []byte(token))
 	}
 	if valid != 1 {
-		return out, "", errLink()
+		return errLink()
+	}
+	return nil
+}
+
+func (a *App) linked(ctx context.Context, id hostler.ApprovalID, token string) (out hostler.Approval, project string, err error) {
+	if err := a.CheckLink(id, token); err != nil {
+		return out, "", err
 	}
 	err = a.store.View(ctx, func(tx *store.Tx) error {
 		row, name, err := tx.ApprovalByID(id)
@@ -72,11 +80,11 @@ func errLink() error {
 type LinkedDecision struct {
 	hostler.DecisionInput
 	Approve bool
-	Key     string // the API key of the person who decides
-	Remote  string
+	// Login returns the person who decides, in the project of the approval.
+	Login func(project string) (auth.Caller, error)
 }
 
-// DecideLinked decides on the approval of a link, as the user of the key.
+// DecideLinked decides on the approval of a link, as the person whom Login returns.
 func (a *App) DecideLinked(
 	ctx context.Context, id hostler.ApprovalID, token string, in LinkedDecision,
 ) (hostler.Approval, error) {
@@ -84,8 +92,8 @@ func (a *App) DecideLinked(
 	if err != nil {
 		return hostler.Approval{}, err
 	}
-	var c auth.Caller
-	if c, err = a.Authenticate(ctx, in.Key, project, in.Remote); err != nil {
+	c, err := in.Login(project)
+	if err != nil {
 		return hostler.Approval{}, err
 	}
 	if in.Approve {

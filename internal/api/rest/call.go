@@ -136,6 +136,11 @@ func (s *core) shareConnections(ctx context.Context, answer *recorder, c auth.Ca
 // authenticate returns the caller whose key the request carries.
 func (s *core) authenticate(ctx context.Context, r *http.Request, d *Dialect) (auth.Caller, error) {
 	key, project := keyAndProject(r, d)
+	return s.login(ctx, r, d, key, project)
+}
+
+// login returns the caller of a key, which the request carries anywhere.
+func (s *core) login(ctx context.Context, r *http.Request, d *Dialect, key, project string) (auth.Caller, error) {
 	if key == "" {
 		return auth.Caller{}, hostler.Errorf(hostler.CodeUnauthenticated,
 			"an API key is required: send it as X-API-KEY or as Authorization: Bearer",
@@ -156,7 +161,7 @@ func (s *core) authenticate(ctx context.Context, r *http.Request, d *Dialect) (a
 		return auth.Caller{}, err
 	}
 	c.Lang = langOf(r, d)
-	if info, ok := r.Context().Value(requestKey{}).(*requestInfo); ok {
+	if info := infoOf(r); info != nil {
 		info.caller = c
 	}
 	return c, nil

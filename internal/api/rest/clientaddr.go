@@ -52,11 +52,6 @@ func peer(r *http.Request) netip.Addr {
 	return a.Unmap().WithZone("")
 }
 
-// ClientAddr is the address of the client of a request, for pages that are no operations.
-func (c Config) ClientAddr(r *http.Request) string {
-	return clientAddr(r, c.TrustedProxies, c.ForwardedHeader)
-}
-
 // clientAddr returns the client's address: the peer or, while the hops are trusted
 // proxies, the address that they forward for. It reads the chain from its near end,
 // since anyone can write the far end.

@@ -107,11 +107,7 @@ func (f *refusals) admit(ctx context.Context, addr, key string) error {
 	if valid {
 		return nil
 	}
-	e := hostler.Errorf(hostler.CodeRateLimited,
-		"too many API keys that are not valid were sent from this address; try again later",
-		"来自此地址的无效 API 密钥过多；请稍后再试")
-	e.RetryAfter = retrySeconds
-	return e
+	return errManyKeys()
 }
 
 // below reports whether a key is looked up without being screened.
@@ -173,11 +169,49 @@ func bound[K comparable, V any](m map[K]V) {
 // requestKey is the key of a request's *requestInfo in its context.
 type requestKey struct{}
 
-// requestInfo is what is known of a request when it is refused.
-type requestInfo struct{ caller auth.Caller }
+// requestInfo is what is known of a request when it is refused. core and dialect are those of
+// plain routes.
+type requestInfo struct {
+	caller  auth.Caller
+	core    *core
+	dialect *Dialect
+}
 
 func withInfo(r *http.Request) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), requestKey{}, &requestInfo{}))
+}
+
+func infoOf(r *http.Request) *requestInfo {
+	info, _ := r.Context().Value(requestKey{}).(*requestInfo)
+	return info
+}
+
+// Login authenticates a key that a plain route does not get from a header, such as the field
+// of a form, within the limits and with the records of those in headers.
+func Login(r *http.Request, key, project string) (auth.Caller, error) {
+	info := infoOf(r)
+	return info.core.login(r.Context(), r, info.dialect, key, project)
+}
+
+// WrongSecret counts and records a secret in the path of a plain route that is not valid, like
+// a key. It returns an error if the address has sent too many of them.
+func WrongSecret(r *http.Request) error {
+	c := infoOf(r).core
+	addr := c.clientAddr(r)
+	if !c.refusals.below(addr, "") {
+		return errManyKeys()
+	}
+	c.refusals.tried(addr, "", false)
+	c.refused(r, hostler.CodeUnauthenticated)
+	return nil
+}
+
+func errManyKeys() error {
+	e := hostler.Errorf(hostler.CodeRateLimited,
+		"too many API keys or links that are not valid were sent from this address; try again later",
+		"来自此地址的无效 API 密钥或链接过多；请稍后再试")
+	e.RetryAfter = retrySeconds
+	return e
 }
 
 // refused counts and records a refusal.
@@ -188,7 +222,7 @@ func (s *core) refused(r *http.Request, code hostler.Code) {
 		return
 	}
 	ref := Refusal{Code: code, Addr: s.clientAddr(r), Route: r.Pattern}
-	if info, ok := r.Context().Value(requestKey{}).(*requestInfo); ok {
+	if info := infoOf(r); info != nil {
 		ref.Caller = info.caller
 	}
 	ref.Count = s.refusals.record(code, ref.Addr, ref.Caller.UserID)

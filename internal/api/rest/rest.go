@@ -43,6 +43,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -273,11 +274,19 @@ func errTarget() error {
 // plain is the handler of a plain route.
 func (s *server) plain(p Plain) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := s.admitPlain(r, p); err != nil {
-			s.fail(w, r, p.Dialect, err)
-			return
+		info := infoOf(r)
+		info.core, info.dialect = &s.core, p.Dialect
+		err := s.admitPlain(r, p)
+		if err == nil {
+			err = p.Serve(w, r)
 		}
-		if err := p.Serve(w, r); err != nil {
+		switch {
+		case err == nil:
+		case p.Fail != nil:
+			problem := s.problem(r, p.Dialect, err)
+			maps.Copy(w.Header(), problem.GetHeaders())
+			p.Fail(w, r, problem)
+		default:
 			s.fail(w, r, p.Dialect, err)
 		}
 	}

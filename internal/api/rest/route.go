@@ -79,6 +79,8 @@ type Plain struct {
 	Open func(r *http.Request) bool
 	// Serve writes the answer, or returns an error before it has written anything.
 	Serve func(w http.ResponseWriter, r *http.Request) error
+	// Fail writes the answer to an error; nil: as the dialect has it.
+	Fail func(w http.ResponseWriter, r *http.Request, p *Problem)
 }
 
 func (p Plain) public(r *http.Request) bool { return p.Verb == "" || p.Open != nil && p.Open(r) }
