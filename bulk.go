@@ -8,6 +8,8 @@ type BulkRequest struct {
 	State  State      `json:"state,omitempty" doc:"resolve only: succeeded or failed"`
 	Note   string     `json:"note,omitempty" maxLength:"2000"`
 
+	OverrideCalendar *CalendarOverride `json:"override_calendar,omitempty" doc:"retry only, for admins: run the jobs although a calendar is closed"`
+
 	OverrideRule *RuleOverride `json:"override_rule,omitempty" doc:"retry only, for admins: run the jobs although command rules demand an approval"`
 }
 

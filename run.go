@@ -46,8 +46,9 @@ type Run struct {
 	Params    json.RawMessage `json:"params,omitempty"`
 	Requester string          `json:"requester,omitempty"`
 	Origin    string          `json:"origin,omitempty" doc:"what started it for the requester, such as schedule:night"`
-	RetryOf   RunID           `json:"retry_of,omitzero"`
+	RetryOf   RunID           `json:"retry_of,omitzero" doc:"the run that it repeats"`
 	CreatedAt *time.Time      `json:"created_at,omitempty"`
+	StartAt   *time.Time      `json:"start_at,omitempty" doc:"when it may begin, because a calendar was closed"`
 	StartedAt *time.Time      `json:"started_at,omitempty"`
 	EndedAt   *time.Time      `json:"ended_at,omitempty"`
 	Steps     []RunStep       `json:"steps,omitempty" doc:"not in lists"`

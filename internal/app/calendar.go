@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"time"
 
 	"hostler.dev/hostler"
@@ -192,105 +190,4 @@ func (a *App) DeleteCalendar(ctx context.Context, c auth.Caller, name string) er
 		return none, s.audit("calendar.delete", name, nil)
 	})
 	return err
-}
-
-// closedError says that a calendar is closed.
-type closedError struct {
-	name   string
-	effect hostler.CalendarEffect
-	until  time.Time
-}
-
-func (e *closedError) Error() string { return fmt.Sprintf("the calendar %s is closed", e.name) }
-
-// checkCalendars refuses what would begin on assets while a calendar that applies is
-// closed; named is the calendar of a schedule. The cause of the error is a [closedError].
-func (s *scope) checkCalendars(named string, targets []store.Target, o *hostler.CalendarOverride) error {
-	if o != nil {
-		return s.checkCalendarOverride(o)
-	}
-	rows, err := s.Tx.Calendars(s.project)
-	if err != nil {
-		return err
-	}
-	known := named == ""
-	for i := range rows {
-		r := &rows[i]
-		applies := r.Name == named
-		known = known || applies
-		if scope := r.Input.Applies; !applies && scope != nil {
-			applies = scope.Project
-			if !applies && len(targets) > 0 {
-				ids := make([]hostler.AssetID, len(targets))
-				for k := range targets {
-					ids[k] = targets[k].ID
-				}
-				if applies, err = s.AnyHasLabels(s.project, ids, scope.Labels); err != nil {
-					return err
-				}
-			}
-		}
-		if !applies {
-			continue
-		}
-		if err := errClosed(r, s.Now()); err != nil {
-			return err
-		}
-	}
-	if !known {
-		return hostler.NotFound(calendarKind, named)
-	}
-	return nil
-}
-
-// errClosed is an error if a calendar is closed.
-func errClosed(r *store.CalendarRow, now time.Time) error {
-	var fields check.Fields
-	times := schedule.ParseCalendar(&fields, r.Input)
-	if times == nil {
-		return fields.Err()
-	}
-	closed, title, until := times.At(now)
-	if !closed {
-		return nil
-	}
-	opens := hostler.Textf("for at least 400 days", "至少 400 天")
-	if !until.IsZero() {
-		at := until.In(times.Zone()).Format("2006-01-02 15:04 -07:00")
-		opens = hostler.Textf("until %s", "至 %s", at)
-	}
-	if title != "" {
-		title = " (" + title + ")"
-	}
-	e := hostler.Errorf(hostler.CodeForbidden,
-		"the calendar %[1]s%[2]s is closed %[3]s: wait, or let an admin override it with a reason (--override-calendar)",
-		"日历 %[1]s%[2]s 在关闭期（%[4]s）：请等待，或由管理员给出原因后强制执行（--override-calendar）",
-		r.Name, title, opens.EN, opens.ZH)
-	e.Cause = &closedError{r.Name, cmp.Or(r.Input.Closed, hostler.ClosedSkip), until}
-	return e
-}
-
-// checkPlanCalendars is checkCalendars for a plan. What a person runs waits until a calendar
-// opens that lets it wait.
-func (s *scope) checkPlanCalendars(p *plan, targets []store.Target) error {
-	err := s.checkCalendars(p.calendar, targets, p.overrideCalendar)
-	closed, ok := errors.AsType[*closedError](err)
-	if !ok || p.schedule != "" || p.rollout != nil || closed.effect != hostler.ClosedWait || closed.until.IsZero() {
-		return err
-	}
-	if p.runAt == nil || p.runAt.Before(closed.until) {
-		p.runAt = &closed.until
-	}
-	return nil
-}
-
-func (s *scope) checkCalendarOverride(o *hostler.CalendarOverride) error {
-	if !s.may(auth.OverrideRule) {
-		return hostler.Errorf(hostler.CodeForbidden, "only an admin of the project may override a calendar",
-			"只有项目管理员可以在关闭期强制执行")
-	}
-	var fields check.Fields
-	fields.Given("override_calendar.reason", o.Reason)
-	fields.Line("override_calendar.reason", o.Reason, 1000)
-	return fields.Err()
 }

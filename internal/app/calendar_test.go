@@ -91,3 +91,86 @@ func TestRunsInAClosedCalendar(t *testing.T) {
 		}
 	})
 }
+
+// TestEveryWayAsksTheCalendars: whatever creates jobs on a host is refused while a calendar of
+// its labels is closed, or waits until all calendars are open.
+func TestEveryWayAsksTheCalendars(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		w.asset(t, hostler.AssetInput{Name: "web1", Address: "10.0.0.7", Labels: map[string]string{"env": "prod"}})
+		must(w.Apply(ctx, w.admin, hostler.ApplyInput{Documents: timedDocuments}))(t)
+		req := hostler.JobRequest{Action: "check_port", Args: []byte(`{"port":22}`), Assets: []string{"web1"}}
+		before := must(w.RunJobs(ctx, w.operator, req, ""))(t)
+		w.endJobs(t)
+		w.put(t, w.operator, "check", everyMinute())
+		inline := req
+		inline.Assets, inline.Target = nil, &hostler.InlineTarget{Address: "10.0.0.7"}
+		rollout := req
+		rollout.Rollout = &hostler.Rollout{MaxFailures: hostler.Amount{N: 1}}
+		at := w.h.Now().Add(30 * time.Minute)
+		later := req
+		later.RunAt = &at
+		scope := &hostler.CalendarScope{Labels: map[string]string{"env": "prod"}}
+		ways := map[string]func() error{
+			"jobs":    func() error { return second(w.RunJobs(ctx, w.operator, req, "")) },
+			"later":   func() error { return second(w.RunJobs(ctx, w.operator, later, "")) },
+			"ad hoc":  func() error { return second(w.RunJobs(ctx, w.operator, inline, "")) },
+			"rollout": func() error { return second(w.RunJobs(ctx, w.operator, rollout, "")) },
+			"batch": func() error {
+				out, err := w.RunBatch(ctx, w.operator, []hostler.JobRequest{inline})
+				if err != nil {
+					return err
+				}
+				return out[0].Err
+			},
+			"retry":   func() error { return second(w.RetryJob(ctx, w.operator, before.Jobs[0], "")) },
+			"run":     func() error { return second(w.StartRun(ctx, w.operator, hostler.RunRequest{Task: "look-22"}, "")) },
+			"run now": func() error { return second(w.RunSchedule(ctx, w.operator, app.RunScheduleRequest{Schedule: "check"})) },
+			"by name": func() error { return second(w.RunNamed(ctx, w.operator, "check", nil, "")) },
+		}
+		// One calendar lets wait, but skips would be closed when it opens.
+		now := w.h.Now()
+		w.closedFor(t, "waits", time.Hour, hostler.ClosedWait, scope)
+		must(w.PutCalendar(ctx, w.admin, "skips", hostler.CalendarInput{
+			Applies: scope, Periods: []hostler.ClosedPeriod{{From: now.Add(50 * time.Minute), To: now.Add(2 * time.Hour)}},
+		}))(t)
+		for name, run := range ways {
+			if err := run(); hostler.CodeOf(err) != hostler.CodeForbidden {
+				t.Errorf("%s in a closed calendar: %v", name, err)
+			}
+		}
+		// Both let wait: until both are open.
+		must(w.PutCalendar(ctx, w.admin, "skips", hostler.CalendarInput{
+			Closed: hostler.ClosedWait, Applies: scope,
+			Periods: []hostler.ClosedPeriod{{From: now.Add(50 * time.Minute), To: now.Add(2 * time.Hour)}},
+		}))(t)
+		for name, run := range ways {
+			if err := run(); err != nil {
+				t.Errorf("%s waits for a calendar: %v", name, err)
+			}
+		}
+		advance := func(d time.Duration) {
+			w.h.Advance(d)
+			w.due(t)
+		}
+		advance(119 * time.Minute)
+		if n := w.endJobs(t); n != 0 {
+			t.Errorf("%d jobs began while a calendar was closed", n)
+		}
+		advance(2 * time.Minute)
+		if n := w.endJobs(t); n < 6 {
+			t.Errorf("%d jobs began when the calendars opened", n)
+		}
+		// A time that is reached when all are open is left alone.
+		at = w.h.Now().Add(time.Minute)
+		made := must(w.RunJobs(ctx, w.operator, later, ""))(t)
+		if !made.Job.RunAt.Equal(at.Truncate(time.Microsecond)) {
+			t.Errorf("moved to %s", made.Job.RunAt)
+		}
+		if _, err := w.RetryJobs(ctx, w.operator, hostler.BulkRequest{
+			IDs: before.Jobs, OverrideCalendar: override("incident"),
+		}, ""); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

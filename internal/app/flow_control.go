@@ -390,7 +390,37 @@ func (s *scope) restart(r *store.RunRow, which func(step *store.RunStepRow) bool
 			"所有步骤均已成功，没有可重新执行的内容")
 	}
 	r.State, r.Stop, r.EndedAt = hostler.RunRunning, "", time.Time{}
+	targets, err := s.targetsOfRun(r.ID, restarted)
+	if err != nil {
+		return err
+	}
+	if r.StartAt, err = s.waitForCalendars(begin{targets: targets}); err != nil {
+		return err
+	}
 	return s.RestartSteps(restarted)
+}
+
+// targetsOfRun are the assets of some steps of a run.
+func (s *scope) targetsOfRun(id hostler.RunID, steps []store.RunStepRow) ([]store.Target, error) {
+	const page = 5000
+	var out []store.Target
+	seen := map[int]bool{0: true}
+	for i := range steps {
+		for from := int64(0); !seen[steps[i].HostSet]; from += page {
+			hosts, err := s.Tx.RunHosts(id, steps[i].HostSet, from, page)
+			if err != nil {
+				return nil, err
+			}
+			for _, h := range hosts {
+				out = append(out, store.Target{ID: h.ID})
+			}
+			if len(hosts) < page {
+				break
+			}
+		}
+		seen[steps[i].HostSet] = true
+	}
+	return out, nil
 }
 
 // sameCredentials refuses args whose outputs of earlier steps, which a host prints, name a

@@ -138,7 +138,7 @@ func runOf(r *store.RunRow) hostler.Run {
 		RunSummary: hostler.RunSummary{Run: r.ID, States: map[hostler.State]int{}, Done: r.State.Ended()},
 		State:      r.State, Source: r.Source, Name: r.Name, Template: r.Template, Version: r.Version,
 		Params: json.RawMessage(r.Params), Requester: r.RequesterName, Origin: r.Origin, RetryOf: r.RetryOf, CreatedAt: timeOrNil(r.CreatedAt),
-		StartedAt: timeOrNil(r.StartedAt), EndedAt: timeOrNil(r.EndedAt),
+		StartAt: timeOrNil(r.StartAt), StartedAt: timeOrNil(r.StartedAt), EndedAt: timeOrNil(r.EndedAt),
 	}
 }
 

@@ -131,7 +131,8 @@ func (s *scope) startRun(
 	for _, set := range n.setSeen {
 		targets = append(targets, set...)
 	}
-	if err := s.checkCalendars(calendar, targets, in.OverrideCalendar); err != nil {
+	n.row.StartAt, err = s.waitForCalendars(begin{calendar: calendar, targets: targets, override: in.OverrideCalendar})
+	if err != nil {
 		return 0, err
 	}
 	if err := s.InsertRun(&n.row, n.rows(), n.sets); err != nil {

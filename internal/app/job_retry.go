@@ -27,7 +27,7 @@ func (a *App) RetryJob(ctx context.Context, c auth.Caller, id hostler.JobID, ide
 	}
 	return change(ctx, g, func(s *scope) (hostler.Job, error) {
 		created, err := idempotent(s, key, func() (hostler.JobID, error) {
-			results, err := s.retry(ids, commands)
+			results, err := s.retry(ids, commands, nil)
 			if err != nil {
 				return 0, err
 			}
@@ -80,7 +80,7 @@ func (a *App) RetryJobs(
 	var refusals []error
 	out, err := change(ctx, g, func(s *scope) (hostler.BulkResult, error) {
 		return idempotent(s, key, func() (out hostler.BulkResult, err error) {
-			out, refusals, err = s.retryAll(ids, commands)
+			out, refusals, err = s.retryAll(ids, commands, b.OverrideCalendar)
 			return out, err
 		})
 	})
@@ -140,9 +140,9 @@ func retriable(f *hostler.JobFilter) []hostler.State {
 
 // retryAll also returns why jobs were not retried.
 func (s *scope) retryAll(
-	ids []hostler.JobID, commands *commandCheck,
+	ids []hostler.JobID, commands *commandCheck, o *hostler.CalendarOverride,
 ) (res hostler.BulkResult, refusals []error, err error) {
-	made, err := s.retry(ids, commands)
+	made, err := s.retry(ids, commands, o)
 	if err != nil {
 		return res, nil, err
 	}
@@ -166,7 +166,9 @@ type retried struct {
 
 // retry creates new jobs like ended ones, in one run. An error of one of them is in
 // its result; the others are created all the same.
-func (s *scope) retry(ids []hostler.JobID, commands *commandCheck) ([]retried, error) {
+func (s *scope) retry(
+	ids []hostler.JobID, commands *commandCheck, o *hostler.CalendarOverride,
+) ([]retried, error) {
 	specs, err := s.specsToRetry(ids)
 	if err != nil {
 		return nil, err
@@ -193,6 +195,9 @@ func (s *scope) retry(ids []hostler.JobID, commands *commandCheck) ([]retried, e
 		out[i].of = id
 		spec, err := s.retrySpec(id, specs, keys, commands)
 		if err == nil {
+			err = s.checkRetryCalendars(&spec, o)
+		}
+		if err == nil {
 			err = admission.Check(&spec)
 		}
 		if hostler.CodeOf(err) == hostler.CodeInternal {
@@ -213,6 +218,9 @@ func (s *scope) retry(ids []hostler.JobID, commands *commandCheck) ([]retried, e
 		out[at[n]].id = id
 		detail := map[string]any{"job": id}
 		commands.overrideDetail(detail)
+		if o != nil {
+			detail["override_calendar"] = o.Reason
+		}
 		if err := s.audit("job.retry", out[at[n]].of.String(), detail); err != nil {
 			return nil, err
 		}
@@ -221,6 +229,19 @@ func (s *scope) retry(ids []hostler.JobID, commands *commandCheck) ([]retried, e
 		s.unchanged()
 	}
 	return out, nil
+}
+
+// checkRetryCalendars asks the calendars when a retry may begin.
+func (s *scope) checkRetryCalendars(spec *hostler.JobSpec, o *hostler.CalendarOverride) error {
+	until, err := s.waitForCalendars(begin{targets: []store.Target{{ID: spec.Asset}}, override: o})
+	if err != nil || until.IsZero() {
+		return err
+	}
+	if !spec.ExpiresAt.IsZero() {
+		spec.ExpiresAt = spec.ExpiresAt.Add(until.Sub(s.Now()))
+	}
+	spec.RunAt = until
+	return nil
 }
 
 // specsStep is how many jobs, with their args, specsToRetry reads before it looks at the

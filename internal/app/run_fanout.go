@@ -46,6 +46,9 @@ func (s *scope) fanOut(p *plan, id hostler.RunID, targets []store.Target) (*stor
 		ID: id, Project: s.project, Source: hostler.RunAdHoc, Origin: p.origin(), Name: p.spec.Action, Params: "{}",
 		State: hostler.RunPending, Requester: s.caller.UserID, RequesterName: s.caller.User,
 	}
+	if p.rollout != nil && p.runAt != nil {
+		run.StartAt = *p.runAt // the calendars let it wait
+	}
 	if p.rollout == nil {
 		// A failure of one host is none of the others.
 		step.Rollout = &hostler.Rollout{MaxFailures: hostler.Amount{N: 100, Percent: true}}

@@ -20,6 +20,9 @@ type scope struct {
 	// devices tells of device keys whether another project has them; see [scope.checkDevice].
 	devices map[string]bool
 	foreign map[store.Host]bool // see [scope.findForeign]
+	// calendarRows are the calendars of the project, once calendarsRead.
+	calendarRows  []store.CalendarRow
+	calendarsRead bool
 }
 
 // newScope returns the scope of a transaction, limited to the assets that the caller may

@@ -49,6 +49,14 @@ func (f *calendarFlags) addDays(text string, open bool) {
 	f.in.Days = append(f.in.Days, hostler.CalendarDays{From: from, To: to, Open: open})
 }
 
+// calendarOverride returns the override, if its reason was given.
+func calendarOverride(reason string) *hostler.CalendarOverride {
+	if reason == "" {
+		return nil
+	}
+	return &hostler.CalendarOverride{Reason: reason}
+}
+
 // calendarOverrideFlag adds the flag of a [hostler.CalendarOverride].
 func (a *app) calendarOverrideFlag(fs *pflag.FlagSet, reason *string) {
 	fs.StringVar(reason, "override-calendar", "", a.t("admins only: run it although a calendar is closed, for this reason",

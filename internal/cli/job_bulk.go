@@ -46,6 +46,7 @@ hostler job cancel --run run_0001a2b3c4d`,
 // --retries, which are attempts of the same job.
 func (a *app) jobRetry() *cobra.Command {
 	var override hostler.RuleOverride
+	var overCalendar string
 	cmd := a.bulkCmd(bulkChange{
 		use: "retry [JOB...] [flags]",
 		doc: doc{
@@ -61,12 +62,13 @@ and its history stay.`,
 			hostler.StateFailed, hostler.StateCancelled, hostler.StateExpired, hostler.StateSucceeded,
 		},
 		prepare: func(b *hostler.BulkRequest) error {
-			b.OverrideRule = overrideOf(override)
+			b.OverrideRule, b.OverrideCalendar = overrideOf(override), calendarOverride(overCalendar)
 			return nil
 		},
 		send: (*client.Client).RetryJobs,
 	})
 	a.overrideFlags(cmd, &override)
+	a.calendarOverrideFlag(cmd.Flags(), &overCalendar)
 	return cmd
 }
 

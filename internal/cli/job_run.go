@@ -137,9 +137,7 @@ func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) err
 	if f.req.Webhook, err = a.jobWebhook(f.webhook, f.webhookFile); err != nil {
 		return err
 	}
-	if f.overrideCalendar != "" {
-		f.req.OverrideCalendar = &hostler.CalendarOverride{Reason: f.overrideCalendar}
-	}
+	f.req.OverrideCalendar = calendarOverride(f.overrideCalendar)
 	f.req.OnLost, f.req.OverrideRule = hostler.OnLost(f.onLost), overrideOf(f.override)
 	if f.req.Rollout, err = f.rollout.rollout(); err != nil {
 		return err

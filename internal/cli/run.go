@@ -155,9 +155,7 @@ hostler run start game-update --template --label region=eu --param version=1.2 -
 
 func (a *app) readStartFlags(f *startFlags, name string) error {
 	f.in.Task, f.in.Template = name, ""
-	if f.override != "" {
-		f.in.OverrideCalendar = &hostler.CalendarOverride{Reason: f.override}
-	}
+	f.in.OverrideCalendar = calendarOverride(f.override)
 	if f.template {
 		f.in.Task, f.in.Template = "", name
 	}

@@ -258,9 +258,7 @@ hostler schedule run sunday --param version=1.3 --template-version 4`,
 				return err
 			}
 		}
-		if override != "" {
-			in.OverrideCalendar = &hostler.CalendarOverride{Reason: override}
-		}
+		in.OverrideCalendar = calendarOverride(override)
 		run, err := c.RunSchedule(ctx, names[0], in, idem)
 		if err != nil {
 			return err

@@ -160,6 +160,10 @@ func (a *advance) run(id hostler.RunID) (err error) {
 	if err := a.TakeWakes(id); err != nil || a.row == nil {
 		return err
 	}
+	if a.row.StartAt.After(a.Now()) && !a.row.State.Ended() && a.row.Stop == "" {
+		a.row.WakeAt = a.row.StartAt
+		return a.SaveRun(a.row)
+	}
 	if a.steps, err = a.RunSteps(id); err != nil {
 		return err
 	}

@@ -430,3 +430,26 @@ func TestRunWithoutItsQueue(t *testing.T) {
 		f.wantRun(id, hostler.RunSucceeded)
 	})
 }
+
+// TestARunWaitsUntilItsTime: a run that a calendar lets wait starts nothing before.
+func TestARunWaitsUntilItsTime(t *testing.T) {
+	eachFlow(t, 1, func(t *testing.T, f *flowEnv) {
+		id := f.begin(hostler.Step{ID: "one", Action: "noop"})
+		f.tx(func(tx *store.Tx) error {
+			r, err := tx.LockRun(id)
+			if err != nil {
+				return err
+			}
+			r.StartAt = tx.Now().Add(time.Hour)
+			return tx.SaveRun(r)
+		})
+		f.h.Advance(59 * time.Minute)
+		if n := f.work(succeedAll); n != 0 {
+			t.Errorf("%d jobs began too early", n)
+		}
+		f.h.Advance(2 * time.Minute)
+		if n := f.work(succeedAll); n != 1 {
+			t.Errorf("%d jobs began at its time", n)
+		}
+	})
+}

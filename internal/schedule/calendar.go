@@ -37,15 +37,57 @@ type dayRule struct {
 }
 
 // weekly is closed on days of the week from a time of the day to another; if that is not
-// later, to the one of the next day.
+// later, to the one of the next day. Of times that the clock shows twice, from is the first
+// and to the second, so that it does not open in between.
 type weekly struct {
 	days     [7]bool
 	from, to time.Duration
 }
 
-func (w *weekly) closed(day time.Weekday, at time.Duration) bool {
-	over := w.to <= w.from
-	return w.days[day] && at >= w.from && (over || at < w.to) || over && w.days[(day+6)%7] && at < w.to
+func (w *weekly) closed(zone *time.Location, t time.Time) bool {
+	y, m, d := t.In(zone).Date()
+	for back := range 2 { // days
+		day := time.Date(y, m, d-back, 0, 0, 0, 0, time.UTC)
+		if !w.days[day.Weekday()] {
+			continue
+		}
+		end := day.Add(w.to)
+		if w.to <= w.from {
+			end = end.Add(24 * time.Hour)
+		}
+		from, _ := instants(zone, day.Add(w.from))
+		if _, to := instants(zone, end); !t.Before(from) && t.Before(to) {
+			return true
+		}
+	}
+	return false
+}
+
+// instants are the first and the last instant at which the clock of a zone shows a time,
+// which is given as one in UTC; the leap, if the clock leaps over it.
+func instants(zone *time.Location, wall time.Time) (first, last time.Time) {
+	var leap time.Time
+	for _, near := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
+		_, offset := wall.Add(near).In(zone).Zone()
+		at := wall.Add(-time.Duration(offset) * time.Second)
+		if !wallOf(at.In(zone)).Equal(wall) {
+			leap, _ = at.In(zone).ZoneBounds()
+			if near > 0 {
+				_, leap = at.In(zone).ZoneBounds()
+			}
+			continue
+		}
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+		if at.After(last) {
+			last = at
+		}
+	}
+	if first.IsZero() {
+		return leap, leap
+	}
+	return first, last
 }
 
 // ParseCalendar checks a calendar. It returns nil if there are faults.
@@ -135,10 +177,8 @@ func (c *Closures) Closed(t time.Time) (closed bool, title string) {
 	if d, ok := c.days[wall.Format(time.DateOnly)]; ok {
 		return !d.open, d.title
 	}
-	hour, minute, second := wall.Clock()
-	at := time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute + time.Duration(second)*time.Second
 	for i := range c.weekly {
-		if c.weekly[i].closed(wall.Weekday(), at) {
+		if c.weekly[i].closed(c.zone, t) {
 			return true, ""
 		}
 	}
@@ -176,13 +216,17 @@ func (c *Closures) boundary(t time.Time) (next time.Time) {
 		return next
 	}
 	y, m, d := t.In(c.zone).Date()
-	look(time.Date(y, m, d+1, 0, 0, 0, 0, c.zone))
-	_, change := t.In(c.zone).ZoneBounds() // the clock may leap over a time
+	_, change := t.In(c.zone).ZoneBounds() // the clock may leap over a time, or show it twice
 	look(change)
+	lookAt := func(days int, at time.Duration) {
+		first, last := instants(c.zone, time.Date(y, m, d+days, 0, 0, 0, 0, time.UTC).Add(at))
+		look(first)
+		look(last)
+	}
+	lookAt(1, 0)
 	for i := range c.weekly {
-		for _, at := range []time.Duration{c.weekly[i].from, c.weekly[i].to} {
-			look(time.Date(y, m, d, 0, int(at/time.Minute), 0, 0, c.zone))
-		}
+		lookAt(0, c.weekly[i].from)
+		lookAt(0, c.weekly[i].to)
 	}
 	return next
 }

@@ -109,11 +109,12 @@ func TestCalendarChanges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		clock := rapid.SampledFrom([]string{"", "00:00", "01:30", "02:30", "22:00"})
 		day := rapid.SampledFrom([]string{"MON", "TUE", "FRI", "SAT", "SUN"})
-		begin := time.Date(2026, 3, 26, 0, 0, 0, 0, time.UTC) // before a change of the clock
+		// Before changes of the clock.
+		begin := time.Date(2026, rapid.SampledFrom([]time.Month{3, 10}).Draw(t, "month"), 22, 0, 0, 0, 0, time.UTC)
 		date := func(label string) time.Time {
 			return begin.Add(time.Duration(rapid.IntRange(0, 8*24*60).Draw(t, label)) * time.Minute)
 		}
-		in := hostler.CalendarInput{Zone: rapid.SampledFrom([]string{"UTC", "Europe/Berlin", "Asia/Shanghai"}).Draw(t, "zone")}
+		in := hostler.CalendarInput{Zone: rapid.SampledFrom([]string{"UTC", "Europe/Berlin", "America/Havana", "Asia/Shanghai"}).Draw(t, "zone")}
 		for range rapid.IntRange(0, 2).Draw(t, "weekly") {
 			in.Weekly = append(in.Weekly, hostler.WeeklyPeriod{
 				Days: []string{day.Draw(t, "day")}, From: clock.Draw(t, "from"), To: clock.Draw(t, "to"),
@@ -144,4 +145,21 @@ func TestCalendarChanges(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCalendarOverTheRepeatedHour: what is closed until 02:30 does not open in between when
+// the clock shows that time twice, and opens at the leap when it shows it never.
+func TestCalendarOverTheRepeatedHour(t *testing.T) {
+	c := closures(t, hostler.CalendarInput{
+		Zone: "Europe/Berlin", Weekly: []hostler.WeeklyPeriod{{Days: []string{"SAT"}, From: "22:00", To: "02:30"}},
+	})
+	for from, want := range map[time.Time]time.Time{
+		time.Date(2026, 10, 24, 21, 0, 0, 0, time.UTC): time.Date(2026, 10, 25, 1, 30, 0, 0, time.UTC),
+		time.Date(2026, 3, 28, 21, 30, 0, 0, time.UTC): time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC),
+		time.Date(2026, 7, 11, 21, 0, 0, 0, time.UTC):  time.Date(2026, 7, 12, 0, 30, 0, 0, time.UTC),
+	} {
+		if closed, _, until := c.At(from); !closed || !until.Equal(want) {
+			t.Errorf("at %s closed %v until %s, want %s", from, closed, until, want)
+		}
+	}
 }

@@ -60,12 +60,15 @@ func (tx *Tx) Calendars(project hostler.ProjectID) ([]CalendarRow, error) {
 	return out, err
 }
 
-// AnyHasLabels reports whether one of the assets has all the labels.
-func (tx *Tx) AnyHasLabels(project hostler.ProjectID, assets []hostler.AssetID, labels map[string]string) (bool, error) {
+// AnyHasLabels reports whether one of the assets, or one with the address, has all the labels.
+func (tx *Tx) AnyHasLabels(
+	project hostler.ProjectID, assets []hostler.AssetID, address string, labels map[string]string,
+) (bool, error) {
 	pairs := make([]string, 0, len(labels))
 	for k, v := range labels {
 		pairs = append(pairs, k+"="+v)
 	}
-	return tx.exists(`SELECT l.asset FROM asset_label l WHERE l.project = ? AND l.key || '=' || l.value IN ?* AND l.asset IN ?*
-GROUP BY l.asset HAVING count(*) = ? LIMIT 1`, project, pairs, assets, len(pairs))
+	return tx.exists(`SELECT l.asset FROM asset_label l WHERE l.project = ? AND l.key || '=' || l.value IN ?*
+AND (l.asset IN ?* OR l.asset IN (SELECT a.id FROM asset a WHERE a.project = ? AND a.address = ? AND a.address <> ''))
+GROUP BY l.asset HAVING count(*) = ? LIMIT 1`, project, pairs, assets, project, address, len(pairs))
 }

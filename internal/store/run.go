@@ -34,6 +34,7 @@ type RunRow struct {
 	StartedAt     time.Time         `db:"started_at"`
 	EndedAt       time.Time         `db:"ended_at"`
 	WakeAt        time.Time         `db:"wake_at"`
+	StartAt       time.Time         `db:"start_at"` // it begins not earlier; zero: at once
 }
 
 // RunStepRow is a row of run_step.
@@ -247,7 +248,7 @@ func (tx *Tx) TakeWakes(run hostler.RunID) error {
 // SaveRun stores the state of a locked run.
 func (tx *Tx) SaveRun(r *RunRow) error {
 	_, err := execRows(tx, `UPDATE run SET state = v.state, paused = v.paused, stop = v.stop, started_at = v.started_at,
-ended_at = v.ended_at, wake_at = v.wake_at FROM @rows WHERE run.id = v.id`, []RunRow{*r})
+ended_at = v.ended_at, wake_at = v.wake_at, start_at = v.start_at FROM @rows WHERE run.id = v.id`, []RunRow{*r})
 	return err
 }
 
