@@ -35,6 +35,21 @@ type RunRequest struct {
 	Targets *StepTarget `json:"targets,omitempty" doc:"labels are added to those of each step; assets narrow them, or replace its assets"`
 }
 
+// RerunInput asks for an earlier run again, with edits.
+type RerunInput struct {
+	Args     json.RawMessage `json:"args,omitempty" doc:"an object: its members replace those of the run's args"`
+	Params   json.RawMessage `json:"params,omitempty" doc:"likewise, of a run of a task or template"`
+	Version  int             `json:"version,omitempty" minimum:"0" doc:"of the template; default: the one that the run had"`
+	Latest   bool            `json:"latest,omitempty" doc:"with the latest version of the template"`
+	Target   *StepTarget     `json:"target,omitempty" doc:"instead of the hosts of the run"`
+	Queue    string          `json:"queue,omitempty" maxLength:"64"`
+	Priority int             `json:"priority,omitempty" minimum:"0" maximum:"9"`
+
+	OverrideCalendar *CalendarOverride `json:"override_calendar,omitempty" doc:"admins only: run it although a calendar is closed"`
+
+	OverrideRule *RuleOverride `json:"override_rule,omitempty" doc:"admins only: run it although command rules demand an approval"`
+}
+
 // Run is one execution of a flow. Its counts are those of hosts in all of its steps.
 type Run struct {
 	RunSummary

@@ -67,6 +67,16 @@ func (c *Client) StartRun(ctx context.Context, in hostler.RunRequest, key string
 	return fetch[hostler.Run](ctx, c, call{method: http.MethodPost, path: []string{"runs"}, body: in, idem: key})
 }
 
+// Rerun starts a run like an earlier one, with edits. The key is like that of StartRun.
+func (c *Client) Rerun(ctx context.Context, id hostler.RunID, in hostler.RerunInput, key string) (hostler.Run, error) {
+	if key == "" {
+		key = rand.Text()
+	}
+	r := post(in, "runs", id.String(), "rerun")
+	r.idem = key
+	return fetch[hostler.Run](ctx, c, r)
+}
+
 // PlanRun describes what a run would do, and starts nothing.
 func (c *Client) PlanRun(ctx context.Context, in hostler.RunRequest) (hostler.RunPlan, error) {
 	return fetch[hostler.RunPlan](ctx, c, post(in, "runs", "plan"))

@@ -38,6 +38,13 @@ func (a *App) StartRun(ctx context.Context, c auth.Caller, in hostler.RunRequest
 	if err != nil {
 		return hostler.Run{}, err
 	}
+	return a.startRun(ctx, g, cause{}, in, key)
+}
+
+// startRun judges a run of a task or template, and starts it.
+func (a *App) startRun(
+	ctx context.Context, g grant, why cause, in hostler.RunRequest, key *store.IdemKey,
+) (hostler.Run, error) {
 	id, found, err := answeredBefore[hostler.RunID](ctx, g, key)
 	if err != nil {
 		return hostler.Run{}, err
@@ -50,7 +57,7 @@ func (a *App) StartRun(ctx context.Context, c auth.Caller, in hostler.RunRequest
 		return hostler.Run{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Run, error) {
-		id, err := idempotent(s, key, func() (hostler.RunID, error) { return s.startRun("", in, id, commands) })
+		id, err := idempotent(s, key, func() (hostler.RunID, error) { return s.startRun(why, in, id, commands) })
 		if err != nil {
 			return hostler.Run{}, err
 		}
@@ -116,9 +123,9 @@ func (a *App) judgeNewRun(
 	return id, commands, err
 }
 
-// startRun creates a run; calendar is that of a schedule, or "".
+// startRun creates a run.
 func (s *scope) startRun(
-	calendar string, in hostler.RunRequest, id hostler.RunID, commands *commandCheck,
+	why cause, in hostler.RunRequest, id hostler.RunID, commands *commandCheck,
 ) (hostler.RunID, error) {
 	if err := s.FreezeLanes(); err != nil {
 		return 0, err
@@ -131,15 +138,26 @@ func (s *scope) startRun(
 	for _, set := range n.setSeen {
 		targets = append(targets, set...)
 	}
-	n.row.StartAt, err = s.waitForCalendars(begin{calendar: calendar, targets: targets, override: in.OverrideCalendar})
+	n.row.StartAt, err = s.waitForCalendars(begin{calendar: why.calendar, targets: targets, override: in.OverrideCalendar})
 	if err != nil {
 		return 0, err
+	}
+	n.row.Origin, n.row.RetryOf = why.origin, why.retryOf
+	if t := in.Targets; t != nil {
+		targets, err := json.Marshal(t)
+		if err != nil {
+			return 0, fmt.Errorf("encode targets: %w", err)
+		}
+		n.row.Targets = string(targets)
 	}
 	if err := s.InsertRun(&n.row, n.rows(), n.sets); err != nil {
 		return 0, err
 	}
 	detail := map[string]any{
 		"name": n.row.Name, "template": n.row.Template, "version": n.row.Version, "steps": len(n.steps),
+	}
+	if why.retryOf != 0 {
+		detail["rerun_of"] = why.retryOf
 	}
 	if o := in.OverrideCalendar; o != nil {
 		detail["override_calendar"] = o.Reason

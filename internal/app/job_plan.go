@@ -48,13 +48,20 @@ type plan struct {
 	refusal  error
 
 	schedule string // name of the schedule that it belongs to
-	calendar string // that the schedule names
+	cause
 	// overrideCalendar runs it although a calendar is closed.
 	overrideCalendar *hostler.CalendarOverride
 }
 
 // onHosts reports whether each job of the plan works on a host.
 func (p *plan) onHosts() bool { return p.onAssets || p.inline != nil }
+
+// cause is what a run is started for, beside the request.
+type cause struct {
+	calendar string // that a schedule names
+	origin   string // such as schedule:night; empty for a request of a person
+	retryOf  hostler.RunID
+}
 
 // plan checks every field that can be checked without the store, and sets the
 // defaults.

@@ -87,7 +87,7 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err := s.checkUses(p.act, p.spec.Args, targets, p.inline); err != nil {
 		return hostler.JobsCreated{}, err
 	}
-	withRow := len(targets) > 1 || p.rollout != nil
+	withRow := len(targets) > 1 || p.rollout != nil || p.retryOf != 0
 	id, err := s.NewRunID(withRow || p.schedule != "") // the statistics look up the schedule
 	if err != nil {
 		return hostler.JobsCreated{}, err
@@ -183,6 +183,9 @@ func runDetail(p *plan, targets []store.Target, created hostler.JobsCreated) map
 	}
 	if p.schedule != "" {
 		detail["schedule"] = p.schedule
+	}
+	if p.retryOf != 0 {
+		detail["rerun_of"] = p.retryOf
 	}
 	if p.webhook != nil {
 		detail["webhook"] = hostler.MaskURL(p.webhook.URL)

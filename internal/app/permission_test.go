@@ -77,7 +77,7 @@ var verbs = map[string]auth.Verb{
 	"Templates": auth.ReadTemplate, "Template": auth.ReadTemplate, "TemplateVersions": auth.ReadTemplate,
 	"Tasks": auth.ReadTemplate, "Task": auth.ReadTemplate, "DeleteTask": auth.WriteTemplate,
 	"Apply": auth.WriteTemplate, "RestoreTemplate": auth.WriteTemplate, "RetireTemplate": auth.WriteTemplate,
-	"Runs": auth.ReadRun, "RunHosts": auth.ReadRun, "StartRun": auth.RunJob, "PlanRun": auth.RunJob,
+	"Runs": auth.ReadRun, "RunHosts": auth.ReadRun, "StartRun": auth.RunJob, "Rerun": auth.RunJob, "PlanRun": auth.RunJob,
 	"PauseRun": auth.ChangeRun, "ResumeRun": auth.ChangeRun, "TerminateRun": auth.ChangeRun,
 	"RetryFailed": auth.ChangeRun, "SkipStep": auth.ChangeRun,
 	"Approvals": auth.ReadRun, "Approval": auth.ReadRun,
@@ -395,6 +395,7 @@ func (w *env) flowCalls(ctx context.Context, c auth.Caller, o flowObjects) map[s
 		"ResumeRun":    func() error { return second(w.ResumeRun(ctx, c, o.run)) },
 		"TerminateRun": func() error { return second(w.TerminateRun(ctx, c, o.run)) },
 		"RetryFailed":  func() error { return second(w.RetryFailed(ctx, c, o.run)) },
+		"Rerun":        func() error { return second(w.Rerun(ctx, c, app.RerunRequest{Run: o.run})) },
 		"SkipStep": func() error {
 			return second(w.SkipStep(ctx, c, o.run, "look", hostler.SkipInput{Reason: "why not"}))
 		},

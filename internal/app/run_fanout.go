@@ -43,7 +43,7 @@ func (s *scope) fanOut(p *plan, id hostler.RunID, targets []store.Target) (*stor
 		Step: fanOutStep, HostSet: 1, Total: len(targets), Hosts: len(targets), State: hostler.StepPending,
 	}
 	run := store.RunRow{
-		ID: id, Project: s.project, Source: hostler.RunAdHoc, Origin: p.origin(), Name: p.spec.Action, Params: "{}",
+		ID: id, Project: s.project, Source: hostler.RunAdHoc, Origin: p.origin, RetryOf: p.retryOf, Name: p.spec.Action, Params: "{}",
 		State: hostler.RunPending, Requester: s.caller.UserID, RequesterName: s.caller.User,
 	}
 	if p.rollout != nil && p.runAt != nil {
@@ -51,7 +51,7 @@ func (s *scope) fanOut(p *plan, id hostler.RunID, targets []store.Target) (*stor
 	}
 	if p.rollout == nil {
 		// A failure of one host is none of the others.
-		step.Rollout = &hostler.Rollout{MaxFailures: hostler.Amount{N: 100, Percent: true}}
+		step.Rollout = flow.AllAtOnce()
 		row.State, row.Started, row.NextSeq, row.StartedAt = hostler.StepRunning, row.Total, int64(row.Total), s.Now()
 		run.State, run.StartedAt = hostler.RunRunning, s.Now()
 	}
@@ -68,20 +68,16 @@ func (s *scope) fanOut(p *plan, id hostler.RunID, targets []store.Target) (*stor
 	for i, t := range targets {
 		hosts[i] = store.RunHost{ID: t.ID, Name: t.Name}
 	}
+	sets := [][]store.RunHost{hosts}
+	if !p.onAssets {
+		row.HostSet, sets = 0, nil
+	}
 	steps := []store.RunStepRow{row}
-	if err := s.InsertRun(&run, steps, [][]store.RunHost{hosts}); err != nil {
+	if err := s.InsertRun(&run, steps, sets); err != nil {
 		return nil, err
 	}
 	s.emit(hostler.EventRunStarted, id.String())
 	return &steps[0], nil
-}
-
-// origin is what started the jobs of the plan, if it was not a person.
-func (p *plan) origin() string {
-	if p.schedule == "" {
-		return ""
-	}
-	return "schedule:" + p.schedule
 }
 
 // checkWaves checks what the creation of jobs checks, for jobs that the engine creates later.

@@ -281,8 +281,13 @@ func (a *App) planSchedule(sch hostler.Schedule, edit hostler.ScheduleRunInput, 
 	if err != nil {
 		return nil, renameTask(err, prefix)
 	}
-	p.schedule, p.calendar, p.overrideCalendar = sch.Name, sch.Calendar, edit.OverrideCalendar
+	p.schedule, p.cause, p.overrideCalendar = sch.Name, causeOf(&sch), edit.OverrideCalendar
 	return p, nil
+}
+
+// causeOf is the cause of the runs of a schedule.
+func causeOf(sch *hostler.Schedule) cause {
+	return cause{calendar: sch.Calendar, origin: "schedule:" + sch.Name}
 }
 
 // overlay returns args in which the members of edit replace those of the same name.

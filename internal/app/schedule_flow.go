@@ -99,7 +99,7 @@ func (a *App) runFlowSchedule(
 			return hostler.ScheduleRun{}, err
 		}
 		return idempotent(s, key, func() (hostler.ScheduleRun, error) {
-			if _, err := s.startRun(row.Calendar, in, id, commands); err != nil {
+			if _, err := s.startRun(causeOf(&row.Schedule), in, id, commands); err != nil {
 				return hostler.ScheduleRun{}, err
 			}
 			return s.recordRunNow(row, hostler.JobsCreated{Run: id})
@@ -129,7 +129,7 @@ func (f *firing) startFlow(g grant) (hostler.JobsCreated, error) {
 	if f.flowRun == 0 {
 		return hostler.JobsCreated{}, errNotJudged() // it was no flow a moment ago
 	}
-	id, err := newScope(f.Tx, g).startRun(f.row.Calendar, in, f.flowRun, f.commands)
+	id, err := newScope(f.Tx, g).startRun(causeOf(&f.row.Schedule), in, f.flowRun, f.commands)
 	return hostler.JobsCreated{Run: id}, renameTask(err, "task.")
 }
 

@@ -24,7 +24,7 @@ func (a *app) runCmd() *cobra.Command {
 		example: `hostler run start update-eu-games --param version=1.2 --wait
 hostler run show run_0001a2b3c4d
 hostler run resume run_0001a2b3c4d`,
-	}, a.runGet(), a.runStart(), a.runList(), a.runShow(), a.runWatch(), a.runHosts(), a.runLog(),
+	}, a.runGet(), a.runStart(), a.runRerun(), a.runList(), a.runShow(), a.runWatch(), a.runHosts(), a.runLog(),
 		a.runChange("pause", doc{
 			short: txt("pause a run: no further step or job starts", "暂停执行：不再启动新的步骤和作业"),
 			long: txt("Pause a run. Jobs that were created go on; 'hostler run resume' continues it.",
@@ -151,6 +151,89 @@ hostler run start game-update --template --label region=eu --param version=1.2 -
 	fs.StringVar(&f.key, "idempotency-key", "", a.t("start at most one run for this key", "同一键最多启动一次执行"))
 	a.complete(cmd, "", taskNames())
 	return cmd
+}
+
+// runRerun is 'hostler run rerun'.
+func (a *app) runRerun() *cobra.Command {
+	var in hostler.RerunInput
+	var args []string
+	var params map[string]string
+	var argsFile, idem, overCalendar string
+	var target hostler.StepTarget
+	var over hostler.RuleOverride
+	var wait bool
+	cmd := a.cmd("rerun RUN [flags]", doc{
+		short: txt("run an earlier run again, with its own or other arguments", "以相同或修改后的参数重新执行"),
+		long: txt(`Start a new run like an earlier one: with its arguments or parameters, of which you may
+replace some, on its hosts, and with the version of the template that it had, or with --latest.
+It is checked like any other request, with your rights.`,
+			`以先前某次执行的参数（可替换其中一部分）、主机和模板版本启动新的执行；--latest 使用最新版本。
+与其他请求一样按你的权限检查。`),
+		example: `hostler run rerun run_0001a2b3c4d
+hostler run rerun run_0001a2b3c4d --param version=1.3 --latest --wait
+hostler run rerun run_0001a2b3c4d --arg port=8443`,
+	}, func(ctx context.Context, c *client.Client, names []string) error {
+		id, err := runID(names[0])
+		if err != nil {
+			return err
+		}
+		if len(args) > 0 || argsFile != "" {
+			if in.Args, err = a.rerunArgs(ctx, c, id, argsFile, args); err != nil {
+				return err
+			}
+		}
+		if len(params) > 0 {
+			if in.Params, err = a.readParams("", params); err != nil {
+				return err
+			}
+		}
+		if len(target.Assets)+len(target.Labels) > 0 {
+			in.Target = &target
+		}
+		in.OverrideCalendar, in.OverrideRule = calendarOverride(overCalendar), overrideOf(over)
+		r, err := c.Rerun(ctx, id, in, idem)
+		if err != nil {
+			return err
+		}
+		if wait {
+			return a.waitRun(ctx, c, r.Run)
+		}
+		return a.printRun(r)
+	})
+	fs := cmd.Flags()
+	fs.StringArrayVar(&args, "arg", nil, a.t("argument that replaces that of the run; may be repeated", "替换原执行中同名的参数；可重复"))
+	fs.StringVar(&argsFile, "args-file", "", a.t("JSON or YAML file with such arguments; - is standard input",
+		"此类参数的文件（JSON 或 YAML）；- 表示标准输入"))
+	fs.VarP(pairsFlag{&params}, "param", "p", a.t("parameter that replaces that of a run of a task or template; may be repeated",
+		"替换原执行（任务或模板）中同名的参数；可重复"))
+	fs.BoolVar(&in.Latest, "latest", false, a.t("with the latest version of the template", "使用模板的最新版本"))
+	fs.IntVar(&in.Version, "template-version", 0, a.t("with this version of the template", "使用模板的此版本"))
+	fs.StringSliceVar(&target.Assets, "asset", nil, a.t("on this asset instead; may be repeated", "改在此资产上；可重复"))
+	fs.Var(pairsFlag{&target.Labels}, "label", a.t("on assets with this label instead; may be repeated", "改在带此标签的资产上；可重复"))
+	fs.StringVar(&in.Queue, "queue", "", a.t("queue to wait in", "所用队列"))
+	fs.IntVar(&in.Priority, "priority", 0, a.t("1 (first) to 9 (last)", "优先级：1（最先）至 9（最后）"))
+	a.overrideFlags(cmd, &over)
+	a.calendarOverrideFlag(fs, &overCalendar)
+	fs.BoolVar(&wait, "wait", false, a.t("wait until the run has ended or waits for people; exit 1 if it did not succeed",
+		"等待执行结束或等待人工处理；未成功则退出码为 1"))
+	fs.StringVar(&idem, "idempotency-key", "", a.t("start at most one run for this key", "同一键最多启动一次执行"))
+	a.complete(cmd, "queue", queueNames)
+	return cmd
+}
+
+// rerunArgs reads arguments for an ad-hoc run, by the schema of its action.
+func (a *app) rerunArgs(
+	ctx context.Context, c *client.Client, id hostler.RunID, file string, args []string,
+) ([]byte, error) {
+	jobs, err := c.Jobs(ctx, hostler.JobFilter{Run: id}, hostler.Page{Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(jobs.Items) == 0 {
+		return nil, hostler.Errorf(hostler.CodeInvalid, "the run %s has no jobs; a task or template has parameters: use --param",
+			"执行 %s 没有作业；任务或模板使用 --param", id)
+	}
+	return a.actionArgs(ctx, c, jobs.Items[0].Action, file, args)
 }
 
 func (a *app) readStartFlags(f *startFlags, name string) error {

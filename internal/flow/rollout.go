@@ -44,3 +44,8 @@ func maxFailures(r *hostler.Rollout, hosts int) int {
 	}
 	return r.MaxFailures.Of(hosts)
 }
+
+// AllAtOnce is a rollout in which the failure of one host is none of the others.
+func AllAtOnce() *hostler.Rollout {
+	return &hostler.Rollout{MaxFailures: hostler.Amount{N: 100, Percent: true}}
+}

@@ -34,6 +34,7 @@ type RunRow struct {
 	StartedAt     time.Time         `db:"started_at"`
 	EndedAt       time.Time         `db:"ended_at"`
 	WakeAt        time.Time         `db:"wake_at"`
+	Targets       string            `db:"targets"`  // of the request: a hostler.StepTarget as JSON, or ''
 	StartAt       time.Time         `db:"start_at"` // it begins not earlier; zero: at once
 }
 

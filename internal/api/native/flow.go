@@ -44,6 +44,8 @@ func (a *api) flowRoutes() []rest.Route {
 			"Terminate a run and its jobs", "终止执行及其作业"),
 		route("POST /runs/{id}/retry-failed", auth.ChangeRun, rest.At[RunRef](a.RetryFailed),
 			"Run an ended run again on the hosts that did not succeed", "在未成功的主机上重新执行"),
+		route("POST /runs/{id}/rerun", auth.RunJob, rest.OptionalBody(rest.Created(rest.Do(a.rerun))),
+			"Run an earlier run again, with its own or other arguments", "以相同或修改后的参数重新执行"),
 		route("POST /runs/{id}/steps/{step}/skip", auth.ChangeRun, rest.Do(a.skipStep),
 			"Skip a step with a reason", "说明原因并跳过步骤"),
 		route("GET /approvals", auth.ReadRun, rest.Search[approvalQuery](a.Approvals),
@@ -141,6 +143,20 @@ type runHostsInput struct {
 
 func (a *api) runHosts(ctx context.Context, c *rest.Call, in *runHostsInput) (hostler.List[hostler.RunHost], error) {
 	return a.RunHosts(ctx, c.Caller, in.ID.V, in.Step, in.Page())
+}
+
+type rerunInput struct {
+	RunRef
+	rest.Idempotent
+	Body *hostler.RerunInput
+}
+
+func (a *api) rerun(ctx context.Context, c *rest.Call, in *rerunInput) (hostler.Run, error) {
+	req := app.RerunRequest{Run: in.ID.V, Key: in.Key}
+	if in.Body != nil {
+		req.Edit = *in.Body
+	}
+	return a.Rerun(ctx, c.Caller, req)
 }
 
 type skipInput struct {
