@@ -58,6 +58,7 @@ type (
 	RunStepID       = ID[runStepKind]
 	ChannelID       = ID[channelKind]
 	HoldID          = ID[holdKind]
+	ArtefactID      = ID[artefactKind]
 )
 
 type (
@@ -83,6 +84,7 @@ type (
 	runStepKind       struct{}
 	channelKind       struct{}
 	holdKind          struct{}
+	artefactKind      struct{}
 )
 
 func (projectKind) prefix() string       { return "prj" }
@@ -107,6 +109,7 @@ func (approvalKind) prefix() string      { return "apv" }
 func (runStepKind) prefix() string       { return "stp" }
 func (channelKind) prefix() string       { return "chn" }
 func (holdKind) prefix() string          { return "hld" }
+func (artefactKind) prefix() string      { return "art" }
 
 // crockford is Crockford's base 32 alphabet in lower case: its byte order is
 // its digit order.

@@ -147,6 +147,7 @@ const (
 	ErrKindCredential   = "credential"
 	ErrKindInternal     = "internal"
 	ErrKindShortage     = "worker_shortage" // of the worker's machine, such as of file descriptors
+	ErrKindArtefact     = "artefact"        // a file of the job could not be stored, or one that it needs not be read
 	ErrKindResolved     = "resolved"
 	ErrKindChanged      = "changed_since_approval"
 )

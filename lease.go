@@ -39,6 +39,7 @@ type Dispatcher interface {
 	// PinHostKey records a host key that the host of a leased job offered. It returns nil
 	// only when the key is pinned, so that the job may connect.
 	PinHostKey(ctx context.Context, w WorkerID, l LeaseRef, k HostKeyOffer) error
+	ArtefactDispatcher
 }
 
 // WorkerInfo describes a worker that registers.

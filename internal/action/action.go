@@ -130,6 +130,14 @@ type Call struct {
 	// PinHostKey records a host key that is not pinned yet and returns nil if it may be
 	// trusted; see hostler.Dispatcher.PinHostKey.
 	PinHostKey func(ctx context.Context, k hostler.HostKeyOffer) error
+	// Artefacts stores and opens artefacts of the job; see [Call.StoreArtefact].
+	Artefacts Artefacts
+}
+
+// Artefacts is a hostler.ArtefactDispatcher for one lease.
+type Artefacts interface {
+	Store(ctx context.Context, in hostler.ArtefactInput, r io.Reader) (hostler.Artefact, error)
+	Open(ctx context.Context, id hostler.ArtefactID) (hostler.Artefact, io.ReadCloser, error)
 }
 
 // Result is how an attempt ended.

@@ -326,6 +326,7 @@ func (w *env) engine() *engine.Engine {
 	return engine.New(engine.Config{
 		Store: w.store, Resolve: w.resolver.Leases, Retention: time.Hour, Sole: true,
 		Pin: w.resolver.PinHostKey, Log: slog.New(slog.DiscardHandler),
+		Artefacts: store.ArtefactLimits{File: 1 << 20, Job: 1 << 20, Project: 1 << 20},
 	})
 }
 

@@ -44,6 +44,7 @@ func limitedRoles(t *testing.T, w *env) {
 	w.mustDo(t, admin, "POST", "/api/v1/assets", `{"name":"`+hidden+`","address":"192.0.2.9","labels":{"env":"live"}}`, &asset)
 	w.mustDo(t, admin, "POST", "/api/v1/assets", `{"name":"seen","address":"192.0.2.8","labels":{"env":"test"}}`, nil)
 	w.mustDo(t, admin, "POST", "/api/v1/jobs", `{"action":"noop","assets":["`+hidden+`"]}`, &made)
+	artefact := w.storeArtefact(t, w.manualWorker(t), "secret.csv", "hidden-asset")
 	bodies := map[string]string{
 		"PUT /api/v1/assets/{asset}": `{"name":"x","address":"192.0.2.1","labels":{"env":"test"}}`, "PUT /assets/{id}": `{"name":"x","ip":"192.0.2.1"}`,
 		"POST /api/v1/jobs/{id}/resolve": `{"state":"failed"}`,
@@ -56,7 +57,7 @@ func limitedRoles(t *testing.T, w *env) {
 			want = http.StatusForbidden
 		}
 		for _, person := range []string{limited, limitedChild} {
-			for _, ids := range limitedIDs(r.Path, asset.ID, made) {
+			for _, ids := range limitedIDs(r.Path, asset.ID, made, artefact.ID) {
 				tried++
 				a := w.do(t, person, r.Method, fill(r.Path, ids), bodies[r.Method+" "+r.Path])
 				if a.Status != want {
@@ -81,7 +82,9 @@ func limitedRoles(t *testing.T, w *env) {
 }
 
 // limitedIDs are the hidden objects in the parameters of a path.
-func limitedIDs(path string, asset hostler.AssetID, made hostler.JobsCreated) []map[string]string {
+func limitedIDs(
+	path string, asset hostler.AssetID, made hostler.JobsCreated, artefact hostler.ArtefactID,
+) []map[string]string {
 	native := strings.HasPrefix(path, "/api/")
 	switch {
 	case strings.Contains(path, "/hostkeys/"):
@@ -92,6 +95,8 @@ func limitedIDs(path string, asset hostler.AssetID, made hostler.JobsCreated) []
 		return []map[string]string{{"id": fmt.Sprint(int64(asset))}}
 	case strings.HasPrefix(path, "/tasks/"):
 		return []map[string]string{{"id": fmt.Sprint(int64(made.Jobs[0]))}}
+	case strings.Contains(path, "/artefacts/"):
+		return []map[string]string{{"id": artefact.String()}}
 	case strings.Contains(path, "/jobs/{id}"):
 		return []map[string]string{{"id": made.Jobs[0].String()}}
 	case strings.Contains(path, "/runs/{"):

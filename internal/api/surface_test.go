@@ -57,6 +57,8 @@ func absent(r rest.Route) map[string]string {
 		kind = "dlv"
 	case strings.Contains(r.Path, "/approvals/"):
 		kind = "apv"
+	case strings.Contains(r.Path, "/artefacts/"):
+		kind = "art"
 	case strings.Contains(r.Path, "/holds/"):
 		kind = "hld"
 	}

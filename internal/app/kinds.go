@@ -23,6 +23,7 @@ var (
 	approvalKind   = hostler.Text{EN: "approval", ZH: "审批"}
 	webhookKind    = hostler.Text{EN: "webhook", ZH: "回调"}
 	channelKind    = hostler.Text{EN: "channel", ZH: "通知渠道"}
+	artefactKind   = hostler.Text{EN: "artefact", ZH: "产物"}
 	deliveryKind   = hostler.Text{EN: "delivery", ZH: "投递"}
 	setAsideKind   = hostler.Text{EN: "events set aside", ZH: "被搁置的事件"}
 	holdKind       = hostler.Text{EN: "hold", ZH: "暂停"}

@@ -83,6 +83,9 @@ var verbs = map[string]auth.Verb{
 	"Approvals": auth.ReadRun, "Approval": auth.ReadRun,
 	"Approve": auth.DecideApproval, "Reject": auth.DecideApproval,
 
+	"Artefacts": auth.ReadJob, "Artefact": auth.ReadJob, "JobArtefacts": auth.ReadJob, "OpenArtefact": auth.ReadJob,
+	"DeleteArtefact": auth.ChangeJob,
+
 	"CommandRules": auth.ReadCommandRule, "CommandRule": auth.ReadCommandRule, "TestCommand": auth.ReadCommandRule,
 	"PutCommandRule": auth.WriteCommandRule, "ResetCommandRule": auth.WriteCommandRule,
 }

@@ -28,7 +28,7 @@ hostler job list --state failed --since 2h
 hostler job log -f job_0001a2b3c4d`,
 	},
 		a.jobRun(), a.jobList(), a.jobGet(), a.jobLog(), a.jobCancel(), a.jobRetry(),
-		a.jobResolve(), a.jobWhy(), a.jobAttempts(),
+		a.jobResolve(), a.jobWhy(), a.jobAttempts(), a.jobArtefacts(),
 	)
 }
 

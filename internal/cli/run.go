@@ -54,6 +54,15 @@ not changed is not asked for again.`,
 		a.runSkip())
 }
 
+// runIDs completes the ids of runs.
+func runIDs() completer {
+	return named(func(c *client.Client) client.Lister[hostler.Run] {
+		return func(ctx context.Context, p hostler.Page) (hostler.List[hostler.Run], error) {
+			return c.Runs(ctx, "", "", p)
+		}
+	}, func(r hostler.Run) string { return r.Run.String() + "\t" + string(r.State) })
+}
+
 func runID(arg string) (id hostler.RunID, err error) {
 	return id, id.UnmarshalText([]byte(arg))
 }

@@ -51,6 +51,9 @@ type Config struct {
 	ForwardedHeader    string   // see the Forwarded constants
 	SSHAlgorithms      string   // safe or legacy
 	OutputLimit        int64    // bytes of one job's output
+	ArtefactLimit      int64    // bytes of one artefact
+	ArtefactJob        int64    // bytes of all artefacts of a job
+	ArtefactProject    int64    // bytes of all artefacts of a project
 	BodyLimit          int64    // bytes of one request's body
 	MaxConnections     int      // of clients; 0 depends on the limit of open files
 	EgressAllow        []netip.Prefix

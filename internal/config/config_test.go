@@ -45,7 +45,7 @@ func TestDefaults(t *testing.T) {
 		Drain: time.Minute, LogLevel: slog.LevelInfo, LogFormat: "text", OpenHealth: "loopback", SSHAlgorithms: "safe",
 		ForwardedHeader: "x-forwarded-for",
 		Retention:       30 * 24 * time.Hour, AuditRetention: 365 * 24 * time.Hour, AuditArchive: "data/audit",
-		OutputLimit: 10 << 20, BodyLimit: 8 << 20, Lang: hostler.LangEN,
+		OutputLimit: 10 << 20, ArtefactLimit: 1 << 30, ArtefactJob: 4 << 30, ArtefactProject: 20 << 30, BodyLimit: 8 << 20, Lang: hostler.LangEN,
 		WebhookRetry: []time.Duration{
 			5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
 			10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,

@@ -202,6 +202,24 @@ func jobSettings() []Setting {
 			value: size(func(c *Config) *int64 { return &c.OutputLimit }, minSize),
 		},
 		{
+			Key: "artefact_limit", Default: "1GiB",
+			Help: txt("Largest artefact, a file that a job produces. Artefacts are stored with the job output, and deleted "+
+				"after `retention`.",
+				"单个产物（作业生成的文件）的大小上限。产物与作业输出存放在一起，超过 `retention` 后删除。"),
+			value: size(func(c *Config) *int64 { return &c.ArtefactLimit }, minSize),
+		},
+		{
+			Key: "artefact_job_limit", Default: "4GiB",
+			Help:  txt("All artefacts of a job.", "单个作业的产物总大小上限。"),
+			value: size(func(c *Config) *int64 { return &c.ArtefactJob }, minSize),
+		},
+		{
+			Key: "artefact_project_limit", Default: "20GiB",
+			Help: txt("All artefacts of a project; a job that exceeds it fails.",
+				"单个项目的产物总大小上限；超出时作业失败。"),
+			value: size(func(c *Config) *int64 { return &c.ArtefactProject }, minSize),
+		},
+		{
 			Key: "body_limit", Default: "8MiB",
 			Help:  txt("Largest request body.", "请求体的大小上限。"),
 			value: size(func(c *Config) *int64 { return &c.BodyLimit }, minSize),

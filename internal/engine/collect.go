@@ -157,7 +157,7 @@ var undecided = []string{
 	hostler.ErrKindUnreachable, hostler.ErrKindRefused, hostler.ErrKindConnTimeout, hostler.ErrKindAuth,
 	hostler.ErrKindHostKey, hostler.ErrKindConnLost, hostler.ErrKindUnverified, hostler.ErrKindAssetMissing,
 	hostler.ErrKindNoAction, hostler.ErrKindBadArgs, hostler.ErrKindCredential, hostler.ErrKindInternal,
-	hostler.ErrKindShortage, hostler.ErrKindResolved, hostler.ErrKindChanged,
+	hostler.ErrKindShortage, hostler.ErrKindResolved, hostler.ErrKindChanged, hostler.ErrKindArtefact,
 }
 
 // settle decides jobs of a step whose outcome is unknown by what the probe has found: it

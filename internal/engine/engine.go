@@ -11,6 +11,7 @@
 //	       ──Lease─────▶ ready jobs, each with a fence            lease.go
 //	       ──Heartbeat─▶ the lease is extended; cancels           heartbeat.go
 //	       ──AppendLog─▶ output     ──Report─▶ the job moves on   report.go
+//	       ──StoreArtefact─▶ a file       ──OpenArtefact─▶ its content   artefact.go
 //
 //	loops    due      scheduled jobs are queued, overdue ones expire   due.go
 //	         runs     runs go on when their steps or timers end            advance.go
@@ -78,6 +79,8 @@ type Config struct {
 	CancelReplaced func(ctx context.Context) (more bool, err error)
 	// Retention is how long ended jobs and their output are stored.
 	Retention time.Duration
+	// Artefacts are the limits of artefacts; 0 is none allowed.
+	Artefacts store.ArtefactLimits
 	// Sole states that no other server uses the database. The workers found at start
 	// are then dead, and a stall of this server costs its worker no job.
 	Sole bool

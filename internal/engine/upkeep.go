@@ -20,11 +20,13 @@ const (
 	eventRetention = 24 * time.Hour
 	// argsBatch is how many args one transaction deletes, which may have a megabyte each.
 	argsBatch = 50
+	// artefactBatch is how many artefacts one step looks for.
+	artefactBatch = 50
 )
 
 // upkeepOnce promotes stranded jobs, and deletes what is no longer needed: idle lanes,
 // dead workers, old events, idempotency keys, fires and attempts, args of runs whose jobs are gone,
-// old statistics, and the history beyond the retention. However much of it there is, it is gone at the end: a limit for each round
+// old statistics, artefacts, and the history beyond the retention. However much of it there is, it is gone at the end: a limit for each round
 // is a rate that a busy server outgrows.
 func (e *Engine) upkeepOnce(ctx context.Context) error {
 	now := e.store.Now()
@@ -46,6 +48,7 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 		e.prune(ctx, func(tx *store.Tx) (int64, error) {
 			return tx.DeleteStats(store.Daily, now.Add(-store.DaysKept), batch)
 		}),
+		e.store.PruneArtefacts(ctx, now.Add(-e.cfg.Retention), artefactBatch),
 		e.store.Maintain(ctx, e.cfg.Retention),
 		e.spanHistory(ctx),
 	)

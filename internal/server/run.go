@@ -169,7 +169,8 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	s.engine = engine.New(engine.Config{
 		Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey, Plan: resolver.Plan,
 		Check: s.app.CheckJobs, Retention: cfg.Retention, Sole: sole, Log: log,
-		Fire: s.app.FireSchedules, CancelReplaced: s.app.CancelReplaced,
+		Artefacts: store.ArtefactLimits{File: cfg.ArtefactLimit, Job: cfg.ArtefactJob, Project: cfg.ArtefactProject},
+		Fire:      s.app.FireSchedules, CancelReplaced: s.app.CancelReplaced,
 	})
 	if err := s.node.Connect(s.engine); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -160,4 +161,13 @@ func (tx *Tx) FillStats(project hostler.ProjectID, from time.Time, days, assets,
 		}
 	}
 	return nil
+}
+
+// CountArtefactBlocks counts the blocks of all artefacts.
+func (s *Store) CountArtefactBlocks(ctx context.Context) (n int64, err error) {
+	err = s.log.View(ctx, func(c sqldb.Conn) error {
+		_, err := (&Tx{ctx: ctx, c: c}).one(`SELECT count(*) FROM artefact_block`, nil, &n)
+		return err
+	})
+	return n, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -293,6 +294,26 @@ func (d *fakeDispatcher) SetProgress(
 		}
 		return err
 	})
+}
+
+func (d *fakeDispatcher) StoreArtefact(
+	_ context.Context, w hostler.WorkerID, ref hostler.LeaseRef, in hostler.ArtefactInput, r io.Reader,
+) (a hostler.Artefact, err error) {
+	err = d.call("artefact", func() error {
+		if _, err := d.held(w, ref); err != nil {
+			return err
+		}
+		n, err := io.Copy(io.Discard, r)
+		a = hostler.Artefact{ID: 1, Job: ref.Job, Name: in.Name, Size: n}
+		return err
+	})
+	return a, err
+}
+
+func (d *fakeDispatcher) OpenArtefact(
+	_ context.Context, _ hostler.WorkerID, _ hostler.LeaseRef, id hostler.ArtefactID,
+) (hostler.Artefact, io.ReadCloser, error) {
+	return hostler.Artefact{}, nil, hostler.NotFound(hostler.Text{EN: "artefact", ZH: "产物"}, id.String())
 }
 
 func (d *fakeDispatcher) PinHostKey(

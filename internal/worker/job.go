@@ -107,7 +107,7 @@ func (j *job) attempt() action.Result {
 	j.call = action.Call{
 		Lease:  lease,
 		Stdout: j.log.Stdout(), Stderr: j.log.Stderr(), System: j.log.System(),
-		Redact: j.addSecrets, Progress: j.note, PinHostKey: j.pinHostKey,
+		Redact: j.addSecrets, Progress: j.note, PinHostKey: j.pinHostKey, Artefacts: artefacts{j},
 	}
 	return act.Run(j.ctx, &j.call)
 }

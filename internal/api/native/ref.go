@@ -94,6 +94,10 @@ type (
 	DeliveryRef struct {
 		ID rest.DeliveryID `path:"id"`
 	}
+	// ArtefactRef is the artefact in the path.
+	ArtefactRef struct {
+		ID rest.ArtefactID `path:"id"`
+	}
 	// HoldRef is the hold in the path.
 	HoldRef struct {
 		ID rest.HoldID `path:"id"`
@@ -138,6 +142,9 @@ func (r KeyRef) Ref() hostler.KeyID { return r.ID.V }
 
 // Ref is the id of the delivery.
 func (r DeliveryRef) Ref() hostler.DeliveryID { return r.ID.V }
+
+// Ref is the id of the artefact.
+func (r ArtefactRef) Ref() hostler.ArtefactID { return r.ID.V }
 
 // Ref is the id of the hold.
 func (r HoldRef) Ref() hostler.HoldID { return r.ID.V }

@@ -29,6 +29,7 @@ var forms = map[reflect.Type]form{
 	reflect.TypeFor[hostler.WebhookID]():  idForm("whk"),
 	reflect.TypeFor[hostler.ChannelID]():  idForm("chn"),
 	reflect.TypeFor[hostler.DeliveryID](): idForm("dlv"),
+	reflect.TypeFor[hostler.ArtefactID](): idForm("art"),
 	reflect.TypeFor[hostler.ApprovalID](): idForm("apv"),
 	reflect.TypeFor[hostler.HoldID]():     idForm("hld"),
 	reflect.TypeFor[hostler.Duration](): {
@@ -90,6 +91,7 @@ func registerForms(r huma.Registry) {
 	register[hostler.WebhookID](r)
 	register[hostler.ChannelID](r)
 	register[hostler.DeliveryID](r)
+	register[hostler.ArtefactID](r)
 	register[hostler.ApprovalID](r)
 	register[hostler.HoldID](r)
 	register[hostler.Duration](r)
@@ -128,6 +130,8 @@ type (
 	KeyID = Param[hostler.KeyID, *hostler.KeyID]
 	// HostKeyID is the id of an SSH host key.
 	HostKeyID = Param[hostler.HostKeyID, *hostler.HostKeyID]
+	// ArtefactID is the id of an artefact.
+	ArtefactID = Param[hostler.ArtefactID, *hostler.ArtefactID]
 	// DeliveryID is the id of a delivery.
 	DeliveryID = Param[hostler.DeliveryID, *hostler.DeliveryID]
 	// ApprovalID is the id of an approval.
