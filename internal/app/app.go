@@ -76,6 +76,7 @@ type App struct {
 	work    *store.Store // with connections that slow requests do not use up
 	callers callerCache
 
+	imports  importTurns
 	refusals refusalLimit // of records of refusals by command rules
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/assetfile"
@@ -45,6 +47,11 @@ func (a *App) ImportAssets(
 	if err != nil {
 		return hostler.AssetImport{}, err
 	}
+	done, err := a.imports.begin(ctx, g.project)
+	if err != nil {
+		return hostler.AssetImport{}, err
+	}
+	defer done()
 	out, err := list(ctx, g, func(s *scope) (hostler.AssetImport, error) {
 		s.planning = true
 		im := newAssetImport(s, o, rows)
@@ -67,6 +74,65 @@ func (a *App) ImportAssets(
 		err = nil
 	}
 	return out, err
+}
+
+// importWait is how long an import waits for those of its project before it.
+const importWait = 30 * time.Second
+
+// importTurns lets each project run one import at a time: they would wait for each other's
+// locks, and those of a large file last for seconds.
+type importTurns struct {
+	mu       sync.Mutex
+	projects map[hostler.ProjectID]*importTurn
+	wait     time.Duration // 0: importWait
+}
+
+type importTurn struct {
+	token chan struct{} // has one while none runs
+	users int           // that run or wait
+}
+
+// begin waits for the project's turn. The caller calls done at the end.
+func (it *importTurns) begin(ctx context.Context, p hostler.ProjectID) (done func(), err error) {
+	it.mu.Lock()
+	t := it.projects[p]
+	if t == nil {
+		t = &importTurn{token: make(chan struct{}, 1)}
+		t.token <- struct{}{}
+		if it.projects == nil {
+			it.projects = map[hostler.ProjectID]*importTurn{}
+		}
+		it.projects[p] = t
+	}
+	t.users++
+	it.mu.Unlock()
+	leave := func() {
+		it.mu.Lock()
+		defer it.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(it.projects, p)
+		}
+	}
+	timer := time.NewTimer(cmp.Or(it.wait, importWait))
+	defer timer.Stop()
+	select {
+	case <-t.token:
+		return func() { t.token <- struct{}{}; leave() }, nil
+	case <-ctx.Done():
+		_, err = outcome(struct{}{}, ctx.Err())
+	case <-timer.C:
+		err = errImportWaits()
+	}
+	leave()
+	return nil, err
+}
+
+func errImportWaits() error {
+	e := hostler.Errorf(hostler.CodeUnavailable,
+		"other imports into this project are still running; nothing was imported: try again",
+		"此项目的其他导入仍在进行；没有导入任何内容：请重试")
+	e.RetryAfter = 10
+	return e
 }
 
 // assetImport is one import, inside its transaction.
@@ -94,10 +160,6 @@ func newAssetImport(s *scope, o hostler.ImportOptions, rows []assetfile.Row) *as
 
 func (im *assetImport) run() error {
 	if !im.planning {
-		// In the order in which the other changes of assets take them.
-		if err := im.LockDevices(); err != nil {
-			return err
-		}
 		if err := im.LockAssetNames(im.project); err != nil {
 			return err
 		}

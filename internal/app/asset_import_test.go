@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
 	"hostler.dev/hostler"
@@ -249,6 +251,109 @@ func TestDryRunKeepsNoWriterWaiting(t *testing.T) {
 		}
 		if a := must(w.Asset(t.Context(), w.viewer, "web"))(t); a.Jump != "gate" {
 			t.Errorf("web is reached through %q", a.Jump)
+		}
+	})
+}
+
+// TestImportsAtOnce imports three files of 2 MB into one project at once, over its assets:
+// each import is made, and a project that shares nothing with it goes on meanwhile.
+func TestImportsAtOnce(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		const rows = 3000
+		file := func(network int) string {
+			var b strings.Builder
+			b.WriteString("name,address,labels,vars\n")
+			for i := range rows {
+				fmt.Fprintf(&b, "host%d,10.%d.%d.%d,role=web;team=a,note=%s\n", i, network, i/250, i%250, strings.Repeat("x", 640))
+			}
+			return b.String()
+		}
+		if n := len(file(1)); n < 2_000_000 {
+			t.Fatalf("%d bytes", n)
+		}
+		w.importFile(t, file(0), hostler.ImportOptions{})
+		var g errgroup.Group
+		for i := range 3 {
+			g.Go(func() error {
+				out, err := w.ImportAssets(t.Context(), w.operator, file(i+1), hostler.ImportOptions{})
+				if err == nil && (!out.Applied || out.Updated != rows) {
+					err = fmt.Errorf("%d were updated, applied: %t", out.Updated, out.Applied)
+				}
+				return err
+			})
+		}
+		g.Go(func() error {
+			for i := range 20 {
+				in := hostler.AssetInput{Name: fmt.Sprint("other", i), Address: fmt.Sprintf("192.0.2.%d", i)}
+				if _, err := w.CreateAsset(t.Context(), w.stranger, in); err != nil {
+					return fmt.Errorf("another project: %w", err)
+				}
+			}
+			return nil
+		})
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAnImportDoesNotKeepOtherProjectsWaiting stops an import in the middle of its
+// transaction: another project goes on writing assets.
+func TestAnImportDoesNotKeepOtherProjectsWaiting(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		if w.h.Kind == "sqlite" {
+			return // has one writer at a time
+		}
+		imported := make(chan error)
+		w.tx(t, func(tx *store.Tx) error {
+			if err := tx.LockAssetNames(w.operator.Project); err != nil {
+				return err
+			}
+			go func() {
+				_, err := w.ImportAssets(t.Context(), w.operator, "name,address\nweb,192.0.2.1\n", hostler.ImportOptions{})
+				imported <- err
+			}()
+			ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second) // below the limit on locks
+			defer cancel()
+			for i := range 200 { // the import gets to its transaction meanwhile
+				in := hostler.AssetInput{Name: fmt.Sprint("other", i), Address: fmt.Sprintf("198.51.100.%d", i)}
+				if _, err := w.CreateAsset(ctx, w.stranger, in); err != nil {
+					t.Errorf("another project waits: %v", err)
+					return nil
+				}
+			}
+			return nil
+		})
+		if err := <-imported; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestProjectsRaceForADevice gives one device to two projects at once, again and again: one
+// of them gets it.
+func TestProjectsRaceForADevice(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		for i := range 30 {
+			in := hostler.AssetInput{Name: fmt.Sprint("sw", i), Address: fmt.Sprintf("192.0.2.%d", i)}
+			var g errgroup.Group
+			var refused atomic.Int32
+			for _, c := range []auth.Caller{w.operator, w.stranger} {
+				g.Go(func() error {
+					_, err := w.CreateAsset(t.Context(), c, in)
+					if hostler.CodeOf(err) == hostler.CodeForbidden || hostler.CodeOf(err) == hostler.CodeInvalid {
+						refused.Add(1)
+						return nil
+					}
+					return err
+				})
+			}
+			if err := g.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			if refused.Load() != 1 {
+				t.Fatalf("round %d: %d were refused, want 1", i, refused.Load())
+			}
 		}
 	})
 }

@@ -118,14 +118,31 @@ func (s *scope) checkDevice(row, old *store.AssetRow) error {
 	return nil
 }
 
-// readDevices reads which of the device keys another project has; that does not change
-// until the transaction ends.
-func (s *scope) readDevices(keys []string) error {
-	if !s.planning {
-		if err := s.LockDevices(); err != nil {
-			return err
+// keepDevices makes sure, at the end of a transaction, that no other project has got one of
+// the devices meanwhile. The lock is one of all projects: so it is held for a moment only,
+// however many assets an import writes.
+func (s *scope) keepDevices() error {
+	var given []string
+	for key, elsewhere := range s.devices {
+		if !elsewhere {
+			given = append(given, key)
 		}
 	}
+	if len(given) == 0 {
+		return nil
+	}
+	if err := s.LockDevices(); err != nil {
+		return err
+	}
+	elsewhere, err := s.DevicesElsewhere(s.project, given)
+	if err == nil && len(elsewhere) > 0 {
+		err = errDeviceShared("device_key")
+	}
+	return err
+}
+
+// readDevices reads which of the device keys another project has.
+func (s *scope) readDevices(keys []string) error {
 	elsewhere, err := s.DevicesElsewhere(s.project, keys)
 	if s.devices == nil {
 		s.devices = make(map[string]bool, len(keys))

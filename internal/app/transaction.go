@@ -73,6 +73,9 @@ func change[T any](ctx context.Context, g grant, fn func(s *scope) (T, error)) (
 		if err == nil && !s.recorded {
 			err = fmt.Errorf("%s wrote no audit row", g.verb)
 		}
+		if err == nil {
+			err = s.keepDevices()
+		}
 		return err
 	})
 	g.app.recordRuleRefusal(ctx, g, err)

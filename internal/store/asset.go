@@ -399,7 +399,11 @@ func (tx *Tx) updateAssets(project hostler.ProjectID, assets []AssetRow) error {
 		ids[i] = assets[i].ID
 	}
 	// The names are locked: no other transaction changes the keys.
-	olds, err := query[assetPlace](tx, `SELECT @cols FROM asset WHERE id IN ?*`, ids)
+	type oldAsset struct {
+		assetPlace
+		Labels string `db:"labels"`
+	}
+	olds, err := query[oldAsset](tx, `SELECT @cols FROM asset WHERE id IN ?*`, ids)
 	if err != nil {
 		return err
 	}
@@ -411,15 +415,25 @@ FROM @rows WHERE asset.id = v.id AND asset.project = v.project`, rows)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`DELETE FROM asset_label WHERE asset IN ?*`, ids); err != nil {
-		return err
-	}
-	if err := tx.insertLabels(project, ids, assets); err != nil {
-		return err
-	}
-	was := make(map[hostler.AssetID]*assetPlace, len(olds))
+	was := make(map[hostler.AssetID]*oldAsset, len(olds))
 	for i := range olds {
 		was[olds[i].ID] = &olds[i]
+	}
+	// Most changes leave the labels, of which there are many rows, as they are.
+	var relabelled []AssetRow
+	var relabelledIDs []hostler.AssetID
+	for i := range rows {
+		if old := was[ids[i]]; old != nil && old.Labels != rows[i].Labels {
+			relabelled, relabelledIDs = append(relabelled, assets[i]), append(relabelledIDs, ids[i])
+		}
+	}
+	if len(relabelled) > 0 {
+		if _, err := tx.Exec(`DELETE FROM asset_label WHERE asset IN ?*`, relabelledIDs); err != nil {
+			return err
+		}
+		if err := tx.insertLabels(project, relabelledIDs, relabelled); err != nil {
+			return err
+		}
 	}
 	for i := range rows {
 		now := rows[i].place()
@@ -427,7 +441,7 @@ FROM @rows WHERE asset.id = v.id AND asset.project = v.project`, rows)
 		if old == nil {
 			continue
 		}
-		tx.placeChanged(old, now)
+		tx.placeChanged(&old.assetPlace, now)
 		if old.DeviceKey != now.DeviceKey {
 			tx.keyChanges = append(tx.keyChanges, keyChange{
 				now.ID, hostler.AssetLaneKey(old.DeviceKey), hostler.AssetLaneKey(now.DeviceKey),
@@ -466,7 +480,8 @@ func (tx *Tx) PlanAsset(a AssetRow) hostler.AssetID {
 }
 
 // deviceLock is the advisory lock of transactions that give a device to a project: what
-// they read of the devices of other projects still holds when they commit.
+// they read of the devices of other projects still holds when they commit. It is one of all
+// projects, and is taken after all other statements of a use case, before hostLock.
 const deviceLock = 5
 
 // LockDevices makes sure that no other transaction that calls it gives a device to a

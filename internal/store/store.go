@@ -62,7 +62,8 @@
 // All transactions lock in the same order, so that none of them wait for each other in
 // a circle:
 //
-//  0. the row of a run, when the run advances or a person changes it; then the lock on
+//  0. the row of a run, when the run advances or a person changes it; names of assets, then
+//     devices (deviceLock), at the end of a transaction that wrote assets; then the lock on
 //     ad-hoc hosts (hostLock), shared by those that enqueue their jobs, exclusive at the
 //     end of a transaction that changed assets;
 //  1. the queue lock (queueLock), shared by all that move jobs, exclusive to pause a

@@ -104,8 +104,14 @@ func describe(err error) *hostler.Error {
 			return hostler.Errorf(hostler.CodeConflict,
 				"a referenced object does not exist, or the object is still in use",
 				"引用的对象不存在，或该对象仍在使用中")
-		case stateCancelled, stateNotAvailable:
+		case stateCancelled:
 			return timedOut()
+		case stateNotAvailable:
+			e := hostler.Errorf(hostler.CodeUnavailable,
+				"another change, which takes long, must end first; nothing was changed: try again",
+				"须等待另一项耗时较长的更改结束；没有更改任何内容：请重试")
+			e.RetryAfter = 5
+			return e
 		case stateSerialize, stateDeadlock:
 			return hostler.Errorf(hostler.CodeUnavailable, "the database is busy; try again",
 				"数据库繁忙，请重试")
