@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X hostler.dev/hostler/internal/cli.version=$(VERSION)
 LISTEN  ?= 127.0.0.1:9000
 DATA    ?= ./data
 
-.PHONY: build run test check fmt bench clean
+.PHONY: build run test check vuln fmt bench clean
 
 build: ## build bin/hostler
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/hostler ./cmd/hostler
@@ -21,6 +21,9 @@ test: ## check the set-up, then run all tests on both stores; see scripts/test.s
 
 check: ## check formatting and lint
 	@scripts/check.sh
+
+vuln: ## look for known vulnerabilities in the libraries; needs https://vuln.go.dev or VULNDB
+	@scripts/vuln.sh
 
 fmt: ## format the code
 	@scripts/check.sh fmt

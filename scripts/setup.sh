@@ -56,6 +56,7 @@ need python3 python3
 need strace strace
 need gcc gcc # the race detector needs cgo
 need git git
+need systemd systemd-analyze
 if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then
 	missing+=(postgresql)
 fi
