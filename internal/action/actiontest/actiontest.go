@@ -11,9 +11,14 @@
 package actiontest
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -37,11 +42,14 @@ type Attempt struct {
 	// PinError is what PinHostKey returns.
 	PinError error
 
-	done     chan struct{}
-	mu       sync.Mutex
-	redacted []string
-	offers   []hostler.HostKeyOffer
-	progress []hostler.Progress
+	done      chan struct{}
+	mu        sync.Mutex
+	redacted  []string
+	offers    []hostler.HostKeyOffer
+	progress  []hostler.Progress
+	artefacts []stored
+	// StoreError is what StoreArtefact returns, once it has read everything.
+	StoreError error
 }
 
 // New returns an attempt that was not started. The args are encoded as JSON; the asset may
@@ -55,7 +63,7 @@ func New(asset *hostler.LeaseAsset, args any) *Attempt {
 	a.Call = &action.Call{
 		Lease:  hostler.Lease{Args: raw, Asset: asset, Credentials: map[string]hostler.LeaseCredential{}},
 		Stdout: &a.Stdout, Stderr: &a.Stderr, System: &a.System,
-		Redact: a.redact, Progress: a.note, PinHostKey: a.pinHostKey,
+		Redact: a.redact, Progress: a.note, PinHostKey: a.pinHostKey, Artefacts: a,
 	}
 	return a
 }
@@ -98,6 +106,62 @@ func (a *Attempt) Progress() []hostler.Progress {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.progress)
+}
+
+// stored is an artefact with its content.
+type stored struct {
+	hostler.Artefact
+	content []byte
+}
+
+// Store implements action.Artefacts.
+func (a *Attempt) Store(_ context.Context, in hostler.ArtefactInput, r io.Reader) (hostler.Artefact, error) {
+	if err := hostler.CheckFileName("name", in.Name); err != nil {
+		return hostler.Artefact{}, err
+	}
+	content, err := io.ReadAll(r)
+	if err = cmp.Or(err, a.StoreError); err != nil {
+		return hostler.Artefact{}, err
+	}
+	return a.Give(in.Name, in.MediaType, content), nil
+}
+
+// Open implements action.Artefacts.
+func (a *Attempt) Open(_ context.Context, id hostler.ArtefactID) (hostler.Artefact, io.ReadCloser, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if id < 1 || int(id) > len(a.artefacts) {
+		return hostler.Artefact{}, nil, hostler.NotFound(hostler.Text{EN: "artefact", ZH: "产物"}, id.String())
+	}
+	s := a.artefacts[id-1]
+	return s.Artefact, io.NopCloser(bytes.NewReader(s.content)), nil
+}
+
+// Give stores an artefact for the action to open.
+func (a *Attempt) Give(name, mediaType string, content []byte) hostler.Artefact {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	sum := sha256.Sum256(content)
+	s := stored{hostler.Artefact{
+		ID: hostler.ArtefactID(len(a.artefacts) + 1), Name: name, MediaType: mediaType,
+		Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:]),
+	}, content}
+	a.artefacts = append(a.artefacts, s)
+	return s.Artefact
+}
+
+// Artefact returns the content of the artefact with a name that the action stored last.
+func (a *Attempt) Artefact(tb testing.TB, name string) []byte {
+	tb.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range slices.Backward(a.artefacts) {
+		if s.Name == name {
+			return s.content
+		}
+	}
+	tb.Fatalf("no artefact %s", name)
+	return nil
 }
 
 // Start runs the action in the background.

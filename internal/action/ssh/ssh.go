@@ -83,7 +83,10 @@ func New(opts Options) *Family {
 
 // Actions lists the actions of the family.
 func (f *Family) Actions() []action.Action {
-	return []action.Action{f.commandAction(), f.scriptAction(), f.serviceAction(), f.restartAction(), f.checkAction()}
+	return []action.Action{
+		f.commandAction(), f.scriptAction(), f.serviceAction(), f.restartAction(), f.checkAction(),
+		f.copyAction(), f.archiveAction(), f.cleanupAction(),
+	}
 }
 
 // host is the target of one call.

@@ -172,6 +172,7 @@ func (s *Server) config() string {
 		"MaxStartups 1000",
 		"AuthorizedKeysFile " + filepath.Join(s.dir, "authorized_keys"),
 		"LogLevel " + cmp.Or(s.opts.LogLevel, "VERBOSE"),
+		"Subsystem sftp internal-sftp",
 	}
 	for _, t := range s.hostKeyTypes() {
 		lines = append(lines, "HostKey "+s.hostKeyPath(t))
