@@ -18,6 +18,7 @@ type Hold struct {
 	ID      HoldID            `json:"id"`
 	Asset   string            `json:"asset,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty" doc:"neither asset nor labels: all jobs of the project"`
+	Select  string            `json:"selector,omitempty" doc:"instead of labels"`
 	Mode    HoldMode          `json:"mode" doc:"what happens with new jobs: wait or refuse"`
 	Reason  string            `json:"reason"`
 	By      string            `json:"by"`
@@ -32,6 +33,7 @@ type Hold struct {
 type HoldInput struct {
 	Asset  string            `json:"asset,omitempty" maxLength:"128" doc:"name or id; or give labels, or neither for the whole project"`
 	Labels map[string]string `json:"labels,omitempty"`
+	Select string            `json:"selector,omitempty" maxLength:"4096" doc:"instead of labels: conditions on them, such as rack in (7,8)"`
 	Mode   HoldMode          `json:"mode,omitempty" enum:"wait,refuse" doc:"what happens with new jobs; default: wait"`
 	HoldTerms
 }
@@ -42,3 +44,6 @@ type HoldTerms struct {
 	Until  *time.Time `json:"until,omitempty" doc:"when it ends by itself; default: never"`
 	For    Duration   `json:"for,omitempty" doc:"instead of until, such as 2h"`
 }
+
+// ByLabels reports whether the hold is about assets that their labels select.
+func (in HoldInput) ByLabels() bool { return len(in.Labels) > 0 || in.Select != "" }

@@ -203,18 +203,21 @@ const (
 // JobFilter selects jobs; an empty field selects all. It is the query of GET
 // /api/v1/jobs and a part of [BulkRequest].
 type JobFilter struct {
-	States []State    `json:"states,omitempty"`
-	Queue  string     `json:"queue,omitempty"`
-	Action string     `json:"action,omitempty"`
-	Asset  string     `json:"asset,omitempty" doc:"name or id"`
-	Lane   string     `json:"lane,omitempty"`
-	Run    RunID      `json:"run,omitzero"`
-	Since  *time.Time `json:"since,omitempty" doc:"created at or after"`
-	Until  *time.Time `json:"until,omitempty" doc:"created before"`
+	States []State `json:"states,omitempty"`
+	Queue  string  `json:"queue,omitempty"`
+	Action string  `json:"action,omitempty"`
+	Asset  string  `json:"asset,omitempty" doc:"name or id"`
+	Lane   string  `json:"lane,omitempty"`
+	Run    RunID   `json:"run,omitzero"`
+	User   string  `json:"user,omitempty" doc:"who created them"`
+	// Selector matches the labels that the assets have now.
+	Selector string     `json:"selector,omitempty" maxLength:"4096" doc:"labels of the assets, such as app=web,env!=test"`
+	Since    *time.Time `json:"since,omitempty" doc:"created at or after"`
+	Until    *time.Time `json:"until,omitempty" doc:"created before"`
 }
 
 // Empty reports whether the filter selects everything.
 func (f JobFilter) Empty() bool {
 	return len(f.States) == 0 && f.Queue == "" && f.Action == "" && f.Asset == "" &&
-		f.Lane == "" && f.Run == 0 && f.Since == nil && f.Until == nil
+		f.Lane == "" && f.Run == 0 && f.User == "" && f.Selector == "" && f.Since == nil && f.Until == nil
 }

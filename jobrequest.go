@@ -6,13 +6,16 @@ import (
 )
 
 // JobRequest asks for one job, or for one per asset: the body of POST /api/v1/jobs.
-// Assets and Labels together select the union of both; without either, the request
-// creates one job without an asset.
+// Assets select the union of themselves and of what Labels and Selector select; without any,
+// the request creates one job without an asset.
 type JobRequest struct {
 	Action      string            `json:"action" minLength:"1" maxLength:"64" doc:"name of the action, such as check_port"`
 	Args        json.RawMessage   `json:"args,omitempty" doc:"arguments; GET /api/v1/actions/{name} has their JSON Schema"`
-	Assets      []string          `json:"assets,omitempty" maxItems:"100000" doc:"names or ids of assets; one job each"`
+	Assets      []string          `json:"assets,omitempty" maxItems:"100000" doc:"names or ids of assets, or patterns of names such as web*; one job each"`
 	Labels      map[string]string `json:"labels,omitempty" doc:"every asset with all these labels; one job each"`
+	Selector    string            `json:"selector,omitempty" maxLength:"4096" doc:"every asset whose labels match, such as app=web,env!=test; together with labels, both must match"`
+	Exclude     []string          `json:"exclude,omitempty" maxItems:"1000" doc:"names, patterns or ids of assets that are left out"`
+	FromRun     *FromRun          `json:"from_run,omitempty" doc:"only hosts of an earlier run; alone, these"`
 	Queue       string            `json:"queue,omitempty" maxLength:"64" doc:"default: default"`
 	Lane        string            `json:"lane,omitempty" maxLength:"200" doc:"asset, none, or any other key; default: the action's"`
 	Concurrency *Concurrency      `json:"concurrency,omitempty" doc:"at most limit jobs of the key at once; excludes lane"`

@@ -97,8 +97,10 @@ type FlowStep struct {
 
 // StepTarget selects the hosts of a step.
 type StepTarget struct {
-	Assets []string          `json:"assets,omitempty" maxItems:"100000" doc:"names or ids"`
-	Labels map[string]string `json:"labels,omitempty" doc:"every asset with all these labels"`
+	Assets   []string          `json:"assets,omitempty" maxItems:"100000" doc:"names or ids, or patterns of names such as web*"`
+	Labels   map[string]string `json:"labels,omitempty" doc:"every asset with all these labels"`
+	Selector string            `json:"selector,omitempty" maxLength:"4096" doc:"every asset whose labels match, such as app=web,env!=test; together with labels, both must match"`
+	Exclude  []string          `json:"exclude,omitempty" maxItems:"1000" doc:"names, patterns or ids of assets that are left out"`
 	// FromRun narrows the selection; alone, it is the selection.
 	FromRun *FromRun `json:"from_run,omitempty" doc:"only hosts of an earlier run"`
 }

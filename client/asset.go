@@ -22,6 +22,18 @@ func (c *Client) AssetsWith(labels map[string]string) Lister[hostler.Asset] {
 	}
 }
 
+// AssetsMatching lists the assets whose labels a selector matches, such as app=web,env!=test,
+// for All. It is "" for all assets.
+func (c *Client) AssetsMatching(selector string) Lister[hostler.Asset] {
+	return func(ctx context.Context, p hostler.Page) (hostler.List[hostler.Asset], error) {
+		q := pageQuery(p)
+		if selector != "" {
+			q.Set("selector", selector)
+		}
+		return get[hostler.List[hostler.Asset]](ctx, c, q, "assets")
+	}
+}
+
 // Asset fetches one asset by name or id.
 func (c *Client) Asset(ctx context.Context, asset string) (hostler.Asset, error) {
 	return get[hostler.Asset](ctx, c, nil, "assets", asset)

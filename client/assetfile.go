@@ -42,6 +42,16 @@ func (c *Client) ExportAssets(ctx context.Context, labels map[string]string, w i
 	for key, value := range labels {
 		q.Add("label", key+"="+value)
 	}
+	return c.export(ctx, q, w)
+}
+
+// ExportAssetsMatching is ExportAssets of the assets whose labels a selector matches, such as
+// app=web,env!=test.
+func (c *Client) ExportAssetsMatching(ctx context.Context, selector string, w io.Writer) error {
+	return c.export(ctx, url.Values{"selector": {selector}}, w)
+}
+
+func (c *Client) export(ctx context.Context, q url.Values, w io.Writer) error {
 	return c.download(ctx, call{method: http.MethodGet, path: []string{"assets.csv"}, query: q}, w)
 }
 

@@ -52,7 +52,7 @@ func filterQuery(f hostler.JobFilter, p hostler.Page) url.Values {
 	}
 	for name, value := range map[string]string{
 		"states": strings.Join(states, ","), "queue": f.Queue, "action": f.Action,
-		"asset": f.Asset, "lane": f.Lane, "run": f.Run.String(),
+		"asset": f.Asset, "lane": f.Lane, "run": f.Run.String(), "user": f.User, "selector": f.Selector,
 		"since": timeText(f.Since), "until": timeText(f.Until),
 	} {
 		if value != "" {

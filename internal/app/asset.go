@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/selector"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -19,9 +21,9 @@ const (
 	maxVars   = 64
 )
 
-// Assets lists the assets of the acting project that have all the labels.
+// Assets lists the assets of the acting project whose labels a selector matches.
 func (a *App) Assets(
-	ctx context.Context, c auth.Caller, labels map[string]string, p hostler.Page,
+	ctx context.Context, c auth.Caller, labels string, p hostler.Page,
 ) (hostler.List[hostler.Asset], error) {
 	g, err := a.allow(c, auth.ReadAsset)
 	if err != nil {
@@ -32,13 +34,13 @@ func (a *App) Assets(
 		return hostler.List[hostler.Asset]{}, err
 	}
 	var fields check.Fields
-	checkLabels(&fields, labels)
+	sel := checkSelector(&fields, "selector", labels)
 	if err := fields.Err(); err != nil {
 		return hostler.List[hostler.Asset]{}, err
 	}
 	return list(ctx, g, func(s *scope) (hostler.List[hostler.Asset], error) {
 		read := func(after string, n int) ([]hostler.Asset, error) {
-			rows, err := s.Assets(s.project, labels, after, n)
+			rows, err := s.Assets(s.project, sel, after, n)
 			items := make([]hostler.Asset, len(rows))
 			for i := range rows {
 				items[i] = rows[i].Asset
@@ -291,6 +293,15 @@ func checkLabels(fields *check.Fields, labels map[string]string) {
 		fields.Name(path, strings.ReplaceAll(key, "/", "."), 63)
 		fields.Line(path, labels[key], 128)
 	}
+}
+
+// checkSelector parses a selector of labels.
+func checkSelector(fields *check.Fields, path, text string) selector.Selector {
+	sel, err := selector.Parse(text)
+	if e, ok := errors.AsType[*hostler.Error](err); ok {
+		fields.AddText(path, e.Text)
+	}
+	return sel
 }
 
 // checkVars checks variables. A key may begin with an underscore.

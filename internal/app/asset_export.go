@@ -19,12 +19,12 @@ type Export func(w io.Writer, renew Renewal) error
 // have changed. It is called before each page but the first.
 type Renewal func() (auth.Caller, error)
 
-// ExportAssets returns a function that writes the assets which have all the labels,
+// ExportAssets returns a function that writes the assets whose labels a selector matches,
 // as CSV that a spreadsheet can open and that [App.ImportAssets] reads back without
 // a change. The caller's mistakes are errors of ExportAssets itself, before anything
 // is written. The assets are read page by page: one that changes meanwhile is
 // written either as it was or as it is.
-func (a *App) ExportAssets(ctx context.Context, c auth.Caller, labels map[string]string) (Export, error) {
+func (a *App) ExportAssets(ctx context.Context, c auth.Caller, labels string) (Export, error) {
 	page, err := a.Assets(ctx, c, labels, hostler.Page{Limit: exportPage})
 	if err != nil {
 		return nil, err

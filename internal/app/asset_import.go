@@ -215,7 +215,7 @@ func (im *assetImport) readOld(names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	targets, err := im.Targets(im.project, nil, names, nil)
+	targets, err := im.Targets(im.project, store.Selection{Names: names})
 	if err != nil {
 		return err
 	}

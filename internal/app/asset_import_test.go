@@ -20,7 +20,7 @@ import (
 func (w *env) export(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
-	write, err := w.ExportAssets(t.Context(), w.viewer, nil)
+	write, err := w.ExportAssets(t.Context(), w.viewer, "")
 	if err == nil {
 		err = write(&b, func() (auth.Caller, error) { return w.viewer, nil })
 	}

@@ -150,12 +150,16 @@ func TestAssetPages(t *testing.T) {
 			)
 		}
 		for _, tt := range []struct {
-			labels map[string]string
+			labels string
 			want   string
 		}{
-			{nil, "h0 h1 h2 h3 h4 h5 h6"},
-			{map[string]string{"odd": "true"}, "h1 h3 h5"},
-			{map[string]string{"odd": "true", "x": "y"}, ""},
+			{"", "h0 h1 h2 h3 h4 h5 h6"},
+			{"odd=true", "h1 h3 h5"},
+			{"odd!=true", "h0 h2 h4 h6"},
+			{"odd", "h0 h1 h2 h3 h4 h5 h6"},
+			{"odd=true,odd=false", "h0 h1 h2 h3 h4 h5 h6"},
+			{"odd=true,x=y", ""},
+			{"odd notin (true),!x", "h0 h2 h4 h6"},
 		} {
 			var got []string
 			p := hostler.Page{Limit: 2}

@@ -86,7 +86,7 @@ func TestExportsRenewTheirCaller(t *testing.T) {
 		}
 		gone := errors.New("revoked")
 		var got countLines
-		write := must(w.ExportAssets(t.Context(), w.viewer, nil))(t)
+		write := must(w.ExportAssets(t.Context(), w.viewer, ""))(t)
 		err := write(&got, func() (auth.Caller, error) { return auth.Caller{}, gone })
 		if !errors.Is(err, gone) || got != 201 { // a header, and one page
 			t.Errorf("assets: %d lines, error %v", got, err)

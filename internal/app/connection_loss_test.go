@@ -115,7 +115,7 @@ var creations = []creation{
 		return err
 	}, func(t *testing.T, w *cutEnv) int {
 		t.Helper()
-		list := must(w.Assets(t.Context(), w.admin, nil, hostler.Page{Limit: 1000}))(t)
+		list := must(w.Assets(t.Context(), w.admin, "", hostler.Page{Limit: 1000}))(t)
 		return len(list.Items) - 1 // the host of the jobs
 	}},
 	{"key", func(t *testing.T, w *cutEnv, i int) error {

@@ -16,6 +16,7 @@ import (
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/flow"
+	"hostler.dev/hostler/internal/selector"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -177,7 +178,6 @@ type newRun struct {
 	within   []string // names of the templates that are being expanded
 	sets     [][]store.RunHost
 	setAt    map[string]int // by what selects the hosts; from 1
-	fromSeen map[hostler.FromRun]map[hostler.AssetID]bool
 	setSeen  map[int][]store.Target
 	queues   map[string]*store.Admission
 	hosts    int // of all sets
@@ -195,7 +195,7 @@ func (s *scope) newRun(in hostler.RunRequest, id hostler.RunID, commands *comman
 	n := &newRun{
 		scope: s, in: in, commandCheck: commands, code: hostler.CodeInvalid,
 		setAt: map[string]int{}, setSeen: map[int][]store.Target{},
-		fromSeen: map[hostler.FromRun]map[hostler.AssetID]bool{}, queues: map[string]*store.Admission{},
+		queues: map[string]*store.Admission{},
 	}
 	if err := n.find(); err != nil {
 		return nil, err
@@ -247,6 +247,7 @@ func (n *newRun) find() error {
 	fields.Require(n.in.Version >= 0, "version", "must be at least 1", "至少为 1")
 	if t := n.in.Targets; t != nil {
 		checkLabels(&fields, t.Labels)
+		checkSelector(&fields, "targets.selector", t.Selector)
 		flow.CheckFromRun(&fields, "targets.from_run", t.FromRun)
 	}
 	if err := fields.Err(); err != nil {
@@ -360,11 +361,17 @@ func (n *newRun) addJobs(s *runStep, args json.RawMessage, i int) error {
 	if err != nil {
 		return err
 	}
-	sel := n.selectionOf(s)
-	req.Assets, req.Labels = sel.assets, sel.labels
+	sel, err := n.selectionOf(s)
+	if err != nil {
+		return err
+	}
+	req.Assets, req.Labels, req.Exclude, req.FromRun = sel.assets, sel.labels, sel.exclude, sel.from
+	if len(req.Assets)+len(req.Labels)+len(sel.terms) == 0 && req.FromRun == nil {
+		req.Exclude = nil // of a step without hosts
+	}
 	p, err := n.app.planOf(plannedRequest{
-		JobRequest: req, onAssets: follows || sel.from != nil || selectsAssets(req),
-		late: flow.OutputPaths(s.Spec.Args, "args"),
+		JobRequest: req, onAssets: follows || len(sel.terms) > 0 || selectsAssets(req),
+		late: flow.OutputPaths(s.Spec.Args, "args"), terms: sel.terms,
 	})
 	if err != nil {
 		return err
@@ -439,8 +446,9 @@ func (n *newRun) admit(spec *hostler.JobSpec) (err error) {
 
 // selection is what selects the hosts of a step.
 type selection struct {
-	assets []string
-	labels map[string]string
+	assets, exclude []string
+	labels          map[string]string
+	terms           selector.Selector // of the selectors, all of which must match
 	// narrow: hosts must be among the assets and have the labels too.
 	narrow bool
 	// from: hosts must be among those of an earlier run.
@@ -448,40 +456,45 @@ type selection struct {
 }
 
 // selectionOf merges the targets of a step, of the flows that it is within, of the task and
-// of the request. Labels are merged by key. Assets that these name narrow what labels
-// select. What selects hosts for a gate selects nothing else.
-func (n *newRun) selectionOf(s *runStep) selection {
+// of the request. Labels are merged by key, selectors must all match. Assets that these name
+// narrow what labels select. What selects hosts for a gate selects nothing else.
+func (n *newRun) selectionOf(s *runStep) (selection, error) {
 	act, ok := n.app.cfg.Actions.Lookup(s.Action)
 	if !ok || s.Follows || act.Asset == action.AssetNever || act.Asset == action.AssetOptional && s.Target == nil {
-		return selection{}
+		return selection{}, nil
 	}
 	sel := selection{labels: map[string]string{}}
-	if t := s.target; t != nil {
-		sel.assets, sel.from = t.Assets, t.FromRun
-		maps.Copy(sel.labels, t.Labels)
-	}
+	targets := append(slices.Clone(s.narrow), n.task.Targets, n.in.Targets)
 	if s.PartOf() != "" {
-		return sel
+		targets = nil
 	}
-	for _, t := range append(slices.Clone(s.narrow), n.task.Targets, n.in.Targets) {
+	for i, t := range append([]*hostler.StepTarget{s.target}, targets...) {
 		if t == nil {
 			continue
 		}
 		maps.Copy(sel.labels, t.Labels)
-		if len(t.Assets) > 0 {
-			sel.assets, sel.narrow = t.Assets, true
+		terms, err := selector.Parse(t.Selector)
+		if err != nil {
+			return sel, err
+		}
+		sel.terms, sel.exclude = append(sel.terms, terms...), append(sel.exclude, t.Exclude...)
+		if i == 0 || len(t.Assets) > 0 {
+			sel.assets, sel.narrow = t.Assets, i > 0
 		}
 		if t.FromRun != nil {
 			sel.from = t.FromRun
 		}
 	}
-	sel.narrow = sel.narrow && len(sel.labels) > 0
-	return sel
+	sel.narrow = sel.narrow && len(sel.labels)+len(sel.terms) > 0
+	return sel, nil
 }
 
 // hostSet returns the number of the set of hosts that a selection selects.
 func (n *newRun) hostSet(sel selection, p *plan) (int, error) {
-	key, err := flow.Canonical(map[string]any{"assets": sel.assets, "labels": sel.labels, "narrow": sel.narrow, "from": sel.from})
+	key, err := flow.Canonical(map[string]any{
+		"assets": sel.assets, "labels": sel.labels, "narrow": sel.narrow, "from": sel.from,
+		"terms": sel.terms, "exclude": sel.exclude,
+	})
 	if err != nil {
 		return 0, fmt.Errorf("encode a selection: %w", err)
 	}
@@ -507,16 +520,12 @@ func (n *newRun) hostSet(sel selection, p *plan) (int, error) {
 }
 
 func (n *newRun) targetsOf(sel selection, p *plan) ([]store.Target, error) {
-	if sel.from != nil {
-		from := sel.from
-		sel.from = nil
-		return n.targetsFrom(from, sel, p)
-	}
 	if !sel.narrow {
 		return n.findTargets(p)
 	}
 	byLabel, byName := *p, *p
-	byLabel.ids, byLabel.names, byName.labels = nil, nil, nil
+	byLabel.hosts.Selection = store.Selection{Labels: p.hosts.Labels}
+	byName.hosts.Labels = nil
 	labelled, err := n.findTargets(&byLabel)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"hostler.dev/hostler"
@@ -42,7 +43,11 @@ func holdOf(h *store.HoldRow) (hostler.Hold, error) {
 	if h.Labels == "" {
 		return out, nil
 	}
-	if err := json.Unmarshal([]byte(h.Labels), &out.Labels); err != nil {
+	into := any(&out.Labels)
+	if strings.HasPrefix(h.Labels, `"`) {
+		into = &out.Select
+	}
+	if err := json.Unmarshal([]byte(h.Labels), into); err != nil {
 		return out, fmt.Errorf("decode the labels of a hold: %w", err)
 	}
 	return out, nil
@@ -57,9 +62,11 @@ func (a *App) CreateHold(ctx context.Context, c auth.Caller, in hostler.HoldInpu
 		return hostler.Hold{}, err
 	}
 	var fields check.Fields
-	fields.Require(in.Asset == "" || len(in.Labels) == 0, "labels", "give either asset or labels",
-		"请指定 asset 或 labels 之一")
+	fields.Require(in.Asset == "" || !in.ByLabels(), "labels", "give either asset or labels", "请指定 asset 或 labels 之一")
+	fields.Require(in.Select == "" || len(in.Labels) == 0, "selector", "give either labels or selector",
+		"请指定 labels 或 selector 之一")
 	checkLabels(&fields, in.Labels)
+	checkSelector(&fields, "selector", in.Select)
 	if in.Mode == "" {
 		in.Mode = hostler.HoldWait
 	}
@@ -69,7 +76,7 @@ func (a *App) CreateHold(ctx context.Context, c auth.Caller, in hostler.HoldInpu
 	if err := fields.Err(); err != nil {
 		return hostler.Hold{}, err
 	}
-	if err := g.mayHold(in.Asset != "" || len(in.Labels) > 0); err != nil {
+	if err := g.mayHold(in.Asset != "" || in.ByLabels()); err != nil {
 		return hostler.Hold{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Hold, error) { return s.createHold(in) })
@@ -119,8 +126,12 @@ func (s *scope) createHold(in hostler.HoldInput) (hostler.Hold, error) {
 			return hostler.Hold{}, err
 		}
 		row.Asset, row.AssetName, row.Selector = asset.ID, asset.Name, "asset:"+asset.ID.String()
-	case len(in.Labels) > 0:
-		b, err := json.Marshal(in.Labels) // in the order of the keys
+	case in.ByLabels():
+		labels := any(in.Labels) // in the order of the keys
+		if in.Select != "" {
+			labels = in.Select
+		}
+		b, err := json.Marshal(labels)
 		if err != nil {
 			return hostler.Hold{}, fmt.Errorf("encode labels: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/selector"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -101,6 +102,8 @@ func checkFilter(path string, f hostler.JobFilter) error {
 	fields.Line(path+"action", f.Action, 64)
 	fields.Line(path+"asset", f.Asset, 253)
 	fields.Line(path+"lane", f.Lane, 253)
+	fields.Line(path+"user", f.User, 128)
+	checkSelector(&fields, path+"selector", f.Selector)
 	checkPeriod(&fields, path, f.Since, f.Until)
 	return fields.Err()
 }
@@ -115,7 +118,11 @@ func checkPeriod(fields *check.Fields, path string, since, until *time.Time) {
 // that recorded this name.
 func (s *scope) query(f hostler.JobFilter) (store.JobQuery, error) {
 	q := store.JobQuery{
-		Project: s.project, States: f.States, Queue: f.Queue, Action: f.Action, Lane: f.Lane, Run: f.Run,
+		Project: s.project, States: f.States, Queue: f.Queue, Action: f.Action, Lane: f.Lane, Run: f.Run, User: f.User,
+	}
+	var err error
+	if q.Labels, err = selector.Parse(f.Selector); err != nil {
+		return q, err
 	}
 	if act, ok := s.app.cfg.Actions.Lookup(f.Action); ok {
 		q.Action = act.Name

@@ -11,6 +11,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/selector"
 	"hostler.dev/hostler/internal/webhook"
 )
 
@@ -32,10 +33,8 @@ type plan struct {
 	delay time.Duration
 	ttl   time.Duration
 
-	// The selected assets: by reference, or by labels.
-	ids      []hostler.AssetID
-	names    []string
-	labels   map[string]string
+	// The selected assets.
+	hosts    hostSelection
 	most     int
 	onAssets bool
 
@@ -72,8 +71,9 @@ func (a *App) plan(req hostler.JobRequest) (*plan, error) {
 // plannedRequest is a request of a step of a run.
 type plannedRequest struct {
 	hostler.JobRequest
-	onAssets bool     // it works on assets, whoever finds them
-	late     []string // paths of args that are known only later: their faults are not reported
+	onAssets bool              // it works on assets, whoever finds them
+	terms    selector.Selector // further conditions on the labels of the assets
+	late     []string          // paths of args that are known only later: their faults are not reported
 }
 
 func (a *App) planOf(in plannedRequest) (*plan, error) {
@@ -84,7 +84,7 @@ func (a *App) planOf(in plannedRequest) (*plan, error) {
 	p := &plan{
 		overrideCalendar: req.OverrideCalendar,
 		lane:             req.Lane, runAt: req.RunAt, delay: req.Delay.D(), ttl: req.TTL.D(),
-		rollout: req.Rollout, labels: req.Labels, most: a.cfg.Limits.Jobs, onAssets: in.onAssets,
+		rollout: req.Rollout, most: a.cfg.Limits.Jobs, onAssets: in.onAssets,
 		spec: hostler.JobSpec{
 			Queue:       cmp.Or(req.Queue, hostler.DefaultQueue),
 			Args:        req.Args,
@@ -101,15 +101,15 @@ func (a *App) planOf(in plannedRequest) (*plan, error) {
 	}
 	var fields check.Fields
 	p.act = a.checkAction(&fields, in)
-	p.selectAssets(&fields, req.Assets)
+	p.hosts = selectHosts(&fields, "", p.most, targetOf(req), in.terms...)
 	if req.Target != nil {
-		fields.Require(!p.onAssets, "target", "excludes assets and labels", "不能与 assets、labels 同时指定")
+		fields.Require(!p.onAssets, "target", "excludes assets, labels, selector and from_run",
+			"不能与 assets、labels、selector、from_run 同时指定")
 		p.inline = checkTarget(&fields, *req.Target)
 	}
 	if req.Webhook != nil {
 		p.webhook = checkJobWebhook(&fields, *req.Webhook)
 	}
-	checkLabels(&fields, req.Labels)
 	checkPolicies(&fields, req)
 	checkTimes(&fields, req)
 	checkRollout(&fields, req)
@@ -125,7 +125,9 @@ func (a *App) planOf(in plannedRequest) (*plan, error) {
 	return p, nil
 }
 
-func selectsAssets(req hostler.JobRequest) bool { return len(req.Assets) > 0 || len(req.Labels) > 0 }
+func selectsAssets(req hostler.JobRequest) bool {
+	return len(req.Assets) > 0 || len(req.Labels) > 0 || req.Selector != "" || req.FromRun != nil
+}
 
 // checkAction checks the action, its args, and whether it works on what the request
 // selects.
@@ -236,22 +238,6 @@ func (a *App) knownAction(name string) (*action.Action, error) {
 			"已在服务器配置中停用")
 	}
 	return act, nil
-}
-
-// selectAssets sets the assets that are selected by reference.
-func (p *plan) selectAssets(fields *check.Fields, refs []string) {
-	fields.Require(len(refs) <= p.most, "assets", "must be at most %d in one call", "每次调用最多 %d 个", p.most)
-	for i, ref := range refs {
-		if ref == "" || !check.Storable(ref) {
-			fields.Add(check.Item("assets", i), "is not the name or the id of an asset", "不是资产的名称或 ID")
-			continue
-		}
-		if id, name := assetRef(ref); id != 0 {
-			p.ids = append(p.ids, id)
-		} else {
-			p.names = append(p.names, name)
-		}
-	}
 }
 
 // checkJobWebhook checks the webhook that a request brings.

@@ -287,7 +287,7 @@ func (s *scope) deviceKeys(specs map[hostler.JobID]hostler.JobSpec) (map[hostler
 			ids = append(ids, spec.Asset)
 		}
 	}
-	targets, err := s.Targets(s.project, ids, nil, nil)
+	targets, err := s.Targets(s.project, store.Selection{IDs: ids})
 	keys := make(map[hostler.AssetID]string, len(targets))
 	for _, t := range targets {
 		keys[t.ID] = t.DeviceKey

@@ -5,19 +5,16 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
-	"hostler.dev/hostler/internal/check"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/webhook"
 )
 
 const (
-	enqueueStep  = 500  // jobs of one Enqueue: bounds the size of a statement
-	idsShown     = 1000 // ids in the answer
-	missingShown = 100  // missing assets that an error names
+	enqueueStep = 500  // jobs of one Enqueue: bounds the size of a statement
+	idsShown    = 1000 // ids in the answer
 )
 
 // RunJobs creates one job, or one for each selected asset: all or none. With an
@@ -240,49 +237,18 @@ func (s *scope) findTargets(p *plan) ([]store.Target, error) {
 	if !p.onAssets {
 		return []store.Target{{}}, nil
 	}
-	targets, err := s.Targets(s.project, p.ids, p.names, p.labels)
+	targets, err := s.findHosts(&p.hosts)
 	if err != nil {
-		return nil, err
-	}
-	if err := p.checkMissing(targets); err != nil {
 		return nil, err
 	}
 	switch {
 	case len(targets) == 0:
-		return nil, hostler.Errorf(hostler.CodeNotFound, "no asset has all these labels",
-			"没有资产同时具有这些标签")
+		return nil, p.hosts.errNone()
 	case len(targets) > p.most:
 		return nil, hostler.Invalid("labels", "select %d assets; one call may create %d jobs",
 			"选中了 %d 个资产；每次调用最多创建 %d 个作业", len(targets), p.most)
 	}
 	return targets, nil
-}
-
-// checkMissing reports the references that no target matches, all at once.
-func (p *plan) checkMissing(targets []store.Target) error {
-	ids, names := make(map[hostler.AssetID]bool, len(targets)), make(map[string]bool, len(targets))
-	for _, t := range targets {
-		ids[t.ID], names[t.Name] = true, true
-	}
-	var missing []string
-	for _, id := range p.ids {
-		if !ids[id] {
-			missing = append(missing, id.String())
-		}
-	}
-	for _, name := range p.names {
-		if !names[name] {
-			missing = append(missing, check.Key(name))
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	list := strings.Join(missing[:min(missingShown, len(missing))], ", ")
-	if len(missing) > missingShown {
-		list += fmt.Sprintf(" … (%d)", len(missing))
-	}
-	return hostler.Errorf(hostler.CodeNotFound, "these assets do not exist: %s", "以下资产不存在：%s", list)
 }
 
 // insertRunWebhook creates the webhook of the jobs of one run. It is not listed; its

@@ -7,6 +7,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/store"
 )
 
 // RunTask creates one job on one asset, for the simple task API. Unlike
@@ -48,7 +49,7 @@ func (a *App) runUnknown(
 		return hostler.Job{}, err
 	}
 	return change(ctx, g, func(s *scope) (hostler.Job, error) {
-		targets, err := s.Targets(s.project, []hostler.AssetID{asset}, nil, nil)
+		targets, err := s.Targets(s.project, store.Selection{IDs: []hostler.AssetID{asset}})
 		if err != nil {
 			return hostler.Job{}, err
 		}

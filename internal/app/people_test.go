@@ -212,10 +212,10 @@ func TestLimitedRoleSeesItsAssetsOnly(t *testing.T) {
 				t.Errorf("connections %+v", worker.Sessions)
 			}
 		}
-		if l := must(w.Assets(ctx, c, nil, page))(t).Items; len(l) != 1 || l[0].Name != "in" {
+		if l := must(w.Assets(ctx, c, "", page))(t).Items; len(l) != 1 || l[0].Name != "in" {
 			t.Errorf("assets %v", l)
 		}
-		if l := must(w.Assets(ctx, c, map[string]string{"env": "live"}, page))(t).Items; len(l) != 0 {
+		if l := must(w.Assets(ctx, c, "env=live", page))(t).Items; len(l) != 0 {
 			t.Errorf("assets by label %v", l)
 		}
 		for _, f := range []hostler.JobFilter{

@@ -506,7 +506,7 @@ func (w *env) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.R
 		"projects":    must(w.Projects(ctx, c, p))(t).Items,
 		"users":       must(w.Users(ctx, c, p))(t).Items,
 		"keys":        must(w.Keys(ctx, c, p))(t).Items,
-		"assets":      must(w.Assets(ctx, c, nil, p))(t).Items,
+		"assets":      must(w.Assets(ctx, c, "", p))(t).Items,
 		"credentials": must(w.Credentials(ctx, c, p))(t).Items,
 		"jobs":        must(w.Jobs(ctx, c, hostler.JobFilter{Run: run}, p))(t).Items,
 		"audit":       must(w.Audit(ctx, c, hostler.AuditFilter{}, p))(t).Items,

@@ -101,7 +101,8 @@ func (s *scope) rerunOf(id hostler.RunID, edit hostler.RerunInput) (rerun, error
 		return rerun{}, err
 	}
 	if t := edit.Target; t != nil {
-		req.Assets, req.Labels, req.Target = t.Assets, t.Labels, nil
+		setTarget(&req, *t)
+		req.Target = nil
 	}
 	req.Queue, req.Priority = cmp.Or(edit.Queue, req.Queue), cmp.Or(edit.Priority, req.Priority)
 	req.OverrideCalendar, req.OverrideRule = edit.OverrideCalendar, edit.OverrideRule

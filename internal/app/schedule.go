@@ -275,7 +275,7 @@ func (a *App) planSchedule(sch hostler.Schedule, edit hostler.ScheduleRunInput, 
 		Timeout: sch.Task.Timeout, TTL: sch.Task.TTL, OnLost: sch.Task.OnLost,
 	}
 	if t := cmp.Or(edit.Target, sch.Task.Target); t != nil {
-		req.Assets, req.Labels = t.Assets, t.Labels
+		setTarget(&req, *t)
 	}
 	p, err := a.plan(req)
 	if err != nil {
@@ -322,7 +322,8 @@ func renameTask(err error, prefix string) error {
 	cp.Fields = make([]hostler.FieldError, len(e.Fields))
 	for i, f := range e.Fields {
 		switch field, _, _ := strings.Cut(strings.TrimSuffix(f.Path, "]"), "."); {
-		case strings.HasPrefix(field, "assets"), strings.HasPrefix(field, "labels"):
+		case strings.HasPrefix(field, "assets"), strings.HasPrefix(field, "labels"), field == "selector",
+			strings.HasPrefix(field, "exclude"), field == "from_run":
 			f.Path = prefix + "target." + f.Path
 		case field != "queue" && field != "priority":
 			f.Path = prefix + f.Path
@@ -342,11 +343,8 @@ func (s *scope) checkScheduled(p *plan) error {
 	if !p.onAssets {
 		return s.checkUses(p.act, p.spec.Args, []store.Target{{}}, nil)
 	}
-	targets, err := s.Targets(s.project, p.ids, p.names, p.labels)
-	if err != nil {
-		return err
-	}
-	if err := p.checkMissing(targets); err != nil || len(targets) == 0 {
+	targets, err := s.findHosts(&p.hosts)
+	if err != nil || len(targets) == 0 {
 		return err
 	}
 	return s.checkUses(p.act, p.spec.Args, targets, nil)

@@ -23,6 +23,8 @@ type scope struct {
 	// calendarRows are the calendars of the project, once calendarsRead.
 	calendarRows  []store.CalendarRow
 	calendarsRead bool
+	// fromSeen has the hosts of earlier runs; see [scope.hostsFrom].
+	fromSeen map[hostler.FromRun]map[hostler.AssetID]bool
 }
 
 // newScope returns the scope of a transaction, limited to the assets that the caller may

@@ -3,6 +3,8 @@ package cli
 import (
 	"cmp"
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -59,23 +61,34 @@ func assetNames() completer {
 		func(x hostler.Asset) string { return x.Name })
 }
 
+// assetLabels completes labels of assets, as key=value.
+func assetLabels(ctx context.Context, c *client.Client) ([]string, error) {
+	l, err := c.Assets(ctx, hostler.Page{Limit: completionPage})
+	seen := map[string]bool{}
+	for _, x := range l.Items {
+		for k, v := range x.Labels {
+			seen[k+"="+v] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen)), err
+}
+
 // assetList is 'hostler asset list'. It has no limit: scripts rely on the full list.
 func (a *app) assetList() *cobra.Command {
-	var labels map[string]string
+	var labels string
 	cmd := a.cmd("list [flags]", doc{
 		short: txt("list assets", "列出资产"),
 		long: txt("List the assets of the project: all, or those that have every given label.",
 			"列出项目中的资产：全部，或具有所有给定标签的资产。"),
 		example: "hostler asset list\nhostler asset list --label role=web -o yaml",
 	}, func(ctx context.Context, c *client.Client, _ []string) error {
-		items, _, err := collect(ctx, c.AssetsWith(labels), 0)
+		items, _, err := collect(ctx, c.AssetsMatching(labels), 0)
 		if err != nil {
 			return err
 		}
 		return list(a, items, assetColumns())
 	})
-	cmd.Flags().Var(pairsFlag{&labels}, "label",
-		a.t("only assets with this label; may be repeated", "只列出带此标签的资产；可重复"))
+	a.selectorFlag(cmd, &labels)
 	return cmd
 }
 

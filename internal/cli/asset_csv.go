@@ -246,7 +246,7 @@ func (a *app) assetField(path string) string {
 // assetExport is 'hostler asset export'. A file is replaced atomically, so that a broken
 // connection leaves the old one.
 func (a *app) assetExport() *cobra.Command {
-	var labels map[string]string
+	var labels string
 	var file string
 	cmd := a.cmd("export [flags]", doc{
 		short: txt("write assets as CSV", "将资产导出为 CSV"),
@@ -264,23 +264,22 @@ formula starts with an apostrophe. 'asset import' reads the file back unchanged.
 		case file == "" && term.IsTerminal(a.out):
 			return a.showExport(ctx, c, labels)
 		case file == "":
-			return c.ExportAssets(ctx, labels, a.out)
+			return c.ExportAssetsMatching(ctx, labels, a.out)
 		}
-		return writeFile(file, func(w io.Writer) error { return c.ExportAssets(ctx, labels, w) })
+		return writeFile(file, func(w io.Writer) error { return c.ExportAssetsMatching(ctx, labels, w) })
 	})
 	fs := cmd.Flags()
 	fs.StringVarP(&file, "file", "f", "", a.t("file to write (default: standard output)",
 		"输出文件（默认：标准输出）"))
-	fs.Var(pairsFlag{&labels}, "label",
-		a.t("only assets with this label; may be repeated", "只导出带此标签的资产；可重复"))
+	a.selectorFlag(cmd, &labels)
 	return cmd
 }
 
 // showExport prints an export to a terminal: escaped, and without the byte order
 // mark that spreadsheets need.
-func (a *app) showExport(ctx context.Context, c *client.Client, labels map[string]string) error {
+func (a *app) showExport(ctx context.Context, c *client.Client, labels string) error {
 	var b strings.Builder
-	if err := c.ExportAssets(ctx, labels, &b); err != nil {
+	if err := c.ExportAssetsMatching(ctx, labels, &b); err != nil {
 		return err
 	}
 	_, err := io.WriteString(a.out, term.EscapeLines(strings.TrimPrefix(b.String(), "\ufeff")))

@@ -84,7 +84,7 @@ func (a *app) releaseProject(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	for _, h := range holds {
-		if h.Asset == "" && len(h.Labels) == 0 && !h.Ended {
+		if h.Asset == "" && len(h.Labels) == 0 && h.Select == "" && !h.Ended {
 			a.note("Dispatch of the project is released.", "已恢复本项目的作业分派。")
 			return c.EndHold(ctx, h.ID)
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"hostler.dev/hostler"
@@ -12,7 +13,7 @@ import (
 
 // The types of flags that pflag does not have.
 var _ = []pflag.Value{
-	pairsFlag{}, rolesFlag{}, durationFlag{}, timeFlag{}, laterFlag{}, statesFlag{}, idFlag{}, stringFlag[hostler.EventType]{},
+	pairsFlag{}, rolesFlag{}, selectorFlag{}, durationFlag{}, timeFlag{}, laterFlag{}, statesFlag{}, idFlag{}, stringFlag[hostler.EventType]{},
 }
 
 // pairsFlag takes key=value, and may be repeated.
@@ -29,8 +30,33 @@ func (f pairsFlag) Set(s string) error {
 	if *f.m == nil {
 		*f.m = map[string]string{}
 	}
+	if old, again := (*f.m)[k]; again && old != v {
+		return hostler.Errorf(hostler.CodeInvalid, "%s is given twice, as %q and as %q", "%s 重复指定：%q 和 %q", k, old, v)
+	}
 	(*f.m)[k] = v
 	return nil
+}
+
+// selectorFlag takes conditions on labels, and may be repeated: all must match, where several
+// values of one key are alternatives. The server evaluates them.
+type selectorFlag struct{ s *string }
+
+func (f selectorFlag) String() string { return "" }
+func (f selectorFlag) Type() string   { return "selector" }
+
+func (f selectorFlag) Set(s string) error {
+	if *f.s != "" && s != "" {
+		s = *f.s + "," + s
+	}
+	*f.s = s
+	return nil
+}
+
+// selectorFlag adds -l, which selects assets by labels.
+func (a *app) selectorFlag(cmd *cobra.Command, s *string) {
+	cmd.Flags().VarP(selectorFlag{s}, "label", "l", a.t("only assets with these labels, such as app=web,env!=test; may be repeated",
+		"只选带这些标签的资产，如 app=web,env!=test；可重复"))
+	a.complete(cmd, "label", assetLabels)
 }
 
 // rolesFlag takes project=role, and may be repeated.

@@ -137,6 +137,7 @@ var flagTypes = map[string]hostler.Text{
 	"int": {EN: "int", ZH: "整数"}, "int64": {EN: "int", ZH: "整数"},
 	"duration": {EN: "duration", ZH: "时长"}, "time": {EN: "time", ZH: "时间"},
 	"id": {EN: "id", ZH: "ID"}, "state": {EN: "state", ZH: "状态"}, "key=value": {EN: "key=value", ZH: "键=值"},
+	"selector": {EN: "selector", ZH: "条件"},
 }
 
 // renamedType is the value of a flag whose help shows another name for its type.

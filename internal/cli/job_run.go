@@ -72,8 +72,7 @@ func (a *app) runTargetFlags(cmd *cobra.Command, f *runFlags) {
 	fs.StringSliceVar(&f.req.Assets, "asset", nil,
 		a.t("names or ids of assets; may be repeated, or separated by commas",
 			"资产名称或 ID；可重复或用逗号分隔"))
-	fs.Var(pairsFlag{&f.req.Labels}, "label",
-		a.t("all assets with this label; may be repeated", "带此标签的所有资产；可重复"))
+	a.selectorFlag(cmd, &f.req.Selector)
 	fs.StringArrayVar(&f.secrets, "secret", nil, a.t("argument from a credential, such as env.PW=credential:db; may be repeated",
 		"取自凭据的参数，例如 env.PW=credential:db；可重复"))
 	fs.StringArrayVar(&f.args, "arg", nil, a.t("argument of the action; may be repeated",

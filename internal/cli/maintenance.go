@@ -44,7 +44,7 @@ hostler maintenance start --label rack=7 --refuse --reason power`,
 		if len(args) > 0 {
 			in.Asset = args[0]
 		}
-		if (in.Asset == "") == (len(in.Labels) == 0) {
+		if (in.Asset == "") == (in.Select == "") {
 			return hostler.Errorf(hostler.CodeInvalid, "give one asset, or --label", "请指定一个资产，或 --label")
 		}
 		if refuse {
@@ -56,7 +56,7 @@ hostler maintenance start --label rack=7 --refuse --reason power`,
 		}
 		return one(a, h, a.holdColumns())
 	})
-	cmd.Flags().Var(pairsFlag{&in.Labels}, "label", a.t("all assets with this label; may be repeated", "带此标签的所有资产；可重复"))
+	a.selectorFlag(cmd, &in.Select)
 	cmd.Flags().BoolVar(&refuse, "refuse", false, a.t("refuse new jobs instead of letting them wait", "拒绝新作业，而不是让其等待"))
 	a.termFlags(cmd, &in.HoldTerms)
 	a.complete(cmd, "", assetNames())
@@ -78,6 +78,8 @@ func (a *app) holdSubject(h hostler.Hold) string {
 		return h.Asset
 	case len(h.Labels) > 0:
 		return keyValues(h.Labels)
+	case h.Select != "":
+		return h.Select
 	}
 	return a.t("the project", "整个项目")
 }
@@ -132,7 +134,7 @@ func (a *app) maintenanceEnd() *cobra.Command {
 			return err
 		}
 		i := slices.IndexFunc(items, func(h hostler.Hold) bool {
-			named := h.Asset != "" || len(h.Labels) > 0
+			named := h.Asset != "" || len(h.Labels) > 0 || h.Select != ""
 			return !h.Ended && (h.ID.String() == args[0] || named && a.holdSubject(h) == args[0])
 		})
 		if i < 0 {

@@ -152,7 +152,7 @@ hostler run start game-update --template --label region=eu --param version=1.2 -
 	fs.StringVar(&f.paramsFile, "params-file", "", a.t("YAML or JSON file with parameters, - for standard input",
 		"参数所在的 YAML 或 JSON 文件，- 表示标准输入"))
 	fs.StringSliceVar(&f.targets.Assets, "asset", nil, a.t("only on this asset; may be repeated", "只在此资产上；可重复"))
-	fs.Var(pairsFlag{&f.targets.Labels}, "label", a.t("only on assets with this label; may be repeated", "只在带此标签的资产上；可重复"))
+	a.selectorFlag(cmd, &f.targets.Selector)
 	a.calendarOverrideFlag(fs, &f.override)
 	fs.BoolVar(&f.plan, "plan", false, a.t("print what would run, and start nothing", "只显示将执行的内容"))
 	fs.BoolVar(&f.wait, "wait", false, a.t("wait until the run has ended or waits for people; exit 1 if it did not succeed",
@@ -196,7 +196,7 @@ hostler run rerun run_0001a2b3c4d --arg port=8443`,
 				return err
 			}
 		}
-		if len(target.Assets)+len(target.Labels) > 0 {
+		if len(target.Assets) > 0 || target.Selector != "" {
 			in.Target = &target
 		}
 		in.OverrideCalendar, in.OverrideRule = calendarOverride(overCalendar), overrideOf(over)
@@ -218,7 +218,7 @@ hostler run rerun run_0001a2b3c4d --arg port=8443`,
 	fs.BoolVar(&in.Latest, "latest", false, a.t("with the latest version of the template", "使用模板的最新版本"))
 	fs.IntVar(&in.Version, "template-version", 0, a.t("with this version of the template", "使用模板的此版本"))
 	fs.StringSliceVar(&target.Assets, "asset", nil, a.t("on this asset instead; may be repeated", "改在此资产上；可重复"))
-	fs.Var(pairsFlag{&target.Labels}, "label", a.t("on assets with this label instead; may be repeated", "改在带此标签的资产上；可重复"))
+	a.selectorFlag(cmd, &target.Selector)
 	fs.StringVar(&in.Queue, "queue", "", a.t("queue to wait in", "所用队列"))
 	fs.IntVar(&in.Priority, "priority", 0, a.t("1 (first) to 9 (last)", "优先级：1（最先）至 9（最后）"))
 	a.overrideFlags(cmd, &over)
@@ -251,7 +251,7 @@ func (a *app) readStartFlags(f *startFlags, name string) error {
 	if f.template {
 		f.in.Task, f.in.Template = "", name
 	}
-	if len(f.targets.Assets)+len(f.targets.Labels) > 0 {
+	if len(f.targets.Assets) > 0 || f.targets.Selector != "" {
 		f.in.Targets = &f.targets
 	}
 	var err error

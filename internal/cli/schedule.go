@@ -61,6 +61,12 @@ func targetText(t *hostler.StepTarget) string {
 	for _, key := range slices.Sorted(maps.Keys(t.Labels)) {
 		parts = append(parts, key+"="+t.Labels[key])
 	}
+	if t.Selector != "" {
+		parts = append(parts, t.Selector)
+	}
+	for _, name := range t.Exclude {
+		parts = append(parts, "-"+name)
+	}
 	return dash(strings.Join(parts, ","))
 }
 

@@ -102,8 +102,7 @@ func (a *app) scheduleFlags(cmd *cobra.Command, f *scheduleFlags) {
 		"任务或模板的参数；可重复"))
 	fs.StringSliceVar(&f.target.Assets, "asset", nil,
 		a.t("names or ids of assets; may be repeated", "资产名称或 ID；可重复"))
-	fs.Var(pairsFlag{&f.target.Labels}, "label", a.t("all assets with this label; may be repeated",
-		"带此标签的所有资产；可重复"))
+	a.selectorFlag(cmd, &f.target.Selector)
 	fs.StringArrayVar(&f.args, "arg", nil, a.t("argument of the action; may be repeated", "动作的参数；可重复"))
 	fs.StringVar(&f.argsFile, "args-file", "", a.t("JSON or YAML file with arguments", "参数文件（JSON 或 YAML）"))
 	fs.StringVar(&f.in.Title, "title", "", a.t("title", "标题"))
@@ -140,7 +139,7 @@ func (a *app) scheduleInput(
 			"不能为空：请给出 --action、--task 或 --template，或用 -f 指定文件")
 	}
 	in.Trigger, in.Overlap = f.trigger.in, hostler.Overlap(f.overlap)
-	if len(f.target.Assets)+len(f.target.Labels) > 0 {
+	if len(f.target.Assets) > 0 || f.target.Selector != "" {
 		in.Task.Target = &f.target
 	}
 	if cmd.Flags().Changed("grace") {

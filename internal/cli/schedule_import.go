@@ -155,8 +155,7 @@ hostler schedule import --crontab /etc/crontab --system --asset web1`,
 	fs.StringVar(&f.zone, "zone", "", a.t("time zone of the host (default: UTC)", "主机的时区（默认 UTC）"))
 	fs.StringVar(&f.action, "action", "ssh_command", a.t("action that takes the command", "执行命令的动作"))
 	fs.StringSliceVar(&f.target.Assets, "asset", nil, a.t("assets to run on; may be repeated", "执行的资产；可重复"))
-	fs.Var(pairsFlag{&f.target.Labels}, "label", a.t("all assets with this label; may be repeated", "带此标签的所有资产；可重复"))
-	fs.BoolVar(&f.paused, "paused", false, a.t("create them paused", "创建后暂停"))
+	a.selectorFlag(cmd, &f.target.Selector)
 	fs.BoolVar(&f.dryRun, "dry-run", false, a.t("only show what would be created", "只显示将创建的内容"))
 	a.complete(cmd, "asset", assetNames())
 	a.complete(cmd, "action", fixed("ssh_command", "local_command"))
@@ -174,7 +173,7 @@ func (a *app) importLines(ctx context.Context, c *client.Client, lines []cronLin
 			Title: fmt.Sprintf("crontab: %.180s", l.Command), Trigger: hostler.Trigger{Cron: l.Cron, Zone: l.Zone},
 			Task: hostler.ScheduleTask{Action: f.action},
 		}
-		if len(f.target.Assets)+len(f.target.Labels) > 0 {
+		if len(f.target.Assets) > 0 || f.target.Selector != "" {
 			in.Task.Target = &f.target
 		}
 		if f.paused {

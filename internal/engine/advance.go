@@ -476,7 +476,7 @@ func (a *advance) addHosts(next *flow.Run, row *store.RunStepRow, jobs *store.St
 	}
 	byID := map[hostler.AssetID]store.Target{0: {}}
 	if jobs.OnAsset {
-		targets, err := a.Targets(a.row.Project, ids, nil, nil)
+		targets, err := a.Targets(a.row.Project, store.Selection{IDs: ids})
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/selector"
 )
 
 const (
@@ -435,8 +437,17 @@ func checkTarget(f *check.Fields, path string, t *hostler.StepTarget) {
 	if t == nil {
 		return
 	}
-	f.Require(len(t.Assets) > 0 || len(t.Labels) > 0 || t.FromRun != nil, path, "must name assets, labels or from_run",
-		"须指定 assets、labels 或 from_run")
+	f.Require(len(t.Assets) > 0 || len(t.Labels) > 0 || t.Selector != "" || t.FromRun != nil, path,
+		"must name assets, labels, selector or from_run", "须指定 assets、labels、selector 或 from_run")
+	if _, err := selector.Parse(t.Selector); err != nil {
+		e, _ := errors.AsType[*hostler.Error](err)
+		f.AddText(path+".selector", e.Text)
+	}
+	f.Count(path+".exclude", len(t.Exclude), 1000)
+	for i, a := range t.Exclude {
+		f.Require(a != "" && check.SingleLine(a) && len(a) <= 1024, check.Item(path+".exclude", i),
+			"is not the name or the id of an asset, or a pattern", "不是资产的名称或 ID，也不是模式")
+	}
 	CheckFromRun(f, path+".from_run", t.FromRun)
 	f.Count(path+".assets", len(t.Assets), 100_000)
 	f.Count(path+".labels", len(t.Labels), 64)

@@ -62,7 +62,8 @@ var useCases = []Rule{
 	{Package: "internal/app", May: []string{
 		"internal/action", "internal/assetfile", "internal/auditor", "internal/auth", "internal/channel", "internal/check",
 		"internal/destination", "internal/flow", "internal/outbox", "internal/resolve", "internal/schedule",
-		"internal/risk", "internal/secret", "internal/stats", "internal/store", "internal/store/schema", "internal/webhook",
+		"internal/risk", "internal/secret", "internal/selector", "internal/stats", "internal/store", "internal/store/schema",
+		"internal/webhook",
 	}},
 	{Package: "internal/resolve", May: []string{
 		"internal/action", "internal/check", "internal/destination", "internal/flow", "internal/secret", "internal/store",
@@ -113,7 +114,7 @@ var actions = []Rule{
 
 // The store and its drivers, over what both drivers need.
 var stores = []Rule{
-	{Package: "internal/store", May: []string{"internal/sqldb", "internal/stats", "internal/store/schema"}},
+	{Package: "internal/store", May: []string{"internal/selector", "internal/sqldb", "internal/stats", "internal/store/schema"}},
 	{Package: "internal/store/schema", May: []string{"internal/sqldb"}},
 	{Package: "internal/store/sqlite", May: []string{"internal/sqldb", "internal/store/schema"}},
 	{Package: "internal/store/postgres", May: []string{"internal/sqldb", "internal/store/schema", "internal/wait"}},
@@ -128,9 +129,10 @@ var pureRules = []Rule{
 	{Package: "internal/assetfile", May: []string{"internal/check"}},
 	{Package: "internal/auditchain"},
 	{Package: "internal/channel", May: []string{"internal/check"}},
-	{Package: "internal/flow", May: []string{"internal/check"}},
+	{Package: "internal/flow", May: []string{"internal/check", "internal/selector"}},
 	{Package: "internal/schedule", May: []string{"internal/check"}},
 	{Package: "internal/risk"},
+	{Package: "internal/selector"},
 	{Package: "internal/stats"},
 	{Package: "internal/webhook", May: []string{"internal/check", "internal/secret"}},
 	{Package: "internal/auth"},

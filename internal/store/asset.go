@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/selector"
 	"hostler.dev/hostler/internal/sqldb"
 )
 
@@ -167,41 +169,31 @@ func (tx *Tx) AssetsByID(ids []hostler.AssetID) (map[hostler.AssetID]*AssetRow, 
 	return out, err
 }
 
-// Assets lists the assets of a project that have all the labels, by name after a
-// name.
-func (tx *Tx) Assets(project hostler.ProjectID, labels map[string]string, after string, limit int) ([]AssetRow, error) {
+// Assets lists the assets of a project that a selector matches, by name after a name.
+func (tx *Tx) Assets(project hostler.ProjectID, sel selector.Selector, after string, limit int) ([]AssetRow, error) {
 	seen, args := tx.seen(`a.id`)
-	if len(labels) == 0 {
-		return tx.assets(`WHERE a.project = ? AND a.name > ?`+seen+` ORDER BY a.name LIMIT ?`,
-			append(append([]any{project, after}, args...), limit)...)
-	}
-	ids, err := tx.labelled(project, labels)
-	if err != nil || len(ids) == 0 {
-		return nil, err
-	}
-	return tx.assets(`WHERE a.project = ? AND a.id IN ?* AND a.name > ?`+seen+` ORDER BY a.name LIMIT ?`,
-		append(append([]any{project, ids, after}, args...), limit)...)
+	match, more := labelled(`a.id`, project, sel)
+	return tx.assets(`WHERE a.project = ? AND a.name > ?`+seen+match+` ORDER BY a.name LIMIT ?`,
+		slices.Concat([]any{project, after}, args, more, []any{limit})...)
 }
 
-// labelled finds the assets that have all the labels, in the order of their ids.
-func (tx *Tx) labelled(project hostler.ProjectID, labels map[string]string) ([]int64, error) {
-	var have []int64
-	for i, key := range slices.Sorted(maps.Keys(labels)) {
-		ids, err := column[int64](tx, `SELECT asset FROM asset_label
-WHERE project = ? AND key = ? AND value = ? ORDER BY asset`, project, key, labels[key])
-		if err != nil {
-			return nil, err
+// labelled returns the condition that the labels of the asset in a column match a selector,
+// with its arguments: an addition to a WHERE clause. It selects like [selector.Selector.Match].
+func labelled(column string, project hostler.ProjectID, sel selector.Selector) (sql string, args []any) {
+	for _, t := range sel {
+		in := ` IN`
+		if t.Op == selector.NotIn || t.Op == selector.Absent {
+			in = ` NOT IN`
 		}
-		if i == 0 {
-			have = ids
-			continue
+		sql += ` AND ` + column + in + ` (SELECT l.asset FROM asset_label l WHERE l.project = ? AND l.key = ?`
+		args = append(args, project, t.Key)
+		if len(t.Values) > 0 {
+			sql += ` AND l.value IN ?*`
+			args = append(args, t.Values)
 		}
-		have = slices.DeleteFunc(have, func(id int64) bool {
-			_, both := slices.BinarySearch(ids, id)
-			return !both
-		})
+		sql += `)`
 	}
-	return have, nil
+	return sql, args
 }
 
 // Target is what a new job needs to know of its asset.
@@ -211,41 +203,61 @@ type Target struct {
 	DeviceKey string          `db:"device_key"`
 }
 
-// Targets finds the assets of a project with one of the ids, one of the names,
-// or all the labels: their union, in the order of their ids.
-func (tx *Tx) Targets(project hostler.ProjectID, ids []hostler.AssetID, names []string,
-	labels map[string]string,
-) ([]Target, error) {
-	want := make([]int64, 0, len(ids))
-	for _, id := range ids {
-		want = append(want, int64(id))
-	}
-	if len(labels) > 0 {
-		more, err := tx.labelled(project, labels)
-		if err != nil {
-			return nil, err
-		}
-		want = append(want, more...)
-	}
-	seen, args := tx.seen(`asset.id`)
+// Selection selects assets of a project: the union of what its fields select.
+type Selection struct {
+	IDs      []hostler.AssetID
+	Names    []string
+	Patterns []string          // of names; see [path.Match]
+	Labels   selector.Selector // matches all of its terms; without terms it selects nothing
+}
+
+// Empty reports whether nothing is selected.
+func (s Selection) Empty() bool {
+	return len(s.IDs)+len(s.Names)+len(s.Patterns)+len(s.Labels) == 0
+}
+
+// Targets finds the assets that are selected, in the order of their ids.
+func (tx *Tx) Targets(project hostler.ProjectID, sel Selection) ([]Target, error) {
 	byID := map[hostler.AssetID]Target{}
-	for _, q := range []struct {
-		sql  string
-		list any
-		n    int
-	}{
-		{`SELECT @cols FROM asset WHERE project = ? AND id IN ?*`, want, len(want)},
-		{`SELECT @cols FROM asset WHERE project = ? AND name IN ?*`, names, len(names)},
-	} {
-		if q.n == 0 {
-			continue
-		}
-		targets, err := query[Target](tx, q.sql+seen, append([]any{project, q.list}, args...)...)
-		if err != nil {
-			return nil, err
-		}
+	seen, seenArgs := tx.seen(`asset.id`)
+	find := func(where string, args ...any) error {
+		targets, err := query[Target](tx, `SELECT @cols FROM asset WHERE project = ?`+where+seen,
+			slices.Concat([]any{project}, args, seenArgs)...)
 		for _, t := range targets {
 			byID[t.ID] = t
+		}
+		return err
+	}
+	if len(sel.IDs) > 0 {
+		ids := make([]int64, len(sel.IDs))
+		for i, id := range sel.IDs {
+			ids[i] = int64(id)
+		}
+		if err := find(` AND id IN ?*`, ids); err != nil {
+			return nil, err
+		}
+	}
+	if len(sel.Names) > 0 {
+		if err := find(` AND name IN ?*`, sel.Names); err != nil {
+			return nil, err
+		}
+	}
+	if len(sel.Labels) > 0 {
+		match, args := labelled(`asset.id`, project, sel.Labels)
+		if err := find(match, args...); err != nil {
+			return nil, err
+		}
+	}
+	if len(sel.Patterns) > 0 {
+		all, err := query[Target](tx, `SELECT @cols FROM asset WHERE project = ?`+seen,
+			append([]any{project}, seenArgs...)...)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range all {
+			if slices.ContainsFunc(sel.Patterns, func(p string) bool { ok, _ := path.Match(p, t.Name); return ok }) {
+				byID[t.ID] = t
+			}
 		}
 	}
 	out := make([]Target, 0, len(byID))

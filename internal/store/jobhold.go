@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/selector"
 	"hostler.dev/hostler/internal/sqldb"
 )
 
@@ -36,7 +38,7 @@ type HoldRow struct {
 	Selector  string            `db:"selector"`
 	Asset     hostler.AssetID   `db:"asset"`
 	AssetName string            `db:"asset_name"`
-	Labels    string            `db:"labels"` // JSON
+	Labels    string            `db:"labels"` // JSON: an object, or the text of a selector
 	Mode      hostler.HoldMode  `db:"mode"`
 	Reason    string            `db:"reason"`
 	CreatedBy string            `db:"created_by"`
@@ -196,7 +198,7 @@ func (h *HoldRow) isAbout(hosts []hostOf) (bool, error) {
 	if h.Asset == 0 && h.Labels == "" {
 		return true, nil
 	}
-	want, err := decodeMap(h.Labels)
+	want, err := selectorOf(h.Labels)
 	if err != nil {
 		return false, err
 	}
@@ -205,21 +207,24 @@ func (h *HoldRow) isAbout(hosts []hostOf) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if h.Asset == a.ID || h.Asset == 0 && hasAll(have, want) {
+		if h.Asset == a.ID || h.Asset == 0 && want.Match(have) {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// hasAll reports whether labels include all of some.
-func hasAll(labels, want map[string]string) bool {
-	for k, v := range want {
-		if have, ok := labels[k]; !ok || have != v {
-			return false
-		}
+// selectorOf reads the labels of a hold: an object of labels, or the text of a selector.
+func selectorOf(labels string) (selector.Selector, error) {
+	if !strings.HasPrefix(labels, `"`) {
+		have, err := decodeMap(labels)
+		return selector.Of(have), err
 	}
-	return true
+	var text string
+	if err := json.Unmarshal([]byte(labels), &text); err != nil {
+		return nil, fmt.Errorf("decode the selector of a hold: %w", err)
+	}
+	return selector.Parse(text)
 }
 
 // heldJobs returns those of the jobs that wait for a hold, with the hold.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/selector"
 	"hostler.dev/hostler/internal/sqldb"
 )
 
@@ -25,6 +26,8 @@ type JobQuery struct {
 	AssetName string
 	Lane      string // as DisplayLane shows it
 	Run       hostler.RunID
+	User      string            // who created the jobs
+	Labels    selector.Selector // of the assets of the jobs; without terms, all jobs
 
 	// Conditions of the compatible endpoints.
 	Host    string   // the asset name of the jobs, or one of Hosts
@@ -122,6 +125,11 @@ func (q *JobQuery) match() (expr string, args []any) {
 	and(q.AssetName != "", `x.asset_name = ?`, q.AssetName)
 	and(q.Lane != "", `(x.lane_key = ? OR x.lane_key = ?)`, hostler.AssetLaneKey(q.Lane), hostler.OwnLaneKey(q.Project, q.Lane))
 	and(q.Run != 0, `x.run = ?`, q.Run)
+	and(q.User != "", `x.created_by = ?`, q.User)
+	if len(q.Labels) > 0 {
+		match, more := labelled(`x.asset`, q.Project, q.Labels)
+		expr, args = expr+` AND x.asset > 0`+match, append(args, more...)
+	}
 	and(q.Host != "", `(x.asset_name = ? OR x.asset IN ?*)`, q.Host, q.Hosts)
 	and(len(q.Lanes) > 0, `x.lane_key IN ?*`, q.Lanes)
 	and(q.NoLane, `substr(x.lane_key, 1, 7) <> 'device:'`)

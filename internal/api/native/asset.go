@@ -1,6 +1,7 @@
 package native
 
 import (
+	"strconv"
 	"strings"
 
 	"hostler.dev/hostler"
@@ -28,20 +29,24 @@ func (a *api) assetRoutes() []rest.Route {
 
 // LabelQuery selects assets by labels.
 type LabelQuery struct {
-	Label []string `query:"label,explode" maxItems:"20" doc:"key=value; assets with all of them"`
+	Label    []string `query:"label,explode" maxItems:"20" doc:"key=value; assets with all of them, where several values of one key are alternatives"`
+	Selector string   `query:"selector" maxLength:"4096" doc:"conditions on labels, such as app=web,env!=test,rack in (1,2)"`
 }
 
-// Filter is the labels that an asset must have.
-func (q LabelQuery) Filter() (map[string]string, error) {
-	labels := map[string]string{}
+// Filter is the selector of the assets.
+func (q LabelQuery) Filter() (string, error) {
+	var terms []string
 	for i, l := range q.Label {
 		key, value, ok := strings.Cut(l, "=")
 		if !ok {
-			return nil, hostler.Invalid(check.Item("label", i), "must be key=value", "必须是 key=value 形式")
+			return "", hostler.Invalid(check.Item("label", i), "must be key=value", "必须是 key=value 形式")
 		}
-		labels[key] = value
+		terms = append(terms, key+"="+strconv.Quote(value))
 	}
-	return labels, nil
+	if q.Selector != "" {
+		terms = append(terms, q.Selector)
+	}
+	return strings.Join(terms, ","), nil
 }
 
 // AssetQuery asks for a page of the assets with labels.

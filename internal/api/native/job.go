@@ -90,6 +90,8 @@ type jobQuery struct {
 	Asset  string     `query:"asset" maxLength:"253" doc:"name or id; for an ad-hoc host, its address"`
 	Lane   string     `query:"lane" maxLength:"300"`
 	Run    rest.RunID `query:"run"`
+	User   string     `query:"user" maxLength:"128" doc:"who created them"`
+	Select string     `query:"selector" maxLength:"4096" doc:"labels of the assets, such as app=web,env!=test"`
 	Since  time.Time  `query:"since" doc:"created at or after"`
 	Until  time.Time  `query:"until" doc:"created before"`
 }
@@ -97,7 +99,7 @@ type jobQuery struct {
 // Filter is the filter that the query describes.
 func (q jobQuery) Filter() (hostler.JobFilter, error) {
 	f := hostler.JobFilter{
-		Queue: q.Queue, Action: q.Action, Asset: q.Asset, Lane: q.Lane, Run: q.Run.V,
+		Queue: q.Queue, Action: q.Action, Asset: q.Asset, Lane: q.Lane, Run: q.Run.V, User: q.User, Selector: q.Select,
 		Since: given(q.Since), Until: given(q.Until),
 	}
 	for _, s := range q.States {

@@ -119,7 +119,7 @@ func (s *api) listAssets(ctx context.Context, c *rest.Call, in *rest.PageQuery) 
 	if whole {
 		p.Limit = listedAtOnce
 	}
-	l, err := s.Assets(ctx, c.Caller, nil, p)
+	l, err := s.Assets(ctx, c.Caller, "", p)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (s *api) listAssets(ctx context.Context, c *rest.Call, in *rest.PageQuery) 
 			if err = c.Renew(ctx); err != nil {
 				break
 			}
-			l, err = s.Assets(ctx, c.Caller, nil, p)
+			l, err = s.Assets(ctx, c.Caller, "", p)
 		}
 		if err != nil {
 			panic(http.ErrAbortHandler) // an incomplete answer must not look complete
