@@ -69,6 +69,7 @@ const (
 	EventRunRejected       EventType = "run.rejected"
 	EventRunCancelled      EventType = "run.cancelled"
 	EventRunMessage        EventType = "run.message"
+	EventFollowUpRefused   EventType = "run.follow_up_refused"
 	EventApprovalRequested EventType = "approval.requested"
 	EventApprovalDecided   EventType = "approval.decided"
 	EventTemplatePublished EventType = "template.published"
@@ -173,6 +174,8 @@ func EventCatalogue() []EventInfo {
 		info(EventRunCancelled, "A person terminated a run, and it has stopped.", "执行被终止且已停止。"),
 		info(EventRunMessage, "A step of a run sends a message; the object is its text.",
 			"执行的通知步骤发送消息；object 为其文本。"),
+		info(EventFollowUpRefused, "What was to follow a run was refused; the object is the run.",
+			"执行的后续操作被拒绝；object 为该执行。"),
 		info(EventApprovalRequested, "A run asks for an approval.", "执行请求审批。"),
 		info(EventApprovalDecided, "A person approved or rejected.", "审批已通过或被拒绝。"),
 		info(EventTemplatePublished, "A version of a template was published, restored or retired.",
@@ -258,6 +261,8 @@ type ObjectEvent struct {
 	// Channel is the channel that a message of a run is sent to. Channels that subscribe
 	// to run.message get those without one.
 	Channel string `json:"channel,omitempty"`
+	// Result is that of a run, in what follows it only.
+	Result *RunResult `json:"result,omitempty"`
 }
 
 // EventFilter selects events; an empty field selects all. Every field but Types

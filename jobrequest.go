@@ -34,6 +34,8 @@ type JobRequest struct {
 
 	Rollout *Rollout `json:"rollout,omitempty" doc:"start on the hosts in waves, by the server; excludes delay, run_at and ttl"`
 
+	Then []FollowUp `json:"then,omitempty" maxItems:"10" doc:"what follows the end of the run"`
+
 	OverrideCalendar *CalendarOverride `json:"override_calendar,omitempty" doc:"admins only: run it although a calendar is closed"`
 
 	OverrideRule *RuleOverride `json:"override_rule,omitempty" doc:"admins only: run it although command rules demand an approval"`

@@ -32,6 +32,8 @@ type RunRequest struct {
 
 	OverrideCalendar *CalendarOverride `json:"override_calendar,omitempty" doc:"admins only: run it although a calendar is closed"`
 
+	Then []FollowUp `json:"then,omitempty" maxItems:"10" doc:"what follows its end, beside what follows the task"`
+
 	Targets *StepTarget `json:"targets,omitempty" doc:"labels are added to those of each step; assets narrow them, or replace its assets"`
 }
 
@@ -67,6 +69,7 @@ type Run struct {
 	StartedAt *time.Time      `json:"started_at,omitempty"`
 	EndedAt   *time.Time      `json:"ended_at,omitempty"`
 	Steps     []RunStep       `json:"steps,omitempty" doc:"not in lists"`
+	FollowUps []RunFollowUp   `json:"follow_ups,omitempty" doc:"likewise"`
 }
 
 // RunStep is a step of a run. Its counters are those of its last round; hosts that

@@ -60,6 +60,8 @@ type ScheduleInput struct {
 	Overlap      Overlap      `json:"overlap,omitempty" enum:"skip,queue,replace" doc:"what a fire does when max_instances are active; default skip"`
 	Enabled      *bool        `json:"enabled,omitempty" doc:"default true; false is paused"`
 	Queue        string       `json:"queue,omitempty" maxLength:"64" doc:"default: default"`
+	After        *After       `json:"after,omitempty" doc:"its fires wait for the success of other schedules"`
+	Then         []FollowUp   `json:"then,omitempty" maxItems:"10" doc:"what follows the end of each run"`
 	Calendar     string       `json:"calendar,omitempty" maxLength:"64" doc:"fires are skipped or wait while it is closed"`
 	Priority     int          `json:"priority,omitempty" minimum:"0" maximum:"9" doc:"1 (first) to 9 (last); default 5"`
 }
@@ -79,6 +81,8 @@ type Schedule struct {
 	Enabled      bool         `json:"enabled"`
 	Queue        string       `json:"queue"`
 	Calendar     string       `json:"calendar,omitempty"`
+	After        *After       `json:"after,omitempty"`
+	Then         []FollowUp   `json:"then,omitempty"`
 	Priority     int          `json:"priority"`
 	Owner        string       `json:"owner" doc:"the user who last changed it, with whose rights it runs"`
 	// Next is the next instant of an enabled schedule; nil when there is none.
@@ -86,6 +90,13 @@ type Schedule struct {
 	Problem   *Text      `json:"problem,omitempty" doc:"why the last fire did not run"`
 	CreatedAt time.Time  `json:"created_at"`
 	UpdatedAt time.Time  `json:"updated_at"`
+}
+
+// After lets the fires of a schedule wait for the success of others.
+type After struct {
+	Schedules []string  `json:"schedules" minItems:"1" maxItems:"10"`
+	Within    Duration  `json:"within,omitempty" doc:"how old a success may be, at the time of the fire; default 24h"`
+	Wait      *Duration `json:"wait,omitempty" doc:"how long a fire waits for it, before it is skipped; default 1h"`
 }
 
 // FireState is the outcome of a fire.

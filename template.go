@@ -36,6 +36,7 @@ type TaskSpec struct {
 	Version  int             `json:"version,omitempty" doc:"of the template; 0: the latest"`
 	Params   json.RawMessage `json:"params,omitempty" doc:"an object; over the defaults of the schema"`
 	Targets  *StepTarget     `json:"targets,omitempty"`
+	Then     []FollowUp      `json:"then,omitempty" maxItems:"10" doc:"what follows the end of each run"`
 }
 
 // Step is a node of a template. It is of the kind whose field it has: Action, Approval,

@@ -191,6 +191,7 @@ func sliceOf(t reflect.Type, n int) reflect.Value {
 		switch t.Elem().Kind() {
 		case reflect.String:
 			s.Index(i).SetString("x")
+		case reflect.Struct:
 		default:
 			s.Index(i).SetInt(int64(i + 1))
 		}

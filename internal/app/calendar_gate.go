@@ -31,6 +31,7 @@ type begin struct {
 	targets  []store.Target
 	address  string // of a host that is not an asset
 	override *hostler.CalendarOverride
+	fire     bool // a fire, which waits itself
 }
 
 // maxOpenings is how often one calendar is closed when another opens, before it is said
@@ -158,7 +159,7 @@ func errClosed(c openCalendar, title string, until time.Time, cause error) error
 func (s *scope) waitForCalendars(b begin) (time.Time, error) {
 	err := s.checkCalendars(b)
 	closed, ok := errors.AsType[*closedError](err)
-	if !ok || s.unattended || closed.effect != hostler.ClosedWait || closed.until.IsZero() {
+	if !ok || b.fire || closed.effect != hostler.ClosedWait || closed.until.IsZero() {
 		return time.Time{}, err
 	}
 	return closed.until, nil
@@ -166,7 +167,7 @@ func (s *scope) waitForCalendars(b begin) (time.Time, error) {
 
 // checkPlanCalendars asks the calendars when the jobs of a plan may begin.
 func (s *scope) checkPlanCalendars(p *plan, targets []store.Target) error {
-	b := begin{calendar: p.calendar, targets: targets, override: p.overrideCalendar}
+	b := begin{calendar: p.calendar, targets: targets, override: p.overrideCalendar, fire: p.fire}
 	if p.inline != nil {
 		b.address = p.inline.Address
 	}

@@ -194,6 +194,17 @@ func (k worker) finish(t *testing.T, leases []hostler.Lease, o hostler.Outcome) 
 	})
 }
 
+// finishWith ends a lease with success and a result.
+func (k worker) finishWith(t *testing.T, l hostler.Lease, result string) {
+	t.Helper()
+	k.w.tx(t, func(tx *store.Tx) error {
+		errs, err := tx.Finish(k.id, []hostler.Report{{
+			LeaseRef: l.LeaseRef, Attempt: l.Attempt, Outcome: hostler.OutcomeSucceeded, Result: json.RawMessage(result),
+		}})
+		return errors.Join(append(errs, err)...)
+	})
+}
+
 // testActions are check_port, which only looks, check_url, which may look at another host
 // than its asset, change, which changes the host and may name a credential, and off, which
 // is switched off.

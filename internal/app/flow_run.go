@@ -104,6 +104,11 @@ func (s *scope) flowRun(id hostler.RunID) (hostler.Run, error) {
 		return hostler.Run{}, err
 	}
 	r := runOf(row)
+	if row.Follows {
+		if r.FollowUps, err = s.followUpsOf(id); err != nil {
+			return r, err
+		}
+	}
 	if r.Steps, err = runStepsOf(rows); err != nil {
 		return r, err
 	}

@@ -53,6 +53,9 @@ func (a *App) startRun(
 	if found {
 		return view(ctx, g, func(s *scope) (hostler.Run, error) { return s.flowRun(id) })
 	}
+	if err := a.checkFollowUps(ctx, g, "then", in.Then); err != nil {
+		return hostler.Run{}, err
+	}
 	id, commands, err := a.judgeNewRun(ctx, a.store, g, in)
 	if err != nil {
 		return hostler.Run{}, err
@@ -139,11 +142,16 @@ func (s *scope) startRun(
 	for _, set := range n.setSeen {
 		targets = append(targets, set...)
 	}
-	n.row.StartAt, err = s.waitForCalendars(begin{calendar: why.calendar, targets: targets, override: in.OverrideCalendar})
+	n.row.StartAt, err = s.waitForCalendars(begin{
+		calendar: why.calendar, targets: targets, override: in.OverrideCalendar, fire: why.fire,
+	})
 	if err != nil {
 		return 0, err
 	}
-	n.row.Origin, n.row.RetryOf = why.origin, why.retryOf
+	n.row.Origin, n.row.RetryOf, n.row.Depth = why.origin, why.retryOf, why.depth
+	n.row.OutputOf = why.outputOf(n.row.Source, n.row.Name)
+	then := slices.Concat(in.Then, n.task.Then)
+	n.row.Follows = len(then) > 0
 	if t := in.Targets; t != nil {
 		targets, err := json.Marshal(t)
 		if err != nil {
@@ -152,6 +160,9 @@ func (s *scope) startRun(
 		n.row.Targets = string(targets)
 	}
 	if err := s.InsertRun(&n.row, n.rows(), n.sets); err != nil {
+		return 0, err
+	}
+	if err := s.insertFollowUps(id, then); err != nil {
 		return 0, err
 	}
 	detail := map[string]any{

@@ -5,12 +5,14 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/flow"
 	"hostler.dev/hostler/internal/selector"
 	"hostler.dev/hostler/internal/webhook"
 )
@@ -46,7 +48,8 @@ type plan struct {
 	commands *commandCheck
 	refusal  error
 
-	schedule string // name of the schedule that it belongs to
+	then     []hostler.FollowUp // the end of the run
+	schedule string             // name of the schedule that it belongs to
 	cause
 	// overrideCalendar runs it although a calendar is closed.
 	overrideCalendar *hostler.CalendarOverride
@@ -60,6 +63,17 @@ type cause struct {
 	calendar string // that a schedule names
 	origin   string // such as schedule:night; empty for a request of a person
 	retryOf  hostler.RunID
+	depth    int  // how many runs came before in a chain
+	fire     bool // the timer of a schedule: while a calendar is closed, the fire waits and not the run
+}
+
+// outputOf names the runs whose outputs are compared: those of a schedule, or else of a task
+// or template.
+func (c *cause) outputOf(source hostler.RunSource, name string) string {
+	if strings.HasPrefix(c.origin, originSchedule) {
+		return c.origin
+	}
+	return string(source) + ":" + name
 }
 
 // plan checks every field that can be checked without the store, and sets the
@@ -82,8 +96,8 @@ func (a *App) planOf(in plannedRequest) (*plan, error) {
 		req.Args = json.RawMessage(`{}`)
 	}
 	p := &plan{
-		overrideCalendar: req.OverrideCalendar,
-		lane:             req.Lane, runAt: req.RunAt, delay: req.Delay.D(), ttl: req.TTL.D(),
+		overrideCalendar: req.OverrideCalendar, then: req.Then,
+		lane: req.Lane, runAt: req.RunAt, delay: req.Delay.D(), ttl: req.TTL.D(),
 		rollout: req.Rollout, most: a.cfg.Limits.Jobs, onAssets: in.onAssets,
 		spec: hostler.JobSpec{
 			Queue:       cmp.Or(req.Queue, hostler.DefaultQueue),
@@ -110,6 +124,7 @@ func (a *App) planOf(in plannedRequest) (*plan, error) {
 	if req.Webhook != nil {
 		p.webhook = checkJobWebhook(&fields, *req.Webhook)
 	}
+	flow.CheckFollowUps(&fields, "then", req.Then)
 	checkPolicies(&fields, req)
 	checkTimes(&fields, req)
 	checkRollout(&fields, req)

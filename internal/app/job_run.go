@@ -34,6 +34,9 @@ func (a *App) RunJobs(
 	if err := g.checkOverride(req.OverrideRule); err != nil {
 		return hostler.JobsCreated{}, err
 	}
+	if err := a.checkFollowUps(ctx, g, "then", req.Then); err != nil {
+		return hostler.JobsCreated{}, err
+	}
 	p.judge(a.commands(ctx, g, req.OverrideRule))
 	key, err := g.idempotencyKey("POST /jobs", idem, req)
 	if err != nil {
@@ -52,7 +55,10 @@ func (a *App) RunJobs(
 
 // judge judges the commands of the jobs, before the transaction that creates them, or
 // looks up there what was judged.
-func (p *plan) judge(c *commandCheck) { p.commands, p.refusal = c, c.check(p.act, p.spec.Args) }
+func (p *plan) judge(c *commandCheck) *plan {
+	p.commands, p.refusal = c, c.check(p.act, p.spec.Args)
+	return p
+}
 
 // runPlan creates the jobs of a plan, as one run.
 func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
@@ -84,7 +90,7 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err := s.checkUses(p.act, p.spec.Args, targets, p.inline); err != nil {
 		return hostler.JobsCreated{}, err
 	}
-	withRow := len(targets) > 1 || p.rollout != nil || p.retryOf != 0
+	withRow := len(targets) > 1 || p.rollout != nil || p.retryOf != 0 || len(p.then) > 0
 	id, err := s.NewRunID(withRow || p.schedule != "") // the statistics look up the schedule
 	if err != nil {
 		return hostler.JobsCreated{}, err
@@ -100,6 +106,9 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 		if step, err = s.fanOut(p, id, targets); err != nil {
 			return hostler.JobsCreated{}, err
 		}
+	}
+	if err := s.insertFollowUps(id, p.then); err != nil {
+		return hostler.JobsCreated{}, err
 	}
 	if p.rollout != nil {
 		err = s.checkWaves(p, id, targets)

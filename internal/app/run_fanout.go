@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 
 	"hostler.dev/hostler"
@@ -43,7 +45,8 @@ func (s *scope) fanOut(p *plan, id hostler.RunID, targets []store.Target) (*stor
 		Step: fanOutStep, HostSet: 1, Total: len(targets), Hosts: len(targets), State: hostler.StepPending,
 	}
 	run := store.RunRow{
-		ID: id, Project: s.project, Source: hostler.RunAdHoc, Origin: p.origin, RetryOf: p.retryOf, Name: p.spec.Action, Params: "{}",
+		ID: id, Project: s.project, Source: hostler.RunAdHoc, Origin: p.origin, RetryOf: p.retryOf, Depth: p.depth,
+		Follows: len(p.then) > 0, OutputOf: p.outputOfJobs(targets), Name: p.spec.Action, Params: "{}",
 		State: hostler.RunPending, Requester: s.caller.UserID, RequesterName: s.caller.User,
 	}
 	if p.rollout != nil && p.runAt != nil {
@@ -78,6 +81,17 @@ func (s *scope) fanOut(p *plan, id hostler.RunID, targets []store.Target) (*stor
 	}
 	s.emit(hostler.EventRunStarted, id.String())
 	return &steps[0], nil
+}
+
+// outputOfJobs names the runs of jobs whose outputs are compared: those of a schedule, or else
+// of the same args on the same hosts.
+func (p *plan) outputOfJobs(targets []store.Target) string {
+	h := sha256.New()
+	_, _ = h.Write(p.spec.Args)
+	for _, t := range targets {
+		_, _ = fmt.Fprintf(h, " %v %s", t.ID, t.Name)
+	}
+	return p.outputOf(hostler.RunAdHoc, p.spec.Action+":"+hex.EncodeToString(h.Sum(nil)))
 }
 
 // checkWaves checks what the creation of jobs checks, for jobs that the engine creates later.

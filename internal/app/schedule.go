@@ -13,6 +13,7 @@ import (
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
 	"hostler.dev/hostler/internal/check"
+	"hostler.dev/hostler/internal/flow"
 	"hostler.dev/hostler/internal/schedule"
 	"hostler.dev/hostler/internal/store"
 )
@@ -103,6 +104,9 @@ func (a *App) PutSchedule(
 		return hostler.Schedule{}, err
 	}
 	row, err := a.scheduleRow(name, in)
+	if err == nil {
+		err = a.checkFollowUps(ctx, g, "then", in.Then)
+	}
 	if err != nil {
 		return hostler.Schedule{}, err
 	}
@@ -128,6 +132,9 @@ func (s *scope) putSchedule(row store.ScheduleRow) (hostler.Schedule, error) {
 		if _, err := s.calendar(row.Calendar); err != nil {
 			return hostler.Schedule{}, err
 		}
+	}
+	if err := s.checkAfterCircle(&row.Schedule); err != nil {
+		return hostler.Schedule{}, err
 	}
 	old, err := s.LockSchedule(s.project, 0, row.Name)
 	if err != nil {
@@ -248,12 +255,17 @@ func (a *App) scheduleRow(name string, in hostler.ScheduleInput) (store.Schedule
 		fields.Require(len(t.Assets) <= maxScheduleAssets, "task.target.assets",
 			"must be at most %d: select more by labels", "最多 %d 个：更多资产请按标签选择", maxScheduleAssets)
 	}
+	flow.CheckFollowUps(&fields, "then", in.Then)
+	for i, u := range in.Then {
+		fields.Require(u.Schedule != name, check.Item("then", i)+".schedule", "must be another schedule", "须为另一个计划")
+	}
+	checkAfter(&fields, name, in.After)
 	row := store.ScheduleRow{Schedule: hostler.Schedule{
 		Name: name, Title: in.Title, Trigger: in.Trigger, Task: in.Task, MisfireGrace: grace,
 		Coalesce: in.Coalesce == nil || *in.Coalesce, MaxInstances: cmp.Or(in.MaxInstances, 1),
 		Overlap: cmp.Or(in.Overlap, hostler.OverlapSkip), Enabled: in.Enabled == nil || *in.Enabled,
-		Calendar: in.Calendar,
-		Queue:    cmp.Or(in.Queue, hostler.DefaultQueue), Priority: cmp.Or(in.Priority, hostler.PriorityDefault),
+		Calendar: in.Calendar, After: in.After, Then: in.Then,
+		Queue: cmp.Or(in.Queue, hostler.DefaultQueue), Priority: cmp.Or(in.Priority, hostler.PriorityDefault),
 	}}
 	return row, fields.Err()
 }
@@ -272,7 +284,7 @@ func (a *App) planSchedule(sch hostler.Schedule, edit hostler.ScheduleRunInput, 
 	req := hostler.JobRequest{
 		Action: sch.Task.Action, Args: args, Queue: cmp.Or(edit.Queue, sch.Queue), Lane: sch.Task.Lane,
 		Priority: cmp.Or(edit.Priority, sch.Priority), MaxAttempts: sch.Task.MaxAttempts, Backoff: sch.Task.Backoff,
-		Timeout: sch.Task.Timeout, TTL: sch.Task.TTL, OnLost: sch.Task.OnLost,
+		Timeout: sch.Task.Timeout, TTL: sch.Task.TTL, OnLost: sch.Task.OnLost, Then: sch.Then,
 	}
 	if t := cmp.Or(edit.Target, sch.Task.Target); t != nil {
 		setTarget(&req, *t)
@@ -285,9 +297,12 @@ func (a *App) planSchedule(sch hostler.Schedule, edit hostler.ScheduleRunInput, 
 	return p, nil
 }
 
+// originSchedule goes before the name of the schedule that is the origin of a run.
+const originSchedule = "schedule:"
+
 // causeOf is the cause of the runs of a schedule.
 func causeOf(sch *hostler.Schedule) cause {
-	return cause{calendar: sch.Calendar, origin: "schedule:" + sch.Name}
+	return cause{calendar: sch.Calendar, origin: originSchedule + sch.Name}
 }
 
 // overlay returns args in which the members of edit replace those of the same name.

@@ -143,8 +143,8 @@ type firing struct {
 	// commands judged what the schedule runs.
 	commands *commandCheck
 	flowRun  hostler.RunID // of a task or template
-	// closedUntil is when a calendar opens that fires wait for; queuedNow is 1 when the fire
-	// of this transaction waits.
+	// closedUntil is when to look again at what fires wait for, beside runs: a calendar, or
+	// another schedule. queuedNow is 1 when the fire of this transaction waits.
 	closedUntil time.Time
 	queuedNow   int
 	// failed is why the run could not be created a moment ago; nil: it was not tried.
@@ -255,6 +255,9 @@ func (f *firing) run(fire *store.FireRow) (wait bool, err error) {
 	g, err := f.owner()
 	var created hostler.JobsCreated
 	if err == nil {
+		err = f.checkAfter(fire.At)
+	}
+	if err == nil {
 		created, err = f.runAs(g)
 	}
 	if err != nil {
@@ -265,10 +268,15 @@ func (f *firing) run(fire *store.FireRow) (wait bool, err error) {
 	return false, nil
 }
 
-// closed records that a calendar is closed. wait is true for a fire that waited before.
+// closed records that a calendar is closed, or that another schedule has not succeeded. wait
+// is true for a fire that waited before.
 func (f *firing) closed(fire *store.FireRow, c *closedError) (wait bool) {
 	if c.effect != hostler.ClosedWait {
 		fire.State, fire.Reason = hostler.FireSkipped, textOf(f.failed)
+		if hostler.CodeOf(f.failed) == hostler.CodeConflict { // of another schedule
+			f.row.Problem = fire.Reason
+			f.Emit(f.row.ProjectID, hostler.EventScheduleMissed, hostler.ObjectEvent{Object: f.row.Name})
+		}
 		return false
 	}
 	f.closedUntil = c.until
@@ -282,12 +290,12 @@ func (f *firing) closed(fire *store.FireRow, c *closedError) (wait bool) {
 	return false
 }
 
-// admitClosed decides what a fire does while an earlier one waits for a calendar.
+// admitClosed decides what a fire does while an earlier one waits for more than runs.
 func (f *firing) admitClosed(fire *store.FireRow, queued int) schedule.Admission {
 	switch {
 	case f.row.Coalesce:
 		fire.State = hostler.FireMerged
-		fire.Reason = reason("an earlier fire waits for the calendar, and coalesce is on", "前一次触发正在等待日历开放（coalesce 已开启）")
+		fire.Reason = reason("an earlier fire waits, and coalesce is on", "前一次触发正在等待（coalesce 已开启）")
 		return schedule.Merge
 	case queued < schedule.MaxQueued:
 		return schedule.Queue
@@ -304,18 +312,32 @@ func (f *firing) runAs(g grant) (hostler.JobsCreated, error) {
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
-	p.judge(f.commands)
-	return newScope(f.Tx, g).runPlan(p)
+	p.fire = true
+	return newScope(f.Tx, g).runPlan(p.judge(f.commands))
 }
 
-// owner is the permission of the schedule's owner to run jobs, limited as the key was
-// with which the schedule was saved.
+// owner is the permission of the schedule's owner.
 func (f *firing) owner() (grant, error) {
-	u, err := f.UserByName(f.row.Owner)
+	return f.app.ownerOf(f.Tx, owner{f.row.OwnerID, f.row.Owner, f.row.OwnerKey, f.row.ProjectID, f.row.Project})
+}
+
+// owner is for whom runs start while nobody is there.
+type owner struct {
+	id          hostler.UserID
+	name        string
+	key         hostler.KeyID
+	project     hostler.ProjectID
+	projectName string
+}
+
+// ownerOf is the permission of an owner to run jobs as it is now, limited as the key was that
+// the owner used.
+func (a *App) ownerOf(tx *store.Tx, o owner) (grant, error) {
+	u, err := tx.UserByName(o.name)
 	switch {
 	case err != nil:
 		return grant{}, err
-	case u == nil || u.ID != f.row.OwnerID:
+	case u == nil || u.ID != o.id:
 		return grant{}, hostler.Errorf(hostler.CodeForbidden,
 			"the user who saved the schedule does not exist any more; save it again", "保存该计划的用户已不存在；请重新保存")
 	case u.Disabled:
@@ -324,11 +346,11 @@ func (f *firing) owner() (grant, error) {
 				"or save the schedule as another user",
 			"保存该计划的用户 %s 已停用；请启用该用户（hostler user enable %[1]s），或由其他用户重新保存", u.Name)
 	}
-	roles, err := f.RolesOf(u.ID)
+	roles, err := tx.RolesOf(u.ID)
 	if err != nil {
 		return grant{}, err
 	}
-	key, err := f.Key(f.row.OwnerKey)
+	key, err := tx.Key(o.key)
 	if err != nil {
 		return grant{}, err
 	}
@@ -337,13 +359,13 @@ func (f *firing) owner() (grant, error) {
 		key.User = u.Name
 	}
 	c := callerOf(key, roles)
-	c.Project, c.ProjectName = f.row.ProjectID, f.row.Project
-	ids, err := f.ProjectIDs([]string{hostler.DefaultProject})
+	c.Project, c.ProjectName = o.project, o.projectName
+	ids, err := tx.ProjectIDs([]string{hostler.DefaultProject})
 	if err != nil {
 		return grant{}, err
 	}
 	c.Default = ids[hostler.DefaultProject]
-	g, err := f.app.allow(c, auth.RunJob)
+	g, err := a.allow(c, auth.RunJob)
 	g.unattended = true
 	return g, err
 }

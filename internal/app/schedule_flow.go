@@ -51,7 +51,7 @@ func flowOf(sch *hostler.Schedule, edit hostler.ScheduleRunInput) (hostler.RunRe
 	params, err := overlay(t.Params, edit.Params, "params")
 	return hostler.RunRequest{
 		Task: t.Task, Template: t.Template, Version: cmp.Or(edit.Version, t.Version), Params: params,
-		Targets: cmp.Or(edit.Target, t.Target), OverrideCalendar: edit.OverrideCalendar,
+		Targets: cmp.Or(edit.Target, t.Target), OverrideCalendar: edit.OverrideCalendar, Then: sch.Then,
 	}, err
 }
 
@@ -129,7 +129,9 @@ func (f *firing) startFlow(g grant) (hostler.JobsCreated, error) {
 	if f.flowRun == 0 {
 		return hostler.JobsCreated{}, errNotJudged() // it was no flow a moment ago
 	}
-	id, err := newScope(f.Tx, g).startRun(causeOf(&f.row.Schedule), in, f.flowRun, f.commands)
+	why := causeOf(&f.row.Schedule)
+	why.fire = true
+	id, err := newScope(f.Tx, g).startRun(why, in, f.flowRun, f.commands)
 	return hostler.JobsCreated{Run: id}, renameTask(err, "task.")
 }
 

@@ -42,7 +42,10 @@ func (w *env) endRun(t *testing.T, id hostler.RunID, state hostler.RunState) {
 			return err
 		}
 		r.State, r.EndedAt = state, tx.Now()
-		return tx.SaveRun(r)
+		if err := tx.SaveRun(r); err != nil {
+			return err
+		}
+		return tx.WakeFollowUps(id)
 	})
 }
 

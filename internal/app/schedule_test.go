@@ -79,9 +79,14 @@ func (w *env) wantStates(t *testing.T, name, want string) {
 // endJobs lets a worker end every job that is ready.
 func (w *env) endJobs(t *testing.T) int {
 	t.Helper()
+	return w.endJobsAs(t, hostler.OutcomeSucceeded)
+}
+
+func (w *env) endJobsAs(t *testing.T, o hostler.Outcome) int {
+	t.Helper()
 	k := w.worker(t)
 	leases := k.lease(t, 1000)
-	k.finish(t, leases, hostler.OutcomeSucceeded)
+	k.finish(t, leases, o)
 	return len(leases)
 }
 

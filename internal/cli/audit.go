@@ -72,7 +72,7 @@ var auditVerbs = []string{
 	"job.cancel_all", "job.resolve", "job.retry", "job.run", "job.verify", "key.create", "key.revoke",
 	"key.rotate", "lane.release", "project.change", "project.create", "queue.pause",
 	"queue.resume", "queue.set", "role.change", "role.create", "role.delete", "rule.refuse",
-	"rule.reset", "rule.set", "run.pause", "run.resume", "run.retry_failed", "run.skip",
+	"rule.reset", "rule.set", "run.follow", "run.pause", "run.resume", "run.retry_failed", "run.skip",
 	"run.start", "run.terminate", "schedule.change", "schedule.create", "schedule.delete",
 	"schedule.pause", "schedule.resume", "task.apply", "task.delete", "template.publish",
 	"template.restore", "template.retire", "user.change", "user.create", "webhook.create",
@@ -139,7 +139,7 @@ var (
 		"release": "放行", "resend": "重发", "reset": "重置", "resolve": "确认结果",
 		"restore": "恢复", "resume": "恢复", "retire": "停用", "retry": "重试",
 		"retry_failed": "重试失败步骤的", "revoke": "吊销", "rotate": "轮换", "run": "执行",
-		"set": "设置", "skip": "跳过步骤的", "start": "启动", "stop": "停止", "terminate": "终止",
+		"set": "设置", "follow": "后续触发", "skip": "跳过步骤的", "start": "启动", "stop": "停止", "terminate": "终止",
 		"test": "测试", "update": "修改", "void": "作废",
 	}
 )

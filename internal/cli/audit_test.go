@@ -18,7 +18,7 @@ var isVerb = regexp.MustCompile(`^[a-z]+(\.[a-z_]+){1,2}$`)
 // inputFields are the parents of fields of inputs, whose names have the same form, and the
 // fields of parents that are objects of the audit too.
 var inputFields = []string{
-	"backoff", "concurrency", "rollout", "target", "targets", "task.target", "trigger",
+	"after", "backoff", "concurrency", "rollout", "target", "targets", "task.target", "trigger",
 	"task.action", "task.args", "task.params", "task.timeout",
 }
 

@@ -24,6 +24,7 @@ type runFlags struct {
 	// webhook is a URL, webhookFile a file with all fields of a [hostler.JobWebhook].
 	webhook, webhookFile string
 	override             hostler.RuleOverride
+	then                 followUpFlags
 	rollout              rolloutFlags
 	overrideCalendar     string
 }
@@ -62,6 +63,7 @@ hostler job run service --label role=web --arg name=nginx --arg state=restarted 
 	a.overrideFlags(cmd, &f.override)
 	a.rolloutFlags(cmd, &f.rollout)
 	a.calendarOverrideFlag(cmd.Flags(), &f.overrideCalendar)
+	a.followUpFlags(cmd, &f.then)
 	a.complete(cmd, "", actionNames)
 	return cmd
 }
@@ -136,7 +138,7 @@ func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) err
 	if f.req.Webhook, err = a.jobWebhook(f.webhook, f.webhookFile); err != nil {
 		return err
 	}
-	f.req.OverrideCalendar = calendarOverride(f.overrideCalendar)
+	f.req.OverrideCalendar, f.req.Then = calendarOverride(f.overrideCalendar), f.then.list()
 	f.req.OnLost, f.req.OverrideRule = hostler.OnLost(f.onLost), overrideOf(f.override)
 	if f.req.Rollout, err = f.rollout.rollout(); err != nil {
 		return err

@@ -110,6 +110,7 @@ type startFlags struct {
 	plan, wait bool
 	key        string
 	override   string // reason why a closed calendar is overridden
+	then       followUpFlags
 }
 
 func (a *app) runStart() *cobra.Command {
@@ -154,6 +155,7 @@ hostler run start game-update --template --label region=eu --param version=1.2 -
 	fs.StringSliceVar(&f.targets.Assets, "asset", nil, a.t("only on this asset; may be repeated", "只在此资产上；可重复"))
 	a.selectorFlag(cmd, &f.targets.Selector)
 	a.calendarOverrideFlag(fs, &f.override)
+	a.followUpFlags(cmd, &f.then)
 	fs.BoolVar(&f.plan, "plan", false, a.t("print what would run, and start nothing", "只显示将执行的内容"))
 	fs.BoolVar(&f.wait, "wait", false, a.t("wait until the run has ended or waits for people; exit 1 if it did not succeed",
 		"等待执行结束或等待人工处理；未成功则退出码为 1"))
@@ -247,7 +249,7 @@ func (a *app) rerunArgs(
 
 func (a *app) readStartFlags(f *startFlags, name string) error {
 	f.in.Task, f.in.Template = name, ""
-	f.in.OverrideCalendar = calendarOverride(f.override)
+	f.in.OverrideCalendar, f.in.Then = calendarOverride(f.override), f.then.list()
 	if f.template {
 		f.in.Task, f.in.Template = "", name
 	}

@@ -117,6 +117,13 @@ func (a *app) scheduleDetails() []column[hostler.Schedule] {
 		col("max instances", "最多同时执行", func(s hostler.Schedule) string { return fmt.Sprint(s.MaxInstances) }),
 		col("overlap", "重叠时", func(s hostler.Schedule) string { return string(s.Overlap) }),
 		col("calendar", "日历", func(s hostler.Schedule) string { return dash(s.Calendar) }),
+		col("after", "依赖", func(s hostler.Schedule) string {
+			if s.After == nil {
+				return "-"
+			}
+			return strings.Join(s.After.Schedules, ", ")
+		}),
+		col("then", "后续", func(s hostler.Schedule) string { return dash(followUpText(s.Then)) }),
 		col("queue", "队列", func(s hostler.Schedule) string { return s.Queue }),
 		col("priority", "优先级", func(s hostler.Schedule) string { return fmt.Sprint(s.Priority) }),
 		col("changed", "修改时间", func(s hostler.Schedule) string { return localTime(s.UpdatedAt) }),

@@ -51,6 +51,9 @@ type scheduleFlags struct {
 	overlap        string
 	grace          hostler.Duration
 	each, paused   bool
+	after          hostler.After
+	wait           hostler.Duration
+	then           followUpFlags
 }
 
 // scheduleAdd is 'hostler schedule add'.
@@ -117,6 +120,12 @@ func (a *app) scheduleFlags(cmd *cobra.Command, f *scheduleFlags) {
 	fs.IntVar(&f.in.Priority, "priority", 0, a.t("1 (first) to 9 (last)", "优先级：1（最先）至 9（最后）"))
 	fs.Var(durationFlag{&f.in.Task.Timeout}, "timeout", a.t("timeout of one attempt", "单次尝试的超时"))
 	fs.BoolVar(&f.paused, "paused", false, a.t("create it paused", "创建后暂停"))
+	fs.StringSliceVar(&f.after.Schedules, "after", nil,
+		a.t("fires wait for the success of this schedule; may be repeated", "触发等待此计划成功；可重复"))
+	fs.Var(durationFlag{&f.after.Within}, "within", a.t("how old that success may be (default: 24h)", "该成功最多多久之前（默认 24h）"))
+	fs.Var(durationFlag{&f.wait}, "wait-for", a.t("how long a fire waits for it (default: 1h)", "触发最多等待多久（默认 1h）"))
+	a.followUpFlags(cmd, &f.then)
+	a.complete(cmd, "after", scheduleNames())
 	a.complete(cmd, "action", actionNames)
 	a.complete(cmd, "task", taskNames())
 	a.complete(cmd, "calendar", calendarNames)
@@ -150,6 +159,13 @@ func (a *app) scheduleInput(
 	}
 	if f.paused {
 		in.Enabled = new(bool)
+	}
+	in.Then = f.then.list()
+	if len(f.after.Schedules) > 0 {
+		in.After = &f.after
+		if cmd.Flags().Changed("wait-for") {
+			in.After.Wait = &f.wait
+		}
 	}
 	var err error
 	if in.Task.IsFlow() && in.Task.Action == "" {

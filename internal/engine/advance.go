@@ -586,6 +586,11 @@ func (a *advance) saveRun(next *flow.Run) error {
 	}
 	if next.State.Ended() && !r.State.Ended() {
 		r.EndedAt = a.Now()
+		if r.Follows {
+			if err := a.WakeFollowUps(r.ID); err != nil {
+				return err
+			}
+		}
 	}
 	if r.StartedAt.IsZero() {
 		r.StartedAt = a.Now()

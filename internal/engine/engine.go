@@ -77,6 +77,8 @@ type Config struct {
 	// Nil: there are no schedules.
 	Fire           func(ctx context.Context) (time.Time, error)
 	CancelReplaced func(ctx context.Context) (more bool, err error)
+	// FollowUps starts what follows runs that have ended.
+	FollowUps func(ctx context.Context) (more bool, err error)
 	// Retention is how long ended jobs and their output are stored.
 	Retention time.Duration
 	// Artefacts are the limits of artefacts; 0 is none allowed.
@@ -130,6 +132,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	g.Go(func() error { return e.runLoop(ctx) })
 	g.Go(func() error { return e.fireLoop(ctx) })
 	g.Go(func() error { return e.loop(ctx, "replaced", followInterval, e.cancelReplaced) })
+	g.Go(func() error { return e.loop(ctx, "follow-ups", followInterval, e.followUps) })
 	g.Go(func() error { return e.loop(ctx, "rescue", rescueInterval, e.rescueOnce) })
 	g.Go(func() error { return e.loop(ctx, "follow", followInterval, e.followOnce) })
 	g.Go(func() error { return e.loop(ctx, "counts", countsInterval, e.sumCounts) })

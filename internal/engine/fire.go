@@ -35,6 +35,18 @@ func (e *Engine) fireLoop(ctx context.Context) error {
 	}
 }
 
+// followUps starts what follows runs that have ended.
+func (e *Engine) followUps(ctx context.Context) error {
+	if e.cfg.FollowUps == nil {
+		return nil
+	}
+	for {
+		if more, err := e.cfg.FollowUps(ctx); err != nil || !more {
+			return err
+		}
+	}
+}
+
 // cancelReplaced cancels the jobs of runs that later fires replaced.
 func (e *Engine) cancelReplaced(ctx context.Context) error {
 	if e.cfg.CancelReplaced == nil {

@@ -481,4 +481,37 @@ func checkTask(f *check.Fields, t *hostler.TaskSpec) {
 		f.Add("params", "must be an object", "须为对象")
 	}
 	checkTarget(f, "targets", t.Targets)
+	CheckFollowUps(f, "then", t.Then)
 }
+
+// MaxFollowUps is how many follow-ups a document or request may have.
+const MaxFollowUps = 10
+
+// CheckFollowUps checks what can be checked of follow-ups without the store.
+func CheckFollowUps(f *check.Fields, path string, list []hostler.FollowUp) {
+	f.Count(path, len(list), MaxFollowUps)
+	for i, u := range list[:min(len(list), MaxFollowUps)] {
+		at := check.Item(path, i)
+		check.OneOf(f, at+".on", u.On, "", hostler.FollowSuccess, hostler.FollowFailure, hostler.FollowChange, hostler.FollowEnd)
+		n := 0
+		for _, name := range []string{u.Task, u.Schedule, u.Webhook} {
+			if name != "" {
+				n++
+			}
+		}
+		f.Require(n == 1, at, "needs exactly one of task, schedule and webhook", "须且只能指定 task、schedule、webhook 之一")
+		f.Require(len(u.Params) == 0 || u.Webhook == "", at+".params", "are those of a task or schedule", "仅用于任务或计划")
+		f.Require(len(u.Params) <= maxFollowUpParams, at+".params", "must be at most 16 KiB", "最多 16 KiB")
+		v, ok := decodeObject(u.Params)
+		if !ok {
+			f.Add(at+".params", "must be an object", "须为对象")
+			continue
+		}
+		for _, fault := range lookups(v, at+".params", func(lookup) {}) {
+			f.AddFault(fault)
+		}
+	}
+}
+
+// maxFollowUpParams bounds the parameters of a follow-up.
+const maxFollowUpParams = 16 << 10

@@ -170,7 +170,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 		Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey, Plan: resolver.Plan,
 		Check: s.app.CheckJobs, Retention: cfg.Retention, Sole: sole, Log: log,
 		Artefacts: store.ArtefactLimits{File: cfg.ArtefactLimit, Job: cfg.ArtefactJob, Project: cfg.ArtefactProject},
-		Fire:      s.app.FireSchedules, CancelReplaced: s.app.CancelReplaced,
+		Fire:      s.app.FireSchedules, CancelReplaced: s.app.CancelReplaced, FollowUps: s.app.FollowUps,
 	})
 	if err := s.node.Connect(s.engine); err != nil {
 		return nil, err

@@ -34,7 +34,10 @@ type RunRow struct {
 	StartedAt     time.Time         `db:"started_at"`
 	EndedAt       time.Time         `db:"ended_at"`
 	WakeAt        time.Time         `db:"wake_at"`
-	Targets       string            `db:"targets"`  // of the request: a hostler.StepTarget as JSON, or ''
+	Targets       string            `db:"targets"` // of the request: a hostler.StepTarget as JSON, or ''
+	Depth         int               `db:"depth"`   // how many runs came before in a chain
+	Follows       bool              `db:"follows"` // it has follow-ups
+	OutputOf      string            `db:"output_of"`
 	StartAt       time.Time         `db:"start_at"` // it begins not earlier; zero: at once
 }
 
@@ -403,7 +406,7 @@ WHERE o.step IN (SELECT s.id FROM run_step s WHERE s.run = ?) LIMIT ?)`, run, li
 	}
 	for _, sql := range []string{
 		`DELETE FROM approval_decision WHERE approval IN (SELECT id FROM approval WHERE run = ?)`,
-		`DELETE FROM approval WHERE run = ?`, `DELETE FROM run_wake WHERE run = ?`,
+		`DELETE FROM approval WHERE run = ?`, `DELETE FROM run_wake WHERE run = ?`, `DELETE FROM follow_up WHERE run = ?`,
 		`DELETE FROM run_target WHERE run = ?`, `DELETE FROM run_step WHERE run = ?`, `DELETE FROM run WHERE id = ?`,
 	} {
 		if _, err := tx.Exec(sql, run); err != nil {

@@ -144,6 +144,12 @@ func (tx *Tx) EndReplacedRun(id hostler.FireID) error {
 	return err
 }
 
+// StartedFires lists fires of a schedule since a time that made a run, newest first.
+func (tx *Tx) StartedFires(id hostler.ScheduleID, since time.Time, limit int) ([]FireRow, error) {
+	return tx.fires(`WHERE schedule = ? AND state = 'started' AND at >= ? ORDER BY id DESC LIMIT ?`,
+		id, sqldb.Micros(since), limit)
+}
+
 // Fires lists the fires of a schedule, newest first, before an id; 0: from the newest.
 func (tx *Tx) Fires(id hostler.ScheduleID, before hostler.FireID, limit int) ([]FireRow, error) {
 	if before == 0 {
