@@ -80,6 +80,9 @@ func (s *scope) rerunOf(id hostler.RunID, edit hostler.RerunInput) (rerun, error
 			return rerun{}, err
 		}
 	}
+	if row != nil && !s.may(auth.ReadRun) {
+		return rerun{}, hostler.NotFound(runKind, id.String()) // its args are not for the caller
+	}
 	if row != nil && row.Source != hostler.RunAdHoc {
 		in, err := s.flowAgain(row, edit)
 		return rerun{flow: &in}, err
