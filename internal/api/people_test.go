@@ -45,6 +45,14 @@ func limitedRoles(t *testing.T, w *env) {
 	w.mustDo(t, admin, "POST", "/api/v1/assets", `{"name":"seen","address":"192.0.2.8","labels":{"env":"test"}}`, nil)
 	w.mustDo(t, admin, "POST", "/api/v1/jobs", `{"action":"noop","assets":["`+hidden+`"]}`, &made)
 	artefact := w.storeArtefact(t, w.manualWorker(t), "secret.csv", "hidden-asset")
+	flow := w.makeFlow(t, admin, hidden)
+	var timer hostler.Schedule
+	w.mustDo(t, admin, "PUT", "/api/v1/schedules/hidden-timer",
+		`{"trigger":{"cron":"@daily"},"task":{"action":"noop","target":{"assets":["`+hidden+`"]}}}`, &timer)
+	var fanOut hostler.JobsCreated
+	w.mustDo(t, admin, "POST", "/api/v1/jobs", `{"action":"noop","assets":["`+hidden+`","seen"]}`, &fanOut)
+	var hold hostler.Hold
+	w.mustDo(t, admin, "POST", "/api/v1/holds", `{"asset":"`+hidden+`","reason":"x"}`, &hold)
 	bodies := map[string]string{
 		"PUT /api/v1/assets/{asset}": `{"name":"x","address":"192.0.2.1","labels":{"env":"test"}}`, "PUT /assets/{id}": `{"name":"x","ip":"192.0.2.1"}`,
 		"POST /api/v1/jobs/{id}/resolve": `{"state":"failed"}`,
@@ -57,10 +65,28 @@ func limitedRoles(t *testing.T, w *env) {
 			want = http.StatusForbidden
 		}
 		for _, person := range []string{limited, limitedChild} {
-			for _, ids := range limitedIDs(r.Path, asset.ID, made, artefact.ID) {
+			ids := limitedIDs(r.Path, asset.ID, made, artefact.ID)
+			switch {
+			case strings.Contains(r.Path, "/runs/{id}"):
+				ids = append(ids, map[string]string{"id": flow.run.String(), "step": "look"}, map[string]string{"id": fanOut.Run.String()})
+			case strings.Contains(r.Path, "/approvals/{id}"):
+				ids = append(ids, map[string]string{"id": flow.approval.String()})
+			case strings.Contains(r.Path, "/holds/{id}"):
+				ids = append(ids, map[string]string{"id": hold.ID.String()})
+			case strings.Contains(r.Path, "/schedules/{schedule}") && r.Method != http.MethodPut:
+				ids = append(ids, map[string]string{"schedule": timer.Name}, map[string]string{"schedule": timer.ID.String()})
+			}
+			for _, ids := range ids {
+				want := want
+				switch {
+				case strings.HasSuffix(r.Path, "/schedules/{schedule}/run"):
+					want = http.StatusForbidden // needs the right to read schedules, too
+				case r.Method == http.MethodGet && strings.HasSuffix(r.Path, "/runs/{id}") && ids["id"] == fanOut.Run.String():
+					want = http.StatusOK // the part on assets that are seen
+				}
 				tried++
 				a := w.do(t, person, r.Method, fill(r.Path, ids), bodies[r.Method+" "+r.Path])
-				if a.Status != want {
+				if a.Status != want || a.Status == http.StatusOK && !strings.Contains(a.Body, `"total":1,`) {
 					t.Errorf("%s %s with %v as %s: %d %s, want %d", r.Method, r.Path, ids, person, a.Status, a.Body, want)
 				}
 			}
@@ -120,6 +146,10 @@ func (w *env) limitedBodies(t *testing.T, asset hostler.AssetID) {
 		"simple task":      {"POST", "/tasks", fmt.Sprintf(`{"asset_id":%d,"action":"noop"}`, int64(asset)), 404},
 		"NetPulse exec":    {"POST", "/device/exec", `{"driver":"paramiko","connection_args":{"host":"192.0.2.9","username":"u","password":"p"},"command":"x"}`, 403},
 		"NetPulse test":    {"POST", "/device/test", `{"driver":"paramiko","connection_args":{"host":"192.0.2.9","username":"u","password":"p"}}`, 403},
+		"run of a task":    {"POST", "/api/v1/runs", `{"task":"their-task"}`, 422},
+		"plan of a task":   {"POST", "/api/v1/runs/plan", `{"task":"their-task"}`, 422},
+		"task by name":     {"POST", "/run-task", `{"task_name":"their-task"}`, 400},
+		"schedule by name": {"POST", "/run-task", `{"task_name":"hidden-timer"}`, 404},
 		"can":              {"GET", "/api/v1/can?action=noop&asset=" + hidden, "", 200},
 		"a visible asset":  {"POST", "/api/v1/jobs", `{"action":"noop","assets":["seen"]}`, 201},
 		"jobs of the host": {"GET", "/job?host=192.0.2.9", "", 200},

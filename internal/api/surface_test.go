@@ -115,12 +115,32 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// ownNames are the routes whose parameter names nothing of another project: what all share, what
+// the caller creates by this, and what is tried apart.
+var ownNames = map[string]bool{
+	"PUT /api/v1/calendars/{name}": true, "PUT /api/v1/command-rules/{name}": true, "PUT /api/v1/schedules/{schedule}": true,
+
+	"GET /api/v1/actions/{name}": true,
+	"GET /api/v1/queues/{name}":  true, "PUT /api/v1/queues/{name}": true,
+	"POST /api/v1/queues/{name}/pause": true, "POST /api/v1/queues/{name}/resume": true,
+	"GET /api/v1/lanes/{lane}": true, "POST /api/v1/lanes/{lane}/release": true,
+	"POST /api/v1/workers/{id}/stop": true, "POST /api/v1/workers/{id}/close-session": true,
+	"DELETE /api/v1/set-aside/{last}": true, "POST /api/v1/set-aside/{last}/retry": true,
+
+	// See "by an admin of another project".
+	"GET /api/v1/projects/{name}": true, "PATCH /api/v1/projects/{name}": true,
+	"GET /api/v1/users/{name}": true, "PATCH /api/v1/users/{name}": true, "POST /api/v1/users/{name}/cancel-jobs": true,
+	"DELETE /api/v1/keys/{id}": true, "POST /api/v1/keys/{id}/rotate": true,
+}
+
 // TestForeignIDs: what belongs to another project does not exist, however it is
 // asked for.
 func TestForeignIDs(t *testing.T) { eachEnv(t, foreignIDs) }
 
 func foreignIDs(t *testing.T, w *env) {
 	asset := w.makeAsset(t, stranger, "secretive")
+	w.makeJob(t, stranger)
+	artefact := w.storeArtefact(t, w.manualWorker(t), "theirs.csv", "secretive")
 	job := w.makeJob(t, stranger)
 	w.mustDo(t, stranger, "POST", "/api/v1/credentials", `{"name":"theirs","kind":"password","username":"u","password":"p"}`, nil)
 	var key hostler.KeyCreated
@@ -153,6 +173,10 @@ func foreignIDs(t *testing.T, w *env) {
 	var timer hostler.Schedule
 	w.mustDo(t, stranger, "PUT", "/api/v1/schedules/their-timer",
 		`{"trigger":{"cron":"@daily"},"task":{"action":"noop","target":{"assets":["secretive"]}}}`, &timer)
+	w.mustDo(t, stranger, "PUT", "/api/v1/calendars/their-days", `{"days":[{"from":"2027-01-01"}]}`, nil)
+	w.mustDo(t, stranger, "POST", "/api/v1/roles", `{"name":"their-role","base":"viewer","actions":["noop"]}`, nil)
+	var hold hostler.Hold
+	w.mustDo(t, stranger, "POST", "/api/v1/holds", `{"asset":"secretive","reason":"x"}`, &hold)
 	w.mustDo(t, stranger, "PUT", "/api/v1/command-rules/their-rule", `{"effect":"refuse","commands":["frobnicate"]}`, nil)
 
 	foreign := func(r rest.Route) []map[string]string {
@@ -192,6 +216,14 @@ func foreignIDs(t *testing.T, w *env) {
 			return []map[string]string{{"id": ping.ID.String()}}
 		case strings.Contains(r.Path, "/credentials/{name}"):
 			return []map[string]string{{"name": "theirs"}}
+		case strings.Contains(r.Path, "/artefacts/{id}"):
+			return []map[string]string{{"id": artefact.ID.String()}}
+		case strings.Contains(r.Path, "/holds/{id}"):
+			return []map[string]string{{"id": hold.ID.String()}}
+		case !ownNames[r.Method+" "+r.Path] && strings.Contains(r.Path, "/calendars/{name}"):
+			return []map[string]string{{"name": "their-days"}}
+		case strings.Contains(r.Path, "/roles/{name}"):
+			return []map[string]string{{"name": "their-role"}}
 		default:
 			return nil
 		}
@@ -210,6 +242,9 @@ func foreignIDs(t *testing.T, w *env) {
 		"POST /api/v1/webhooks/{webhook}/rotate": `{}`,
 		"POST /api/v1/credentials/{name}/rules":  `{"uses":["ssh"],"addresses":["*"]}`,
 
+		"POST /api/v1/calendars/{name}/import": `{"text":"2027-01-01"}`,
+		"PUT /api/v1/roles/{name}":             `{"name":"their-role","base":"viewer","actions":["noop"]}`,
+
 		"POST /api/v1/runs/{id}/steps/{step}/skip": `{"reason":"x"}`,
 		"POST /api/v1/approvals/{id}/approve":      decision,
 		"POST /api/v1/approvals/{id}/reject":       decision,
@@ -217,8 +252,15 @@ func foreignIDs(t *testing.T, w *env) {
 		"POST /api/v1/templates/{name}/retire":     `{"version":1}`,
 	}
 	w.makeAsset(t, operator, "ours")
+	flowOf := func(name, steps string) string {
+		return `{"documents":` + quoted("apiVersion: hostler/v1\nkind: Template\nname: "+name+"\nsteps:\n- "+steps+"\n") + `}`
+	}
+	w.mustDo(t, admin, "POST", "/api/v1/apply", flowOf("my-roll", "{id: look, action: noop, target: {assets: [ours]}}"), nil)
 	tried := 0
 	for _, r := range api.Routes(api.Config{}) {
+		if name := r.Method + " " + r.Path; strings.Contains(r.Path, "{") && foreign(r) == nil && !ownNames[name] {
+			t.Errorf("%s: no object of another project is tried", name)
+		}
 		for _, ids := range foreign(r) {
 			tried++
 			for _, query := range []string{"", "?follow=1", "?format=text", "?tail=5"} {
@@ -253,6 +295,25 @@ func foreignIDs(t *testing.T, w *env) {
 		}
 	}
 
+	t.Run("by an admin of another project", func(t *testing.T) {
+		var ours hostler.KeyCreated
+		w.mustDo(t, operator, "POST", "/api/v1/keys", `{"name":"ours"}`, &ours)
+		for _, call := range [][3]string{
+			{"GET", "/api/v1/projects/default"},
+			{"PATCH", "/api/v1/projects/default", `{"weight":9}`},
+			{"GET", "/api/v1/users/" + operator},
+			{"PATCH", "/api/v1/users/" + operator, `{"disabled":true}`},
+			{"POST", "/api/v1/users/" + operator + "/cancel-jobs"},
+			{"DELETE", "/api/v1/keys/" + ours.Key.ID.String()},
+			{"POST", "/api/v1/keys/" + ours.Key.ID.String() + "/rotate"},
+		} {
+			a := w.do(t, stranger, call[0], call[1], call[2])
+			if a.Status != http.StatusNotFound && a.Status != http.StatusForbidden {
+				t.Errorf("%s %s: %d %s, want it refused", call[0], call[1], a.Status, a.Body)
+			}
+		}
+	})
+
 	t.Run("in bodies", func(t *testing.T) {
 		for name, c := range map[string]struct{ method, path, body string }{
 			"job on an asset id":   {"POST", "/api/v1/jobs", `{"action":"noop","assets":["` + asset.ID.String() + `"]}`},
@@ -267,6 +328,25 @@ func foreignIDs(t *testing.T, w *env) {
 				"PUT", "/api/v1/schedules/mine",
 				`{"trigger":{"cron":"@daily"},"task":{"action":"noop","target":{"assets":["secretive"]}}}`,
 			},
+			"schedule of a task":     {"PUT", "/api/v1/schedules/mine", `{"trigger":{"cron":"@daily"},"task":{"task":"their-task"}}`},
+			"schedule of a template": {"PUT", "/api/v1/schedules/mine", `{"trigger":{"cron":"@daily"},"task":{"template":"their-roll"}}`},
+			"schedule of a calendar": {
+				"PUT", "/api/v1/schedules/mine",
+				`{"trigger":{"cron":"@daily","calendar":"their-days"},"task":{"action":"noop","target":{"assets":["ours"]}}}`,
+			},
+			"by name, a task":     {"POST", "/run-task", `{"task_name":"their-task"}`},
+			"by name, a schedule": {"POST", "/run-task", `{"task_name":"their-timer"}`},
+			"schedule by name":    {"POST", "/api/v1/schedules/run", `{"name":"their-timer"}`},
+			"hold of an asset":    {"POST", "/api/v1/holds", `{"asset":"secretive","reason":"x"}`},
+			"hold of an asset id": {"POST", "/api/v1/holds", `{"asset":"` + asset.ID.String() + `","reason":"x"}`},
+			"hosts of a run": {
+				"POST", "/api/v1/runs",
+				`{"template":"my-roll","targets":{"from_run":{"run":"` + flow.run.String() + `","hosts":"succeeded"}}}`,
+			},
+			"hosts of a named run": {
+				"POST", "/api/v1/runs", `{"template":"my-roll","targets":{"from_run":{"name":"their-task","hosts":"succeeded"}}}`,
+			},
+			"flow within a template":  {"POST", "/api/v1/apply", flowOf("my-flow", "{id: sub, flow: {template: their-roll}}")},
 			"key in a project":        {"POST", "/api/v1/keys", `{"name":"k","project":"other"}`},
 			"asset with a credential": {"POST", "/api/v1/assets", `{"name":"a1","address":"192.0.2.1","credential":"theirs"}`},
 			"asset through a jump":    {"POST", "/api/v1/assets", `{"name":"a2","address":"192.0.2.1","jump":"secretive"}`},
@@ -278,7 +358,8 @@ func foreignIDs(t *testing.T, w *env) {
 			}
 			// Whether it is foreign or nothing at all must not show.
 			other := strings.NewReplacer(asset.ID.String(), "ast_00000000001", "secretive", "nothing", "theirs", "nothing",
-				"their-roll", "nothing", "their-task", "nothing",
+				"their-roll", "nothing", "their-task", "nothing", "their-timer", "nothing", "their-days", "nothing",
+				flow.run.String(), "run_00000000001",
 				fmt.Sprint(int64(asset.ID)), "1", `"other"`, `"nothing"`).Replace(c.body)
 			if b := w.do(t, operator, c.method, c.path, other); b.Status != a.Status {
 				t.Errorf("%s: %d, but %d for what does not exist", name, a.Status, b.Status)
