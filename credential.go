@@ -32,7 +32,7 @@ const (
 	UseSSH    = "ssh"    // the login of an asset, or of a jump host before it
 	UseSudo   = "sudo"   // the password that sudo asks for
 	UseEnable = "enable" // the enable password of a network device
-	UseHTTP   = "http"   // a header or the body of an HTTP request
+	UseHTTP   = "http"   // a service by the origin of its URL: an HTTP request, or smtp://, postgres://, …
 	UseScript = "script" // a value for a command or a script on a host
 )
 

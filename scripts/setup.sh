@@ -56,6 +56,10 @@ need python3 python3
 need strace strace
 need gcc gcc # the race detector needs cgo
 need git git
+need iputils-ping ping
+need mariadb-server mariadbd
+need mariadb-client mariadb-dump
+need redis-server redis-server
 need systemd systemd-analyze
 if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then
 	missing+=(postgresql)

@@ -43,6 +43,13 @@ const (
 	httpPort = 80
 )
 
+// originPorts are the default ports of the schemes of origins. The scheme tells the kinds of
+// service apart: a use for smtp:// is none for https://.
+var originPorts = map[string]string{
+	"http": "80", "https": "443", "smtp": "587", "smtps": "465",
+	"postgres": "5432", "mysql": "3306", "redis": "6379", "rediss": "6379",
+}
+
 // Place is where an asset is: what decides which machine a connection reaches.
 type Place struct {
 	Address string
@@ -202,14 +209,14 @@ func cutOrigin(s string) (o originParts, ok bool) {
 		return o, false
 	}
 	o = originParts{u.Scheme, strings.ToLower(u.Hostname()), u.Port()}
-	o.port = cmp.Or(o.port, map[string]string{"http": "80", "https": "443"}[o.scheme])
+	o.port = cmp.Or(o.port, originPorts[o.scheme])
 	return o, o.port != "" && o.host != ""
 }
 
 // Origin returns the origin of a URL in the form in which pairs have it: scheme, host in
 // lower case, and port (RFC 6454).
 func Origin(u *url.URL) string {
-	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	port := cmp.Or(u.Port(), originPorts[u.Scheme])
 	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 

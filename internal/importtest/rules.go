@@ -76,7 +76,7 @@ var loops = []Rule{
 	{Package: "internal/auditor", May: []string{"internal/auditchain", "internal/store", "internal/wait"}},
 	{Package: "internal/outbox", May: []string{"internal/store", "internal/wait"}},
 	{Package: "internal/notify", May: []string{
-		"internal/channel", "internal/egress", "internal/secret", "internal/store", "internal/wait", "internal/webhook",
+		"internal/channel", "internal/egress", "internal/mailer", "internal/secret", "internal/store", "internal/wait", "internal/webhook",
 	}},
 }
 
@@ -84,7 +84,7 @@ var loops = []Rule{
 // that it also runs on another machine.
 var workers = []Rule{
 	{Package: "internal/node", May: []string{
-		"internal/action", "internal/action/http", "internal/action/local", "internal/action/net",
+		"internal/action", "internal/action/http", "internal/action/local", "internal/action/mail", "internal/action/net",
 		"internal/action/netcli", "internal/action/ssh", "internal/runlog", "internal/secret",
 		"internal/sshconn", "internal/worker",
 	}},
@@ -98,6 +98,9 @@ var actions = []Rule{
 	{Package: "internal/action/...", May: []string{"internal/action"}},
 	{Package: "internal/action/http", May: []string{
 		"internal/action", "internal/check", "internal/destination", "internal/egress",
+	}},
+	{Package: "internal/action/mail", May: []string{
+		"internal/action", "internal/check", "internal/destination", "internal/egress", "internal/mailer",
 	}},
 	{Package: "internal/action/net", May: []string{"internal/action", "internal/egress"}},
 	{Package: "internal/action/local", May: []string{"internal/action", "internal/risk"}},
@@ -143,6 +146,7 @@ var pureRules = []Rule{
 var tools = []Rule{
 	{Package: "internal/check"},
 	{Package: "internal/egress/..."},
+	{Package: "internal/mailer"},
 	{Package: "internal/secret"},
 	{Package: "internal/wait"},
 }
@@ -172,7 +176,7 @@ func Homes() []Home {
 			"internal/action/netcli/devicetest", "internal/action/ssh", "internal/app", "internal/resolve", "internal/sshconn",
 			"internal/sshconn/sshtest",
 		}},
-		{Library: "github.com/wneessen/go-mail", Packages: []string{"internal/notify"}},
+		{Library: "github.com/wneessen/go-mail", Packages: []string{"internal/action/mail", "internal/mailer", "internal/notify"}},
 		{Library: "modernc.org/sqlite", Packages: []string{"internal/store/sqlite"}},
 		{Library: "modernc.org/libc", Packages: []string{"internal/store/sqlite"}},
 		{Library: "mvdan.cc/sh/v3", Packages: []string{"internal/risk"}},

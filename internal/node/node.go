@@ -27,6 +27,7 @@ import (
 	"hostler.dev/hostler/internal/action"
 	httpaction "hostler.dev/hostler/internal/action/http"
 	"hostler.dev/hostler/internal/action/local"
+	"hostler.dev/hostler/internal/action/mail"
 	netaction "hostler.dev/hostler/internal/action/net"
 	"hostler.dev/hostler/internal/action/netcli"
 	"hostler.dev/hostler/internal/action/ssh"
@@ -84,6 +85,7 @@ func (n *Node) register() (*action.Registry, error) {
 	all = append(all, n.netcli.Actions()...)
 	all = append(all, netaction.Actions(n.opts.EgressAllow...)...)
 	all = append(all, httpaction.Actions(httpaction.Options{Allow: n.opts.EgressAllow})...)
+	all = append(all, mail.Actions(n.opts.EgressAllow...)...)
 	all = append(all, local.Actions(local.Options{
 		Enabled: n.opts.LocalCommand, Account: n.opts.LocalAccount,
 	})...)

@@ -93,7 +93,7 @@ func Actions(o Options) []action.Action {
 		Elsewhere:   leavesAsset,
 		Enabled:     true,
 		Run:         f.run,
-	}}
+	}, f.checkAction()}
 }
 
 type args struct {

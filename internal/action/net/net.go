@@ -11,6 +11,7 @@
 //	unreachable  no route, or the name does not resolve
 //
 // A connect changes nothing on the host, so the action is idempotent and needs no lane.
+// dns_check looks up a name, and ping sends ICMP echo requests; see their files.
 package net
 
 import (
@@ -65,7 +66,8 @@ const (
 // Actions lists the actions of the family. They connect to neither the local link nor a
 // metadata service, but for these ranges.
 func Actions(allow ...netip.Prefix) []action.Action {
-	return []action.Action{checkPort(egress.ForHosts(allow...))}
+	policy := egress.ForHosts(allow...)
+	return []action.Action{checkPort(policy), dnsCheck(policy), pingAction(policy)}
 }
 
 func checkPort(policy *egress.Policy) action.Action {
