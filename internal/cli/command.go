@@ -64,11 +64,18 @@ func (a *app) localCmd(use string, d doc, run func(ctx context.Context, args []s
 		switch a.output {
 		case "table", "json", "yaml":
 			return run(cmd.Context(), args)
+		case "csv":
+			if cmd.Annotations[writesCSV] != "" {
+				return run(cmd.Context(), args)
+			}
 		}
 		return hostler.Errorf(hostler.CodeInvalid, "-o takes table, json or yaml", "-o 只能是 table、json 或 yaml")
 	}
 	return c
 }
+
+// writesCSV is the annotation of commands that take -o csv.
+const writesCSV = "csv"
 
 // bare makes a command that has help texts and does nothing.
 func (a *app) bare(use string, d doc) *cobra.Command {
