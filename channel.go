@@ -30,7 +30,7 @@ func ChannelKinds() []ChannelKind {
 func DefaultChannelEvents() []string {
 	return []string{
 		string(EventJobFailed), string(EventJobUnknown), string(EventRunFailed), string(EventRunWaiting),
-		string(EventApprovalRequested),
+		string(EventApprovalRequested), string(EventAlertFiring), string(EventAlertResolved),
 	}
 }
 
@@ -69,7 +69,7 @@ type ChannelInput struct {
 	Secret  *string        `json:"secret,omitempty" maxLength:"512" writeOnly:"true" doc:"signs the messages (dingtalk, feishu, webhook), or is the password of the mail server"`
 	From    string         `json:"from,omitempty" maxLength:"320" doc:"mail: address of the sender"`
 	To      []string       `json:"to,omitempty" maxItems:"50" doc:"mail: addresses of the recipients"`
-	Events  []string       `json:"events,omitzero" maxItems:"100" doc:"types of event or patterns; default: job.failed, job.unknown, run.failed, run.waiting and approval.requested; empty: only messages of runs"`
+	Events  []string       `json:"events,omitzero" maxItems:"100" doc:"types of event or patterns; default: job.failed, job.unknown, run.failed, run.waiting, approval.requested, alert.firing and alert.resolved; empty: only messages of runs"`
 	Filter  *WebhookFilter `json:"filter,omitempty"`
 	Lang    Lang           `json:"lang,omitempty" enum:"en,zh" doc:"of the texts; default: the caller's"`
 	Title   string         `json:"title,omitempty" maxLength:"500" doc:"template of the title, with look-ups such as ${{ job.action }}"`

@@ -74,6 +74,9 @@ const (
 	EventApprovalDecided   EventType = "approval.decided"
 	EventTemplatePublished EventType = "template.published"
 	EventTaskUpdated       EventType = "task.updated"
+	EventAlertFiring       EventType = "alert.firing"
+	EventAlertResolved     EventType = "alert.resolved"
+	EventAlertRuleChanged  EventType = "alert.rule_changed"
 )
 
 // EventInfo describes a type of event.
@@ -181,6 +184,11 @@ func EventCatalogue() []EventInfo {
 		info(EventTemplatePublished, "A version of a template was published, restored or retired.",
 			"模板的某个版本已发布、恢复或停用。"),
 		info(EventTaskUpdated, "A task was created, changed or deleted.", "任务已创建、修改或删除。"),
+		info(EventAlertFiring, "Alerts of a rule are firing, and some may be resolved; the object is the rule.",
+			"规则的告警触发（可能同时有部分恢复）；object 为规则名。"),
+		info(EventAlertResolved, "Alerts of a rule are resolved.", "规则的告警已恢复。"),
+		info(EventAlertRuleChanged, "An alert rule was created, changed, deleted or silenced.",
+			"告警规则已创建、修改、删除或静默。"),
 	}
 }
 
@@ -263,6 +271,8 @@ type ObjectEvent struct {
 	Channel string `json:"channel,omitempty"`
 	// Result is that of a run, in what follows it only.
 	Result *RunResult `json:"result,omitempty"`
+	// Alert is what a notification of alerts tells.
+	Alert *AlertNotice `json:"alert,omitempty"`
 }
 
 // EventFilter selects events; an empty field selects all. Every field but Types

@@ -69,6 +69,8 @@ type Figures struct {
 	Run         Times      `json:"run" doc:"of the last attempt"`
 	Wait        Times      `json:"wait" doc:"in the queue, before the last attempt"`
 	Last        *time.Time `json:"last,omitempty" doc:"the latest end"`
+	Streak      int64      `json:"failures_in_row,omitempty" doc:"failures since the last success"`
+	Missed      int64      `json:"missed,omitempty" doc:"of schedules: fires that did not run"`
 }
 
 // Times describe spans of time, in seconds. Quantiles are at most 5 % off.

@@ -58,6 +58,10 @@ var eventOf = map[string]hostler.EventType{
 	"template.retire":   hostler.EventTemplatePublished,
 	"task.apply":        hostler.EventTaskUpdated,
 	"task.delete":       hostler.EventTaskUpdated,
+	"alert.rule_set":    hostler.EventAlertRuleChanged,
+	"alert.rule_delete": hostler.EventAlertRuleChanged,
+	"alert.silence":     hostler.EventAlertRuleChanged,
+	"alert.unsilence":   hostler.EventAlertRuleChanged,
 	"channel.create":    hostler.EventChannelCreated,
 	"channel.update":    hostler.EventChannelUpdated,
 	"channel.delete":    hostler.EventChannelDeleted,
@@ -78,6 +82,7 @@ var eventVerbs = map[string]auth.Verb{
 	"approval":   auth.ReadRun,
 	"template":   auth.ReadTemplate,
 	"task":       auth.ReadTemplate,
+	"alert":      auth.ReadAlert,
 	"command":    auth.ReadCommandRule,
 	"channel":    auth.ReadWebhook,
 }

@@ -15,6 +15,8 @@ var (
 	actionKind     = hostler.Text{EN: "action", ZH: "动作"}
 	jobKind        = hostler.Text{EN: "job", ZH: "作业"}
 	runKind        = hostler.Text{EN: "run", ZH: "批次"}
+	alertRuleKind  = hostler.Text{EN: "alert rule", ZH: "告警规则"}
+	silenceKind    = hostler.Text{EN: "silence", ZH: "静默"}
 	calendarKind   = hostler.Text{EN: "calendar", ZH: "日历"}
 	scheduleKind   = hostler.Text{EN: "schedule", ZH: "计划"}
 	stepKind       = hostler.Text{EN: "step", ZH: "步骤"}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -73,6 +74,10 @@ var verbs = map[string]auth.Verb{
 	"PutCalendar": auth.WriteCalendar, "ImportCalendar": auth.WriteCalendar, "DeleteCalendar": auth.WriteCalendar,
 
 	"Stats": auth.ReadStats, "ExportStats": auth.ReadStats,
+
+	"AlertRules": auth.ReadAlert, "AlertRule": auth.ReadAlert, "Alerts": auth.ReadAlert, "AlertSilences": auth.ReadAlert,
+	"PutAlertRule": auth.WriteAlert, "DeleteAlertRule": auth.WriteAlert, "TestAlertRule": auth.WriteAlert,
+	"SilenceAlerts": auth.WriteAlert, "UnsilenceAlerts": auth.WriteAlert,
 
 	"Templates": auth.ReadTemplate, "Template": auth.ReadTemplate, "TemplateVersions": auth.ReadTemplate,
 	"Tasks": auth.ReadTemplate, "Task": auth.ReadTemplate, "DeleteTask": auth.WriteTemplate,
@@ -281,6 +286,16 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 		flows := w.flows(t)
 		maps.Copy(calls, w.flowCalls(ctx, c, flows))
 		must(w.PutCalendar(ctx, w.admin, "freeze", hostler.CalendarInput{}))(t)
+		must(w.PutAlertRule(ctx, w.operator, "nightly", hostler.AlertRuleInput{Kind: hostler.AlertUnknown}))(t)
+		silence := hostler.AlertSilenceInput{Reason: "nightly", For: hostler.Duration(time.Hour)}
+		must(w.SilenceAlerts(ctx, w.operator, "nightly", silence))(t)
+		maps.Copy(calls, map[string]func() error{
+			"AlertRule":       func() error { return second(w.AlertRule(ctx, c, "nightly")) },
+			"DeleteAlertRule": func() error { return w.DeleteAlertRule(ctx, c, "nightly") },
+			"TestAlertRule":   func() error { return second(w.TestAlertRule(ctx, c, "nightly")) },
+			"SilenceAlerts":   func() error { return second(w.SilenceAlerts(ctx, c, "nightly", silence)) },
+			"UnsilenceAlerts": func() error { return w.UnsilenceAlerts(ctx, c, "nightly", hostler.AlertTarget{}) },
+		})
 		maps.Copy(calls, w.scheduleCalls(ctx, c, w.put(t, w.admin, "nightly", everyMinute())))
 		maps.Copy(calls, w.ruleCalls(t, c))
 		maps.Copy(calls, w.holdCalls(t, c))
@@ -290,7 +305,8 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			`Me Can CustomRoles CreateCustomRole CancelJobsOfUser Projects CreateProject ChangeProject ReleaseLane Users Keys Assets CreateAsset Credentials CreateCredential
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit ExportAudit VerifyAudit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Channels CreateChannel Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats
-			Schedules NextFires Holds Templates Tasks Runs Approvals CommandRules TestCommand Stats ExportStats Calendars`,
+			Schedules NextFires Holds Templates Tasks Runs Approvals CommandRules TestCommand Stats ExportStats Calendars
+			Alerts AlertRules AlertSilences PutAlertRule`,
 		)
 		for name := range other {
 			calls[name] = nil
@@ -525,6 +541,9 @@ func (w *env) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.R
 		"approvals":   must(w.Approvals(ctx, c, app.ApprovalFilter{}, p))(t).Items,
 		"of a run":    must(w.Approvals(ctx, c, app.ApprovalFilter{Run: run}, p))(t).Items,
 		"calendars":   must(w.Calendars(ctx, c))(t),
+		"alert rules": must(w.AlertRules(ctx, c))(t),
+		"alerts":      must(w.Alerts(ctx, c, hostler.AlertFilter{}, p))(t).Items,
+		"silences":    must(w.AlertSilences(ctx, c))(t),
 		"rules":       ownRules(must(w.CommandRules(ctx, c))(t)),
 		"matched":     must(w.TestCommand(ctx, c, hostler.CommandTest{Command: "frobnicate all"}))(t),
 		"cancelled":   must(w.CancelJobs(ctx, c, hostler.BulkRequest{Filter: &hostler.JobFilter{Run: run}}))(t),

@@ -154,7 +154,7 @@ func figuresOf(f *stats.Figures) hostler.Figures {
 	out := hostler.Figures{
 		Count: f.Count(), Success: f.Succeeded, Failure: f.Failed, Cancelled: f.Cancelled,
 		Run: timesOfJobs(f.Started, f.RunTotal, &f.RunTimes), Wait: timesOfJobs(f.Started, f.WaitTotal, &f.WaitFor),
-		Last: timeOrNil(f.Last),
+		Last: timeOrNil(f.Last), Streak: f.Streak, Missed: f.Missed,
 	}
 	if rate, ok := f.SuccessRate(); ok {
 		out.SuccessRate = &rate
@@ -223,6 +223,7 @@ func (a *App) ExportStats(ctx context.Context, c auth.Caller, q hostler.StatsQue
 var statsColumns = []string{
 	"name", "at", "count", "success", "failure", "cancelled", "success_rate", "run_total", "run_avg", "run_p50", "run_p95",
 	"wait_total", "wait_avg", "wait_p50", "wait_p95", "last",
+	"failures_in_row", "missed",
 }
 
 func writeStats(out *csv.Writer, item *hostler.StatsItem, series bool) {
@@ -244,7 +245,8 @@ func writeStats(out *csv.Writer, item *hostler.StatsItem, series bool) {
 				cells = append(cells, strconv.FormatFloat(v, 'f', 6, 64))
 			}
 		}
-		_ = out.Write(append(cells, last)) // out keeps its error
+		cells = append(cells, last, strconv.FormatInt(f.Streak, 10), strconv.FormatInt(f.Missed, 10))
+		_ = out.Write(cells) // out keeps its error
 	}
 	if !series {
 		line("", &item.Figures)

@@ -130,8 +130,11 @@ func (s *scope) checkReferences(t *hostler.Template, done []hostler.Applied) ([]
 
 // applyDocument publishes one document; done are those before it.
 func (s *scope) applyDocument(d *flow.Document, done []hostler.Applied) (hostler.Applied, error) {
-	if d.Template != nil {
+	switch {
+	case d.Template != nil:
 		return s.applyTemplate(d, done)
+	case d.Alert != nil:
+		return s.applyAlertRule(d)
 	}
 	return s.applyTask(d, done)
 }

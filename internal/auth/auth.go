@@ -115,6 +115,8 @@ const (
 	WriteSchedule    Verb = "schedule.write"
 	WriteCalendar    Verb = "calendar.write"
 	ReadStats        Verb = "stats.read"
+	ReadAlert        Verb = "alert.read"
+	WriteAlert       Verb = "alert.write"   // rules and silences
 	ReadTemplate     Verb = "template.read" // and tasks
 	WriteTemplate    Verb = "template.write"
 	ReadRun          Verb = "run.read" // of flows; and approvals
@@ -179,6 +181,8 @@ var rules = map[Verb]Rule{
 	WriteSchedule:    {Role: hostler.RoleOperator, AllAssets: true},
 	WriteCalendar:    {Role: hostler.RoleAdmin, Unlimited: true},
 	ReadStats:        {Role: hostler.RoleViewer, AllAssets: true},
+	ReadAlert:        {Role: hostler.RoleViewer, AllAssets: true},
+	WriteAlert:       {Role: hostler.RoleOperator, AllAssets: true},
 	ReadTemplate:     {Role: hostler.RoleViewer},
 	WriteTemplate:    {Role: hostler.RoleOperator, Unlimited: true},
 	ReadRun:          {Role: hostler.RoleViewer, AllAssets: true},

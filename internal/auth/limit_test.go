@@ -58,7 +58,7 @@ func TestLimitedRolesLoseWhatLeadsAroundTheirLimit(t *testing.T) {
 	}
 	byAsset := append([]auth.Verb{
 		auth.WriteAsset, auth.DecideHostKey, auth.ReadAudit, auth.ReadEvent, auth.ReadWebhook, auth.SendDelivery,
-		auth.ReadSchedule, auth.WriteSchedule, auth.ReadStats,
+		auth.ReadSchedule, auth.WriteSchedule, auth.ReadStats, auth.ReadAlert, auth.WriteAlert,
 		auth.ReadRun, auth.ChangeRun, auth.DecideApproval, auth.ReadHold, auth.WriteHold,
 	}, byAction...)
 	for _, c := range []struct {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/check"
@@ -193,10 +194,59 @@ func Sample(t hostler.EventType, lang hostler.Lang) Values {
 		v["requester"], v["summary"] = "alice", "QA passed? · game-update → open (ssh_command × 2)"
 		v["link"] = "https://hostler.example.com/approve/…"
 	}
+	if kind == "alert" && t != hostler.EventAlertRuleChanged {
+		n := &hostler.AlertNotice{Kind: hostler.AlertFailures, Note: "https://wiki.example.com/check_port"}
+		c := []hostler.AlertChange{{Target: "check_port", Text: hostler.Textf("%d failures in a row", "连续失败 %d 次", 3)}}
+		if n.Firing = c; t == hostler.EventAlertResolved {
+			n.Firing, n.Resolved = nil, c
+		}
+		v["subject"], v["text"] = AlertTexts("check-failures", n, lang)
+	}
 	if t == hostler.EventRunMessage {
 		v["object"], v["text"] = "", "game 1.2: succeeded"
 	}
 	return v
+}
+
+// AlertTexts returns the subject and the lines of a notification of alerts.
+func AlertTexts(rule string, n *hostler.AlertNotice, lang hostler.Lang) (subject, text string) {
+	in := func(en, zh string, args ...any) string { return hostler.Textf(en, zh, args...).In(lang) }
+	if n.Test {
+		return in("test of the alert rule %s", "告警规则 %s 的测试", rule), n.Note
+	}
+	listed := func(firing, resolved int) string {
+		switch {
+		case resolved == 0:
+			return in("%d firing", "%d 个告警触发", firing)
+		case firing == 0:
+			return in("%d resolved", "%d 个告警恢复", resolved)
+		}
+		return in("%d firing, %d resolved", "%d 个告警触发，%d 个恢复", firing, resolved)
+	}
+	subject = in("alert %s: %s", "告警 %s：%s", rule, listed(len(n.Firing), len(n.Resolved)))
+	if n.More > 0 {
+		subject += in(" and %d more", "，另有 %d 个", n.More)
+	}
+	var lines []string
+	for _, part := range []struct {
+		state   string
+		changes []hostler.AlertChange
+	}{{in("FIRING", "触发"), n.Firing}, {in("RESOLVED", "恢复"), n.Resolved}} {
+		for _, c := range part.changes {
+			line := part.state + " " + c.Target + ": " + c.Text.In(lang)
+			if c.Target == "" {
+				line = part.state + " " + c.Text.In(lang)
+			}
+			if !c.Since.IsZero() {
+				line += in(" (since %s UTC)", "（始于 %s UTC）", c.Since.UTC().Format(time.DateTime))
+			}
+			lines = append(lines, line)
+		}
+	}
+	if n.Note != "" {
+		lines = append(lines, n.Note)
+	}
+	return subject, strings.Join(lines, "\n")
 }
 
 // stateTexts are what follows the name of an action: "check_port succeeded".

@@ -64,6 +64,7 @@ func (a *app) auditFilter(cmd *cobra.Command, f *hostler.AuditFilter) {
 var auditVerbs = []string{
 	"approval.approve", "approval.reject", "approval.void", "artefact.delete", "asset.change", "asset.confirm",
 	"asset.create", "asset.delete", "asset.import", "audit.broken", "auth.refuse",
+	"alert.rule_delete", "alert.rule_set", "alert.silence", "alert.test", "alert.unsilence",
 	"calendar.delete", "calendar.set",
 	"channel.create", "channel.delete", "channel.test", "channel.update", "credential.allow",
 	"credential.change", "credential.create", "credential.delete", "credential.forbid",
@@ -123,7 +124,7 @@ func (a *app) auditColumns() []column[hostler.Audit] {
 // chineseObjects and chineseVerbs translate the parts of a verb such as job.cancel.
 var (
 	chineseObjects = map[string]string{
-		"approval": "审批", "artefact": "产物", "asset": "资产", "audit": "审计", "auth": "请求", "calendar": "日历", "channel": "通知渠道",
+		"alert": "告警", "approval": "审批", "artefact": "产物", "asset": "资产", "audit": "审计", "auth": "请求", "calendar": "日历", "channel": "通知渠道",
 		"credential": "凭据", "delivery": "投递", "dispatch": "作业分派", "hold": "暂停", "hostkey": "主机密钥",
 		"job": "作业", "key": "密钥", "lane": "通道", "project": "项目", "queue": "队列",
 		"role": "角色", "rule": "命令规则", "run": "执行", "schedule": "计划", "task": "任务",

@@ -20,6 +20,7 @@
 //	         follow   lanes follow the pause or resume of a queue      upkeep.go
 //	         counts   the counts of waiting jobs are added up          upkeep.go
 //	         stats    jobs that ended are added to the statistics      stats.go
+//	         alerts   alert rules are evaluated                         alert.go
 //	         upkeep   lanes are swept, old rows deleted                upkeep.go
 //
 // A lease belongs to a worker, not to a job: a worker that sends no heartbeat loses
@@ -137,6 +138,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	g.Go(func() error { return e.loop(ctx, "follow", followInterval, e.followOnce) })
 	g.Go(func() error { return e.loop(ctx, "counts", countsInterval, e.sumCounts) })
 	g.Go(func() error { return e.loop(ctx, "stats", statsInterval, e.statsOnce) })
+	g.Go(func() error { return e.loop(ctx, "alerts", alertTick, e.alertsOnce) })
 	g.Go(func() error { return e.loop(ctx, "upkeep", upkeepInterval, e.upkeepOnce) })
 	return g.Wait()
 }

@@ -19,3 +19,12 @@ func (e *Engine) Withheld() bool { return e.withheld.Load() }
 
 // RunsOnce exports runsOnce: runs go on as far as they do by themselves.
 func (e *Engine) RunsOnce(ctx context.Context) (time.Duration, error) { return e.runsOnce(ctx) }
+
+// StatsOnce exports statsOnce: jobs that ended are added to the statistics.
+func (e *Engine) StatsOnce(ctx context.Context) error { return e.statsOnce(ctx) }
+
+// AlertsOnce exports alertsOnce: alert rules are evaluated.
+func (e *Engine) AlertsOnce(ctx context.Context) error { return e.alertsOnce(ctx) }
+
+// AlertRound is how often alert rules are evaluated.
+const AlertRound = alertRound

@@ -26,7 +26,8 @@ const (
 
 // upkeepOnce promotes stranded jobs, and deletes what is no longer needed: idle lanes,
 // dead workers, old events, idempotency keys, fires and attempts, args of runs whose jobs are gone,
-// old statistics, artefacts, and the history beyond the retention. However much of it there is, it is gone at the end: a limit for each round
+// old statistics and alerts, artefacts, and the history beyond the retention. However much of it
+// there is, it is gone at the end: a limit for each round
 // is a rate that a busy server outgrows.
 func (e *Engine) upkeepOnce(ctx context.Context) error {
 	now := e.store.Now()
@@ -49,6 +50,7 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 			return tx.DeleteStats(store.Daily, now.Add(-store.DaysKept), batch)
 		}),
 		e.store.PruneArtefacts(ctx, now.Add(-e.cfg.Retention), artefactBatch),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteOldAlerts(now.Add(-alertsKept), batch) }),
 		e.store.Maintain(ctx, e.cfg.Retention),
 		e.spanHistory(ctx),
 	)

@@ -36,6 +36,7 @@ type Place struct{ Line, Column int }
 type Document struct {
 	Template *hostler.Template
 	Task     *hostler.TaskSpec
+	Alert    *hostler.AlertRuleSpec
 	// Source is the text of the document.
 	Source string
 	places map[string]Place
@@ -45,6 +46,9 @@ type Document struct {
 func (d *Document) Name() string {
 	if d.Template != nil {
 		return d.Template.Name
+	}
+	if d.Alert != nil {
+		return d.Alert.Name
 	}
 	return d.Task.Name
 }

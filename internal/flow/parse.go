@@ -161,8 +161,16 @@ func parseDocument(n *yaml.Node) (*Document, []hostler.FieldError) {
 		r.value(n, "", &in)
 		d.Task = &in.TaskSpec
 		checkTask(&r.fields, d.Task)
+	case "AlertRule": // app checks it
+		var in struct {
+			APIVersion string `json:"apiVersion"`
+			Kind       string `json:"kind"`
+			hostler.AlertRuleSpec
+		}
+		r.value(n, "", &in)
+		d.Alert = &in.AlertRuleSpec
 	default:
-		r.fields.AddText("kind", check.MustBeOneOf("Template", "Task"))
+		r.fields.AddText("kind", check.MustBeOneOf("Template", "Task", "AlertRule"))
 	}
 	return d, r.fields.Faults()
 }

@@ -60,7 +60,7 @@ var apis = []Rule{
 // Use cases with a Caller, and what a lease needs without one.
 var useCases = []Rule{
 	{Package: "internal/app", May: []string{
-		"internal/action", "internal/assetfile", "internal/auditor", "internal/auth", "internal/channel", "internal/check",
+		"internal/action", "internal/alert", "internal/assetfile", "internal/auditor", "internal/auth", "internal/channel", "internal/check",
 		"internal/destination", "internal/flow", "internal/outbox", "internal/resolve", "internal/schedule",
 		"internal/risk", "internal/secret", "internal/selector", "internal/stats", "internal/store", "internal/store/schema",
 		"internal/webhook",
@@ -72,7 +72,7 @@ var useCases = []Rule{
 
 // Loops over the store.
 var loops = []Rule{
-	{Package: "internal/engine", May: []string{"internal/flow", "internal/store", "internal/wait"}},
+	{Package: "internal/engine", May: []string{"internal/alert", "internal/flow", "internal/stats", "internal/store", "internal/wait"}},
 	{Package: "internal/auditor", May: []string{"internal/auditchain", "internal/store", "internal/wait"}},
 	{Package: "internal/outbox", May: []string{"internal/store", "internal/wait"}},
 	{Package: "internal/notify", May: []string{
@@ -129,6 +129,7 @@ var stores = []Rule{
 
 // Pure rules, without a store.
 var pureRules = []Rule{
+	{Package: "internal/alert", May: []string{"internal/check", "internal/stats"}},
 	{Package: "internal/assetfile", May: []string{"internal/check"}},
 	{Package: "internal/auditchain"},
 	{Package: "internal/channel", May: []string{"internal/check"}},

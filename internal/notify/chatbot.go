@@ -47,6 +47,9 @@ func valuesOf(w *store.WebhookRow, e *store.Event, job *hostler.Job) channel.Val
 		if e.Type == hostler.EventRunMessage {
 			v["object"], v["text"] = "", e.Object.Object
 		}
+		if n := e.Object.Alert; n != nil {
+			_, v["text"] = channel.AlertTexts(e.Object.Object, n, w.Lang)
+		}
 		return v
 	}
 	v["by"], v["run.id"] = e.Job.CreatedBy, e.Job.Run.String()
@@ -66,6 +69,9 @@ func subjectOf(e *store.Event, lang hostler.Lang) string {
 	switch {
 	case e.Type == hostler.EventRunMessage:
 		return truncate(e.Object.Object, 200)
+	case e.Object.Alert != nil:
+		subject, _ := channel.AlertTexts(e.Object.Object, e.Object.Alert, lang)
+		return subject
 	case !e.OfJob():
 		return string(e.Type) + " " + e.Object.Object
 	}

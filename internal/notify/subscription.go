@@ -16,7 +16,7 @@ import (
 // The webhook of the configuration belongs to no project and gets the events of all
 // projects. The events of queues and workers belong to no project either; webhooks of
 // every project get them. A step of a run may address one channel of its project, which
-// gets the message whatever it subscribes to.
+// gets the message whatever it subscribes to; so may an alert rule address some.
 func subscribes(w *store.WebhookRow, e *store.Event) bool {
 	switch {
 	case e.Pos <= w.Since:
@@ -27,6 +27,8 @@ func subscribes(w *store.WebhookRow, e *store.Event) bool {
 		return false
 	case e.Type == hostler.EventRunMessage && e.Object.Channel != "":
 		return w.Channel != nil && w.Name == e.Object.Channel && w.ProjectID == e.Project
+	case e.Object.Alert != nil && len(e.Object.Alert.Channels) > 0 && w.Channel != nil:
+		return w.ProjectID == e.Project && slices.Contains(e.Object.Alert.Channels, w.Name)
 	case w.Channel != nil && len(w.Events) == 0:
 		return false // messages of runs only
 	case w.Format.OnlyEnds() && !e.Type.SettlesJob():

@@ -3,8 +3,8 @@
 //
 // # Model
 //
-// [Figures] of some jobs can be added to those of others, in any order, with the same
-// result: so the figures of a week are those of its days. Spans of time are counted in a
+// [Figures] of some jobs can be added to those of others: so the figures of a week are those
+// of its days. The order matters to failures in a row only. Spans of time are counted in a
 // [Histogram], whose quantiles are at most 5 % off.
 package stats
 
@@ -22,6 +22,8 @@ type Figures struct {
 	Failed    int64 // or expired
 	Cancelled int64
 	Last      time.Time // the latest end
+	Streak    int64     // failures since the last success
+	Missed    int64     // fires of a schedule that did not run
 
 	// Of the jobs that started: how many, how long the last attempt of each ran, and how
 	// long it waited before.
@@ -44,10 +46,12 @@ func (f *Figures) Add(j Job) {
 	switch j.State {
 	case hostler.StateSucceeded:
 		f.Succeeded++
+		f.Streak = 0
 	case hostler.StateCancelled:
 		f.Cancelled++
 	default:
 		f.Failed++
+		f.Streak++
 	}
 	if j.At.After(f.Last) {
 		f.Last = j.At
@@ -62,8 +66,13 @@ func (f *Figures) Add(j Job) {
 	f.WaitFor.add(bucketOf(j.Wait), 1)
 }
 
-// Merge adds other figures.
+// Merge adds the figures of later jobs.
 func (f *Figures) Merge(o *Figures) {
+	if o.Succeeded > 0 {
+		f.Streak = 0
+	}
+	f.Streak += o.Streak
+	f.Missed += o.Missed
 	f.Succeeded += o.Succeeded
 	f.Failed += o.Failed
 	f.Cancelled += o.Cancelled

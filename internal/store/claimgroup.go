@@ -286,7 +286,7 @@ ORDER BY rank, id LIMIT ? FOR UPDATE SKIP LOCKED) AS range` + strconv.Itoa(i)
 
 // oldestReady returns since when the oldest ready job of each queue waits. It looks at
 // the first hundred jobs of each project: an urgent job is before some that are older.
-func (tx *Tx) oldestReady() (map[string]time.Time, error) {
+func (tx *Tx) oldestReady(project hostler.ProjectID) (map[string]time.Time, error) {
 	type waiting struct {
 		Group
 		Since time.Time `db:"since"`
@@ -299,6 +299,9 @@ WHERE y.queue = r.queue AND y.project = r.project AND y.owner = r.owner
 ORDER BY y.rank, y.id LIMIT 100) z) AS since FROM g JOIN ready r ON r.id = g.head ORDER BY g.n`,
 			after.Queue, after.Project, after.Queue, []string{}, claimGroups)
 		for _, g := range groups {
+			if project != 0 && g.Project != project {
+				continue
+			}
 			if was, known := oldest[g.Queue]; !known || g.Since.Before(was) {
 				oldest[g.Queue] = g.Since
 			}

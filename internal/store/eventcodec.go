@@ -20,8 +20,9 @@ import (
 //	    state, cause, action, queue, asset_name, created_by, error  texts
 //	  of an object:
 //	    type, object, by                                          texts
-//	  by may be followed by NUL and the channel of a message of a run, and cause by NUL and
-//	  the microseconds that a job that ended waited and ran, both as uvarint
+//	  by may be followed by NUL and the channel of a message of a run, that by NUL and a
+//	  notice of alerts as JSON, and cause by NUL and the microseconds that a job that ended
+//	  waited and ran, both as uvarint
 //
 // A text is a uvarint length and bytes; the error is JSON or empty. The version
 // byte covers the body too: a new form of the body gets new versions.
@@ -81,8 +82,11 @@ func (b *eventBuffer) add(e *Event) {
 	b.ints(int64(e.Project), int64(e.Job.Job))
 	if !e.OfJob() {
 		by := e.Object.By
-		if e.Object.Channel != "" {
+		if e.Object.Channel != "" || e.Object.Alert != nil {
 			by += textEnd + e.Object.Channel
+		}
+		if e.Object.Alert != nil {
+			by += textEnd + encodeAlert(e.Object.Alert)
 		}
 		b.texts(string(e.Type), e.Object.Object, by)
 		return
@@ -109,6 +113,14 @@ func (b *eventBuffer) texts(ts ...string) {
 		b.b = binary.AppendUvarint(b.b, uint64(len(t)))
 		b.b = append(b.b, t...)
 	}
+}
+
+func encodeAlert(n *hostler.AlertNotice) string {
+	b, err := json.Marshal(n)
+	if err != nil {
+		return "" // no value of it can fail
+	}
+	return string(b)
 }
 
 // pack is the row's body.
@@ -186,7 +198,12 @@ func (u *eventReader) event() Event {
 	}
 	e.Type = hostler.EventType(u.text())
 	e.Object.Object = u.text()
-	e.Object.By, e.Object.Channel, _ = strings.Cut(u.text(), textEnd)
+	var to, notice string
+	e.Object.By, to, _ = strings.Cut(u.text(), textEnd)
+	if e.Object.Channel, notice, _ = strings.Cut(to, textEnd); notice != "" {
+		e.Object.Alert = &hostler.AlertNotice{}
+		u.bad = u.bad || json.Unmarshal([]byte(notice), e.Object.Alert) != nil
+	}
 	return e
 }
 

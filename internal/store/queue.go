@@ -119,7 +119,7 @@ func (tx *Tx) listQueues(name string) ([]hostler.Queue, error) {
 			out[i].Running = int(n)
 		}
 	}
-	oldest, err := tx.oldestReady()
+	oldest, err := tx.oldestReady(0)
 	for name, since := range oldest {
 		if i, ok := at[name]; ok {
 			out[i].OldestWait = max(0, tx.now.Sub(since).Seconds())

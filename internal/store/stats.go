@@ -72,6 +72,7 @@ type statsCursor struct {
 type StatsStep struct {
 	from, to statsCursor
 	rows     map[StatsKey]*stats.Figures
+	past     bool // the jobs ended before those of the rows
 	Jobs     int
 	Missed   int64 // events that were deleted or damaged before they were read
 	More     bool  // there may be more to do
@@ -125,20 +126,24 @@ func (tx *Tx) EndedEvents() (*StatsStep, error) {
 	}
 	s.to.Pos = min(s.to.Pos, last) // a fail-over may have lost events
 	for s.More = true; s.More && s.Jobs < statsJobs && len(s.rows) < statsRows; {
-		page, err := tx.EventsAfter(s.to.Pos, 64, statsJobs, func(e *Event) bool { return e.OfJob() && e.Job.State.Terminal() })
+		page, err := tx.EventsAfter(s.to.Pos, 64, statsJobs, counted)
 		if err != nil {
 			return nil, err
 		}
-		ended := make([]countedJob, len(page.Events))
+		ended := make([]countedJob, 0, len(page.Events))
 		for i := range page.Events {
 			e := &page.Events[i]
-			ended[i] = countedJob{
+			if !e.OfJob() {
+				s.addMissed(e)
+				continue
+			}
+			ended = append(ended, countedJob{
 				endedRow{
 					Project: e.Project, Run: e.Job.Run, Action: e.Job.Action, Queue: e.Job.Queue,
 					AssetName: e.Job.AssetName, CreatedBy: e.Job.CreatedBy,
 				},
 				stats.Job{State: e.Job.State, At: e.At, Started: e.Started, Wait: e.Waited, Run: e.Ran},
-			}
+			})
 		}
 		if err := tx.countEnded(s, ended); err != nil {
 			return nil, err
@@ -149,6 +154,19 @@ func (tx *Tx) EndedEvents() (*StatsStep, error) {
 	return s, nil
 }
 
+// counted reports whether statistics count an event.
+func counted(e *Event) bool {
+	return e.OfJob() && e.Job.State.Terminal() || e.Type == hostler.EventScheduleMissed
+}
+
+// addMissed counts a fire that did not run.
+func (s *StatsStep) addMissed(e *Event) {
+	for _, span := range spansOf[hostler.StatsBySchedule] {
+		k := StatsKey{Project: e.Project, By: hostler.StatsBySchedule, Span: span, Name: e.Object.Object}
+		s.figures(k, e.At).Missed++
+	}
+}
+
 // EndedPast reads the next jobs that ended before statistics were kept; nil when all are
 // counted.
 func (tx *Tx) EndedPast() (*StatsStep, error) {
@@ -156,6 +174,7 @@ func (tx *Tx) EndedPast() (*StatsStep, error) {
 	if err != nil || s == nil {
 		return nil, err
 	}
+	s.past = true
 	if s.from.LastPart < 0 {
 		_, err := tx.one(`SELECT COALESCE(max(since), 0) FROM history_part`, nil, &s.to.LastPart)
 		s.More = true
@@ -227,7 +246,7 @@ func (tx *Tx) countEnded(s *StatsStep, ended []countedJob) error {
 				continue
 			}
 			for _, span := range spansOf[by] {
-				s.add(StatsKey{Project: r.Project, By: by, Span: span, Name: name}, r.Job)
+				s.figures(StatsKey{Project: r.Project, By: by, Span: span, Name: name}, r.Job.At).Add(r.Job)
 			}
 		}
 		s.Jobs++
@@ -235,16 +254,17 @@ func (tx *Tx) countEnded(s *StatsStep, ended []countedJob) error {
 	return nil
 }
 
-func (s *StatsStep) add(k StatsKey, j stats.Job) {
+// figures are those of a step for the span of a time.
+func (s *StatsStep) figures(k StatsKey, at time.Time) *stats.Figures {
 	if k.Span > 0 {
-		k.At = j.At.Truncate(k.Span).UnixMicro()
+		k.At = at.Truncate(k.Span).UnixMicro()
 	}
 	f := s.rows[k]
 	if f == nil {
 		f = &stats.Figures{}
 		s.rows[k] = f
 	}
-	f.Add(j)
+	return f
 }
 
 // runNames are the schedule and the task or template of a run.
@@ -300,13 +320,15 @@ type statsRow struct {
 	WaitTotal int64             `db:"wait_total"`
 	RunTimes  []byte            `db:"run_times"`
 	WaitTimes []byte            `db:"wait_times"`
+	Streak    int64             `db:"streak"`
+	Missed    int64             `db:"missed"`
 }
 
 func (r *statsRow) figures() stats.Figures {
 	return stats.Figures{
 		Succeeded: r.Succeeded, Failed: r.Failed, Cancelled: r.Cancelled, Last: r.LastAt, Started: r.Started,
 		RunTotal: time.Duration(r.RunTotal) * time.Microsecond, WaitTotal: time.Duration(r.WaitTotal) * time.Microsecond,
-		RunTimes: stats.Decode(r.RunTimes), WaitFor: stats.Decode(r.WaitTimes),
+		RunTimes: stats.Decode(r.RunTimes), WaitFor: stats.Decode(r.WaitTimes), Streak: r.Streak, Missed: r.Missed,
 	}
 }
 
@@ -329,7 +351,7 @@ func (tx *Tx) AddStats(s *StatsStep) (bool, error) {
 		for k := keys[0]; n < len(keys) && keys[n] == (StatsKey{k.Project, k.By, k.Span, keys[n].Name, k.At}); {
 			n++
 		}
-		if err := tx.addStats(keys[:n], s.rows); err != nil {
+		if err := tx.addStats(keys[:n], s); err != nil {
 			return false, err
 		}
 		keys = keys[n:]
@@ -339,7 +361,7 @@ func (tx *Tx) AddStats(s *StatsStep) (bool, error) {
 	return err == nil, err
 }
 
-func (tx *Tx) addStats(keys []StatsKey, add map[StatsKey]*stats.Figures) error {
+func (tx *Tx) addStats(keys []StatsKey, s *StatsStep) error {
 	k := keys[0]
 	names := make([]string, len(keys))
 	for i := range keys {
@@ -357,8 +379,10 @@ func (tx *Tx) addStats(keys []StatsKey, add map[StatsKey]*stats.Figures) error {
 	}
 	rows := make([]statsRow, len(keys))
 	for i, k := range keys {
-		f := add[k]
-		if was := sums[k.Name]; was != nil {
+		f := s.rows[k]
+		if was := sums[k.Name]; was != nil && s.past {
+			f.Merge(was)
+		} else if was != nil {
 			was.Merge(f)
 			f = was
 		}
@@ -367,6 +391,7 @@ func (tx *Tx) addStats(keys []StatsKey, add map[StatsKey]*stats.Figures) error {
 			Failed: f.Failed, Cancelled: f.Cancelled, LastAt: f.Last, Started: f.Started,
 			RunTotal: f.RunTotal.Microseconds(), WaitTotal: f.WaitTotal.Microseconds(),
 			RunTimes: f.RunTimes.Encode(), WaitTimes: f.WaitFor.Encode(),
+			Streak: f.Streak, Missed: f.Missed,
 		}
 	}
 	_, err = execRows(tx, upsertStats, rows)
@@ -374,12 +399,13 @@ func (tx *Tx) addStats(keys []StatsKey, add map[StatsKey]*stats.Figures) error {
 }
 
 const upsertStats = `INSERT INTO stats (project, kind, span, name, at, succeeded, failed, cancelled, last_at, started,
-run_total, wait_total, run_times, wait_times)
+run_total, wait_total, run_times, wait_times, streak, missed)
 SELECT v.project, v.kind, v.span, v.name, v.at, v.succeeded, v.failed, v.cancelled, v.last_at, v.started,
-v.run_total, v.wait_total, v.run_times, v.wait_times FROM @rows WHERE true
+v.run_total, v.wait_total, v.run_times, v.wait_times, v.streak, v.missed FROM @rows WHERE true
 ON CONFLICT (project, kind, span, name, at) DO UPDATE SET succeeded = excluded.succeeded, failed = excluded.failed,
 cancelled = excluded.cancelled, last_at = excluded.last_at, started = excluded.started, run_total = excluded.run_total,
-wait_total = excluded.wait_total, run_times = excluded.run_times, wait_times = excluded.wait_times`
+wait_total = excluded.wait_total, run_times = excluded.run_times, wait_times = excluded.wait_times,
+streak = excluded.streak, missed = excluded.missed`
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
