@@ -62,9 +62,8 @@ func (a *app) auditFilter(cmd *cobra.Command, f *hostler.AuditFilter) {
 
 // auditVerbs are completed for --verb.
 var auditVerbs = []string{
-	"approval.approve", "approval.reject", "approval.void", "artefact.delete", "asset.change", "asset.confirm",
+	"alert.rule_delete", "alert.rule_set", "alert.silence", "alert.test", "alert.unsilence", "approval.approve", "approval.reject", "approval.void", "artefact.delete", "asset.change", "asset.confirm",
 	"asset.create", "asset.delete", "asset.import", "audit.broken", "auth.refuse",
-	"alert.rule_delete", "alert.rule_set", "alert.silence", "alert.test", "alert.unsilence",
 	"calendar.delete", "calendar.set",
 	"channel.create", "channel.delete", "channel.test", "channel.update", "credential.allow",
 	"credential.change", "credential.create", "credential.delete", "credential.forbid",
@@ -131,6 +130,7 @@ var (
 		"template": "模板", "user": "用户", "webhook": "回调", "worker": "工作节点",
 	}
 	chineseVerbs = map[string]string{
+		"rule_set": "设置规则", "rule_delete": "删除规则", "silence": "静默", "unsilence": "结束静默",
 		"verify": "探测结果", "accept": "接受", "allow": "允许使用", "apply": "应用", "approve": "通过",
 		"aside.delete": "删除被搁置的", "aside.retry": "重试被搁置的", "broken": "发现被改动的",
 		"cancel": "取消", "cancel_all": "取消用户的全部", "change": "修改",
