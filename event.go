@@ -47,6 +47,8 @@ const (
 	EventSchedulePaused     EventType = "schedule.paused"
 	EventScheduleResumed    EventType = "schedule.resumed"
 	EventScheduleMissed     EventType = "schedule.missed"
+	EventScheduleSlowed     EventType = "schedule.slowed"
+	EventSchedulePace       EventType = "schedule.pace"
 	EventWorkerStarted      EventType = "worker.started"
 	EventWorkerStopped      EventType = "worker.stopped"
 	EventWorkerLost         EventType = "worker.lost"
@@ -144,6 +146,10 @@ func EventCatalogue() []EventInfo {
 		info(EventScheduleMissed,
 			"A fire of a schedule did not run: it was missed, skipped or refused; its history has the reason.",
 			"计划的一次触发未执行：错过、跳过或被拒绝；触发记录中有原因。"),
+		info(EventScheduleSlowed, "A schedule fires less often, because the workers are loaded.",
+			"因工作节点负载高，计划降低了触发频率。"),
+		info(EventSchedulePace, "A schedule fires as often as before: the workers are no longer loaded.",
+			"工作节点负载恢复，计划恢复原触发频率。"),
 		info(EventWorkerStarted, "A worker registered.", "工作节点已注册。"),
 		info(EventWorkerStopped, "A worker shut down, or a person stopped it.",
 			"工作节点正常停止，或被人停止。"),

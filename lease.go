@@ -135,6 +135,7 @@ type Heartbeat struct {
 	Sessions    []HostSession `json:"sessions,omitempty"`
 	CPUPercent  float64       `json:"cpu_percent,omitempty"`
 	MemoryBytes int64         `json:"memory_bytes,omitempty"`
+	LoadPercent float64       `json:"load_percent,omitempty"` // of all cores of the machine, by whatever runs there
 }
 
 // HeartbeatReply lists what the worker must stop.

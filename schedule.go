@@ -60,6 +60,7 @@ type ScheduleInput struct {
 	Overlap      Overlap      `json:"overlap,omitempty" enum:"skip,queue,replace" doc:"what a fire does when max_instances are active; default skip"`
 	Enabled      *bool        `json:"enabled,omitempty" doc:"default true; false is paused"`
 	Queue        string       `json:"queue,omitempty" maxLength:"64" doc:"default: default"`
+	SlowDown     *SlowDown    `json:"slow_down,omitempty" doc:"it fires less often while the workers are loaded"`
 	After        *After       `json:"after,omitempty" doc:"its fires wait for the success of other schedules"`
 	Then         []FollowUp   `json:"then,omitempty" maxItems:"10" doc:"what follows the end of each run"`
 	Calendar     string       `json:"calendar,omitempty" maxLength:"64" doc:"fires are skipped or wait while it is closed"`
@@ -81,6 +82,8 @@ type Schedule struct {
 	Enabled      bool         `json:"enabled"`
 	Queue        string       `json:"queue"`
 	Calendar     string       `json:"calendar,omitempty"`
+	SlowDown     *SlowDown    `json:"slow_down,omitempty"`
+	Slowed       *time.Time   `json:"slowed,omitempty" doc:"since when it fires less often"`
 	After        *After       `json:"after,omitempty"`
 	Then         []FollowUp   `json:"then,omitempty"`
 	Priority     int          `json:"priority"`
@@ -97,6 +100,13 @@ type After struct {
 	Schedules []string  `json:"schedules" minItems:"1" maxItems:"10"`
 	Within    Duration  `json:"within,omitempty" doc:"how old a success may be, at the time of the fire; default 24h"`
 	Wait      *Duration `json:"wait,omitempty" doc:"how long a fire waits for it, before it is skipped; default 1h"`
+}
+
+// SlowDown lets a schedule fire less often while the workers are loaded: not more often than
+// every so long.
+type SlowDown struct {
+	When  string   `json:"when" minLength:"1" maxLength:"200" doc:"on cpu (of the workers' machines) and slots (in use), in percent, such as cpu > 80"`
+	Every Duration `json:"every"`
 }
 
 // FireState is the outcome of a fire.

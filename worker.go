@@ -21,6 +21,7 @@ type Worker struct {
 	Sessions    []HostSession `json:"sessions,omitempty"`
 	CPUPercent  float64       `json:"cpu_percent" doc:"of one core, over the last heartbeats"`
 	MemoryBytes int64         `json:"memory_bytes"`
+	LoadPercent float64       `json:"load_percent" doc:"of all cores of its machine, by whatever runs there"`
 }
 
 // HostSession is a connection to a host that a worker keeps open between jobs.

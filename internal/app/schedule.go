@@ -157,7 +157,7 @@ func (s *scope) putSchedule(row store.ScheduleRow) (hostler.Schedule, error) {
 		}
 		return s.recordSchedule("schedule.create", row.Name)
 	}
-	row.ID, row.CreatedAt = old.ID, old.CreatedAt
+	row.ID, row.CreatedAt, row.SlowedAt, row.PaceAt = old.ID, old.CreatedAt, old.SlowedAt, old.PaceAt
 	if same := sameTrigger(old.Trigger, row.Trigger); same && old.Enabled && row.Enabled {
 		row.NextAt, row.LookAt = old.NextAt, old.LookAt // what is due stays due
 	} else {
@@ -260,11 +260,12 @@ func (a *App) scheduleRow(name string, in hostler.ScheduleInput) (store.Schedule
 		fields.Require(u.Schedule != name, check.Item("then", i)+".schedule", "must be another schedule", "须为另一个计划")
 	}
 	checkAfter(&fields, name, in.After)
+	checkSlowDown(&fields, in.SlowDown)
 	row := store.ScheduleRow{Schedule: hostler.Schedule{
 		Name: name, Title: in.Title, Trigger: in.Trigger, Task: in.Task, MisfireGrace: grace,
 		Coalesce: in.Coalesce == nil || *in.Coalesce, MaxInstances: cmp.Or(in.MaxInstances, 1),
 		Overlap: cmp.Or(in.Overlap, hostler.OverlapSkip), Enabled: in.Enabled == nil || *in.Enabled,
-		Calendar: in.Calendar, After: in.After, Then: in.Then,
+		Calendar: in.Calendar, After: in.After, Then: in.Then, SlowDown: in.SlowDown,
 		Queue: cmp.Or(in.Queue, hostler.DefaultQueue), Priority: cmp.Or(in.Priority, hostler.PriorityDefault),
 	}}
 	return row, fields.Err()

@@ -190,8 +190,13 @@ func (f *firing) decide(active, queued int) (wait bool, err error) {
 		Grace: f.row.MisfireGrace.D(), Coalesce: f.row.Coalesce, MaxInstances: f.row.MaxInstances, Overlap: f.row.Overlap,
 	}
 	d := f.times.Decide(f.row.ID, f.row.NextAt, f.Now(), policy)
-	fire := f.newFire(d.Fire)
+	fire, over := f.newFire(d.Fire), false
 	if !d.Fire.IsZero() {
+		if over, err = f.passOver(&fire); err != nil {
+			return false, err
+		}
+	}
+	if !d.Fire.IsZero() && !over {
 		admission := policy.Admit(active, queued)
 		if !f.closedUntil.IsZero() {
 			admission = f.admitClosed(&fire, queued)
@@ -221,6 +226,11 @@ func (f *firing) decide(active, queued int) (wait bool, err error) {
 	f.row.NextAt = d.Next
 	if d.Fire.IsZero() {
 		return false, nil
+	}
+	if over {
+		if over, err = f.ExtendFire(fire); err != nil || over {
+			return false, err
+		}
 	}
 	_, err = f.InsertFire(fire)
 	return false, err

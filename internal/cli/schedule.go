@@ -117,6 +117,15 @@ func (a *app) scheduleDetails() []column[hostler.Schedule] {
 		col("max instances", "最多同时执行", func(s hostler.Schedule) string { return fmt.Sprint(s.MaxInstances) }),
 		col("overlap", "重叠时", func(s hostler.Schedule) string { return string(s.Overlap) }),
 		col("calendar", "日历", func(s hostler.Schedule) string { return dash(s.Calendar) }),
+		col("slow down", "降速", func(s hostler.Schedule) string {
+			switch {
+			case s.SlowDown == nil:
+				return "-"
+			case s.Slowed != nil:
+				return fmt.Sprintf("%s: %s (%s)", s.SlowDown.When, s.SlowDown.Every, localTime(*s.Slowed))
+			}
+			return fmt.Sprintf("%s: %s", s.SlowDown.When, s.SlowDown.Every)
+		}),
 		col("after", "依赖", func(s hostler.Schedule) string {
 			if s.After == nil {
 				return "-"

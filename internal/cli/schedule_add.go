@@ -53,6 +53,7 @@ type scheduleFlags struct {
 	each, paused   bool
 	after          hostler.After
 	wait           hostler.Duration
+	slow           hostler.SlowDown
 	then           followUpFlags
 }
 
@@ -124,6 +125,9 @@ func (a *app) scheduleFlags(cmd *cobra.Command, f *scheduleFlags) {
 		a.t("fires wait for the success of this schedule; may be repeated", "触发等待此计划成功；可重复"))
 	fs.Var(durationFlag{&f.after.Within}, "within", a.t("how old that success may be (default: 24h)", "该成功最多多久之前（默认 24h）"))
 	fs.Var(durationFlag{&f.wait}, "wait-for", a.t("how long a fire waits for it (default: 1h)", "触发最多等待多久（默认 1h）"))
+	fs.StringVar(&f.slow.When, "slow-down-when", "", a.t("fire less often while this holds, such as 'cpu > 80' or 'slots >= 95'",
+		"满足此条件时降低触发频率，如 'cpu > 80' 或 'slots >= 95'"))
+	fs.Var(durationFlag{&f.slow.Every}, "slow-down-every", a.t("then not more often than this, such as 30m", "此时的最小间隔，如 30m"))
 	a.followUpFlags(cmd, &f.then)
 	a.complete(cmd, "after", scheduleNames())
 	a.complete(cmd, "action", actionNames)
@@ -161,6 +165,9 @@ func (a *app) scheduleInput(
 		in.Enabled = new(bool)
 	}
 	in.Then = f.then.list()
+	if f.slow != (hostler.SlowDown{}) {
+		in.SlowDown = &f.slow
+	}
 	if len(f.after.Schedules) > 0 {
 		in.After = &f.after
 		if cmd.Flags().Changed("wait-for") {

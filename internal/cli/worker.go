@@ -49,6 +49,7 @@ func (a *app) workerColumns() []column[hostler.Worker] {
 		col("running", "运行", func(w hostler.Worker) string { return fmt.Sprintf("%d/%d", w.Running, w.Slots) }),
 		col("sessions", "连接", func(w hostler.Worker) string { return fmt.Sprint(len(w.Sessions)) }),
 		col("cpu", "CPU", func(w hostler.Worker) string { return fmt.Sprintf("%.1f%%", w.CPUPercent) }),
+		col("machine", "主机负载", func(w hostler.Worker) string { return fmt.Sprintf("%.0f%%", w.LoadPercent) }),
 		col("memory", "内存", func(w hostler.Worker) string { return humanize.IBytes(uint64(w.MemoryBytes)) }),
 		col("queues", "队列", func(w hostler.Worker) string { return strings.Join(w.Queues, ",") }),
 		col("succeeded", "成功", func(w hostler.Worker) string { return fmt.Sprint(w.Succeeded) }),

@@ -27,7 +27,7 @@ const (
 // builtins are the functions that conditions may call.
 var builtins = []string{"len", "lower", "upper", "trim", "int", "float", "string", "abs", "min", "max", "split"}
 
-func compile(condition string) (*vm.Program, error) {
+func compile(condition string, env map[string]any) (*vm.Program, error) {
 	tree, err := parser.Parse(condition)
 	if err != nil {
 		return nil, err
@@ -43,9 +43,7 @@ func compile(condition string) (*vm.Program, error) {
 		return nil, errors.New("functions over lists, and variables, are not available")
 	}
 	opts := []expr.Option{
-		expr.Env(map[string]any{
-			"params": map[string]any{}, "run": map[string]any{}, "steps": map[string]any{},
-		}),
+		expr.Env(env),
 		expr.AsBool(), expr.MaxNodes(maxExprNodes), expr.DisableAllBuiltins(), expr.Optimize(false),
 	}
 	for _, name := range builtins {
@@ -55,26 +53,42 @@ func compile(condition string) (*vm.Program, error) {
 }
 
 // Holds evaluates a condition; the empty one holds.
-func Holds(condition string, values Values) (holds bool, err error) {
+func Holds(condition string, values Values) (bool, error) {
 	if condition == "" {
 		return true, nil
 	}
+	return holds(condition, runEnv, plainValues(values))
+}
+
+// runEnv are the names that conditions of steps know.
+var runEnv = map[string]any{"params": map[string]any{}, "run": map[string]any{}, "steps": map[string]any{}}
+
+// HoldsFor evaluates a condition on numbers by their names.
+func HoldsFor(condition string, numbers map[string]float64) (bool, error) {
+	env := make(map[string]any, len(numbers))
+	for name, n := range numbers {
+		env[name] = n
+	}
+	return holds(condition, env, env)
+}
+
+func holds(condition string, env, values map[string]any) (ok bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			holds, err = false, fmt.Errorf("condition: %v", p)
+			ok, err = false, fmt.Errorf("condition: %v", p)
 		}
 	}()
-	program, err := compile(condition)
+	program, err := compile(condition, env)
 	if err != nil {
 		return false, err
 	}
 	machine := vm.VM{MemoryBudget: 10_000}
-	out, err := machine.Run(program, map[string]any(plainValues(values)))
+	out, err := machine.Run(program, values)
 	if err != nil {
 		return false, err
 	}
-	holds, _ = out.(bool)
-	return holds, nil
+	ok, _ = out.(bool)
+	return ok, nil
 }
 
 // checkCondition refuses a condition that cannot be compiled, and calls fn for what it
@@ -116,7 +130,7 @@ func parseCondition(condition string) (node ast.Node, err error) {
 			err = fmt.Errorf("%v", p)
 		}
 	}()
-	if _, err := compile(condition); err != nil {
+	if _, err := compile(condition, runEnv); err != nil {
 		return nil, err
 	}
 	tree, err := parser.Parse(condition)

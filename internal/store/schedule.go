@@ -21,6 +21,9 @@ type ScheduleRow struct {
 	LookAt    time.Time // when a server looks at it; zero: never
 	// Blocked is why the fire that is due cannot run for now.
 	Blocked *hostler.Text
+	// SlowedAt is since when it fires less often because the workers are loaded; PaceAt when
+	// that changed last.
+	SlowedAt, PaceAt time.Time
 }
 
 // scheduleColumns are the columns of table schedule.
@@ -36,6 +39,8 @@ type scheduleColumns struct {
 	LookAt    time.Time          `db:"look_at"`
 	Problem   string             `db:"problem"` // JSON, or empty
 	Blocked   string             `db:"blocked"` // likewise
+	SlowedAt  time.Time          `db:"slowed_at"`
+	PaceAt    time.Time          `db:"pace_at"`
 	CreatedAt time.Time          `db:"created_at"`
 	UpdatedAt time.Time          `db:"updated_at"`
 }
@@ -43,7 +48,7 @@ type scheduleColumns struct {
 func (s *ScheduleRow) columns() (scheduleColumns, error) {
 	v := s.Schedule
 	v.ID, v.Name, v.Project, v.Owner, v.Enabled, v.Next, v.Problem = 0, "", "", "", false, nil, nil
-	v.CreatedAt, v.UpdatedAt = time.Time{}, time.Time{}
+	v.CreatedAt, v.UpdatedAt, v.Slowed = time.Time{}, time.Time{}, nil
 	spec, err := json.Marshal(v)
 	if err != nil {
 		return scheduleColumns{}, fmt.Errorf("encode a schedule: %w", err)
@@ -51,7 +56,7 @@ func (s *ScheduleRow) columns() (scheduleColumns, error) {
 	return scheduleColumns{
 		ID: s.ID, Project: s.ProjectID, Name: s.Name, Enabled: s.Enabled, Spec: spec, Owner: s.OwnerID,
 		OwnerKey: s.OwnerKey, NextAt: s.NextAt, LookAt: s.LookAt, Problem: encodeText(s.Problem),
-		Blocked:   encodeText(s.Blocked),
+		Blocked: encodeText(s.Blocked), SlowedAt: s.SlowedAt, PaceAt: s.PaceAt,
 		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
 	}, nil
 }
@@ -82,7 +87,7 @@ func decodeText(s string) *hostler.Text {
 // row is the schedule. One that cannot be read is shown as paused, with the reason.
 func (c *scheduleColumns) row(project, owner string) ScheduleRow {
 	s := ScheduleRow{ProjectID: c.Project, OwnerID: c.Owner, OwnerKey: c.OwnerKey, NextAt: c.NextAt, LookAt: c.LookAt}
-	s.Blocked = decodeText(c.Blocked)
+	s.Blocked, s.SlowedAt, s.PaceAt = decodeText(c.Blocked), c.SlowedAt, c.PaceAt
 	enabled, problem := c.Enabled, decodeText(c.Problem)
 	if err := json.Unmarshal(c.Spec, &s.Schedule); err != nil {
 		why := hostler.Textf("the schedule cannot be read: set or delete it", "无法读取该计划：请重新设置或删除")
@@ -90,6 +95,9 @@ func (c *scheduleColumns) row(project, owner string) ScheduleRow {
 	}
 	s.ID, s.Name, s.Project, s.Owner, s.Enabled, s.Problem = c.ID, c.Name, project, owner, enabled, problem
 	s.CreatedAt, s.UpdatedAt = c.CreatedAt, c.UpdatedAt
+	if slowed := c.SlowedAt; !slowed.IsZero() {
+		s.Slowed = &slowed
+	}
 	if enabled && !c.NextAt.IsZero() {
 		next := c.NextAt
 		s.Next = &next
@@ -120,7 +128,7 @@ func (tx *Tx) UpdateSchedule(s ScheduleRow) error {
 	}
 	_, err = execRows(tx, `UPDATE schedule SET enabled = v.enabled, spec = v.spec, owner = v.owner,
 owner_key = v.owner_key, next_at = v.next_at, look_at = v.look_at, problem = v.problem, blocked = v.blocked,
-updated_at = v.updated_at
+slowed_at = v.slowed_at, pace_at = v.pace_at, updated_at = v.updated_at
 FROM @rows WHERE schedule.id = v.id`, []scheduleColumns{cols})
 	return err
 }
@@ -128,8 +136,9 @@ FROM @rows WHERE schedule.id = v.id`, []scheduleColumns{cols})
 // MoveSchedule records how far the instants of a schedule are decided, which the
 // transaction has locked.
 func (tx *Tx) MoveSchedule(s ScheduleRow) error {
-	_, err := tx.Exec(`UPDATE schedule SET next_at = ?, look_at = ?, problem = ?, blocked = ? WHERE id = ?`,
-		sqldb.Micros(s.NextAt), sqldb.Micros(s.LookAt), encodeText(s.Problem), encodeText(s.Blocked), s.ID)
+	_, err := tx.Exec(`UPDATE schedule SET next_at = ?, look_at = ?, problem = ?, blocked = ?, slowed_at = ?, pace_at = ? WHERE id = ?`,
+		sqldb.Micros(s.NextAt), sqldb.Micros(s.LookAt), encodeText(s.Problem), encodeText(s.Blocked),
+		sqldb.Micros(s.SlowedAt), sqldb.Micros(s.PaceAt), s.ID)
 	return err
 }
 

@@ -50,6 +50,15 @@ func (c *fireColumns) row() FireRow {
 	return f
 }
 
+// ExtendFire adds an instant to the last fire of a schedule's timer if that was skipped for the
+// same reason. It reports whether it was.
+func (tx *Tx) ExtendFire(f FireRow) (bool, error) {
+	n, err := tx.Exec(`UPDATE schedule_fire SET until_at = ?, instants = instants + 1, decided_at = ?
+WHERE id = (SELECT l.id FROM schedule_fire l WHERE l.schedule = ? AND l.manual = 0 ORDER BY l.at DESC LIMIT 1)
+AND state = 'skipped' AND reason = ?`, sqldb.Micros(f.At), sqldb.Micros(tx.now), f.Schedule, encodeText(f.Reason))
+	return n > 0, err
+}
+
 // InsertFire records a fire. Two fires of a schedule's timer at one instant are an error
 // of the database, which fails the transaction.
 func (tx *Tx) InsertFire(f FireRow) (hostler.FireID, error) {

@@ -74,9 +74,9 @@ func (tx *Tx) emitWorker(t hostler.EventType, name string) {
 // [Tx.HandBack]. CodeStale: the worker is fenced.
 func (tx *Tx) Heartbeat(hb hostler.Heartbeat) (reply hostler.HeartbeatReply, missing []hostler.LeaseRef, err error) {
 	n, err := tx.Exec(`UPDATE worker SET lease_until = ?, heartbeat_at = ?, draining = ?, succeeded = ?, failed = ?,
-cpu_milli = ?, memory = ? WHERE id = ? AND dead = 0`,
+cpu_milli = ?, memory = ?, load_milli = ?, held = ? WHERE id = ? AND dead = 0`,
 		sqldb.Micros(tx.now.Add(hostler.LeaseTTL)), sqldb.Micros(tx.now), hb.Draining, hb.Succeeded, hb.Failed,
-		milli(hb.CPUPercent), max(0, hb.MemoryBytes), hb.Worker)
+		milli(hb.CPUPercent), max(0, hb.MemoryBytes), milli(hb.LoadPercent), len(hb.Held), hb.Worker)
 	if err != nil {
 		return reply, nil, err
 	}
@@ -256,6 +256,7 @@ type workerRow struct {
 	Sessions  string `db:"sessions"`
 	CPUMilli  int64  `db:"cpu_milli"`
 	Memory    int64  `db:"memory"`
+	LoadMilli int64  `db:"load_milli"`
 }
 
 func (r *workerRow) worker(running int) (hostler.Worker, error) {
@@ -272,9 +273,24 @@ func (r *workerRow) worker(running int) (hostler.Worker, error) {
 		return w, nil
 	}
 	var err error
-	w.CPUPercent, w.MemoryBytes = float64(r.CPUMilli)/1000, r.Memory
+	w.CPUPercent, w.MemoryBytes, w.LoadPercent = float64(r.CPUMilli)/1000, r.Memory, float64(r.LoadMilli)/1000
 	w.Sessions, err = decodeSessions(r.Sessions)
 	return w, err
+}
+
+// WorkerLoad is the load of the live workers in percent: of the processors of their machines,
+// on average, and of their slots.
+type WorkerLoad struct{ CPU, Slots float64 }
+
+// WorkerLoad returns what the workers that do not drain reported with their last heartbeats.
+func (tx *Tx) WorkerLoad() (l WorkerLoad, err error) {
+	var cpu, held, slots, n int64
+	_, err = tx.one(`SELECT CAST(COALESCE(sum(load_milli), 0) AS BIGINT), CAST(COALESCE(sum(held), 0) AS BIGINT),
+CAST(COALESCE(sum(slots), 0) AS BIGINT), count(*) FROM worker WHERE dead = 0 AND draining = 0`, nil, &cpu, &held, &slots, &n)
+	if n > 0 {
+		l = WorkerLoad{CPU: float64(cpu) / 1000 / float64(n), Slots: 100 * float64(held) / float64(max(1, slots))}
+	}
+	return l, err
 }
 
 // Workers lists the live workers, and those that died within a day, newest first.

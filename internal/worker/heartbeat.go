@@ -25,7 +25,7 @@ func (s *session) heartbeatLoop() {
 			hb.Wait = 0 // leasing waits for the answer
 		}
 		hb.Sessions = hosts
-		hb.CPUPercent, hb.MemoryBytes = s.w.meter.read()
+		hb.CPUPercent, hb.MemoryBytes, hb.LoadPercent = s.w.meter.read()
 		ctx, cancel := context.WithTimeout(s.ctx, heartbeatTimeout)
 		reply, err := s.w.cfg.Dispatcher.Heartbeat(ctx, hb)
 		cancel()

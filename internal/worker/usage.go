@@ -15,11 +15,15 @@ type meter struct {
 	at      time.Time
 	cpu     time.Duration
 	percent float64
+
+	busy, total int64 // of the machine, in ticks
+	load        float64
 }
 
 // read returns the share of one core that the process used since the last sample, in
-// percent, and its memory in bytes. Both are 0 on systems without these counters.
-func (m *meter) read() (percent float64, memory int64) {
+// percent, its memory in bytes, and the share of all cores of the machine that was in use. They
+// are 0 on systems without these counters.
+func (m *meter) read() (percent float64, memory int64, load float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now, cpu := time.Now(), processorTime()
@@ -28,6 +32,12 @@ func (m *meter) read() (percent float64, memory int64) {
 			m.percent = 100 * float64(cpu-m.cpu) / float64(past)
 		}
 		m.at, m.cpu = now, cpu
+		if busy, total := machineTime(); total > m.total {
+			if m.total > 0 {
+				m.load = 100 * float64(busy-m.busy) / float64(total-m.total)
+			}
+			m.busy, m.total = busy, total
+		}
 	}
-	return m.percent, residentMemory()
+	return m.percent, residentMemory(), m.load
 }
