@@ -34,6 +34,21 @@ func (c *Client) CreateJobs(ctx context.Context, req hostler.JobRequest, o Creat
 	return fetch[hostler.JobsCreated](ctx, c, r)
 }
 
+// PlanJobs describes what a request for jobs would do, and creates none.
+func (c *Client) PlanJobs(ctx context.Context, req hostler.JobRequest) (hostler.JobPlan, error) {
+	return fetch[hostler.JobPlan](ctx, c, post(req, "jobs", "plan"))
+}
+
+// RunOutput lists how the jobs of a run ended, with the start of their output; all jobs, or
+// those in some states.
+func (c *Client) RunOutput(id hostler.RunID, states ...hostler.State) Lister[hostler.JobOutput] {
+	return func(ctx context.Context, p hostler.Page) (hostler.List[hostler.JobOutput], error) {
+		p.Limit = 0 // the server's, which is bounded by the size of the outputs
+		q := filterQuery(hostler.JobFilter{States: states}, p)
+		return get[hostler.List[hostler.JobOutput]](ctx, c, q, "runs", id.String(), "output")
+	}
+}
+
 // Jobs fetches one page of the jobs that the filter selects, newest first.
 func (c *Client) Jobs(ctx context.Context, f hostler.JobFilter, p hostler.Page) (hostler.List[hostler.Job], error) {
 	return get[hostler.List[hostler.Job]](ctx, c, filterQuery(f, p), "jobs")

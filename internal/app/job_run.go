@@ -53,6 +53,50 @@ func (a *App) RunJobs(
 	})
 }
 
+// planHosts is how many hosts a plan names.
+const planHosts = 10
+
+// PlanJobs describes what a request for jobs would do, and does nothing. It refuses what
+// RunJobs refuses.
+func (a *App) PlanJobs(ctx context.Context, c auth.Caller, req hostler.JobRequest) (hostler.JobPlan, error) {
+	g, err := a.allow(c, auth.RunJob)
+	if err != nil {
+		return hostler.JobPlan{}, err
+	}
+	p, err := a.plan(req)
+	if err != nil {
+		return hostler.JobPlan{}, err
+	}
+	if err := g.checkOverride(req.OverrideRule); err != nil {
+		return hostler.JobPlan{}, err
+	}
+	p.judge(a.commands(ctx, g, req.OverrideRule))
+	if p.refusal != nil {
+		return hostler.JobPlan{}, p.refusal
+	}
+	return list(ctx, g, func(s *scope) (hostler.JobPlan, error) {
+		s.planning = true
+		out := hostler.JobPlan{Action: p.act.Name, Hosts: []string{}, Changes: p.act.Traits(p.spec.Args).Changes}
+		if err := s.checkRun(p.act, p.spec.Args, p.onAssets); err != nil {
+			return out, err
+		}
+		targets, err := s.findTargets(p)
+		if err != nil {
+			return out, err
+		}
+		if err := s.checkUses(p.act, p.spec.Args, targets, p.inline); err != nil {
+			return out, err
+		}
+		out.Count = len(targets)
+		for _, t := range targets[:min(len(targets), planHosts)] {
+			if t.Name != "" {
+				out.Hosts = append(out.Hosts, t.Name)
+			}
+		}
+		return out, s.checkPlanCalendars(p, targets)
+	})
+}
+
 // judge judges the commands of the jobs, before the transaction that creates them, or
 // looks up there what was judged.
 func (p *plan) judge(c *commandCheck) *plan {

@@ -41,7 +41,7 @@ var verbs = map[string]auth.Verb{
 	"PutCredential": auth.WriteCredential, "DeleteCredential": auth.WriteCredential,
 
 	"Actions": auth.ReadAction, "Action": auth.ReadAction, "ActionStats": auth.ReadJob,
-	"RunJobs": auth.RunJob, "RunTask": auth.RunJob, "RunBatch": auth.RunJob,
+	"RunJobs": auth.RunJob, "PlanJobs": auth.RunJob, "RunOutput": auth.ReadJob, "RunTask": auth.RunJob, "RunBatch": auth.RunJob,
 	"Job": auth.ReadJob, "Jobs": auth.ReadJob, "FindJob": auth.ReadJob, "FindJobs": auth.ReadJob, "Run": auth.ReadJob,
 	"Attempts": auth.ReadJob, "Waiting": auth.ReadJob, "ReadLog": auth.ReadJob, "TailLog": auth.ReadJob,
 	"CancelJob": auth.ChangeJob, "RetryJob": auth.ChangeJob, "ResolveJob": auth.ChangeJob,
@@ -238,6 +238,9 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"ForbidCredential": func() error { return w.ForbidCredential(ctx, c, "root-pw", "1") },
 			"CredentialUses":   func() error { return second(w.CredentialUses(ctx, c, "root-pw", hostler.Page{})) },
 			"ConfirmAsset":     func() error { return second(w.ConfirmAsset(ctx, c, asset.ID.String())) },
+			"PlanJobs": func() error {
+				return second(w.PlanJobs(ctx, c, hostler.JobRequest{Action: "check_port", Assets: []string{asset.ID.String()}}))
+			},
 			"RunJobs": func() error {
 				return second(
 					w.RunJobs(
@@ -408,6 +411,13 @@ func (w *env) flowCalls(ctx context.Context, c auth.Caller, o flowObjects) map[s
 				return err
 			}
 			return second(w.PlanRun(ctx, c, byTask))
+		},
+		"RunOutput": func() error {
+			l, err := w.RunOutput(ctx, c, app.OutputFilter{Run: o.run}, hostler.Page{})
+			if err == nil && len(l.Items) == 0 {
+				err = hostler.NotFound(hostler.Text{}, "")
+			}
+			return err
 		},
 		"RunHosts":     func() error { return second(w.RunHosts(ctx, c, o.run, "look", hostler.Page{})) },
 		"PauseRun":     func() error { return second(w.PauseRun(ctx, c, o.run)) },

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,21 +62,29 @@ func (a *app) localCmd(use string, d doc, run func(ctx context.Context, args []s
 		c.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		switch a.output {
-		case "table", "json", "yaml":
-			return run(cmd.Context(), args)
-		case "csv":
-			if cmd.Annotations[writesCSV] != "" {
-				return run(cmd.Context(), args)
-			}
+		formats := []string{"json", "yaml"}
+		if cmd.Annotations[writesCSV] != "" {
+			formats = append(formats, "csv")
 		}
-		return hostler.Errorf(hostler.CodeInvalid, "-o takes table, json or yaml", "-o 只能是 table、json 或 yaml")
+		if err := a.checkOutput(formats...); err != nil {
+			return err
+		}
+		return run(cmd.Context(), args)
 	}
 	return c
 }
 
 // writesCSV is the annotation of commands that take -o csv.
 const writesCSV = "csv"
+
+// checkOutput refuses what -o cannot be, besides table.
+func (a *app) checkOutput(formats ...string) error {
+	if a.output == "table" || slices.Contains(formats, a.output) {
+		return nil
+	}
+	all := append([]string{"table"}, formats...)
+	return hostler.Errorf(hostler.CodeInvalid, "-o takes %s", "-o 只能是 %s", strings.Join(all, ", "))
+}
 
 // bare makes a command that has help texts and does nothing.
 func (a *app) bare(use string, d doc) *cobra.Command {

@@ -60,6 +60,9 @@ func fixed(words ...string) completer {
 	return func(context.Context, *client.Client) ([]string, error) { return words, nil }
 }
 
+// commaList completes the last word of a list that commas separate.
+func commaList(f completer) completer { return f }
+
 // complete completes a flag, or with flag "" the first argument and its
 // repetitions.
 func (a *app) complete(cmd *cobra.Command, flag string, f completer) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 type runFlags struct {
 	req            hostler.JobRequest
 	args           []string
+	base           map[string]any // args below those
 	secrets        []string
 	argsFile       string
 	onLost         string
@@ -119,20 +121,23 @@ func (a *app) runScheduleFlags(cmd *cobra.Command, f *runFlags) {
 		fixed(string(hostler.OnLostRetry), string(hostler.OnLostFail), string(hostler.OnLostAsk)))
 }
 
-// createJobs reads the schema of the action first: it defines the types of --arg.
-func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) error {
-	info, err := c.Action(ctx, f.req.Action)
+// completeRequest sets what flags of a request mean. The schema of the action defines the
+// types of --arg.
+func (a *app) completeRequest(ctx context.Context, c *client.Client, f *runFlags) error {
+	base, err := addSecrets(f.base, f.secrets)
 	if err != nil {
 		return err
 	}
-	base, err := a.readArgsFile(f.argsFile)
-	if err != nil {
-		return err
-	}
-	if base, err = addSecrets(base, f.secrets); err != nil {
-		return err
-	}
-	if f.req.Args, err = buildArgs(base, f.args, info.Schema); err != nil {
+	if len(f.args) > 0 || !isProgram(f.req.Action) {
+		info, err := c.Action(ctx, f.req.Action)
+		if err != nil {
+			return err
+		}
+		f.req.Args, err = buildArgs(base, f.args, info.Schema)
+		if err != nil {
+			return err
+		}
+	} else if f.req.Args, err = json.Marshal(base); err != nil {
 		return err
 	}
 	if f.req.Webhook, err = a.jobWebhook(f.webhook, f.webhookFile); err != nil {
@@ -145,6 +150,16 @@ func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) err
 	}
 	if f.retries > 0 {
 		f.req.MaxAttempts = f.retries + 1
+	}
+	return nil
+}
+
+func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) (err error) {
+	if f.base, err = a.readArgsFile(f.argsFile); err != nil {
+		return err
+	}
+	if err := a.completeRequest(ctx, c, f); err != nil {
+		return err
 	}
 	created, err := c.CreateJobs(ctx, f.req, client.CreateOptions{IdempotencyKey: f.idempotencyKey})
 	if err != nil {

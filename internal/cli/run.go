@@ -16,14 +16,43 @@ import (
 )
 
 func (a *app) runCmd() *cobra.Command {
-	return a.group("run", doc{
-		short: txt("start and control runs of flows", "启动和控制流程的执行"),
-		long: txt(`Start and control runs. A run is one execution of a task or a template, or a call of
-'hostler job run' for several hosts, which is a run of one step.`,
-			`启动和控制执行。执行是任务或模板的一次运行；'hostler job run' 对多台主机的一次调用也是一次执行，只有一个步骤。`),
-		example: `hostler run start update-eu-games --param version=1.2 --wait
-hostler run show run_0001a2b3c4d
-hostler run resume run_0001a2b3c4d`,
+	return a.runOnHosts(a.group("run [flags] [--] [COMMAND...]", doc{
+		short: txt("run a command, a script or an action on hosts; control runs", "在主机上执行命令、脚本或动作；管理执行"),
+		long: txt(`Run a command, a script or an action on hosts, and show its output:
+
+  hostler run HOSTS COMMAND         HOSTS are labels (app=web), names (web01,web02), or
+                                    patterns ('web*')
+  hostler run -l app=web -- df -h   with flags; one word is a line for the shell of the host,
+                                    several words arrive there as they are
+  hostler run -a web01 -f fix.sh x  a script with its arguments
+  hostler run -l app=web --action service --arg name=nginx --arg operation=restart
+
+On a terminal equal output is folded: what most hosts say once, what others say instead as a
+difference, failures last. Elsewhere each line begins with its host, and of a single host
+there is only the output itself. A change on more than 10 hosts asks first, on a terminal.
+
+The exit code is 0 when all jobs succeeded, 1 when some did not, 3 when the outcome of some
+is unknown, and 130 on Ctrl-C (the jobs keep running). A run is what ran, with its hosts; the
+commands below start, show and change runs, also those of flows. RUN may be the id of a job.`,
+			`在主机上执行命令、脚本或动作，并显示输出：
+
+  hostler run 主机 命令             主机可以是标签（app=web）、名称（web01,web02）或模式（'web*'）
+  hostler run -l app=web -- df -h   用选项；单个词作为主机 shell 的一行，多个词原样传递
+  hostler run -a web01 -f fix.sh x  脚本及其参数
+  hostler run -l app=web --action service --arg name=nginx --arg operation=restart
+
+在终端上合并相同的输出：多数主机的输出显示一次，其他主机显示差异，失败的在最后。否则每行以主机名开头；
+单台主机则只有输出本身。在终端上，对超过 10 台主机的更改会先询问。
+
+退出码：0 全部成功，1 有作业未成功，3 有作业结果未知，130 表示按下 Ctrl-C（作业继续运行）。
+执行是一次运行及其主机；下列命令启动、查看和更改执行，也包括流程的执行。执行也可用其中作业的 ID 表示。`),
+		example: `hostler run app=web uptime
+hostler run -l app=web,env!=test -- systemctl is-active nginx
+hostler run -a web01,web02 -f script.sh arg1 --sudo
+hostler run -l app=web --sudo --canary 1 --batch 25% --stop-after 2 -- systemctl restart nginx
+hostler run --from-run run_0001a2b3c4d --state failed -- uptime
+hostler run start update-eu-games --param version=1.2 --wait
+hostler run show run_0001a2b3c4d`,
 	}, a.runGet(), a.runStart(), a.runRerun(), a.runList(), a.runShow(), a.runWatch(), a.runHosts(), a.runLog(),
 		a.runChange("pause", doc{
 			short: txt("pause a run: no further step or job starts", "暂停执行：不再启动新的步骤和作业"),
@@ -51,7 +80,7 @@ not changed is not asked for again.`,
 				"在失败、被取消或未开始的主机上重新执行已结束执行的步骤，仍为同一次执行。"),
 			example: "hostler run retry-failed run_0001a2b3c4d",
 		}, (*client.Client).RetryFailed),
-		a.runSkip())
+		a.runSkip(), a.runWait(), a.runCancel(), a.runRetry(), a.runDiff()))
 }
 
 // runIDs completes the ids of runs.
@@ -63,10 +92,6 @@ func runIDs() completer {
 	}, func(r hostler.Run) string { return r.Run.String() + "\t" + string(r.State) })
 }
 
-func runID(arg string) (id hostler.RunID, err error) {
-	return id, id.UnmarshalText([]byte(arg))
-}
-
 func (a *app) runGet() *cobra.Command {
 	return a.cmd("get RUN", doc{
 		short: txt("count the jobs of a run by state", "按状态统计一次执行的作业"),
@@ -74,7 +99,7 @@ func (a *app) runGet() *cobra.Command {
 			"按状态统计一次执行的作业。用 'hostler job list --run 执行' 列出它们。"),
 		example: "hostler run get run_0001a2b3c4d",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
-		id, err := runID(args[0])
+		id, err := a.runOf(ctx, c, args[0])
 		if err != nil {
 			return err
 		}
@@ -184,7 +209,7 @@ It is checked like any other request, with your rights.`,
 hostler run rerun run_0001a2b3c4d --param version=1.3 --latest --wait
 hostler run rerun run_0001a2b3c4d --arg port=8443`,
 	}, func(ctx context.Context, c *client.Client, names []string) error {
-		id, err := runID(names[0])
+		id, err := a.runOf(ctx, c, names[0])
 		if err != nil {
 			return err
 		}
@@ -396,7 +421,7 @@ run has ended or waits for people; --wait does so elsewhere too, and sets the ex
 --wait 在其他情况下也等待，并设置退出码。`),
 		example: "hostler run show run_0001a2b3c4d\nhostler run show run_0001a2b3c4d --wait",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
-		id, err := runID(args[0])
+		id, err := a.runOf(ctx, c, args[0])
 		if err != nil {
 			return err
 		}
@@ -429,7 +454,7 @@ The exit code is 0 when it succeeded, 1 when it did not, 3 when it waits for peo
 			`持续查看执行：在终端上就地刷新图形，否则步骤每次变化输出一行。退出码：0 成功，1 未成功，3 等待人工处理。`),
 		example: "hostler run watch run_0001a2b3c4d",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
-		id, err := runID(args[0])
+		id, err := a.runOf(ctx, c, args[0])
 		if err != nil {
 			return err
 		}
@@ -446,7 +471,7 @@ func (a *app) runLog() *cobra.Command {
 			"按步骤和主机输出执行中各作业的日志，每段之前有一行标题。"),
 		example: "hostler run log run_0001a2b3c4d\nhostler run log run_0001a2b3c4d --step update",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
-		id, err := runID(args[0])
+		id, err := a.runOf(ctx, c, args[0])
 		if err != nil {
 			return err
 		}
@@ -528,7 +553,7 @@ func (a *app) runHosts() *cobra.Command {
 			"列出执行中某步骤的主机及其状态和作业；用 'hostler job log' 查看输出。"),
 		example: "hostler run hosts run_0001a2b3c4d stop",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
-		id, err := runID(args[0])
+		id, err := a.runOf(ctx, c, args[0])
 		if err != nil {
 			return err
 		}
@@ -551,7 +576,7 @@ type changeRun func(*client.Client, context.Context, hostler.RunID) (hostler.Run
 
 func (a *app) runChange(verb string, d doc, change changeRun) *cobra.Command {
 	return a.cmd(verb+" RUN", d, func(ctx context.Context, c *client.Client, args []string) error {
-		id, err := runID(args[0])
+		id, err := a.runOf(ctx, c, args[0])
 		if err != nil {
 			return err
 		}
@@ -571,7 +596,7 @@ func (a *app) runSkip() *cobra.Command {
 			"跳过等待中或未成功的步骤；执行如同该步骤成功一样继续。"),
 		example: "hostler run skip run_0001a2b3c4d qa --reason 'tested by hand'",
 	}, func(ctx context.Context, c *client.Client, args []string) error {
-		id, err := runID(args[0])
+		id, err := a.runOf(ctx, c, args[0])
 		if err != nil {
 			return err
 		}

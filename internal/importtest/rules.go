@@ -170,6 +170,7 @@ func Homes() []Home {
 		{Library: "github.com/jackc/pgx/v5", Packages: []string{"internal/store/postgres", "internal/store/storetest"}},
 		{Library: "github.com/netresearch/go-cron", Packages: []string{"internal/schedule"}},
 		{Library: "github.com/pkg/sftp", Packages: []string{"internal/action/ssh"}},
+		{Library: "github.com/rogpeppe/go-internal", Packages: []string{"internal/cli"}},
 		{Library: "github.com/scrapli/scrapligo", Packages: []string{"internal/action/netcli"}},
 		{Library: "github.com/spf13/cobra", Packages: []string{"internal/cli"}},
 		{Library: "github.com/tink-crypto/tink-go/v2", Packages: []string{"internal/secret"}},

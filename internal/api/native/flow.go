@@ -36,6 +36,8 @@ func (a *api) flowRoutes() []rest.Route {
 			"Get a run with its steps, and its jobs by state", "查看执行及其步骤，按状态统计作业"),
 		route("GET /runs/{id}/hosts", auth.ReadRun, rest.List(rest.Do(a.runHosts)),
 			"List the hosts of a step of a run", "列出执行中某步骤的主机"),
+		route("GET /runs/{id}/output", auth.ReadJob, rest.Search[runOutputQuery](a.RunOutput),
+			"List how the jobs of a run ended, with their output", "列出执行中各作业的结果及输出"),
 		route("POST /runs/{id}/pause", auth.ChangeRun, rest.At[RunRef](a.PauseRun),
 			"Pause a run: no further step or job starts", "暂停执行：不再启动新的步骤和作业"),
 		route("POST /runs/{id}/resume", auth.ChangeRun, rest.At[RunRef](a.ResumeRun),
@@ -133,6 +135,17 @@ type runQuery struct {
 // Filter is the filter that the query describes.
 func (q runQuery) Filter() (app.RunFilter, error) {
 	return app.RunFilter{State: hostler.RunState(q.State), Name: q.Name}, nil
+}
+
+type runOutputQuery struct {
+	RunRef
+	rest.PageQuery
+	States []string `query:"states" enum:"scheduled,queued,running,succeeded,failed,cancelled,expired,unknown" doc:"with commas between"`
+}
+
+// Filter is the filter that the query describes.
+func (q runOutputQuery) Filter() (app.OutputFilter, error) {
+	return app.OutputFilter{Run: q.ID.V, States: statesOf(q.States)}, nil
 }
 
 type runHostsInput struct {

@@ -15,6 +15,8 @@ func (a *api) jobRoutes() []rest.Route {
 	return []rest.Route{
 		route("POST /jobs", auth.RunJob, rest.Created(rest.Do(a.createJobs)),
 			"Create one job, or one per asset", "创建作业，或为每个资产创建一个"),
+		route("POST /jobs/plan", auth.RunJob, rest.Body(a.PlanJobs),
+			"Describe on how many assets a request would create jobs, and create none", "描述请求将在多少资产上创建作业，但不创建"),
 		route("GET /jobs", auth.ReadJob, rest.Search[jobQuery](a.Jobs), "List jobs, newest first",
 			"列出作业，最新在前"),
 		route("GET /jobs/{id}", auth.ReadJob, rest.At[JobRef](a.Job), "Get a job", "查看作业"),
@@ -99,13 +101,17 @@ type jobQuery struct {
 // Filter is the filter that the query describes.
 func (q jobQuery) Filter() (hostler.JobFilter, error) {
 	f := hostler.JobFilter{
-		Queue: q.Queue, Action: q.Action, Asset: q.Asset, Lane: q.Lane, Run: q.Run.V, User: q.User, Selector: q.Select,
+		Queue: q.Queue, Action: q.Action, Asset: q.Asset, Lane: q.Lane, Run: q.Run.V, User: q.User, Selector: q.Select, States: statesOf(q.States),
 		Since: given(q.Since), Until: given(q.Until),
 	}
-	for _, s := range q.States {
-		f.States = append(f.States, hostler.State(s))
-	}
 	return f, nil
+}
+
+func statesOf(names []string) (states []hostler.State) {
+	for _, s := range names {
+		states = append(states, hostler.State(s))
+	}
+	return states
 }
 
 // given is the time of a parameter; nil when the query has none.
