@@ -155,6 +155,9 @@ func (tx *Tx) moveJobs() error {
 	if err := tx.relane(tx.keyChanges); err != nil {
 		return err
 	}
+	if err := tx.endHoldsOf(tx.deleted); err != nil {
+		return err
+	}
 	if len(changes) == 0 {
 		return nil
 	}

@@ -610,10 +610,8 @@ func (tx *Tx) DeleteAsset(project hostler.ProjectID, id hostler.AssetID) error {
 	if gone != nil {
 		tx.placeChanged(gone, nil)
 	}
-	if err != nil {
-		return err
-	}
-	return tx.endHoldsOf(id)
+	tx.deleted = append(tx.deleted, id)
+	return err
 }
 
 func encodeMap(m map[string]string) (string, error) {

@@ -403,12 +403,20 @@ func (tx *Tx) HoldsEnding() (bool, error) {
 	return h != nil && !holds(h, tx.now), err
 }
 
-// endHoldsOf ends the holds of an asset that is deleted.
-func (tx *Tx) endHoldsOf(asset hostler.AssetID) error {
-	found, err := tx.exists(`SELECT id FROM dispatch_hold WHERE asset = ? AND ended = 0 LIMIT 1`, asset)
-	if err != nil || !found {
+// endHoldsOf ends the holds of assets that the transaction deleted, at its end: few assets
+// have one, and only then the queue stops for a moment.
+func (tx *Tx) endHoldsOf(assets []hostler.AssetID) error {
+	if len(assets) == 0 {
+		return nil
+	}
+	holds, err := column[hostler.HoldID](tx, `SELECT id FROM dispatch_hold WHERE asset IN ?* AND ended = 0`, assets)
+	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`UPDATE dispatch_hold SET ended = 1 WHERE asset = ?`, asset)
-	return err
+	for _, id := range holds {
+		if err := tx.EndHold(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -122,6 +123,51 @@ func TestAssetInMaintenance(t *testing.T) {
 		if len(got) != 2 || got[0].Job != waits[0] {
 			t.Errorf("after the end: %v, want %v and the ad-hoc host", jobsOf(got), waits[0])
 		}
+	})
+}
+
+// TestDeletedAssetEndsItsHold deletes an asset while a job is on its way behind the hold of it:
+// the job does not stay behind a hold that has ended.
+func TestDeletedAssetEndsItsHold(t *testing.T) {
+	eachFixture(t, func(t *testing.T, f *fixture) {
+		f.makeProject()
+		held := f.assetAt(testProject, "web1", "192.0.2.1", 22, "web1")
+		id := f.enqueue(job(func(s *hostler.JobSpec) {
+			s.Asset, s.AssetName = held.ID, held.Name
+			s.LaneKey, s.LaneLimit = hostler.AssetLaneKey(held.DeviceKey), 1
+		}))[0]
+		f.hold(&held, hostler.HoldWait, time.Time{})
+		var got store.Claimed
+		f.tx(func(tx *store.Tx) (err error) {
+			got, err = tx.Claim(f.worker, 1)
+			return err
+		})
+		if len(got.Forbidden) != 1 {
+			t.Fatalf("the claim held %v", got.Forbidden)
+		}
+		f.tx(func(tx *store.Tx) error {
+			if _, err := tx.HoldJobs(got.Forbidden); err != nil {
+				return err
+			}
+			if f.Kind == "sqlite" {
+				return nil // has one writer
+			}
+			// Before that commits.
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			err := f.Store.InTx(ctx, func(tx *store.Tx) error { return tx.DeleteAsset(testProject, held.ID) })
+			if err == nil {
+				err = f.Store.InTx(ctx, func(tx *store.Tx) error { _, err := tx.FollowHolds(); return err })
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			return nil
+		})
+		f.tx(func(tx *store.Tx) error { return tx.DeleteAsset(testProject, held.ID) })
+		f.followHolds()
+		f.wantTable(id, "ready")
+		f.wantInvariants()
 	})
 }
 

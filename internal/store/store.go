@@ -140,6 +140,8 @@ type Tx struct {
 	keyChanges []keyChange
 	// placeChanges are the addresses at which assets have changed; see adhoclane.go.
 	placeChanges []placeChange
+	// deleted are the assets that the transaction deleted; see jobhold.go.
+	deleted []hostler.AssetID
 	// args are the large args of the jobs that the transaction created; see runargs.go.
 	args map[argsKey]*commonArgs
 	// counts are the changes of the transaction that are not in queue_delta yet.
