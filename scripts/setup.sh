@@ -60,6 +60,7 @@ need iputils-ping ping
 need mariadb-server mariadbd
 need mariadb-client mariadb-dump
 need redis-server redis-server
+need prometheus promtool # checks the files of deploy/prometheus
 need systemd systemd-analyze
 if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then
 	missing+=(postgresql)

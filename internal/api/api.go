@@ -27,6 +27,7 @@ import (
 	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/api/simple"
 	"hostler.dev/hostler/internal/app"
+	"hostler.dev/hostler/internal/stats"
 )
 
 // Config is what the surface needs.
@@ -43,6 +44,7 @@ type Config struct {
 	Listeners      int           // likewise
 	StreamWait     time.Duration // see rest.Config
 	Log            *slog.Logger
+	Live           *stats.Live // of this server; see monitor.Config
 	// Draining is closed when the server is about to stop: streams and answers that are
 	// held back end, and /readyz answers 503. Nil means never.
 	Draining <-chan struct{}
@@ -55,7 +57,7 @@ const slack = 30 * time.Second
 // New returns the handler of the whole surface. It starts nothing.
 func New(cfg Config) (http.Handler, error) {
 	watch := monitor.New(monitor.Config{
-		App: cfg.App, Version: cfg.Version, Open: cfg.OpenHealth, Draining: cfg.Draining,
+		App: cfg.App, Version: cfg.Version, Open: cfg.OpenHealth, Draining: cfg.Draining, Live: cfg.Live,
 	})
 	plains := append(watch.Routes(),
 		netpulse.Health(watch.StoreError, watch.Open),

@@ -16,6 +16,7 @@ type Vitals struct {
 	Queues  []hostler.Queue
 	Workers []hostler.Worker
 	Events  EventVitals
+	Firing  int // alerts, of all projects
 	// Refuses says why the store takes no new work; empty when it does.
 	Refuses hostler.Text
 	// Held says why dispatch is held; empty while it is not.
@@ -63,6 +64,9 @@ func (a *App) Vitals(ctx context.Context) (Vitals, error) {
 			v.Held = store.HoldText(*h)
 		}
 		if err != nil {
+			return err
+		}
+		if v.Firing, err = tx.CountFiring(); err != nil {
 			return err
 		}
 		if v.Events.Unmade, _, err = tx.UnmadeEvents(); err != nil {

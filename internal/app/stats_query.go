@@ -256,11 +256,14 @@ func writeStats(out *csv.Writer, item *hostler.StatsItem, series bool) {
 	}
 }
 
-// TaskFigures are the figures of all jobs that ever ended by action, of all projects
-// together: monitoring reads them.
-func (a *App) TaskFigures(ctx context.Context) (out map[string]*stats.Figures, err error) {
+// Totals are the figures of all jobs that ever ended, of all projects together.
+type Totals struct{ Actions, Queues map[string]*stats.Figures }
+
+// TaskFigures reads the totals for monitoring.
+func (a *App) TaskFigures(ctx context.Context) (out Totals, err error) {
 	err = a.work.View(ctx, func(tx *store.Tx) error {
-		out, err = tx.ActionTotals(0)
+		totals, err := tx.Totals(0, hostler.StatsByAction, hostler.StatsByQueue)
+		out = Totals{totals[hostler.StatsByAction], totals[hostler.StatsByQueue]}
 		return err
 	})
 	return out, err

@@ -51,6 +51,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hostler.dev/hostler"
+	"hostler.dev/hostler/internal/stats"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -84,6 +85,8 @@ type Config struct {
 	Retention time.Duration
 	// Artefacts are the limits of artefacts; 0 is none allowed.
 	Artefacts store.ArtefactLimits
+	// Live counts leases; nil: they are not counted.
+	Live *stats.Live
 	// Sole states that no other server uses the database. The workers found at start
 	// are then dead, and a stall of this server costs its worker no job.
 	Sole bool

@@ -89,6 +89,9 @@ func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) (claimed s
 			}
 		}
 		claimed.Leases, err = e.resolve(ctx, req.Worker, began, claimed.Leases)
+		if len(claimed.Leases) > 0 {
+			e.cfg.Live.Leased(e.cfg.Now().Sub(began))
+		}
 		return claimed, err
 	}
 }

@@ -43,7 +43,7 @@ var entryPoints = []Rule{
 // The APIs reach the store and the engine through app only. The framework in
 // api/rest knows no route, and no API imports another.
 var apis = []Rule{
-	{Package: "internal/api", May: []string{"internal/api/...", "internal/app", "internal/auth"}},
+	{Package: "internal/api", May: []string{"internal/api/...", "internal/app", "internal/auth", "internal/stats"}},
 	{Package: "internal/api/rest", May: []string{"internal/auth", "internal/check", "internal/wait"}},
 	{Package: "internal/api/native", May: []string{
 		"internal/api/rest", "internal/app", "internal/auth", "internal/check", "internal/wait",
@@ -76,7 +76,7 @@ var loops = []Rule{
 	{Package: "internal/auditor", May: []string{"internal/auditchain", "internal/store", "internal/wait"}},
 	{Package: "internal/outbox", May: []string{"internal/store", "internal/wait"}},
 	{Package: "internal/notify", May: []string{
-		"internal/channel", "internal/egress", "internal/mailer", "internal/secret", "internal/store", "internal/wait", "internal/webhook",
+		"internal/channel", "internal/egress", "internal/mailer", "internal/secret", "internal/stats", "internal/store", "internal/wait", "internal/webhook",
 	}},
 }
 

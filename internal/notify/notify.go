@@ -47,6 +47,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/egress"
+	"hostler.dev/hostler/internal/stats"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -91,7 +92,9 @@ type Config struct {
 	RootCAs *x509.CertPool
 	// ApprovalLink returns the link in the notice of an approval; nil: there is none.
 	ApprovalLink func(id hostler.ApprovalID) string
-	Log          *slog.Logger
+	// Live counts tries; nil: they are not counted.
+	Live *stats.Live
+	Log  *slog.Logger
 }
 
 // Notifier delivers events to webhooks.

@@ -50,6 +50,7 @@ func (n *Notifier) try(ctx context.Context, w store.WebhookRow, list []store.Cla
 	began, clock := n.store.Now(), time.Now()
 	d := list[0]
 	body, headers, res := n.attempt(ctx, w, list, began)
+	n.cfg.Live.Tried(res.err == nil)
 	attempt := hostler.DeliveryAttempt{
 		N: d.Tries + 1, At: began, Millis: float64(time.Since(clock).Microseconds()) / 1000,
 		Request: headers, Status: res.status, Response: res.excerpt, Error: res.err,

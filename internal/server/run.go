@@ -30,6 +30,7 @@ import (
 	"hostler.dev/hostler/internal/outbox"
 	"hostler.dev/hostler/internal/resolve"
 	"hostler.dev/hostler/internal/secret"
+	"hostler.dev/hostler/internal/stats"
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/postgres"
 	"hostler.dev/hostler/internal/store/sqlite"
@@ -161,13 +162,14 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 		Restricted: restricted, Store: s.store, Actions: s.node.Actions(), Box: box, Stream: s.stream,
 		Auditor: s.auditor, Plan: resolver.Plan, Log: log,
 	})
+	live := &stats.Live{}
 	s.notifier = notify.New(notify.Config{
-		Store: s.store, Open: openWebhook(box), Egress: egress.New(cfg.EgressAllow...),
+		Live: live, Store: s.store, Open: openWebhook(box), Egress: egress.New(cfg.EgressAllow...),
 		Retry: cfg.WebhookRetry, Retention: cfg.Retention, Sole: sole, ApprovalLink: approvalLink(cfg.PublicURL, box), Log: log,
 	})
 	s.publisher = &outbox.Publisher{Store: s.store, Log: log}
 	s.engine = engine.New(engine.Config{
-		Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey, Plan: resolver.Plan,
+		Live: live, Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey, Plan: resolver.Plan,
 		Check: s.app.CheckJobs, Retention: cfg.Retention, Sole: sole, Log: log,
 		Artefacts: store.ArtefactLimits{File: cfg.ArtefactLimit, Job: cfg.ArtefactJob, Project: cfg.ArtefactProject},
 		Fire:      s.app.FireSchedules, CancelReplaced: s.app.CancelReplaced, FollowUps: s.app.FollowUps,
@@ -176,7 +178,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 		return nil, err
 	}
 	s.handler, err = api.New(api.Config{
-		App: s.app, Version: p.Version, TrustedProxies: cfg.TrustedProxies, Forwarded: cfg.ForwardedHeader, OpenHealth: cfg.OpenHealth,
+		Live: live, App: s.app, Version: p.Version, TrustedProxies: cfg.TrustedProxies, Forwarded: cfg.ForwardedHeader, OpenHealth: cfg.OpenHealth,
 		BodyLimit: cfg.BodyLimit, Connections: mostConnections(cfg), TLS: cfg.TLS(), Log: log, Draining: s.draining,
 	})
 	return s, err

@@ -122,6 +122,12 @@ func (tx *Tx) FiringAlerts(project hostler.ProjectID) (map[string]int, error) {
 	return out, err
 }
 
+// CountFiring counts the alerts of all projects that are firing.
+func (tx *Tx) CountFiring() (n int, err error) {
+	_, err = tx.one(`SELECT count(*) FROM alert WHERE state = 'firing'`, nil, &n)
+	return n, err
+}
+
 // Alerts lists up to limit alerts of a project after one, by rule and target.
 func (tx *Tx) Alerts(
 	project hostler.ProjectID, f hostler.AlertFilter, rule, target string, limit int,

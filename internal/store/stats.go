@@ -446,35 +446,47 @@ AND at >= ? AND at < ? ORDER BY name, at`,
 	return out, err
 }
 
-// ActionTotals returns the figures of all jobs that ever ended by action: of a project, or
-// of all projects together (0). Those of a step that the statistics are behind are added.
+// ActionTotals returns the figures of all jobs of a project that ever ended, by action.
 func (tx *Tx) ActionTotals(project hostler.ProjectID) (map[string]*stats.Figures, error) {
-	sql, args := `SELECT @cols FROM stats WHERE span = 0 AND at = 0 AND kind = ?`, []any{string(hostler.StatsByAction)}
-	if project != 0 {
-		sql, args = sql+` AND project = ?`, append(args, project)
-	}
-	out := map[string]*stats.Figures{}
-	add := func(name string, f *stats.Figures) {
-		if out[name] == nil {
-			out[name] = &stats.Figures{}
+	totals, err := tx.Totals(project, hostler.StatsByAction)
+	return totals[hostler.StatsByAction], err
+}
+
+// Totals returns the figures of all jobs that ever ended by some kinds that have them: of a
+// project, or of all projects together (0). Those of a step that the statistics are behind
+// are added.
+func (tx *Tx) Totals(
+	project hostler.ProjectID, by ...hostler.StatsBy,
+) (map[hostler.StatsBy]map[string]*stats.Figures, error) {
+	out := map[hostler.StatsBy]map[string]*stats.Figures{}
+	add := func(kind hostler.StatsBy, name string, f *stats.Figures) {
+		if out[kind][name] == nil {
+			out[kind][name] = &stats.Figures{}
 		}
-		out[name].Merge(f)
+		out[kind][name].Merge(f)
 	}
-	err := queryEach(tx, sql, args, func(r *statsRow) error {
-		f := r.figures()
-		add(r.Name, &f)
-		return nil
-	})
-	if err != nil {
-		return nil, err
+	for _, kind := range by {
+		out[kind] = map[string]*stats.Figures{}
+		sql, args := `SELECT @cols FROM stats WHERE span = 0 AND at = 0 AND kind = ?`, []any{string(kind)}
+		if project != 0 {
+			sql, args = sql+` AND project = ?`, append(args, project)
+		}
+		err := queryEach(tx, sql, args, func(r *statsRow) error {
+			f := r.figures()
+			add(kind, r.Name, &f)
+			return nil
+		})
+		if err != nil {
+			return out, err
+		}
 	}
 	s, err := tx.EndedEvents()
 	if err != nil || s == nil {
 		return out, err
 	}
 	for k, f := range s.rows {
-		if k.By == hostler.StatsByAction && k.Span == AllTime && (project == 0 || k.Project == project) {
-			add(k.Name, f)
+		if out[k.By] != nil && k.Span == AllTime && (project == 0 || k.Project == project) {
+			add(k.By, k.Name, f)
 		}
 	}
 	return out, nil

@@ -19,7 +19,8 @@ import (
 // metrics are those of /metrics, in a registry of their own.
 type metrics struct {
 	vitals   func(ctx context.Context) (app.Vitals, error)
-	tasks    func(ctx context.Context) (map[string]*stats.Figures, error)
+	tasks    func(ctx context.Context) (app.Totals, error)
+	live     *stats.Live
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -28,7 +29,7 @@ type metrics struct {
 
 func newMetrics(
 	version, store string, vitals func(ctx context.Context) (app.Vitals, error),
-	tasks func(ctx context.Context) (map[string]*stats.Figures, error),
+	tasks func(ctx context.Context) (app.Totals, error),
 ) *metrics {
 	m := &metrics{
 		vitals:   vitals,
@@ -86,7 +87,7 @@ func (m *metrics) serve(w http.ResponseWriter, r *http.Request) {
 	now := prometheus.NewRegistry()
 	now.MustRegister(vitalsCollector{v, err == nil})
 	if tasks, err := m.tasks(r.Context()); err == nil {
-		now.MustRegister(taskCollector(tasks))
+		now.MustRegister(taskCollector{tasks, m.live})
 	}
 	promhttp.HandlerFor(prometheus.Gatherers{m.registry, now}, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
 }
@@ -133,6 +134,8 @@ func (c vitalsCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(desc("events_set_aside", "Rows of events that could not be made into deliveries, at most 1,000."),
 		float64(c.vitals.Events.SetAside))
 
+	gauge(desc("alerts_firing", "Alerts that are firing, of all projects."), float64(c.vitals.Firing))
+
 	for _, q := range c.vitals.Queues {
 		gauge(desc("queue_jobs", "Jobs in a queue by state.", "queue", "state"), float64(q.Queued), q.Name, "queued")
 		gauge(desc("queue_jobs", "Jobs in a queue by state.", "queue", "state"), float64(q.Running), q.Name, "running")
@@ -156,8 +159,12 @@ func (c vitalsCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// taskCollector turns the figures of ended jobs into metrics: one task for each action.
-type taskCollector map[string]*stats.Figures
+// taskCollector turns the figures of ended jobs into metrics, one task for each action, and
+// those of this server.
+type taskCollector struct {
+	app.Totals
+	live *stats.Live
+}
 
 // Describe implements prometheus.Collector. The tasks are not known in advance.
 func (taskCollector) Describe(chan<- *prometheus.Desc) {}
@@ -169,8 +176,12 @@ var (
 		[]string{"task"}, nil)
 	taskSuccess = prometheus.NewDesc("task_success_rate", "The part of the jobs that succeeded, 0 to 1, by action.",
 		[]string{"task"}, nil)
-	taskBuckets = []time.Duration{
-		10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second,
+	queueWait = desc("queue_wait_seconds",
+		"From when a job is ready until a worker starts it: how fast workers wake up, and how much they have to do.", "queue")
+	leaseDuration = desc("lease_duration_seconds", "How long this server takes to lease jobs to a worker, with all that they need.")
+	deliveryTries = desc("delivery_tries_total", "Tries of this server to send to webhooks and channels, by outcome.", "outcome")
+	taskBuckets   = []time.Duration{
+		time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second,
 		5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute,
 		time.Hour,
 	}
@@ -178,7 +189,15 @@ var (
 
 // Collect implements prometheus.Collector.
 func (c taskCollector) Collect(out chan<- prometheus.Metric) {
-	for name, f := range c {
+	for name, f := range c.Queues {
+		out <- histogram(queueWait, f.Started, f.WaitTotal, &f.WaitFor, name)
+	}
+	leases := c.live.Leases()
+	out <- histogram(leaseDuration, leases.Started, leases.RunTotal, &leases.RunTimes)
+	delivered, undelivered := c.live.Tries()
+	out <- prometheus.MustNewConstMetric(deliveryTries, prometheus.CounterValue, float64(delivered), "delivered")
+	out <- prometheus.MustNewConstMetric(deliveryTries, prometheus.CounterValue, float64(undelivered), "failed")
+	for name, f := range c.Actions {
 		succeeded, failed := float64(f.Succeeded), float64(f.Failed+f.Cancelled)
 		out <- prometheus.MustNewConstMetric(taskExecutions, prometheus.CounterValue, succeeded, name, "success")
 		out <- prometheus.MustNewConstMetric(taskExecutions, prometheus.CounterValue, failed, name, "failure")
@@ -186,12 +205,16 @@ func (c taskCollector) Collect(out chan<- prometheus.Metric) {
 			out <- prometheus.MustNewConstMetric(taskSuccess, prometheus.GaugeValue,
 				float64(f.Succeeded)/float64(f.Count()), name)
 		}
-		buckets := make(map[float64]uint64, len(taskBuckets))
-		for _, b := range taskBuckets {
-			buckets[b.Seconds()] = uint64(max(0, f.RunTimes.UpTo(b)))
-		}
-		out <- prometheus.MustNewConstHistogram(taskDuration, uint64(max(0, f.Started)), f.RunTotal.Seconds(), buckets, name)
+		out <- histogram(taskDuration, f.Started, f.RunTotal, &f.RunTimes, name)
 	}
+}
+
+func histogram(d *prometheus.Desc, n int64, total time.Duration, h *stats.Histogram, labels ...string) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(taskBuckets))
+	for _, b := range taskBuckets {
+		buckets[b.Seconds()] = uint64(max(0, h.UpTo(b)))
+	}
+	return prometheus.MustNewConstHistogram(d, uint64(max(0, n)), total.Seconds(), buckets, labels...)
 }
 
 func bit(b bool) float64 {

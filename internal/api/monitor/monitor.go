@@ -24,6 +24,7 @@ import (
 	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/app"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/stats"
 )
 
 // The values of Config.Open.
@@ -39,6 +40,8 @@ type Config struct {
 	Version string
 	// Open is who may read /health and /metrics without a key; "" is OpenLoopback.
 	Open string
+	// Live has the figures of this server; nil: there are none.
+	Live *stats.Live
 	// Draining is closed when the server is about to stop; nil means never.
 	Draining <-chan struct{}
 }
@@ -66,6 +69,7 @@ func New(cfg Config) *Monitor {
 	m := &Monitor{cfg: cfg, traffic: newTraffic(time.Now), started: time.Now()}
 	m.vitals.fetch = cfg.App.Vitals
 	m.metrics = newMetrics(cfg.Version, cfg.App.StoreKind(), m.vitals.get, cfg.App.TaskFigures)
+	m.metrics.live = cfg.Live
 	return m
 }
 
