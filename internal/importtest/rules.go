@@ -85,7 +85,7 @@ var loops = []Rule{
 var workers = []Rule{
 	{Package: "internal/node", May: []string{
 		"internal/action", "internal/action/http", "internal/action/local", "internal/action/mail", "internal/action/net",
-		"internal/action/netcli", "internal/action/ssh", "internal/runlog", "internal/secret",
+		"internal/action/netcli", "internal/action/sql", "internal/action/ssh", "internal/runlog", "internal/secret",
 		"internal/sshconn", "internal/worker",
 	}},
 	{Package: "internal/worker", May: []string{"internal/action", "internal/runlog", "internal/wait"}},
@@ -108,6 +108,10 @@ var actions = []Rule{
 		"internal/action", "internal/check", "internal/risk", "internal/sshconn",
 	}},
 	{Package: "internal/action/netcli/devicetest"},
+	{Package: "internal/action/sql", May: []string{
+		"internal/action", "internal/check", "internal/destination", "internal/egress", "internal/risk",
+	}},
+	{Package: "internal/action/sql/mariadbtest"},
 	{Package: "internal/action/ssh", May: []string{
 		"internal/action", "internal/check", "internal/risk", "internal/sshconn", "internal/wait",
 	}},
@@ -167,7 +171,8 @@ func Homes() []Home {
 			"internal/api/rest", "internal/api/native", "internal/api/netpulse", "internal/api/simple",
 		}},
 		{Library: "github.com/expr-lang/expr", Packages: []string{"internal/flow"}},
-		{Library: "github.com/jackc/pgx/v5", Packages: []string{"internal/store/postgres", "internal/store/storetest"}},
+		{Library: "github.com/go-sql-driver/mysql", Packages: []string{"internal/action/sql"}},
+		{Library: "github.com/jackc/pgx/v5", Packages: []string{"internal/action/sql", "internal/store/postgres", "internal/store/storetest"}},
 		{Library: "github.com/netresearch/go-cron", Packages: []string{"internal/schedule"}},
 		{Library: "github.com/pkg/sftp", Packages: []string{"internal/action/ssh"}},
 		{Library: "github.com/rogpeppe/go-internal", Packages: []string{"internal/cli"}},

@@ -30,6 +30,7 @@ import (
 	"hostler.dev/hostler/internal/action/mail"
 	netaction "hostler.dev/hostler/internal/action/net"
 	"hostler.dev/hostler/internal/action/netcli"
+	"hostler.dev/hostler/internal/action/sql"
 	"hostler.dev/hostler/internal/action/ssh"
 	"hostler.dev/hostler/internal/runlog"
 	"hostler.dev/hostler/internal/secret"
@@ -86,6 +87,7 @@ func (n *Node) register() (*action.Registry, error) {
 	all = append(all, netaction.Actions(n.opts.EgressAllow...)...)
 	all = append(all, httpaction.Actions(httpaction.Options{Allow: n.opts.EgressAllow})...)
 	all = append(all, mail.Actions(n.opts.EgressAllow...)...)
+	all = append(all, sql.Actions(n.opts.EgressAllow...)...)
 	all = append(all, local.Actions(local.Options{
 		Enabled: n.opts.LocalCommand, Account: n.opts.LocalAccount,
 	})...)
