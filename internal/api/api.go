@@ -63,6 +63,7 @@ func New(cfg Config) (http.Handler, error) {
 		netpulse.Health(watch.StoreError, watch.Open),
 		rest.Plain{Pattern: "GET /{$}", Dialect: native.Dialect, Serve: home(cfg.Version)})
 	plains = append(plains, approvalRoutes(cfg.App)...)
+	plains = append(plains, inboundRoute(cfg.App))
 	return rest.New(rest.Config{
 		Authenticate: cfg.App.Authenticate, KnownKeys: cfg.App.KnownKeys, Default: native.Dialect,
 		Document: native.Prefix + "/openapi.json", Title: "Hostler", Version: cfg.Version,

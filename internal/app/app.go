@@ -66,6 +66,7 @@ type Config struct {
 	// operators of the projects that are named; see [store.Store.Restrict].
 	Restricted map[string][]string
 	Now        func() time.Time // for caches; rows are stamped by the database's clock
+	PublicURL  string           // as people reach the server; "": not known
 	Log        *slog.Logger
 }
 

@@ -148,7 +148,7 @@ func (s *scope) startRun(
 	if err != nil {
 		return 0, err
 	}
-	n.row.Origin, n.row.RetryOf, n.row.Depth = why.origin, why.retryOf, why.depth
+	n.row.Origin, n.row.RetryOf, n.row.Depth = cmp.Or(why.origin, s.caller.Origin), why.retryOf, why.depth
 	n.row.OutputOf = why.outputOf(n.row.Source, n.row.Name)
 	then := slices.Concat(in.Then, n.task.Then)
 	n.row.Follows = len(then) > 0

@@ -18,6 +18,7 @@ var (
 	alertRuleKind  = hostler.Text{EN: "alert rule", ZH: "告警规则"}
 	silenceKind    = hostler.Text{EN: "silence", ZH: "静默"}
 	calendarKind   = hostler.Text{EN: "calendar", ZH: "日历"}
+	inboundKind    = hostler.Text{EN: "trigger", ZH: "触发器"}
 	scheduleKind   = hostler.Text{EN: "schedule", ZH: "计划"}
 	stepKind       = hostler.Text{EN: "step", ZH: "步骤"}
 	templateKind   = hostler.Text{EN: "template", ZH: "模板"}

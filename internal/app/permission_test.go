@@ -71,6 +71,9 @@ var verbs = map[string]auth.Verb{
 	"PauseSchedule": auth.WriteSchedule, "ResumeSchedule": auth.WriteSchedule,
 
 	"Calendars": auth.ReadSchedule, "Calendar": auth.ReadSchedule,
+	"Inbounds": auth.ReadSchedule, "Inbound": auth.ReadSchedule, "InboundCalls": auth.ReadSchedule,
+	"CreateInbound": auth.WriteSchedule, "PauseInbound": auth.WriteSchedule, "ResumeInbound": auth.WriteSchedule,
+	"RotateInbound": auth.WriteSchedule, "DeleteInbound": auth.WriteSchedule,
 	"PutCalendar": auth.WriteCalendar, "ImportCalendar": auth.WriteCalendar, "DeleteCalendar": auth.WriteCalendar,
 
 	"Stats": auth.ReadStats, "ExportStats": auth.ReadStats,
@@ -98,8 +101,8 @@ var verbs = map[string]auth.Verb{
 // withoutCaller lists the methods of App that act on the authority of the process: its
 // configuration or its data folder.
 var withoutCaller = []string{
-	"Authenticate", "Bootstrap", "CancelReplaced", "CheckJobs", "CheckLink", "ConfigureWebhook", "DecideLinked", "FireSchedules", "KnownKeys", "LinkedApproval", "LocalAdminKey",
-	"LocalContextKey", "RecordRefusal", "SeedSample",
+	"Authenticate", "Bootstrap", "CancelReplaced", "CheckJobs", "CheckLink", "ConfigureWebhook", "DecideLinked", "FireSchedules", "InboundKnown", "KnownKeys", "LinkedApproval", "LocalAdminKey",
+	"LocalContextKey", "ReceiveInbound", "RecordRefusal", "SeedSample",
 	"StartDispatch", "StoreKind", "TaskFigures", "Vitals",
 }
 
@@ -299,6 +302,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			"SilenceAlerts":   func() error { return second(w.SilenceAlerts(ctx, c, "nightly", silence)) },
 			"UnsilenceAlerts": func() error { return w.UnsilenceAlerts(ctx, c, "nightly", hostler.AlertTarget{}) },
 		})
+		must(w.CreateInbound(ctx, w.admin, hostler.InboundInput{Name: "pushed", Kind: hostler.InboundGitea, Task: "roll-all"}))(t)
 		maps.Copy(calls, w.scheduleCalls(ctx, c, w.put(t, w.admin, "nightly", everyMinute())))
 		maps.Copy(calls, w.ruleCalls(t, c))
 		maps.Copy(calls, w.holdCalls(t, c))
@@ -309,7 +313,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit ExportAudit VerifyAudit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Channels CreateChannel Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats
 			Schedules NextFires Holds Templates Tasks Runs Approvals CommandRules TestCommand Stats ExportStats Calendars
-			Alerts AlertRules AlertSilences PutAlertRule`,
+			Alerts AlertRules AlertSilences PutAlertRule Inbounds CreateInbound`,
 		)
 		for name := range other {
 			calls[name] = nil
@@ -449,9 +453,17 @@ func (w *env) scheduleCalls(ctx context.Context, c auth.Caller, s hostler.Schedu
 		"Calendar":       func() error { return second(w.Calendar(ctx, c, "freeze")) },
 		"ImportCalendar": func() error { return second(w.ImportCalendar(ctx, c, "freeze", hostler.CalendarFile{})) },
 		"DeleteCalendar": func() error { return w.DeleteCalendar(ctx, c, "freeze") },
-		"PutCalendar":    nil, // makes one of the caller's own
-		"RunNamed":       func() error { return second(w.RunNamed(ctx, c, "nightly", nil, "")) },
-		"Fires":          func() error { return second(w.Fires(ctx, c, id, hostler.Page{})) },
+		"Inbound":        func() error { return second(w.Inbound(ctx, c, "pushed")) },
+		"InboundCalls":   func() error { return second(w.InboundCalls(ctx, c, "pushed", hostler.Page{})) },
+		"PauseInbound":   func() error { return second(w.PauseInbound(ctx, c, "pushed")) },
+		"ResumeInbound":  func() error { return second(w.ResumeInbound(ctx, c, "pushed")) },
+		"DeleteInbound":  func() error { return w.DeleteInbound(ctx, c, "pushed") },
+		"RotateInbound": func() error {
+			return second(w.RotateInbound(ctx, c, "pushed", hostler.InboundRotation{}))
+		},
+		"PutCalendar": nil, // makes one of the caller's own
+		"RunNamed":    func() error { return second(w.RunNamed(ctx, c, "nightly", nil, "")) },
+		"Fires":       func() error { return second(w.Fires(ctx, c, id, hostler.Page{})) },
 		"NextFiresOf": func() error {
 			return second(w.NextFiresOf(ctx, c, app.NextFiresQuery{Schedule: "nightly"}))
 		},
@@ -554,6 +566,7 @@ func (w *env) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.R
 		"alert rules": must(w.AlertRules(ctx, c))(t),
 		"alerts":      must(w.Alerts(ctx, c, hostler.AlertFilter{}, p))(t).Items,
 		"silences":    must(w.AlertSilences(ctx, c))(t),
+		"triggers":    must(w.Inbounds(ctx, c, p))(t).Items,
 		"rules":       ownRules(must(w.CommandRules(ctx, c))(t)),
 		"matched":     must(w.TestCommand(ctx, c, hostler.CommandTest{Command: "frobnicate all"}))(t),
 		"cancelled":   must(w.CancelJobs(ctx, c, hostler.BulkRequest{Filter: &hostler.JobFilter{Run: run}}))(t),
@@ -562,7 +575,7 @@ func (w *env) strangerSeesNothing(t *testing.T, job hostler.JobID, run hostler.R
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, leak := range []string{"default", "web1", "root-pw", "vera", "ops.example.com", "frobnicate", "roll", "nightly", job.String(), w.viewer.Key.String()} {
+	for _, leak := range []string{"default", "web1", "root-pw", "vera", "ops.example.com", "frobnicate", "roll", "nightly", "pushed", job.String(), w.viewer.Key.String()} {
 		if strings.Contains(string(text), leak) {
 			t.Errorf("a stranger sees %q in %s", leak, text)
 		}

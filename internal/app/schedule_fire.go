@@ -349,12 +349,12 @@ func (a *App) ownerOf(tx *store.Tx, o owner) (grant, error) {
 		return grant{}, err
 	case u == nil || u.ID != o.id:
 		return grant{}, hostler.Errorf(hostler.CodeForbidden,
-			"the user who saved the schedule does not exist any more; save it again", "保存该计划的用户已不存在；请重新保存")
+			"the user for whom this runs does not exist any more; save it again", "以其权限执行的用户已不存在；请重新保存")
 	case u.Disabled:
 		return grant{}, hostler.Errorf(hostler.CodeForbidden,
-			"the user %s, who saved the schedule, is disabled; enable the user (hostler user enable %[1]s), "+
-				"or save the schedule as another user",
-			"保存该计划的用户 %s 已停用；请启用该用户（hostler user enable %[1]s），或由其他用户重新保存", u.Name)
+			"the user %s, for whom this runs, is disabled; enable the user (hostler user enable %[1]s), "+
+				"or save it as another user",
+			"以其权限执行的用户 %s 已停用；请启用该用户（hostler user enable %[1]s），或由其他用户重新保存", u.Name)
 	}
 	roles, err := tx.RolesOf(u.ID)
 	if err != nil {

@@ -220,7 +220,7 @@ func TestOwnersRights(t *testing.T) {
 			must(w.ChangeUser(t.Context(), w.admin, "olga", c))(t)
 		}
 		change(hostler.UserChange{Disabled: new(true)})
-		refused("olga, who saved the schedule, is disabled")
+		refused("olga, for whom this runs, is disabled")
 		change(hostler.UserChange{Disabled: new(false), Roles: map[string]hostler.Role{"default": hostler.RoleViewer}})
 		refused("requires the role operator")
 		must(w.PutSchedule(t.Context(), w.admin, "check", everyMinute()))(t)

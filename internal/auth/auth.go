@@ -57,6 +57,8 @@ type Caller struct {
 	Projects map[hostler.ProjectID]string
 
 	Remote string // address of the client, for the audit
+	// Origin is what the user uses: cli or api. Runs record it.
+	Origin string
 	Lang   hostler.Lang
 }
 

@@ -68,7 +68,8 @@ var auditVerbs = []string{
 	"channel.create", "channel.delete", "channel.test", "channel.update", "credential.allow",
 	"credential.change", "credential.create", "credential.delete", "credential.forbid",
 	"delivery.aside.delete", "delivery.aside.retry", "delivery.resend", "dispatch.hold",
-	"dispatch.release", "hold.end", "hold.set", "hostkey.accept", "hostkey.pin", "hostkey.revoke", "job.cancel",
+	"dispatch.release", "hold.end", "hold.set", "hostkey.accept", "hostkey.pin", "hostkey.revoke",
+	"inbound.create", "inbound.delete", "inbound.pause", "inbound.resume", "inbound.rotate", "job.cancel",
 	"job.cancel_all", "job.resolve", "job.retry", "job.run", "job.verify", "key.create", "key.revoke",
 	"key.rotate", "lane.release", "project.change", "project.create", "queue.pause",
 	"queue.resume", "queue.set", "role.change", "role.create", "role.delete", "rule.refuse",
@@ -124,7 +125,7 @@ func (a *app) auditColumns() []column[hostler.Audit] {
 var (
 	chineseObjects = map[string]string{
 		"alert": "告警", "approval": "审批", "artefact": "产物", "asset": "资产", "audit": "审计", "auth": "请求", "calendar": "日历", "channel": "通知渠道",
-		"credential": "凭据", "delivery": "投递", "dispatch": "作业分派", "hold": "暂停", "hostkey": "主机密钥",
+		"credential": "凭据", "delivery": "投递", "dispatch": "作业分派", "hold": "暂停", "hostkey": "主机密钥", "inbound": "触发器",
 		"job": "作业", "key": "密钥", "lane": "通道", "project": "项目", "queue": "队列",
 		"role": "角色", "rule": "命令规则", "run": "执行", "schedule": "计划", "task": "任务",
 		"template": "模板", "user": "用户", "webhook": "回调", "worker": "工作节点",

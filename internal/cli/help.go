@@ -31,7 +31,7 @@ var placeholders = map[string]string{
 	"RULE": "规则", "EFFECT": "处置", "COMMAND": "命令",
 	"SHELL": "SHELL", "URL": "URL",
 	"APPROVAL": "审批", "STEP": "步骤", "TASK": "任务", "TEMPLATE": "模板", "VERSION": "版本",
-	"ARTEFACT": "产物", "CALENDAR": "日历", "SCHEDULE": "计划", "WEBHOOK": "回调", "WORKER": "节点", "flags": "选项",
+	"ARTEFACT": "产物", "CALENDAR": "日历", "TRIGGER": "触发器", "SCHEDULE": "计划", "WEBHOOK": "回调", "WORKER": "节点", "flags": "选项",
 }
 
 var placeholder = regexp.MustCompile(`\b([A-Z]+|flags)\b`)

@@ -134,6 +134,9 @@ type startFlags struct {
 	targets    hostler.StepTarget
 	plan, wait bool
 	key        string
+	from       string // an earlier run, or what it was of
+	fromHosts  string
+	fromStep   string
 	override   string // reason why a closed calendar is overridden
 	then       followUpFlags
 }
@@ -148,7 +151,8 @@ task and the defaults of the template; every fault is reported before anything r
 			`启动任务的执行；加 --template 则启动模板的执行。参数覆盖任务的参数和模板的默认值；
 所有错误在执行前一次报告。--plan 以 JSON 显示将执行的内容及其 SHA-256，不启动任何作业。`),
 		example: `hostler run start update-eu-games --param version=1.2 --wait
-hostler run start game-update --template --label region=eu --param version=1.2 --plan`,
+hostler run start game-update --template --label region=eu --param version=1.2 --plan
+hostler run start update-eu-games --param version=1.2 --from-run run_0001a2b3c4d --from-hosts failed`,
 	}, func(ctx context.Context, c *client.Client, args []string) error {
 		if err := a.readStartFlags(&f, args[0]); err != nil {
 			return err
@@ -173,12 +177,13 @@ hostler run start game-update --template --label region=eu --param version=1.2 -
 	fs.BoolVar(&f.template, "template", false, a.t("TASK is the name of a template", "TASK 为模板名称"))
 	fs.IntVar(&f.in.Version, "version", 0, a.t("version of the template (default: the task's, or the latest)",
 		"模板版本（默认为任务指定的版本或最新版本）"))
-	fs.VarP(pairsFlag{&f.params}, "param", "p", a.t("parameter; numbers, true and false are read as such, quotes make text; may be repeated",
-		"参数；数字和 true、false 按其类型读取，加引号则为文本；可重复"))
-	fs.StringVar(&f.paramsFile, "params-file", "", a.t("YAML or JSON file with parameters, - for standard input",
-		"参数所在的 YAML 或 JSON 文件，- 表示标准输入"))
-	fs.StringSliceVar(&f.targets.Assets, "asset", nil, a.t("only on this asset; may be repeated", "只在此资产上；可重复"))
-	a.selectorFlag(cmd, &f.targets.Selector)
+	a.paramFlags(cmd, &f)
+	fs.StringVar(&f.from, "from-run", "", a.t("only on hosts of this earlier run, or of the last run of this task or template",
+		"仅在此前某次执行的主机上；也可指定任务或模板名称，取其最近一次执行"))
+	fs.StringVar(&f.fromHosts, "from-hosts", "failed", a.t("which hosts of --from-run: failed, succeeded or changed",
+		"--from-run 的哪些主机：failed、succeeded 或 changed"))
+	fs.StringVar(&f.fromStep, "from-step", "", a.t("only of this step of --from-run", "仅 --from-run 的此步骤"))
+	a.complete(cmd, "from-hosts", fixed("failed", "succeeded", "changed"))
 	a.calendarOverrideFlag(fs, &f.override)
 	a.followUpFlags(cmd, &f.then)
 	fs.BoolVar(&f.plan, "plan", false, a.t("print what would run, and start nothing", "只显示将执行的内容"))
@@ -272,13 +277,32 @@ func (a *app) rerunArgs(
 	return a.actionArgs(ctx, c, jobs.Items[0].Action, file, args)
 }
 
+// paramFlags add the flags of parameters and targets.
+func (a *app) paramFlags(cmd *cobra.Command, f *startFlags) {
+	fs := cmd.Flags()
+	fs.VarP(pairsFlag{&f.params}, "param", "p", a.t("parameter; numbers, true and false are read as such, quotes make text; may be repeated",
+		"参数；数字和 true、false 按其类型读取，加引号则为文本；可重复"))
+	fs.StringVar(&f.paramsFile, "params-file", "", a.t("YAML or JSON file with parameters, - for standard input",
+		"参数所在的 YAML 或 JSON 文件，- 表示标准输入"))
+	fs.StringSliceVar(&f.targets.Assets, "asset", nil, a.t("only on this asset; may be repeated", "只在此资产上；可重复"))
+	a.selectorFlag(cmd, &f.targets.Selector)
+}
+
 func (a *app) readStartFlags(f *startFlags, name string) error {
 	f.in.Task, f.in.Template = name, ""
 	f.in.OverrideCalendar, f.in.Then = calendarOverride(f.override), f.then.list()
 	if f.template {
 		f.in.Task, f.in.Template = "", name
 	}
-	if len(f.targets.Assets) > 0 || f.targets.Selector != "" {
+	if f.from != "" {
+		f.targets.FromRun = &hostler.FromRun{Step: f.fromStep, Hosts: f.fromHosts}
+		if id, err := runID(f.from); err == nil {
+			f.targets.FromRun.Run = id
+		} else {
+			f.targets.FromRun.Name = f.from
+		}
+	}
+	if len(f.targets.Assets) > 0 || f.targets.Selector != "" || f.from != "" {
 		f.in.Targets = &f.targets
 	}
 	var err error

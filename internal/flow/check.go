@@ -241,7 +241,7 @@ func (c *stepCheck) run() {
 	check.OneOf(f, c.path+".on_failure", s.OnFailure, "", hostler.OnFailureStop, hostler.OnFailureContinue,
 		hostler.OnFailureRollback)
 	c.undoes()
-	checkCondition(f, c.path+".when", s.When, c.look)
+	checkCondition(f, c.path+".when", s.When, runEnv, c.look)
 	f.Duration(c.path+".wait", s.Wait, maxWait)
 	c.actionOnly()
 	checkTarget(f, c.path+".target", s.Target)

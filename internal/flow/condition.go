@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -63,6 +64,23 @@ func Holds(condition string, values Values) (bool, error) {
 // runEnv are the names that conditions of steps know.
 var runEnv = map[string]any{"params": map[string]any{}, "run": map[string]any{}, "steps": map[string]any{}}
 
+// HoldsRequest evaluates a condition on what a request from outside tells.
+func HoldsRequest(condition string, roots []string, values Values) (bool, error) {
+	if condition == "" {
+		return true, nil
+	}
+	return holds(condition, objects(roots), plainValues(values))
+}
+
+// objects declares names of objects.
+func objects(names []string) map[string]any {
+	env := map[string]any{}
+	for _, name := range names {
+		env[name] = map[string]any{}
+	}
+	return env
+}
+
 // HoldsFor evaluates a condition on numbers by their names.
 func HoldsFor(condition string, numbers map[string]float64) (bool, error) {
 	env := make(map[string]any, len(numbers))
@@ -93,7 +111,7 @@ func holds(condition string, env, values map[string]any) (ok bool, err error) {
 
 // checkCondition refuses a condition that cannot be compiled, and calls fn for what it
 // looks up.
-func checkCondition(f *check.Fields, path, condition string, fn func(l lookup)) {
+func checkCondition(f *check.Fields, path, condition string, env map[string]any, fn func(l lookup)) {
 	if condition == "" {
 		return
 	}
@@ -101,7 +119,7 @@ func checkCondition(f *check.Fields, path, condition string, fn func(l lookup)) 
 		f.Add(path, "must be at most %d characters", "最多 %d 个字符", maxCondition)
 		return
 	}
-	tree, err := parseCondition(condition)
+	tree, err := parseCondition(condition, env)
 	if err != nil {
 		reason, _, _ := strings.Cut(err.Error(), "\n")
 		f.Add(path, "is not an expression that gives true or false: %s", "不是结果为真或假的表达式：%s", check.Key(reason))
@@ -124,13 +142,31 @@ func checkCondition(f *check.Fields, path, condition string, fn func(l lookup)) 
 	}
 }
 
-func parseCondition(condition string) (node ast.Node, err error) {
+// CheckRequest checks a condition, and look-ups in values of JSON by their paths, that see
+// the roots only: those of a request from outside, before anything is known of it.
+func CheckRequest(f *check.Fields, roots []string, condition string, values map[string]json.RawMessage) {
+	known := func(l lookup) {
+		f.Require(slices.Contains(roots, l.path[0]), l.at, "looks up %s: only %s are known here",
+			"取值 %s 未知：此处仅可使用 %s", check.Key(l.path[0]), strings.Join(roots, ", "))
+	}
+	checkCondition(f, "when", condition, objects(roots), known)
+	for _, at := range sortedKeys(values) {
+		v, err := decodeJSON(values[at])
+		if err != nil {
+			f.Add(at, "is not valid JSON", "不是合法的 JSON")
+			continue
+		}
+		f.Nest("", lookups(v, at, known)...)
+	}
+}
+
+func parseCondition(condition string, env map[string]any) (node ast.Node, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%v", p)
 		}
 	}()
-	if _, err := compile(condition, runEnv); err != nil {
+	if _, err := compile(condition, env); err != nil {
 		return nil, err
 	}
 	tree, err := parser.Parse(condition)

@@ -130,7 +130,7 @@ func OutputsUsed(s *hostler.Step) []string {
 		lookups(text, "", add)
 	}
 	var f check.Fields
-	checkCondition(&f, "", s.When, add)
+	checkCondition(&f, "", s.When, runEnv, add)
 	return ids
 }
 

@@ -43,7 +43,7 @@ var entryPoints = []Rule{
 // The APIs reach the store and the engine through app only. The framework in
 // api/rest knows no route, and no API imports another.
 var apis = []Rule{
-	{Package: "internal/api", May: []string{"internal/api/...", "internal/app", "internal/auth", "internal/stats"}},
+	{Package: "internal/api", May: []string{"internal/api/...", "internal/app", "internal/auth", "internal/inbound", "internal/stats"}},
 	{Package: "internal/api/rest", May: []string{"internal/auth", "internal/check", "internal/wait"}},
 	{Package: "internal/api/native", May: []string{
 		"internal/api/rest", "internal/app", "internal/auth", "internal/check", "internal/wait",
@@ -61,7 +61,7 @@ var apis = []Rule{
 var useCases = []Rule{
 	{Package: "internal/app", May: []string{
 		"internal/action", "internal/alert", "internal/assetfile", "internal/auditor", "internal/auth", "internal/channel", "internal/check",
-		"internal/destination", "internal/flow", "internal/outbox", "internal/resolve", "internal/schedule",
+		"internal/destination", "internal/flow", "internal/inbound", "internal/outbox", "internal/resolve", "internal/schedule",
 		"internal/risk", "internal/secret", "internal/selector", "internal/stats", "internal/store", "internal/store/schema",
 		"internal/webhook",
 	}},
@@ -136,6 +136,7 @@ var pureRules = []Rule{
 	{Package: "internal/alert", May: []string{"internal/check", "internal/stats"}},
 	{Package: "internal/assetfile", May: []string{"internal/check"}},
 	{Package: "internal/auditchain"},
+	{Package: "internal/inbound"},
 	{Package: "internal/channel", May: []string{"internal/check"}},
 	{Package: "internal/flow", May: []string{"internal/check", "internal/selector"}},
 	{Package: "internal/schedule", May: []string{"internal/check"}},

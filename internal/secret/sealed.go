@@ -3,6 +3,7 @@ package secret
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"hostler.dev/hostler"
 )
@@ -31,6 +32,11 @@ func JobOwner(project hostler.ProjectID, id hostler.JobID) Owner {
 // WebhookOwner is the row of a webhook.
 func WebhookOwner(project hostler.ProjectID, id hostler.WebhookID) Owner {
 	return Owner{project, "webhook " + id.String()}
+}
+
+// InboundOwner is the row of an inbound trigger.
+func InboundOwner(project hostler.ProjectID, id int64) Owner {
+	return Owner{project, "inbound " + strconv.FormatInt(id, 10)}
 }
 
 // SealJSON seals v, encoded as JSON, for its owner.

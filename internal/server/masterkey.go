@@ -266,6 +266,8 @@ func ownerOf(table string, row store.SealedRow) secret.Owner {
 	switch table {
 	case "webhook":
 		return secret.WebhookOwner(row.Project, hostler.WebhookID(row.ID))
+	case "inbound":
+		return secret.InboundOwner(row.Project, row.ID)
 	case "job_target":
 		return secret.JobOwner(row.Project, hostler.JobID(row.ID))
 	default:

@@ -160,7 +160,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	resolver := resolve.New(resolve.Config{Store: s.store.ForWork(), Actions: s.node.Actions(), Box: box, Log: log})
 	s.app = app.New(app.Config{
 		Restricted: restricted, Store: s.store, Actions: s.node.Actions(), Box: box, Stream: s.stream,
-		Auditor: s.auditor, Plan: resolver.Plan, Log: log,
+		Auditor: s.auditor, Plan: resolver.Plan, PublicURL: cfg.PublicURL, Log: log,
 	})
 	live := &stats.Live{}
 	s.notifier = notify.New(notify.Config{

@@ -75,12 +75,13 @@ type SealedRow struct {
 var sealedTables = map[string]string{
 	"credential": `credential`,
 	"webhook":    `webhook`,
+	"inbound":    `inbound`,
 	"job_target": `(SELECT t.job AS id, j.project AS project, t.sealed AS sealed
 FROM job_target t JOIN job j ON j.id = t.job)`,
 }
 
 // SealedTables lists the tables with sealed values.
-func SealedTables() []string { return []string{"credential", "webhook", "job_target"} }
+func SealedTables() []string { return []string{"credential", "webhook", "inbound", "job_target"} }
 
 // SealedOtherwise lists values of a table after an id that do not begin with a prefix.
 func (tx *Tx) SealedOtherwise(table string, after int64, prefix []byte, limit int) ([]SealedRow, error) {

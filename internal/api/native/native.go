@@ -64,7 +64,7 @@ func Routes(cfg Config) []rest.Route {
 	return slices.Concat(
 		a.callerRoutes(), a.projectRoutes(), a.userRoutes(), a.roleRoutes(), a.commandRuleRoutes(), a.keyRoutes(),
 		a.assetRoutes(), a.assetFileRoutes(), a.hostKeyRoutes(), a.credentialRoutes(),
-		a.actionRoutes(), a.jobRoutes(), a.flowRoutes(), a.scheduleRoutes(), a.calendarRoutes(), a.statsRoutes(), a.alertRoutes(), a.logRoutes(), a.artefactRoutes(), a.eventRoutes(),
+		a.actionRoutes(), a.jobRoutes(), a.flowRoutes(), a.scheduleRoutes(), a.inboundRoutes(), a.calendarRoutes(), a.statsRoutes(), a.alertRoutes(), a.logRoutes(), a.artefactRoutes(), a.eventRoutes(),
 		a.queueRoutes(), a.laneRoutes(), a.dispatchRoutes(), a.workerRoutes(), a.webhookRoutes(), a.channelRoutes(), a.deliveryRoutes(), a.auditRoutes(),
 	)
 }

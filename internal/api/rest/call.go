@@ -160,11 +160,19 @@ func (s *core) login(ctx context.Context, r *http.Request, d *Dialect, key, proj
 	default:
 		return auth.Caller{}, err
 	}
-	c.Lang = langOf(r, d)
+	c.Origin, c.Lang = originOf(r), langOf(r, d)
 	if info := infoOf(r); info != nil {
 		info.caller = c
 	}
 	return c, nil
+}
+
+// originOf tells the command line, which names itself, from other programs.
+func originOf(r *http.Request) string {
+	if strings.HasPrefix(r.UserAgent(), "hostler-cli/") {
+		return "cli"
+	}
+	return "api"
 }
 
 // keyAndProject returns the key of a request, and the project that it names.

@@ -206,6 +206,9 @@ func WrongSecret(r *http.Request) error {
 	return nil
 }
 
+// ClientAddr is the address of the client of a request to a plain route.
+func ClientAddr(r *http.Request) string { return infoOf(r).core.clientAddr(r) }
+
 func errManyKeys() error {
 	e := hostler.Errorf(hostler.CodeRateLimited,
 		"too many API keys or links that are not valid were sent from this address; try again later",

@@ -100,6 +100,6 @@ func (w *watches) change(one *watch, c auth.Caller) <-chan struct{} {
 
 // rightsOf is the part of a caller that is the same for all requests with its key.
 func rightsOf(c auth.Caller) auth.Caller {
-	c.Remote, c.Lang = "", ""
+	c.Remote, c.Origin, c.Lang = "", "", ""
 	return c
 }
