@@ -296,10 +296,8 @@ func (a *app) readStartFlags(f *startFlags, name string) error {
 	}
 	if f.from != "" {
 		f.targets.FromRun = &hostler.FromRun{Step: f.fromStep, Hosts: f.fromHosts}
-		if id, err := runID(f.from); err == nil {
-			f.targets.FromRun.Run = id
-		} else {
-			f.targets.FromRun.Name = f.from
+		if f.targets.FromRun.Run.UnmarshalText([]byte(f.from)) != nil {
+			f.targets.FromRun.Run, f.targets.FromRun.Name = 0, f.from
 		}
 	}
 	if len(f.targets.Assets) > 0 || f.targets.Selector != "" || f.from != "" {
