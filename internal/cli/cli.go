@@ -50,6 +50,8 @@ type app struct {
 
 	// Global flags.
 	url, project, context, output string
+	noHeaders, absolute           bool
+	empty                         hostler.Text // what to do when a list is empty
 }
 
 // Main runs the command with the process's arguments and streams and returns
@@ -107,8 +109,10 @@ hostler job run check_port --asset web1 --arg port=22 --wait`,
 		a.eventsCmd(), a.webhookCmd(), a.channelCmd(), a.deliveryCmd(),
 		a.ruleCmd(), a.userCmd(), a.roleCmd(), a.keyCmd(), a.whoamiCmd(), a.canCmd(), a.projectCmd(), a.auditCmd(),
 		a.backupCmd(), a.restoreCmd(), a.doctorCmd(), a.benchCmd(),
-		a.contextCmd(), a.completionCmd(), a.versionCmd(),
+		a.statusCmd(), a.contextCmd(), a.completionCmd(), a.versionCmd(),
 	)
+	root.Version = version
+	addAliases(root)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	a.globalFlags(root)
@@ -124,8 +128,11 @@ func (a *app) globalFlags(root *cobra.Command) {
 	fs.StringVar(&a.context, "context", "", a.t("saved context to use (HOSTLER_CONTEXT)",
 		"使用的上下文（HOSTLER_CONTEXT）"))
 	fs.StringVarP(&a.output, "output", "o", "table",
-		a.t("output format: table, json or yaml", "输出格式：table、json 或 yaml"))
-	a.complete(root, "output", fixed("table", "json", "yaml"))
+		a.t("output format: table, json or yaml; of lists also csv, name or wide",
+			"输出格式：table、json 或 yaml；列表还可用 csv、name 或 wide"))
+	fs.BoolVar(&a.noHeaders, "no-headers", false, a.t("tables and CSV without a heading", "表格和 CSV 不输出表头"))
+	fs.BoolVar(&a.absolute, "absolute", false, a.t("show dates, also on a terminal", "在终端上也显示日期"))
+	a.complete(root, "output", fixed("table", "json", "yaml", "csv", "name", "wide"))
 	a.complete(root, "context", contextNames)
 	a.complete(root, "project", a.projectNames())
 }

@@ -157,7 +157,7 @@ func TestErrorsOfUseAreBilingual(t *testing.T) {
 		{"job", "list", "--state"},
 		{"job", "list", "--limit", "many"},
 		{"events", "--after", "-5"},
-		{"asset", "list", "--label", "x"},
+		{"asset", "add", "w", "--label", "x"},
 		{"job", "get", "7"},
 		{"job", "cancel"},
 	} {
@@ -221,11 +221,11 @@ func TestChineseFlagsAreAligned(t *testing.T) {
 // TestFlagErrorsInChinese checks that Chinese errors have no English words of pflag.
 func TestFlagErrorsInChinese(t *testing.T) {
 	for want, args := range map[string][]string{
-		"没有选项 --nonsense；参见 'hostler job list --help'":                        {"job", "list", "--nonsense"},
-		"没有选项 -x；参见 'hostler job list --help'":                                {"job", "list", "-x"},
-		"选项 --state 需要一个值；参见 'hostler job list --help'":                       {"job", "list", "--state"},
-		"选项 --limit 的值 \"many\" 无效；参见 'hostler job list --help'":              {"job", "list", "--limit", "many"},
-		"选项 --label 的值 \"x\" 无效：请写成 key=value；参见 'hostler asset list --help'": {"asset", "list", "--label", "x"},
+		"没有选项 --nonsense；参见 'hostler job list --help'":                       {"job", "list", "--nonsense"},
+		"没有选项 -x；参见 'hostler job list --help'":                               {"job", "list", "-x"},
+		"选项 --state 需要一个值；参见 'hostler job list --help'":                      {"job", "list", "--state"},
+		"选项 --limit 的值 \"many\" 无效；参见 'hostler job list --help'":             {"job", "list", "--limit", "many"},
+		"选项 --label 的值 \"x\" 无效：请写成 key=value；参见 'hostler asset add --help'": {"asset", "add", "w", "--label", "x"},
 	} {
 		a, _, err := newApp(hostler.LangZH)
 		if a.run(t.Context(), args); err.String() != "hostler: "+want+"\n" {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -58,20 +59,73 @@ func (a *app) cmd(use string, d doc, run serverAction) *cobra.Command {
 func (a *app) localCmd(use string, d doc, run func(ctx context.Context, args []string) error) *cobra.Command {
 	c := a.bare(use, d)
 	c.Args = countArgs(use)
+	deletes, yes := c.Name() == "delete", false
+	if deletes {
+		c.Flags().BoolVarP(&yes, "yes", "y", false, a.t("do not ask", "不询问"))
+	}
 	if _, most := arity(use); most == 0 {
 		c.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		formats := []string{"json", "yaml"}
-		if cmd.Annotations[writesCSV] != "" {
+		if cmd.Annotations[writesCSV] != "" || cmd.Name() == "list" {
 			formats = append(formats, "csv")
+		}
+		if cmd.Name() == "list" {
+			formats = append(formats, "name", "wide")
+			a.empty = emptyLists[cmd.Parent().Name()]
 		}
 		if err := a.checkOutput(formats...); err != nil {
 			return err
 		}
+		if deletes && !yes && a.interactive() && !a.confirm(
+			fmt.Sprintf("Delete %s? [y/N] ", term.Escape(strings.Join(args, ", "))),
+			fmt.Sprintf("确定删除 %s？[y/N] ", term.Escape(strings.Join(args, "、")))) {
+			a.note("nothing was deleted", "未删除")
+			return &outcomeError{exitNotSucceeded}
+		}
 		return run(cmd.Context(), args)
 	}
 	return c
+}
+
+// emptyLists tell what to do when a list is empty, by its group.
+var emptyLists = map[string]hostler.Text{
+	"asset": txt("no assets; add one with 'hostler asset add NAME --address ADDRESS', or many with 'hostler asset import FILE'",
+		"没有资产；用 'hostler asset add 名称 --address 地址' 添加，或用 'hostler asset import 文件' 批量导入"),
+	"credential": txt("no credentials; add one with 'hostler credential add NAME --kind ssh_key --username USER --file KEY'",
+		"没有凭据；用 'hostler credential add 名称 --kind ssh_key --username 用户 --file 密钥' 添加"),
+	"job":      txt("no job matches; run one with 'hostler run -l LABEL -- COMMAND'", "没有符合条件的作业；用 'hostler run -l 标签 -- 命令' 执行"),
+	"run":      txt("no run matches; 'hostler run -l LABEL -- COMMAND' starts one", "没有符合条件的执行；用 'hostler run -l 标签 -- 命令' 启动"),
+	"schedule": txt("no schedules; see 'hostler schedule add --help'", "没有计划；参见 'hostler schedule add --help'"),
+	"template": txt("no templates; publish one with 'hostler apply -f FILE'", "没有模板；用 'hostler apply -f 文件' 发布"),
+	"task":     txt("no tasks; publish one with 'hostler apply -f FILE'", "没有任务；用 'hostler apply -f 文件' 发布"),
+	"webhook":  txt("no webhooks; see 'hostler webhook add --help'", "没有回调；参见 'hostler webhook add --help'"),
+	"context": txt("no contexts; add one with 'hostler context add NAME --url URL'",
+		"没有上下文；用 'hostler context add 名称 --url URL' 添加"),
+}
+
+// aliases are other words for the verbs of the commands.
+var aliases = map[string][]string{
+	"list": {"ls"}, "get": {"show", "describe"}, "show": {"get", "describe"}, "delete": {"rm", "remove"},
+	"add": {"create", "new"}, "create": {"add", "new"}, "set": {"update", "edit"}, "run": {"r"},
+}
+
+// addAliases gives each command the aliases that no other command of its group has.
+func addAliases(root *cobra.Command) {
+	eachCommand(root, func(group *cobra.Command) {
+		var taken []string
+		for _, c := range group.Commands() {
+			taken = append(taken, c.Name())
+		}
+		for _, c := range group.Commands() {
+			for _, alias := range aliases[c.Name()] {
+				if !slices.Contains(taken, alias) {
+					c.Aliases, taken = append(c.Aliases, alias), append(taken, alias)
+				}
+			}
+		}
+	})
 }
 
 // writesCSV is the annotation of commands that take -o csv.

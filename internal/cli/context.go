@@ -122,7 +122,7 @@ echo, or read from standard input with --stdin.`,
 			`添加或替换上下文，地址取自 --url。密钥在终端无回显地询问，或用 --stdin 从标准输入读取。`),
 		example: `hostler context add prod --url https://hostler.example.com
 hostler context add prod --url https://hostler.example.com --ca-file ca.pem --stdin < key`,
-	}, func(_ context.Context, args []string) error {
+	}, func(ctx context.Context, args []string) error {
 		if _, err := client.New(a.url, ""); err != nil {
 			return err
 		}
@@ -130,8 +130,16 @@ hostler context add prod --url https://hostler.example.com --ca-file ca.pem --st
 		if err != nil {
 			return err
 		}
+		entry := clicontext.Context{URL: a.url, Key: key, Project: a.project, CAFile: ca}
+		if err := a.verifyContext(ctx, entry); err != nil {
+			return err
+		}
 		return changeContexts(func(f *clicontext.File) error {
-			f.Contexts[args[0]] = clicontext.Context{URL: a.url, Key: key, Project: a.project, CAFile: ca}
+			f.Contexts[args[0]] = entry
+			if _, ok := f.Contexts[f.Current]; !ok {
+				f.Current = args[0]
+				a.note("%s is the current context", "当前上下文为 %s", args[0])
+			}
 			return nil
 		})
 	})
@@ -140,6 +148,33 @@ hostler context add prod --url https://hostler.example.com --ca-file ca.pem --st
 		a.t("PEM certificates to trust besides the system's", "除系统证书外还信任的 PEM 证书文件"))
 	fs.BoolVar(&from.stdin, "stdin", false, a.t("read the key from standard input", "从标准输入读取密钥"))
 	return cmd
+}
+
+// verifyContext refuses a key that the server does not know. A server that does not answer now
+// is only noted.
+func (a *app) verifyContext(ctx context.Context, entry clicontext.Context) error {
+	opts := []client.Option{client.WithLang(a.lang), client.WithProject(entry.Project), client.WithRetries(0)}
+	if entry.CAFile != "" {
+		h, err := clientTrusting(entry.CAFile)
+		if err != nil {
+			return err
+		}
+		opts = append(opts, client.WithHTTPClient(h))
+	}
+	c, err := client.New(entry.URL, entry.Key, opts...)
+	if err != nil {
+		return err
+	}
+	me, err := c.Me(ctx)
+	switch {
+	case err == nil:
+		a.note("%s: %s in the project %s", "%s：%s，项目 %s", entry.URL, me.User, me.Project)
+	case hostler.CodeOf(err) == hostler.CodeUnauthenticated, hostler.CodeOf(err) == hostler.CodeForbidden:
+		return err
+	default:
+		a.note("saved without a check: %v", "已保存，但未能验证：%v", err)
+	}
+	return nil
 }
 
 // contextDelete is 'hostler context delete'. Deleting the current context leaves none

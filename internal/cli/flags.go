@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"encoding"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,7 +82,16 @@ func (f durationFlag) String() string {
 	return f.d.String()
 }
 func (f durationFlag) Type() string       { return "duration" }
-func (f durationFlag) Set(s string) error { return f.d.UnmarshalText([]byte(s)) }
+func (f durationFlag) Set(s string) error { return cmp.Or(checkUnit(s), f.d.UnmarshalText([]byte(s))) }
+
+// checkUnit refuses a number without a unit: people mean minutes as often as seconds.
+func checkUnit(s string) error {
+	if n, err := strconv.ParseFloat(s, 64); err != nil || n == 0 {
+		return nil //nolint:nilerr // not a number
+	}
+	return hostler.Errorf(hostler.CodeInvalid, "%s has no unit: write %ss, %sm, %sh or %sd",
+		"%s 没有单位：请写成 %ss、%sm、%sh 或 %sd", s, s, s, s, s)
+}
 
 // timeFlag takes a time: RFC 3339, a date with or without a time of day, or how
 // long ago, such as 2h.
@@ -97,6 +108,13 @@ func (f timeFlag) String() string { return "" }
 func (f timeFlag) Type() string   { return "time" }
 
 func (f timeFlag) Set(s string) error {
+	if err := checkUnit(s); err != nil {
+		return err
+	}
+	if t, ok := namedTime(s, f.now()); ok {
+		*f.t = &t
+		return nil
+	}
 	if d, err := hostler.ParseDuration(s); err == nil {
 		t := f.now().Add(-d)
 		*f.t = &t
@@ -109,8 +127,26 @@ func (f timeFlag) Set(s string) error {
 		}
 	}
 	return hostler.Errorf(hostler.CodeInvalid,
-		"write a time such as 2026-01-31 18:00, or how long ago, such as 2h",
-		"时间请写成 2026-01-31 18:00，或如 2h 表示多久以前")
+		"write a time such as 2026-01-31 18:00, 09:00, today or yesterday, or a span such as 2h",
+		"时间请写成 2026-01-31 18:00、09:00、today 或 yesterday，或时长如 2h")
+}
+
+// namedTime reads a day by its name, at midnight, or a time of today: 09:00.
+func namedTime(s string, now time.Time) (time.Time, bool) {
+	day := startOfDay(now)
+	switch s {
+	case "now":
+		return now, true
+	case "today", "今天":
+		return day, true
+	case "yesterday", "昨天":
+		return day.AddDate(0, 0, -1), true
+	case "tomorrow", "明天":
+		return day.AddDate(0, 0, 1), true
+	}
+	t, err := time.ParseInLocation("15:04", s, time.Local)
+	y, m, d := day.Date()
+	return time.Date(y, m, d, t.Hour(), t.Minute(), 0, 0, time.Local), err == nil
 }
 
 // statesFlag takes job states, separated by commas or repeated.

@@ -51,6 +51,12 @@ func (a *app) localise(root *cobra.Command) {
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		text := flagError(err)
+		if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
+			var known []string
+			cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+			en, zh := didYouMean(e.GetSpecifiedName(), known)
+			text.EN, text.ZH = text.EN+en, text.ZH+zh
+		}
 		return hostler.Errorf(hostler.CodeInvalid,
 			"%[1]s; see '%[3]s --help'", "%[2]s；参见 '%[3]s --help'", text.EN, text.ZH, cmd.CommandPath())
 	})
@@ -61,6 +67,8 @@ func (a *app) localise(root *cobra.Command) {
 		template = chineseTemplate.Replace(template)
 	}
 	template = strings.Replace(template, "for more information about a command.", "for help on a command.", 1)
+	root.InitDefaultVersionFlag()
+	root.Flags().Lookup("version").Usage = a.t("show the version of this command", "显示此命令的版本")
 	eachCommand(root, func(c *cobra.Command) {
 		c.InitDefaultHelpFlag()
 		c.Flags().Lookup("help").Usage = a.t("show this help", "显示帮助")

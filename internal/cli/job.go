@@ -3,7 +3,9 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,9 +41,11 @@ func (a *app) jobColumns() []column[hostler.Job] {
 		col("action", "动作", func(j hostler.Job) string { return j.Action }),
 		col("asset", "资产", func(j hostler.Job) string { return dash(j.AssetName) }),
 		col("state", "状态", func(j hostler.Job) string { return a.state(j.State) }),
-		col("queue", "队列", func(j hostler.Job) string { return j.Queue }),
-		col("attempt", "尝试", func(j hostler.Job) string { return fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts) }),
-		col("duration", "耗时", duration),
+		col("by", "创建者", func(j hostler.Job) string { return dash(j.CreatedBy) }),
+		col("what", "内容", func(j hostler.Job) string { return term.Truncate(jobWhat(j), 40) }),
+		wideCol("queue", "队列", func(j hostler.Job) string { return j.Queue }),
+		wideCol("attempt", "尝试", func(j hostler.Job) string { return fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts) }),
+		wideCol("duration", "耗时", duration),
 		col("created", "创建时间", func(j hostler.Job) string { return localTime(j.CreatedAt) }),
 		col("outcome", "结果", func(j hostler.Job) string { return term.Truncate(a.outcome(j), 70) }),
 	}
@@ -50,7 +54,9 @@ func (a *app) jobColumns() []column[hostler.Job] {
 // jobDetails are the columns of a single job: those of a listing, with the result
 // and the error in full.
 func (a *app) jobDetails() []column[hostler.Job] {
-	cols := slices.DeleteFunc(a.jobColumns(), func(c column[hostler.Job]) bool { return c.head.EN == "outcome" })
+	cols := slices.DeleteFunc(a.jobColumns(), func(c column[hostler.Job]) bool {
+		return c.head.EN == "outcome" || c.head.EN == "by" || c.head.EN == "what"
+	})
 	return append(cols,
 		col("started", "开始时间", func(j hostler.Job) string { return optionalTime(j.StartedAt) }),
 		col("ended", "结束时间", func(j hostler.Job) string { return optionalTime(j.EndedAt) }),
@@ -67,6 +73,25 @@ func (a *app) jobDetails() []column[hostler.Job] {
 		col("result", "返回值", func(j hostler.Job) string { return dash(string(j.Result)) }),
 		col("error", "错误", func(j hostler.Job) string { return dash(a.jobError(j)) }),
 	)
+}
+
+// jobWhat is what a job runs in a few words: its command, or the first line of its script, or
+// its arguments.
+func jobWhat(j hostler.Job) string {
+	var args map[string]any
+	if json.Unmarshal(j.Args, &args) != nil || len(args) == 0 {
+		return "-"
+	}
+	for _, name := range []string{"command", "script"} {
+		if text, ok := args[name].(string); ok {
+			return firstLine(strings.TrimPrefix(text, "#!/bin/sh\n"))
+		}
+	}
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(args)) {
+		parts = append(parts, fmt.Sprintf("%s=%v", k, args[k]))
+	}
+	return strings.Join(parts, " ")
 }
 
 // jobIDs completes the ids of jobs in the given states, or in any.
@@ -121,11 +146,14 @@ func (a *app) jobFilterFlags(cmd *cobra.Command, f *hostler.JobFilter, states bo
 	fs.StringVar(&f.Queue, "queue", "", a.t("only jobs of this queue", "只选此队列的作业"))
 	fs.StringVar(&f.Action, "action", "", a.t("only jobs of this action", "只选此动作的作业"))
 	fs.StringVar(&f.Asset, "asset", "", a.t("only jobs on this asset", "只选此资产的作业"))
+	fs.StringVar(&f.User, "user", "", a.t("only jobs that this user created", "只选此用户创建的作业"))
+	a.selectorFlag(cmd, &f.Selector)
+	a.complete(cmd, "user", userNames)
 	fs.StringVar(&f.Lane, "lane", "", a.t("only jobs of this lane", "只选此通道的作业"))
 	fs.Var(idFlag{&f.Run}, "run", a.t("only jobs of this run", "只选此批次的作业"))
 	fs.Var(timeFlag{&f.Since, a.now}, "since",
-		a.t("created at or after this time, such as 2h or 2026-01-31",
-			"在此时间之后创建，如 2h 或 2026-01-31"))
+		a.t("created at or after this time, such as 2h, yesterday, 09:00 or 2026-01-31",
+			"在此时间之后创建，如 2h、yesterday、09:00 或 2026-01-31"))
 	fs.Var(timeFlag{&f.Until, a.now}, "until", a.t("created before this time", "在此时间之前创建"))
 	a.complete(cmd, "queue", queueNames)
 	a.complete(cmd, "action", actionNames)

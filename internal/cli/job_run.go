@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -131,7 +132,7 @@ func (a *app) completeRequest(ctx context.Context, c *client.Client, f *runFlags
 	if len(f.args) > 0 || !isProgram(f.req.Action) {
 		info, err := c.Action(ctx, f.req.Action)
 		if err != nil {
-			return err
+			return noAction(ctx, c, f.req.Action, err)
 		}
 		f.req.Args, err = buildArgs(base, f.args, info.Schema)
 		if err != nil {
@@ -152,6 +153,22 @@ func (a *app) completeRequest(ctx context.Context, c *client.Client, f *runFlags
 		f.req.MaxAttempts = f.retries + 1
 	}
 	return nil
+}
+
+// noAction adds the names of actions that a misspelled one may mean to its error.
+func noAction(ctx context.Context, c *client.Client, name string, err error) error {
+	e, ok := errors.AsType[*hostler.Error](err)
+	if !ok || e.Code != hostler.CodeNotFound {
+		return err
+	}
+	known, listErr := actionNames(ctx, c)
+	if listErr != nil {
+		return err
+	}
+	en, zh := didYouMean(name, known)
+	cp := *e
+	cp.Text.EN, cp.Text.ZH = e.Text.EN+en, e.Text.ZH+zh
+	return &cp
 }
 
 func (a *app) createJobs(ctx context.Context, c *client.Client, f *runFlags) (err error) {

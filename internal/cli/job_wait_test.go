@@ -236,7 +236,7 @@ func TestRequestOfJobRun(t *testing.T) {
 	}
 	want := hostler.JobRequest{
 		Action: "ssh_command", Args: []byte(`{"port":22}`),
-		Assets: []string{"a", "b"}, Labels: map[string]string{"role": "web"},
+		Assets: []string{"a", "b"}, Selector: "role=web",
 		Queue: "bulk", Lane: "none", Priority: 2, Timeout: hostler.Duration(10 * time.Minute), MaxAttempts: 3,
 		Delay: hostler.Duration(5 * time.Second), TTL: hostler.Duration(time.Hour), OnLost: hostler.OnLostFail,
 	}

@@ -1,10 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/csv"
 	"fmt"
+	"io"
 	"maps"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -20,11 +25,20 @@ import (
 type column[T any] struct {
 	head hostler.Text
 	cell func(T) string
+	wide bool // not in lists on narrow terminals
+}
+
+// wideFrom is the width of a terminal on which lists have all columns.
+const wideFrom = 120
+
+// wideCol makes a column that lists have on wide terminals only.
+func wideCol[T any](en, zh string, cell func(T) string) column[T] {
+	return column[T]{txt(en, zh), cell, true}
 }
 
 // col makes a column with a heading in both languages.
 func col[T any](en, zh string, cell func(T) string) column[T] {
-	return column[T]{txt(en, zh), cell}
+	return column[T]{txt(en, zh), cell, false}
 }
 
 // list writes items in the format that -o selects.
@@ -32,20 +46,158 @@ func list[T any](a *app, items []T, cols []column[T]) error {
 	if items == nil {
 		items = []T{} // [] in JSON, not null
 	}
-	if a.output != "table" {
+	switch a.output {
+	case "table", "wide":
+	case "csv":
+		return writeCSV(a, items, cols)
+	case "name":
+		for _, it := range items {
+			fmt.Fprintln(a.out, term.Escape(cols[0].cell(it)))
+		}
+		return nil
+	default:
 		return a.structured(items)
 	}
+	if len(items) == 0 && a.empty.EN != "" {
+		a.note("%s", "%s", a.empty.In(a.lang))
+		return nil
+	}
+	t := term.Table{Paint: a.paintState}
+	if a.output == "table" {
+		t.Width = term.Columns(a.out)
+		if t.Width > 0 && t.Width < wideFrom {
+			cols = slices.DeleteFunc(slices.Clone(cols), func(c column[T]) bool { return c.wide })
+		}
+	}
+	if !a.noHeaders {
+		t.Head = heads(a, cols)
+	}
+	relative := term.IsTerminal(a.out) && !a.absolute
+	for _, it := range items {
+		row := make([]string, len(cols))
+		for i, c := range cols {
+			if row[i] = c.cell(it); relative {
+				row[i] = a.relativeTime(row[i])
+			}
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return a.paged(len(t.Rows)+1, t.Write)
+}
+
+// heads are the headings of a table.
+func heads[T any](a *app, cols []column[T]) []string {
 	head := make([]string, len(cols))
 	for i, c := range cols {
 		head[i] = strings.ToUpper(c.head.In(a.lang))
 	}
-	rows := make([][]string, len(items))
-	for i, it := range items {
-		for _, c := range cols {
-			rows[i] = append(rows[i], c.cell(it))
+	return head
+}
+
+// writeCSV writes a list as CSV, with headings that do not depend on the language.
+func writeCSV[T any](a *app, items []T, cols []column[T]) error {
+	w := csv.NewWriter(a.out)
+	row := make([]string, len(cols))
+	if !a.noHeaders {
+		for i, c := range cols {
+			row[i] = strings.ReplaceAll(c.head.EN, " ", "_")
+		}
+		if err := w.Write(row); err != nil {
+			return err
 		}
 	}
-	return term.WriteTable(a.out, head, rows)
+	for _, it := range items {
+		for i, c := range cols {
+			if row[i] = csvCell(c.cell(it)); row[i] == "-" || row[i] == "'-" {
+				row[i] = ""
+			}
+		}
+		if err := w.Write(row); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// relativeTime shows a cell with a time as how long ago it was; other cells stay.
+func (a *app) relativeTime(cell string) string {
+	t, err := time.ParseInLocation(time.DateTime, cell, time.Local)
+	if err != nil {
+		return cell
+	}
+	ago, past := a.now().Sub(t), true
+	if ago < 0 {
+		ago, past = -ago, false
+	}
+	span := ""
+	switch {
+	case ago < time.Minute:
+		span = fmt.Sprintf("%ds", int(ago.Seconds()))
+	case ago < time.Hour:
+		span = fmt.Sprintf("%dm", int(ago.Minutes()))
+	case ago < 48*time.Hour:
+		span = fmt.Sprintf("%dh", int(ago.Hours()))
+	case ago < 60*24*time.Hour:
+		span = fmt.Sprintf("%dd", int(ago.Hours()/24))
+	default:
+		return t.Format(time.DateOnly)
+	}
+	if past {
+		return fmt.Sprintf(a.t("%s ago", "%s 前"), span)
+	}
+	return fmt.Sprintf(a.t("in %s", "%s 后"), span)
+}
+
+// paintState colours a cell that is a state, on a terminal that shows colours.
+func (a *app) paintState(cell, padded string) string {
+	if !term.HasColor(a.out) {
+		return padded
+	}
+	color := ""
+	switch {
+	case cell == "":
+	case cell == "succeeded" || cell == a.state(hostler.StateSucceeded):
+		color = "32"
+	case cell == "failed" || cell == a.state(hostler.StateFailed) || cell == "rejected":
+		color = "31"
+	case cell == "running" || cell == a.state(hostler.StateRunning):
+		color = "36"
+	case cell == "unknown" || cell == a.state(hostler.StateUnknown) || cell == "waiting" || cell == "paused":
+		color = "33"
+	case cell == "cancelled" || cell == "expired" || cell == a.state(hostler.StateCancelled):
+		color = "90"
+	}
+	if color == "" {
+		return padded
+	}
+	return "\x1b[" + color + "m" + padded + "\x1b[0m"
+}
+
+// paged writes so many lines: through a pager if the terminal has not as many. HOSTLER_PAGER or
+// PAGER name it; empty or cat is none.
+func (a *app) paged(lines int, write func(io.Writer) error) error {
+	pager, set := os.LookupEnv("HOSTLER_PAGER")
+	if !set {
+		if pager, set = os.LookupEnv("PAGER"); !set {
+			pager = "less"
+		}
+	}
+	if !term.IsTerminal(a.out) || !term.IsTerminal(a.in) || lines < term.Rows(a.out) || pager == "" || pager == "cat" {
+		return write(a.out)
+	}
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return err
+	}
+	cmd := exec.Command("sh", "-c", pager) //nolint:gosec,noctx // the person's own; an interrupt is the pager's
+	cmd.Env = append(os.Environ(), "LESS=-FRX")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(b.Bytes()), a.out, a.err
+	if cmd.Run() != nil {
+		_, err := a.out.Write(b.Bytes())
+		return err
+	}
+	return nil
 }
 
 // one writes a single object in the format that -o selects: in a table, one line

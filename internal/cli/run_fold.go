@@ -101,9 +101,8 @@ func (f *folder) end() error {
 		}
 	}
 	for _, g := range bad {
-		reason, rest, _ := strings.Cut(g.text, "\n")
-		f.head("31", f.a.hostsAre(g.hosts, "failed", "失败"), g.hosts, reason)
-		f.body(rest)
+		f.head("31", f.a.hostsAre(g.hosts, "failed", "失败"), g.hosts)
+		f.body(g.text)
 	}
 	return nil
 }
@@ -118,10 +117,10 @@ func (f *folder) print(g, most *sameOutput) error {
 	case single && (most == nil || most == g):
 		fmt.Fprintf(f.a.out, "%s | %s\n", f.paint("1", g.hosts[0]), term.EscapeLines(strings.TrimSuffix(g.text, "\n")))
 	case most == nil || most == g:
-		f.head("32", f.a.hostsAre(g.hosts, "", ""), g.hosts, "")
+		f.head("32", f.a.hostsAre(g.hosts, "", ""), g.hosts)
 		f.body(g.text)
 	default:
-		f.head("33", f.a.hostsAre(g.hosts, "differ", "不同"), g.hosts, "")
+		f.head("33", f.a.hostsAre(g.hosts, "differ", "不同"), g.hosts)
 		if most.forgot {
 			f.body(g.text)
 			break
@@ -164,16 +163,13 @@ func (a *app) hostsAre(hosts []string, en, zh string) string {
 }
 
 // head prints the line above the output of a group, within the width of the terminal.
-func (f *folder) head(color, count string, hosts []string, reason string) {
+func (f *folder) head(color, count string, hosts []string) {
 	names := strings.Join(hosts[:min(len(hosts), foldedHosts)], ", ")
 	if n := len(hosts) - foldedHosts; n > 0 {
 		names += fmt.Sprintf(", … (+%d)", n)
 	}
-	if reason != "" {
-		reason = ": " + reason
-	}
-	line := term.Escape(names + reason)
-	if width := term.Columns(f.a.out); width > 0 && reason == "" {
+	line := term.Escape(names)
+	if width := term.Columns(f.a.out); width > 0 {
 		line = term.Truncate(line, max(10, width-term.Width(count)-3))
 	}
 	fmt.Fprintf(f.a.out, "%s: %s\n", f.paint(color, count), line)

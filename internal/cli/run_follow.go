@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,45 +61,55 @@ func (a *app) followRun(ctx context.Context, c *client.Client, id hostler.RunID,
 	}
 }
 
+// live is what the view shows of a run.
+type live struct {
+	counts          hostler.RunSummary
+	took            time.Duration
+	running, failed []hostler.Job // the newest
+	why             string        // they wait
+}
+
 // liveView are the lines of the view, each within the width of the terminal.
 func (a *app) liveView(
 	ctx context.Context, c *client.Client, r hostler.Run, began time.Time, idle bool,
 ) ([]string, error) {
-	width := max(20, term.Columns(a.err)-1)
-	took := a.now().Sub(began).Round(time.Second)
-	lines := []string{fmt.Sprintf("%s · %s", a.countsByState(r.RunSummary), took)}
+	v := live{counts: r.RunSummary, took: a.now().Sub(began)}
 	if r.States[hostler.StateRunning] > 0 {
 		l, err := c.Jobs(ctx, hostler.JobFilter{Run: r.Run, States: []hostler.State{hostler.StateRunning}},
 			hostler.Page{Limit: liveRunning})
 		if err != nil {
 			return nil, err
 		}
-		hosts := strings.Join(names(l.Items, func(j hostler.Job) string { return j.AssetName }), ", ")
-		if len(l.Items) > 0 {
-			lines = append(lines, a.t("running: ", "运行中：")+hosts)
-		}
+		v.running = l.Items
 	} else if idle {
-		if why := a.whyWaiting(ctx, c, r.Run); why != "" {
-			lines = append(lines, a.t("waiting: ", "等待中：")+why)
-		}
+		v.why = a.whyWaiting(ctx, c, r.Run)
 	}
-	failed := 0
-	for _, s := range notSucceeded {
-		failed += r.States[s]
-	}
-	if failed > 0 {
+	if slices.ContainsFunc(notSucceeded, func(s hostler.State) bool { return r.States[s] > 0 }) {
 		l, err := c.Jobs(ctx, hostler.JobFilter{Run: r.Run, States: notSucceeded}, hostler.Page{Limit: liveFailures})
 		if err != nil {
 			return nil, err
 		}
-		for _, j := range l.Items {
-			lines = append(lines, "✗ "+j.AssetName+"  "+a.outcome(j))
-		}
+		v.failed = l.Items
+	}
+	return a.liveLines(v, max(20, term.Columns(a.err)-1)), nil
+}
+
+func (a *app) liveLines(v live, width int) []string {
+	lines := []string{fmt.Sprintf("%s · %s", a.countsByState(v.counts), v.took.Round(time.Second))}
+	if len(v.running) > 0 {
+		hosts := strings.Join(names(v.running, func(j hostler.Job) string { return j.AssetName }), ", ")
+		lines = append(lines, a.t("running: ", "运行中：")+hosts)
+	}
+	if v.why != "" {
+		lines = append(lines, a.t("waiting: ", "等待中：")+v.why)
+	}
+	for _, j := range v.failed {
+		lines = append(lines, "✗ "+j.AssetName+"  "+a.outcome(j))
 	}
 	for i, line := range lines {
 		lines[i] = term.Truncate(term.Escape(line), width)
 	}
-	return lines, nil
+	return lines
 }
 
 // whyWaiting is the most binding reason why a job of the run waits; "" when it is not known.

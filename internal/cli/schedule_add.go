@@ -32,7 +32,7 @@ func (a *app) triggerFlags(cmd *cobra.Command, f *triggerFlags) {
 type laterFlag struct{ timeFlag }
 
 func (f laterFlag) Set(s string) error {
-	if d, err := hostler.ParseDuration(s); err == nil {
+	if d, err := hostler.ParseDuration(s); err == nil && checkUnit(s) == nil {
 		t := f.now().Add(d)
 		*f.t = &t
 		return nil
