@@ -7,12 +7,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
+	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/sshconn/sshtest"
 )
 
@@ -92,4 +95,137 @@ func TestEscapedSecretsStayInside(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A step of a run prints a secret in every form. Its output goes on: into an output of the
+// step, into the args of a later one, the plan of an approval, a message to a chat, a report.
+func TestSecretsOfRunsStayInside(t *testing.T) {
+	d, h := sshtest.Start(t, sshtest.Options{}), newHook(t)
+	t.Setenv("HOSTLER_EGRESS_ALLOW", "127.0.0.0/8")
+	eachStore(t, func(t *testing.T, s *server) {
+		s.addSSH(d)
+		s.addAsset(d, "web", "127.0.0.1")
+		const canary = `canary/7c<2e>&4"b+9 d@58`
+		if _, errOut, code := s.run(canary, "credential", "add", "db", "--kind", "token", "--stdin"); code != 0 {
+			t.Fatal(errOut)
+		}
+		forms := escapedForms(t, canary)
+		dir := t.TempDir()
+		leak := filepath.Join(dir, "leak")
+		var lines []string
+		for name, form := range forms {
+			lines = append(lines, name+"="+form)
+		}
+		doc := filepath.Join(dir, "leak.yaml")
+		for path, text := range map[string]string{leak: strings.Join(lines, "\n") + "\n", doc: `
+apiVersion: hostler/v1
+kind: Template
+name: leak
+steps:
+  - id: show
+    action: ssh_script
+    target: {assets: [web]}
+    args: {script: "cat ` + leak + `", env: {PW: {$secret: db}}}
+    outputs: {v: {from: stdout}}
+  - id: agree
+    approval: {title: "go on with ${{ steps.show.outputs.v }}", approvers: ["role:admin"], self: true}
+  - id: use
+    action: ssh_script
+    args: {script: "cat; exit 3", stdin: "${{ steps.show.outputs.v }}"}
+    on_failure: continue
+  - {id: tell, notify: {channel: chat, text: "got ${{ steps.show.outputs.v }}"}}
+---
+apiVersion: hostler/v1
+kind: Task
+name: leak-it
+template: leak
+`} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, before := s.client(), len(h.requests())
+		if _, err := c.CreateChannel(t.Context(), hostler.ChannelInput{
+			Name: "chat", Kind: hostler.ChannelSlack, URL: h.URL + "/chat", Events: []string{"*"},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.CreateWebhook(t.Context(), hostler.WebhookInput{
+			Name: "all", URL: h.URL + "/all", Events: []string{"*"},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.must("apply", "-f", doc)
+		named := s.raw(t, http.MethodPost, "/run-task", `{"task_name":"leak-it"}`)
+		var started struct {
+			ID hostler.RunID `json:"task_id"`
+		}
+		if err := json.Unmarshal([]byte(named), &started); err != nil {
+			t.Fatal(err, named)
+		}
+		s.awaitRun(started.ID, hostler.RunWaiting, true)
+		a := s.waiting(started.ID)
+		if _, err := c.Approve(t.Context(), a.ID, hostler.DecisionInput{Digest: a.Digest, Comment: "fine"}); err != nil {
+			t.Fatal(err)
+		}
+		var r hostler.Run
+		s.await("the run to end", func() bool {
+			r, _ = c.Run(t.Context(), started.ID)
+			return r.State.Ended()
+		})
+		s.await("the messages", func() bool {
+			for _, req := range h.requests()[before:] {
+				if strings.Contains(req.body, "got ") {
+					return true
+				}
+			}
+			return false
+		})
+		out := named + fmt.Sprintf("%+v", *a)
+		for _, path := range []string{
+			"/runs", "/runs/" + started.ID.String(), "/approvals", "/approvals/" + a.ID.String(), "/jobs", "/audit",
+			"/deliveries", "/stats?by=task", "/stats.csv?by=task", "/events?format=json&limit=1000", "/templates/leak", "/channels",
+		} {
+			out += s.raw(t, http.MethodGet, "/api/v1"+path, "")
+		}
+		out += s.must("run", "log", started.ID.String()) + s.must("run", "show", started.ID.String(), "-o", "json")
+		out += s.raw(t, http.MethodGet, "/metrics", "") + s.raw(t, http.MethodGet, "/tasks", "")
+		for _, req := range h.requests()[before:] {
+			out += req.body + fmt.Sprint(req.header)
+		}
+		if n := strings.Count(out, "******"); n < 4*len(forms) {
+			t.Errorf("%d places are masked, want %d at least: the output did not go on\n%s", n, 4*len(forms), out)
+		}
+		for name, form := range forms {
+			if i := strings.Index(out, form); i >= 0 {
+				t.Errorf("an answer or a message shows the form %q: …%s", name, out[max(0, i-300):min(len(out), i+100)])
+			}
+			for path, text := range s.files() {
+				if bytes.Contains(text, []byte(form)) {
+					t.Errorf("%s holds the form %q", path, name)
+				}
+			}
+		}
+	})
+}
+
+// raw sends a request with the admin key, and returns the body of its answer.
+func (s *server) raw(t *testing.T, method, path, body string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-API-KEY", s.key)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode >= http.StatusBadRequest {
+		t.Fatalf("%s %s: %d %s %v", method, path, res.StatusCode, text, err)
+	}
+	return string(text)
 }

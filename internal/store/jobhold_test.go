@@ -153,7 +153,7 @@ func TestDeletedAssetEndsItsHold(t *testing.T) {
 				return nil // has one writer
 			}
 			// Before that commits.
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 			defer cancel()
 			err := f.Store.InTx(ctx, func(tx *store.Tx) error { return tx.DeleteAsset(testProject, held.ID) })
 			if err == nil {
