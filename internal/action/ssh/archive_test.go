@@ -277,3 +277,12 @@ func TestFileCleanupArgs(t *testing.T) {
 		}
 	}
 }
+
+func TestFileCleanupOfAHostileHost(t *testing.T) {
+	for _, first := range []string{"", "1700000000\n"} {
+		chunk := []byte(first + strings.Repeat("x", 32<<10))
+		if n := ssh.ListedBytes(100, chunk[:len(first)+32<<10]); n > 256<<10 {
+			t.Errorf("%d bytes of a list without an end are in memory", n)
+		}
+	}
+}

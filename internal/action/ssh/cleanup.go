@@ -33,6 +33,8 @@ const (
 	maxCleanup = 100_000
 	// cleanupStep is how many files one program deletes.
 	cleanupStep = 2000
+	// maxRecord is how long a record of the list may be.
+	maxRecord = 64 << 10
 	// listedFiles is how many files are in the result; the job's output has all.
 	listedFiles = 100
 )
@@ -298,6 +300,7 @@ func (l *listing) Write(p []byte) (int, error) {
 	if l.now.IsZero() {
 		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
 		if !found {
+			l.rest = l.rest[:min(len(l.rest), maxRecord)] // a hostile host sends no line break
 			return len(p), nil
 		}
 		sec, _ := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
@@ -311,7 +314,7 @@ func (l *listing) Write(p []byte) (int, error) {
 		l.add(string(record))
 		l.rest = rest
 	}
-	if len(l.rest) > 1<<16 { // not a record: a hostile host
+	if len(l.rest) > maxRecord { // not a record: a hostile host
 		l.rest, l.more = nil, true
 	}
 	l.rest = slices.Clone(l.rest)

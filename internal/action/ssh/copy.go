@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	_ "embed" // the schema
 	"encoding/hex"
@@ -311,8 +312,8 @@ func (x *fileCopy) send(ctx context.Context, fs *files, src io.ReadCloser, part 
 	}
 }
 
-// resumable returns how many bytes of an unfinished upload can be used. A file that is not
-// the user's own, or no file, is not.
+// resumable returns how many bytes of an unfinished upload can be used: none of a file that
+// another user could have put there.
 func (x *fileCopy) resumable(ctx context.Context, fs *files, part string) (int64, error) {
 	info, err := fs.Lstat(part)
 	if errors.Is(err, os.ErrNotExist) {
@@ -321,14 +322,51 @@ func (x *fileCopy) resumable(ctx context.Context, fs *files, part string) (int64
 	if err != nil {
 		return 0, fileFault(ctx, err, "looking at the unfinished upload", "查看未完成的上传")
 	}
-	// Only the owner can change the mode.
-	if info.Mode().IsRegular() && fs.Chmod(part, 0o600) == nil {
-		return min(max(info.Size()-resumeBack, 0), x.res.Bytes), nil
+	if info.Mode().IsRegular() {
+		own, err := ownsAll(fs, info, path.Dir(part))
+		if err != nil {
+			return 0, fileFault(ctx, err, "looking at the unfinished upload", "查看未完成的上传")
+		}
+		if own {
+			return min(max(info.Size()-resumeBack, 0), x.res.Bytes), nil
+		}
 	}
 	if err := fs.Remove(part); err != nil {
 		return 0, fileFault(ctx, err, "removing the unfinished upload", "删除未完成的上传")
 	}
 	return 0, nil
+}
+
+// ownsAll reports whether a file and its folder belong to the user of the login, and no other
+// may write to the folder. In a shared one, such as /tmp, the file may be another user's, or a
+// hard link to some file of the login. A new file tells who that is.
+func ownsAll(fs *files, file os.FileInfo, dir string) (bool, error) {
+	folder, err := fs.Stat(dir)
+	if err != nil || folder.Mode().Perm()&0o022 != 0 {
+		return false, err
+	}
+	f, err := fs.OpenFile(path.Join(dir, ".hostler-"+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return false, err
+	}
+	probe, err := f.Stat()
+	if err = errors.Join(err, f.Close(), fs.Remove(f.Name())); err != nil {
+		return false, err
+	}
+	user, ok := userOf(probe)
+	for _, info := range []os.FileInfo{file, folder} {
+		owner, known := userOf(info)
+		ok = ok && known && owner == user
+	}
+	return ok, nil
+}
+
+func userOf(info os.FileInfo) (uid uint32, known bool) {
+	st, ok := info.Sys().(*sftp.FileStat)
+	if !ok {
+		return 0, false
+	}
+	return st.UID, true
 }
 
 func (x *fileCopy) write(ctx context.Context, fs *files, src io.Reader, part string, from int64) error {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -132,6 +133,42 @@ func TestUploadResumes(t *testing.T) {
 	}
 	if string(mustRead(t, secret)) != "secret" {
 		t.Error("an upload was written through a link")
+	}
+}
+
+// TestUploadTakesNoFileOfOthers plants what looks like an unfinished upload of root: a file of
+// another user, and in a folder that all may write to, a hard link to a file of root.
+func TestUploadTakesNoFileOfOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not checked: only root can give a file away; run the tests as root")
+	}
+	e, s := newEnv(t, ssh.Options{}), startServer(t, sshtest.Options{})
+	for name, shared := range map[string]bool{"another's file": false, "hard link": true} {
+		dir := t.TempDir()
+		part, victim := dir+"/.hostler-"+sumOf(big)[:16], dir+"/victim"
+		mustWrite(t, victim, big[:6<<20], 0o600)
+		err := os.Link(victim, part)
+		if shared {
+			err = errors.Join(err, os.Chmod(dir, 0o777)) //nolint:gosec // the fault that is looked for
+		} else {
+			err = errors.Join(err, os.Chown(victim, 65534, 65534))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := e.run(t.Context(), "file_copy", upload(s.Asset(), big, m{"path": dir + "/f"}))
+		a.MustEnd(t, hostler.OutcomeSucceeded, "")
+		old, err1 := os.Stat(victim)
+		made, err2 := os.Stat(dir + "/f")
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		if os.SameFile(old, made) || old.Size() != 6<<20 || a.Value.(ssh.Copied).Resumed != 0 {
+			t.Errorf("%s was used: %s", name, a)
+		}
+		if l := leftovers(t, dir); len(l) != 0 {
+			t.Errorf("%s: left: %v", name, l)
+		}
 	}
 }
 

@@ -7,3 +7,12 @@ const DeleteScript = deleteScript
 
 // TarToZip exports the conversion of a compressed tar to a zip.
 func TarToZip(r io.Reader) io.Reader { return (&zipper{}).convert(r) }
+
+// ListedBytes returns how much of a list without an end a cleanup has in memory.
+func ListedBytes(chunks int, chunk []byte) int {
+	l := &listing{}
+	for range chunks {
+		_, _ = l.Write(chunk)
+	}
+	return len(l.rest)
+}
