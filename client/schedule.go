@@ -73,3 +73,17 @@ func (c *Client) RunSchedule(
 func (c *Client) Fires(ctx context.Context, ref string, p hostler.Page) (hostler.List[hostler.Fire], error) {
 	return list[hostler.Fire](ctx, c, p, "schedules", ref, "fires")
 }
+
+// Forecast simulates what schedules will do.
+func (c *Client) Forecast(ctx context.Context, in hostler.ForecastQuery) (hostler.Forecast, error) {
+	q := url.Values{}
+	for name, n := range map[string]int{"days": in.Days, "limit": in.Limit} {
+		if n != 0 {
+			q.Set(name, strconv.Itoa(n))
+		}
+	}
+	if in.Schedule != "" {
+		q.Set("schedule", in.Schedule)
+	}
+	return get[hostler.Forecast](ctx, c, q, "schedules", "forecast")
+}

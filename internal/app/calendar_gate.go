@@ -20,6 +20,7 @@ type closedError struct {
 	name   string
 	effect hostler.CalendarEffect
 	until  time.Time // when all calendars that apply are open; zero: not within 400 days
+	err    error     // for people
 }
 
 func (e *closedError) Error() string { return fmt.Sprintf("the calendar %s is closed", e.name) }
@@ -60,21 +61,29 @@ func (s *scope) checkCalendars(b begin) error {
 	if now := s.Now(); at.Before(now) {
 		at = now
 	}
-	var closed error
+	closed := closedAt(all, at)
+	if closed == nil {
+		return nil
+	}
+	return closed.err
+}
+
+// closedAt is why something may not begin at a time; nil if it may.
+func closedAt(all []openCalendar, at time.Time) *closedError {
 	var cause *closedError
 	for range maxOpenings {
 		opens := at
 		for _, c := range all {
-			isClosed, title, until := c.At(at)
-			if !isClosed {
+			if isClosed, _ := c.Closed(at); !isClosed {
 				continue
 			}
+			_, title, until := c.At(at)
 			if cause == nil || c.effect != cause.effect && c.effect == hostler.ClosedSkip {
 				cause = &closedError{name: c.name, effect: c.effect}
-				closed = errClosed(c, title, until, cause)
+				cause.err = errClosed(c, title, until, cause)
 			}
 			if until.IsZero() {
-				return closed
+				return cause
 			}
 			if until.After(opens) {
 				opens = until
@@ -84,11 +93,11 @@ func (s *scope) checkCalendars(b begin) error {
 			if cause != nil {
 				cause.until = at
 			}
-			return closed
+			return cause
 		}
 		at = opens
 	}
-	return closed
+	return cause
 }
 
 // calendarsOf are the calendars that apply to what is to begin.

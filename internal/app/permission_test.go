@@ -66,7 +66,7 @@ var verbs = map[string]auth.Verb{
 	"ResendDelivery": auth.SendDelivery, "ResendDeliveries": auth.SendDelivery,
 
 	"Schedules": auth.ReadSchedule, "Schedule": auth.ReadSchedule, "Fires": auth.ReadSchedule,
-	"NextFires": auth.ReadSchedule, "NextFiresOf": auth.ReadSchedule, "RunSchedule": auth.RunJob, "RunNamed": auth.RunJob,
+	"NextFires": auth.ReadSchedule, "Forecast": auth.ReadSchedule, "NextFiresOf": auth.ReadSchedule, "RunSchedule": auth.RunJob, "RunNamed": auth.RunJob,
 	"PutSchedule": auth.WriteSchedule, "DeleteSchedule": auth.WriteSchedule,
 	"PauseSchedule": auth.WriteSchedule, "ResumeSchedule": auth.WriteSchedule,
 

@@ -238,6 +238,7 @@ func (a *App) scheduleRow(name string, in hostler.ScheduleInput) (store.Schedule
 	var fields check.Fields
 	fields.Name("name", name, 128)
 	fields.Require(in.Name == "" || in.Name == name, "name", "must be the name in the path", "须与路径中的名称一致")
+	fields.Require(name != "forecast", "name", "must not be forecast, which is a path of the API", "不能为 forecast：它是 API 的路径")
 	if id, _ := scheduleRef(name); id != 0 {
 		fields.Add("name", "must not have the form of an id", "不能与 ID 的格式相同")
 	}

@@ -27,7 +27,7 @@ it last.`,
 hostler schedule next night
 hostler schedule history night`,
 	},
-		a.scheduleAdd(), a.scheduleList(), a.scheduleShow(), a.scheduleNext(), a.schedulePause(), a.scheduleResume(),
+		a.scheduleAdd(), a.scheduleList(), a.scheduleShow(), a.scheduleNext(), a.scheduleForecast(), a.scheduleCalendar(), a.schedulePause(), a.scheduleResume(),
 		a.scheduleRun(), a.scheduleHistory(), a.scheduleDelete(), a.scheduleImport(),
 	)
 }

@@ -153,6 +153,15 @@ func (tx *Tx) EndReplacedRun(id hostler.FireID) error {
 	return err
 }
 
+// RunTime is how long the last runs of a schedule took on average that have a row and
+// succeeded; 0 when there is none.
+func (tx *Tx) RunTime(id hostler.ScheduleID) (time.Duration, error) {
+	var us int64
+	_, err := tx.one(`SELECT CAST(COALESCE(avg(r.ended_at - r.started_at), 0) AS BIGINT) FROM run r WHERE r.state = 'succeeded'
+AND r.id IN (SELECT f.run FROM schedule_fire f WHERE f.schedule = ? AND f.run <> 0 ORDER BY f.id DESC LIMIT 10)`, []any{id}, &us)
+	return time.Duration(us) * time.Microsecond, err
+}
+
 // StartedFires lists fires of a schedule since a time that made a run, newest first.
 func (tx *Tx) StartedFires(id hostler.ScheduleID, since time.Time, limit int) ([]FireRow, error) {
 	return tx.fires(`WHERE schedule = ? AND state = 'started' AND at >= ? ORDER BY id DESC LIMIT ?`,

@@ -25,6 +25,8 @@ func (a *api) scheduleRoutes() []rest.Route {
 			"List coming fires of a trigger that is not saved", "列出未保存的触发器的后续触发时间"),
 		runDialect.Route("POST /schedules/run", auth.RunJob, rest.Created(rest.Do(a.runScheduleByName)),
 			"Run a schedule by name now", "按名称立即执行计划"),
+		route("GET /schedules/forecast", auth.ReadSchedule, rest.Do(a.forecast),
+			"Forecast the fires of the coming days, with collisions and overload", "预测未来数天的触发，以及冲突和过载"),
 		route("GET /schedules/{schedule}", auth.ReadSchedule, rest.At[ScheduleRef](a.Schedule),
 			"Get a schedule by name or id", "按名称或 ID 查看计划"),
 		route("PUT /schedules/{schedule}", auth.WriteSchedule,
@@ -45,6 +47,16 @@ func (a *api) scheduleRoutes() []rest.Route {
 		route("GET /schedules/{schedule}/fires", auth.ReadSchedule, rest.List(rest.Do(a.fires)),
 			"List the fires of a schedule, newest first", "列出计划的触发记录，最新在前"),
 	}
+}
+
+type forecastQuery struct {
+	Days     int    `query:"days" minimum:"0" maximum:"60" doc:"default 7"`
+	Schedule string `query:"schedule" maxLength:"128" doc:"only this one; default: all"`
+	Limit    int    `query:"limit" minimum:"0" maximum:"10000" doc:"of the fires that are listed; default 1000"`
+}
+
+func (a *api) forecast(ctx context.Context, c *rest.Call, in *forecastQuery) (hostler.Forecast, error) {
+	return a.Forecast(ctx, c.Caller, hostler.ForecastQuery{Days: in.Days, Schedule: in.Schedule, Limit: in.Limit})
 }
 
 type nextFiresQuery struct {
