@@ -57,7 +57,8 @@ func (a *App) RunJobs(
 const planHosts = 10
 
 // PlanJobs describes what a request for jobs would do, and does nothing. It refuses what
-// RunJobs refuses.
+// rights, rules, credentials and calendars do not allow; RunJobs may still refuse the jobs,
+// because of a full queue or a hold.
 func (a *App) PlanJobs(ctx context.Context, c auth.Caller, req hostler.JobRequest) (hostler.JobPlan, error) {
 	g, err := a.allow(c, auth.RunJob)
 	if err != nil {

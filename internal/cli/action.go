@@ -61,6 +61,31 @@ func actionNames(ctx context.Context, c *client.Client) ([]string, error) {
 	return names(l, func(x hostler.ActionInfo) string { return x.Name }), err
 }
 
+// argNames completes the arguments of an action, with the values that the schema names.
+func (a *app) argNames(action *string) completer {
+	return func(ctx context.Context, c *client.Client) ([]string, error) {
+		x, err := c.Action(ctx, *action)
+		if err != nil {
+			return nil, err
+		}
+		var s struct {
+			Properties map[string]argument `json:"properties"`
+		}
+		if err := json.Unmarshal(x.Schema, &s); err != nil {
+			return nil, err
+		}
+		var words []string
+		for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+			p := s.Properties[name]
+			words = append(words, name+"=\t"+p.meaning(a.lang))
+			for _, v := range p.Enum {
+				words = append(words, fmt.Sprintf("%s=%v", name, v))
+			}
+		}
+		return words, nil
+	}
+}
+
 // actionShow is 'hostler action show': the columns of the list, then the help text and
 // a table of the arguments.
 func (a *app) actionShow() *cobra.Command {

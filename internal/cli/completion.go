@@ -60,18 +60,15 @@ func fixed(words ...string) completer {
 	return func(context.Context, *client.Client) ([]string, error) { return words, nil }
 }
 
-// commaList completes the last word of a list that commas separate.
-func commaList(f completer) completer { return f }
-
 // complete completes a flag, or with flag "" the first argument and its
 // repetitions.
 func (a *app) complete(cmd *cobra.Command, flag string, f completer) {
 	_, most := arity(cmd.Use)
-	fn := func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	fn := func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if flag == "" && most > 0 && len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return a.completions(cmd.Context(), f), cobra.ShellCompDirectiveNoFileComp
+		return inList(typed, a.completions(cmd.Context(), f)), cobra.ShellCompDirectiveNoFileComp
 	}
 	if flag == "" {
 		cmd.ValidArgsFunction = fn
@@ -80,6 +77,19 @@ func (a *app) complete(cmd *cobra.Command, flag string, f completer) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, fn); err != nil {
 		panic(err) // the flag does not exist: a mistake in this package
 	}
+}
+
+// inList completes the last word of a list that commas separate: the words before it stay.
+func inList(typed string, offered []cobra.Completion) []cobra.Completion {
+	at := strings.LastIndexByte(typed, ',')
+	if at < 0 {
+		return offered
+	}
+	out := make([]cobra.Completion, len(offered))
+	for i, word := range offered {
+		out[i] = typed[:at+1] + word
+	}
+	return out
 }
 
 // completions calls f. It returns none on any error: a shell has no place to show

@@ -115,9 +115,12 @@ func (a *app) runRetry() *cobra.Command {
 	state, detach := "", false
 	cmd := a.runAction("retry RUN [flags]", doc{
 		short: txt("run an ended run again on the hosts that failed, as a new run", "在失败的主机上重新执行，作为新的执行"),
-		long: txt(`Start a new run like an ended one, with its action and arguments: on the hosts that did not
-succeed, or with --state succeeded, changed or all on others. Shows its output.`,
-			`以相同的动作和参数启动新的执行：默认在未成功的主机上，--state 可选 succeeded、changed 或 all。显示其输出。`),
+		long: txt(`Start a new run like an ended one, with its action and arguments: on the hosts whose jobs did
+not succeed, or with --state succeeded, changed or all on others. Shows its output. Hosts that
+never started, because the run stopped before, are not among them: 'hostler run retry-failed'
+goes on with these too, as the same run.`,
+			`以相同的动作和参数启动新的执行：默认在作业未成功的主机上，--state 可选 succeeded、changed 或 all。显示其输出。
+因执行提前停止而未开始的主机不在其中：'hostler run retry-failed' 会在同一执行中继续这些主机。`),
 		example: "hostler run retry run_0001a2b3c4d\nhostler run retry run_0001a2b3c4d --state all",
 	}, func(ctx context.Context, c *client.Client, id hostler.RunID) error {
 		var in hostler.RerunInput

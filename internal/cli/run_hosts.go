@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -71,13 +72,13 @@ func (a *app) hostFlags(cmd *cobra.Command, f *hostFlags) {
 	fs.BoolVar(&f.all, "all", false, a.t("all assets", "所有资产"))
 	fs.StringSliceVar(&f.req.Exclude, "exclude", nil, a.t("names or patterns to leave out", "要排除的名称或模式"))
 	fs.StringVar(&f.fromRun, "from-run", "", a.t("only hosts of this earlier run", "只选此前这次执行的主机"))
-	fs.StringVar(&f.state, "state", "failed", a.t("which hosts of --from-run: failed, succeeded or changed",
-		"--from-run 的哪些主机：failed、succeeded 或 changed"))
+	fs.StringVar(&f.state, "state", "failed", a.t("which hosts of --from-run: failed (jobs that started and did not succeed), succeeded or changed",
+		"--from-run 的哪些主机：failed（已开始但未成功）、succeeded 或 changed"))
 	fs.StringVarP(&f.script, "file", "f", "", a.t("run this script with the arguments; - is standard input", "执行此脚本，其后为参数；- 表示标准输入"))
 	fs.StringVar(&f.req.Action, "action", "", a.t("run this action with --arg", "执行此动作，参数用 --arg"))
 	fs.StringArrayVar(&f.args, "arg", nil, a.t("argument of the action; may be repeated", "动作的参数；可重复"))
 	fs.StringVar(&f.argsFile, "args-file", "", a.t("JSON or YAML file with arguments", "参数文件（JSON 或 YAML）"))
-	fs.BoolVar(&f.sudo, "sudo", false, a.t("run as root by sudo", "通过 sudo 以 root 运行"))
+	fs.BoolVarP(&f.sudo, "sudo", "b", false, a.t("run as root by sudo", "通过 sudo 以 root 运行"))
 	fs.StringVar(&f.user, "as", "", a.t("run as this user by sudo", "通过 sudo 以此用户运行"))
 	fs.VarP(pairsFlag{&f.env}, "env", "e", a.t("environment variable; may be repeated", "环境变量；可重复"))
 	fs.StringArrayVar(&f.secrets, "secret", nil, a.t("argument from a credential, such as env.PW=credential:db; may be repeated",
@@ -94,9 +95,10 @@ func (a *app) hostFlags(cmd *cobra.Command, f *hostFlags) {
 	a.calendarOverrideFlag(fs, &f.overrideCalendar)
 	cmd.MarkFlagsMutuallyExclusive("file", "action")
 	cmd.MarkFlagsMutuallyExclusive("sudo", "as")
-	a.complete(cmd, "asset", commaList(assetNames()))
-	a.complete(cmd, "exclude", commaList(assetNames()))
+	a.complete(cmd, "asset", assetNames())
+	a.complete(cmd, "exclude", assetNames())
 	a.complete(cmd, "action", actionNames)
+	a.complete(cmd, "arg", a.argNames(&f.req.Action))
 	a.complete(cmd, "from-run", runIDs())
 	a.complete(cmd, "state", fixed("failed", "succeeded", "changed"))
 }
@@ -218,7 +220,7 @@ func shellQuote(w string) string {
 
 // looking are programs that change nothing, whatever their arguments.
 var looking = []string{
-	"cat", "date", "df", "dmesg", "du", "free", "grep", "head", "hostname", "id", "ls", "lsblk", "lscpu", "nproc", "ps",
+	"cat", "df", "du", "free", "grep", "head", "id", "ls", "lsblk", "lscpu", "nproc", "ps",
 	"pwd", "stat", "tail", "true", "uname", "uptime", "w", "wc", "who", "whoami",
 }
 
@@ -251,8 +253,16 @@ func (a *app) createAndShow(ctx context.Context, c *client.Client, f *hostFlags)
 
 // askMany asks on a terminal before a change on many hosts.
 func (a *app) askMany(ctx context.Context, c *client.Client, f *hostFlags) (bool, error) {
-	command, _ := f.base["command"].(string)
-	if f.yes || !a.interactive() || onlyLooks(command) {
+	var program struct {
+		Command string            `json:"command"`
+		Env     map[string]string `json:"env"` // may be what a program is found by
+	}
+	if err := json.Unmarshal(f.req.Args, &program); err != nil {
+		program.Command = "" // args of another action
+	}
+	command := program.Command
+	looks := f.req.Action == "ssh_command" && len(program.Env) == 0 && onlyLooks(command)
+	if f.yes || !a.interactive() || looks {
 		return true, nil
 	}
 	plan, err := c.PlanJobs(ctx, f.req)

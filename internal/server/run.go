@@ -205,11 +205,7 @@ func listen(ctx context.Context, cfg config.Config, log *slog.Logger) (net.Liste
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
-		e := hostler.Errorf(hostler.CodeUnavailable,
-			"cannot listen on %s: stop the program that uses it, or choose another --listen",
-			"无法监听 %s：请停止占用它的程序，或改用其他 --listen", cfg.Listen)
-		e.Cause = err
-		return nil, e
+		return nil, errListen(cfg.Listen, err)
 	}
 	l = rest.LimitConns(l, rest.ConnLimits{Most: mostConnections(cfg), Shared: cfg.TrustedProxies, Log: log})
 	if !cfg.TLS() {
@@ -223,6 +219,25 @@ func listen(ctx context.Context, cfg config.Config, log *slog.Logger) (net.Liste
 	return tls.NewListener(l, &tls.Config{
 		GetCertificate: cert.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 	}), nil
+}
+
+// errListen is why an address cannot be listened on.
+func errListen(address string, err error) error {
+	e := hostler.Errorf(hostler.CodeUnavailable, "cannot listen on %s: %v", "无法监听 %s：%v", address, err)
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		e.Text = hostler.Textf("another program uses %s: stop it, or choose another --listen",
+			"%s 已被其他程序占用：请停止该程序，或改用其他 --listen", address)
+	case errors.Is(err, unix.EADDRNOTAVAIL), errors.As(err, &dns):
+		e.Text = hostler.Textf("%s is not an address of this machine: choose one of its own for --listen, or 0.0.0.0 for all",
+			"%s 不是本机地址：请在 --listen 中使用本机地址，或用 0.0.0.0 表示全部", address)
+	case errors.Is(err, unix.EACCES):
+		e.Text = hostler.Textf("only root may listen on %s: choose a port from 1024 for --listen",
+			"只有 root 可以监听 %s：请在 --listen 中使用 1024 及以上的端口", address)
+	}
+	e.Cause = err
+	return e
 }
 
 const (

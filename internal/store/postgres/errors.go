@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -117,10 +118,62 @@ func describe(err error) *hostler.Error {
 				"数据库繁忙，请重试")
 		}
 	}
+	if e := describeConnection(err); e != nil {
+		return e
+	}
 	if isAway(err) {
 		return hostler.Errorf(hostler.CodeUnavailable,
 			"cannot connect to PostgreSQL: check that it is running, its address and the network",
 			"无法连接 PostgreSQL：请检查其运行状态、地址和网络")
+	}
+	return nil
+}
+
+// describeConnection returns why a connection could not be made, where the cause is known and
+// has its own remedy.
+func describeConnection(err error) *hostler.Error {
+	refused := func(en, zh string, args ...any) *hostler.Error {
+		return hostler.Errorf(hostler.CodeUnavailable, en, zh, args...)
+	}
+	var user, database, host string
+	var ce *pgconn.ConnectError
+	if errors.As(err, &ce) && ce.Config != nil {
+		user, database, host = ce.Config.User, ce.Config.Database, ce.Config.Host
+	}
+	if pe := pgError(err); pe != nil {
+		switch pe.Code {
+		case "28P01":
+			return refused("PostgreSQL refuses the password of the user %q: check it in --db", "PostgreSQL 拒绝用户 %q 的密码：请检查 --db 中的密码", user)
+		case "28000":
+			return refused("PostgreSQL does not let the user %q in from here: check the user, and pg_hba.conf",
+				"PostgreSQL 不允许用户 %q 从此处登录：请检查用户及 pg_hba.conf", user)
+		case "3D000":
+			return refused("the database %q does not exist: create it with CREATE DATABASE, or correct --db",
+				"数据库 %q 不存在：请用 CREATE DATABASE 创建，或更正 --db", database)
+		case "42501":
+			return refused("the user of the database lacks a right: %s; make it the owner of the database",
+				"数据库用户缺少权限：%s；请将其设为数据库的所有者", pe.Message)
+		}
+		return nil
+	}
+	if ce == nil {
+		return nil
+	}
+	var dns *net.DNSError
+	text := err.Error()
+	switch {
+	case errors.As(err, &dns):
+		return refused("the name %q of the PostgreSQL server is not known: check it in --db, and the DNS",
+			"无法解析 PostgreSQL 服务器名称 %q：请检查 --db 和 DNS", dns.Name)
+	case strings.Contains(text, "refused TLS"):
+		return refused("PostgreSQL at %s offers no TLS: set sslmode=disable in --db if the network is trusted, or switch TLS on there",
+			"%s 的 PostgreSQL 不支持 TLS：若网络可信，请在 --db 中设置 sslmode=disable，或在服务端启用 TLS", host)
+	case strings.Contains(text, "tls: ") || strings.Contains(text, "x509: "):
+		return refused("the certificate of PostgreSQL at %s is not accepted: check sslrootcert and the host name in --db",
+			"%s 的 PostgreSQL 证书未通过验证：请检查 --db 中的 sslrootcert 和主机名", host)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return refused("no PostgreSQL answers at %s: start it, or correct host and port in --db",
+			"%s 上没有 PostgreSQL 应答：请启动它，或更正 --db 中的主机和端口", host)
 	}
 	return nil
 }
