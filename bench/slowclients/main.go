@@ -2,7 +2,7 @@
 // of another one: 500 slow bodies, 1,500 half-sent bodies without a key, and 100 lists of
 // large jobs at once, for a bounded time.
 //
-//	(cd bench && go run ./slowclients ../hostler)
+//	make build && (cd bench && go run ./slowclients ../bin/hostler)
 package main
 
 import (
@@ -28,6 +28,10 @@ const (
 )
 
 func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: slowclients PROGRAM, such as ../bin/hostler")
+		os.Exit(2)
+	}
 	if err := run(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
