@@ -16,3 +16,8 @@ func ListedBytes(chunks int, chunk []byte) int {
 	}
 	return len(l.rest)
 }
+
+// CompressDump exports the compression of a dump, which checks its end.
+func CompressDump(engine string, r io.Reader) io.Reader {
+	return (&dump{ends: ends[engine]}).compress(r)
+}

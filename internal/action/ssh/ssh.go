@@ -85,7 +85,7 @@ func New(opts Options) *Family {
 func (f *Family) Actions() []action.Action {
 	return []action.Action{
 		f.commandAction(), f.scriptAction(), f.serviceAction(), f.restartAction(), f.checkAction(),
-		f.copyAction(), f.archiveAction(), f.cleanupAction(),
+		f.copyAction(), f.archiveAction(), f.cleanupAction(), f.backupAction(),
 	}
 }
 

@@ -44,6 +44,11 @@ var shared = sync.OnceValues(func() (*Server, error) {
 // Main runs a package's tests and then stops the server, if they used one.
 func Main(m *testing.M, run func(*testing.M)) {
 	run(m)
+	Stop()
+}
+
+// Stop stops the server, if there is one. No test may use it after that.
+func Stop() {
 	if s := started.Load(); s != nil {
 		s.stop()
 	}
