@@ -30,7 +30,7 @@ func TestRead(t *testing.T) {
 		{"open quote", "name,ip\nx,192.0.2.1\n\"y,192.0.2.2\nz,192.0.2.3\n", "line 3 is not CSV; check its quotes"},
 		{
 			"unknown column", "name,机房\nx,y\n",
-			`unknown column "机房"; map it to a field, or ignore it with the mapping 机房:-`,
+			`unknown column "机房": keep it as a label with --map 机房:label.机房, ignore it with --map 机房:-, or map it to a field`,
 		},
 		{"no name", "address\n192.0.2.1\n", `has no column "name"`},
 		{"empty", "", "is empty; its first line must name the columns"},

@@ -66,8 +66,9 @@ func (m mapping) fields(header []string) ([]string, error) {
 			faults.Add("csv", "column %d has no header; add one, or delete the column",
 				"第 %d 列没有列名；请补上列名或删除该列", i+1)
 		case field == "":
-			faults.Add("csv", "unknown column %[1]q; map it to a field, or ignore it with the mapping %[1]s:-",
-				"未知的列 %[1]q；请将其映射到字段，或用映射 %[1]s:- 忽略", check.Key(column))
+			faults.Add("csv", "unknown column %[1]q: keep it as a label with --map %[1]s:label.%[1]s, ignore it with --map %[1]s:-, "+
+				"or map it to a field", "未知的列 %[1]q：用 --map %[1]s:label.%[1]s 存为标签，用 --map %[1]s:- 忽略，或映射到字段",
+				check.Key(column))
 		case seen[field] && field != ignored:
 			faults.Add("csv", "column %[1]q is a second column for the field %[2]s; ignore one of them",
 				"列 %[1]q 对应字段“%[3]s”，而该字段已有对应的列；请忽略其一", check.Key(column), field, chineseName(field))

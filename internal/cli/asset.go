@@ -5,12 +5,14 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/client"
+	"hostler.dev/hostler/internal/cli/term"
 )
 
 // assetCmd is 'hostler asset'. Import and export are in asset_csv.go, host keys in
@@ -162,31 +164,86 @@ func (a *app) assetAdd() *cobra.Command {
 func (a *app) assetSet() *cobra.Command {
 	var in hostler.AssetInput
 	var cmd *cobra.Command
-	cmd = a.cmd("set ASSET [flags]", doc{
-		short: txt("change an asset", "修改资产"),
-		long: txt(`Change the given fields of an asset; the others stay. An empty value deletes a
-label or variable.`,
-			`修改资产的给定字段，其余不变。值为空的标签或变量会被删除。`),
-		example: "hostler asset set web1 --port 2222 --label role=db\nhostler asset set web1 --label role=",
+	where, yes := "", false
+	cmd = a.cmd("set [ASSET...] [flags]", doc{
+		short: txt("change assets", "修改资产"),
+		long: txt(`Change the given fields of an asset, of several, or with -l of all with some labels; the
+other fields stay. An empty value deletes a label or variable.`,
+			`修改一个或多个资产（或用 -l 选择带某些标签的所有资产）的给定字段，其余不变。值为空的标签或变量会被删除。`),
+		example: `hostler asset set web1 --port 2222 --label role=db
+hostler asset set web1 --label role=
+hostler asset set -l app=web --credential ops`,
 	}, func(ctx context.Context, c *client.Client, args []string) error {
-		x, err := c.Asset(ctx, args[0])
-		if err != nil {
-			return err
+		if (len(args) == 0) == (where == "") {
+			return hostler.Errorf(hostler.CodeInvalid, "name assets, or select them with -l", "请给出资产名称，或用 -l 选择")
 		}
-		change := mergeAsset(x.Input(), in, cmd.Flags())
-		if err := a.askCredentialAgain(x.Input(), change, cmd.Flags().Changed("credential")); err != nil {
-			return err
+		if where == "" && len(args) == 1 {
+			x, err := a.setAsset(ctx, c, args[0], in, cmd.Flags())
+			if err != nil {
+				return err
+			}
+			return one(a, x, a.assetDetails())
 		}
-		x, err = c.PutAsset(ctx, x.ID.String(), change)
-		if err != nil {
-			return err
+		if where != "" {
+			items, _, err := collect(ctx, c.AssetsMatching(where), 0)
+			if err != nil {
+				return err
+			}
+			args = names(items, func(x hostler.Asset) string { return x.Name })
 		}
-		return one(a, x, a.assetDetails())
+		return a.setAssets(ctx, c, args, in, cmd.Flags(), yes)
 	})
 	a.assetFlags(cmd, &in)
 	cmd.Flags().StringVar(&in.Name, "name", "", a.t("new name", "新名称"))
+	cmd.Flags().VarP(selectorFlag{&where}, "selector", "l", a.t("change all assets with these labels, such as app=web,env!=test",
+		"修改带这些标签的所有资产，如 app=web,env!=test"))
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, a.t("do not ask before several assets are changed", "修改多个资产前不询问"))
+	a.complete(cmd, "selector", assetLabels)
 	a.complete(cmd, "", assetNames())
 	return cmd
+}
+
+// setAssets changes several assets, and asks first on a terminal. It stops at the first error.
+func (a *app) setAssets(
+	ctx context.Context, c *client.Client, assets []string, in hostler.AssetInput, flags *pflag.FlagSet, yes bool,
+) error {
+	if len(assets) == 0 {
+		return hostler.Errorf(hostler.CodeNotFound, "no asset has these labels", "没有资产具有这些标签")
+	}
+	if flags.Changed("name") {
+		return hostler.Invalid("name", "is of one asset: name a single one", "只能用于单个资产")
+	}
+	if !yes && a.interactive() {
+		some := term.Escape(strings.Join(assets[:min(5, len(assets))], ", "))
+		text := hostler.Textf("Change %d assets (%s, …)? [y/N] ", "修改 %d 个资产（%s 等）？[y/N] ", len(assets), some)
+		if !a.confirm(text.EN, text.ZH) {
+			a.note("nothing was changed", "未作更改")
+			return &outcomeError{exitNotSucceeded}
+		}
+	}
+	for i, name := range assets {
+		if _, err := a.setAsset(ctx, c, name, in, flags); err != nil {
+			a.note("%d of %d assets were changed; this one failed: %s", "已修改 %d 个（共 %d 个）；失败的资产：%s", i, len(assets), name)
+			return err
+		}
+	}
+	a.note("changed %d assets", "已修改 %d 个资产", len(assets))
+	return nil
+}
+
+// setAsset changes the given fields of an asset.
+func (a *app) setAsset(
+	ctx context.Context, c *client.Client, name string, in hostler.AssetInput, flags *pflag.FlagSet,
+) (hostler.Asset, error) {
+	x, err := c.Asset(ctx, name)
+	if err != nil {
+		return x, err
+	}
+	change := mergeAsset(x.Input(), in, flags)
+	if err := a.askCredentialAgain(x.Input(), change, flags.Changed("credential")); err != nil {
+		return x, err
+	}
+	return c.PutAsset(ctx, x.ID.String(), change)
 }
 
 // askCredentialAgain asks before an asset takes its credential along to another place,
