@@ -11,6 +11,7 @@
 //	       ──Lease─────▶ ready jobs, each with a fence            lease.go
 //	       ──Heartbeat─▶ the lease is extended; cancels           heartbeat.go
 //	       ──AppendLog─▶ output     ──Report─▶ the job moves on   report.go
+//	                     and the worker's waiting lease request is answered  turn.go
 //	       ──StoreArtefact─▶ a file       ──OpenArtefact─▶ its content   artefact.go
 //
 //	loops    due      scheduled jobs are queued, overdue ones expire   due.go
@@ -107,6 +108,8 @@ type Engine struct {
 
 	// claimedTo is the group of ready jobs up to which the last claim looked; nil: all.
 	claimedTo atomic.Pointer[store.Group]
+	// turns are those of the lease requests that wait.
+	turns turns
 	// withheld: the last claim left jobs until slots of its worker become free.
 	withheld atomic.Bool
 

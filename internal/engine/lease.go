@@ -30,21 +30,60 @@ func (e *Engine) Lease(ctx context.Context, req hostler.LeaseRequest) ([]hostler
 	defer timeout.Stop()
 	poll := time.NewTimer(req.Wait)
 	defer poll.Stop()
+	t := e.turns.open(req)
 	for {
-		claimed, err := e.claim(ctx, req)
+		claimed, err := e.leaseNow(ctx, req, t)
 		if err != nil || len(claimed.Leases) > 0 {
-			return claimed.Leases, err
+			return e.lastLeases(ctx, req, t, claimed.Leases, err)
 		}
 		poll.Reset(e.nextPoll(req.Wait, &claimed))
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return e.lastLeases(ctx, req, t, nil, ctx.Err())
 		case <-timeout.C:
-			return nil, nil
+			return e.lastLeases(ctx, req, t, nil, nil)
+		case d := <-t.leased:
+			t.mine = true
+			e.turns.end(req.Worker, t)
+			return e.resolve(ctx, req.Worker, d.began, d.leases)
 		case <-notified:
 		case <-poll.C:
 		}
 	}
+}
+
+// leaseNow claims jobs with the turn of a request, or takes those that a report leased
+// with it.
+func (e *Engine) leaseNow(ctx context.Context, req hostler.LeaseRequest, t *turn) (store.Claimed, error) {
+	for {
+		claimed, err := e.claim(ctx, req, t)
+		if err != nil || len(claimed.Leases) > 0 {
+			return claimed, err
+		}
+		if !t.lost {
+			t.yield()
+			return claimed, nil
+		}
+		if d := t.await(); len(d.leases) > 0 {
+			leases, err := e.resolve(ctx, req.Worker, d.began, d.leases)
+			return store.Claimed{Leases: leases}, err
+		}
+	}
+}
+
+// lastLeases ends the turn of a request, and adds what a report leased with it meanwhile.
+func (e *Engine) lastLeases(
+	ctx context.Context, req hostler.LeaseRequest, t *turn, leases []hostler.Lease, err error,
+) ([]hostler.Lease, error) {
+	d := e.turns.end(req.Worker, t)
+	if len(d.leases) == 0 {
+		return leases, err
+	}
+	more, resolveErr := e.resolve(ctx, req.Worker, d.began, d.leases)
+	if leases = append(leases, more...); len(leases) > 0 {
+		return leases, nil
+	}
+	return nil, errors.Join(err, resolveErr)
 }
 
 // nextPoll returns when a waiting lease claims again without a notification. Jobs
@@ -63,10 +102,10 @@ func (e *Engine) nextPoll(wait time.Duration, claimed *store.Claimed) time.Durat
 // claim leases ready jobs and resolves them. When it found only jobs that are overdue or
 // may not start, it takes these out of the queue and claims again, since the jobs behind
 // them cause no notification.
-func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest) (claimed store.Claimed, err error) {
+func (e *Engine) claim(ctx context.Context, req hostler.LeaseRequest, t *turn) (claimed store.Claimed, err error) {
 	for {
 		began := e.cfg.Now()
-		claimed, err := e.claimGroups(ctx, req)
+		claimed, err := e.claimGroups(ctx, req, t)
 		if err != nil {
 			return store.Claimed{}, err
 		}
@@ -106,7 +145,7 @@ func (e *Engine) holdForbidden(ctx context.Context, ids []hostler.JobID) error {
 
 // claimGroups claims jobs of some groups at a time, from where the last claim stopped,
 // until it finds any or has looked at all.
-func (e *Engine) claimGroups(ctx context.Context, req hostler.LeaseRequest) (claimed store.Claimed, err error) {
+func (e *Engine) claimGroups(ctx context.Context, req hostler.LeaseRequest, t *turn) (claimed store.Claimed, err error) {
 	var from, none store.Group
 	if at := e.claimedTo.Load(); at != nil {
 		from = *at
@@ -114,7 +153,13 @@ func (e *Engine) claimGroups(ctx context.Context, req hostler.LeaseRequest) (cla
 	withheld := false
 	for after, turned := from, from == none; ; {
 		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			if claimed = (store.Claimed{}); !t.retake() {
+				return nil
+			}
 			claimed, err = tx.ClaimAfter(req.Worker, req.Slots, after)
+			if err == nil && turned && claimed.None() {
+				t.yield() // for reports that are committed together with this claim
+			}
 			return err
 		})
 		if err != nil {

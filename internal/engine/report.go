@@ -19,13 +19,15 @@ func (e *Engine) Report(ctx context.Context, w hostler.WorkerID, reports []hostl
 	}
 	for try := 1; ; try++ {
 		var acks []error
+		next := reporting{e: e, worker: w}
 		err := e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-			acks, err = tx.Finish(w, reports)
+			acks, err = next.finish(tx, reports)
 			if e.withheld.Load() {
 				tx.Notify(store.TopicWork) // there are free slots
 			}
 			return err
 		})
+		next.deliver(err)
 		if store.IsAmbiguous(err) && try < ambiguousTries {
 			continue
 		}

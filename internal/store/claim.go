@@ -31,6 +31,11 @@ type Claimed struct {
 	More *Group
 }
 
+// None reports whether the claim found nothing, and has looked at all groups.
+func (c *Claimed) None() bool {
+	return len(c.Leases) == 0 && !c.Overdue && len(c.Forbidden) == 0 && c.More == nil
+}
+
 // Claim is ClaimAfter from the first group of ready jobs.
 func (tx *Tx) Claim(w hostler.WorkerID, n int) (Claimed, error) { return tx.ClaimAfter(w, n, Group{}) }
 
@@ -44,16 +49,19 @@ func (tx *Tx) ClaimAfter(w hostler.WorkerID, n int, after Group) (Claimed, error
 	if err := tx.c.Lock(tx.ctx, queueLock, true); err != nil {
 		return Claimed{}, err
 	}
-	by, err := tx.lockClaimant(w)
+	by, err := tx.claimant(w, `FOR SHARE`)
 	if err != nil {
 		return Claimed{}, err
+	}
+	if by == nil || by.Dead {
+		return Claimed{}, errFenced()
 	}
 	if by.Hold != "" {
 		if h, err := decodeHold(by.Hold); err != nil || holds(h, tx.now) {
 			return Claimed{}, err
 		}
 	}
-	c := claim{tx: tx, worker: w, n: n, slots: by.Slots, shared: by.Projects > 1, limitsSet: by.Limits}
+	c := by.claim(tx, w, n)
 	if err := c.readClosed(by.queues); err != nil {
 		return Claimed{}, err
 	}
@@ -99,14 +107,15 @@ type claimant struct {
 	queues []string
 }
 
-// lockClaimant locks the row of a live worker.
-func (tx *Tx) lockClaimant(w hostler.WorkerID) (*claimant, error) {
-	row, err := queryOne[claimant](tx, `SELECT @cols FROM worker WHERE id = ? FOR SHARE`, w)
-	if err != nil {
+func (by *claimant) claim(tx *Tx, w hostler.WorkerID, n int) claim {
+	return claim{tx: tx, worker: w, n: n, slots: by.Slots, shared: by.Projects > 1, limitsSet: by.Limits}
+}
+
+// claimant reads the row of a worker and locks it; nil: there is none, or it was skipped.
+func (tx *Tx) claimant(w hostler.WorkerID, lock string) (*claimant, error) {
+	row, err := queryOne[claimant](tx, `SELECT @cols FROM worker WHERE id = ? `+lock, w)
+	if err != nil || row == nil {
 		return nil, err
-	}
-	if row == nil || row.Dead {
-		return nil, errFenced()
 	}
 	if err := json.Unmarshal([]byte(row.Queues), &row.queues); err != nil {
 		return nil, fmt.Errorf("decode the queues of worker %v: %w", w, err)
@@ -147,7 +156,7 @@ func (j *leaseSource) subject() subject {
 // leasing collects the rows that the leases of one claim write.
 type leasing struct {
 	claimed Claimed
-	ids     []hostler.JobID // of the leased jobs
+	stored  []hostler.JobID // of the leased jobs, those in ready
 	withTTL []hostler.JobID // of those that have a ttl
 	rows    []runningRow
 	shared  sharedArgs // of the leased jobs
@@ -188,7 +197,7 @@ func (tx *Tx) lease(worker hostler.WorkerID, by *claimant, found []candidate) (C
 			l.add(tx, worker, j, byID[j.ID])
 		}
 	}
-	if len(l.ids) == 0 {
+	if len(l.rows) == 0 {
 		return l.claimed, nil
 	}
 	if err := l.readArgs(tx); err != nil {
@@ -231,7 +240,9 @@ func (l *leasing) add(tx *Tx, worker hostler.WorkerID, j *leaseSource, c *candid
 		lease.Asset = &hostler.LeaseAsset{ID: assetID(j.Asset)}
 	}
 	l.claimed.Leases = append(l.claimed.Leases, lease)
-	l.ids = append(l.ids, j.ID)
+	if !c.becoming {
+		l.stored = append(l.stored, j.ID)
+	}
 	if hasTTL(j.ExpiresAt) {
 		l.withTTL = append(l.withTTL, j.ID)
 	}
@@ -256,8 +267,10 @@ func (l *leasing) readArgs(tx *Tx) error {
 }
 
 func (l *leasing) write(tx *Tx) error {
-	if _, err := tx.Exec(`DELETE FROM ready WHERE id IN ?*`, l.ids); err != nil {
-		return err
+	if len(l.stored) > 0 {
+		if _, err := tx.Exec(`DELETE FROM ready WHERE id IN ?*`, l.stored); err != nil {
+			return err
+		}
 	}
 	if err := tx.suspendTTL(l.withTTL); err != nil {
 		return err

@@ -44,6 +44,8 @@ type groupHead struct {
 	// OwnRank is the rank of the first job that is reserved for the claiming worker;
 	// noRank: there is none.
 	OwnRank int64 `db:"own_rank"`
+
+	stored bool // it has jobs in ready; not only such that become ready
 }
 
 const noRank = math.MaxInt64
@@ -60,6 +62,8 @@ func (g *groupHead) best() int64 {
 type candidate struct {
 	entry
 	Rank int64 `db:"rank"`
+
+	becoming bool // it is not in ready yet; see directlease.go
 }
 
 // byRank orders the ready jobs of a project.
@@ -87,6 +91,8 @@ type claim struct {
 	closed []string
 	// limited are the open queues that have a limit.
 	limited map[string]int64
+	// becoming are jobs that are not in ready yet.
+	becoming []readyRow
 }
 
 // readClosed reads which queues are closed, and which have a limit.
@@ -170,11 +176,15 @@ ORDER BY y.queue, y.project, y.owner, y.rank, y.id LIMIT 1)) WHERE g.n < ?) `
 
 // readyGroups returns up to claimGroups groups, in their order.
 func (c *claim) readyGroups(after Group) ([]groupHead, error) {
-	return query[groupHead](c.tx, groupsOf+`SELECT r.queue, r.project, r.owner, r.rank,
+	groups, err := query[groupHead](c.tx, groupsOf+`SELECT r.queue, r.project, r.owner, r.rank,
 COALESCE((SELECT min(y.rank) FROM ready y
 WHERE y.queue = r.queue AND y.project = r.project AND y.owner = ?), 9223372036854775807) AS own_rank
 FROM g JOIN ready r ON r.id = g.head ORDER BY g.n`,
 		after.Queue, after.Project, after.Queue, c.closed, claimGroups, c.worker)
+	for i := range groups {
+		groups[i].stored = true
+	}
+	return groups, err
 }
 
 // choose returns up to n jobs of the groups, in the order of their turns, and locks them.
@@ -261,6 +271,9 @@ func (c *claim) candidates(groups []groupHead) ([]candidate, error) {
 	var args []any
 	for i := range groups {
 		g := &groups[i]
+		if !g.stored {
+			continue
+		}
 		if g.Owner == 0 {
 			args = append(args, g.Queue, g.Project, hostler.WorkerID(0), limit)
 		}
@@ -268,7 +281,12 @@ func (c *claim) candidates(groups []groupHead) ([]candidate, error) {
 			args = append(args, g.Queue, g.Project, c.worker, limit)
 		}
 	}
-	return query[candidate](c.tx, candidatesText(len(args)/4), args...)
+	found := c.becomingOf(groups)
+	if len(args) == 0 {
+		return found, nil
+	}
+	stored, err := query[candidate](c.tx, candidatesText(len(args)/4), args...)
+	return append(found, stored...), err
 }
 
 // candidatesText returns the statement that reads the first jobs of n ranges of ready.

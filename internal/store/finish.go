@@ -11,10 +11,15 @@ import (
 // order: nil, or CodeStale when the lease was no longer the worker's. A report
 // that is repeated after its answer was lost is acknowledged again.
 func (tx *Tx) Finish(w hostler.WorkerID, reports []hostler.Report) ([]error, error) {
+	return tx.finish(w, reports, nil)
+}
+
+func (tx *Tx) finish(w hostler.WorkerID, reports []hostler.Report, next *directLease) ([]error, error) {
 	c, err := tx.changeQueue()
 	if err != nil {
 		return nil, err
 	}
+	c.direct = next
 	byJob := make(map[hostler.JobID]*hostler.Report, len(reports))
 	ids := make([]hostler.JobID, 0, len(reports))
 	needPolicy := false

@@ -30,6 +30,7 @@ func TestQueueAgainstModel(t *testing.T) {
 				"enqueue":    m.enqueue,
 				"claim":      m.claim,
 				"finish":     m.finish,
+				"and claim":  m.finishAndClaim,
 				"stale":      m.finishStale,
 				"repeat":     m.finishAgain,
 				"cancel":     m.cancel,
@@ -250,7 +251,52 @@ func (m *machine) checkTargets(tx *store.Tx, leased []hostler.JobID) error {
 
 func (m *machine) finish(t *rapid.T) {
 	j := m.pick(t, "running")
-	r := hostler.Report{
+	r := m.outcome(t, j)
+	m.report(t, j.worker, r, true)
+	m.finished(t, j, r)
+}
+
+// finishAndClaim reports a job, and leases in the same transaction what a claim after it
+// would have leased, unless no job became ready or a queue has a limit.
+func (m *machine) finishAndClaim(t *rapid.T) {
+	j, n := m.pick(t, "running"), rapid.IntRange(1, 3).Draw(t, "slots")
+	w, r := j.worker, m.outcome(t, j)
+	asked := false
+	var got []hostler.JobID
+	m.tx(t, func(tx *store.Tx) error {
+		acks, c, err := tx.FinishAndClaim(w, []hostler.Report{r}, func() int { asked = true; return n })
+		if err == nil && acks[0] != nil {
+			err = fmt.Errorf("report of %v: %w", r.Job, acks[0])
+		}
+		got = nil
+		for _, l := range c.Leases {
+			got = append(got, l.Job)
+		}
+		if err != nil {
+			return err
+		}
+		return m.checkTargets(tx, got)
+	})
+	before := m.model.inReady()
+	m.finished(t, j, r)
+	became := slices.ContainsFunc(m.model.inReady(), func(id hostler.JobID) bool { return !slices.Contains(before, id) })
+	if asked != became {
+		t.Fatalf("a claim was tried: %v, jobs became ready: %v", asked, became)
+	}
+	if !asked || m.model.queues["bulk"].lim > 0 && !m.model.queues["bulk"].paused {
+		if len(got) > 0 {
+			t.Fatalf("%v were claimed", got)
+		}
+		return
+	}
+	if diff := cmp.Diff(m.model.claim(w, n), got); diff != "" {
+		t.Fatalf("claim with the report (-model +store):\n%s", diff)
+	}
+}
+
+// outcome draws how a running job ended.
+func (m *machine) outcome(t *rapid.T, j *mjob) hostler.Report {
+	return hostler.Report{
 		LeaseRef: hostler.LeaseRef{Job: j.id, Fence: j.fence},
 		Outcome: rapid.SampledFrom([]hostler.Outcome{
 			hostler.OutcomeSucceeded, hostler.OutcomeFailed, hostler.OutcomeCancelled,
@@ -258,10 +304,14 @@ func (m *machine) finish(t *rapid.T) {
 		}).Draw(t, "outcome"),
 		NoRetry: rapid.Bool().Draw(t, "no_retry"),
 	}
-	m.report(t, j.worker, r, true)
+}
+
+// finished finishes a job in the model.
+func (m *machine) finished(t *rapid.T, j *mjob, r hostler.Report) {
+	w := j.worker
 	m.model.finish(j, r)
 	m.model.promote()
-	m.last, m.lastBy = []hostler.Report{r}, j.worker
+	m.last, m.lastBy = []hostler.Report{r}, w
 	if j.table == "sched" {
 		m.readRunAt(t, j)
 	}

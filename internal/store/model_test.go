@@ -485,3 +485,13 @@ func (m *model) jobTables() map[int64]string {
 	}
 	return out
 }
+
+// inReady returns the jobs that are ready.
+func (m *model) inReady() (ids []hostler.JobID) {
+	for _, j := range m.ordered() {
+		if j.table == "ready" {
+			ids = append(ids, j.id)
+		}
+	}
+	return ids
+}

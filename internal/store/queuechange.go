@@ -101,6 +101,7 @@ type queueChange struct {
 	live     map[hostler.WorkerID]bool // live workers; read when first needed
 	ready    []readyRow
 	wait     []entry
+	direct   *directLease // for the jobs that become ready; nil for none
 }
 
 type queueRow struct {
@@ -215,6 +216,9 @@ func (c *queueChange) flush() error {
 		return err
 	}
 	if err := c.promoteWaiting(); err != nil {
+		return err
+	}
+	if err := c.leaseDirectly(); err != nil {
 		return err
 	}
 	if err := c.flushReady(); err != nil {

@@ -32,7 +32,9 @@
 //
 // Only the heads of a lane are in ready, at most as many as the lane's limit. A change
 // that frees a lane promotes the next waiting job in the same transaction
-// (queuechange.go, lane.go); so a claim never looks at lanes.
+// (queuechange.go, lane.go); so a claim never looks at lanes. Where the worker that
+// finished a job waits for jobs, it is leased the next ones in that transaction, which never
+// enter ready (directlease.go).
 //
 // # Invariants
 //
@@ -76,7 +78,8 @@
 //  6. steps of runs by id, in the last statements of the transaction (runcount.go).
 //
 // A claim locks rows of ready without their lanes: it takes only rows that no other
-// transaction holds (SKIP LOCKED), so it waits for none.
+// transaction holds (SKIP LOCKED), so it waits for none. One that a report makes comes
+// after the lanes, and waits for nothing (directlease.go).
 package store
 
 import (
