@@ -41,6 +41,7 @@ type JobQuery struct {
 	seen     string // a further condition on the asset, with its arguments
 	seenArgs []any
 	live     string // a further condition, when live jobs are searched
+	floor    int64  // ids below it are not on the page
 }
 
 // scanBudget limits how many rows one listing reads from each table.
@@ -78,6 +79,7 @@ func (tx *Tx) ListJobIDs(q JobQuery, before hostler.JobID, limit int) (
 		}
 		all, horizon = append(all, found...), max(horizon, down)
 	}
+	q.floor = pageFloor(all, horizon, limit)
 	found, down, err := tx.scanHistory(q, top, limit)
 	if err != nil {
 		return nil, 0, err
@@ -99,6 +101,18 @@ func (tx *Tx) ListJobIDs(q JobQuery, before hostler.JobID, limit int) (
 		next = hostler.JobID(horizon)
 	}
 	return ids, next, nil
+}
+
+// pageFloor returns the last id of a page that is full already; 0: it is not. The ids are
+// those that were found down to one. New jobs are live ones, so that the first pages need
+// little or nothing of the history.
+func pageFloor(found []int64, down int64, limit int) int64 {
+	ids := slices.Clone(found)
+	slices.SortFunc(ids, func(a, b int64) int { return cmp.Compare(b, a) })
+	if ids = slices.Compact(ids); len(ids) < limit || ids[limit-1] < down {
+		return 0
+	}
+	return ids[limit-1]
 }
 
 // source is a table to search by the ids in a column. Its text ends before the bounds
@@ -417,9 +431,9 @@ func (h *history) scanBroad(parts []part, first bool, left int64) (done bool, er
 // bottom is the smallest id of the jobs that the query may ask for.
 func (q JobQuery) bottom() int64 {
 	if q.Since.IsZero() {
-		return 0
+		return q.floor
 	}
-	return hostler.MakeID(q.Since.Add(-idSlack).Unix(), 0)
+	return max(q.floor, hostler.MakeID(q.Since.Add(-idSlack).Unix(), 0))
 }
 
 // scanned is how far a source was searched.

@@ -159,3 +159,90 @@ func TestOnceInTheLifeOfADatabase(t *testing.T) {
 		}
 	})
 }
+
+// TestPagesOfLiveAndEndedJobs walks through lists in which live and ended jobs alternate, in
+// runs of several lengths, and compares them with all jobs.
+func TestPagesOfLiveAndEndedJobs(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, h *storetest.Harness) {
+		var project hostler.ProjectID
+		var all []hostler.Job
+		inTx(t, h, func(tx *store.Tx) error {
+			p, err := tx.InsertProject("p")
+			if err != nil {
+				return err
+			}
+			project = p.ID
+			_, err = tx.SetQueue("q", store.QueueSettings{})
+			return err
+		})
+		var w hostler.WorkerID
+		inTx(t, h, func(tx *store.Tx) (err error) {
+			w, err = tx.RegisterWorker(hostler.WorkerInfo{Name: "w", Queues: []string{"*"}, Slots: 9})
+			return err
+		})
+		for i, n := range []int{3, 9, 1, 4, 1, 12, 2} {
+			inTx(t, h, func(tx *store.Tx) error {
+				ids, err := tx.Enqueue(append(specsOf(project, "odd", n), specsOf(project, "even", n)...))
+				if err != nil || i%2 == 1 {
+					return err
+				}
+				ended, err := tx.CancelWaiting(ids[1:], "li") // the first stays
+				if err == nil && len(ended) != len(ids)-1 {
+					err = fmt.Errorf("%d of %d jobs were cancelled", len(ended), len(ids)-1)
+				}
+				return err
+			})
+		}
+		inTx(t, h, func(tx *store.Tx) error {
+			c, err := tx.Claim(w, 2)
+			if err == nil && len(c.Leases) != 2 {
+				err = fmt.Errorf("%d leases", len(c.Leases))
+			}
+			return err
+		})
+		list := func(q store.JobQuery, limit int) (out []hostler.JobID) {
+			for before := hostler.JobID(0); ; {
+				err := h.Store.View(t.Context(), func(tx *store.Tx) (err error) {
+					var ids []hostler.JobID
+					ids, before, err = tx.ListJobIDs(q, before, limit)
+					out = append(out, ids...)
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if before == 0 {
+					return out
+				}
+			}
+		}
+		err := h.Store.View(t.Context(), func(tx *store.Tx) (err error) {
+			all, err = tx.Jobs(project, list(store.JobQuery{Project: project}, 1000))
+			return err
+		})
+		if err != nil || len(all) != 64 {
+			t.Fatalf("%d jobs, %v", len(all), err)
+		}
+		for _, q := range []store.JobQuery{
+			{},
+			{Queue: "q"},
+			{Action: "odd"},
+			{Action: "even", Queue: "q"},
+			{States: []hostler.State{hostler.StateRunning, hostler.StateCancelled}},
+			{Action: "odd", States: []hostler.State{hostler.StateQueued}},
+		} {
+			var want []hostler.JobID
+			for _, j := range all {
+				if (q.Action == "" || j.Action == q.Action) && (q.States == nil || slices.Contains(q.States, j.State)) {
+					want = append(want, j.ID)
+				}
+			}
+			q.Project = project
+			for _, limit := range []int{1, 2, 5, 24, 64} {
+				if diff := cmp.Diff(want, list(q, limit)); diff != "" {
+					t.Errorf("pages of %d of %+v (-want +got):\n%s", limit, q, diff)
+				}
+			}
+		}
+	})
+}
