@@ -88,6 +88,8 @@ type Lease struct {
 	// Refused is why a credential that the job needs is withheld: the job fails with it
 	// and does not run.
 	Refused *JobError `json:"refused,omitempty"`
+	// Trace is the traceparent of the request that made the job, while traces are recorded.
+	Trace string `json:"trace,omitempty"`
 }
 
 // LeaseAsset is the asset at the time of the lease, not of the request.

@@ -21,6 +21,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"hostler.dev/hostler/internal/api/monitor"
 	"hostler.dev/hostler/internal/api/native"
 	"hostler.dev/hostler/internal/api/netpulse"
@@ -45,6 +47,10 @@ type Config struct {
 	StreamWait     time.Duration // see rest.Config
 	Log            *slog.Logger
 	Live           *stats.Live // of this server; see monitor.Config
+	// Trace makes the spans of requests; see rest.Config.
+	Trace func(*http.Request) (*http.Request, func(route string, status int))
+	// Metrics gets what /metrics shows, of requests with a context; nil: nothing does.
+	Metrics func(of func(ctx context.Context) prometheus.Gatherer)
 	// Draining is closed when the server is about to stop: streams and answers that are
 	// held back end, and /readyz answers 503. Nil means never.
 	Draining <-chan struct{}
@@ -59,6 +65,9 @@ func New(cfg Config) (http.Handler, error) {
 	watch := monitor.New(monitor.Config{
 		App: cfg.App, Version: cfg.Version, Open: cfg.OpenHealth, Draining: cfg.Draining, Live: cfg.Live,
 	})
+	if cfg.Metrics != nil {
+		cfg.Metrics(watch.Gatherer)
+	}
 	plains := append(watch.Routes(),
 		netpulse.Health(watch.StoreError, watch.Open),
 		rest.Plain{Pattern: "GET /{$}", Dialect: native.Dialect, Serve: home(cfg.Version)})
@@ -70,7 +79,7 @@ func New(cfg Config) (http.Handler, error) {
 		TrustedProxies: cfg.TrustedProxies, ForwardedHeader: cfg.Forwarded, Refused: refused(cfg.App, watch),
 		BodyLimit: cfg.BodyLimit, Connections: cfg.Connections, TLS: cfg.TLS,
 		AnswerTime: native.MaxWait + slack, StreamWait: cfg.StreamWait,
-		Draining: cfg.Draining, Observe: watch.Observe, Log: cfg.Log,
+		Draining: cfg.Draining, Observe: watch.Observe, Trace: cfg.Trace, Log: cfg.Log,
 	}, Routes(cfg), plains)
 }
 

@@ -66,6 +66,9 @@ type Config struct {
 	AdminKey           Secret
 	MasterKey          Secret
 	SeedSample         bool
+	OTLPEndpoint       string // base URL of a receiver of traces and metrics
+	OTLPHeaders        Secret // name=value, separated by commas
+	SentryDSN          Secret
 
 	File string // the YAML file; "" for none
 }

@@ -295,6 +295,25 @@ func processSettings() []Setting {
 			value: language(func(c *Config) *hostler.Lang { return &c.Lang }),
 		},
 		{
+			Key: "otlp_endpoint",
+			Help: txt("Base URL of an OTLP receiver over HTTP, such as `http://127.0.0.1:4318`, for traces of requests and jobs "+
+				"and the metrics of `/metrics`; empty: nothing is sent.",
+				"OTLP（HTTP）接收端的基础 URL，如 `http://127.0.0.1:4318`，用于请求与作业的链路追踪以及 `/metrics` 的指标；留空则不发送。"),
+			value: textOf(func(c *Config) *string { return &c.OTLPEndpoint }, httpURL),
+		},
+		{
+			Key: "otlp_headers", EnvOnly: true,
+			Help: txt("Headers of requests to `otlp_endpoint`: `name=value`, separated by commas.",
+				"发往 `otlp_endpoint` 的请求头：`name=value`，以逗号分隔。"),
+			value: secret(func(c *Config) *Secret { return &c.OTLPHeaders }),
+		},
+		{
+			Key: "sentry_dsn", EnvOnly: true,
+			Help: txt("DSN of Sentry, or of what takes its events: errors of the log and alerts that fire are sent to it.",
+				"Sentry（或兼容服务）的 DSN：日志中的错误和触发的告警会发送到此处。"),
+			value: secret(func(c *Config) *Secret { return &c.SentryDSN }),
+		},
+		{
 			Key: "admin_key", EnvOnly: true,
 			Help: txt("Sets the first admin key, `hst_…`; without it, one is generated and printed once.",
 				"预设首个管理员密钥 `hst_…`；否则自动生成并只打印一次。"),

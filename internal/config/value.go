@@ -51,6 +51,15 @@ func textOf(field func(*Config) *string, rules ...func(string) error) value {
 	}
 }
 
+// httpURL allows nothing, or a URL of HTTP without user and query.
+func httpURL(s string) error {
+	u, err := url.Parse(s)
+	if s != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "") {
+		return invalid("must be a URL such as http://127.0.0.1:4318", "须为 URL，如 http://127.0.0.1:4318")
+	}
+	return nil
+}
+
 func notEmpty(s string) error {
 	if s == "" {
 		return invalid("must not be empty", "不能为空")

@@ -38,6 +38,7 @@ func (e *Engine) alertsOnce(ctx context.Context) error {
 // found, which is short.
 func (e *Engine) alertStep(ctx context.Context) (more bool, err error) {
 	var s *store.AlertStep
+	var told *hostler.AlertNotice
 	err = e.store.View(ctx, func(tx *store.Tx) (err error) {
 		if s, err = tx.NextAlertStep(alertRound); err == nil && s != nil && s.Rule != nil && *s.Rule.Input.Enabled {
 			err = evaluate(tx, s)
@@ -48,9 +49,13 @@ func (e *Engine) alertStep(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	err = e.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		more, err = tx.StoreAlerts(s, func(v float64) hostler.Text { return alert.Text(s.Rule.Input, v) })
+		more, told, err = tx.StoreAlerts(s, func(v float64) hostler.Text { return alert.Text(s.Rule.Input, v) })
 		return err
 	})
+	if err == nil && told != nil && len(told.Firing) > 0 {
+		e.log.WarnContext(ctx, "alerts are firing", "alert", s.Rule.Name, "kind", told.Kind, "first", told.Firing[0].Target,
+			"text", told.Firing[0].Text.EN, "firing", len(told.Firing), "more", told.More)
+	}
 	return more && s.Rule != nil, err
 }
 

@@ -86,6 +86,8 @@ type Config struct {
 	Retention time.Duration
 	// Artefacts are the limits of artefacts; 0 is none allowed.
 	Artefacts store.ArtefactLimits
+	// Traced states that traces are recorded: leases then name theirs.
+	Traced bool
 	// Live counts leases; nil: they are not counted.
 	Live *stats.Live
 	// Sole states that no other server uses the database. The workers found at start

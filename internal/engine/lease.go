@@ -182,6 +182,24 @@ func (e *Engine) claimGroups(ctx context.Context, req hostler.LeaseRequest, t *t
 	}
 }
 
+// trace names the traces that leased jobs belong to.
+func (e *Engine) trace(ctx context.Context, leases []hostler.Lease) error {
+	if !e.cfg.Traced || len(leases) == 0 {
+		return nil
+	}
+	runs := make([]hostler.RunID, len(leases))
+	for i := range leases {
+		runs[i] = leases[i].Run
+	}
+	return e.store.View(ctx, func(tx *store.Tx) error {
+		traces, err := tx.RunTraces(runs)
+		for i := range leases {
+			leases[i].Trace = traces[leases[i].Run]
+		}
+		return err
+	})
+}
+
 // resolve fills in the assets and credentials of leases whose claim began at a time.
 // When that fails, or took longer than maxLeaseAge, it hands the jobs back unstarted.
 func (e *Engine) resolve(
@@ -191,7 +209,7 @@ func (e *Engine) resolve(
 	for i := range leases {
 		refs[i] = &leases[i]
 	}
-	err := e.cfg.Resolve(ctx, refs)
+	err := errors.Join(e.cfg.Resolve(ctx, refs), e.trace(ctx, leases))
 	if len(leases) == 0 {
 		return leases, err
 	}

@@ -50,6 +50,7 @@ func (e *Engine) upkeepOnce(ctx context.Context) error {
 			return tx.DeleteStats(store.Daily, now.Add(-store.DaysKept), batch)
 		}),
 		e.store.PruneArtefacts(ctx, now.Add(-e.cfg.Retention), artefactBatch),
+		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteTraces(now.Add(-e.cfg.Retention), batch) }),
 		e.prune(ctx, func(tx *store.Tx) (int64, error) { return tx.DeleteOldAlerts(now.Add(-alertsKept), batch) }),
 		e.store.Maintain(ctx, e.cfg.Retention),
 		e.spanHistory(ctx),

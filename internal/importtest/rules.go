@@ -121,7 +121,7 @@ var actions = []Rule{
 
 // The store and its drivers, over what both drivers need.
 var stores = []Rule{
-	{Package: "internal/store", May: []string{"internal/selector", "internal/sqldb", "internal/stats", "internal/store/schema"}},
+	{Package: "internal/store", May: []string{"internal/selector", "internal/sqldb", "internal/stats", "internal/store/schema", "internal/tracing"}},
 	{Package: "internal/store/schema", May: []string{"internal/sqldb"}},
 	{Package: "internal/store/sqlite", May: []string{"internal/sqldb", "internal/store/schema"}},
 	{Package: "internal/store/postgres", May: []string{"internal/sqldb", "internal/store/schema", "internal/wait"}},
@@ -155,6 +155,8 @@ var tools = []Rule{
 	{Package: "internal/mailer"},
 	{Package: "internal/secret"},
 	{Package: "internal/wait"},
+	{Package: "internal/tracing"},
+	{Package: "internal/telemetry", May: []string{"internal/tracing"}},
 }
 
 // Tests of the whole, and this package.
@@ -184,6 +186,8 @@ func Homes() []Home {
 			"internal/action/netcli/devicetest", "internal/action/ssh", "internal/app", "internal/resolve", "internal/sshconn",
 			"internal/sshconn/sshtest",
 		}},
+		{Library: "go.opentelemetry.io", Packages: []string{"internal/telemetry"}},
+		{Library: "github.com/getsentry/sentry-go", Packages: []string{"internal/telemetry"}},
 		{Library: "github.com/wneessen/go-mail", Packages: []string{"internal/action/mail", "internal/mailer", "internal/notify"}},
 		{Library: "modernc.org/sqlite", Packages: []string{"internal/store/sqlite"}},
 		{Library: "modernc.org/libc", Packages: []string{"internal/store/sqlite"}},

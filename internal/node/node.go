@@ -50,6 +50,9 @@ type Options struct {
 	LocalCommand bool           // enable the action local_command
 	LocalAccount local.Account  // that it runs as
 
+	// Trace makes the spans of jobs; see worker.Config.
+	Trace func(l *hostler.Lease) (end func(o hostler.Outcome))
+
 	Log *slog.Logger // nil discards
 }
 
@@ -114,7 +117,7 @@ func (n *Node) Connect(d hostler.Dispatcher) error {
 			Name: host + "-" + strconv.Itoa(os.Getpid()), Hostname: host, PID: os.Getpid(),
 			Version: n.opts.Version, Queues: n.opts.Queues, Slots: n.opts.Slots,
 		},
-		Dispatcher: n.registration, Actions: n.actions, Log: n.opts.Log, OutputLimit: n.opts.OutputLimit,
+		Dispatcher: n.registration, Actions: n.actions, Log: n.opts.Log, OutputLimit: n.opts.OutputLimit, Trace: n.opts.Trace,
 		Redactor: func(values ...string) runlog.Redactor { return secret.NewRedactor(values...) },
 		Sessions: open.Sessions, CloseHost: open.CloseHost,
 	})

@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -34,6 +36,7 @@ import (
 	"hostler.dev/hostler/internal/store"
 	"hostler.dev/hostler/internal/store/postgres"
 	"hostler.dev/hostler/internal/store/sqlite"
+	"hostler.dev/hostler/internal/telemetry"
 	"hostler.dev/hostler/internal/webhook"
 )
 
@@ -57,7 +60,10 @@ const shutdownLimit = 5 * time.Second
 // Run runs a server. It returns after ctx is done and the running jobs have ended, or
 // the drain time has passed.
 func Run(ctx context.Context, cfg config.Config, p Process) (err error) {
-	log := newLog(cfg, os.Stderr)
+	log, err := newLog(cfg, os.Stderr, p.Version)
+	if err != nil {
+		return err
+	}
 	for _, w := range cfg.Warnings() {
 		log.WarnContext(ctx, "configuration", "warning", w.In(cfg.Lang))
 	}
@@ -104,15 +110,24 @@ type server struct {
 	keys      *keyKeeper
 	self      clicontext.Context // this server, for the command line on its machine
 	handler   http.Handler
+	telemetry *telemetry.Telemetry
 	draining  chan struct{}
 }
 
-func newLog(cfg config.Config, w io.Writer) *slog.Logger {
+func newLog(cfg config.Config, w io.Writer, version string) (*slog.Logger, error) {
 	opt := &slog.HandlerOptions{Level: cfg.LogLevel}
+	var h slog.Handler = slog.NewTextHandler(w, opt)
 	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, opt))
+		h = slog.NewJSONHandler(w, opt)
 	}
-	return slog.New(slog.NewTextHandler(w, opt))
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("read the name of this machine: %w", err)
+	}
+	hidden := secret.NewRedactor(cfg.SentryDSN.Reveal(), cfg.AdminKey.Reveal(), cfg.MasterKey.Reveal(),
+		cfg.OTLPHeaders.Reveal(), cfg.WebhookToken.Reveal(), cfg.WebhookSecret.Reveal(), cfg.WebhookURL.Reveal(), cfg.DB)
+	reports, err := telemetry.NewSentry(cfg.SentryDSN.Reveal(), version, host, hidden.String)
+	return slog.New(reports.Handler(h)), err
 }
 
 // open builds every part and starts none of them.
@@ -145,8 +160,16 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	}
 	restricted := map[string][]string{localAction: cfg.LocalProjects}
 	s.store.Restrict(restricted)
+	s.telemetry, err = telemetry.New(context.WithoutCancel(ctx), telemetry.Config{
+		Endpoint: cfg.OTLPEndpoint, Headers: strings.Split(cfg.OTLPHeaders.Reveal(), ","), Version: p.Version, Instance: cfg.Listen,
+	})
+	if err != nil {
+		return nil, err
+	}
 	s.keys = newKeyKeeper(cfg, s.store, box, sole, log)
+	trace, traceJob := s.spans()
 	s.node, err = node.New(node.Options{
+		Trace:   traceJob,
 		Version: p.Version, Queues: []string{"*"}, Slots: cfg.Slots,
 		OutputLimit: int(cfg.OutputLimit), EgressAllow: cfg.EgressAllow,
 		LegacySSH: cfg.SSHAlgorithms == config.SSHAlgorithmsLegacy, LocalCommand: account != nil, LocalAccount: accountOf(account), Log: log,
@@ -169,7 +192,7 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	})
 	s.publisher = &outbox.Publisher{Store: s.store, Log: log}
 	s.engine = engine.New(engine.Config{
-		Live: live, Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey, Plan: resolver.Plan,
+		Traced: s.telemetry != nil, Live: live, Store: s.store, Resolve: resolver.Leases, Pin: resolver.PinHostKey, Plan: resolver.Plan,
 		Check: s.app.CheckJobs, Retention: cfg.Retention, Sole: sole, Log: log,
 		Artefacts: store.ArtefactLimits{File: cfg.ArtefactLimit, Job: cfg.ArtefactJob, Project: cfg.ArtefactProject},
 		Fire:      s.app.FireSchedules, CancelReplaced: s.app.CancelReplaced, FollowUps: s.app.FollowUps,
@@ -177,11 +200,26 @@ func open(ctx context.Context, cfg config.Config, p Process, log *slog.Logger) (
 	if err := s.node.Connect(s.engine); err != nil {
 		return nil, err
 	}
+	var gather func(context.Context) prometheus.Gatherer
 	s.handler, err = api.New(api.Config{
+		Trace: trace, Metrics: func(of func(context.Context) prometheus.Gatherer) { gather = of },
 		Live: live, App: s.app, Version: p.Version, TrustedProxies: cfg.TrustedProxies, Forwarded: cfg.ForwardedHeader, OpenHealth: cfg.OpenHealth,
 		BodyLimit: cfg.BodyLimit, Connections: mostConnections(cfg), TLS: cfg.TLS(), Log: log, Draining: s.draining,
 	})
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	return s, s.telemetry.SendMetrics(ctx, gather(context.WithoutCancel(ctx)))
+}
+
+// spans returns what makes the spans of requests and jobs; nil while none are recorded.
+func (s *server) spans() (
+	request func(*http.Request) (*http.Request, func(string, int)), job func(*hostler.Lease) func(hostler.Outcome),
+) {
+	if s.telemetry == nil {
+		return nil, nil
+	}
+	return s.telemetry.Request, s.telemetry.Job
 }
 
 // approvalLink returns the links of notices; nil without an address to link to.
@@ -346,6 +384,11 @@ func (s *server) drain(ctx context.Context) error {
 func (s *server) close() error {
 	if s.node != nil {
 		s.node.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
+	defer cancel()
+	if err := s.telemetry.Close(ctx); err != nil {
+		s.log.WarnContext(ctx, "the last traces and metrics could not be sent", "err", err)
 	}
 	var err error
 	if s.store != nil {

@@ -243,12 +243,15 @@ func (tx *Tx) NextAlertStep(interval time.Duration) (*AlertStep, error) {
 	return s, nil
 }
 
-// StoreAlerts stores what a step found, and notifies of it; false when another server has
-// taken the step, or the rule was changed meanwhile. text describes a value.
-func (tx *Tx) StoreAlerts(s *AlertStep, text func(value float64) hostler.Text) (bool, error) {
+// StoreAlerts stores what a step found, and notifies of it; stored is false when another server has
+// taken the step, or the rule was changed meanwhile. text describes a value. It returns what
+// it notified of.
+func (tx *Tx) StoreAlerts(
+	s *AlertStep, text func(value float64) hostler.Text,
+) (stored bool, told *hostler.AlertNotice, err error) {
 	now, err := queryOne[alertCursor](tx, `SELECT @cols FROM alert_cursor WHERE id = 1 FOR UPDATE`)
 	if err != nil || now == nil || *now != s.cursor {
-		return false, err
+		return false, nil, err
 	}
 	next := alertCursor{Step: now.Step + 1, RoundAt: now.RoundAt}
 	if now.Project == 0 {
@@ -258,22 +261,22 @@ func (tx *Tx) StoreAlerts(s *AlertStep, text func(value float64) hostler.Text) (
 		next.Project, next.Rule, next.Target = r.Project, r.Name, s.Last
 		locked, err := tx.alertRules(`project = ? AND name = ? FOR UPDATE`, r.Project, r.Name)
 		if err != nil || len(locked) == 0 || !locked[0].UpdatedAt.Equal(r.UpdatedAt) {
-			return false, err
+			return false, nil, err
 		}
 		if *r.Input.Enabled {
 			if err := tx.storeAlerts(s); err != nil {
-				return false, err
+				return false, nil, err
 			}
 			if s.Last == "" {
-				if err := tx.notifyAlerts(&locked[0], text); err != nil {
-					return false, err
+				if told, err = tx.notifyAlerts(&locked[0], text); err != nil {
+					return false, nil, err
 				}
 			}
 		}
 	}
 	_, err = tx.Exec(`UPDATE alert_cursor SET step = ?, round_at = ?, project = ?, rule = ?, target = ? WHERE id = 1`,
 		next.Step, sqldb.Micros(next.RoundAt), next.Project, next.Rule, next.Target)
-	return err == nil, err
+	return err == nil, told, err
 }
 
 // storeAlerts stores the alerts of a step.
@@ -336,22 +339,22 @@ changed_at = excluded.changed_at, told = excluded.told, told_at = excluded.told_
 // notifyAlerts emits an event of the alerts of a rule that changed since the last one, if
 // that is long enough ago. What a silence is about is not in it: it is told when the
 // silence ends, if it still fires.
-func (tx *Tx) notifyAlerts(r *AlertRuleRow, text func(value float64) hostler.Text) error {
+func (tx *Tx) notifyAlerts(r *AlertRuleRow, text func(value float64) hostler.Text) (*hostler.AlertNotice, error) {
 	repeat := int64(math.MinInt64)
 	if d := r.Input.Repeat.D(); d > 0 {
 		repeat = sqldb.Micros(tx.now.Add(-d))
 	}
 	if tx.now.Sub(r.ToldAt) < r.Input.Every.D() {
-		return nil
+		return nil, nil
 	}
 	rows, err := query[AlertRow](tx, `SELECT @cols FROM alert WHERE project = ? AND rule = ?
 AND (told <> state OR state = 'firing' AND told_at <= ?) ORDER BY target LIMIT ?`, r.Project, r.Name, repeat, maxFiring)
 	if err != nil || len(rows) == 0 {
-		return err
+		return nil, err
 	}
 	silences, err := tx.AlertSilences(r.Project, r.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	notice := hostler.AlertNotice{Kind: r.Input.Kind, Channels: r.Input.Channels, Note: r.Input.Note}
 	var told []AlertRow
@@ -379,11 +382,11 @@ AND (told <> state OR state = 'firing' AND told_at <= ?) ORDER BY target LIMIT ?
 		told = append(told, *a)
 	}
 	if err := tx.writeAlerts(told); err != nil || len(notice.Firing)+len(notice.Resolved) == 0 {
-		return err
+		return nil, err
 	}
 	tx.EmitAlert(r, notice)
 	_, err = tx.Exec(`UPDATE alert_rule SET told_at = ? WHERE project = ? AND name = ?`, sqldb.Micros(tx.now), r.Project, r.Name)
-	return err
+	return &notice, err
 }
 
 // EmitAlert emits the event of a notification.

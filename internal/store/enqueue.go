@@ -49,6 +49,9 @@ func (tx *Tx) Enqueue(specs []hostler.JobSpec) ([]hostler.JobID, error) {
 	if len(specs) == 0 {
 		return nil, nil
 	}
+	if err := tx.saveTraces(specs); err != nil {
+		return nil, err
+	}
 	keys, err := tx.laneKeys(specs)
 	if err != nil {
 		return nil, err

@@ -69,6 +69,10 @@ func (j *job) stale() { j.s.drop(j) }
 func (j *job) run() {
 	var res action.Result
 	returned := false
+	end := func(hostler.Outcome) {}
+	if t := j.s.w.cfg.Trace; t != nil {
+		end = t(&j.lease)
+	}
 	defer func() {
 		// The action panicked, or ended its goroutine.
 		if p := recover(); p != nil || !returned {
@@ -76,6 +80,7 @@ func (j *job) run() {
 				"panic", j.redact(panicText(p)), "stack", string(debug.Stack()))
 			res = j.crashed()
 		}
+		end(res.Outcome)
 		j.finish(res)
 	}()
 	res = j.attempt()

@@ -91,6 +91,8 @@ type Config struct {
 	// and returns their number; it must not block. Both are nil when there are none.
 	Sessions  func() []hostler.HostSession
 	CloseHost func(address string) int
+	// Trace begins the span of a job, and returns what ends it; nil: there are no spans.
+	Trace func(l *hostler.Lease) (end func(o hostler.Outcome))
 	// Elapsed returns the time since a fixed moment, by a clock that is never set and that
 	// also runs while the machine is suspended; nil means the system's.
 	Elapsed func() time.Duration

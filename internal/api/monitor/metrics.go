@@ -83,13 +83,18 @@ func methodLabel(method string) string {
 
 // serve answers a scrape with the counters and the current vitals.
 func (m *metrics) serve(w http.ResponseWriter, r *http.Request) {
-	v, err := m.vitals(r.Context())
+	promhttp.HandlerFor(m.gatherer(r.Context()), promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
+}
+
+// gatherer has the counters and the current vitals.
+func (m *metrics) gatherer(ctx context.Context) prometheus.Gatherers {
+	v, err := m.vitals(ctx)
 	now := prometheus.NewRegistry()
 	now.MustRegister(vitalsCollector{v, err == nil})
-	if tasks, err := m.tasks(r.Context()); err == nil {
+	if tasks, err := m.tasks(ctx); err == nil {
 		now.MustRegister(taskCollector{tasks, m.live})
 	}
-	promhttp.HandlerFor(prometheus.Gatherers{m.registry, now}, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
+	return prometheus.Gatherers{m.registry, now}
 }
 
 // vitalsCollector turns vitals into metrics.

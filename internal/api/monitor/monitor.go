@@ -20,6 +20,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/api/rest"
 	"hostler.dev/hostler/internal/app"
@@ -139,6 +142,11 @@ func (m *Monitor) readyz(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeText(w, http.StatusOK, text)
 	return nil
+}
+
+// Gatherer returns what /metrics shows, each time that it is gathered.
+func (m *Monitor) Gatherer(ctx context.Context) prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return m.metrics.gatherer(ctx).Gather() })
 }
 
 func (m *Monitor) serveMetrics(w http.ResponseWriter, r *http.Request) error {

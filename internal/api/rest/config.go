@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -46,6 +47,9 @@ type Config struct {
 	// Refused is called for each request that is refused for its key or its caller's role;
 	// nil means not at all.
 	Refused func(context.Context, Refusal)
+	// Trace begins the span of a request, and returns it with what ends the span; nil means
+	// no spans.
+	Trace func(*http.Request) (*http.Request, func(route string, status int))
 	// Observe is called after each answer; nil means not at all.
 	Observe func(Answer)
 	// Log is for internal errors; nil discards them.

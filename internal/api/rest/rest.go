@@ -144,6 +144,10 @@ func (s *server) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		r = withInfo(r)
+		traced := func(string, int) {}
+		if s.cfg.Trace != nil {
+			r, traced = s.cfg.Trace(r)
+		}
 		rec := &recorder{ResponseWriter: w, wait: s.cfg.StreamWait, end: began.Add(s.cfg.AnswerTime)}
 		_ = http.NewResponseController(w).SetWriteDeadline(rec.end)
 		s.secure(w.Header())
@@ -154,7 +158,8 @@ func (s *server) outermost(next http.Handler) http.Handler {
 			s.recovered(rec, r, recover())
 			rec.finish()
 			conn.end()
-			s.observe(rec, r, time.Since(began))
+			a := s.observe(rec, r, time.Since(began))
+			traced(a.Route, a.Status)
 		}()
 		next.ServeHTTP(rec, r)
 	})
@@ -188,7 +193,7 @@ func (s *server) recovered(w *recorder, r *http.Request, v any) {
 	}
 }
 
-func (s *server) observe(w *recorder, r *http.Request, took time.Duration) {
+func (s *server) observe(w *recorder, r *http.Request, took time.Duration) Answer {
 	_, route, _ := strings.Cut(r.Pattern, " ")
 	a := Answer{Method: r.Method, Route: route, Status: w.status, Took: took, Held: w.held}
 	if a.Status == 0 {
@@ -196,6 +201,7 @@ func (s *server) observe(w *recorder, r *http.Request, took time.Duration) {
 	}
 	s.cfg.Observe(a)
 	s.cfg.Log.DebugContext(r.Context(), "request", "method", a.Method, "route", a.Route, "status", a.Status, "took", took)
+	return a
 }
 
 // route checks what every request has in common, and finds the handler. Unlike
