@@ -46,6 +46,7 @@ func (a *App) checkFollowUps(ctx context.Context, g grant, path string, then []h
 	if err := fields.Err(); err != nil {
 		return err
 	}
+	g.unattended = true // as it will start
 	for i, u := range then {
 		in := check.Item(path, i)
 		var task *store.TaskRow

@@ -36,7 +36,11 @@ func TestTheForecastComesTrue(t *testing.T) {
 			in.MisfireGrace, in.Task = &grace, everyMinute().Task
 			w.put(t, w.operator, name, in)
 		}
-		f := must(w.Forecast(ctx, w.viewer, hostler.ForecastQuery{Days: 30, Limit: 5000}))(t)
+		days := 30
+		if w.h.Kind == "postgres" {
+			days = 8 // the same code, and each fire takes longer there
+		}
+		f := must(w.Forecast(ctx, w.viewer, hostler.ForecastQuery{Days: days, Limit: 5000}))(t)
 		forecast := map[string][]string{}
 		for _, x := range f.Fires {
 			forecast[x.Schedule] = append(forecast[x.Schedule], fmt.Sprintf("%s %s", x.At.UTC().Format(time.RFC3339), x.State))
@@ -56,7 +60,7 @@ func TestTheForecastComesTrue(t *testing.T) {
 					made = append(made, fmt.Sprintf("%s %s", x.At.UTC().Format(time.RFC3339), x.State))
 				}
 			}
-			if want := forecast[s.Name]; s.Fires < 30 || !slices.Equal(made, want) {
+			if want := forecast[s.Name]; s.Fires < days || !slices.Equal(made, want) {
 				for i := range max(len(made), len(want)) {
 					if i >= len(made) || i >= len(want) || made[i] != want[i] {
 						t.Errorf("%s: of %d and %d fires, the first difference is\n%q, forecast were\n%q", s.Name, len(made), len(want),
