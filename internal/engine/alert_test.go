@@ -251,3 +251,29 @@ ON CONFLICT DO NOTHING`, a.project, fmt.Sprintf("host%03d", i), tx.Now().Truncat
 		})
 	})
 }
+
+// TestAlertStepsMayRunAgain: a transaction that is aborted and repeated stores the same.
+func TestAlertStepsMayRunAgain(t *testing.T) {
+	eachAlerts(t, func(t *testing.T, a *alerts) {
+		a.rule("failures", hostler.AlertRuleInput{Kind: hostler.AlertFailures})
+		var s *store.AlertStep
+		a.tx(func(tx *store.Tx) (err error) {
+			s, err = tx.NextAlertStep(0)
+			return err
+		})
+		s.Firing["ping"] = 3
+		aborted := errors.New("aborted")
+		for _, want := range []error{aborted, nil} {
+			err := a.store.InTx(t.Context(), func(tx *store.Tx) error {
+				_, told, err := tx.StoreAlerts(s, func(float64) hostler.Text { return hostler.Text{} })
+				if err != nil || told == nil || len(told.Firing) != 1 {
+					t.Errorf("told %+v, %v", told, err)
+				}
+				return want
+			})
+			if !errors.Is(err, want) {
+				t.Error(err)
+			}
+		}
+	})
+}

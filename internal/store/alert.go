@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -288,10 +289,11 @@ AND (target > ? OR ? = '') AND (target <= ? OR ? = '')`, r.Project, r.Name, s.Af
 		return err
 	}
 	var changed []AlertRow
+	fresh := maps.Clone(s.Firing) // a transaction may run again
 	for i := range known {
 		a := known[i]
 		value, fires := s.Firing[a.Target]
-		delete(s.Firing, a.Target)
+		delete(fresh, a.Target)
 		switch {
 		case fires && a.State == hostler.AlertResolved:
 			a.State, a.Since, a.Changed = hostler.AlertFiring, tx.now, tx.now
@@ -310,12 +312,12 @@ AND (target > ? OR ? = '') AND (target <= ? OR ? = '')`, r.Project, r.Name, s.Af
 		[]any{r.Project, r.Name}, &firing); err != nil {
 		return err
 	}
-	for target, value := range s.Firing {
+	for _, target := range slices.Sorted(maps.Keys(fresh)) {
 		if firing++; firing > maxFiring {
 			break
 		}
 		changed = append(changed, AlertRow{
-			Project: r.Project, Rule: r.Name, Target: target, State: hostler.AlertFiring, Micros: valueMicros(value),
+			Project: r.Project, Rule: r.Name, Target: target, State: hostler.AlertFiring, Micros: valueMicros(fresh[target]),
 			Since: tx.now, Changed: tx.now,
 		})
 	}

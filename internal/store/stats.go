@@ -381,7 +381,10 @@ func (tx *Tx) addStats(keys []StatsKey, s *StatsStep) error {
 	for i, k := range keys {
 		f := s.rows[k]
 		if was := sums[k.Name]; was != nil && s.past {
-			f.Merge(was)
+			sum := stats.Figures{} // a transaction may run again
+			sum.Merge(f)
+			sum.Merge(was)
+			f = &sum
 		} else if was != nil {
 			was.Merge(f)
 			f = was
