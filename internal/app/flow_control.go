@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -395,9 +396,22 @@ func (s *scope) restart(r *store.RunRow, which func(step *store.RunStepRow) bool
 		return err
 	}
 	if r.StartAt, err = s.waitForCalendars(begin{targets: targets}); err != nil {
-		return err
+		return closedForRestart(err, r.ID)
 	}
 	return s.RestartSteps(restarted)
+}
+
+// closedForRestart names the way around a closed calendar: what continues a run has none.
+func closedForRestart(err error, id hostler.RunID) error {
+	closed, ok := errors.AsType[*closedError](err)
+	if !ok {
+		return err
+	}
+	e := hostler.Errorf(hostler.CodeForbidden,
+		"the calendar %s is closed: wait, or let an admin run it anew: hostler run rerun %s --override-calendar REASON",
+		"日历 %s 在关闭期：请等待，或由管理员重新执行：hostler run rerun %s --override-calendar 原因", closed.name, id)
+	e.Cause = err
+	return e
 }
 
 // targetsOfRun are the assets of some steps of a run.

@@ -42,6 +42,9 @@ func (s *scope) hostsFrom(from *hostler.FromRun) (map[hostler.AssetID]bool, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := boundFrom(rows, from.Step); err != nil {
+		return nil, err
+	}
 	out, known := map[hostler.AssetID]bool{}, false
 	for i := range rows {
 		row := &rows[i]
@@ -61,6 +64,23 @@ func (s *scope) hostsFrom(from *hostler.FromRun) (map[hostler.AssetID]bool, erro
 	}
 	s.fromSeen[*from] = out
 	return out, nil
+}
+
+// maxHostsFrom is how many hosts of all steps are read: transactions that start runs read them.
+const maxHostsFrom = 50_000
+
+func boundFrom(rows []store.RunStepRow, step string) error {
+	hosts := 0
+	for i := range rows {
+		if rows[i].HostSet != 0 && step == "" {
+			hosts += rows[i].Total
+		}
+	}
+	if hosts > maxHostsFrom {
+		return hostler.Invalid("from_run.step", "is required: the steps of that run have more than %d hosts together",
+			"必须提供：该执行各步骤合计超过 %d 台主机", maxHostsFrom)
+	}
+	return nil
 }
 
 // addHostsFrom adds the hosts of a step, a part at a time.

@@ -92,6 +92,10 @@ func cmpErr(err, otherwise error) error {
 	return otherwise
 }
 
+func errHeldInbound() error {
+	return hostler.Errorf(hostler.CodeUnavailable, "dispatch is held; try again later", "作业分派已暂停；请稍后再试")
+}
+
 func verifyText(err error) hostler.Text {
 	if errors.Is(err, inbound.ErrTime) {
 		return hostler.Textf("its signed time is more than 5 minutes from the server's clock", "其签名时间与服务器时钟相差超过 5 分钟")
@@ -242,6 +246,9 @@ func (rc *received) start(ctx context.Context) (out hostler.InboundAnswer, err e
 		return out, nil
 	case hostler.CodeOf(err) == hostler.CodeUnauthenticated: // see lock
 		return hostler.InboundAnswer{}, err
+	case hostler.CodeOf(err) == hostler.CodeUnavailable: // the sender may repeat it
+		rc.note(ctx, hostler.InboundRefused, reasonOf(err))
+		return hostler.InboundAnswer{}, err
 	}
 	return rc.refuse(ctx, err)
 }
@@ -250,6 +257,9 @@ func (rc *received) startOnce(ctx context.Context, in hostler.RunRequest) (out h
 	a := rc.app
 	var g grant
 	err = a.store.View(ctx, func(tx *store.Tx) error {
+		if held, err := tx.Hold(); err != nil || held != nil {
+			return cmpErr(err, errHeldInbound()) // a copy of the data starts nothing by itself
+		}
 		g, err = rc.owner(tx)
 		return err
 	})

@@ -298,6 +298,11 @@ func TestInboundOwner(t *testing.T) {
 		if err := w.DeleteCalendar(ctx, w.admin, "freeze"); err != nil {
 			t.Fatal(err)
 		}
+		must(w.HoldDispatch(ctx, w.admin, hostler.HoldTerms{Reason: "restored"}))(t)
+		if _, err := send(); hostler.CodeOf(err) != hostler.CodeUnavailable {
+			t.Errorf("dispatch is held: %v", err)
+		}
+		must(w.ReleaseDispatch(ctx, w.admin, hostler.ReleaseRequest{}))(t)
 		must(w.PauseInbound(ctx, w.operator, "own"))(t)
 		refused("a paused trigger")
 		must(w.ResumeInbound(ctx, w.operator, "own"))(t)

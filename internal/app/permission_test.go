@@ -101,7 +101,7 @@ var verbs = map[string]auth.Verb{
 // withoutCaller lists the methods of App that act on the authority of the process: its
 // configuration or its data folder.
 var withoutCaller = []string{
-	"Authenticate", "Bootstrap", "CancelReplaced", "CheckJobs", "CheckLink", "ConfigureWebhook", "DecideLinked", "FireSchedules", "InboundKnown", "KnownKeys", "LinkedApproval", "LocalAdminKey",
+	"Authenticate", "Bootstrap", "CancelReplaced", "CheckJobs", "CheckLink", "ConfigureWebhook", "DecideLinked", "FireSchedules", "FollowUps", "InboundKnown", "KnownKeys", "LinkedApproval", "LocalAdminKey",
 	"LocalContextKey", "ReceiveInbound", "RecordRefusal", "SeedSample",
 	"StartDispatch", "StoreKind", "TaskFigures", "Vitals",
 }

@@ -95,7 +95,7 @@ func (a *app) triggerCreate() *cobra.Command {
 	var f startFlags // of its params and targets
 	var in hostler.InboundInput
 	var kind string
-	cmd := a.cmd("create NAME --kind KIND --task TASK [flags]", doc{
+	cmd := a.cmd("create NAME [flags]", doc{
 		short: txt("create a trigger, and show its URL and its secret once", "创建触发器，并一次性显示其 URL 和密钥"),
 		long: txt(`Create an inbound trigger. Enter its URL and its secret at the sender:
   github        Payload URL and Secret, content type application/json
