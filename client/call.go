@@ -33,6 +33,9 @@ func (r call) repeatable() bool {
 	return r.method == http.MethodGet || r.method == http.MethodPut || r.idem != ""
 }
 
+// silence is after how long a request that is repeated is noted; see [WithOutage].
+const silence = 2 * time.Second
+
 // do sends the request, repeats it where that is safe, and decodes the answer into out
 // unless out is nil.
 func (c *Client) do(ctx context.Context, r call, out any) error {
@@ -44,11 +47,18 @@ func (c *Client) do(ctx context.Context, r call, out any) error {
 				"请求无法编码：%v", err)
 		}
 	}
-	retry := newBackoff()
+	retry, began, noted := newBackoff(), time.Now(), false
 	for try := 0; ; try++ {
 		err := c.attempt(ctx, r, body, out)
+		if err == nil && noted {
+			c.outage(nil)
+		}
 		if err == nil || try >= c.retries || ctx.Err() != nil || !mayRepeat(r, err) {
 			return err
+		}
+		if !noted && time.Since(began) > silence {
+			noted = true
+			c.outage(err)
 		}
 		if perr := c.pause(ctx, retryIn(&retry, err)); perr != nil {
 			return err

@@ -86,8 +86,8 @@ func WithRetries(n int) Option { return func(c *Client) { c.retries = n } }
 func WithTimeout(d time.Duration) Option { return func(c *Client) { c.timeout = d } }
 
 // WithOutage calls f when a stream has lost the server and cannot reconnect immediately,
-// with the reason, and again with nil when it has reconnected. It calls f between the
-// steps of the stream, in the same goroutine.
+// or a request is repeated for more than two seconds, with the reason; and again with nil when
+// the server answers. It calls f between the steps of the stream or request, in the same goroutine.
 func WithOutage(f func(err error)) Option { return func(c *Client) { c.outage = f } }
 
 // New returns a client for the server at baseURL, such as http://127.0.0.1:9000. The key

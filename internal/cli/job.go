@@ -250,7 +250,7 @@ occupy it, a limit, a pause, or no worker.`,
 			return err
 		}
 		if len(reasons) == 0 && a.output == "table" {
-			a.note("the job is not waiting", "该作业没有在等待")
+			return a.noteNotWaiting(ctx, c, id)
 		}
 		return list(a, reasons, []column[hostler.Waiting]{
 			col("reason", "原因", func(w hostler.Waiting) string { return w.Reason }),
@@ -260,6 +260,26 @@ occupy it, a limit, a pause, or no worker.`,
 			col("until", "直到", func(w hostler.Waiting) string { return optionalTime(w.Until) }),
 		})
 	})
+}
+
+// noteNotWaiting notes the state of a job that does not wait, and what to do about it.
+func (a *app) noteNotWaiting(ctx context.Context, c *client.Client, id hostler.JobID) error {
+	j, err := c.Job(ctx, id)
+	if err != nil {
+		return err
+	}
+	a.note("the job is not waiting: it is %s", "该作业没有在等待：状态为%s", a.state(j.State))
+	switch j.State {
+	case hostler.StateUnknown:
+		a.note("The connection or the worker was lost while it ran. Check the host, then run: hostler job resolve %s --as succeeded|failed",
+			"运行时连接或工作节点丢失。请检查主机，然后执行：hostler job resolve %s --as succeeded|failed", id)
+	case hostler.StateFailed:
+		a.note("%s; again: hostler job retry %s", "%s；重试：hostler job retry %s", a.jobError(j), id)
+	case hostler.StateRunning:
+		a.note("Follow it with: hostler job log -f %s", "跟踪输出：hostler job log -f %s", id)
+	case hostler.StateScheduled, hostler.StateQueued, hostler.StateSucceeded, hostler.StateCancelled, hostler.StateExpired:
+	}
+	return nil
 }
 
 // holders lists the jobs that occupy a lane. Those of other projects are only

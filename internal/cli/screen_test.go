@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -108,7 +107,7 @@ func drawAll(t *testing.T, a *app) {
 		fmt.Fprintln(a.out, line)
 	}
 	fmt.Fprintln(a.out)
-	f := newFolder(context.Background(), a, nil) //nolint:usetesting // without a server
+	f := newFolder(t.Context(), a, nil)
 	for i := range 22 {
 		o := hostler.JobOutput{
 			Host: fmt.Sprintf("web%d", i+1), Action: "ssh_command", State: hostler.StateSucceeded,
