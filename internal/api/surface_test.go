@@ -118,7 +118,8 @@ func TestRoles(t *testing.T) {
 // ownNames are the routes whose parameter names nothing of another project: what all share, what
 // the caller creates by this, and what is tried apart.
 var ownNames = map[string]bool{
-	"PUT /api/v1/calendars/{name}": true, "PUT /api/v1/command-rules/{name}": true, "PUT /api/v1/schedules/{schedule}": true,
+	"PUT /api/v1/alert-rules/{name}": true,
+	"PUT /api/v1/calendars/{name}":   true, "PUT /api/v1/command-rules/{name}": true, "PUT /api/v1/schedules/{schedule}": true,
 
 	"GET /api/v1/actions/{name}": true,
 	"GET /api/v1/queues/{name}":  true, "PUT /api/v1/queues/{name}": true,
@@ -175,6 +176,8 @@ func foreignIDs(t *testing.T, w *env) {
 		`{"trigger":{"cron":"@daily"},"task":{"action":"noop","target":{"assets":["secretive"]}}}`, &timer)
 	w.mustDo(t, stranger, "PUT", "/api/v1/calendars/their-days", `{"days":[{"from":"2027-01-01"}]}`, nil)
 	w.mustDo(t, stranger, "POST", "/api/v1/roles", `{"name":"their-role","base":"viewer","actions":["noop"]}`, nil)
+	w.mustDo(t, stranger, "PUT", "/api/v1/alert-rules/their-alert", `{"kind":"failures"}`, nil)
+	w.mustDo(t, stranger, "POST", "/api/v1/triggers", `{"name":"their-trigger","kind":"standard","task":"their-task"}`, nil)
 	var hold hostler.Hold
 	w.mustDo(t, stranger, "POST", "/api/v1/holds", `{"asset":"secretive","reason":"x"}`, &hold)
 	w.mustDo(t, stranger, "PUT", "/api/v1/command-rules/their-rule", `{"effect":"refuse","commands":["frobnicate"]}`, nil)
@@ -218,6 +221,10 @@ func foreignIDs(t *testing.T, w *env) {
 			return []map[string]string{{"name": "theirs"}}
 		case strings.Contains(r.Path, "/artefacts/{id}"):
 			return []map[string]string{{"id": artefact.ID.String()}}
+		case !ownNames[r.Method+" "+r.Path] && strings.Contains(r.Path, "/alert-rules/{name}"):
+			return []map[string]string{{"name": "their-alert"}}
+		case strings.Contains(r.Path, "/triggers/{name}"):
+			return []map[string]string{{"name": "their-trigger"}}
 		case strings.Contains(r.Path, "/holds/{id}"):
 			return []map[string]string{{"id": hold.ID.String()}}
 		case !ownNames[r.Method+" "+r.Path] && strings.Contains(r.Path, "/calendars/{name}"):
@@ -242,8 +249,10 @@ func foreignIDs(t *testing.T, w *env) {
 		"POST /api/v1/webhooks/{webhook}/rotate": `{}`,
 		"POST /api/v1/credentials/{name}/rules":  `{"uses":["ssh"],"addresses":["*"]}`,
 
-		"POST /api/v1/calendars/{name}/import": `{"text":"2027-01-01"}`,
-		"PUT /api/v1/roles/{name}":             `{"name":"their-role","base":"viewer","actions":["noop"]}`,
+		"POST /api/v1/triggers/{name}/rotate": `{}`, "POST /api/v1/alert-rules/{name}/unsilence": `{}`,
+		"POST /api/v1/alert-rules/{name}/silence": `{"reason":"x","for":"1h"}`,
+		"POST /api/v1/calendars/{name}/import":    `{"text":"2027-01-01"}`,
+		"PUT /api/v1/roles/{name}":                `{"name":"their-role","base":"viewer","actions":["noop"]}`,
 
 		"POST /api/v1/runs/{id}/steps/{step}/skip": `{"reason":"x"}`,
 		"POST /api/v1/approvals/{id}/approve":      decision,
@@ -264,7 +273,7 @@ func foreignIDs(t *testing.T, w *env) {
 		for _, ids := range foreign(r) {
 			tried++
 			for _, query := range []string{"", "?follow=1", "?format=text", "?tail=5"} {
-				if query != "" && !strings.HasSuffix(r.Path, "/log") {
+				if query != "" && !strings.HasSuffix(r.Path, "/jobs/{id}/log") {
 					continue
 				}
 				if strings.HasSuffix(r.Path, "/runs/{id}/hosts") {
