@@ -78,8 +78,7 @@ func (a *App) Forecast(ctx context.Context, c auth.Caller, q hostler.ForecastQue
 		return hostler.Forecast{}, err
 	}
 	out.To = out.From.AddDate(0, 0, cmp.Or(q.Days, 7))
-	simulate(&out, subjects, cmp.Or(q.Limit, 1000))
-	if err := ctx.Err(); err != nil {
+	if err := simulate(ctx, &out, subjects, cmp.Or(q.Limit, 1000)); err != nil {
 		return hostler.Forecast{}, err
 	}
 	collide(&out, subjects)
@@ -193,9 +192,24 @@ func (s *scope) subject(
 		Policy: schedule.Policy{
 			Grace: row.MisfireGrace.D(), Coalesce: row.Coalesce, MaxInstances: row.MaxInstances, Overlap: row.Overlap,
 		},
-		Open: func(at time.Time) time.Time { return opening(calendars, at) },
+		Open: openingOf(calendars),
 	}
 	return sub, nil
+}
+
+// openingOf is opening, which remembers the last span in which the calendars are closed.
+func openingOf(calendars []openCalendar) func(at time.Time) time.Time {
+	var from, until time.Time
+	return func(at time.Time) time.Time {
+		if !at.Before(from) && at.Before(until) {
+			return until
+		}
+		opens := opening(calendars, at)
+		if opens.After(at) {
+			from, until = at, opens
+		}
+		return opens
+	}
 }
 
 // opening is when a fire that is due at a time may begin; zero when it is skipped.
@@ -297,9 +311,12 @@ func (s *scope) capacities(subjects []*subject) (map[string]int, error) {
 }
 
 // simulate simulates the fires of all schedules, and lists the first.
-func simulate(out *hostler.Forecast, subjects []*subject, limit int) {
+func simulate(ctx context.Context, out *hostler.Forecast, subjects []*subject, limit int) error {
 	left := maxForecastFires
 	for i, sub := range subjects {
+		if err := ctx.Err(); err != nil {
+			return err // the client has left
+		}
 		share := left / (len(subjects) - i) // what others leave is for those behind them
 		n := sub.Forecast(out.To, share, func(f schedule.Forecast) {
 			sub.fires = append(sub.fires, f)
@@ -331,6 +348,7 @@ func simulate(out *hostler.Forecast, subjects []*subject, limit int) {
 	if len(out.Fires) > limit {
 		out.Fires, out.More = out.Fires[:limit], true
 	}
+	return nil
 }
 
 // span is a time in which a run of a schedule wants something.
