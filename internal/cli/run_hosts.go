@@ -38,11 +38,16 @@ func (a *app) runOnHosts(cmd *cobra.Command) *cobra.Command {
 	var f hostFlags
 	subcommand := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 && !f.selects() && f.req.Action == "" && f.script == "" {
-			return cmd.Help()
+		w, err := f.words(cmd, args)
+		if err != nil {
+			return err
 		}
-		if len(args) == 1 && !f.selects() && f.req.Action == "" && f.script == "" {
-			return subcommand(cmd, args) // a misspelled one
+		program := f.req.Action != "" || f.script != ""
+		switch help, _ := cmd.Flags().GetBool("help"); {
+		case help || w.hosts == "" && len(w.command) == 0 && !f.selects() && !program:
+			return cmd.Help()
+		case w.hosts != "" && len(w.command) == 0 && !program:
+			return subcommand(cmd, []string{w.hosts}) // a misspelled one
 		}
 		if err := a.checkOutput("json", "yaml", "csv", "name", "wide"); err != nil {
 			return err
@@ -52,10 +57,10 @@ func (a *app) runOnHosts(cmd *cobra.Command) *cobra.Command {
 			return err
 		}
 		ctx := cmd.Context()
-		if args, err = a.hostsOf(ctx, c, &f, args, cmd.ArgsLenAtDash()); err != nil {
+		if err := a.hostsOf(ctx, c, &f, w.hosts); err != nil {
 			return err
 		}
-		if err := a.readProgram(&f, args); err != nil {
+		if err := a.readProgram(&f, w.command); err != nil {
 			return err
 		}
 		return a.createAndShow(ctx, c, &f)
@@ -66,6 +71,7 @@ func (a *app) runOnHosts(cmd *cobra.Command) *cobra.Command {
 
 func (a *app) hostFlags(cmd *cobra.Command, f *hostFlags) {
 	fs := cmd.Flags()
+	fs.SetInterspersed(false) // a command keeps its own flags
 	fs.StringSliceVarP(&f.req.Assets, "asset", "a", nil, a.t("names, ids or patterns such as web*; may be repeated, or separated by commas",
 		"资产名称、ID 或 web* 之类的模式；可重复或用逗号分隔"))
 	a.selectorFlag(cmd, &f.req.Selector)
@@ -108,19 +114,57 @@ func (f *hostFlags) selects() bool {
 	return len(f.req.Assets) > 0 || f.req.Selector != "" || f.all || f.fromRun != ""
 }
 
-// hostsOf reads what selects the hosts and returns the arguments that are left. Without a flag
-// that does, the first argument selects hosts: by labels, names or patterns.
-func (a *app) hostsOf(ctx context.Context, c *client.Client, f *hostFlags, args []string, dash int) ([]string, error) {
+// runWords are the words of a call that are no flags of 'hostler run'.
+type runWords struct {
+	hosts   string   // the argument that selects the hosts; empty when flags do
+	command []string // or the arguments of a script
+}
+
+// words reads what follows the first flags. Flags end where a command begins, which keeps its
+// own; they may follow the hosts, and the arguments of a script up to --.
+func (f *hostFlags) words(cmd *cobra.Command, args []string) (w runWords, err error) {
+	fs := cmd.Flags()
+	if !f.selects() && len(args) > 0 && fs.ArgsLenAtDash() != 0 {
+		w.hosts = args[0]
+		if args, err = parseMore(cmd, args[1:]); err != nil {
+			return w, err
+		}
+		if f.selects() && len(args) > 0 {
+			return w, hostler.Errorf(hostler.CodeInvalid,
+				"the hosts are selected twice, by %[1]q and by a flag; write flags first: hostler run -l app=web COMMAND",
+				"主机被选择了两次：%[1]q 和选项；请把选项写在前面：hostler run -l app=web 命令", w.hosts)
+		}
+		if f.selects() {
+			w.hosts, args = "", []string{w.hosts}
+		}
+	}
+	if f.script != "" && len(args) > 0 && fs.ArgsLenAtDash() != 0 {
+		fs.SetInterspersed(true)
+		args, err = parseMore(cmd, args)
+	}
+	w.command = args
+	return w, err
+}
+
+// parseMore reads further flags and returns the words that are left.
+func parseMore(cmd *cobra.Command, args []string) ([]string, error) {
+	if err := cmd.Flags().Parse(args); err != nil {
+		return nil, cmd.FlagErrorFunc()(cmd, err)
+	}
+	return cmd.Flags().Args(), cmd.ValidateFlagGroups()
+}
+
+// hostsOf reads what selects the hosts: flags, or else an argument of labels, names or patterns.
+func (a *app) hostsOf(ctx context.Context, c *client.Client, f *hostFlags, hosts string) error {
+	if hosts != "" {
+		if err := a.readHosts(ctx, c, f, hosts); err != nil {
+			return err
+		}
+	}
 	if !f.selects() {
-		if len(args) == 0 || dash == 0 {
-			return nil, hostler.Errorf(hostler.CodeInvalid,
-				"select hosts: -l app=web, -a web01,web02, -a 'web*' or --all",
-				"请选择主机：-l app=web、-a web01,web02、-a 'web*' 或 --all")
-		}
-		if err := a.readHosts(ctx, c, f, args[0]); err != nil {
-			return nil, err
-		}
-		args = args[1:]
+		return hostler.Errorf(hostler.CodeInvalid,
+			"select hosts: -l app=web, -a web01,web02, -a 'web*' or --all",
+			"请选择主机：-l app=web、-a web01,web02、-a 'web*' 或 --all")
 	}
 	if f.all {
 		f.req.Assets = append(f.req.Assets, "*")
@@ -128,11 +172,11 @@ func (a *app) hostsOf(ctx context.Context, c *client.Client, f *hostFlags, args 
 	if f.fromRun != "" {
 		run, err := a.runOf(ctx, c, f.fromRun)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f.req.FromRun = &hostler.FromRun{Run: run, Hosts: f.state}
 	}
-	return args, nil
+	return nil
 }
 
 // readHosts reads an argument that selects hosts. One word that is no asset is a label.
