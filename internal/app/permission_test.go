@@ -192,6 +192,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			t.Fatal(err)
 		}
 		hostKey := must(w.HostKeys(ctx, w.admin, "web1"))(t)[0].ID
+		file := w.artefact(t, "web1")
 		made := w.run(t, hostler.JobRequest{Action: "check_port", Assets: []string{"web1"}})
 		job, key := made.Jobs[0], must(w.Keys(ctx, w.viewer, hostler.Page{}))(t).Items[0].ID
 		chat := must(w.CreateChannel(t.Context(), w.admin, hostler.ChannelInput{
@@ -262,17 +263,21 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 				}
 				return second(w.RunTask(ctx, c, asset.ID, "check_port", nil))
 			},
-			"Job":        func() error { return second(w.Job(ctx, c, job)) },
-			"Attempts":   func() error { return second(w.Attempts(ctx, c, job)) },
-			"Waiting":    func() error { return second(w.Waiting(ctx, c, job)) },
-			"ReadLog":    func() error { _, _, err := w.ReadLog(ctx, c, job, 0, 10); return err },
-			"TailLog":    func() error { return second(w.TailLog(ctx, c, job, 10)) },
-			"CancelJob":  func() error { return second(w.CancelJob(ctx, c, job)) },
-			"RetryJob":   func() error { return second(w.RetryJob(ctx, c, job, "")) },
-			"ResolveJob": func() error { return second(w.ResolveJob(ctx, c, job, resolve)) },
-			"Run":        func() error { return second(w.Run(ctx, c, made.Run)) },
-			"Project":    func() error { return second(w.Project(ctx, c, "default")) },
-			"Lane":       func() error { return second(w.Lane(ctx, c, "192.0.2.1")) },
+			"Job":            func() error { return second(w.Job(ctx, c, job)) },
+			"Attempts":       func() error { return second(w.Attempts(ctx, c, job)) },
+			"Waiting":        func() error { return second(w.Waiting(ctx, c, job)) },
+			"JobArtefacts":   func() error { return second(w.JobArtefacts(ctx, c, job)) },
+			"Artefact":       func() error { return second(w.Artefact(ctx, c, file.ID)) },
+			"OpenArtefact":   func() error { _, _, err := w.OpenArtefact(ctx, c, file.ID); return err },
+			"DeleteArtefact": func() error { return w.DeleteArtefact(ctx, c, file.ID) },
+			"ReadLog":        func() error { _, _, err := w.ReadLog(ctx, c, job, 0, 10); return err },
+			"TailLog":        func() error { return second(w.TailLog(ctx, c, job, 10)) },
+			"CancelJob":      func() error { return second(w.CancelJob(ctx, c, job)) },
+			"RetryJob":       func() error { return second(w.RetryJob(ctx, c, job, "")) },
+			"ResolveJob":     func() error { return second(w.ResolveJob(ctx, c, job, resolve)) },
+			"Run":            func() error { return second(w.Run(ctx, c, made.Run)) },
+			"Project":        func() error { return second(w.Project(ctx, c, "default")) },
+			"Lane":           func() error { return second(w.Lane(ctx, c, "192.0.2.1")) },
 
 			"Webhook":        func() error { return second(w.Webhook(ctx, c, hook.ID.String())) },
 			"PutWebhook":     func() error { return second(w.PutWebhook(ctx, c, "hook", hostler.WebhookInput{Name: "hook"})) },
@@ -313,7 +318,7 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			Actions Action Jobs CancelJobs RetryJobs ResolveJobs Queues Queue PutQueue PauseQueue ResumeQueue Dispatch HoldDispatch ReleaseDispatch Workers Audit ExportAudit VerifyAudit UserIDs Events OpenEvents ImportAssets ExportAssets StopWorkers CloseSessions
 			Webhooks CreateWebhook Channels CreateChannel Deliveries ResendDeliveries FindJob FindJobs CancelWaiting RunBatch SetAside RetrySetAside DeleteSetAside AssetAddresses ActionStats
 			Schedules NextFires Holds Templates Tasks Runs Approvals CommandRules TestCommand Stats ExportStats Calendars
-			Alerts AlertRules AlertSilences PutAlertRule Inbounds CreateInbound`,
+			Alerts AlertRules AlertSilences PutAlertRule Inbounds CreateInbound Artefacts Forecast`,
 		)
 		for name := range other {
 			calls[name] = nil
@@ -336,7 +341,24 @@ func TestForeignObjectsDoNotExist(t *testing.T) {
 			t.Errorf("the job is %s by now", j.State)
 		}
 		must(w.Asset(ctx, w.viewer, "web1"))(t)
+		must(w.Artefact(ctx, w.viewer, file.ID))(t)
 	})
+}
+
+// artefact stores an artefact of a job on an asset.
+func (w *env) artefact(t *testing.T, asset string) hostler.Artefact {
+	t.Helper()
+	w.run(t, hostler.JobRequest{Action: "check_port", Assets: []string{asset}})
+	k := w.worker(t)
+	leases := k.lease(t, 1)
+	art, err := w.h.Store.StoreArtefact(t.Context(), k.id, leases[0].LeaseRef,
+		hostler.ArtefactInput{Name: "report.txt", MediaType: "text/plain"},
+		store.ArtefactLimits{File: 1 << 20, Job: 1 << 20, Project: 1 << 20}, strings.NewReader("content"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.finish(t, leases, hostler.OutcomeSucceeded)
+	return art
 }
 
 func second[T any](_ T, err error) error { return err }

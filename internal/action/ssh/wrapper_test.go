@@ -312,6 +312,48 @@ func TestSchemas(t *testing.T) {
 				`{"name":"a;b","operation":"start"}`, `{"name":"a","operation":"mask"}`, `{"name":"a/b","operation":"start"}`,
 			},
 		},
+		"file_copy": {
+			good: []string{
+				`{"direction":"upload","path":"/etc/app.conf","content":"","mode":"0640","sudo":true,"owner":"app:app"}`,
+				`{"direction":"download","path":"/etc/hosts","name":"hosts"}`,
+			},
+			bad: []string{
+				`{"direction":"upload"}`, `{"direction":"both","path":"/a"}`, `{"direction":"upload","path":"a","content":""}`,
+				`{"direction":"upload","path":"/a\n","content":""}`, `{"direction":"upload","path":"/a","content":"","mode":"4755"}`,
+				`{"direction":"upload","path":"/a","content":"","owner":"app"}`, `{"direction":"upload","path":"/a","artefact":"../1"}`,
+				`{"direction":"upload","path":"/a","content":"","sudo":true,"owner":"-R"}`,
+				`{"direction":"upload","path":"/a","content":"","sudo_credential":"s"}`,
+			},
+		},
+		"archive": {
+			good: []string{`{"paths":["/etc/app","/-x"],"exclude":["*.tmp"],"format":"zip","name":"a.zip"}`},
+			bad: []string{
+				`{}`, `{"paths":[]}`, `{"paths":["a"]}`, `{"paths":["/a","/a"]}`, `{"paths":["/a"],"format":"rar"}`,
+				`{"paths":["/a\u0000"]}`, `{"paths":["/a"],"exclude":[""]}`, `{"paths":["/a"],"sudo_credential":"s"}`,
+			},
+		},
+		"file_cleanup": {
+			good: []string{
+				`{"path":"/var/log/app","glob":"*.log","older_than":"30d","recursive":true}`, `{"path":"/srv/x","keep_newest":0}`,
+			},
+			bad: []string{
+				`{"path":"/var/log/app"}`, `{"older_than":"30d"}`, `{"path":"/","older_than":"30d"}`, `{"path":"x","older_than":"30d"}`,
+				`{"path":"/x","older_than":"30"}`, `{"path":"/x","older_than":"-1d"}`, `{"path":"/x","keep_newest":-1}`,
+				`{"path":"/x","keep_newest":1,"glob":"../*"}`, `{"path":"/x","keep_newest":1,"glob":""}`,
+			},
+		},
+		"backup_db": {
+			good: []string{
+				`{"engine":"postgres","database":"app","run_as":"postgres"}`,
+				`{"engine":"mysql","database":"shop","host":"::1","port":3306,"user":"backup","credential":"c"}`,
+			},
+			bad: []string{
+				`{"engine":"postgres"}`, `{"engine":"oracle","database":"a"}`, `{"engine":"postgres","database":"-f x"}`,
+				`{"engine":"postgres","database":"host=x"}`, `{"engine":"postgres","database":"postgres://x"}`,
+				`{"engine":"postgres","database":"a","host":"-x"}`, `{"engine":"postgres","database":"a","user":"-x"}`,
+				`{"engine":"postgres","database":"a","port":1}`, `{"engine":"postgres","database":"a","credential":"c"}`,
+			},
+		},
 		"check_ssh":       {good: []string{`{}`}, bad: []string{`{"port":22}`, `[]`}},
 		"restart_service": {good: []string{`{"name":"nginx"}`}, bad: []string{`{}`, `{"name":"a","operation":"kill"}`}},
 	}
