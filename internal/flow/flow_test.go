@@ -230,6 +230,33 @@ func TestRender(t *testing.T) {
 	}
 }
 
+// TestRenderIsBounded: a small text that looks up a large value many times makes no huge one.
+func TestRenderIsBounded(t *testing.T) {
+	big := strings.Repeat("x", 1<<19)
+	values := flow.Values{"params": flow.ParamValues(json.RawMessage(`{"big":"` + big + `","list":["` + big + `"]}`))}
+	for what, text := range map[string]string{
+		"in a text": `{"a":"` + strings.Repeat("${{ params.big }}", 1000) + `"}`,
+		"values":    `{"a":[` + strings.Repeat(`"${{ params.list }}",`, 1000) + `1]}`,
+		"of runs":   `{"a":[` + strings.Repeat(`"${{ params }}",`, 1000) + `1]}`,
+		"shared":    `{"a":[` + strings.Repeat(`"n ${{ params.list }}",`, 1000) + `1]}`,
+	} {
+		for name, render := range map[string]func(json.RawMessage, string, flow.Values) (json.RawMessage, []hostler.FieldError){
+			"Render": flow.Render, "RenderEarly": flow.RenderEarly,
+		} {
+			got, faults := render(json.RawMessage(text), "args", values)
+			if len(got) > 0 || len(faults) != 1 || faults[0].Path != "args" {
+				t.Errorf("%s %s: %d bytes, %v", name, what, len(got), faults)
+			}
+		}
+	}
+	if got, faults := flow.Render(json.RawMessage(`{"a":"${{ params.big }}"}`), "args", values); len(got) < len(big) || len(faults) > 0 {
+		t.Errorf("once: %d bytes, %v", len(got), faults)
+	}
+	if got := flow.RenderText(strings.Repeat("${{ params.big }}", 200), values); len(got) > 1<<17 {
+		t.Errorf("a text of %d bytes", len(got))
+	}
+}
+
 func TestConditions(t *testing.T) {
 	values := flow.Values{
 		"params": flow.ParamValues(json.RawMessage(`{"n":3,"s":"x"}`)),

@@ -17,6 +17,11 @@ const (
 	lookupOpen  = "${{"
 	lookupClose = "}}"
 	maxLookup   = 200
+	// maxRendered bounds the values that look-ups put into one value: a small text can look up
+	// a large one many times. Args larger than that are refused anyway. maxRenderedText bounds
+	// a text for people.
+	maxRendered     = hostler.MaxArgsBytes
+	maxRenderedText = 64 << 10
 )
 
 // piece is a part of a text: literal, or the path of a look-up.
@@ -151,7 +156,8 @@ func (v Values) find(path []string) (any, bool) {
 }
 
 // Render replaces the look-ups in args. A text that is one look-up becomes its value, of
-// whatever type; in a longer text, values are put in as text.
+// whatever type; in a longer text, values are put in as text. What is looked up must not be
+// larger than args may be.
 func Render(args json.RawMessage, at string, values Values) (json.RawMessage, []hostler.FieldError) {
 	if len(args) == 0 {
 		return args, nil
@@ -160,61 +166,100 @@ func Render(args json.RawMessage, at string, values Values) (json.RawMessage, []
 	if err != nil {
 		return nil, []hostler.FieldError{{Path: at, Text: hostler.Text{EN: "is not valid JSON", ZH: "不是合法的 JSON"}}}
 	}
-	var f check.Fields
-	out := render(v, at, values, &f)
+	r := renderer{values: values, left: maxRendered}
+	out := r.render(v, at)
+	if r.left < 0 {
+		r.faults.Add(at, "look up values of more than %d KiB together", "取值合计超过 %d KiB", maxRendered>>10)
+		return nil, r.faults.Faults()
+	}
 	b, err := json.Marshal(out)
 	if err != nil {
-		f.Add(at, "cannot be encoded", "无法编码")
+		r.faults.Add(at, "cannot be encoded", "无法编码")
 	}
-	return b, f.Faults()
+	return b, r.faults.Faults()
 }
 
-func render(v any, at string, values Values, f *check.Fields) any {
+// renderer replaces look-ups until they have looked up too much.
+type renderer struct {
+	values Values
+	faults check.Fields
+	left   int // bytes that may still be looked up; below 0: it was too much
+}
+
+func (r *renderer) render(v any, at string) any {
 	switch v := v.(type) {
 	case string:
-		return renderString(v, at, values, f)
+		return r.text(v, at)
 	case []any:
 		for i := range v {
-			v[i] = render(v[i], check.Item(at, i), values, f)
+			v[i] = r.render(v[i], check.Item(at, i))
 		}
 	case map[string]any:
 		for _, key := range sortedKeys(v) {
-			v[key] = render(v[key], check.Member(at, key), values, f)
+			v[key] = r.render(v[key], check.Member(at, key))
 		}
 	}
 	return v
 }
 
-func renderString(s, at string, values Values, f *check.Fields) any {
+func (r *renderer) text(s, at string) any {
 	pieces, err := split(s)
 	if err != nil {
-		f.AddText(at, textOf(err))
+		r.faults.AddText(at, textOf(err))
 		return s
 	}
 	var b strings.Builder
 	for _, p := range pieces {
+		if r.left < 0 {
+			return s
+		}
 		if p.path == nil {
 			b.WriteString(p.text)
 			continue
 		}
-		value, ok := values.find(p.path)
-		if _, early := values[earlyKey]; early && outputOf(p.path) {
+		value, ok := r.values.find(p.path)
+		if _, early := r.values[earlyKey]; early && outputOf(p.path) {
 			continue
 		}
 		if !ok {
-			f.Add(at, "%s has no value: give it, or set a default", "%s 没有值：请提供，或设置默认值",
+			r.faults.Add(at, "%s has no value: give it, or set a default", "%s 没有值：请提供，或设置默认值",
 				check.Key(strings.Join(p.path, ".")))
 			continue
 		}
 		if len(pieces) == 1 {
+			r.left -= sizeOf(value)
 			return value
 		}
-		b.WriteString(asText(value))
+		text := asText(value)
+		if r.left -= len(text); r.left >= 0 {
+			b.WriteString(text)
+		}
 	}
 	return b.String()
 }
 
-// RenderText replaces the look-ups in a text for people. What has no value is left empty.
+// sizeOf is about the size of a value as JSON.
+func sizeOf(v any) int {
+	size := 2
+	switch v := v.(type) {
+	case string:
+		size += len(v)
+	case json.Number:
+		size += len(v)
+	case []any:
+		for _, item := range v {
+			size += 1 + sizeOf(item)
+		}
+	case map[string]any:
+		for key, item := range v {
+			size += len(key) + 4 + sizeOf(item)
+		}
+	}
+	return size
+}
+
+// RenderText replaces the look-ups in a text for people. What has no value is left empty, and
+// what is too long is cut.
 func RenderText(s string, values Values) string {
 	pieces, err := split(s)
 	if err != nil {
@@ -222,11 +267,18 @@ func RenderText(s string, values Values) string {
 	}
 	var b strings.Builder
 	for _, p := range pieces {
+		if b.Len() > maxRenderedText {
+			break
+		}
 		if p.path == nil {
 			b.WriteString(p.text)
 		} else if v, ok := values.find(p.path); ok {
-			b.WriteString(asText(v))
+			text := asText(v)
+			b.WriteString(text[:min(len(text), maxRenderedText+1)])
 		}
+	}
+	if b.Len() > maxRenderedText {
+		return strings.ToValidUTF8(b.String()[:maxRenderedText], "") + "…"
 	}
 	return b.String()
 }
