@@ -45,6 +45,7 @@ type Limits struct {
 	Jobs    int           // jobs of one RunJobs; default 100,000
 	Bulk    int           // jobs of one bulk change; default 1,000
 	Keys    int           // valid keys of one user; default 100
+	Chain   int           // runs that may follow one, and each other; default 1,000
 	Timeout time.Duration // of an attempt, when the request has none; default 5 minutes
 
 	// Bytes of the args of the jobs that one call creates: each job counted, default
@@ -88,6 +89,7 @@ func New(cfg Config) *App {
 	cfg.Limits.Args = cmp.Or(cfg.Limits.Args, 1<<30)
 	cfg.Limits.DistinctArgs = cmp.Or(cfg.Limits.DistinctArgs, 64<<20)
 	cfg.Limits.Keys = cmp.Or(cfg.Limits.Keys, 100)
+	cfg.Limits.Chain = cmp.Or(cfg.Limits.Chain, 1000)
 	cfg.Limits.Timeout = cmp.Or(cfg.Limits.Timeout, 5*time.Minute)
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -149,6 +149,7 @@ func (s *scope) startRun(
 		return 0, err
 	}
 	n.row.Origin, n.row.RetryOf, n.row.Depth = cmp.Or(why.origin, s.caller.Origin), why.retryOf, why.depth
+	n.row.Chain = why.chain
 	n.row.OutputOf = why.outputOf(n.row.Source, n.row.Name)
 	then := slices.Concat(in.Then, n.task.Then)
 	n.row.Follows = len(then) > 0

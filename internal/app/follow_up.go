@@ -31,7 +31,8 @@ const (
 	// followUpLimit how long.
 	followUpRetry = 5 * time.Second
 	followUpLimit = 24 * time.Hour
-	// maxDepth is how many runs may follow each other: it ends chains that go in a circle.
+	// maxDepth is how many runs may follow each other. It ends chains that go in a circle;
+	// [Limits.Chain] ends those where several follow each.
 	maxDepth = 10
 )
 
@@ -203,7 +204,9 @@ type followUp struct {
 	row    store.FollowUpRow
 	run    *store.RunRow
 	result hostler.RunResult
-	hash   string // of the output
+	hash   string        // of the output
+	chain  hostler.RunID // the run that the chain began with
+	full   bool          // the chain has as many runs as it may have
 	owner  grant
 	// what it starts, as it was judged before the transaction
 	id       hostler.RunID
@@ -258,8 +261,14 @@ func (f *followUp) read(a *App, tx *store.Tx) (err error) {
 			return err
 		}
 		f.refused = err
-		return nil
+		f.owner = grant{app: a, project: f.row.Project} // its output is compared all the same
 	}
+	f.chain = cmp.Or(f.run.Chain, f.run.ID)
+	n, err := tx.CountChain(f.chain, a.cfg.Limits.Chain)
+	if err != nil {
+		return err
+	}
+	f.full = n >= a.cfg.Limits.Chain
 	f.result, err = newScope(tx, f.owner).runResult(f.run)
 	return err
 }
@@ -288,6 +297,10 @@ func (f *followUp) prepare(ctx context.Context, a *App) {
 		if f.run.Depth >= maxDepth {
 			return hostler.Errorf(hostler.CodeConflict, "%d runs followed each other: does the chain go in a circle?",
 				"已连续触发 %d 次执行：是否形成循环？", maxDepth)
+		}
+		if f.full {
+			return hostler.Errorf(hostler.CodeConflict, "%d runs followed %s: does the chain go in a circle?",
+				"已有 %d 次执行由 %s 触发：是否形成循环？", a.cfg.Limits.Chain, f.chain)
 		}
 		params, faults := flow.Render(f.Params, "params", f.values())
 		if len(faults) > 0 {
@@ -327,15 +340,23 @@ func (f *followUp) values() flow.Values {
 
 // decide decides what becomes of a follow-up. failed is why it could not start a moment ago.
 func (f *followUp) decide(tx *store.Tx, failed error) error {
+	// The run first, as the engine does when it ends and wakes what follows.
+	run, err := tx.LockRun(f.row.Run)
+	if err != nil {
+		return err
+	}
 	row, err := tx.LockFollowUp(f.row.Run, f.row.N)
 	if err != nil || row == nil {
 		return err
+	}
+	if run != nil && f.run != nil && run.State.Ended() && !run.EndedAt.Equal(f.run.EndedAt) {
+		return nil // it was restarted and has ended again: the row is due for that end
 	}
 	if failed == nil {
 		failed = f.refused
 	}
 	row.DueAt = time.Time{}
-	switch met, err := f.metNow(tx); {
+	switch met, err := f.metNow(tx, run); {
 	case err != nil:
 		return err
 	case !met:
@@ -357,21 +378,20 @@ func (f *followUp) decide(tx *store.Tx, failed error) error {
 	return tx.SaveFollowUp(*row, nil)
 }
 
-// metNow is met, under the lock of the run: it may have been restarted.
-func (f *followUp) metNow(tx *store.Tx) (bool, error) {
-	run, err := tx.LockRun(f.row.Run)
-	if err != nil || run == nil || f.run == nil || !run.EndedAt.Equal(f.run.EndedAt) || !f.met() {
-		return false, err
+// metNow is met, for the locked run: it may have been restarted.
+func (f *followUp) metNow(tx *store.Tx, run *store.RunRow) (bool, error) {
+	if run == nil || f.run == nil || !run.EndedAt.Equal(f.run.EndedAt) || !f.met() {
+		return false, nil
 	}
 	if f.On != hostler.FollowChange {
 		return true, nil
 	}
-	return tx.OutputChanged(run.Project, run.OutputOf, run.ID, f.hash)
+	return tx.OutputChanged(run, f.hash)
 }
 
 // start starts what follows.
 func (f *followUp) start(s *scope, row *store.FollowUpRow) error {
-	why := cause{origin: "run:" + f.row.Run.String(), depth: f.run.Depth + 1}
+	why := cause{origin: "run:" + f.row.Run.String(), depth: f.run.Depth + 1, chain: f.chain}
 	if f.Webhook != "" {
 		hook, err := s.followWebhook(f.Webhook)
 		if err != nil {
@@ -397,7 +417,7 @@ func (f *followUp) start(s *scope, row *store.FollowUpRow) error {
 	}
 	var created hostler.JobsCreated
 	if f.plan != nil {
-		f.plan.calendar, f.plan.origin, f.plan.depth = why.calendar, why.origin, why.depth
+		f.plan.cause = why
 		created, err = s.runPlan(f.plan)
 	} else {
 		created.Run, err = s.startRun(why, *f.in, f.id, f.commands)

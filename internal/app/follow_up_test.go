@@ -207,6 +207,77 @@ func TestFollowsAChange(t *testing.T) {
 	})
 }
 
+// TestAChangeIsFollowedByAll: several follow-ups of one change start, also one that could not
+// for a while, in which the next run had ended.
+func TestAChangeIsFollowedByAll(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx, one := t.Context(), 1
+		w.asset(t, hostler.AssetInput{Name: "web1"})
+		must(w.Apply(ctx, w.admin, hostler.ApplyInput{Documents: chainedDocuments}))(t)
+		must(w.PutQueue(ctx, w.admin, "narrow", hostler.QueueLimits{MaxDepth: &one}))(t)
+		off := false
+		w.put(t, w.operator, "publish", everyMinute(func(in *hostler.ScheduleInput) { in.Enabled, in.Queue = &off, "narrow" }))
+		w.put(t, w.operator, "watch", everyMinute(func(in *hostler.ScheduleInput) {
+			in.Then = []hostler.FollowUp{
+				{On: hostler.FollowChange, Task: "tell"},
+				{On: hostler.FollowChange, Schedule: "publish"},
+				{On: hostler.FollowChange, Task: "tell", Params: json.RawMessage(`{"failed":0}`)},
+			}
+		}))
+		watch := func(result string) {
+			w.h.Advance(time.Minute)
+			w.fire(t)
+			k := w.worker(t)
+			leases := k.lease(t, 1)
+			k.finishWith(t, leases[0], result)
+			w.endRun(t, leases[0].Run, hostler.RunSucceeded)
+		}
+		watch(`{"a":1}`)
+		w.followUps(t)
+		watch(`{"a":2}`)
+		filler := w.run(t, hostler.JobRequest{Action: "check_port", Assets: []string{"web1"}, Queue: "narrow", Args: []byte(`{"port":1}`)})
+		w.followUps(t)
+		w.wantFollowers(t, "while the queue is full", `tell {}, tell {"failed":0}`)
+		must(w.CancelJob(ctx, w.operator, filler.Jobs[0]))(t)
+		watch(`{"a":2}`)
+		w.followUps(t)
+		w.wantFollowers(t, "afterwards", `tell {}, tell {"failed":0}, check_port {}`)
+	})
+}
+
+// TestWideChainsEnd: a task that is followed by itself many times makes no avalanche.
+func TestWideChainsEnd(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		w.asset(t, hostler.AssetInput{Name: "web1"})
+		wide := strings.ReplaceAll(chainedDocuments, "then: [{task: circle}]", "then: [{task: circle}, {task: circle}, {task: circle}]")
+		must(w.Apply(ctx, w.admin, hostler.ApplyInput{Documents: wide}))(t)
+		cfg := w.cfg
+		cfg.Limits.Chain = 20
+		server := app.New(cfg)
+		first := must(w.StartRun(ctx, w.operator, hostler.RunRequest{Task: "circle"}, ""))(t).Run
+		ended := map[hostler.RunID]bool{}
+		for {
+			before := len(ended)
+			for _, r := range append(w.followers(t), hostler.Run{RunSummary: hostler.RunSummary{Run: first}}) {
+				if !ended[r.Run] {
+					ended[r.Run] = true
+					w.endRun(t, r.Run, hostler.RunSucceeded)
+				}
+			}
+			if len(ended) == before || before > 50 {
+				break
+			}
+			if _, err := server.FollowUps(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(w.followers(t)); n != 20 {
+			t.Errorf("%d runs followed one", n)
+		}
+	})
+}
+
 // TestSchedulesWaitForOthers: a fire waits for the success of another schedule, and is skipped
 // when that does not come.
 func TestSchedulesWaitForOthers(t *testing.T) {

@@ -63,8 +63,9 @@ type cause struct {
 	calendar string // that a schedule names
 	origin   string // such as schedule:night; empty for a request of a person
 	retryOf  hostler.RunID
-	depth    int  // how many runs came before in a chain
-	fire     bool // the timer of a schedule: while a calendar is closed, the fire waits and not the run
+	depth    int           // how many runs came before in a chain
+	chain    hostler.RunID // the run that the chain began with
+	fire     bool          // the timer of a schedule: while a calendar is closed, the fire waits and not the run
 }
 
 // outputOf names the runs whose outputs are compared: those of a schedule, or else of a task

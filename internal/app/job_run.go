@@ -135,7 +135,7 @@ func (s *scope) runPlan(p *plan) (hostler.JobsCreated, error) {
 	if err := s.checkUses(p.act, p.spec.Args, targets, p.inline); err != nil {
 		return hostler.JobsCreated{}, err
 	}
-	withRow := len(targets) > 1 || p.rollout != nil || p.retryOf != 0 || len(p.then) > 0
+	withRow := len(targets) > 1 || p.rollout != nil || p.retryOf != 0 || p.chain != 0 || len(p.then) > 0
 	id, err := s.NewRunID(withRow || p.schedule != "") // the statistics look up the schedule
 	if err != nil {
 		return hostler.JobsCreated{}, err

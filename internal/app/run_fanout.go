@@ -46,7 +46,7 @@ func (s *scope) fanOut(p *plan, id hostler.RunID, targets []store.Target) (*stor
 		Step: fanOutStep, HostSet: 1, Total: len(targets), Hosts: len(targets), State: hostler.StepPending,
 	}
 	run := store.RunRow{
-		ID: id, Project: s.project, Source: hostler.RunAdHoc, Origin: cmp.Or(p.origin, s.caller.Origin), RetryOf: p.retryOf, Depth: p.depth,
+		ID: id, Project: s.project, Source: hostler.RunAdHoc, Origin: cmp.Or(p.origin, s.caller.Origin), RetryOf: p.retryOf, Depth: p.depth, Chain: p.chain,
 		Follows: len(p.then) > 0, OutputOf: p.outputOfJobs(targets), Name: p.spec.Action, Params: "{}",
 		State: hostler.RunPending, Requester: s.caller.UserID, RequesterName: s.caller.User,
 	}

@@ -39,8 +39,8 @@ func (tx *Tx) DueFollowUps(limit int) ([]FollowUpRow, error) {
 		sqldb.Micros(tx.now), limit)
 }
 
-// LockFollowUp locks a follow-up that is to be looked at; nil when another server has it or
-// has done it.
+// LockFollowUp locks a follow-up that is to be looked at, after its run; nil when another
+// server has it or has done it.
 func (tx *Tx) LockFollowUp(run hostler.RunID, n int) (*FollowUpRow, error) {
 	return queryOne[FollowUpRow](tx, `SELECT @cols FROM follow_up
 WHERE run = ? AND n = ? AND due_at <> 0 AND due_at <= ? FOR UPDATE SKIP LOCKED`, run, n, sqldb.Micros(tx.now))
@@ -61,10 +61,19 @@ func (tx *Tx) FollowUps(run hostler.RunID) ([]FollowUpRow, error) {
 // Text is why a follow-up was refused, or waits.
 func (r *FollowUpRow) Text() *hostler.Text { return decodeText(r.Reason) }
 
-// OutputChanged stores the hash of the output of a run. It reports whether that of the runs
-// that it is compared with was another before; the first one changes nothing. Each run is
-// compared once.
-func (tx *Tx) OutputChanged(project hostler.ProjectID, of string, run hostler.RunID, hash string) (bool, error) {
+// Of run.output_changed.
+const (
+	outputDiffers = 1
+	outputSame    = 2
+)
+
+// OutputChanged compares the output of a locked run with that of the run before it of the same
+// kind: whether its hash is another one; the first one changes nothing. Each run is compared
+// once, and the answer stays.
+func (tx *Tx) OutputChanged(r *RunRow, hash string) (bool, error) {
+	if r.OutputChanged != 0 {
+		return r.OutputChanged == outputDiffers, nil
+	}
 	type outputHash struct {
 		Project hostler.ProjectID `db:"project"`
 		Of      string            `db:"output_of"`
@@ -72,13 +81,28 @@ func (tx *Tx) OutputChanged(project hostler.ProjectID, of string, run hostler.Ru
 		Hash    string            `db:"hash"`
 	}
 	last, err := queryOne[outputHash](tx, `SELECT @cols FROM run_output_hash WHERE project = ? AND output_of = ? FOR UPDATE`,
-		project, of)
-	if err != nil || last != nil && last.Run >= run {
+		r.Project, r.OutputOf)
+	if err != nil {
 		return false, err
 	}
-	_, err = execRows(tx, `INSERT INTO run_output_hash (project, output_of, run, hash)
+	r.OutputChanged = outputSame
+	if last == nil || last.Run < r.ID {
+		if last != nil && last.Hash != hash {
+			r.OutputChanged = outputDiffers
+		}
+		if _, err := execRows(tx, `INSERT INTO run_output_hash (project, output_of, run, hash)
 SELECT v.project, v.output_of, v.run, v.hash FROM @rows WHERE true
 ON CONFLICT (project, output_of) DO UPDATE SET run = excluded.run, hash = excluded.hash`,
-		[]outputHash{{project, of, run, hash}})
-	return last != nil && last.Hash != hash, err
+			[]outputHash{{r.Project, r.OutputOf, r.ID, hash}}); err != nil {
+			return false, err
+		}
+	}
+	_, err = tx.Exec(`UPDATE run SET output_changed = ? WHERE id = ?`, r.OutputChanged, r.ID)
+	return r.OutputChanged == outputDiffers, err
+}
+
+// CountChain counts the runs that followed a run, and each other, up to a limit.
+func (tx *Tx) CountChain(first hostler.RunID, limit int) (n int, err error) {
+	_, err = tx.one(`SELECT count(*) FROM (SELECT id FROM run WHERE chain = ? LIMIT ?) c`, []any{first, limit}, &n)
+	return n, err
 }

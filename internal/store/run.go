@@ -38,7 +38,9 @@ type RunRow struct {
 	Depth         int               `db:"depth"`   // how many runs came before in a chain
 	Follows       bool              `db:"follows"` // it has follow-ups
 	OutputOf      string            `db:"output_of"`
-	StartAt       time.Time         `db:"start_at"` // it begins not earlier; zero: at once
+	OutputChanged int               `db:"output_changed"` // see [Tx.OutputChanged]
+	Chain         hostler.RunID     `db:"chain"`          // the first run of the chain; 0: it followed none
+	StartAt       time.Time         `db:"start_at"`       // it begins not earlier; zero: at once
 }
 
 // RunStepRow is a row of run_step.
