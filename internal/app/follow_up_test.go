@@ -278,6 +278,28 @@ func TestWideChainsEnd(t *testing.T) {
 	})
 }
 
+// TestRepeatedRequestsWithFollowUps: a call that is repeated returns its first answer,
+// whatever became of what it names.
+func TestRepeatedRequestsWithFollowUps(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		w.asset(t, hostler.AssetInput{Name: "web1"})
+		must(w.Apply(ctx, w.admin, hostler.ApplyInput{Documents: chainedDocuments}))(t)
+		req := hostler.JobRequest{
+			Action: "check_port", Assets: []string{"web1"}, Args: []byte(`{"port":1}`), Then: []hostler.FollowUp{{Task: "tell"}},
+		}
+		one := must(w.RunJobs(ctx, w.operator, req, "k1"))(t)
+		if err := w.DeleteTask(ctx, w.admin, "tell"); err != nil {
+			t.Fatal(err)
+		}
+		if two := must(w.RunJobs(ctx, w.operator, req, "k1"))(t); two.Run != one.Run {
+			t.Errorf("ran again as %s", two.Run)
+		}
+		_, err := w.RunJobs(ctx, w.operator, req, "k2")
+		wantPath(t, err, "then[0]")
+	})
+}
+
 // TestSchedulesWaitForOthers: a fire waits for the success of another schedule, and is skipped
 // when that does not come.
 func TestSchedulesWaitForOthers(t *testing.T) {

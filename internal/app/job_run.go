@@ -34,14 +34,20 @@ func (a *App) RunJobs(
 	if err := g.checkOverride(req.OverrideRule); err != nil {
 		return hostler.JobsCreated{}, err
 	}
-	if err := a.checkFollowUps(ctx, g, "then", req.Then); err != nil {
-		return hostler.JobsCreated{}, err
-	}
-	p.judge(a.commands(ctx, g, req.OverrideRule))
 	key, err := g.idempotencyKey("POST /jobs", idem, req)
 	if err != nil {
 		return hostler.JobsCreated{}, err
 	}
+	if len(req.Then) > 0 {
+		_, found, err := answeredBefore[hostler.JobsCreated](ctx, g, key)
+		if err == nil && !found {
+			err = a.checkFollowUps(ctx, g, "then", req.Then)
+		}
+		if err != nil {
+			return hostler.JobsCreated{}, err
+		}
+	}
+	p.judge(a.commands(ctx, g, req.OverrideRule))
 	// The answer is read in the same transaction: a read that fails after the commit
 	// would report as failed what was done.
 	return change(ctx, g, func(s *scope) (hostler.JobsCreated, error) {

@@ -43,6 +43,13 @@ func (a *App) Rerun(ctx context.Context, c auth.Caller, req RerunRequest) (hostl
 	if err != nil {
 		return hostler.Run{}, err
 	}
+	id, found, err := answeredBefore[hostler.RunID](ctx, g, key)
+	if err != nil {
+		return hostler.Run{}, err
+	}
+	if found {
+		return view(ctx, g, func(s *scope) (hostler.Run, error) { return s.flowRun(id) })
+	}
 	again, err := list(ctx, g, func(s *scope) (rerun, error) { return s.rerunOf(req.Run, req.Edit) })
 	if err != nil {
 		return hostler.Run{}, err
