@@ -175,6 +175,9 @@ func (s *scope) fanOutAgain(r *store.RunRow) (req hostler.JobRequest, err error)
 	if err := json.Unmarshal([]byte(rows[0].Jobs), &jobs); err != nil {
 		return req, fmt.Errorf("decode the jobs of a step: %w", err)
 	}
+	if !jobs.OnAsset {
+		return s.jobsAgain(r.ID) // one job, maybe on a host that the request brought
+	}
 	req = hostler.JobRequest{
 		Action: jobs.Action, Args: jobs.Args, Queue: jobs.Queue, Priority: jobs.Priority, MaxAttempts: jobs.MaxAttempts,
 		Backoff: jobs.Backoff, OnLost: jobs.OnLost, OnUnknown: jobs.OnUnknown, OnRetry: jobs.OnRetry,
@@ -214,7 +217,7 @@ func (s *scope) jobsAgain(id hostler.RunID) (req hostler.JobRequest, err error) 
 	if err != nil {
 		return req, err
 	}
-	ids, _, err := s.ListJobIDs(q, 0, s.app.cfg.Limits.Bulk)
+	ids, err := s.allJobs(q)
 	if err != nil {
 		return req, err
 	}
@@ -257,6 +260,26 @@ func (s *scope) jobsAgain(id hostler.RunID) (req hostler.JobRequest, err error) 
 		}
 	}
 	return req, nil
+}
+
+// allJobs lists the jobs of a query, of which there must be no more than one call may change.
+func (s *scope) allJobs(q store.JobQuery) (ids []hostler.JobID, err error) {
+	most := s.app.cfg.Limits.Bulk
+	for before := hostler.JobID(0); ; {
+		some, next, err := s.ListJobIDs(q, before, most+1-len(ids))
+		if err != nil {
+			return nil, err
+		}
+		if ids = append(ids, some...); len(ids) > most {
+			return nil, hostler.Errorf(hostler.CodeConflict,
+				"the run has more than %d jobs: retry them in parts (POST /jobs/retry with filter.run)",
+				"执行的作业超过 %d 个：请分批重试作业（POST /jobs/retry，filter.run）", most)
+		}
+		if next == 0 {
+			return ids, nil
+		}
+		before = next
+	}
 }
 
 // rerunJobs starts an ad-hoc run again.

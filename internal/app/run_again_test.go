@@ -94,6 +94,35 @@ func TestRerunOfAdHocRuns(t *testing.T) {
 	})
 }
 
+// TestRerunLeavesNothingOut: not the host that a request brought, and no host of a run that
+// is too large.
+func TestRerunLeavesNothingOut(t *testing.T) {
+	eachEnv(t, func(t *testing.T, w *env) {
+		ctx := t.Context()
+		must(w.Apply(ctx, w.admin, hostler.ApplyInput{Documents: chainedDocuments}))(t)
+		inline := w.run(t, hostler.JobRequest{
+			Action: "check_url", Args: []byte(`{"url":"x"}`), Target: &hostler.InlineTarget{Address: "192.0.2.1"},
+			Then: []hostler.FollowUp{{Task: "tell"}},
+		})
+		for _, name := range []string{"a1", "a2", "a3"} {
+			w.asset(t, hostler.AssetInput{Name: name, Labels: map[string]string{"role": "a"}})
+		}
+		many := w.run(t, hostler.JobRequest{Action: "check_port", Args: []byte(`{"port":22}`), Labels: map[string]string{"role": "a"}})
+		w.endJobs(t)
+		wantCode(t, second(w.again(inline.Run)), hostler.CodeConflict) // its login is gone
+		must(w.RetryJobs(ctx, w.operator, hostler.BulkRequest{IDs: many.Jobs}, ""))(t)
+		w.endJobs(t)
+		run := must(w.Jobs(ctx, w.viewer, hostler.JobFilter{}, hostler.Page{Limit: 1}))(t).Items[0].Run
+		cfg := w.cfg
+		cfg.Limits.Bulk = 2
+		_, err := app.New(cfg).Rerun(ctx, w.operator, app.RerunRequest{Run: run})
+		wantCode(t, err, hostler.CodeConflict)
+		if r := must(w.again(run))(t); r.Total != 3 {
+			t.Errorf("%d hosts", r.Total)
+		}
+	})
+}
+
 // TestRerunOfTasks: with its own version and parameters, or with the latest version, whose
 // schema they are checked by.
 func TestRerunOfTasks(t *testing.T) {
