@@ -61,7 +61,18 @@ func (s *scope) checkCalendars(b begin) error {
 	if now := s.Now(); at.Before(now) {
 		at = now
 	}
-	closed := closedAt(all, at)
+	key := at.String()
+	for _, c := range all {
+		key += " " + c.name
+	}
+	closed, seen := s.closedSeen[key] // by another of many jobs
+	if !seen {
+		if s.closedSeen == nil {
+			s.closedSeen = map[string]*closedError{}
+		}
+		closed = closedAt(all, at)
+		s.closedSeen[key] = closed
+	}
 	if closed == nil {
 		return nil
 	}
@@ -107,7 +118,7 @@ func (s *scope) calendarsOf(b begin) ([]openCalendar, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.calendarRows, s.calendarsRead = rows, true
+		s.calendarRows, s.calendarsRead, s.calendarTimes = rows, true, map[string]*schedule.Closures{}
 	}
 	var ids []hostler.AssetID
 	for i := range b.targets {
@@ -133,10 +144,13 @@ func (s *scope) calendarsOf(b begin) ([]openCalendar, error) {
 		if !applies {
 			continue
 		}
-		var fields check.Fields
-		times := schedule.ParseCalendar(&fields, r.Input)
+		times := s.calendarTimes[r.Name]
 		if times == nil {
-			return nil, fields.Err()
+			var fields check.Fields
+			if times = schedule.ParseCalendar(&fields, r.Input); times == nil {
+				return nil, fields.Err()
+			}
+			s.calendarTimes[r.Name] = times
 		}
 		out = append(out, openCalendar{times, r.Name, cmp.Or(r.Input.Closed, hostler.ClosedSkip)})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/auth"
+	"hostler.dev/hostler/internal/schedule"
 	"hostler.dev/hostler/internal/store"
 )
 
@@ -20,8 +21,11 @@ type scope struct {
 	// devices tells of device keys whether another project has them; see [scope.checkDevice].
 	devices map[string]bool
 	foreign map[store.Host]bool // see [scope.findForeign]
-	// calendarRows are the calendars of the project, once calendarsRead.
+	// calendarRows are the calendars of the project, once calendarsRead; calendarTimes what
+	// they say, by name, of those that were asked; closedSeen the answers of several at a time.
 	calendarRows  []store.CalendarRow
+	calendarTimes map[string]*schedule.Closures
+	closedSeen    map[string]*closedError
 	calendarsRead bool
 	// fromSeen has the hosts of earlier runs; see [scope.hostsFrom].
 	fromSeen map[hostler.FromRun]map[hostler.AssetID]bool
