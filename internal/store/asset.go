@@ -181,11 +181,12 @@ func (tx *Tx) Assets(project hostler.ProjectID, sel selector.Selector, after str
 // with its arguments: an addition to a WHERE clause. It selects like [selector.Selector.Match].
 func labelled(column string, project hostler.ProjectID, sel selector.Selector) (sql string, args []any) {
 	for _, t := range sel {
-		in := ` IN`
+		// A NOT IN of many assets is not hashed by PostgreSQL, and quadratic.
+		match := ` AND ` + column + ` IN (SELECT l.asset FROM asset_label l WHERE`
 		if t.Op == selector.NotIn || t.Op == selector.Absent {
-			in = ` NOT IN`
+			match = ` AND NOT EXISTS (SELECT l.asset FROM asset_label l WHERE l.asset = ` + column + ` AND`
 		}
-		sql += ` AND ` + column + in + ` (SELECT l.asset FROM asset_label l WHERE l.project = ? AND l.key = ?`
+		sql += match + ` l.project = ? AND l.key = ?`
 		args = append(args, project, t.Key)
 		if len(t.Values) > 0 {
 			sql += ` AND l.value IN ?*`
