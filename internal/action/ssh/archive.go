@@ -139,8 +139,19 @@ func (f *Family) runArchive(ctx context.Context, c *action.Call) action.Result {
 	})
 }
 
+// maxZipped is how many files a zip has. Its directory, which is written at the end, is in
+// memory with their names, which have up to maxZippedNames bytes together.
+const (
+	maxZipped      = 100_000
+	maxZippedNames = 32 << 20
+)
+
 // zipper converts a compressed tar to a zip.
-type zipper struct{ skipped int }
+type zipper struct {
+	skipped int
+	added   int
+	names   int // bytes
+}
 
 // convert returns the zip of a tar, to be read to its end or closed.
 func (z *zipper) convert(r io.Reader) io.ReadCloser {
@@ -178,6 +189,10 @@ func (z *zipper) add(w *zip.Writer, h *tar.Header, content io.Reader) error {
 	case h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir:
 		z.skipped++
 		return nil
+	}
+	z.added++
+	if z.names += len(name); z.added > maxZipped || z.names > maxZippedNames {
+		return action.NewFault(KindFile, "there are more files than a zip can have here (%d); use tar.gz", "文件数超过 zip 的上限（%d）；请用 tar.gz", maxZipped).Final()
 	}
 	entry, err := zip.FileInfoHeader(h.FileInfo())
 	if err != nil {

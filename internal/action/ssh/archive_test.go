@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -171,6 +172,27 @@ func TestZipRefusesPathsOutside(t *testing.T) {
 	}
 }
 
+// TestZipKeepsToItsDirectory shows that a host cannot fill the memory with names of files,
+// which a zip keeps to its end.
+func TestZipKeepsToItsDirectory(t *testing.T) {
+	pr, pw := io.Pipe()
+	defer func() { _ = pr.Close() }()
+	go func() {
+		gz := gzip.NewWriter(pw)
+		w := tar.NewWriter(gz)
+		long := strings.Repeat("n", 60_000)
+		var err error
+		for i := 0; i < 1000 && err == nil; i++ {
+			err = w.WriteHeader(&tar.Header{Name: fmt.Sprint(i, long), Typeflag: tar.TypeReg})
+		}
+		pw.CloseWithError(errors.Join(err, w.Close(), gz.Close()))
+	}()
+	n, err := io.Copy(io.Discard, ssh.TarToZip(pr))
+	if err == nil || !strings.Contains(err.Error(), "more files than a zip") {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
 // cleanTree makes files of ages in days; links, and a folder.
 func cleanTree(t *testing.T) string {
 	t.Helper()
@@ -284,5 +306,9 @@ func TestFileCleanupOfAHostileHost(t *testing.T) {
 		if n := ssh.ListedBytes(100, chunk[:len(first)+32<<10]); n > 256<<10 {
 			t.Errorf("%d bytes of a list without an end are in memory", n)
 		}
+	}
+	record := []byte("1 1 " + strings.Repeat("x", 60_000) + "\x00")
+	if n, more := ssh.ListedPaths(1000, record); n > 32<<20 || !more {
+		t.Errorf("%d bytes of paths are in memory; others were left out: %t", n, more)
 	}
 }

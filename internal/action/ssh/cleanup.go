@@ -35,6 +35,8 @@ const (
 	cleanupStep = 2000
 	// maxRecord is how long a record of the list may be.
 	maxRecord = 64 << 10
+	// maxListing is how many bytes the paths of a list have together.
+	maxListing = 32 << 20
 	// listedFiles is how many files are in the result; the job's output has all.
 	listedFiles = 100
 )
@@ -220,7 +222,7 @@ func (x *cleanup) list(ctx context.Context) error {
 	}
 	x.res.Matched, x.res.More = len(out.files), out.more
 	if out.more && x.args.KeepNewest != nil {
-		return action.NewFault(KindFile, "more than %d files match, too many for keep_newest", "超过 %d 个文件匹配，无法使用 keep_newest", maxCleanup).Final()
+		return action.NewFault(KindFile, "more than %d files match, too many for keep_newest", "超过 %d 个文件匹配，无法使用 keep_newest", len(out.files)).Final()
 	}
 	slices.SortStableFunc(out.files, func(a, b CleanedFile) int { return b.Changed.Compare(a.Changed) })
 	if x.args.KeepNewest != nil {
@@ -290,6 +292,7 @@ func (x *cleanup) deleteStep(ctx context.Context, files []CleanedFile) (string, 
 type listing struct {
 	now   time.Time
 	files []CleanedFile
+	size  int // of the paths
 	more  bool
 	rest  []byte
 }
@@ -333,9 +336,10 @@ func (l *listing) add(record string) {
 	size, err2 := strconv.ParseInt(parts[1], 10, 64)
 	switch {
 	case err1 != nil || err2 != nil:
-	case len(l.files) == maxCleanup:
+	case len(l.files) == maxCleanup, l.size+len(parts[2]) > maxListing:
 		l.more = true
 	default:
+		l.size += len(parts[2])
 		l.files = append(l.files, CleanedFile{Path: parts[2], Bytes: size, Changed: time.UnixMicro(int64(at * 1e6)).UTC()})
 	}
 }

@@ -17,6 +17,20 @@ func ListedBytes(chunks int, chunk []byte) int {
 	return len(l.rest)
 }
 
+// ListedPaths returns how many bytes of paths a cleanup has in memory of a list, and whether it
+// left some out.
+func ListedPaths(records int, record []byte) (size int, more bool) {
+	l := &listing{}
+	_, _ = l.Write([]byte("1700000000\n"))
+	for range records {
+		_, _ = l.Write(record)
+	}
+	for _, f := range l.files {
+		size += len(f.Path)
+	}
+	return size, l.more
+}
+
 // CompressDump exports the compression of a dump, which checks its end.
 func CompressDump(engine string, r io.Reader) io.Reader {
 	return (&dump{ends: ends[engine]}).compress(r)
