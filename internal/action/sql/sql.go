@@ -27,6 +27,7 @@ import (
 	"io"
 	"net/netip"
 	"net/url"
+	"strconv"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
@@ -136,6 +137,10 @@ func parse(raw json.RawMessage) (a args, u *url.URL, faults []hostler.FieldError
 	var f check.Fields
 	f.Require(err == nil && u.Hostname() != "", "server", "must be like postgres://db.example.com:5432/app",
 		"必须形如 postgres://db.example.com:5432/app")
+	if err == nil && u.Port() != "" { // of what is opened, as of the origin that is checked
+		port, err := strconv.Atoi(u.Port())
+		f.Require(err == nil && port > 0 && port < 1<<16, "server", "must have a port from 1 to 65535", "端口须为 1 到 65535")
+	}
 	f.Require(a.CA == "" || x509.NewCertPool().AppendCertsFromPEM([]byte(a.CA)), "ca", "must contain a certificate in PEM form",
 		"必须包含 PEM 格式的证书")
 	f.Require(a.Each == "" || a.Limit <= maxEach, "limit", "must be at most %d with each", "与 each 同用时不能超过 %d", maxEach)

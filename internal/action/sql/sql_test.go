@@ -304,6 +304,7 @@ func TestEgressAndArgs(t *testing.T) {
 	for _, raw := range []string{
 		`{"server":"postgres://u:p@h/x","credential":"c","statement":"x"}`, `{"server":"postgres://h","credential":"c","statement":"x"}`,
 		`{"server":"postgres://h/x?sslmode=disable","credential":"c","statement":"x"}`, `{"server":"sqlite:///etc/x","credential":"c","statement":"x"}`,
+		`{"server":"postgres://h:70968/x","credential":"c","statement":"x"}`, `{"server":"mysql://h:0/x","credential":"c","statement":"x"}`,
 		`{"server":"postgres://h/x","statement":"x"}`, `{"server":"postgres://h/x","credential":"c","statement":"x","each":"y"}`,
 		`{"server":"postgres://h/x","credential":"c","statement":"x","each":"y","limit":1,"write":true}`,
 		`{"server":"postgres://h/x","credential":"c","statement":"x","name":"../x"}`,
