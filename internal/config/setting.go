@@ -199,30 +199,30 @@ func jobSettings() []Setting {
 			Key: "output_limit", Default: "10MiB",
 			Help: txt("Output stored per job; of longer output, the beginning and the end are stored.",
 				"单个作业保留的输出大小；超出时保留开头和结尾。"),
-			value: size(func(c *Config) *int64 { return &c.OutputLimit }, minSize),
+			value: size(func(c *Config) *int64 { return &c.OutputLimit }),
 		},
 		{
 			Key: "artefact_limit", Default: "1GiB",
 			Help: txt("Largest artefact, a file that a job produces. Artefacts are stored with the job output, and deleted "+
 				"after `retention`.",
 				"单个产物（作业生成的文件）的大小上限。产物与作业输出存放在一起，超过 `retention` 后删除。"),
-			value: size(func(c *Config) *int64 { return &c.ArtefactLimit }, minSize),
+			value: size(func(c *Config) *int64 { return &c.ArtefactLimit }),
 		},
 		{
 			Key: "artefact_job_limit", Default: "4GiB",
 			Help:  txt("All artefacts of a job.", "单个作业的产物总大小上限。"),
-			value: size(func(c *Config) *int64 { return &c.ArtefactJob }, minSize),
+			value: size(func(c *Config) *int64 { return &c.ArtefactJob }),
 		},
 		{
 			Key: "artefact_project_limit", Default: "20GiB",
 			Help: txt("All artefacts of a project; a job that exceeds it fails.",
 				"单个项目的产物总大小上限；超出时作业失败。"),
-			value: size(func(c *Config) *int64 { return &c.ArtefactProject }, minSize),
+			value: size(func(c *Config) *int64 { return &c.ArtefactProject }),
 		},
 		{
 			Key: "body_limit", Default: "8MiB",
 			Help:  txt("Largest request body.", "请求体的大小上限。"),
-			value: size(func(c *Config) *int64 { return &c.BodyLimit }, minSize),
+			value: size(func(c *Config) *int64 { return &c.BodyLimit }),
 		},
 		{
 			Key: "max_connections", Default: "0",

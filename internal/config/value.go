@@ -285,14 +285,14 @@ func parsePrefix(s string) (netip.Prefix, error) {
 }
 
 // size is a number of bytes, such as 10MiB, 2GB or 4096.
-func size(field func(*Config) *int64, least int64) value {
+func size(field func(*Config) *int64) value {
 	return value{
 		set: func(c *Config, s string) error {
 			n, err := parseSize(s)
-			if err != nil || n < uint64(least) || n > 1<<62 {
+			if err != nil || n < minSize || n > 1<<62 {
 				return invalid("must be a size like 10MiB, at least %s",
 					"必须是 10MiB 这样的大小，且不小于 %s",
-					humanize.IBytes(uint64(least)))
+					humanize.IBytes(minSize))
 			}
 			*field(c) = int64(n)
 			return nil

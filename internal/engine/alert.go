@@ -100,8 +100,9 @@ func valuesOf(tx *store.Tx, r *store.AlertRuleRow) (map[string]float64, error) {
 		n, err := tx.CountUnresolved(r.Project, unresolvedCounted)
 		values[""] = float64(n)
 		return values, err
+	default: // alert.OfFigures
+		return values, nil
 	}
-	return values, nil
 }
 
 // evaluateFigures measures the next names of a rule that looks at statistics.

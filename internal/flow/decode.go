@@ -64,9 +64,9 @@ func (r *reader) fault(n *yaml.Node, path, en, zh string, args ...any) {
 
 var rawType = reflect.TypeFor[json.RawMessage]()
 
-// value decodes a node into what the pointer points to.
-func (r *reader) value(n *yaml.Node, path string, into any) {
-	r.decode(n, path, reflect.ValueOf(into).Elem())
+// value decodes the node of a document into what the pointer points to.
+func (r *reader) value(n *yaml.Node, into any) {
+	r.decode(n, "", reflect.ValueOf(into).Elem())
 }
 
 func (r *reader) decode(n *yaml.Node, path string, v reflect.Value) {

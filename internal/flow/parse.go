@@ -136,7 +136,7 @@ func parseDocument(n *yaml.Node) (*Document, []hostler.FieldError) {
 		Kind       string `json:"kind"`
 	}
 	r.loose = true
-	r.value(n, "", &head)
+	r.value(n, &head)
 	r.loose = false
 	if len(r.fields.Faults()) > 0 {
 		return d, r.fields.Faults()
@@ -149,7 +149,7 @@ func parseDocument(n *yaml.Node) (*Document, []hostler.FieldError) {
 			Kind       string `json:"kind"`
 			hostler.Template
 		}
-		r.value(n, "", &in)
+		r.value(n, &in)
 		d.Template = &in.Template
 		checkTemplate(&r.fields, d.Template)
 	case "Task":
@@ -158,7 +158,7 @@ func parseDocument(n *yaml.Node) (*Document, []hostler.FieldError) {
 			Kind       string `json:"kind"`
 			hostler.TaskSpec
 		}
-		r.value(n, "", &in)
+		r.value(n, &in)
 		d.Task = &in.TaskSpec
 		checkTask(&r.fields, d.Task)
 	case "AlertRule": // app checks it
@@ -167,7 +167,7 @@ func parseDocument(n *yaml.Node) (*Document, []hostler.FieldError) {
 			Kind       string `json:"kind"`
 			hostler.AlertRuleSpec
 		}
-		r.value(n, "", &in)
+		r.value(n, &in)
 		d.Alert = &in.AlertRuleSpec
 	default:
 		r.fields.AddText("kind", check.MustBeOneOf("Template", "Task", "AlertRule"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/getsentry/sentry-go"
@@ -83,7 +84,7 @@ func (h *sentryHandler) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (h *sentryHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &sentryHandler{h.Handler.WithAttrs(attrs), h.s, append(h.attrs[:len(h.attrs):len(h.attrs)], attrs...)}
+	return &sentryHandler{h.Handler.WithAttrs(attrs), h.s, append(slices.Clip(h.attrs), attrs...)}
 }
 
 // WithGroup implements slog.Handler.

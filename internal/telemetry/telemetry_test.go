@@ -167,7 +167,7 @@ func TestSentry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(s.Handler(slog.NewTextHandler(io.Discard, nil))).With("server", "canary")
+	log := slog.New(s.Handler(slog.DiscardHandler)).With("server", "canary")
 	log.Info("nothing")
 	log.Warn("a warning")
 	log.Error("connect with canary", "err", errors.New("password canary"))
