@@ -79,7 +79,15 @@ func (h *sentryHandler) Handle(ctx context.Context, r slog.Record) error {
 		e.Fingerprint = []string{e.Message}
 		h.s.client.CaptureEvent(e, nil, nil)
 	}
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
 	return h.Handler.Handle(ctx, r)
+}
+
+// Enabled implements slog.Handler. Alerts are sent whatever level the log has.
+func (h *sentryHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn || h.Handler.Enabled(ctx, l)
 }
 
 // WithAttrs implements slog.Handler.
