@@ -10,7 +10,9 @@
 //
 // # Invariants
 //
-//   - ReadOnly: without write and each, the database refuses every change.
+//   - ReadOnly: without write and each, the database refuses every change of its data. Functions
+//     that reach beyond it, and files that MySQL writes (INTO OUTFILE), need rights that the
+//     user of such a job should not have.
 //   - ValuesAreParameters: values reach a statement as parameters; its text takes none.
 //   - EgressChecked: the connection goes to an address that the egress policy allows.
 //   - UnknownWhenSent: a change whose commit was sent without an answer ends as unknown.
@@ -28,6 +30,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
@@ -244,6 +248,9 @@ func (s *session) work(ctx context.Context) error {
 	if s.args.Write {
 		return s.write(ctx)
 	}
+	if err := s.checkQuery(ctx); err != nil {
+		return err
+	}
 	if err := s.setMode(ctx, "READ ONLY"); err != nil {
 		return err
 	}
@@ -267,7 +274,10 @@ func (s *session) work(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(rows.Close(), tx.Rollback()); err != nil {
+		if err := errors.Join(rows.Close(), tx.Rollback()); errors.Is(err, errTooMuch) {
+			return action.NewFault(KindSQL, "the query has many more rows than limit (%d); give the statement a LIMIT",
+				"查询结果远超 limit（%d）；请在语句中加 LIMIT", s.args.Limit).Final()
+		} else if err != nil {
 			return fault(ctx, err, false)
 		}
 		if err := s.setMode(ctx, "READ WRITE"); err != nil {
@@ -278,6 +288,30 @@ func (s *session) work(ctx context.Context) error {
 		return s.export(ctx, rows)
 	}
 	return s.show(ctx, rows)
+}
+
+// checkQuery refuses what returns no rows, as PostgreSQL describes it before it runs: COPY
+// writes files and starts programs in a read-only transaction too.
+func (s *session) checkQuery(ctx context.Context) error {
+	if s.mysql {
+		return nil
+	}
+	columns := 0
+	err := s.conn.Raw(func(c any) error {
+		d, err := c.(*stdlib.Conn).Conn().Prepare(ctx, "", s.args.Statement)
+		if err == nil {
+			columns = len(d.Fields)
+		}
+		return err
+	})
+	if err != nil {
+		return fault(ctx, err, false)
+	}
+	if columns == 0 {
+		return action.NewFault(KindSQL, "the statement is no query: it returns no rows", "语句不是查询：不返回任何行").
+			WithRemedy("give write: true if a change is meant", "如确需修改，请指定 write: true").Final()
+	}
+	return nil
 }
 
 // setMode sets the mode of later transactions: a procedure of MySQL can commit that of its

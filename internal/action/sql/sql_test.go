@@ -189,6 +189,12 @@ func TestReadOnlyIsEnforced(t *testing.T) {
 				t.Errorf("%s: %s", statement, a)
 			}
 		}
+		if b.kind == "postgres" { // a read-only transaction allows these
+			file := t.TempDir() + "/written"
+			for _, statement := range []string{"COPY t TO PROGRAM 'cat > " + file + "'", "COPY t TO '" + file + "'"} {
+				b.run(t, "sql_query", m{"statement": statement}).MustEnd(t, hostler.OutcomeFailed, sql.KindSQL)
+			}
+		}
 	})
 }
 
