@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"hostler.dev/hostler"
@@ -61,10 +62,11 @@ func (s *scope) checkCalendars(b begin) error {
 	if now := s.Now(); at.Before(now) {
 		at = now
 	}
-	key := at.String()
+	names := []string{at.String()}
 	for _, c := range all {
-		key += " " + c.name
+		names = append(names, c.name)
 	}
+	key := strings.Join(names, " ")
 	closed, seen := s.closedSeen[key] // by another of many jobs
 	if !seen {
 		if s.closedSeen == nil {

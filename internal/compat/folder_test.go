@@ -109,25 +109,29 @@ func withoutLocalKey(answer any) any {
 	return out
 }
 
-// knownTypes removes the types of events that the older server did not have.
-func knownTypes(old, now any) any {
-	types := func(answer any) (items []any, list map[string]any) {
+// listsThatGrow are the lists of what a server can do, with the key that tells their items
+// apart. A newer server can do more.
+var listsThatGrow = map[string]string{eventTypes: "type", "/api/v1/actions": "name"}
+
+// known removes the items of a list that the older server did not have.
+func known(key string, old, now any) any {
+	itemsOf := func(answer any) (items []any, list map[string]any) {
 		list, _ = answer.(map[string]any)
 		items, _ = list["items"].([]any)
 		return items, list
 	}
-	typeOf := func(item any) any {
+	valueOf := func(item any) any {
 		x, _ := item.(map[string]any)
-		return x["type"]
+		return x[key]
 	}
-	known := map[any]bool{}
-	was, _ := types(old)
+	had := map[any]bool{}
+	was, _ := itemsOf(old)
 	for _, item := range was {
-		known[typeOf(item)] = true
+		had[valueOf(item)] = true
 	}
-	is, list := types(now)
+	is, list := itemsOf(now)
 	out := maps.Clone(list)
-	out["items"] = slices.DeleteFunc(slices.Clone(is), func(item any) bool { return !known[typeOf(item)] })
+	out["items"] = slices.DeleteFunc(slices.Clone(is), func(item any) bool { return !had[valueOf(item)] })
 	return out
 }
 
@@ -136,8 +140,8 @@ func (sc scene) faults(want, got map[string]any) []string {
 	var out []string
 	for _, path := range sc.reads() {
 		answer := withoutLocalKey(got[path])
-		if path == eventTypes {
-			answer = knownTypes(want[path], answer)
+		if key, grows := listsThatGrow[path]; grows {
+			answer = known(key, want[path], answer)
 		}
 		diff := differences("answer", want[path], answer)
 		if len(diff) > 10 {
