@@ -74,7 +74,7 @@ def main(url, key, port, user, key_file):
     assert job["id"] in [j["id"] for j in sdk.call("GET", "/job", params={"status": "canceled"})]
     for _ in range(60):
         rows = sdk.call("GET", "/worker", params={"host": "127.0.0.1"})
-        if rows:
+        if rows and rows[0]["status"] == "busy":  # as of the worker's last heartbeat
             break
         time.sleep(0.2)
     assert rows[0]["status"] == "busy" and rows[0]["queues"] == ["HostQ_127.0.0.1"], rows
