@@ -159,7 +159,7 @@ func TestMergeSaysHowMany(t *testing.T) {
 	events := slices.Repeat([]channel.Event{{Type: "job.failed", Subject: "a @all"}}, 40)
 	events = append(events, channel.Event{Type: "job.unknown", Subject: "b"})
 	m := kind.Merge(events, 7, hostler.LangEN)
-	for _, want := range []string{"job.failed × 40, job.unknown × 1", "… and 31 more", "7 more events"} {
+	for _, want := range []string{"job.failed × 40, job.unknown × 1\n- b\n- a", "… and 31 more", "7 more events"} {
 		if !strings.Contains(m.Text, want) {
 			t.Errorf("no %q in\n%s", want, m.Text)
 		}

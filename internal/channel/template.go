@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -139,6 +140,19 @@ type Event struct {
 	Subject string
 }
 
+// rank orders the lines of a merged message: what is written for people or asks them, then
+// what went wrong, then the rest.
+func (e Event) rank() int {
+	switch e.Type {
+	case hostler.EventRunMessage, hostler.EventApprovalRequested, hostler.EventAlertFiring, hostler.EventJobUnknown:
+		return 0
+	case hostler.EventJobFailed, hostler.EventRunFailed, hostler.EventWorkerLost:
+		return 1
+	default:
+		return 2
+	}
+}
+
 // Merge returns the message for several events, which says how many there are.
 // waiting is how many others wait for the next message.
 func (k Kind) Merge(events []Event, waiting int, lang hostler.Lang) Message {
@@ -151,6 +165,7 @@ func (k Kind) Merge(events []Event, waiting int, lang hostler.Lang) Message {
 		parts = append(parts, fmt.Sprintf("%s × %d", t, types[t]))
 	}
 	lines := []string{strings.Join(parts, ", ")}
+	events = slices.SortedStableFunc(slices.Values(events), func(a, b Event) int { return cmp.Compare(a.rank(), b.rank()) })
 	for i, e := range events {
 		if i == maxMerged {
 			lines = append(lines, hostler.Textf("… and %d more", "……另有 %d 个", len(events)-i).In(lang))
