@@ -408,27 +408,47 @@ func writeFrom(fs *files, f *sftp.File, src io.Reader, from int64) error {
 }
 
 // installScript copies the file $1 as root over $2, with the mode $3 and the owner $4, if its
-// checksum is $5. The paths of the target must not be symbolic links that others can change,
-// so the new file is made in the folder of the target and renamed.
+// checksum is $5. Who can write to the folder of the target could replace the new file by a
+// link while root still changes it. So it is completed in the closest folder above that only
+// root can change, like all above it, and renamed into the folder that the script has entered.
 const installScript = `set -eu
 umask 077
 src=$1 dst=$2 mode=$3 owner=$4 sum=$5
-case $mode in "") mode=$(stat -c %a -- "$dst" 2>/dev/null || echo 644) ;; esac
-[ ! -d "$dst" ] || { echo "$dst is a folder" >&2; exit 1; }
+dir=${dst%/*} name=${dst##*/}
+cd -P -- "${dir:-/}"
+here=$(pwd -P)
+case $mode in "") mode=$(stat -c %a -- "./$name" 2>/dev/null || echo 644) ;; esac
+[ ! -d "./$name" ] || { echo "$dst is a folder" >&2; exit 1; }
 same() { [ "$(sha256sum <"$1" | cut -c 1-64)" = "$sum" ]; }
-tmp=$(mktemp -- "${dst%/*}/.hostler-XXXXXXXXXX")
-trap 'rm -f -- "$tmp"' EXIT
-cat -- "$src" >"$tmp"
-same "$tmp" || { echo "the checksum of the uploaded file is wrong" >&2; exit 1; }
-chown -- "$owner" "$tmp"
-chmod -- "$mode" "$tmp"
-if [ -f "$dst" ] && [ ! -L "$dst" ] && same "$dst" &&
-	[ "$(stat -c '%a %u %g' -- "$dst")" = "$(stat -c '%a %u %g' -- "$tmp")" ]; then
+only_root() {
+	[ "$(stat -c %u -- "$1")" = 0 ] &&
+		[ -z "$(find "$1" -prune '(' -perm -002 -o -perm -020 ')' ! -perm -1000)" ]
+}
+safe=/ rest=${here#/}
+while [ -n "$rest" ]; do
+	next=${safe%/}/${rest%%/*}
+	only_root "$next" || break
+	safe=$next
+	case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
+done
+[ "$(stat -c %d -- "$safe")" = "$(stat -c %d -- .)" ] || {
+	echo "$here is a file system of another user; upload the file as that user" >&2
+	exit 1
+}
+tmp=$(mktemp -d -- "${safe%/}/.hostler-XXXXXXXXXX")
+trap 'rm -rf -- "$tmp"' EXIT
+new=$tmp/new
+cat -- "$src" >"$new"
+same "$new" || { echo "the checksum of the uploaded file is wrong" >&2; exit 1; }
+chown -- "$owner" "$new"
+chmod -- "$mode" "$new"
+if [ -f "./$name" ] && [ ! -L "./$name" ] && same "./$name" &&
+	[ "$(stat -c '%a %u %g' -- "./$name")" = "$(stat -c '%a %u %g' -- "$new")" ]; then
 	echo same
 	exit 0
 fi
-sync -- "$tmp" 2>/dev/null || sync
-mv -f -T -- "$tmp" "$dst"
+sync -- "$new" 2>/dev/null || sync
+mv -f -T -- "$new" "./$name"
 echo changed
 `
 

@@ -293,6 +293,49 @@ func TestCopyAsRoot(t *testing.T) {
 	}
 }
 
+// TestCopyAsRootIntoAFolderOfOthers: who owns the folder cannot lead root to another file.
+func TestCopyAsRootIntoAFolderOfOthers(t *testing.T) {
+	asset := sudoer(t, "ALL=(ALL:ALL) ALL")
+	e, dir := newEnv(t, ssh.Options{}), t.TempDir()
+	folder, victim := dir+"/theirs", dir+"/victim"
+	for _, err := range []error{
+		os.Chmod(dir, 0o755), os.Mkdir(folder, 0o755), os.Chown(folder, 65534, 65534), //nolint:gosec // folders
+		os.WriteFile(victim, []byte("victim"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() { // replaces what root makes in the folder by a link
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			found, _ := filepath.Glob(folder + "/.hostler-*")
+			for _, f := range found {
+				_ = os.RemoveAll(f)
+				_ = os.Symlink(victim, f)
+			}
+		}
+	}()
+	args := m{"path": folder + "/f", "sudo": true, "sudo_credential": "sudo", "owner": "nobody"}
+	a := e.run(t.Context(), "file_copy", withSudo(upload(asset, big, args), sudoPassword))
+	close(stop)
+	<-stopped
+	a.MustEnd(t, hostler.OutcomeSucceeded, "")
+	info, err := os.Lstat(victim)
+	if err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 || string(mustRead(t, victim)) != "victim" {
+		t.Errorf("root changed another file: %v, %v", info, err)
+	}
+	if !bytes.Equal(mustRead(t, folder+"/f"), big) || len(leftovers(t, dir)) != 0 {
+		t.Errorf("uploaded something else, or left %v", leftovers(t, dir))
+	}
+}
+
 func TestCopyArgs(t *testing.T) {
 	r, err := action.NewRegistry(newEnv(t, ssh.Options{}).family.Actions()...)
 	if err != nil {
