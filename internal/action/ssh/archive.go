@@ -71,12 +71,7 @@ func checkArchive(raw json.RawMessage) []hostler.FieldError {
 	for i, p := range a.Paths {
 		checkHostPath(&f, check.Item("paths", i), p)
 	}
-	if a.Name != "" {
-		if err, ok := errors.AsType[*hostler.Error](hostler.CheckFileName("name", a.Name)); ok {
-			return append(f.Faults(), err.Fields...)
-		}
-	}
-	return f.Faults()
+	return append(f.Faults(), checkArtefactName(a.Name)...)
 }
 
 // archiveScript runs tar with its arguments. GNU tar ends with 1 when a file changed while

@@ -12,6 +12,18 @@ import (
 // KindFile is the kind of error of a file that could not be read or written.
 const KindFile = "file"
 
+// checkArtefactName reports what is wrong with the name that args give an artefact; "" is the
+// default.
+func checkArtefactName(name string) []hostler.FieldError {
+	if name == "" {
+		return nil
+	}
+	if err, ok := errors.AsType[*hostler.Error](hostler.CheckFileName("name", name)); ok {
+		return err.Fields
+	}
+	return nil
+}
+
 // storeOutput runs a program and stores its standard output as an artefact, unless the
 // program fails, which must change nothing. Its standard error goes to the job's output.
 func (h *host) storeOutput(ctx context.Context, name, mediaType string, p program) (hostler.Artefact, error) {

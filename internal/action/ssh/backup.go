@@ -7,14 +7,12 @@ import (
 	"context"
 	_ "embed" // the schema
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"hostler.dev/hostler"
 	"hostler.dev/hostler/internal/action"
-	"hostler.dev/hostler/internal/check"
 )
 
 // This file is backup_db. The tool of the database writes its dump to standard output, which
@@ -66,11 +64,7 @@ func checkBackup(raw json.RawMessage) []hostler.FieldError {
 	if errs := action.Decode(raw, &a); errs != nil {
 		return errs
 	}
-	var f check.Fields
-	if e, ok := errors.AsType[*hostler.Error](hostler.CheckFileName("name", cmp.Or(a.Name, "x"))); ok {
-		return e.Fields
-	}
-	return f.Faults()
+	return checkArtefactName(a.Name)
 }
 
 func backupCredentials(raw json.RawMessage) []action.CredentialUse {

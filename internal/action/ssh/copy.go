@@ -108,12 +108,7 @@ func checkCopy(raw json.RawMessage) []hostler.FieldError {
 	f.Require(up || a.Artefact == "" && a.Content == nil && a.Mode == "" && a.Owner == "", "direction",
 		"a download takes no artefact, content, mode or owner", "下载不接受 artefact、content、mode 和 owner")
 	f.Require(!up || a.Name == "", "name", "goes with a download only", "仅用于下载")
-	if a.Name != "" {
-		if err, ok := errors.AsType[*hostler.Error](hostler.CheckFileName("name", a.Name)); ok {
-			return append(f.Faults(), err.Fields...)
-		}
-	}
-	return f.Faults()
+	return append(f.Faults(), checkArtefactName(a.Name)...)
 }
 
 // checkHostPath refuses a path that names something else than it shows.
